@@ -1,0 +1,20 @@
+"""The networks, loaded when first used (importing this package does not import torch)."""
+
+import importlib
+
+_MODULES = {
+    "LandmarkNet": "landmark",
+    "SymmFCNet": "symmfcnet",
+}
+
+__all__ = ["LandmarkNet", "SymmFCNet"]
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,211 @@
+"""The base class of every network: one folder holds config.json and model.safetensors, read strictly."""
+
+import hashlib
+import inspect
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from diffusers import ConfigMixin, ModelMixin
+
+from facesym.errors import ZooError
+from facesym.hub import fetch_file, is_repo_id
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+class Model(ModelMixin, ConfigMixin):
+    """A network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
+
+    Subclasses decorate their constructor with diffusers' `@register_to_config` and give each keyword a type and
+    a default. Unlike diffusers' own loading, which only warns, nothing is guessed: a key too many or too few, a
+    wrong shape, an unknown setting, or a damaged file raises ZooError. Pickled checkpoints are never read.
+    """
+
+    config_name = CONFIG_NAME
+
+    def to(self, *args, **kwargs) -> "Model":
+        """torch.nn.Module.to: diffusers' own warns at every change of dtype about modules which we do not have."""
+        return torch.nn.Module.to(self, *args, **kwargs)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike,
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype | None = None,
+        torch_dtype: torch.dtype | None = None,
+        sha256: str | None = None,
+        token: str | None = None,
+    ) -> "Model":
+        """Load a model in eval mode, on the CPU.
+
+        `Model.from_pretrained` itself reads the class from the config; a subclass accepts only its own folders.
+
+        Args:
+            name: local folder, or "owner/name" on the Hub.
+            revision: commit, tag or branch of a Hub repository; not for folders.
+            dtype: type of the floating point weights; default float32, however they are stored.
+            torch_dtype: the same, under diffusers' older name.
+            sha256: hex digest which model.safetensors must have.
+            token: Hub token.
+
+        Raises:
+            ZooError: no such folder or repository, a missing, altered or damaged file, or weights or settings
+                which do not fit the class.
+        """
+        folder = Path(name)
+        if folder.is_dir():
+            config_file, weights_file = folder / CONFIG_NAME, folder / WEIGHTS_NAME
+        elif isinstance(name, str) and is_repo_id(name):
+            config_file = fetch_file(name, CONFIG_NAME, revision, token=token)
+            weights_file = fetch_file(name, WEIGHTS_NAME, revision, token=token)
+        else:
+            raise ZooError(f"{name} is neither a folder nor a Hub repository (owner/name).")
+
+        model = _build(cls, config_file)
+        _load_weights(model, weights_file, sha256)
+        return model.to(dtype or torch_dtype or torch.float32).eval()
+
+    def save_pretrained(self, folder: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
+        """Write config.json and model.safetensors; a stop half-way leaves the earlier files as they were.
+
+        Args:
+            folder: made if it does not exist.
+            dtype: stored type of the floating point weights, e.g. torch.float16; default: as they are. Integer
+                buffers keep their type.
+
+        Raises:
+            ZooError: a weight is NaN or infinite (in `dtype`), or the disk is full.
+        """
+        tensors = {}
+        for key, tensor in self.state_dict().items():
+            if tensor.is_floating_point():
+                tensor = tensor.to(dtype or tensor.dtype)
+                if not tensor.isfinite().all():
+                    raise ZooError(
+                        f"{key} has values that are not finite in {tensor.dtype}: nothing was saved."
+                    )
+            # A copy in plain memory order: safetensors refuses channels_last and tied tensors.
+            tensors[key] = tensor.detach().to("cpu", copy=True).contiguous()
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / WEIGHTS_NAME, safetensors.torch.save(tensors, metadata={"format": "pt"}))
+            write_atomic(folder / CONFIG_NAME, self.to_json_string().encode())
+        except OSError as error:
+            raise ZooError(f"Could not save the model to {folder}: {error}.") from error
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        dtype: torch.dtype | None = None,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload config and weights, making the repository if needed. For the zoo's models, with their card, use
+        `facesym zoo push`.
+
+        Returns:
+            The commit hash, to be used as `revision`.
+        """
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, dtype=dtype)
+            commit = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message or f"Upload {type(self).__name__}",
+            )
+        return commit.oid
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step, so that no reader and no crash ever meets half a file."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ZooError(
+            f"{path} is missing or cannot be read ({error.strerror}); a model folder holds {CONFIG_NAME} and "
+            f"{WEIGHTS_NAME}."
+        ) from error
+
+
+def _build(cls: type[Model], config_file: Path) -> Model:
+    """A network with random weights, from its config."""
+    try:
+        config = json.loads(_read(config_file))
+        stored_class = config.get("_class_name", cls.__name__)
+    except (ValueError, AttributeError) as error:
+        raise ZooError(f"{config_file} is not a model's config (a JSON object): {error}.") from error
+
+    if cls is Model:
+        import facesym.models
+
+        if stored_class not in facesym.models.__all__:
+            raise ZooError(f"{config_file} is for {stored_class!r}, which is no class of facesym.models.")
+        cls = getattr(facesym.models, stored_class)
+    elif stored_class != cls.__name__:
+        raise ZooError(f"{config_file} is for a {stored_class}, not for a {cls.__name__}.")
+
+    settings = {key: value for key, value in config.items() if not key.startswith("_")}
+    unknown = sorted(settings.keys() - inspect.signature(cls).parameters.keys())
+    if unknown:
+        raise ZooError(
+            f"{config_file} has settings that this version's {cls.__name__} does not know: {', '.join(unknown)}."
+        )
+    try:
+        # The initial weights are thrown away: do not let them advance the caller's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            return cls(**settings)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ZooError(f"{config_file} does not describe a valid {cls.__name__}: {error}") from error
+
+
+def _load_weights(model: Model, file: Path, sha256: str | None) -> None:
+    data = _read(file)  # read once, so that what was checked is what is loaded
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise ZooError(
+            f"{file} is not the file that was released (its sha256 differs): it is damaged or was altered. "
+            "Delete it and fetch it again with `facesym zoo pull`."
+        )
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise ZooError(f"{file} is damaged or is no safetensors file: {error}.") from error
+
+    expected = model.state_dict()
+    faults = [f"missing: {key}" for key in expected if key not in tensors]
+    faults += [f"unexpected: {key}" for key in tensors if key not in expected]
+    faults += [
+        f"{key} has shape {tuple(tensors[key].shape)}, not {tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in tensors and tensors[key].shape != tensor.shape
+    ]
+    if faults:
+        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ZooError(f"{file} does not fit {type(model).__name__}: {'; '.join(faults[:5])}{more}.")
+    model.load_state_dict(tensors)
