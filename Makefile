@@ -1,0 +1,34 @@
+# make demo   start the page on this machine
+# make test   run every test
+# make lint   check the style
+# Each needs only Python 3.11 and make: it builds its own environment in .venv the first time.
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.app
+	$(BIN)/python spaces/app.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# A stamp file per set of packages: nothing is installed again until what it lists has changed.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.app: requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -c requirements.txt -e ".[app]"
+	touch $@
+
+$(VENV)/.dev: requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -c requirements.txt -e ".[dev]"
+	touch $@ $(VENV)/.app
+
+clean:
+	rm -rf $(VENV)

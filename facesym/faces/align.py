@@ -1,0 +1,119 @@
+"""Cut a face out of a photo in the framing of FFHQ and CelebA-HQ."""
+
+import math
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..errors import ImageError
+
+
+def ffhq_transform(points, size: int) -> np.ndarray:
+    """The similarity that takes photo pixels to the pixels of an aligned square crop.
+
+    With eyes e and mouth m: x = (e_left → e_right) − rot90(eyes → mouth), scaled to
+    max(2.0·|e_left → e_right|, 1.8·|eyes → mouth|), is half the square's upper side; its centre is
+    eyes + 0.1·(eyes → mouth).
+
+    Args:
+        points: 5x2: picture-left eye, other eye, nose, mouth corners (see `Face.points`).
+        size: side of the crop in pixels.
+
+    Returns:
+        2x3 float64 matrix on pixel centres: crop = M[:, :2] @ photo + M[:, 2].
+
+    Raises:
+        ImageError: the points coincide, so that they frame nothing.
+    """
+    points = np.asarray(points, np.float64)
+    eyes, mouth = points[:2].mean(0), points[3:5].mean(0)
+    across, down = points[1] - points[0], mouth - eyes
+    x = across - np.array([-down[1], down[0]])
+    length = np.linalg.norm(x)
+    half = max(2.0 * np.linalg.norm(across), 1.8 * np.linalg.norm(down))
+    if not (np.isfinite(length) and length > 1e-6 and half > 1e-6):
+        raise ImageError("The face's five points do not frame a face: pass the picture as an aligned crop.")
+    x *= half / length
+    centre = eyes + 0.1 * down
+    # Rows of the rotation are the crop's axes in the photo, x and its perpendicular, over the square's side.
+    linear = np.array([[x[0], x[1]], [-x[1], x[0]]]) * (size / (2.0 * half * half))
+    return np.column_stack([linear, (size - 1) / 2.0 - linear @ centre])
+
+
+def scale_of(transform) -> float:
+    """Crop pixels per photo pixel."""
+    return float(math.sqrt(abs(np.linalg.det(np.asarray(transform)[:, :2]))))
+
+
+def crop_corners(transform, size: int) -> np.ndarray:
+    """4x2: the crop's corners in photo pixels, clockwise from the upper left."""
+    edge = np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5
+    return (edge - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+
+
+def align_face(image: Image.Image, transform, size: int) -> Image.Image:
+    """Cut the aligned crop; past the photo's border the photo is mirrored.
+
+    Args:
+        image: RGB photo.
+        transform: 2x3, from `ffhq_transform`.
+        size: side of the crop in pixels.
+
+    Returns:
+        RGB image, size x size, antialiased.
+
+    Raises:
+        ImageError: the crop does not meet the photo.
+    """
+    return Image.fromarray(warp_to_crop(image, transform, size))
+
+
+def warp_to_crop(image: Image.Image, transform, size: int) -> np.ndarray:
+    """`align_face` on images of mode RGB or L, as a size x size (x3) uint8 array."""
+    transform = np.asarray(transform, np.float64)
+    corners = crop_corners(transform, size)
+    scale = scale_of(transform)
+    margin = 4 + math.ceil(4 / scale)  # the kernels' reach
+    x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - margin, 0)
+    x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + margin, image.size)
+    if x0 >= x1 or y0 >= y1:
+        raise ImageError("The aligned square does not meet the photo.")
+    if scale < 1:
+        # A crop that shrinks the photo: Lanczos first, which weighs every pixel, then the warp at about 1:1.
+        small = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+        part = image.resize(small, Image.Resampling.LANCZOS, box=(x0, y0, x1, y1))
+        ratio = np.array([(x1 - x0) / small[0], (y1 - y0) / small[1]])
+    else:
+        part, ratio = image.crop((x0, y0, x1, y1)), np.ones(2)
+    # part pixel -> photo pixel -> crop pixel
+    linear = transform[:, :2] * ratio
+    offset = transform[:, :2] @ (np.array([x0, y0]) + ratio * 0.5 - 0.5) + transform[:, 2]
+    return cv2.warpAffine(
+        np.asarray(part),
+        np.column_stack([linear, offset]),
+        (size, size),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+
+
+def warp_mask_to_crop(mask: np.ndarray, transform, size: int) -> np.ndarray:
+    """A hole in the photo (HxW bool, True = missing), seen in the crop: size x size bool.
+
+    Every crop pixel that the hole touches counts as missing, and one more all round, so that nothing of what hides
+    the face reaches the network. What lies outside the photo counts as its mirror image, as in `align_face`.
+    """
+    transform = np.asarray(transform, np.float64)
+    reach = math.ceil(1 / scale_of(transform))  # photo pixels in a crop pixel
+    if reach > 1:
+        # So that the warp below, which looks at single photo pixels, meets every hole however small.
+        mask = cv2.dilate(mask.astype(np.uint8), np.ones((reach | 1, reach | 1), np.uint8))
+    hole = cv2.warpAffine(
+        np.asarray(mask, np.uint8) * 255,
+        transform,
+        (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    return cv2.dilate((hole > 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
