@@ -13,24 +13,21 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 
 from facesym.errors import ZooError
-from facesym.hub import fetch_file, is_repo_id
-
-CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "model.safetensors"
+from facesym.files import CONFIG_NAME, WEIGHTS_NAME, fetch_file, is_repo_id, read_file, write_atomic
 
 
 class Model(ModelMixin, ConfigMixin):
     """A network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
 
-    Subclasses decorate their constructor with diffusers' `@register_to_config` and give each keyword a type and
-    a default. Unlike diffusers' own loading, which only warns, nothing is guessed: a key too many or too few, a
-    wrong shape, an unknown setting, or a damaged file raises ZooError. Pickled checkpoints are never read.
+    Subclasses decorate their constructor with diffusers' `@register_to_config` and give each keyword a type
+    and a default. Unlike diffusers' own loading, which only warns, nothing is guessed: a key too many or too
+    few, a wrong shape, an unknown setting, or a damaged file raises ZooError. Pickles are never read.
     """
 
     config_name = CONFIG_NAME
 
     def to(self, *args, **kwargs) -> "Model":
-        """torch.nn.Module.to: diffusers' own warns at every change of dtype about modules which we do not have."""
+        """torch's own: the one of diffusers warns at each change of dtype about modules we do not have."""
         return torch.nn.Module.to(self, *args, **kwargs)
 
     @classmethod
@@ -46,7 +43,7 @@ class Model(ModelMixin, ConfigMixin):
     ) -> "Model":
         """Load a model in eval mode, on the CPU.
 
-        `Model.from_pretrained` itself reads the class from the config; a subclass accepts only its own folders.
+        `Model.from_pretrained` itself reads the class from the config; a subclass takes only its own folders.
 
         Args:
             name: local folder, or "owner/name" on the Hub.
@@ -78,8 +75,8 @@ class Model(ModelMixin, ConfigMixin):
 
         Args:
             folder: made if it does not exist.
-            dtype: stored type of the floating point weights, e.g. torch.float16; default: as they are. Integer
-                buffers keep their type.
+            dtype: stored type of the floating point weights, e.g. torch.float16; default: as they are.
+                Integer buffers keep their type.
 
         Raises:
             ZooError: a weight is NaN or infinite (in `dtype`), or the disk is full.
@@ -94,13 +91,8 @@ class Model(ModelMixin, ConfigMixin):
                     )
             # A copy in plain memory order: safetensors refuses channels_last and tied tensors.
             tensors[key] = tensor.detach().to("cpu", copy=True).contiguous()
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder / WEIGHTS_NAME, safetensors.torch.save(tensors, metadata={"format": "pt"}))
-            write_atomic(folder / CONFIG_NAME, self.to_json_string().encode())
-        except OSError as error:
-            raise ZooError(f"Could not save the model to {folder}: {error}.") from error
+        write_atomic(Path(folder) / WEIGHTS_NAME, safetensors.torch.save(tensors, metadata={"format": "pt"}))
+        write_atomic(Path(folder) / CONFIG_NAME, self.to_json_string().encode())
 
     def push_to_hub(
         self,
@@ -111,8 +103,8 @@ class Model(ModelMixin, ConfigMixin):
         private: bool | None = None,
         token: str | None = None,
     ) -> str:
-        """Upload config and weights, making the repository if needed. For the zoo's models, with their card, use
-        `facesym zoo push`.
+        """Upload config and weights, making the repository if needed. The zoo's models go by `facesym zoo push`,
+        which adds their card.
 
         Returns:
             The commit hash, to be used as `revision`.
@@ -131,33 +123,10 @@ class Model(ModelMixin, ConfigMixin):
         return commit.oid
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` in one step, so that no reader and no crash ever meets half a file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ZooError(
-            f"{path} is missing or cannot be read ({error.strerror}); a model folder holds {CONFIG_NAME} and "
-            f"{WEIGHTS_NAME}."
-        ) from error
-
-
 def _build(cls: type[Model], config_file: Path) -> Model:
     """A network with random weights, from its config."""
     try:
-        config = json.loads(_read(config_file))
+        config = json.loads(read_file(config_file))
         stored_class = config.get("_class_name", cls.__name__)
     except (ValueError, AttributeError) as error:
         raise ZooError(f"{config_file} is not a model's config (a JSON object): {error}.") from error
@@ -175,7 +144,7 @@ def _build(cls: type[Model], config_file: Path) -> Model:
     unknown = sorted(settings.keys() - inspect.signature(cls).parameters.keys())
     if unknown:
         raise ZooError(
-            f"{config_file} has settings that this version's {cls.__name__} does not know: {', '.join(unknown)}."
+            f"{config_file} has settings this version's {cls.__name__} does not know: {', '.join(unknown)}."
         )
     try:
         # The initial weights are thrown away: do not let them advance the caller's random numbers.
@@ -186,7 +155,7 @@ def _build(cls: type[Model], config_file: Path) -> Model:
 
 
 def _load_weights(model: Model, file: Path, sha256: str | None) -> None:
-    data = _read(file)  # read once, so that what was checked is what is loaded
+    data = read_file(file)  # read once, so that what was checked is what is loaded
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise ZooError(
             f"{file} is not the file that was released (its sha256 differs): it is damaged or was altered. "
