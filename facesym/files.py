@@ -52,8 +52,8 @@ def fetch_file(
 
     where = f"{filename} of {repo_id}" + (f" at {revision}" if revision else "")
     offline = (
-        f"{where} is not in the local cache ({HF_HUB_CACHE}) and HF_HUB_OFFLINE is set. Unset it, or fetch the "
-        "model once on a machine with network and copy the cache."
+        f"{where} is not in the local cache ({HF_HUB_CACHE}) and HF_HUB_OFFLINE is set. Unset it, or fetch "
+        "the model once on a machine with network and copy the cache."
     )
     if force and is_offline_mode():
         raise ZooError(offline)
@@ -65,8 +65,8 @@ def fetch_file(
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise ZooError(
-            f"There is no repository {repo_id} on the Hub (nor a folder of that name here), or it is private: "
-            "check the name, or `hf auth login`."
+            f"There is no repository {repo_id} on the Hub (nor a folder of that name here), or it is "
+            "private: check the name, or `hf auth login`."
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ZooError(f"{repo_id} has no revision {revision!r} on the Hub.") from error
@@ -96,6 +96,19 @@ def sha256_of(path: Path) -> str:
         ZooError: the file is missing or cannot be read.
     """
     return hashlib.sha256(read_file(path)).hexdigest()
+
+
+def check_sha256(path: Path, data: bytes, sha256: str) -> None:
+    """Compare the bytes read from `path` with the digest of the released file.
+
+    Raises:
+        ZooError: they differ.
+    """
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ZooError(
+            f"{path} is not the file that was released (its sha256 differs): it is damaged or was altered. Fetch "
+            "it again with `facesym zoo pull`; if it came with facesym, git checkout or install facesym again."
+        )
 
 
 def read_file(path: Path) -> bytes:

@@ -1,6 +1,5 @@
 """The base class of every network: one folder holds config.json and model.safetensors, read strictly."""
 
-import hashlib
 import inspect
 import json
 import os
@@ -13,7 +12,15 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 
 from facesym.errors import ZooError
-from facesym.files import CONFIG_NAME, WEIGHTS_NAME, fetch_file, is_repo_id, read_file, write_atomic
+from facesym.files import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    check_sha256,
+    fetch_file,
+    is_repo_id,
+    read_file,
+    write_atomic,
+)
 
 
 class Model(ModelMixin, ConfigMixin):
@@ -103,8 +110,8 @@ class Model(ModelMixin, ConfigMixin):
         private: bool | None = None,
         token: str | None = None,
     ) -> str:
-        """Upload config and weights, making the repository if needed. The zoo's models go by `facesym zoo push`,
-        which adds their card.
+        """Upload config and weights, making the repository if needed. The zoo's models go by `facesym zoo
+        push`, which adds their card.
 
         Returns:
             The commit hash, to be used as `revision`.
@@ -156,11 +163,8 @@ def _build(cls: type[Model], config_file: Path) -> Model:
 
 def _load_weights(model: Model, file: Path, sha256: str | None) -> None:
     data = read_file(file)  # read once, so that what was checked is what is loaded
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise ZooError(
-            f"{file} is not the file that was released (its sha256 differs): it is damaged or was altered. "
-            "Delete it and fetch it again with `facesym zoo pull`."
-        )
+    if sha256 is not None:
+        check_sha256(file, data, sha256)
     try:
         tensors = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
