@@ -1,7 +1,7 @@
 """The released models: zoo.json says what they are, this module finds, checks and loads their weights.
 
-A model is looked for in the package (`facesym/weights/<id>/`), then in the local Hub cache, then on the Hub at the
-pinned revision. Whatever is found must have the sha256 that zoo.json gives.
+A model is looked for in the package (`facesym/weights/<id>/`), then in the local Hub cache, then on the Hub
+at the pinned revision. Whatever is found must have the sha256 that zoo.json gives.
 """
 
 from __future__ import annotations  # `list` below is not the builtin
@@ -129,7 +129,8 @@ def load(
     """A network in eval mode.
 
     Args:
-        name: a task ("complete": its default model), a zoo id, a local folder, or a Hub repository "owner/name".
+        name: a task ("complete": its default model), a zoo id, a local folder, or a Hub repository
+                "owner/name".
         device: where to put it.
         dtype: type of the weights; default float32.
 
@@ -166,10 +167,10 @@ def local_path(entry: dict) -> Path | None:
 def register(id: str, folder: str | os.PathLike, **fields) -> dict:
     """Enter a model into zoo.json, or bring its entry up to date. For the exports of train/.
 
-    `sha256`, `params`, `dtype` and `class` are read from the files. The other fields of zoo.json are taken from
+    `sha256`, `params`, `dtype` and `class` are read from the files. The other fields of zoo.json come from
     `fields`, else from the earlier entry, else: repo_id "facesym/<id>", framing "ffhq", default True for the
-    first model of its task. When the weights change, the earlier entry's revision and metrics are dropped: they
-    were another file's.
+    first model of its task. When the weights change, the earlier entry's revision and metrics are dropped:
+    they were another file's.
 
     Args:
         id: name of the model, also of its folder.
@@ -246,8 +247,8 @@ def _find(name: str, known: dict[str, dict]) -> dict:
 def _fetch(entry: dict, force: bool = False) -> Path:
     if entry["revision"] is None:
         raise ZooError(
-            f"{entry['id']} is not in {WEIGHTS} and has not been published on the Hub yet. Restore that folder "
-            f"(git checkout, or install facesym again), or train it: {entry['train_command']}"
+            f"{entry['id']} is not in {WEIGHTS} and has not been published on the Hub yet. Restore that "
+            f"folder (git checkout, or install facesym again), or train it: {entry['train_command']}"
         )
     for name in (CONFIG_NAME, WEIGHTS_NAME):
         file = fetch_file(entry["repo_id"], name, entry["revision"], force=force)
