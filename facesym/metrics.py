@@ -1,0 +1,263 @@
+"""Measures of a result against the truth: PSNR, SSIM, LPIPS-alex, identity, sharpness.
+
+Pictures are uint8 RGB arrays: one HxWx3, or a batch NxHxWx3. Every measure returns one number a picture: a
+float for one picture, an array of N for a batch. The packages that they need (extra ``eval``) are imported
+when first used.
+"""
+
+import importlib.resources
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from .errors import FacesymError, ZooError
+
+SAME_PERSON = 0.6  # dlib: two descriptors nearer than this are taken to be of one person
+
+# Where dlib's own detector puts the face in an aligned crop (FFHQ framing), on average over 75 faces
+# (standard deviation 0.04): x0, y0, x1, y1 as shares of the side. Fixed, so that a spoilt face cannot move it.
+FACE_BOX = (0.20, 0.30, 0.785, 0.885)
+
+# Norms of the convolutions of torchvision's AlexNet trunk, to tell it from any other file of the same shapes.
+_ALEXNET_NORMS = {
+    "features.0.weight": 17.8302,
+    "features.3.weight": 26.1446,
+    "features.6.weight": 28.6388,
+    "features.8.weight": 26.1367,
+    "features.10.weight": 20.5030,
+}
+
+
+def psnr(result, truth, mask=None):
+    """Peak signal-to-noise ratio in dB, of 8 bit pictures; infinite for equal pictures.
+
+    Args:
+        result, truth: …xHxWx3 uint8.
+        mask: …xHxW bool: measure only where it is True. Empty masks give NaN.
+    """
+    result, truth = _pair(result, truth)
+    square = np.square(result.astype(np.float64) - truth).mean(-1)
+    weight = np.ones(square.shape) if mask is None else np.broadcast_to(mask, square.shape).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = (square * weight).sum((-2, -1)) / weight.sum((-2, -1))
+        return 10 * np.log10(255.0**2 / error)
+
+
+def ssim(result, truth):
+    """Structural similarity, mean over colours and pixels, with its paper's settings (Wang et al. 2004): a
+    Gaussian window of sigma 1.5."""
+    from skimage.metrics import structural_similarity
+
+    result, truth = _pair(result, truth)
+    return _each(
+        lambda a, b: structural_similarity(
+            a,
+            b,
+            channel_axis=-1,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        ),
+        result,
+        truth,
+    )
+
+
+def lpips(result, truth, trunk, device="cpu", batch=16):
+    """LPIPS 0.1 on AlexNet (Zhang et al. 2018): 0 for equal pictures, lower is better.
+
+    Args:
+        result, truth: …xHxWx3 uint8, at least 32 pixels a side.
+        trunk: safetensors file of torchvision's ImageNet AlexNet (``features.0.weight`` …). The ``lpips``
+            package carries the heads only, and with any other trunk the number would not be LPIPS.
+        device: where to compute.
+        batch: pictures at a time.
+
+    Raises:
+        ZooError: the trunk is missing or is not that network.
+        FacesymError: the ``lpips`` package is missing.
+    """
+    import torch
+
+    result, truth = _pair(result, truth)
+    network = _lpips_network(str(trunk), str(device))
+    flat = [np.ascontiguousarray(x.reshape(-1, *x.shape[-3:])) for x in (result, truth)]
+    values = []
+    with torch.inference_mode():
+        for i in range(0, len(flat[0]), batch):
+            a, b = (
+                torch.from_numpy(x[i : i + batch]).to(device).permute(0, 3, 1, 2) / 127.5 - 1 for x in flat
+            )
+            values.append(network(a, b).flatten().double().cpu().numpy())
+    return np.concatenate(values).reshape(result.shape[:-3])[()]
+
+
+@lru_cache(maxsize=2)
+def _lpips_network(trunk, device):
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not Path(trunk).is_file():
+        raise ZooError(f"LPIPS needs the ImageNet AlexNet trunk; there is no file {trunk}")
+    try:
+        weights = {key: value.float() for key, value in load_file(trunk).items()}
+    except SafetensorError as error:
+        raise ZooError(f"{trunk} is damaged or no safetensors file: {error}") from error
+    for key, norm in _ALEXNET_NORMS.items():
+        if key not in weights or abs(weights[key].norm().item() / norm - 1) > 0.002:
+            raise ZooError(
+                f"{trunk} is not torchvision's ImageNet AlexNet ({key} differs), and LPIPS on another trunk "
+                "is not LPIPS"
+            )
+    package = _import_lpips()
+    # pnet_rand: build without torchvision's download; the random weights are replaced below, strictly.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torchvision, about how lpips calls it
+        network = package.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
+    layers = {
+        key: f"slice{_slice(key)}.{key.split('.', 1)[1]}" for key in weights if key.startswith("features.")
+    }
+    network.net.load_state_dict({layers[key]: weights[key] for key in layers}, strict=True)
+    return network.eval().requires_grad_(False).to(device)
+
+
+def _slice(key):
+    """lpips cuts AlexNet's features into five slices and keeps the layers' numbers."""
+    return {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}[int(key.split(".")[1])]
+
+
+def _import_lpips():
+    try:
+        _import_torchvision()
+        import lpips as package
+    except ImportError as error:
+        raise FacesymError(f"LPIPS needs the packages of `pip install facesym[eval]`: {error}") from error
+    return package
+
+
+def _import_torchvision():
+    """Import torchvision, also where its operators do not load (CPU torch beside a CUDA torchvision)."""
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        import sys
+
+        import torch
+
+        # The failed import leaves half-made modules behind.
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _import_torchvision.library = library  # the definitions end with the object
+        import torchvision
+    return torchvision
+
+
+def dlib_landmarks(picture):
+    """68 landmarks by dlib's predictor on an aligned face.
+
+    Args:
+        picture: SxSx3 uint8 in the FFHQ framing.
+
+    Returns:
+        68x2 float32, pixels of the picture.
+    """
+    shape = _dlib_shape(picture)
+    return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
+
+
+def identity_descriptor(pictures):
+    """dlib's 128 numbers for a face (…x128 float64); the same person's lie within 0.6 of each other.
+
+    The rule is the same for every picture, truth or result: dlib's 68 landmarks are sought from the fixed box
+    ``FACE_BOX`` of the aligned crop, and the descriptor is taken on the chip that dlib cuts by them.
+
+    Args:
+        pictures: …xSxSx3 uint8 in the FFHQ framing.
+    """
+    recogniser = _dlib_models()[1]
+
+    def one(picture):
+        return np.array(recogniser.compute_face_descriptor(picture, _dlib_shape(picture)))
+
+    return _each(one, np.ascontiguousarray(pictures))
+
+
+def identity_distance(result, truth):
+    """Euclidean distance of the two faces' descriptors; at most ``SAME_PERSON`` for one person."""
+    result, truth = _pair(result, truth)
+    return np.linalg.norm(identity_descriptor(result) - identity_descriptor(truth), axis=-1)
+
+
+def _dlib_shape(picture):
+    predictor, _, dlib = _dlib_models()
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = FACE_BOX
+    box = dlib.rectangle(*(round(v) for v in (x0 * width, y0 * height, x1 * width, y1 * height)))
+    return predictor(np.ascontiguousarray(picture), box)
+
+
+@lru_cache(maxsize=1)
+def _dlib_models():
+    try:
+        import dlib
+
+        models = importlib.resources.files("face_recognition_models") / "models"
+    except ImportError as error:
+        raise FacesymError(
+            f"dlib's models are needed; `pip install facesym[eval]` brings them: {error}"
+        ) from error
+    return (
+        dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat")),
+        dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat")),
+        dlib,
+    )
+
+
+def sharpness(pictures):
+    """How sharp the inner face is: the standard deviation of the Laplacian of its grey values at 128x128.
+
+    The inner face is the middle of the aligned crop (FFHQ framing), brows to chin: no hair and background,
+    whose texture would hide blurred eyes.
+
+    Args:
+        pictures: …xSxSx3 uint8.
+    """
+    x, y = slice(32, 96), slice(44, 104)
+    return _each(lambda picture: float(laplacian_at_128(picture)[y, x].std()), np.asarray(pictures))
+
+
+def laplacian_at_128(picture):
+    """The Laplacian of an HxWx3 uint8 picture's grey values, at 128x128: float32."""
+    import cv2
+
+    # INTER_AREA enlarges in blocks, whose edges would count as detail
+    method = cv2.INTER_AREA if picture.shape[0] > 128 else cv2.INTER_LINEAR
+    small = cv2.resize(picture, (128, 128), interpolation=method)
+    return cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
+
+
+def _pair(result, truth):
+    result, truth = np.asarray(result), np.asarray(truth)
+    if result.shape != truth.shape or result.ndim < 3 or result.shape[-1] != 3:
+        raise ValueError(
+            f"two pictures of one size are needed (…xHxWx3), not {result.shape} and {truth.shape}"
+        )
+    if result.dtype != np.uint8 or truth.dtype != np.uint8:
+        raise ValueError(f"8 bit pictures are needed (uint8, 0-255), not {result.dtype} and {truth.dtype}")
+    return result, truth
+
+
+def _each(measure, *batches):
+    """Apply a measure of single pictures to each of a batch."""
+    if batches[0].ndim == 3:
+        return measure(*batches)
+    return np.array([measure(*pictures) for pictures in zip(*batches, strict=True)])

@@ -1,0 +1,174 @@
+"""train/prepare.py: photos in, a training folder out; on scikit-image's astronaut and on made pictures."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+skimage_data = pytest.importorskip("skimage.data")
+pytest.importorskip("dlib")
+pytest.importorskip("face_recognition_models")
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from facesym.errors import FacesymError  # noqa: E402
+from train import prepare  # noqa: E402
+
+SETTINGS = {"size": 128, "landmarks": "dlib", "min_score": 0.7, "min_side": 64, "min_sharp": 5.0}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two good photos of two people, and one photo for each common fault."""
+    folder = tmp_path / "photos"
+    (folder / "eileen").mkdir(parents=True)
+    astronaut = Image.fromarray(skimage_data.astronaut())
+    astronaut.save(folder / "eileen" / "space.png")
+    mirrored = astronaut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mirrored.save(folder / "someone.jpg", quality=95)
+    Image.new("RGB", (200, 200), "grey").save(folder / "wall.png")
+    astronaut.resize((100, 100)).save(folder / "tiny.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    (folder / "notes.txt").write_text("not a photo")
+    return folder
+
+
+def read_rows(out):
+    with open(out / "metadata.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_folder_has_the_format_of_a_training_set(photos, tmp_path):
+    out = tmp_path / "out"
+    report = prepare.prepare_faces(photos, out, SETTINGS, workers=1)
+    rows, points = read_rows(out), np.load(out / "landmarks.npy")
+    assert [row["file_name"] for row in rows] == ["eileen_space.webp", "someone.webp"]
+    assert [row["subject"] for row in rows] == ["eileen", "someone"]
+    assert points.shape == (2, 68, 2) and points.dtype == np.float32
+    for row, face in zip(rows, points, strict=True):
+        with Image.open(out / row["file_name"]) as crop:
+            assert crop.size == (128, 128) and crop.format == "WEBP"
+        assert 0.7 < float(row["det"]) <= 1 and abs(float(row["yaw"])) < 30 and float(row["sharp"]) > 5
+        assert row["split"] in ("train", "val", "test")
+        eyes, mouth = face[36:48].mean(0), face[48:68].mean(0)
+        assert abs(eyes[0] - 64) < 16 and eyes[1] < mouth[1] - 16
+    assert report["kept"] == 2 and report["photos"] == 5 and report["other_files_ignored"] == 1
+    # a mirrored face looks the other way
+    assert float(rows[0]["yaw"]) == pytest.approx(-float(rows[1]["yaw"]), abs=6)
+
+
+def test_every_dropped_photo_is_reported_with_its_reason(photos, tmp_path):
+    prepare.prepare_faces(photos, tmp_path / "out", SETTINGS, workers=1)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    reasons = {photo["photo"]: photo["dropped"] for photo in report["dropped_photos"]}
+    assert reasons == {"broken.jpg": "unreadable", "tiny.png": "too_small", "wall.png": "no_face"}
+    assert report["dropped"] == {"unreadable": 1, "too_small": 1, "no_face": 1}
+
+
+def test_blurred_faces_are_dropped(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    blurred = Image.fromarray(skimage_data.astronaut()).filter(ImageFilter.GaussianBlur(5))
+    blurred.save(folder / "soft.png")
+    report = prepare.prepare_faces(folder, tmp_path / "out", SETTINGS, workers=1)
+    assert report["dropped"] == {"blurred": 1}
+
+
+def test_a_stopped_run_goes_on_and_gives_the_same_tables(photos, tmp_path, monkeypatch):
+    prepare.prepare_faces(photos, tmp_path / "whole", SETTINGS, workers=1)
+    out = tmp_path / "out"
+    work, calls = prepare.prepare_one, []
+
+    def stops_at_the_third(task):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(task)
+        return work(task)
+
+    monkeypatch.setattr(prepare, "prepare_one", stops_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare_faces(photos, out, SETTINGS, workers=1)
+    with open(out / prepare.JOURNAL, "a") as journal:
+        journal.write('{"photo": "someone.jpg", "row": ["som')  # a line that a crash cut off
+
+    again = []
+    monkeypatch.setattr(prepare, "prepare_one", lambda task: again.append(task) or work(task))
+    prepare.prepare_faces(photos, out, SETTINGS, workers=1)
+    assert len(again) == 3  # the two done photos are not done again
+    for name in ("metadata.csv", "landmarks.npy"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_other_settings_do_not_mix_into_a_begun_folder(photos, tmp_path):
+    prepare.prepare_faces(photos, tmp_path / "out", SETTINGS, workers=1)
+    with pytest.raises(FacesymError, match="other settings"):
+        prepare.prepare_faces(photos, tmp_path / "out", SETTINGS | {"size": 32}, workers=1)
+
+
+def test_a_photo_removed_later_leaves_the_tables_and_the_folder(photos, tmp_path):
+    out = tmp_path / "out"
+    prepare.prepare_faces(photos, out, SETTINGS, workers=1)
+    (photos / "someone.jpg").unlink()
+    report = prepare.prepare_faces(photos, out, SETTINGS, workers=1)
+    assert report["kept"] == 1 and len(np.load(out / "landmarks.npy")) == 1
+    assert [p.name for p in out.glob("*.webp")] == ["eileen_space.webp"]
+
+
+def test_empty_or_missing_folders_are_clear_errors(tmp_path):
+    with pytest.raises(FacesymError, match="not a folder"):
+        prepare.prepare_faces(tmp_path / "none", tmp_path / "out", SETTINGS, workers=1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FacesymError, match="holds no photos"):
+        prepare.prepare_faces(tmp_path / "empty", tmp_path / "out", SETTINGS, workers=1)
+
+
+def test_the_command_with_two_processes(photos, tmp_path):
+    command = [
+        sys.executable,
+        "train/prepare.py",
+        "faces",
+        str(photos),
+        str(tmp_path / "out"),
+        "--size",
+        "64",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "kept 2 of 5 photos" in done.stdout and "no_face" in done.stdout
+    assert len(read_rows(tmp_path / "out")) == 2
+
+
+def test_two_photos_of_one_name_do_not_overwrite_each_other(tmp_path):
+    (tmp_path / "a").mkdir()
+    for path in ("a/b.jpg", "a_b.jpg", "a/b.png", "c.jpg"):
+        (tmp_path / path).write_bytes(b"")
+    named, _ = prepare.find_photos(tmp_path)
+    assert len(named) == 4 and "c" in named
+
+
+def test_splits_are_about_80_10_10_and_go_by_subject():
+    splits = [prepare.split_of(f"person {i}") for i in range(2000)]
+    assert splits == [prepare.split_of(f"person {i}") for i in range(2000)]
+    assert abs(splits.count("train") - 1600) < 60
+    assert abs(splits.count("val") - 200) < 50 and abs(splits.count("test") - 200) < 50
+
+
+def test_head_pose_of_a_turned_model():
+    model = np.zeros((68, 3))
+    model[prepare.POSE_LANDMARKS] = prepare.POSE_POINTS
+    for yaw, pitch in ((0, 0), (35, 0), (-20, 15), (10, -25)):
+        y, p = np.radians([yaw, pitch])
+        turn_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+        turn_x = np.array(
+            [[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]]
+        )  # nose goes down
+        seen = (model @ (turn_y @ turn_x).T)[:, :2] * 40 + 64
+        assert prepare.head_pose(seen) == pytest.approx((yaw, pitch), abs=0.5)
