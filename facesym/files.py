@@ -107,7 +107,7 @@ def check_sha256(path: Path, data: bytes, sha256: str) -> None:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ZooError(
             f"{path} is not the file that was released (its sha256 differs): it is damaged or was altered. "
-            "Fetch it again with `facesym zoo pull`; if facesym brought it, install or check out facesym again."
+            "Fetch it again with `facesym zoo pull`; if facesym brought it, install facesym again."
         )
 
 

@@ -48,10 +48,10 @@ FIELDS = {
     "framing": str,
     "dtype": str,  # as stored
     "license": str,
-    "training_data": str,
+    "training_data": list,  # names of the sets; facesym.card knows their terms
     "train_command": str,
-    "paper": str,
-    "metrics": list,  # of {"data": ..., "protocol": ..., "values": {name: number}}
+    "paper": str | None,
+    "metrics": list,  # of {"data": ..., "protocol": ..., "values": {name: number, or row: {name: number}}}
     "default": bool,  # what its task loads
 }
 
@@ -175,7 +175,8 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
     Args:
         id: name of the model, also of its folder.
         folder: what `save_pretrained` wrote; copied to facesym/weights/<id>/ unless it is that.
-        fields: see FIELDS; `metrics` is a list of {"data", "protocol", "values": {name: number}}.
+        fields: see FIELDS. `metrics` may also be one dict {"protocol": …, "data": …, name: number, …};
+            without data, they were measured on the sets trained on.
 
     Returns:
         The entry.
@@ -212,6 +213,10 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
     if previous.get("sha256") != computed["sha256"]:
         previous = {key: previous[key] for key in previous.keys() - {"revision", "metrics"}}
     entry = {**guessed, **previous, **fields, **computed}
+    if isinstance(entry["metrics"], dict):
+        values = dict(entry["metrics"])
+        data = values.pop("data", ", ".join(entry.get("training_data", [])))
+        entry["metrics"] = [{"data": data, "protocol": values.pop("protocol", ""), "values": values}]
     entry = {key: entry[key] for key in [*FIELDS, *entry] if key in entry}  # the order of the schema
     _check(entry)
 
@@ -270,7 +275,7 @@ def _check(entry: dict) -> None:
         if not isinstance(entry[field], kind) or (kind is int and isinstance(entry[field], bool)):
             raise ZooError(f"The zoo's entry {entry['id']} has {field} = {entry[field]!r}.")
     for metric in entry["metrics"]:
-        if not isinstance(metric, dict) or metric.keys() < {"data", "protocol", "values"}:
+        if not isinstance(metric, dict) or not all(metric.get(key) for key in ("data", "protocol", "values")):
             raise ZooError(
                 f"The zoo's entry {entry['id']} has a metric without data, protocol and values: {metric!r}."
             )

@@ -1,0 +1,168 @@
+"""The model card (README.md on the Hub) of a model of the zoo, written from its entry in zoo.json."""
+
+import re
+
+from facesym.files import WEIGHTS_NAME
+
+# task -> (the Hub's name for it, what it is for, what it cannot do)
+_TASKS = {
+    "complete": (
+        "image-to-image",
+        "Fills in the hidden part of a face (sunglasses, a hand, a scratch, a mask) so that it matches the "
+        "visible half of the same face.",
+        "What is hidden in both halves of the face is invented: plausible, not true. Expect worse results on "
+        "profiles, on very large holes, on children, and on anything else that is rare in the training data.",
+    ),
+    "landmarks": (
+        "keypoint-detection",
+        "Finds the 68 landmarks (iBUG order) of an aligned face.",
+        "Trained on another network's labels: it cannot be better than they are. The error grows with the "
+        "yaw; full profiles are not covered.",
+    ),
+}
+_OTHER_TASK = ("image-to-image", "Works on aligned photos of faces.", "See the metrics below.")
+
+_SETS = {
+    "lfw": "Labeled Faces in the Wild (deep-funneled), for research",
+    "scut": "SCUT-FBP5500, for research",
+    "aaf": "All-Age-Faces, adults only, for research",
+    "mebeauty": "MEBeauty, photos from free stock sites, no licence stated",
+    "generated": "portraits made by a GAN, origin not stated, for research",
+    "london": "Face Research Lab London Set, CC BY 4.0, with the consent of the people shown",
+}
+# What the Hub knows by name; any other licence is "other" there, and spelled out.
+_LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"}
+
+
+def model_card(entry: dict) -> str:
+    """Markdown with the Hub's YAML front matter.
+
+    Args:
+        entry: the model's entry in zoo.json.
+    """
+    from huggingface_hub import ModelCardData
+
+    pipeline, purpose, limits = _TASKS.get(entry["task"], _OTHER_TASK)
+    known_license = entry["license"].lower() in _LICENSES
+    slug = re.sub(r"[^a-z0-9.]+", "-", entry["license"].lower()).strip("-")
+    header = ModelCardData(
+        license=slug if known_license else "other",
+        license_name=None if known_license else slug,
+        library_name="facesym",
+        pipeline_tag=pipeline,
+        tags=["facesym", "face", "symmetry", entry["task"]],
+        model_name=entry["id"],
+        eval_results=_eval_results(entry, pipeline),
+    )
+    sets = "\n".join(
+        f"- {name}" + (f": {_SETS[name]}" if name in _SETS else "") for name in entry["training_data"]
+    )
+    paper = f" After: {entry['paper']}." if entry["paper"] else ""
+    return f"""---
+{header.to_yaml()}
+---
+
+# {entry["id"]}
+
+{purpose}{paper}
+
+`{entry["class"]}`, {entry["params"] / 1e6:.1f} M parameters stored as {entry["dtype"]}, for faces cut in \
+the {entry["framing"].upper()} framing at {entry["input_size"]}×{entry["input_size"]}.
+
+## How to use
+
+```python
+{_example(entry)}
+```
+
+The network alone, without the steps from photo to face and back:
+
+```python
+from facesym.models import {entry["class"]}
+net = {entry["class"]}.from_pretrained("{entry["repo_id"]}")
+```
+
+`{WEIGHTS_NAME}` has sha256 `{entry["sha256"]}`.
+
+## Training data
+
+{sets}
+
+Made with:
+
+```
+{entry["train_command"]}
+```
+
+## How good it is
+
+{_metrics(entry)}
+
+## Limits
+
+{limits}{" " + entry["limits"] if "limits" in entry else ""}
+
+The people in the training sets are no fair sample of humanity: check the results on the people you want to
+use it for.
+
+## Ethics
+
+Trained on photos of adults only, as far as their age is known; do not use it on children. Use it on photos of
+people who agree to it, not to deceive, not to identify anyone. A face edited with this model must be labelled as
+edited by AI: facesym writes that into the metadata of the files it saves; leave it there.
+
+## Terms
+
+{entry["license"]}
+"""
+
+
+def _example(entry: dict) -> str:
+    if entry["task"] == "complete":
+        return f"""import facesym
+pipe = facesym.load("{entry["id"]}")
+out = pipe("photo.jpg", mask="mask.png")  # white = what to fill in
+out.images[0].save("done.png")"""
+    return f"""import facesym
+net = facesym.zoo.load("{entry["id"]}")"""
+
+
+def _metrics(entry: dict) -> str:
+    if not entry["metrics"]:
+        return "Not measured yet."
+    parts = []
+    for metric in entry["metrics"]:
+        rows = _rows(metric["values"])
+        names = list(dict.fromkeys(name for row in rows.values() for name in row))
+        lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+        lines += [
+            f"| {label} | " + " | ".join(str(row.get(name, "")) for name in names) + " |"
+            for label, row in rows.items()
+        ]
+        parts.append(f"On {metric['data']}: {metric['protocol']}.\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _rows(values: dict) -> dict[str, dict]:
+    """{name: number} is one row without a label; {label: {name: number}} has several. Both may be mixed."""
+    plain = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    rows = {"": plain} if plain else {}
+    return rows | {label: row for label, row in values.items() if isinstance(row, dict)}
+
+
+def _eval_results(entry: dict, pipeline: str) -> list:
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type=pipeline,
+            dataset_type=metric["data"].lower().replace(" ", "-"),
+            dataset_name=metric["data"],
+            metric_type=name,
+            metric_name=f"{name} ({label})" if label else name,
+            metric_value=value,
+        )
+        for metric in entry["metrics"]
+        for label, row in _rows(metric["values"]).items()
+        for name, value in row.items()
+    ]
