@@ -44,10 +44,9 @@ def model_card(entry: dict) -> str:
 
     pipeline, purpose, limits = _TASKS.get(entry["task"], _OTHER_TASK)
     known_license = entry["license"].lower() in _LICENSES
-    slug = re.sub(r"[^a-z0-9.]+", "-", entry["license"].lower()).strip("-")
     header = ModelCardData(
-        license=slug if known_license else "other",
-        license_name=None if known_license else slug,
+        license=_slug(entry["license"]) if known_license else "other",
+        license_name=None if known_license else _slug(entry["license"]),
         library_name="facesym",
         pipeline_tag=pipeline,
         tags=["facesym", "face", "symmetry", entry["task"]],
@@ -117,6 +116,10 @@ as edited by AI: facesym writes that into the metadata of the files it saves; le
 """
 
 
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
+
+
 def _example(entry: dict) -> str:
     if entry["task"] == "complete":
         return f"""import facesym
@@ -156,7 +159,7 @@ def _eval_results(entry: dict, pipeline: str) -> list:
     return [
         EvalResult(
             task_type=pipeline,
-            dataset_type=metric["data"].lower().replace(" ", "-"),
+            dataset_type=_slug(metric["data"]),
             dataset_name=metric["data"],
             metric_type=name,
             metric_name=f"{name} ({label})" if label else name,
@@ -165,4 +168,5 @@ def _eval_results(entry: dict, pipeline: str) -> list:
         for metric in entry["metrics"]
         for label, row in _rows(metric["values"]).items()
         for name, value in row.items()
+        if name != "n"  # how many pictures: not a measure
     ]

@@ -1,0 +1,338 @@
+"""zoo.json (listing a model is what gets it tested), the zoo's functions, and strict loading."""
+
+import argparse
+import dataclasses
+import inspect
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from facesym import ZooError, cli_zoo, models, zoo
+from facesym.card import model_card
+from facesym.files import CONFIG_NAME, WEIGHTS_NAME
+from facesym.models import LandmarkNet
+from facesym.models.base import Model
+
+RELEASED = zoo.list()
+MB = 1_000_000
+
+
+# The released models
+
+
+@pytest.mark.parametrize("entry", RELEASED, ids=[entry["id"] for entry in RELEASED])
+def test_released_model(entry):
+    assert entry["class"] in models.__all__
+    assert all(entry[field] for field in ("task", "repo_id", "license", "training_data", "train_command"))
+    folder = zoo.path(entry["id"])
+    assert zoo.verify(entry["id"])
+    file = folder / WEIGHTS_NAME
+    assert file.stat().st_size <= 25 * MB
+    stored = {
+        tensor.dtype for tensor in safetensors.torch.load_file(file).values() if tensor.is_floating_point()
+    }
+    assert stored == {getattr(torch, entry["dtype"])}
+    net = zoo.load(entry["id"])
+    assert type(net).__name__ == entry["class"]
+    assert net.num_parameters() == entry["params"]
+
+    size = entry["input_size"]
+    generator = torch.Generator().manual_seed(0)
+    inputs = {"image": torch.rand(1, 3, size, size, generator=generator) * 2 - 1}
+    if "mask" in inspect.signature(net.forward).parameters:
+        inputs["mask"] = torch.ones(1, 1, size, size)
+        inputs["mask"][..., size // 3 : size // 2, size // 3 : size // 2] = 0
+    with torch.no_grad():
+        output = net(**inputs)
+    outputs = dataclasses.asdict(output).values() if dataclasses.is_dataclass(output) else [output]
+    assert all(tensor.isfinite().all() for tensor in outputs if isinstance(tensor, torch.Tensor))
+    assert yaml.safe_load(model_card(entry).split("---")[1])["library_name"] == "facesym"
+
+
+def test_the_zoo_as_a_whole():
+    ids = [entry["id"] for entry in RELEASED]
+    assert len(set(ids)) == len(ids)
+    defaults = Counter(entry["task"] for entry in RELEASED if entry["default"])
+    assert defaults == dict.fromkeys({entry["task"] for entry in RELEASED}, 1)
+    assert sum(file.stat().st_size for file in zoo.WEIGHTS.rglob("*") if file.is_file()) <= 80 * MB
+    assert {folder.name for folder in zoo.WEIGHTS.glob("*/")} <= set(ids)
+
+
+# A zoo of our own, with a small network
+
+FIELDS = {
+    "task": "landmarks",
+    "input_size": 64,
+    "license": "CC-BY-4.0",
+    "training_data": ["london"],
+    "train_command": "accelerate launch train/landmarks.py",
+    "paper": None,
+    "metrics": {"protocol": "test split", "0-15": {"n": 10, "error_percent": 2.5}},
+}
+
+
+@pytest.fixture
+def own_zoo(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "ZOO_FILE", tmp_path / "zoo.json")
+    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path / "weights")
+    (tmp_path / "zoo.json").write_text("[]")
+    return tmp_path
+
+
+@pytest.fixture
+def net():
+    return LandmarkNet(width=8, input_size=64).eval()
+
+
+@pytest.fixture
+def registered(own_zoo, net):
+    net.save_pretrained(own_zoo / "export", dtype=torch.float16)
+    return zoo.register("small", own_zoo / "export", **FIELDS)
+
+
+def run_cli(*arguments):
+    parser = argparse.ArgumentParser()
+    cli_zoo.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["zoo", *map(str, arguments)])
+    return args.run(args)
+
+
+def test_register(own_zoo, net, registered):
+    assert zoo.list() == [registered] == json.loads((own_zoo / "zoo.json").read_text())
+    assert registered["params"] == net.num_parameters()
+    assert registered["dtype"] == "float16"
+    assert registered["class"] == "LandmarkNet"
+    assert registered["repo_id"] == "facesym/small"
+    assert registered["revision"] is None
+    assert registered["default"] is True
+    assert registered["metrics"][0]["values"] == {"0-15": {"n": 10, "error_percent": 2.5}}
+    assert zoo.path("small") == own_zoo / "weights" / "small"
+
+
+def test_register_again_with_the_same_and_with_other_weights(own_zoo, registered):
+    zoo.set_revision("small", "1" * 40)
+    same = zoo.register("small", own_zoo / "export", license="mit")
+    assert same == {**registered, "revision": "1" * 40, "license": "mit"}
+    LandmarkNet(width=8, input_size=64).save_pretrained(own_zoo / "export")
+    other = zoo.register("small", own_zoo / "export")
+    assert other["sha256"] != registered["sha256"]
+    assert (other["revision"], other["metrics"], other["dtype"]) == (
+        None,
+        [],
+        "float32",
+    )  # were another file's
+    assert zoo.list() == [other]
+
+
+def test_one_default_per_task(own_zoo, registered):
+    second = zoo.register("second", own_zoo / "export", **FIELDS)
+    assert not second["default"]
+    zoo.register("second", own_zoo / "export", default=True)
+    assert {entry["id"]: entry["default"] for entry in zoo.list()} == {"small": False, "second": True}
+
+
+def test_register_refuses_an_incomplete_entry(own_zoo, net):
+    net.save_pretrained(own_zoo / "export")
+    with pytest.raises(ZooError, match="lacks input_size, license"):
+        zoo.register("small", own_zoo / "export", task="landmarks")
+    assert zoo.list() == []
+    assert not (own_zoo / "weights" / "small").exists()
+
+
+@pytest.mark.parametrize("name", ["small", "landmarks"])
+def test_load_by_id_and_by_task(registered, net, name):
+    again = zoo.load(name)
+    assert type(again) is LandmarkNet and not again.training
+    assert again.dtype == torch.float32
+    assert zoo.load(name, dtype=torch.bfloat16).dtype == torch.bfloat16
+    image = torch.rand(1, 3, 64, 64)
+    assert (again(image) - net(image)).abs().max() < 0.01  # float16 on the way
+
+
+def test_load_a_folder(own_zoo, registered):
+    assert type(zoo.load(own_zoo / "export")) is LandmarkNet
+    assert type(zoo.load(str(own_zoo / "export"))) is LandmarkNet
+
+
+@pytest.mark.parametrize("call", [zoo.get, zoo.path, zoo.verify, zoo.load])
+def test_unknown_model(registered, call):
+    with pytest.raises(ZooError, match=r"no model 'smal'. Did you mean 'small'\? Known: .*small"):
+        call("smal")
+
+
+@pytest.mark.parametrize("call", [zoo.path, zoo.verify, zoo.load])
+def test_altered_weights(own_zoo, registered, call):
+    file = own_zoo / "weights" / "small" / WEIGHTS_NAME
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ZooError, match="sha256 differs"):
+        call("small")
+    assert run_cli("verify") == 1
+
+
+@pytest.mark.parametrize("call", [zoo.path, zoo.verify, zoo.load])
+def test_missing_weights(own_zoo, registered, call):
+    (own_zoo / "weights" / "small" / WEIGHTS_NAME).unlink()
+    with pytest.raises(ZooError, match=r"not been published|not on this machine"):
+        call("small")
+    assert run_cli("verify") == 0  # nothing here is wrong
+    assert run_cli("verify", "small") == 1
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[{}]", '[{"id": "small"}]'])
+def test_damaged_zoo_json(own_zoo, text):
+    (own_zoo / "zoo.json").write_text(text)
+    with pytest.raises(ZooError, match=r"zoo"):
+        zoo.list()
+
+
+def test_cli(own_zoo, registered, capsys):
+    assert run_cli("list") == 0
+    assert "small" in (listed := capsys.readouterr().out) and "package" in listed
+    assert run_cli("verify") == 0
+    assert "as released" in capsys.readouterr().out
+    assert run_cli("pull", "small", "nothing") == 1
+    printed = capsys.readouterr()
+    assert str(own_zoo / "weights" / "small") in printed.out and "no model 'nothing'" in printed.err
+
+
+def test_push_dry_run(own_zoo, registered):
+    folder = own_zoo / "look"
+    assert run_cli("push", "small", "--dry-run", "-o", folder) == 0
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", CONFIG_NAME, WEIGHTS_NAME]
+    header, card = (folder / "README.md").read_text().split("---\n", 2)[1:]
+    header = yaml.safe_load(header)
+    assert header["license"] == "cc-by-4.0"
+    assert "landmarks" in header["tags"]
+    results = header["model-index"][0]["results"][0]["metrics"]
+    assert {item["name"]: item["value"] for item in results} == {"error_percent (0-15)": 2.5}
+    for text in ("## Limits", "adults only", "labelled", "London Set", "2.5", registered["sha256"]):
+        assert text in card
+    assert type(zoo.load(folder)) is LandmarkNet
+    with pytest.raises(ZooError, match="-o FOLDER"):
+        run_cli("push", "small", "--dry-run")
+
+
+def test_listing_needs_no_torch():
+    code = "import sys; from facesym import zoo; zoo.list(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# Saving and strict loading
+
+
+def test_save_and_load(net, tmp_path):
+    net.train()(torch.rand(2, 3, 64, 64))  # moves BatchNorm's statistics
+    net.eval().save_pretrained(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [CONFIG_NAME, WEIGHTS_NAME]
+    for again in (LandmarkNet.from_pretrained(tmp_path), Model.from_pretrained(tmp_path)):
+        assert again.config["width"] == 8
+        for name, tensor in net.state_dict().items():
+            assert (
+                torch.equal(again.state_dict()[name], tensor)
+                and again.state_dict()[name].dtype == tensor.dtype
+            )
+
+
+def test_half_precision_keeps_the_counters_whole(net, tmp_path):
+    net.to(memory_format=torch.channels_last).save_pretrained(tmp_path, dtype=torch.float16)
+    stored = safetensors.torch.load_file(tmp_path / WEIGHTS_NAME)
+    kinds = {name.rsplit(".", 1)[1]: tensor.dtype for name, tensor in stored.items()}
+    assert kinds.pop("num_batches_tracked") == torch.int64
+    assert set(kinds.values()) == {torch.float16}
+    assert net.dtype == torch.float32  # the network itself is as it was
+    assert LandmarkNet.from_pretrained(tmp_path).dtype == torch.float32
+    assert LandmarkNet.from_pretrained(tmp_path, torch_dtype=torch.float16).dtype == torch.float16
+
+
+def test_loading_leaves_the_random_numbers_alone(net, tmp_path):
+    net.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    LandmarkNet.from_pretrained(tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def _edit_weights(edit):
+    def change(folder):
+        tensors = safetensors.torch.load_file(folder / WEIGHTS_NAME)
+        edit(tensors)
+        safetensors.torch.save_file(tensors, folder / WEIGHTS_NAME)
+
+    return change
+
+
+def _edit_config(**values):
+    def change(folder):
+        config = json.loads((folder / CONFIG_NAME).read_text())
+        (folder / CONFIG_NAME).write_text(json.dumps({**config, **values}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_edit_weights(lambda t: t.pop("heat.bias")), "missing: heat.bias"),
+        (_edit_weights(lambda t: t.update(extra=torch.zeros(1))), "unexpected: extra"),
+        (
+            _edit_weights(lambda t: t.update({"heat.bias": torch.zeros(7)})),
+            r"heat.bias has shape \(7,\), not \(68,\)",
+        ),
+        (lambda f: (f / WEIGHTS_NAME).write_bytes((f / WEIGHTS_NAME).read_bytes()[:-100]), "damaged"),
+        (lambda f: (f / WEIGHTS_NAME).write_bytes(b""), "damaged"),
+        (lambda f: (f / WEIGHTS_NAME).unlink(), "model.safetensors is missing"),
+        (
+            lambda f: torch.save({}, (f / WEIGHTS_NAME).rename(f / "model.bin")),
+            "model.safetensors is missing",
+        ),
+        (lambda f: (f / CONFIG_NAME).unlink(), "config.json is missing"),
+        (lambda f: (f / CONFIG_NAME).write_text("{"), "not a model's config"),
+        (lambda f: (f / CONFIG_NAME).write_text("[]"), "not a model's config"),
+        (_edit_config(colour="red"), "does not know: colour"),
+        (_edit_config(width="wide"), "does not describe a valid LandmarkNet"),
+        (_edit_config(_class_name="SymmFCNet"), "is for a SymmFCNet, not for a LandmarkNet"),
+    ],
+)
+def test_strict_loading(net, tmp_path, change, message):
+    net.save_pretrained(tmp_path)
+    change(tmp_path)
+    with pytest.raises(ZooError, match=message):
+        LandmarkNet.from_pretrained(tmp_path)
+
+
+def test_a_class_that_is_not_ours(net, tmp_path):
+    net.save_pretrained(tmp_path)
+    _edit_config(_class_name="UNet2DModel")(tmp_path)
+    with pytest.raises(ZooError, match=r"no class of facesym\.models"):
+        Model.from_pretrained(tmp_path)
+
+
+def test_neither_folder_nor_repository(tmp_path):
+    with pytest.raises(ZooError, match="neither a folder nor a Hub repository"):
+        LandmarkNet.from_pretrained(tmp_path / "nothing")
+
+
+def test_a_failed_save_keeps_the_earlier_file(net, tmp_path, monkeypatch):
+    net.save_pretrained(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with torch.no_grad():
+        net.heat.bias[0] = 1e6  # too large for float16
+    with pytest.raises(ZooError, match=r"heat\.bias has values that are not finite"):
+        net.save_pretrained(tmp_path, dtype=torch.float16)
+
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ZooError, match="No space left on device"):
+        net.save_pretrained(tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
