@@ -1,0 +1,140 @@
+"""Folders of aligned faces, decoded into memory, and the augmentation that training draws from them.
+
+A folder holds pictures cut in the FFHQ framing, ``metadata.csv`` (at least ``file_name, subject, split``) and
+``landmarks.npy`` (Nx68x2 float32, pixels of that row's picture): what ``train/prepare.py`` writes.
+"""
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from ..errors import ImageError
+
+# FLIP_68[k] is the landmark that becomes number k when the picture is mirrored (iBUG's 68-point order).
+FLIP_68 = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1)]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]
+)
+
+
+def flip_landmarks(points, width):
+    """Landmarks (…x68x2, pixels) of the mirrored picture: mirrored, and renumbered so that k stays the same part."""
+    flipped = points[..., FLIP_68, :].copy() if isinstance(points, np.ndarray) else points[..., FLIP_68, :].clone()
+    flipped[..., 0] = width - 1 - flipped[..., 0]
+    return flipped
+
+
+def read_metadata(folder, splits=("train",), min_size=0):
+    """Rows of ``metadata.csv`` in one of ``splits`` as dicts, each with ``path`` and ``index`` (its row).
+
+    Args:
+        min_size: leave out pictures whose side is smaller, in pixels (so that 256 is not trained on blown-up faces).
+
+    Raises:
+        ImageError: the folder has no metadata.csv or names a picture that is not there.
+    """
+    folder = Path(folder)
+    if not (folder / "metadata.csv").is_file():
+        raise ImageError(f"{folder} has no metadata.csv; make one with train/prepare.py")
+    with open(folder / "metadata.csv", newline="") as file:
+        rows = [row | {"index": i, "path": folder / row["file_name"]} for i, row in enumerate(csv.DictReader(file))]
+    rows = [row for row in rows if row["split"] in splits]
+    if min_size and rows:
+        # All pictures of a folder have one size; opening reads the header only.
+        try:
+            with Image.open(rows[0]["path"]) as picture:
+                if min(picture.size) < min_size:
+                    return []
+        except OSError as error:
+            raise ImageError(f"cannot read {rows[0]['path']}: {error}") from error
+    return rows
+
+
+class FaceFolders:
+    """All pictures of some folders in memory.
+
+    Attributes:
+        images: NxSxSx3 uint8.
+        landmarks: Nx68x2 float32, pixels of the S×S picture.
+        rows: the metadata of each, a list of dicts.
+    """
+
+    def __init__(self, folders, size, splits=("train",), min_size=0, limit=None):
+        self.size, self.rows, landmarks = size, [], []
+        for folder in folders:
+            rows = read_metadata(folder, splits, min_size)
+            points = np.load(Path(folder) / "landmarks.npy")
+            self.rows += rows
+            landmarks += [points[row["index"]] for row in rows]
+        if limit:
+            self.rows, landmarks = self.rows[:limit], landmarks[:limit]
+        if not self.rows:
+            raise ImageError(f"no pictures of split {'/'.join(splits)} of at least {min_size} pixels in {folders}")
+        self.images = np.empty((len(self.rows), size, size, 3), np.uint8)
+        with ThreadPoolExecutor() as pool:  # PIL's decoders release the GIL
+            scales = list(pool.map(self._decode, range(len(self.rows))))
+        self.landmarks = np.stack(landmarks).astype(np.float32) * np.array(scales, np.float32)[:, None, None]
+
+    def _decode(self, i):
+        try:
+            with Image.open(self.rows[i]["path"]) as picture:
+                side = picture.size[0]
+                self.images[i] = np.asarray(picture.convert("RGB").resize((self.size, self.size), Image.LANCZOS))
+        except OSError as error:
+            raise ImageError(f"cannot read {self.rows[i]['path']}: {error}") from error
+        return self.size / side
+
+    def __len__(self):
+        return len(self.rows)
+
+
+def affine_jitter(rng, size, degrees, scale, shift):
+    """A random 2x3 similarity about the picture's centre: ± degrees, × (1 ± scale), ± shift (share of the side)."""
+    matrix = cv2.getRotationMatrix2D(
+        ((size - 1) / 2, (size - 1) / 2), rng.uniform(-degrees, degrees), 1 + rng.uniform(-scale, scale)
+    )
+    matrix[:, 2] += rng.uniform(-shift, shift, 2) * size
+    return matrix
+
+
+def colour_jitter(rng, image, strength=0.25):
+    """Brightness, contrast and channel gain of an SxSx3 uint8 picture, changed at random; returns float32 [0, 255]."""
+    gain = 1 + rng.uniform(-strength, strength)
+    bias = 255 * rng.uniform(-strength, strength) / 2
+    channel = 1 + rng.uniform(-strength, strength, 3) / 4
+    mean = image.mean()
+    return np.clip((image - mean) * gain * channel.astype(np.float32) + mean + bias, 0, 255).astype(np.float32)
+
+
+def to_tensor(image):
+    """SxSx3 in [0, 255] to a 3xSxS float tensor in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1) / 127.5 - 1
+
+
+class Samples(Dataset):
+    """An endless, seeded stream: sample number n depends on (seed, n) alone.
+
+    So a run that resumes at step s reads on from sample s·batch and sees what an uninterrupted run would have
+    seen, whatever the number of loader workers. Subclasses turn one face and a generator into one sample.
+    """
+
+    def __init__(self, faces, seed=0):
+        self.faces, self.seed = faces, seed
+        self._epoch, self._order = None, None
+
+    def __getitem__(self, n):
+        epoch, i = divmod(n, len(self.faces))
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.faces))
+        return self.sample(self._order[i], np.random.default_rng((self.seed, 1, n)))
+
+    def sample(self, i, rng):
+        raise NotImplementedError

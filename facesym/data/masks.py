@@ -1,0 +1,157 @@
+"""Hole masks for training and evaluation. Here, as in the paper, 1 = known and 0 = missing (HxW float32)."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..errors import ImageError
+from .faces import read_metadata
+
+
+def load_irregular(folder, size, splits=("train",)):
+    """The hole masks of a folder (PNG, white = hole, with metadata.csv): NxSxS uint8, 1 = hole.
+
+    Raises:
+        ImageError: no metadata.csv, an unreadable mask, or no mask of that split.
+    """
+    rows = read_metadata(Path(folder), splits)
+    if not rows:
+        raise ImageError(f"{folder} has no masks of split {'/'.join(splits)}")
+    masks = np.empty((len(rows), size, size), np.uint8)
+    for i, row in enumerate(rows):
+        with Image.open(row["path"]) as picture:
+            masks[i] = np.asarray(picture.convert("L").resize((size, size), Image.NEAREST)) > 127
+    return masks
+
+
+def centre_square(size, share=0.5, shift=(0, 0)):
+    """A square hole whose side is ``share`` of the picture's, its centre moved by ``shift`` pixels (x, y)."""
+    mask = np.ones((size, size), np.float32)
+    half = share * size / 2
+    x0, x1 = np.clip(np.round(size / 2 + shift[0] + np.array([-half, half])), 0, size).astype(int)
+    y0, y1 = np.clip(np.round(size / 2 + shift[1] + np.array([-half, half])), 0, size).astype(int)
+    mask[y0:y1, x0:x1] = 0
+    return mask
+
+
+def half_face(rng, size, points):
+    """All on one side of a line through the nose bridge, up to the face's outline and some way beyond."""
+    centre = points[27:31].mean(0) + rng.normal(0, 0.02, 2) * size
+    angle = rng.choice([0, np.pi]) if rng.random() < 0.8 else rng.uniform(0, 2 * np.pi)
+    angle += rng.normal(0, 0.15)
+    ys, xs = np.mgrid[:size, :size]
+    side = (xs - centre[0]) * np.cos(angle) + (ys - centre[1]) * np.sin(angle) > 0
+    reach = np.linalg.norm(points - centre, axis=1).max() * rng.uniform(0.9, 1.4)
+    inside = (xs - centre[0]) ** 2 + (ys - centre[1]) ** 2 < reach**2
+    return 1 - (side & inside).astype(np.float32)
+
+
+def brush(rng, size):
+    """One to four thick strokes, as a person paints them over something."""
+    hole = np.zeros((size, size), np.uint8)
+    for _ in range(rng.integers(1, 5)):
+        thickness = int(size * rng.uniform(0.04, 0.18))
+        angle, point = rng.uniform(0, 2 * np.pi), rng.uniform(0.15, 0.85, 2) * size
+        for _ in range(rng.integers(2, 7)):
+            angle += rng.normal(0, 0.8)
+            end = np.clip(point + rng.uniform(0.05, 0.22) * size * np.array([np.cos(angle), np.sin(angle)]), 0, size)
+            cv2.line(hole, point.astype(int).tolist(), end.astype(int).tolist(), 1, thickness)
+            point = end
+    return 1 - hole.astype(np.float32)
+
+
+def _polygon(size, points):
+    hole = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(hole, [np.round(points).astype(np.int32)], 1)
+    return hole
+
+
+def glasses(rng, size, points):
+    """Two lenses about the eyes (sometimes one visor) and the bridge between them."""
+    hole = np.zeros((size, size), np.uint8)
+    right, left = points[36:42].mean(0), points[42:48].mean(0)
+    distance = np.linalg.norm(left - right)
+    angle = float(np.degrees(np.arctan2(*(left - right)[::-1])))
+    axes = (distance * rng.uniform(0.34, 0.5), distance * rng.uniform(0.24, 0.5))
+    drop = np.array([0, distance * rng.uniform(-0.05, 0.1)])
+    round_lenses = rng.random() < 0.5
+    for eye in (right, left):
+        box = (tuple((eye + drop).tolist()), (2 * axes[0], 2 * axes[1]), angle)
+        if round_lenses:
+            cv2.ellipse(hole, box, 1, -1)
+        else:
+            cv2.fillPoly(hole, [np.round(cv2.boxPoints(box)).astype(np.int32)], 1)
+    thickness = max(1, int(distance * rng.uniform(0.05, 0.25)))
+    cv2.line(hole, np.round(right + drop).astype(int).tolist(), np.round(left + drop).astype(int).tolist(), 1, thickness)
+    if rng.random() < 0.5:  # the arms, to the ears
+        for eye, ear in ((right, points[0]), (left, points[16])):
+            cv2.line(hole, np.round(eye).astype(int).tolist(), np.round(ear).astype(int).tolist(), 1, max(1, thickness // 2))
+    return 1 - hole.astype(np.float32)
+
+
+def face_mask(rng, size, points):
+    """A cloth mask: from somewhere on the nose down to the chin, ear to ear."""
+    top = points[rng.integers(28, 31)] + rng.normal(0, 0.01, 2) * size
+    outline = np.concatenate([points[1:16], [points[14] * 0.3 + top * 0.7], [top], [points[2] * 0.3 + top * 0.7]])
+    centre = outline.mean(0)
+    return 1 - _polygon(size, centre + (outline - centre) * rng.uniform(1.0, 1.12)).astype(np.float32)
+
+
+def hand(rng, size, points):
+    """A blob with fingers, reaching into the face from outside."""
+    hole = np.zeros((size, size), np.uint8)
+    palm = points[rng.integers(0, 68)] + rng.normal(0, 0.04, 2) * size
+    outward = palm - points[27:36].mean(0) + rng.normal(0, 0.05, 2) * size
+    outward /= np.linalg.norm(outward) + 1e-6
+    radius = size * rng.uniform(0.08, 0.14)
+    box = (tuple(palm.tolist()), (2 * radius, 2.4 * radius), float(rng.uniform(0, 180)))
+    cv2.ellipse(hole, box, 1, -1)
+    wrist = palm + outward * size * 0.6
+    cv2.line(hole, np.round(palm).astype(int).tolist(), np.round(wrist).astype(int).tolist(), 1, int(1.5 * radius))
+    inward = np.arctan2(-outward[1], -outward[0])
+    for spread in np.linspace(-0.7, 0.7, rng.integers(2, 5)):
+        tip = palm + rng.uniform(1.4, 2.4) * radius * np.array([np.cos(inward + spread), np.sin(inward + spread)])
+        cv2.line(hole, np.round(palm).astype(int).tolist(), np.round(tip).astype(int).tolist(), 1, max(1, int(radius * 0.55)))
+    return 1 - hole.astype(np.float32)
+
+
+def irregular(rng, masks):
+    """One of ``masks`` (from load_irregular), mirrored, turned by quarters and shifted at random."""
+    hole = np.rot90(masks[rng.integers(len(masks))], rng.integers(4))
+    if rng.random() < 0.5:
+        hole = hole[:, ::-1]
+    shift = rng.integers(-len(hole) // 6, len(hole) // 6 + 1, 2)
+    # Rolled, not padded: what leaves on one side comes in on the other and the hole's size is kept.
+    return 1 - np.roll(hole, shift, (0, 1)).astype(np.float32)
+
+
+def random_mask(rng, size, points, masks):
+    """A training hole for one face.
+
+    Args:
+        rng: numpy Generator.
+        points: 68x2 landmarks in pixels.
+        masks: NxSxS irregular holes (load_irregular), or None to do without.
+
+    Returns:
+        HxW float32, 1 = known, 0 = missing; never without a missing pixel, and never all missing.
+    """
+    kinds = ["irregular", "centre", "half", "brush", "glasses", "mask", "hand"]
+    chance = np.array([0.36 if masks is not None else 0, 0.16, 0.1, 0.14, 0.08, 0.08, 0.08])
+    for _ in range(8):
+        kind = rng.choice(kinds, p=chance / chance.sum())
+        if kind == "irregular":
+            mask = irregular(rng, masks)
+        elif kind == "centre":
+            mask = centre_square(size, rng.uniform(0.25, 0.55), rng.normal(0, 0.05, 2) * size)
+        elif kind == "half":
+            mask = half_face(rng, size, points)
+        elif kind == "brush":
+            mask = brush(rng, size)
+        else:
+            mask = {"glasses": glasses, "mask": face_mask, "hand": hand}[kind](rng, size, points)
+        if 0.01 < 1 - mask.mean() < 0.65:
+            return mask
+    return centre_square(size, 0.4)

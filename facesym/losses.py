@@ -1,0 +1,133 @@
+"""Losses as pure functions, one per equation, each citing it.
+
+SymmFCNet's equations are those of X. Li et al., "Learning Symmetry Consistent Deep CNNs for Face Completion",
+IEEE TIP 2020. Pictures are Bx3xHxW in [-1, 1], masks Bx1xHxW with 1 = known (face, trusted …) and 0 = missing. The paper writes
+sums of squares; here squares are averaged over pixels and the batch, so that its weights λ hold at every size.
+"""
+
+import torch.nn.functional as F
+
+
+# --- SymmFCNet, stage I ---------------------------------------------------------------------------------------------
+def face_region_loss(predicted, target):
+    """Equation (2): mean (M^fr − M^fr_gt)², both Bx1xHxW in [0, 1]."""
+    return F.mse_loss(predicted.float(), target)
+
+
+def landmark_loss(flow, landmarks, flipped):
+    """Equation (6): the flow at a landmark of I must point to the same landmark of the flipped picture I^f.
+
+    Printed, the flow is read at I^f's landmark and compared with I's; but by (4) Φ is indexed by the pixels of I
+    and holds places in I^f, so here it is read at I's landmark. For a picture and its flip the two forms are
+    each other's mirror image.
+
+    Args:
+        flow: Bx2xHxW, places (x, y) in I^f in [-1, 1] (grid_sample's, align_corners=False).
+        landmarks: BxKx2 (x, y) in I, in [-1, 1].
+        flipped: BxKx2, the same K parts in I^f.
+
+    Returns:
+        The sum over the K landmarks of squared distances, averaged over the batch.
+    """
+    here = F.grid_sample(flow.float(), landmarks[:, :, None], align_corners=False, padding_mode="border")
+    return (here[..., 0].transpose(1, 2) - flipped).square().sum((1, 2)).mean()
+
+
+def tv_loss(motion):
+    """Equation (7): squared differences of a flow's two components along x and y, as strain (no unit).
+
+    Taken on the motion Φ − grid (Bx2xHxW, [-1, 1] units): on Φ itself the term would pull every flow towards a
+    constant, that is, towards shrinking the picture to a point.
+    """
+    motion = motion.float()
+    height, width = motion.shape[-2:]
+    dx = (motion[..., :, 1:] - motion[..., :, :-1]) * (width / 2)
+    dy = (motion[..., 1:, :] - motion[..., :-1, :]) * (height / 2)
+    return dx.square().mean() + dy.square().mean()
+
+
+def light_loss(warped, light, target, face_region):
+    """Equation (10): mean ((I^{f,w} ⊙ R − I) ⊙ M^fr)²; ``warped`` is the warped flip of the ground truth."""
+    return ((relight(warped, light) - target) * face_region).float().square().mean()
+
+
+def relight(image, light):
+    """I ⊙ R for a picture in [-1, 1]: the ratio acts on brightness, so on (I + 1) / 2."""
+    return (image + 1) * light - 1
+
+
+# --- SymmFCNet, stage II --------------------------------------------------------------------------------------------
+def symmetry_loss(features, flipped_features, flow, face_region, condition):
+    """Equation (13), the perceptual symmetry loss.
+
+    Args:
+        features: BxCxhxw, Ω_l: decoder features of RecNet on (Î^s1, M^s2).
+        flipped_features: the same of their flips, Ω_l^f.
+        flow: Bx2xHxW, Φ; scaled down to h×w here, like the masks.
+        face_region, condition: Bx1xHxW, M^fr and M^s2.
+    """
+    size = features.shape[-2:]
+    down = lambda x: F.interpolate(x.float(), size, mode="area")  # noqa: E731
+    warped = F.grid_sample(
+        flipped_features.float(), down(flow).permute(0, 2, 3, 1), align_corners=False, padding_mode="border"
+    )
+    weight = down(face_region) * (1 - down(condition))
+    return ((features.float() - warped) * weight).square().mean()
+
+
+def reconstruction_loss(output, target):
+    """Equation (14): mean (Î − I)²."""
+    return F.mse_loss(output.float(), target)
+
+
+def absolute_loss(output, target, missing):
+    """Mean |Î − I| over the missing pixels (Bx1xHxW, 1 = missing): the released preset's pixel term, see README."""
+    difference = (output.float() - target).abs() * missing
+    return difference.sum() / (3 * missing.sum()).clamp(min=1)
+
+
+def perceptual_loss(features, target_features):
+    """Equation (15) over one or several layers: Σ_k 1/(C_k·H_k·W_k) ‖Ψ_k(Î) − Ψ_k(I)‖², averaged over the batch."""
+    return sum(F.mse_loss(f.float(), t.float()) for f, t in zip(features, target_features, strict=True))
+
+
+def discriminator_loss(real, fake, weight=None):
+    """Equation (17), D's side, on logits: −log D(I) − log(1 − D(Î)).
+
+    Args:
+        real, fake: logits of any equal shape.
+        weight: broadcastable to ``fake``: how much each place counts as fake. A place that sees no hole is real.
+    """
+    fake = F.softplus(fake.float())
+    if weight is not None:
+        fake = fake * weight / weight.mean().clamp(min=1e-3)
+    return F.softplus(-real.float()).mean() + fake.mean()
+
+
+def generator_loss(fake, weight=None):
+    """Equation (17), G's side, in its non-saturating form: −log D(Î)."""
+    loss = F.softplus(-fake.float())
+    if weight is not None:
+        loss = loss * weight / weight.mean().clamp(min=1e-3)
+    return loss.mean()
+
+
+def total(terms, weights):
+    """Equations (16), (18) and (19): Σ λ_i L_i over the terms present; both are dicts by the same names."""
+    return sum(weights[name] * value for name, value in terms.items())
+
+
+def adversarial_terms(whole, parts, whole_weight=1.0, part_weights=(2.0, 2.0, 2.0, 2.0)):
+    """Equation (18): λ_{a,g}·l_{a,g} + Σ_i λ_{a,pi}·l_{a,pi} (parts: left eye, right eye, nose, mouth)."""
+    return whole_weight * whole + sum(w * part for w, part in zip(part_weights, parts, strict=True))
+
+
+def feature_distance(features, target_features):
+    """LPIPS's distance without its learned weights: per layer, features scaled to unit length over channels, the
+    squared difference summed over channels and averaged over places; summed over layers (Zhang et al. 2018, (1)).
+    Bounded whatever the trunk's scale, which (15) is not."""
+    return sum(
+        (F.normalize(f.float(), dim=1, eps=1e-3) - F.normalize(t.float(), dim=1, eps=1e-3)).square().sum(1).mean()
+        for f, t in zip(features, target_features, strict=True)
+    )
+

@@ -1,0 +1,44 @@
+"""The frozen VGG16 trunk of the perceptual losses (training only; what is reported is LPIPS on AlexNet)."""
+
+import safetensors.torch
+import torch
+from torch import nn
+
+# torchvision's VGG16: channels of the convolutions, M = max pooling.
+LAYERS = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512]
+
+
+class VGG16Features(nn.Module):
+    """relu1_2, relu2_2, relu3_3 (and relu4_3 with ``deep``) of a picture in [-1, 1].
+
+    Args:
+        path: safetensors with torchvision's names (``features.0.weight`` …).
+        deep: also relu4_3.
+    """
+
+    def __init__(self, path, deep=False):
+        super().__init__()
+        layers, channels, self.taps = [], 3, []
+        for layer in LAYERS[: 14 if deep else 10]:
+            if layer == "M":
+                self.taps.append(len(layers) - 1)
+                layers.append(nn.MaxPool2d(2))
+            else:
+                layers += [nn.Conv2d(channels, layer, 3, 1, 1), nn.ReLU(inplace=True)]
+                channels = layer
+        self.layers = nn.Sequential(*layers[:-1])
+        weights = safetensors.torch.load_file(path)
+        own = self.layers.state_dict()
+        self.layers.load_state_dict({name: weights[f"features.{name}"].float() for name in own})
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
+        self.requires_grad_(False).eval()
+
+    def forward(self, image):
+        x, features = ((image + 1) / 2 - self.mean) / self.std, []
+        for i, layer in enumerate(self.layers):
+            # A tap is kept as it leaves its ReLU; what follows is a pooling, which is not in place.
+            x = layer(x)
+            if i in self.taps:
+                features.append(x)
+        return features
