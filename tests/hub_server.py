@@ -111,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _resolve(self):
+        if "/resolve/" not in self.route:
+            return self._missing("EntryNotFound")
         owner, name, _, revision, *path = self.route.split("/")
         path = "/".join(path)
         if f"{owner}/{name}" not in self.server.repos:
