@@ -17,7 +17,7 @@ from .errors import FacesymError, ZooError
 SAME_PERSON = 0.6  # dlib: two descriptors nearer than this are taken to be of one person
 
 # Where dlib's own detector puts the face in an aligned crop (FFHQ framing), on average over 75 faces
-# (standard deviation 0.04): x0, y0, x1, y1 as shares of the side. Fixed, so that a spoilt face cannot move it.
+# (standard deviation 0.04): x0, y0, x1, y1 as shares of the side. Fixed: a spoilt face cannot move it.
 FACE_BOX = (0.20, 0.30, 0.785, 0.885)
 
 # Norms of the convolutions of torchvision's AlexNet trunk, to tell it from any other file of the same shapes.

@@ -1,0 +1,236 @@
+"""train/evaluate.py and train/benchmark.py, on small made sets and a tiny random network."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+skimage_data = pytest.importorskip("skimage.data")
+pytest.importorskip("dlib")
+pytest.importorskip("face_recognition_models")
+torch = pytest.importorskip("torch")
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from facesym import metrics  # noqa: E402
+from facesym.data.faces import flip_landmarks  # noqa: E402
+from facesym.errors import ImageError  # noqa: E402
+from train import benchmark, evaluate  # noqa: E402
+
+
+def face(size):
+    """An exactly symmetric face and its landmarks: the astronaut's, made symmetric."""
+    photo = Image.fromarray(skimage_data.astronaut()).crop((140, 15, 310, 185))
+    pixels = np.asarray(photo.resize((size, size), Image.Resampling.LANCZOS)).copy()
+    pixels[:, size // 2 :] = pixels[:, : size // 2][:, ::-1]
+    points = metrics.dlib_landmarks(pixels)
+    return pixels, (points + flip_landmarks(points, size)) / 2
+
+
+def write_set(folder, size, count):
+    folder.mkdir(parents=True)
+    pixels, points = face(size)
+    with open(folder / "metadata.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file_name", "subject", "split", "yaw"])
+        for i in range(count):
+            shaded = np.clip(pixels * (0.6 + 0.1 * i), 0, 255).astype(np.uint8)
+            Image.fromarray(shaded).save(folder / f"{i}.webp", lossless=True)
+            writer.writerow([f"{i}.webp", f"person {i}", "train" if i == 0 else "test", 0])
+    np.save(folder / "landmarks.npy", np.stack([points] * count).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_set(root / "large", 128, 4)
+    write_set(root / "small", 64, 3)
+    (root / "masks").mkdir()
+    shares = {"a": 0.1, "b": 0.3, "c": 0.9}
+    with open(root / "masks" / "metadata.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file_name", "hole_share", "split"])
+        for name, share in shares.items():
+            mask = np.zeros((64, 64), np.uint8)
+            mask[: round(64 * share)] = 255
+            Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+            writer.writerow([f"{name}.png", share, "test"])
+        writer.writerow(["gone.png", 0.2, "train"])
+    return root
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    from facesym.models import SymmFCNet
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    SymmFCNet.preset("tiny").save_pretrained(folder)
+    return folder
+
+
+def run(data, out, *more):
+    command = [
+        "complete",
+        "--faces",
+        str(data / "large"),
+        str(data / "small"),
+        "--masks",
+        str(data / "masks"),
+    ]
+    evaluate.main([*command, "-o", str(out), *map(str, more)])
+    return json.loads((out / "results.json").read_text())
+
+
+def test_the_whole_protocol(data, model_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    results = run(data, out, "--size", 64, "--models", model_folder, "--grid", 2)
+    settings = results["settings"]
+    assert settings["pictures"] == 5 and settings["sets"] == {"large": 3, "small": 2}  # test split only
+    for kind in ("irregular", "centre"):
+        rows = {row["row"]: row for row in results["results"][kind]["rows"]}
+        assert list(rows) == ["input", "Telea", "Navier-Stokes", "mirror + Telea", "tiny"]
+        assert rows["Telea"]["ssim"] > rows["input"]["ssim"]
+        for row in rows.values():
+            assert row["psnr_in_hole"] < row["psnr"] and 0 < row["ssim"] < 1 and 0 <= row["same_person"] <= 1
+            assert "lpips" not in row  # never printed without its trunk
+        assert 0 <= rows["tiny"]["stage1_share_of_hole"] <= 1 and "stage1_share_of_hole" not in rows["Telea"]
+        with Image.open(out / f"grid-{kind}.png") as grid:
+            assert grid.size == (5 * 64, 2 * 64 + 24)
+    assert results["results"]["centre"]["rows"][0]["hole_share"] == pytest.approx(0.375**2)
+    assert results["results"]["irregular"]["rows"][0]["hole_share"] < 0.35  # the mask of 90 % is left out
+    with open(out / "pictures.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2 * 5 * 5
+    printed = capsys.readouterr().out
+    assert (
+        "| Telea | 14.1% |" in printed
+        and "tiny: -" in printed
+        and "against the best classical row" in printed
+    )
+
+
+def test_the_same_command_gives_the_same_files(data, model_folder, tmp_path):
+    for out in ("one", "two"):
+        run(data, tmp_path / out, "--size", 64, "--models", model_folder, "-n", 2)
+    for name in ("results.json", "pictures.csv", "grid-irregular.png"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_small_pictures_are_not_enlarged(data):
+    rows = evaluate.select_pictures([data / "large", data / "small"], 128, 100, seed=0)
+    assert {row["set"] for row in rows} == {"large"}
+    with pytest.raises(ImageError, match="at least 256"):
+        evaluate.select_pictures([data / "large"], 256, 100, seed=0)
+
+
+def test_fewer_pictures_are_the_first_of_more_and_keep_their_holes(data):
+    folders = [data / "large", data / "small"]
+    many, few = (evaluate.select_pictures(folders, 64, count, seed=0) for count in (5, 2))
+    assert many[:2] == few
+    holes = [evaluate.irregular_holes(data / "masks", rows, 64, 0.5, seed=0) for rows in (many, few)]
+    np.testing.assert_array_equal(holes[0][:2], holes[1])
+
+
+def test_landmarks_follow_the_picture_when_it_is_made_smaller(data):
+    rows = evaluate.select_pictures([data / "large"], 64, 1, seed=0)
+    _, half = evaluate.load_pictures(rows, 64)
+    _, full = evaluate.load_pictures(rows, 128)
+    np.testing.assert_allclose(half * 2, full, atol=0.51)
+
+
+def test_missing_data_is_a_clear_error(data, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="has no metadata"):
+        run(data, tmp_path, "--size", 64, "--masks", tmp_path)
+    with pytest.raises(SystemExit, match="there is no file"):
+        run(data, tmp_path, "--size", 64, "--trunk", tmp_path / "none.safetensors")
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize("name", list(evaluate.CLASSICAL))
+def test_classical_rows_leave_known_pixels_alone(name):
+    picture, points = face(64)
+    hole = np.zeros((64, 64), bool)
+    hole[20:50, 10:34] = True
+    filled = evaluate.CLASSICAL[name](np.where(hole[..., None], np.uint8(127), picture), hole, points)
+    np.testing.assert_array_equal(filled[~hole], picture[~hole])
+
+
+def test_the_mirror_row_restores_half_of_a_symmetric_face():
+    picture, points = face(128)
+    hole = np.zeros((128, 128), bool)
+    hole[45:105, 20:64] = True  # one eye, half the nose and the mouth
+    grey = np.where(hole[..., None], np.uint8(127), picture)
+    scores = {
+        name: metrics.psnr(evaluate.CLASSICAL[name](grey, hole, points), picture, hole)
+        for name in ("Telea", "mirror + Telea")
+    }
+    assert scores["mirror + Telea"] > scores["Telea"] + 3
+
+
+def test_the_mirror_row_copies_nothing_that_is_hidden_too():
+    picture, points = face(128)
+    hole = np.zeros((128, 128), bool)
+    hole[40:80, 24:104] = True  # both eyes
+    results = []
+    for hidden in (0, 255):  # whatever is under the hole must not show
+        results.append(
+            evaluate.fill_mirror(np.where(hole[..., None], np.uint8(hidden), picture), hole, points)
+        )
+    assert np.abs(results[0].astype(int) - results[1]).max() <= 1
+
+
+class Echo(torch.nn.Module):
+    """Returns what it was shown, brighter: reveals what the evaluation shows to a network and keeps of it."""
+
+    def forward(self, image, mask):
+        self.seen = image, mask
+        return SimpleNamespace(completed=image + 0.5, half_mask=1 - 0.25 * (1 - mask))
+
+
+def test_a_network_does_not_see_the_hole_nor_change_the_rest():
+    picture, _ = face(64)
+    holes = np.zeros((3, 64, 64), bool)
+    holes[:, 10:30, 20:40] = True
+    network = Echo()
+    results, filled = evaluate.complete_with(network, np.stack([picture] * 3), holes, batch=2)
+    image, mask = network.seen
+    assert mask[0, 0, 15, 25] == 0 and mask[0, 0, 0, 0] == 1
+    assert (image[:, :, 10:30, 20:40] == 0).all()
+    np.testing.assert_array_equal(results[~holes], np.stack([picture] * 3)[~holes])
+    assert (results[holes] == round((0.5 + 1) * 127.5)).all()
+    np.testing.assert_allclose(filled, 0.25)
+
+
+@pytest.mark.parametrize("count", [300_000, 5_900_000, 12_000_000])
+def test_the_yardstick_has_the_size_of_the_model(count):
+    assert abs(benchmark.parameters(benchmark.unet_of_size(count)) / count - 1) < 0.05
+
+
+def test_the_benchmark_times_both_networks(model_folder, capsys):
+    threads = torch.get_num_threads()
+    try:
+        benchmark.main(
+            [
+                "complete",
+                "--model",
+                str(model_folder),
+                "--size",
+                "64",
+                "--runs",
+                "3",
+                "--threads",
+                "1",
+                "--json",
+            ]
+        )
+    finally:
+        torch.set_num_threads(threads)
+    report = json.loads(capsys.readouterr().out)
+    model, unet = report["rows"]
+    assert model["median_ms"] > 0 and unet["row"] == "plain U-Net" and report["settings"]["threads"] == 1
+    assert abs(unet["parameters"] / model["parameters"] - 1) < 0.05

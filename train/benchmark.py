@@ -1,0 +1,170 @@
+"""How fast a network runs, beside a plain U-Net of the same size in the same run.
+
+    python train/benchmark.py complete --model symmfc-256 --threads 2
+
+Milliseconds depend on the machine and on what else it is doing; the ratio to the U-Net depends on them less.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from facesym.errors import FacesymError
+
+
+class PlainUNet(nn.Module):
+    """The yardstick: two 3x3 convolutions at each of five levels, skips, nothing else. Bx4xHxW to Bx3xHxW, H
+    and W multiples of 16."""
+
+    def __init__(self, width):
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
+        self.down = nn.ModuleList(self._level(a, b) for a, b in zip([4, *widths[:-1]], widths, strict=True))
+        self.up = nn.ModuleList(
+            self._level(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.out = nn.Conv2d(width, 3, 1)
+
+    @staticmethod
+    def _level(a, b):
+        return nn.Sequential(
+            nn.Conv2d(a, b, 3, 1, 1), nn.ReLU(inplace=True), nn.Conv2d(b, b, 3, 1, 1), nn.ReLU(inplace=True)
+        )
+
+    def forward(self, x):
+        skips = []
+        for i, level in enumerate(self.down):
+            x = level(F.max_pool2d(x, 2) if i else x)
+            skips.append(x)
+        for level, skip in zip(self.up, skips[-2::-1], strict=True):
+            x = level(torch.cat([F.interpolate(x, scale_factor=2.0), skip], 1))
+        return self.out(x)
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def unet_of_size(count):
+    """The PlainUNet whose number of parameters is nearest to ``count``; within 5 % from 100,000 up."""
+    with torch.device("meta"):  # counts without memory
+        # grows with the square of the width
+        guess = max(1, round((count / parameters(PlainUNet(64))) ** 0.5 * 64))
+        width = min(range(max(1, guess - 2), guess + 3), key=lambda w: abs(parameters(PlainUNet(w)) - count))
+    return PlainUNet(width).eval()
+
+
+def measure(calls, runs, warm_up=5):
+    """Milliseconds of each call, taken in turns, so that a slow moment of the machine meets all of them.
+
+    Args:
+        calls: dict of name -> function without arguments.
+
+    Returns:
+        dict of name -> array of ``runs`` milliseconds.
+    """
+    times = {name: [] for name in calls}
+    for run in range(runs + warm_up):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if run >= warm_up:
+                times[name].append(1000 * (time.perf_counter() - start))
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def complete(args):
+    """Face completion, batch 1."""
+    from facesym import zoo
+
+    device = torch.device(args.device)
+    model = zoo.load(args.model, device=args.device).eval()
+    unet = unet_of_size(parameters(model)).to(device)
+    size = args.size
+    generator = torch.Generator().manual_seed(0)
+    image = (torch.rand(1, 3, size, size, generator=generator) * 2 - 1).to(device)
+    mask = torch.ones(1, 1, size, size, device=device)
+    mask[..., size // 4 : size // 2, size // 4 : size * 3 // 4] = 0
+    both = torch.cat([image, mask], 1)
+
+    def wait():
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    networks = {args.model: model, "plain U-Net": unet}
+    with torch.inference_mode():
+        times = measure(
+            {args.model: lambda: (model(image, mask), wait()), "plain U-Net": lambda: (unet(both), wait())},
+            args.runs,
+        )
+    return {
+        "settings": {
+            "task": "complete",
+            "size": size,
+            "batch": 1,
+            "dtype": "float32",
+            "device": args.device,
+            "threads": torch.get_num_threads(),
+            "runs": args.runs,
+            "machine": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+        },
+        "rows": [
+            {
+                "row": name,
+                "parameters": parameters(networks[name]),
+                "median_ms": round(float(np.median(values)), 2),
+                "p10_ms": round(float(np.percentile(values, 10)), 2),
+                "p90_ms": round(float(np.percentile(values, 90)), 2),
+            }
+            for name, values in times.items()
+        ],
+    }
+
+
+def table(report):
+    rows = report["rows"]
+    lines = ["| | parameters | median ms | 10-90 % | of the U-Net |", "|---|---|---|---|---|"]
+    for row in rows:
+        share = row["median_ms"] / rows[-1]["median_ms"]
+        lines.append(
+            f"| {row['row']} | {row['parameters'] / 1e6:.2f} M | {row['median_ms']:.1f} | "
+            f"{row['p10_ms']:.1f}-{row['p90_ms']:.1f} | {share:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    tasks = parser.add_subparsers(dest="task", required=True)
+    task = tasks.add_parser("complete", help="face completion", description=complete.__doc__)
+    task.set_defaults(run=complete)
+    task.add_argument("--model", default="complete", help="task, zoo id, folder or Hub repository")
+    task.add_argument("--size", type=int, default=256, help="side of the picture (default 256)")
+    task.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    task.add_argument("--runs", type=int, default=50, help="timed runs of each (default 50)")
+    task.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    task.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        report = args.run(args)
+    except FacesymError as error:
+        sys.exit(f"error: {error}")
+    if args.json:
+        print(json.dumps(report, indent=1))
+        return
+    print(", ".join(f"{key} {value}" for key, value in report["settings"].items()), table(report), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()
