@@ -151,6 +151,12 @@ def test_missing_data_is_a_clear_error(data, tmp_path, capsys):
     assert not (tmp_path / "results.json").exists()
 
 
+def test_chance_level_counts_pairs_of_different_people_only():
+    descriptors = np.array([[0.0], [0.1], [0.5], [2.0]])
+    assert evaluate.chance_level(descriptors, ["a", "a", "b", "c"]) == pytest.approx(2 / 5)
+    assert evaluate.chance_level(descriptors[:2], ["a", "a"]) is None
+
+
 @pytest.mark.parametrize("name", list(evaluate.CLASSICAL))
 def test_classical_rows_leave_known_pixels_alone(name):
     picture, points = face(64)

@@ -249,7 +249,7 @@ def prepare_faces(photos, out, settings, workers):
                 journal.flush()
                 done[entry["photo"]] = entry
                 kept += "row" in entry
-                bar.set_postfix(kept=kept)
+                bar.set_postfix(kept=kept, refresh=False)
                 bar.update()
 
     # Photos removed since the last run (a minor's, say) are gone from the tables too.
