@@ -21,9 +21,7 @@ from PIL import Image
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-import facesym
-
-WEIGHTS = Path(facesym.__file__).parent / "weights"
+from facesym import zoo
 
 
 def add_arguments(parser, *, out, batch, lr):
@@ -275,11 +273,8 @@ class Run:
         net.save_pretrained(self.out / "model", dtype=torch.float16)
         self.print(f"wrote {self.out / 'model'}")
         if self.args.export:
-            from facesym import zoo
-
-            folder = WEIGHTS / self.args.export
-            net.save_pretrained(folder, dtype=torch.float16)
-            zoo.register(self.args.export, folder, **fields)
+            zoo.register(self.args.export, self.out / "model", **fields)
+            folder = Path(zoo.__file__).parent / "weights" / self.args.export
             self.print(f"exported {folder}")
 
     def _on_signal(self, *_):

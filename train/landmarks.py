@@ -106,7 +106,8 @@ def main():
         average, task="landmarks", default=True, input_size=size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)", training_data=[Path(d).name for d in args.data],
         train_command="accelerate launch train/landmarks.py --data FACES … --steps %d" % args.steps,
-        paper=None, metrics={"protocol": "test split, mean over 68 points / outer-eye distance, by |yaw|", **table},
+        paper=None, metrics=[{"data": "test split", "protocol": "mean error over 68 points, % of the outer-eye distance, by |yaw|",
+                  "values": {band: row["error_percent"] for band, row in table.items()}}],
     )
 
 

@@ -30,7 +30,7 @@ from train.trunk import VGG16Features
 # an absolute error in the hole for the squared one, and (15) on features of unit length at three layers.
 RECIPES = {
     "paper": dict(face=5, landmark=10, tv=1, light=10, symmetry=100, squared=300, perceptual=3, whole=1, part=2),
-    "released": dict(face=5, landmark=10, tv=1, light=10, symmetry=1, absolute=6, feature=2, whole=0.2, part=0.1),
+    "released": dict(face=5, landmark=10, tv=1, light=10, symmetry=1, absolute=10, feature=1, whole=0.2, part=0.1),
 }
 ABLATIONS = {
     "full": {},
