@@ -1,8 +1,8 @@
 """Losses as pure functions, one per equation, each citing it.
 
 SymmFCNet's equations are those of X. Li et al., "Learning Symmetry Consistent Deep CNNs for Face Completion",
-IEEE TIP 2020. Pictures are Bx3xHxW in [-1, 1], masks Bx1xHxW with 1 = known (face, trusted …) and 0 = missing. The paper writes
-sums of squares; here squares are averaged over pixels and the batch, so that its weights λ hold at every size.
+IEEE TIP 2020. Pictures are Bx3xHxW in [-1, 1], masks Bx1xHxW with 1 = known (face, trusted …) and 0 = missing.
+The paper writes sums of squares; here they are averaged over pixels and batch: one weight λ serves every size.
 """
 
 import torch.nn.functional as F
@@ -127,7 +127,9 @@ def feature_distance(features, target_features):
     squared difference summed over channels and averaged over places; summed over layers (Zhang et al. 2018, (1)).
     Bounded whatever the trunk's scale, which (15) is not."""
     return sum(
-        (F.normalize(f.float(), dim=1, eps=1e-3) - F.normalize(t.float(), dim=1, eps=1e-3)).square().sum(1).mean()
+        (F.normalize(f.float(), dim=1, eps=1e-3) - F.normalize(t.float(), dim=1, eps=1e-3))
+        .square()
+        .sum(1)
+        .mean()
         for f, t in zip(features, target_features, strict=True)
     )
-

@@ -26,22 +26,36 @@ from facesym import zoo
 
 def add_arguments(parser, *, out, batch, lr):
     """The options every training script takes; the keywords are the script's own defaults."""
-    parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER", help="aligned faces (train/prepare.py)")
-    parser.add_argument("--out", default=out, help="folder of the run: checkpoints, samples, logs (default: %(default)s)")
+    parser.add_argument(
+        "--data", nargs="+", required=True, metavar="FOLDER", help="aligned faces (train/prepare.py)"
+    )
+    parser.add_argument(
+        "--out", default=out, help="folder of the run: checkpoints, samples, logs (default: %(default)s)"
+    )
     parser.add_argument("--batch", type=int, default=batch, help="pictures a step and process")
     parser.add_argument("--accumulate", type=int, default=1, help="steps whose gradients are added up")
     parser.add_argument("--lr", type=float, default=lr)
-    parser.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights, the ones exported")
-    parser.add_argument("--precision", choices=["auto", "no", "bf16"], default="auto", help="auto: bf16 where fast")
+    parser.add_argument(
+        "--ema", type=float, default=0.999, help="decay of the averaged weights, the ones exported"
+    )
+    parser.add_argument(
+        "--precision", choices=["auto", "no", "bf16"], default="auto", help="auto: bf16 where fast"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that load and augment")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="use the first N pictures only (to try things out)")
     parser.add_argument("--log-every", type=int, default=1, metavar="STEPS")
-    parser.add_argument("--sample-every", type=int, default=500, metavar="STEPS", help="write a grid of samples")
+    parser.add_argument(
+        "--sample-every", type=int, default=500, metavar="STEPS", help="write a grid of samples"
+    )
     parser.add_argument("--save-every", type=int, default=500, metavar="STEPS", help="write a checkpoint")
     parser.add_argument("--keep", type=int, default=2, help="checkpoints kept")
-    parser.add_argument("--resume", nargs="?", const="latest", help="go on from a checkpoint folder (default: the newest)")
-    parser.add_argument("--export", metavar="ID", help="at the end, write fp16 weights to facesym/weights/ID and zoo.json")
+    parser.add_argument(
+        "--resume", nargs="?", const="latest", help="go on from a checkpoint folder (default: the newest)"
+    )
+    parser.add_argument(
+        "--export", metavar="ID", help="at the end, write fp16 weights to facesym/weights/ID and zoo.json"
+    )
 
 
 def bf16_is_fast():
@@ -77,13 +91,16 @@ class Run:
         precision = args.precision
         if precision == "auto":
             precision = "bf16" if bf16_is_fast() else "no"
-        self.accelerator = Accelerator(mixed_precision=precision, log_with="tensorboard", project_dir=str(self.out))
+        self.accelerator = Accelerator(
+            mixed_precision=precision, log_with="tensorboard", project_dir=str(self.out)
+        )
         set_seed(args.seed)  # the same networks in every process
         self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
         self.autocast = self.accelerator.autocast
         if self.main:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "args.json").write_text(json.dumps(vars(args), indent=2, default=str))
+        self.print(f"{self.accelerator.num_processes} process(es) on {self.device}, precision {precision}")
         self.accelerator.wait_for_everyone()
         self.accelerator.init_trackers("tensorboard")
         self.step, self.averages, self._stop = 0, [], False
@@ -100,7 +117,9 @@ class Run:
 
     def adam(self, parameters, lr=None, betas=(0.9, 0.999), **options):
         """An Adam(W) optimiser that is kept in the checkpoints."""
-        optimizer = torch.optim.AdamW(list(parameters), lr or self.args.lr, betas, **({"weight_decay": 0} | options))
+        optimizer = torch.optim.AdamW(
+            list(parameters), lr or self.args.lr, betas, **({"weight_decay": 0} | options)
+        )
         self.accelerator.register_for_checkpointing(optimizer)
         return optimizer
 
@@ -139,7 +158,9 @@ class Run:
 
         def blend(averaged, current, count):
             # A short memory at first, so that the start is forgotten soon.
-            torch._foreach_lerp_(averaged, current, 1 - min(self.args.ema, (1 + float(count)) / (10 + float(count))))
+            torch._foreach_lerp_(
+                averaged, current, 1 - min(self.args.ema, (1 + float(count)) / (10 + float(count)))
+            )
 
         average = AveragedModel(net, multi_avg_fn=blend)
         average.requires_grad_(False).eval()
@@ -157,11 +178,14 @@ class Run:
     def batches(self, samples, total):
         """Yield batches from this run's step up to ``total``, saving on the way, at the end and when told to stop."""
         batch, world, rank = self.args.batch, self.accelerator.num_processes, self.accelerator.process_index
-        order = (
-            (step * world + rank) * batch + i for step in range(self.step, total) for i in range(batch)
-        )
+        order = ((step * world + rank) * batch + i for step in range(self.step, total) for i in range(batch))
         loader = DataLoader(
-            samples, batch, sampler=_Once(order), num_workers=self.args.workers, pin_memory=self.device.type == "cuda"
+            samples,
+            batch,
+            sampler=_Once(order),
+            num_workers=self.args.workers,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=_ignore_signals,
         )
         self._total, self._start, self._clock = total, self.step, time.monotonic()
         for data in loader:
@@ -287,6 +311,12 @@ class Run:
         if self._stop:
             self.accelerator.set_trigger()
         return self.accelerator.check_trigger()
+
+
+def _ignore_signals(_):
+    """A Ctrl-C reaches the whole process group: the loaders must live until the run has saved."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
 
 
 class _Once(torch.utils.data.Sampler):

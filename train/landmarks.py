@@ -31,7 +31,9 @@ class LandmarkSamples(Samples):
         if rng.random() < 0.5:
             image, points = image[:, ::-1], points[FLIP_68] * [-1, 1] + [size - 1, 0]
         matrix = affine_jitter(rng, size, degrees=20, scale=0.2, shift=0.08)
-        image = cv2.warpAffine(np.ascontiguousarray(image), matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
+        image = cv2.warpAffine(
+            np.ascontiguousarray(image), matrix, (size, size), borderMode=cv2.BORDER_REFLECT
+        )
         points = points @ matrix[:, :2].T + matrix[:, 2]
         if rng.random() < 0.3:  # detail lost by upscaling a small face
             side = int(size * rng.uniform(0.25, 0.7))
@@ -67,12 +69,17 @@ def by_yaw(faces, error):
     for name, (low, high) in bands.items():
         inside = (yaw >= low) & (yaw < high)
         if inside.any():
-            table[name] = {"n": int(inside.sum()), "error_percent": round(100 * float(error[inside].mean()), 2)}
+            table[name] = {
+                "n": int(inside.sum()),
+                "error_percent": round(100 * float(error[inside].mean()), 2),
+            }
     return table
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--width", type=int, default=56)
@@ -82,7 +89,9 @@ def main():
     size = net.config.input_size
     faces = FaceFolders(args.data, size, limit=args.limit)
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=args.steps + 1, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, args.lr, total_steps=args.steps + 1, pct_start=0.1
+    )
     run.register(schedule)
     average = run.average(net)
     run.restore()
@@ -103,11 +112,22 @@ def main():
     table = by_yaw(held_out, errors(average, held_out, run.device))
     run.print(f"held-out error, % of the outer-eye distance, by |yaw|: {table}")
     run.export(
-        average, task="landmarks", default=True, input_size=size, framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)", training_data=[Path(d).name for d in args.data],
-        train_command="accelerate launch train/landmarks.py --data FACES … --steps %d" % args.steps,
-        paper=None, metrics=[{"data": "test split", "protocol": "mean error over 68 points, % of the outer-eye distance, by |yaw|",
-                  "values": {band: row["error_percent"] for band, row in table.items()}}],
+        average,
+        task="landmarks",
+        default=True,
+        input_size=size,
+        framing="ffhq",
+        license="research use only (weights); Apache-2.0 (code)",
+        training_data=[Path(d).name for d in args.data],
+        train_command=f"accelerate launch train/landmarks.py --data FACES … --steps {args.steps}",
+        paper=None,
+        metrics=[
+            {
+                "data": "test split",
+                "protocol": "mean error over 68 points, % of the outer-eye distance, by |yaw|",
+                "values": {band: row["error_percent"] for band, row in table.items()},
+            }
+        ],
     )
 
 

@@ -29,8 +29,12 @@ from train.trunk import VGG16Features
 # λ of (16), (18), (19). "paper": as printed. "released": what made the better pictures in the time there was:
 # an absolute error in the hole for the squared one, and (15) on features of unit length at three layers.
 RECIPES = {
-    "paper": dict(face=5, landmark=10, tv=1, light=10, symmetry=100, squared=300, perceptual=3, whole=1, part=2),
-    "released": dict(face=5, landmark=10, tv=1, light=10, symmetry=1, absolute=10, feature=1, whole=0.2, part=0.1),
+    "paper": dict(
+        face=5, landmark=10, tv=1, light=10, symmetry=100, squared=300, perceptual=3, whole=1, part=2
+    ),
+    "released": dict(
+        face=5, landmark=10, tv=1, light=10, symmetry=10, absolute=10, feature=1, whole=0.2, part=0.1
+    ),
 }
 ABLATIONS = {
     "full": {},
@@ -39,9 +43,11 @@ ABLATIONS = {
     "no-light-symmetry": {"relight": False},  # −GL0: the flow alone
     "plain": {"stage1": False},  # plain RecNet
 }
-DISCRIMINATORS = {"paper": dict(whole=dict(width=64, layers=5, fold=1), part=dict(width=64, layers=5, fold=1)),
-                  "small": dict(whole=dict(width=48, layers=4, fold=2), part=dict(width=32, layers=4, fold=1)),
-                  "tiny": dict(whole=dict(width=8, layers=3, fold=2), part=dict(width=8, layers=3, fold=1))}  # fmt: skip
+DISCRIMINATORS = {
+    "paper": (dict(width=64, layers=5, fold=1), dict(width=64, layers=5, fold=1)),  # the whole, a part
+    "small": (dict(width=48, layers=4, fold=2), dict(width=32, layers=4, fold=1)),
+    "tiny": (dict(width=8, layers=3, fold=2), dict(width=8, layers=3, fold=1)),
+}
 PART_SIZE = {"paper": 128, "small": 64, "tiny": 32}
 
 
@@ -58,7 +64,11 @@ class CompletionSamples(Samples):
             image, points = image[:, ::-1], points[FLIP_68] * [-1, 1] + [size - 1, 0]
         matrix = affine_jitter(rng, size, degrees=6, scale=0.06, shift=0.02)
         image = cv2.warpAffine(
-            np.ascontiguousarray(image), matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+            np.ascontiguousarray(image),
+            matrix,
+            (size, size),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REFLECT,
         )
         points = points @ matrix[:, :2].T + matrix[:, 2]
         image = colour_jitter(rng, image, 0.15)
@@ -87,8 +97,9 @@ class Discriminators(torch.nn.Module):
 
     def __init__(self, preset):
         super().__init__()
-        self.whole = SAGANDiscriminator(**DISCRIMINATORS[preset]["whole"])
-        self.parts = torch.nn.ModuleList(SAGANDiscriminator(**DISCRIMINATORS[preset]["part"]) for _ in PARTS)
+        whole, part = DISCRIMINATORS[preset]
+        self.whole = SAGANDiscriminator(**whole)
+        self.parts = torch.nn.ModuleList(SAGANDiscriminator(**part) for _ in PARTS)
         self.part_size = PART_SIZE[preset]
 
     def forward(self, image, landmarks):
@@ -109,7 +120,9 @@ def stage_one_terms(out, batch):
         "face": losses.face_region_loss(out.face_region, batch["face"]),
         "landmark": losses.landmark_loss(out.flow, batch["landmarks"], batch["flipped"]),
         "tv": losses.tv_loss(out.motion),
-        "light": losses.light_loss(warp(batch["image"].flip(-1), out.flow), out.light, batch["image"], out.face_region),
+        "light": losses.light_loss(
+            warp(batch["image"].flip(-1), out.flow), out.light, batch["image"], out.face_region
+        ),
     }
 
 
@@ -120,7 +133,9 @@ def cut_windows(x, spots, side):
         return x
     limit = torch.tensor([width - side, height - side], device=spots.device)
     corners = (spots - side // 2).clamp(min=0).minimum(limit).tolist()
-    return torch.stack([x[b, :, top : top + side, left : left + side] for b, (left, top) in enumerate(corners)])
+    return torch.stack(
+        [x[b, :, top : top + side, left : left + side] for b, (left, top) in enumerate(corners)]
+    )
 
 
 def reconstruction_terms(out, batch, weights, trunk, window):
@@ -146,7 +161,9 @@ def symmetry_term(net, out):
     equation is the learning one half of the time, at a third of the cost."""
     with torch.no_grad():
         _, flipped = net.recnet(out.stage1.flip(-1), out.condition.flip(-1))
-    return losses.symmetry_loss(out.features, flipped, out.flow.detach(), out.face_region.detach(), out.condition.detach())
+    return losses.symmetry_loss(
+        out.features, flipped, out.flow.detach(), out.face_region.detach(), out.condition.detach()
+    )
 
 
 @torch.no_grad()
@@ -157,14 +174,20 @@ def validate(run, net, batch, name):
     mse = (out.completed.float() - batch["image"]).square().mean((1, 2, 3)) / 4
     rows = slice(0, 10)
     holed = torch.where(batch["mask"] > 0.5, batch["image"], 0)
-    run.grid(name, [x[rows] for x in (holed, out.warped, out.stage1, out.condition, out.completed, batch["image"])])
+    run.grid(
+        name, [x[rows] for x in (holed, out.warped, out.stage1, out.condition, out.completed, batch["image"])]
+    )
     return mse.mean(), (-10 * mse.log10()).mean()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser, out="runs/symmfc", batch=16, lr=2e-4)
-    parser.add_argument("--masks", help="irregular masks (PNG, white = hole, metadata.csv); without: the drawn ones only")
+    parser.add_argument(
+        "--masks", help="irregular masks (PNG, white = hole, metadata.csv); without: the drawn ones only"
+    )
     parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no perceptual loss")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
@@ -172,12 +195,25 @@ def main():
     parser.add_argument("--recipe", choices=list(RECIPES), default="released", help="the losses' weights")
     parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="Table III's rows")
     parser.add_argument("--phase-steps", type=int, nargs=3, default=[1000, 5000, 5000], metavar="STEPS")
-    parser.add_argument("--adversary-from", type=int, default=0, metavar="STEP", help="first step with (18), from phase (ii) on")
-    parser.add_argument("--window", type=int, default=96, help="side of the window, at a place of the hole, that the trunk sees")
-    parser.add_argument("--schedule", choices=["cosine", "plateau"], default="cosine", help="plateau: the paper's")
+    parser.add_argument(
+        "--adversary-from",
+        type=int,
+        default=0,
+        metavar="STEP",
+        help="first step with (18), from phase (ii) on",
+    )
+    parser.add_argument(
+        "--window",
+        type=int,
+        default=96,
+        help="side of the window, at a place of the hole, that the trunk sees",
+    )
+    parser.add_argument(
+        "--schedule", choices=["cosine", "plateau"], default="cosine", help="plateau: the paper's"
+    )
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
     args = parser.parse_args()
-    first, second, third = args.phase_steps
+    first, second, _ = args.phase_steps
     total = sum(args.phase_steps)
     run = Run(args)
     weights = RECIPES[args.recipe]
@@ -186,7 +222,9 @@ def main():
     critics = run.add(Discriminators(args.preset))
     if args.init and (Path(args.init) / "discriminators.safetensors").exists():
         critics.load_state_dict(safetensors.torch.load_file(Path(args.init) / "discriminators.safetensors"))
-    trunk = VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last) if args.trunk else None
+    trunk = (
+        VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last) if args.trunk else None
+    )
     optimizer, critics_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critics))
     schedules = [make_schedule(o, args, total) for o in (optimizer, critics_optimizer)]
     run.register(*schedules)
@@ -250,7 +288,8 @@ def main():
 
     if run.main:
         safetensors.torch.save_file(
-            {k: v.contiguous() for k, v in critics.state_dict().items()}, run.out / "discriminators.safetensors"
+            {k: v.contiguous() for k, v in critics.state_dict().items()},
+            run.out / "discriminators.safetensors",
         )
     run.export(
         average, task="complete", default=True, input_size=args.size, framing="ffhq",
@@ -276,7 +315,8 @@ def make_schedule(optimizer, args, total):
         return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=5)
     warm = min(200, total // 10 + 1)
     return torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1, (s + 1) / warm) * (0.05 + 0.95 * (0.5 + 0.5 * np.cos(np.pi * min(1, s / total))))
+        optimizer,
+        lambda s: min(1, (s + 1) / warm) * (0.05 + 0.95 * (0.5 + 0.5 * np.cos(np.pi * min(1, s / total)))),
     )
 
 
@@ -287,7 +327,9 @@ def validation_batch(args, device, count=40):
     chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
     rng = np.random.default_rng(0)
     samples = [
-        sample(faces.images[i], faces.landmarks[i], random_mask(rng, args.size, faces.landmarks[i], masks), rng)
+        sample(
+            faces.images[i], faces.landmarks[i], random_mask(rng, args.size, faces.landmarks[i], masks), rng
+        )
         for i in rng.permutation(chosen)
     ]
     return {key: torch.stack([s[key] for s in samples]).to(device) for key in samples[0]}

@@ -18,15 +18,22 @@ from ..errors import ImageError
 
 # FLIP_68[k] is the landmark that becomes number k when the picture is mirrored (iBUG's 68-point order).
 FLIP_68 = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]
+    [
+        *range(16, -1, -1),  # jaw
+        *range(26, 16, -1),  # brows
+        *(27, 28, 29, 30, 35, 34, 33, 32, 31),  # nose
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
+        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # outer lips
+        *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lips
+    ]
 )
 
 
 def flip_landmarks(points, width):
     """Landmarks (…x68x2, pixels) of the mirrored picture: mirrored, and renumbered so that k stays the same part."""
-    flipped = points[..., FLIP_68, :].copy() if isinstance(points, np.ndarray) else points[..., FLIP_68, :].clone()
+    flipped = (
+        points[..., FLIP_68, :].copy() if isinstance(points, np.ndarray) else points[..., FLIP_68, :].clone()
+    )
     flipped[..., 0] = width - 1 - flipped[..., 0]
     return flipped
 
@@ -44,7 +51,10 @@ def read_metadata(folder, splits=("train",), min_size=0):
     if not (folder / "metadata.csv").is_file():
         raise ImageError(f"{folder} has no metadata.csv; make one with train/prepare.py")
     with open(folder / "metadata.csv", newline="") as file:
-        rows = [row | {"index": i, "path": folder / row["file_name"]} for i, row in enumerate(csv.DictReader(file))]
+        rows = [
+            row | {"index": i, "path": folder / row["file_name"]}
+            for i, row in enumerate(csv.DictReader(file))
+        ]
     rows = [row for row in rows if row["split"] in splits]
     if min_size and rows:
         # All pictures of a folder have one size; opening reads the header only.
@@ -76,7 +86,9 @@ class FaceFolders:
         if limit:
             self.rows, landmarks = self.rows[:limit], landmarks[:limit]
         if not self.rows:
-            raise ImageError(f"no pictures of split {'/'.join(splits)} of at least {min_size} pixels in {folders}")
+            raise ImageError(
+                f"no pictures of split {'/'.join(splits)} of at least {min_size} pixels in {folders}"
+            )
         self.images = np.empty((len(self.rows), size, size, 3), np.uint8)
         with ThreadPoolExecutor() as pool:  # PIL's decoders release the GIL
             scales = list(pool.map(self._decode, range(len(self.rows))))
@@ -86,7 +98,9 @@ class FaceFolders:
         try:
             with Image.open(self.rows[i]["path"]) as picture:
                 side = picture.size[0]
-                self.images[i] = np.asarray(picture.convert("RGB").resize((self.size, self.size), Image.LANCZOS))
+                self.images[i] = np.asarray(
+                    picture.convert("RGB").resize((self.size, self.size), Image.LANCZOS)
+                )
         except OSError as error:
             raise ImageError(f"cannot read {self.rows[i]['path']}: {error}") from error
         return self.size / side
@@ -110,7 +124,9 @@ def colour_jitter(rng, image, strength=0.25):
     bias = 255 * rng.uniform(-strength, strength) / 2
     channel = 1 + rng.uniform(-strength, strength, 3) / 4
     mean = image.mean()
-    return np.clip((image - mean) * gain * channel.astype(np.float32) + mean + bias, 0, 255).astype(np.float32)
+    return np.clip((image - mean) * gain * channel.astype(np.float32) + mean + bias, 0, 255).astype(
+        np.float32
+    )
 
 
 def to_tensor(image):

@@ -56,7 +56,9 @@ def brush(rng, size):
         angle, point = rng.uniform(0, 2 * np.pi), rng.uniform(0.15, 0.85, 2) * size
         for _ in range(rng.integers(2, 7)):
             angle += rng.normal(0, 0.8)
-            end = np.clip(point + rng.uniform(0.05, 0.22) * size * np.array([np.cos(angle), np.sin(angle)]), 0, size)
+            end = np.clip(
+                point + rng.uniform(0.05, 0.22) * size * np.array([np.cos(angle), np.sin(angle)]), 0, size
+            )
             cv2.line(hole, point.astype(int).tolist(), end.astype(int).tolist(), 1, thickness)
             point = end
     return 1 - hole.astype(np.float32)
@@ -84,17 +86,31 @@ def glasses(rng, size, points):
         else:
             cv2.fillPoly(hole, [np.round(cv2.boxPoints(box)).astype(np.int32)], 1)
     thickness = max(1, int(distance * rng.uniform(0.05, 0.25)))
-    cv2.line(hole, np.round(right + drop).astype(int).tolist(), np.round(left + drop).astype(int).tolist(), 1, thickness)
+    cv2.line(
+        hole,
+        np.round(right + drop).astype(int).tolist(),
+        np.round(left + drop).astype(int).tolist(),
+        1,
+        thickness,
+    )
     if rng.random() < 0.5:  # the arms, to the ears
         for eye, ear in ((right, points[0]), (left, points[16])):
-            cv2.line(hole, np.round(eye).astype(int).tolist(), np.round(ear).astype(int).tolist(), 1, max(1, thickness // 2))
+            cv2.line(
+                hole,
+                np.round(eye).astype(int).tolist(),
+                np.round(ear).astype(int).tolist(),
+                1,
+                max(1, thickness // 2),
+            )
     return 1 - hole.astype(np.float32)
 
 
 def face_mask(rng, size, points):
     """A cloth mask: from somewhere on the nose down to the chin, ear to ear."""
     top = points[rng.integers(28, 31)] + rng.normal(0, 0.01, 2) * size
-    outline = np.concatenate([points[1:16], [points[14] * 0.3 + top * 0.7], [top], [points[2] * 0.3 + top * 0.7]])
+    outline = np.concatenate(
+        [points[1:16], [points[14] * 0.3 + top * 0.7], [top], [points[2] * 0.3 + top * 0.7]]
+    )
     centre = outline.mean(0)
     return 1 - _polygon(size, centre + (outline - centre) * rng.uniform(1.0, 1.12)).astype(np.float32)
 
@@ -109,11 +125,21 @@ def hand(rng, size, points):
     box = (tuple(palm.tolist()), (2 * radius, 2.4 * radius), float(rng.uniform(0, 180)))
     cv2.ellipse(hole, box, 1, -1)
     wrist = palm + outward * size * 0.6
-    cv2.line(hole, np.round(palm).astype(int).tolist(), np.round(wrist).astype(int).tolist(), 1, int(1.5 * radius))
+    cv2.line(
+        hole, np.round(palm).astype(int).tolist(), np.round(wrist).astype(int).tolist(), 1, int(1.5 * radius)
+    )
     inward = np.arctan2(-outward[1], -outward[0])
     for spread in np.linspace(-0.7, 0.7, rng.integers(2, 5)):
-        tip = palm + rng.uniform(1.4, 2.4) * radius * np.array([np.cos(inward + spread), np.sin(inward + spread)])
-        cv2.line(hole, np.round(palm).astype(int).tolist(), np.round(tip).astype(int).tolist(), 1, max(1, int(radius * 0.55)))
+        tip = palm + rng.uniform(1.4, 2.4) * radius * np.array(
+            [np.cos(inward + spread), np.sin(inward + spread)]
+        )
+        cv2.line(
+            hole,
+            np.round(palm).astype(int).tolist(),
+            np.round(tip).astype(int).tolist(),
+            1,
+            max(1, int(radius * 0.55)),
+        )
     return 1 - hole.astype(np.float32)
 
 

@@ -83,14 +83,21 @@ class StageOneNet(nn.Module):
         w = [width * 2**i for i in range(5)]
         self.stem = _conv(channels_in, w[0], norm=False)
         # Each level: a stride-2 and a plain convolution; Table V widens at one or the other.
-        halve = [(w[0], w[0], w[1]), (w[1], w[1], w[1]), (w[1], w[2], w[2]), (w[2], w[3], w[3]), (w[3], w[4], w[4])]
+        halve = [
+            (w[0], w[0], w[1]),
+            (w[1], w[1], w[1]),
+            (w[1], w[2], w[2]),
+            (w[2], w[3], w[3]),
+            (w[3], w[4], w[4]),
+        ]
         self.down = nn.ModuleList(nn.Sequential(_conv(a, b, stride=2), _conv(b, c)) for a, b, c in halve)
         self.dilated = nn.ModuleList(_conv(w[4], w[4] // 4, dilation=d, norm=False) for d in (1, 2, 3, 4))
         self.mix = nn.Sequential(nn.Conv2d(w[4], w[4], 3, 1, 1), _conv(w[4], w[4]))
         levels = [(w[4], w[3], w[3]), (w[3], w[2], w[2]), (w[2], w[1], w[1]), (w[1], w[1], w[0])]
         self.carry = nn.ModuleList(nn.Conv2d(top, carry, 3, 1, 1) for top, _, _ in levels)
         self.up = nn.ModuleList(
-            nn.Sequential(_conv(skip + carry, out, norm=False), _conv(out, out)) for _, skip, out in levels[:-1]
+            nn.Sequential(_conv(skip + carry, out, norm=False), _conv(out, out))
+            for _, skip, out in levels[:-1]
         )
         # Layers 29 and 30: the last level narrows to the carried channels.
         self.up.append(nn.Sequential(_conv(w[1] + carry, w[0]), _conv(w[0], max(2, carry))))
@@ -161,13 +168,17 @@ class RecNet(nn.Module):
         super().__init__()
         norm = spectral_norm if spectral else (lambda layer: layer)
         self.stem = nn.Sequential(
-            nn.PixelUnshuffle(stem), norm(nn.Conv2d(4 * stem**2, widths[0], 3, 1, 1)), nn.LeakyReLU(0.2, inplace=True)
+            nn.PixelUnshuffle(stem),
+            norm(nn.Conv2d(4 * stem**2, widths[0], 3, 1, 1)),
+            nn.LeakyReLU(0.2, inplace=True),
         )
         self.down = nn.ModuleList(
             nn.Sequential(norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.2, inplace=True))
             for a, b in zip(widths[:-1], widths[1:])
         )
-        self.blocks = nn.Sequential(*[DilatedBlock(widths[-1], dilations or (1,), norm) for _ in range(blocks)])
+        self.blocks = nn.Sequential(
+            *[DilatedBlock(widths[-1], dilations or (1,), norm) for _ in range(blocks)]
+        )
         self.up = nn.ModuleList(
             nn.Sequential(
                 norm(nn.Conv2d(a + b, b, 3, 1, 1)), nn.LeakyReLU(0.2, inplace=True),
@@ -180,7 +191,11 @@ class RecNet(nn.Module):
         self.out = nn.Sequential(norm(nn.Conv2d(widths[0], 3 * stem**2, 3, 1, 1)), nn.PixelShuffle(stem))
 
     def forward(self, image, condition):
-        """Bx3xHxW and Bx1xHxW to the picture Bx3xHxW in (-1, 1) and Ω_1, BxCxH/2xW/2."""
+        """Bx3xHxW and Bx1xHxW to the picture Bx3xHxW (about [-1, 1]) and Ω_1, BxCxH/2xW/2.
+
+        What the condition trusts is handed on and only corrected: stage I's copy is sharp from the first step, and
+        the net need not learn to carry it through.
+        """
         x = self.stem(torch.cat([image, condition], 1))
         skips = [x]
         for down in self.down:
@@ -191,7 +206,7 @@ class RecNet(nn.Module):
             x = up(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], 1))
             if level == self.feature_level:
                 features = x
-        return torch.tanh(self.out(x).float()), features
+        return image.float() * condition.float() + torch.tanh(self.out(x).float()), features
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------
@@ -294,7 +309,8 @@ class SymmFCNet(Model):
         if stride > 1:
             size = image.shape[-2:]
             face, motion, light = (
-                F.interpolate(x.float(), size, mode="bilinear", align_corners=False) for x in (face, motion, light)
+                F.interpolate(x.float(), size, mode="bilinear", align_corners=False)
+                for x in (face, motion, light)
             )
         return face, motion, light
 
@@ -314,7 +330,9 @@ class SymmFCNet(Model):
         """
         multiple = 32 * self.config.stage1_stride
         if image.shape[-2] % multiple or image.shape[-1] % multiple:
-            raise ValueError(f"height and width must be multiples of {multiple}, not {tuple(image.shape[-2:])}")
+            raise ValueError(
+                f"height and width must be multiples of {multiple}, not {tuple(image.shape[-2:])}"
+            )
         mask = (mask > 0.5).to(image.dtype)
         image = torch.where(mask.bool(), image, 0)  # where, not ×: a NaN in the hole must not come through
         if self.config.stage1:
@@ -330,14 +348,32 @@ class SymmFCNet(Model):
         else:
             motion = torch.zeros_like(image[:, :2], dtype=torch.float32)
             flow, warped, stage1 = identity_grid(image), image.flip(-1), image
-            light, half, face, condition = torch.ones_like(image), torch.ones_like(mask), torch.ones_like(mask), mask
+            light, half, face, condition = (
+                torch.ones_like(image),
+                torch.ones_like(mask),
+                torch.ones_like(mask),
+                mask,
+            )
             confidence = torch.zeros_like(mask)
         generated, features = stage1, None
         if generate:
             generated, features = self.recnet(stage1.to(image.dtype), condition.to(image.dtype))
+        if not self.training:  # not before: a clamped pixel has no gradient
+            generated = generated.clamp(-1, 1)
         completed = torch.where(mask.bool(), image, generated.to(image.dtype))
         return SymmFCNetOutput(
-            completed, generated, stage1, warped, flow, motion, light, face, half, confidence, condition, features
+            completed,
+            generated,
+            stage1,
+            warped,
+            flow,
+            motion,
+            light,
+            face,
+            half,
+            confidence,
+            condition,
+            features,
         )
 
 
@@ -353,7 +389,9 @@ class SelfAttention(nn.Module):
         self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x):
-        query, key, value = (layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        query, key, value = (
+            layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
         seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         return x + self.gain * seen.transpose(1, 2).reshape(x.shape)
 
