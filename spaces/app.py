@@ -1,0 +1,74 @@
+"""The page. `python spaces/app.py` starts it; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
+
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+if importlib.util.find_spec("facesym") is None:  # a clone in which it was not installed
+    sys.path.append(str(Path(__file__).parent.parent))
+
+import complete
+import gradio as gr
+
+TITLE = "facesym: face models built on symmetry"
+HEADER = """
+# facesym
+**Something hides part of a face in your photo?** Paint over it. The model copies what it can from the mirrored half
+of the face, makes up the rest, and pastes the result back into the full photo.
+"""
+ETHICS = """
+Only photos of adults who agree to it. What is filled in is **made up**, not what was there: never use it to identify
+anyone. Say that the picture was edited when you show it; the download carries a tag that says so.
+Uploads are not kept: they are deleted within about an hour, and no one else sees them.
+"""
+CSS = """
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+#header h1 { font-size: 1.9rem; margin: 0.2rem 0; }
+#header p { font-size: 1.05rem; }
+#ethics { border-left: 3px solid var(--color-accent); padding-left: 0.8rem; }
+#ethics p, #numbers p { font-size: 0.9rem; }
+.notice { border: 1px solid var(--color-accent); border-radius: var(--radius-md); padding: 0.6rem 0.9rem; }
+"""
+# The system's own fonts: the page needs nothing from the network.
+FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif"]
+THEME = gr.themes.Soft(
+    primary_hue="teal",
+    neutral_hue="slate",
+    font=[gr.themes.Font(name) for name in FONT],
+    font_mono=[gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")],
+)
+
+
+def build() -> gr.Blocks:
+    """The page, not started yet. A tab is a module with `build()` (its content) and `pipeline` (its model)."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown(HEADER, elem_id="header")
+        gr.Markdown(ETHICS, elem_id="ethics")
+        with gr.Tab("Complete", id="complete"):
+            complete.build()
+    page.queue(max_size=20)
+    return page
+
+
+def main() -> None:
+    """Start the page; the models load meanwhile."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    page = build()
+    complete.pipeline.start()
+    page.launch(
+        theme=THEME,
+        css=CSS,
+        max_file_size="40mb",
+        footer_links=["api"],
+        run_history=False,  # it would keep people's photos in the browser
+        enable_monitoring=False,
+        mcp_server=importlib.util.find_spec("mcp") is not None,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""What every tab of the page is built from: the model in the background, errors, pictures in and out."""
+
+import functools
+import importlib
+import importlib.util
+import logging
+import os
+import re
+import tempfile
+import threading
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+import facesym
+from facesym.errors import FacesymError, ImageError, ZooError
+from facesym.faces.load import MAX_PIXELS, load_image, load_mask, save_image
+
+log = logging.getLogger("facesym.page")
+QUEUE = "models"  # the concurrency group of every listener that runs a model: they share the machine's cores
+SHOWN = 1280  # long side of a picture that is only looked at; the download has every pixel
+CACHE = get_upload_folder()  # gradio serves, and after a while deletes, the files in here
+
+
+def gpu(function):
+    """On Hugging Face's ZeroGPU a function that uses the GPU has to say so; elsewhere it stays as it is."""
+    if importlib.util.find_spec("spaces"):  # may also be the folder of this file, which has no GPU
+        return getattr(importlib.import_module("spaces"), "GPU", lambda f: f)(function)
+    return function
+
+
+class Pipeline:
+    """A task's pipeline, loaded in the background from the start so that the page opens at once.
+
+    Args:
+        task: as in zoo.json. The environment variable FACESYM_<TASK>_MODEL names another model: a zoo id, a local
+            folder or a Hub repository.
+    """
+
+    def __init__(self, task: str):
+        self.task = task
+        self._override = os.environ.get(f"FACESYM_{task.upper()}_MODEL")
+        self._lock = threading.Lock()
+        self._pipeline = None
+
+    @property
+    def missing(self) -> bool:
+        """The zoo has no model for this task (yet)."""
+        has_one = any(entry["task"] == self.task and entry["default"] for entry in facesym.zoo.list())
+        return not (self._override or has_one)
+
+    def start(self) -> None:
+        """Begin to load. A failure is told to whoever asks for the pipeline."""
+        threading.Thread(target=self._try, daemon=True).start()
+
+    def get(self):
+        """The pipeline; waits until it is loaded, and tries again if that failed before.
+
+        Raises:
+            ZooError: the model is missing or cannot be loaded.
+        """
+        with self._lock:
+            if self._pipeline is None:
+                if self.missing:
+                    raise ZooError(
+                        f"The model for this tab ({self.task}) is not released yet: come back later."
+                    )
+                import torch  # slow: not before the page is up
+
+                device = "cuda" if torch.cuda.is_available() else "cpu"
+                self._pipeline = facesym.load(self._override or self.task, device=device)
+            return self._pipeline
+
+    def _try(self):
+        try:
+            self.get()
+        except Exception as error:
+            log.warning("The model for %s did not load: %s", self.task, error)
+
+
+def tell_errors(function):
+    """Show what facesym raises on purpose as it is worded; anything else is logged, and only its existence told."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except gr.Error:
+            raise
+        except FacesymError as error:
+            # The server's folders are nobody's business: of an upload's path, keep the name.
+            message = re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", str(error))
+            raise gr.Error(message, title="That did not work", print_exception=False) from error
+        except Exception as error:
+            log.exception("%s failed", function.__name__)
+            raise gr.Error(
+                "Something went wrong on the server, and it has been logged. Try again, or try another photo.",
+                title="That did not work",
+                print_exception=False,
+            ) from error
+
+    return wrapper
+
+
+class PhotoEditor(gr.ImageEditor):
+    """ImageEditor that hands over the paths of its pictures: gradio's own would decode them first, whatever their
+    size, and would lose a photo's EXIF orientation."""
+
+    is_template = True
+    accept_blobs = None  # an upload without a size limit, needed for live `change` events only
+
+    def preprocess(self, payload):
+        """{"background": path or None, "layers": paths}."""
+        if payload is None:
+            return {"background": None, "layers": []}
+        background = payload.background.path if payload.background else None
+        return {"background": background, "layers": [layer.path for layer in payload.layers if layer]}
+
+
+class PictureFile(gr.Image):
+    """Image that hands over the path of the file as it was uploaded, not decoded."""
+
+    is_template = True
+
+    def preprocess(self, payload):
+        return payload.path if payload else None
+
+
+def read_strokes(layers: list[str], size: tuple[int, int]) -> np.ndarray:
+    """What was painted, as one mask: HxW bool for a photo of `size` (width, height); the layers may be smaller."""
+    painted = np.zeros((size[1], size[0]), bool)
+    for path in layers:
+        with Image.open(path) as layer:
+            own = layer.size
+        if own[0] * own[1] > MAX_PIXELS:
+            raise ImageError(
+                f"The painted layer is too large ({own[0]}x{own[1]} pixels): use a smaller photo."
+            )
+        strokes = load_mask(path, own)
+        if own != size:
+            strokes = np.asarray(Image.fromarray(strokes).resize(size, Image.Resampling.NEAREST))
+        painted |= strokes
+    return painted
+
+
+def shrink(image: Image.Image, side: int = SHOWN) -> Image.Image:
+    """The picture with a long side of at most `side`."""
+    image = image.copy()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return image
+
+
+def is_copy_of(small: Image.Image, original: Image.Image) -> bool:
+    """Whether one picture is the other one, scaled."""
+    if abs(small.width * original.height - small.height * original.width) > max(*original.size, *small.size):
+        return False
+    thumbs = [
+        np.asarray(image.resize((32, 32), Image.Resampling.BOX), np.float32) for image in (small, original)
+    ]
+    return float(np.abs(thumbs[0] - thumbs[1]).mean()) < 4
+
+
+def private_folder() -> Path:
+    """A new folder with an unguessable name in gradio's cache: what two people make never meets."""
+    Path(CACHE).mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=CACHE))
+
+
+def publish(image: Image.Image, folder: Path, name: str, task: str) -> str:
+    """Write a result, tagged as edited, for gradio to serve; returns its path."""
+    save_image(image, folder / name, task)
+    return str(folder / name)
+
+
+__all__ = [
+    "QUEUE",
+    "Pipeline",
+    "PhotoEditor",
+    "PictureFile",
+    "gpu",
+    "is_copy_of",
+    "load_image",
+    "load_mask",
+    "private_folder",
+    "publish",
+    "read_strokes",
+    "shrink",
+    "tell_errors",
+]
