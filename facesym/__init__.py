@@ -21,7 +21,7 @@ _WHERE = {
 }
 _MODULES = ("zoo", "models", "faces", "pipelines", "losses", "metrics")
 
-__all__ = ["FaceNotFoundError", "FacesymError", "ImageError", "ZooError", "__version__", "load", "zoo"]  # noqa: F822
+__all__ = ["FaceNotFoundError", "FacesymError", "ImageError", "ZooError", "__version__", "load", "zoo"]
 
 
 def __getattr__(name: str):

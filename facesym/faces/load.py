@@ -56,7 +56,9 @@ def load_mask(source, size: tuple[int, int]) -> np.ndarray:
     else:
         if isinstance(source, np.ndarray):
             if source.dtype == np.uint8 and source.size and source.max() == 1:
-                raise ImageError("The mask's values are 0 and 1: pass it as bool, or use 255 for what is missing.")
+                raise ImageError(
+                    "The mask's values are 0 and 1: pass it as bool, or use 255 for what is missing."
+                )
             image = _lay_on(_from_array(source, bound, "mask"), "black")
         elif isinstance(source, Image.Image):
             image = _finish(source, "the mask", bound, "black")

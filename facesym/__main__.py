@@ -1,0 +1,6 @@
+"""`python -m facesym`, for launchers that want a module: accelerate launch -m facesym complete …"""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

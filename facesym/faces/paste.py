@@ -1,0 +1,202 @@
+"""Put a finished crop back into its photo, so that no seam shows."""
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from .align import crop_corners, scale_of
+
+# At the rim of a hole, a step between photo and crop of much more than this (in levels of 255) is not a difference
+# of light but another thing, mostly what is left of the glasses or the hand: it is not carried into the hole.
+_OUTLIER = 48.0
+
+
+def paste_hole(
+    photo: Image.Image, crop: Image.Image, transform, hole: np.ndarray, own: np.ndarray | None = None
+) -> Image.Image:
+    """Fill a hole of the photo from a completed crop.
+
+    The difference between photo and crop along the hole's rim is spread into the hole as a membrane (the Laplace
+    equation with the rim's values), so that colours meet at the rim. All other pixels stay bit for bit.
+
+    Args:
+        photo: RGB.
+        crop: RGB, S x S, completed.
+        transform: 2x3, photo pixel -> crop pixel.
+        hole: HxW bool, True = missing.
+        own: HxW bool, the part of the hole to write; default all of it. What lies outside the aligned square is
+            never written.
+
+    Returns:
+        RGB image of the photo's size.
+    """
+    own = (hole if own is None else own & hole) & inside_square(transform, crop.width, hole.shape)
+    rim_width = max(1, round(1 / scale_of(transform)))  # photo pixels in a crop pixel
+    box = _bounds(own, 4 + 2 * rim_width)
+    if box is None:
+        return photo.copy()
+    part = np.s_[box[1] : box[3], box[0] : box[2]]
+    pixels = np.array(photo)
+    filled = crop_on_photo(np.asarray(crop), transform, box).astype(np.float32)
+    missing = hole[part]
+    near = cv2.dilate(own[part].astype(np.uint8), np.ones((2 * rim_width + 1,) * 2, np.uint8)).astype(bool)
+    rim = near & ~missing & inside_square(transform, crop.width, hole.shape)[part]
+    if rim.any():
+        step = pixels[part].astype(np.float32) - filled
+        middle = np.median(step[rim], axis=0)
+        step -= middle
+        step /= 1 + (np.abs(step).max(2, keepdims=True) / _OUTLIER) ** 4
+        filled += diffuse(step, rim) + middle
+    np.copyto(pixels[part], _to_uint8(filled), where=own[part][..., None])
+    return Image.fromarray(pixels)
+
+
+def paste_face(photo: Image.Image, crop: Image.Image, transform, mask: np.ndarray) -> Image.Image:
+    """Lay a changed face over the photo.
+
+    The crop's colours are matched to the photo where the mask ends, and it fades in from there.
+
+    Args:
+        photo: RGB.
+        crop: RGB, S x S, the changed face.
+        transform: 2x3, photo pixel -> crop pixel.
+        mask: S x S float in [0, 1] or bool, 1 = face.
+
+    Returns:
+        RGB image of the photo's size; pixels outside the mask are the photo's bit for bit.
+    """
+    size = crop.width
+    mask = np.asarray(mask, np.float32).clip(0, 1)
+    # Fade within the mask, over 5 % of the crop, so that nothing outside it changes; also towards the crop's edge.
+    reach = max(2.0, 0.05 * size)
+    solid = np.zeros((size + 2, size + 2), np.uint8)
+    solid[1:-1, 1:-1] = mask > 0.5
+    depth = cv2.distanceTransform(solid, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    ramp = np.clip(depth / reach, 0, 1)
+    alpha = (ramp * ramp * (3 - 2 * ramp) * 255).astype(np.uint8)
+
+    corners = crop_corners(transform, size)
+    low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(corners.max(0)).astype(int) + 2, photo.size)
+    if (low >= high).any() or not alpha.any():
+        return photo.copy()
+    box = (*low.tolist(), *high.tolist())
+    part = np.s_[box[1] : box[3], box[0] : box[2]]
+    pixels = np.array(photo)
+    weight = crop_on_photo(alpha, transform, box, outside=0).astype(np.float32) / 255
+    changed = crop_on_photo(np.asarray(crop), transform, box).astype(np.float32)
+    before = pixels[part].astype(np.float32)
+    # Where it fades the two must agree: the photo's light there is spread over the whole face.
+    seam = (weight > 0) & (weight < 0.5)
+    if seam.any():
+        width = max(1.0, 0.01 * size / scale_of(transform))
+        step = cv2.GaussianBlur(before - changed, (0, 0), width)
+        changed += diffuse(step, seam)
+    mixed = before + weight[..., None] * (changed - before)
+    np.copyto(pixels[part], _to_uint8(mixed), where=(weight > 0)[..., None])
+    return Image.fromarray(pixels)
+
+
+def fill_smoothly(photo: Image.Image, hole: np.ndarray) -> Image.Image:
+    """The photo with its hole (HxW bool) filled from the colours around it; nothing of what was there remains."""
+    box = _bounds(hole, 4)
+    if box is None:
+        return photo.copy()
+    part = np.s_[box[1] : box[3], box[0] : box[2]]
+    pixels = np.array(photo)
+    filled = diffuse(pixels[part].astype(np.float32), ~hole[part])
+    np.copyto(pixels[part], _to_uint8(filled), where=hole[part][..., None])
+    return Image.fromarray(pixels)
+
+
+def diffuse(values: np.ndarray, known: np.ndarray, sweeps: int = 8) -> np.ndarray:
+    """Spread known values over the rest: the Laplace equation, solved from coarse to fine.
+
+    Args:
+        values: HxWxC float32; looked at where known only.
+        known: HxW bool.
+        sweeps: relaxations per level.
+
+    Returns:
+        HxWxC float32, equal to `values` where known, smooth elsewhere; 0 if nothing is known.
+    """
+    height, width = known.shape
+    if known.all():
+        return values.copy()
+    if not known.any():
+        return np.zeros_like(values)
+    if max(height, width) <= 2:
+        result = np.broadcast_to(values[known].mean(0), values.shape).astype(np.float32)
+    else:
+        half = ((height + 1) // 2, (width + 1) // 2)
+        pad = ((0, height % 2), (0, width % 2))
+        weight = np.pad(known, pad).astype(np.float32)
+        total = np.pad(np.where(known[..., None], values, 0), (*pad, (0, 0)))
+        blocks = total.reshape(half[0], 2, half[1], 2, -1).sum((1, 3))
+        count = weight.reshape(half[0], 2, half[1], 2).sum((1, 3))
+        coarse = diffuse(blocks / np.maximum(count, 1)[..., None], count > 0, sweeps)
+        result = cv2.resize(coarse, (2 * half[1], 2 * half[0]), interpolation=cv2.INTER_LINEAR)
+        result = result.reshape(2 * half[0], 2 * half[1], -1)[:height, :width]
+    kernel = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]], np.float32) / 12
+    result = np.where(known[..., None], values, result)
+    for _ in range(sweeps):
+        around = cv2.filter2D(result, -1, kernel, borderType=cv2.BORDER_REPLICATE).reshape(result.shape)
+        result = np.where(known[..., None], values, around)
+    return result
+
+
+def crop_on_photo(crop: np.ndarray, transform, box, outside: float | None = None) -> np.ndarray:
+    """The crop as it lies on the photo, antialiased.
+
+    Args:
+        crop: SxS or SxSxC, uint8 or float32.
+        transform: 2x3, photo pixel -> crop pixel.
+        box: (x0, y0, x1, y1), the part of the photo to draw.
+        outside: value outside the crop; default the crop's nearest pixel.
+
+    Returns:
+        Array of the box's size, of the crop's dtype.
+    """
+    transform = np.asarray(transform, np.float64)
+    size, scale = crop.shape[0], scale_of(transform)
+    linear = transform[:, :2]
+    offset = linear @ np.array(box[:2], np.float64) + transform[:, 2]
+    if scale > 1:  # the photo's face is the smaller one
+        small = max(1, round(size / scale))
+        crop = cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA)
+        ratio = small / size
+        linear, offset = linear * ratio, (offset + 0.5) * ratio - 0.5
+    return cv2.warpAffine(
+        crop,
+        np.column_stack([linear, offset]),
+        (box[2] - box[0], box[3] - box[1]),
+        flags=(cv2.INTER_CUBIC if outside is None else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT,
+        borderValue=outside or 0,
+    )
+
+
+def inside_square(transform, size: int, shape: tuple[int, int]) -> np.ndarray:
+    """HxW bool: the photo's pixels that lie in the aligned square."""
+    square = np.zeros(shape, np.uint8)
+    # Corners in sixteenths of a pixel, drawn as a filled polygon.
+    corners = np.rint(crop_corners(transform, size) * 16).astype(np.int32)
+    cv2.fillConvexPoly(square, corners, 1, cv2.LINE_8, shift=4)
+    return square.astype(bool)
+
+
+def _bounds(mask, margin):
+    """(x0, y0, x1, y1) around the True pixels, or None."""
+    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+    if not len(rows):
+        return None
+    return (
+        max(int(columns[0]) - margin, 0),
+        max(int(rows[0]) - margin, 0),
+        min(int(columns[-1]) + 1 + margin, mask.shape[1]),
+        min(int(rows[-1]) + 1 + margin, mask.shape[0]),
+    )
+
+
+def _to_uint8(values):
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,0 +1,77 @@
+"""What the pipelines share: the way from a photo to its aligned faces, and what every result carries."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..errors import ImageError
+from ..faces.align import ffhq_transform
+from ..faces.detect import Face, detect_faces, select_faces
+
+
+@dataclass
+class Result:
+    """What a pipeline returns.
+
+    Attributes:
+        images: PIL images: the photo with every result pasted back; or, with ``paste=False``, the aligned crops.
+        faces: the faces worked on (box, 5 points, detector score), from left to right; empty with ``aligned=True``.
+        identity: similarity of output and input by the zoo's identity network, one number a face; None as long
+            as the zoo has no such network.
+    """
+
+    images: list[Image.Image]
+    faces: list[Face]
+    identity: list[float] | None
+
+
+def whole_picture_transform(photo, size):
+    """The transform of a picture that is an aligned crop already: a change of scale (2x3, pixel centres).
+
+    Raises:
+        ImageError: the picture is not square.
+    """
+    if photo.width != photo.height:
+        raise ImageError(
+            f"With aligned=True the picture must be a square crop of a face, not {photo.width}x{photo.height}; "
+            "leave aligned out, and the face will be found in the photo."
+        )
+    scale = size / photo.width
+    return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
+
+
+def find_faces(photo, faces, size, fallback=None):
+    """The faces asked for, with their transforms.
+
+    Args:
+        photo: RGB image.
+        faces: "largest", "all" or an index from left to right.
+        size: side of the crops.
+        fallback: called for another version of the photo to look at when no face is found in it.
+
+    Returns:
+        All faces of the photo from left to right, the indices of those chosen, and one 2x3 transform per face.
+
+    Raises:
+        FaceNotFoundError: there is no face, or not that one.
+    """
+    found = detect_faces(photo)
+    if not found and fallback is not None:
+        found = detect_faces(fallback())
+    chosen = select_faces(found, faces)
+    indices = [i for i, face in enumerate(found) if any(face is other for other in chosen)]
+    return found, indices, [ffhq_transform(face.points, size) for face in found]
+
+
+def to_tensor(crop, net):
+    """RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type, on its device."""
+    pixels = torch.from_numpy(np.array(crop, np.float32)).permute(2, 0, 1)[None]
+    return (pixels / 127.5 - 1).to(net.device, net.dtype)
+
+
+def to_image(tensor):
+    """A 3xHxW tensor in [-1, 1] to an RGB image."""
+    pixels = ((tensor.float().clamp(-1, 1) + 1) * 127.5).round().byte()
+    return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))

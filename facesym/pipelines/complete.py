@@ -1,0 +1,141 @@
+"""Complete the hidden part of a face: photo and mask in, completed photo out."""
+
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..errors import ImageError
+from ..faces.align import align_face, warp_mask_to_crop
+from ..faces.load import load_image, load_mask
+from ..faces.paste import fill_smoothly, inside_square, paste_hole
+from .base import Result, find_faces, to_image, to_tensor, whole_picture_transform
+
+
+@dataclass
+class CompleteResult(Result):
+    """What `CompletePipeline` returns. With ``faces="all"`` the first two fields are lists, one entry a face.
+
+    Attributes:
+        confidence: HxW float32 in [0, 1], in the aligned crop: how far stage I's copy from the mirrored half is
+            trusted; 0 where nothing was copied.
+        stages: three RGB images, aligned crops: the warped flip, stage I, the final crop.
+        hole_share: share of the photo's pixels that were to be filled.
+        seconds: the whole call.
+    """
+
+    confidence: np.ndarray | list
+    stages: tuple | list
+    hole_share: float
+    seconds: float
+
+
+class CompletePipeline:
+    """Runs a SymmFCNet on photos; made by ``facesym.load("complete")``.
+
+    Args:
+        net: facesym.models.SymmFCNet, in eval mode.
+    """
+
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, image, mask, *, faces="largest", paste=True, aligned=False):
+        """Complete a photo.
+
+        Args:
+            image: the photo: a path, PIL image or HxWx3 uint8 array (see `facesym.faces.load.load_image`).
+            mask: what is missing: the same kinds, white or True = missing, of the photo's size.
+            faces: "largest", "all" (every face that the mask touches), or an index from left to right.
+            paste: False returns the completed crops instead of the photo.
+            aligned: the picture is an aligned square crop already; no face is looked for.
+
+        Returns:
+            CompleteResult. Pixels outside the mask are the photo's, bit for bit.
+
+        Raises:
+            ImageError: a picture cannot be read, the sizes differ, the mask is empty, covers everything, or does
+                not touch the face.
+            FaceNotFoundError: no face, or not the one asked for.
+        """
+        start = time.perf_counter()
+        photo = load_image(image)
+        hole = load_mask(mask, photo.size)
+        if not hole.any():
+            raise ImageError("The mask is empty: mark in white (or True) what is to be filled in.")
+        if hole.all():
+            raise ImageError("The mask covers the whole photo: nothing is left to complete it from.")
+        size = self.net.config.input_size
+        if aligned:
+            found, chosen, transforms = [], [0], [whole_picture_transform(photo, size)]
+            own = [hole]
+        else:
+            # What hides the face may hide it from the detector too: look again with the hole smoothed over.
+            found, chosen, transforms = find_faces(photo, faces, size, lambda: fill_smoothly(photo, hole))
+            own = _shares(hole, found, transforms, size)
+            chosen = self._touched(faces, chosen, own)
+        done, confidence, stages = photo, [], []
+        for i in chosen:
+            crop = align_face(photo, transforms[i], size)
+            known = ~warp_mask_to_crop(hole, transforms[i], size)
+            out = self._run(crop, known)
+            completed = to_image(out.completed[0])
+            if paste:
+                done = paste_hole(done, completed, transforms[i], hole, own[i])
+            confidence.append((out.confidence * (1 - out.half_mask))[0, 0].float().cpu().numpy())
+            stages.append((to_image(out.warped[0]), to_image(out.stage1[0]), completed))
+        left = hole & ~np.any([own[i] for i in chosen], axis=0)
+        if left.any():
+            warnings.warn(
+                f"{left.sum() / hole.sum():.0%} of the mask lies outside the square about the face, or nearer to "
+                "another face, and was left as it was.",
+                stacklevel=2,
+            )
+        single = faces != "all" or aligned
+        return CompleteResult(
+            images=[done] if paste else [final for *_, final in stages],
+            faces=[found[i] for i in chosen] if found else [],
+            identity=None,
+            confidence=confidence[0] if single else confidence,
+            stages=stages[0] if single else stages,
+            hole_share=float(hole.mean()),
+            seconds=time.perf_counter() - start,
+        )
+
+    @torch.inference_mode()
+    def _run(self, crop, known):
+        mask = torch.from_numpy(known[None, None]).to(self.net.device, self.net.dtype)
+        return self.net(to_tensor(crop, self.net), mask)
+
+    @staticmethod
+    def _touched(faces, chosen, own):
+        """Those of the chosen faces that have a part in the mask."""
+        touched = [i for i, share in enumerate(own) if share.any()]
+        kept = [i for i in chosen if i in touched]
+        if kept:
+            return kept
+        if touched:
+            numbers = " or ".join(f"faces={i}" for i in touched)
+            raise ImageError(f'The mask does not touch the chosen face: try {numbers}, or faces="all".')
+        raise ImageError(
+            "The mask does not touch any face: paint over the part of the face that is to be filled in."
+        )
+
+
+def _shares(hole, faces, transforms, size):
+    """The part of the hole that belongs to each face (HxW bool): in its square, and nearer to it than to others.
+
+    Nearness counts in crops, so that a large face in front has a larger reach than a small one behind it.
+    """
+    ys, xs = np.nonzero(hole)
+    places = np.stack([xs, ys, np.ones_like(xs)]).astype(np.float64)
+    distance = [np.linalg.norm(t @ places - (size - 1) / 2, axis=0) for t in transforms]
+    nearest = np.argmin(distance, axis=0)
+    shares = []
+    for i, transform in enumerate(transforms):
+        share = np.zeros_like(hole)
+        share[ys[nearest == i], xs[nearest == i]] = True
+        shares.append(share & inside_square(transform, size, hole.shape))
+    return shares

@@ -1,0 +1,141 @@
+"""The completion pipeline: what comes back, what stays untouched, and what is refused."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import facesym
+from facesym import FaceNotFoundError, ImageError, ZooError
+
+
+@pytest.fixture(scope="module")
+def pipe(tiny_model):
+    return facesym.load(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def pair(astronaut):
+    """Two faces side by side, the right one larger."""
+    photo = Image.new("RGB", (812, 512))
+    photo.paste(astronaut.resize((300, 300), Image.Resampling.LANCZOS), (0, 100))
+    photo.paste(astronaut, (300, 0))
+    return photo
+
+
+def test_only_the_hole_changes(pipe, astronaut, eye_hole):
+    out = pipe(astronaut, eye_hole)
+    before, after = np.asarray(astronaut), np.asarray(out.images[0])
+    assert out.images[0].size == astronaut.size
+    assert (after[~eye_hole] == before[~eye_hole]).all()
+    assert (after[eye_hole] != before[eye_hole]).any(axis=-1).mean() > 0.5
+    (face,) = out.faces
+    assert face.points.shape == (5, 2) and 0 < face.score <= 1
+    assert out.confidence.shape == (128, 128) and 0 <= out.confidence.min() <= out.confidence.max() <= 1
+    assert [stage.size for stage in out.stages] == [(128, 128)] * 3
+    assert out.hole_share == pytest.approx(eye_hole.mean())
+
+
+def test_paths_arrays_and_images_give_the_same(pipe, astronaut, eye_hole, tmp_path):
+    astronaut.save(tmp_path / "photo.png")
+    Image.fromarray(eye_hole.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    expected = pipe(astronaut, eye_hole).images[0]
+    for image, mask in [
+        (tmp_path / "photo.png", tmp_path / "mask.png"),
+        (str(tmp_path / "photo.png"), Image.open(tmp_path / "mask.png")),
+        (np.asarray(astronaut), eye_hole.astype(np.uint8) * 255),
+    ]:
+        assert pipe(image, mask).images[0].tobytes() == expected.tobytes()
+
+
+def test_what_the_hole_hides_has_no_influence(pipe, astronaut, eye_hole):
+    """The detector sees the thing that hides the face, the network must not."""
+    photo = np.asarray(astronaut).copy()
+    small = np.zeros_like(eye_hole)
+    small[140:150, 205:215] = True
+    one = pipe(astronaut, small)
+    photo[small] = [0, 255, 0]
+    other = pipe(photo, small)
+    if np.abs(one.faces[0].points - other.faces[0].points).max() == 0:
+        assert other.images[0].tobytes() == one.images[0].tobytes()
+    else:  # the points moved a little, and with them the crop
+        difference = np.abs(np.asarray(one.images[0]).astype(int) - np.asarray(other.images[0]))
+        assert difference[small].mean() < 20
+
+
+def test_aligned_crops_and_paste_false(pipe, astronaut, eye_hole):
+    crop = pipe(astronaut, eye_hole, paste=False).images[0]
+    assert crop.size == (128, 128)
+    hole = np.zeros((300, 300), bool)
+    hole[100:150, 60:120] = True
+    square = crop.resize((300, 300))
+    out = pipe(square, hole, aligned=True)
+    assert out.images[0].size == (300, 300) and out.faces == []
+    assert (np.asarray(out.images[0])[~hole] == np.asarray(square)[~hole]).all()
+    assert pipe(square, hole, aligned=True, paste=False).images[0].size == (128, 128)
+    with pytest.raises(ImageError, match="square"):
+        pipe(square.crop((0, 0, 300, 200)), hole[:200], aligned=True)
+
+
+def test_each_face_of_a_group(pipe, pair):
+    both = np.zeros((512, 812), bool)
+    both[160:176, 110:130] = True  # the small face
+    both[95:130, 490:525] = True  # the large one
+    out = pipe(pair, both, faces="all")
+    assert len(out.faces) == 2 and len(out.stages) == 2 and len(out.confidence) == 2
+    before, after = np.asarray(pair), np.asarray(out.images[0])
+    for part in (np.s_[160:176, 110:130], np.s_[95:130, 490:525]):
+        assert (before[part] != after[part]).any()
+    assert (after[~both] == before[~both]).all()
+    with pytest.warns(UserWarning, match="left as it was"):
+        largest = np.asarray(pipe(pair, both).images[0])
+    assert (largest[160:176, 110:130] == before[160:176, 110:130]).all()
+    assert (largest[95:130, 490:525] != before[95:130, 490:525]).any()
+
+
+def test_the_mask_says_which_face_was_meant(pipe, pair):
+    small = np.zeros((512, 812), bool)
+    small[160:176, 110:130] = True
+    with pytest.raises(ImageError, match="faces=0"):
+        pipe(pair, small)
+    assert len(pipe(pair, small, faces=0).faces) == 1
+    assert len(pipe(pair, small, faces="all").faces) == 1
+
+
+def test_a_face_hidden_from_the_detector_is_looked_for_again(pipe, astronaut, monkeypatch, eye_hole):
+    from facesym.pipelines import base
+
+    real, seen = base.detect_faces, []
+
+    def blind_at_first(photo):
+        seen.append(photo)
+        return [] if len(seen) == 1 else real(photo)
+
+    monkeypatch.setattr(base, "detect_faces", blind_at_first)
+    assert len(pipe(astronaut, eye_hole).faces) == 1
+    assert (np.asarray(seen[1])[~eye_hole] == np.asarray(astronaut)[~eye_hole]).all()
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.zeros((512, 512), bool), "empty"),
+        (np.ones((512, 512), bool), "whole photo"),
+        (np.ones((100, 512), bool), "512x100 pixels and the photo 512x512"),
+        (np.pad(np.ones((20, 20), bool), ((492, 0), (0, 492))), "does not touch"),
+    ],
+)
+def test_masks_that_cannot_be_meant(pipe, astronaut, mask, words):
+    with pytest.raises(ImageError, match=words):
+        pipe(astronaut, mask)
+
+
+def test_no_face(pipe):
+    with pytest.raises(FaceNotFoundError, match="No face was found"):
+        pipe(Image.new("RGB", (300, 300), "green"), np.pad(np.ones((20, 20), bool), 140))
+
+
+def test_models_without_a_pipeline_are_named():
+    with pytest.raises(ZooError, match="LandmarkNet"):
+        facesym.load("landmarks")
+    with pytest.raises(ZooError):
+        facesym.load("no-such-model")

@@ -1,0 +1,248 @@
+"""The way from a photo to an aligned face and back."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facesym.errors import FaceNotFoundError, ImageError
+from facesym.faces.align import align_face, ffhq_transform, warp_mask_to_crop
+from facesym.faces.detect import detect_faces, select_faces
+from facesym.faces.landmarks import detect_landmarks
+from facesym.faces.load import SOURCE_TYPE, load_image, load_mask, save_image
+from facesym.faces.paste import diffuse, fill_smoothly, paste_face, paste_hole
+
+RNG = np.random.default_rng(0)
+
+
+# --- load -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "I;16", "CMYK", "1", "F"])
+def test_every_mode_becomes_rgb_of_about_the_same_look(mode):
+    grey = np.linspace(0, 255, 64 * 64).reshape(64, 64)
+    if mode == "I;16":
+        picture = Image.fromarray((grey * 257).astype(np.uint16))
+    elif mode == "F":
+        picture = Image.fromarray(grey.astype(np.float32))
+    else:
+        picture = (
+            Image.fromarray(grey.astype(np.uint8)).convert("RGB" if mode == "CMYK" else "L").convert(mode)
+        )
+    loaded = load_image(picture)
+    assert loaded.mode == "RGB" and loaded.size == (64, 64)
+    error = np.asarray(loaded.convert("L"), float) - grey
+    if mode == "1":  # dithered: right on average only
+        error = error.reshape(8, 8, 8, 8).mean((1, 3))
+    assert np.abs(error).mean() < 4
+
+
+def test_transparent_is_white_in_a_photo_and_known_in_a_mask():
+    picture = Image.new("RGBA", (8, 8), (255, 255, 255, 0))
+    assert np.asarray(load_image(Image.new("RGBA", (8, 8), (0, 0, 0, 0)))).min() == 255
+    assert not load_mask(picture, (8, 8)).any()
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", exif=exif)
+    assert load_image(tmp_path / "a.jpg").size == (20, 40)
+
+
+def test_too_many_pixels_are_refused_before_decoding(tmp_path):
+    Image.new("L", (20000, 20000)).save(tmp_path / "bomb.png")
+    with pytest.raises(ImageError, match="megapixels"):
+        load_image(tmp_path / "bomb.png")
+    with pytest.raises(ImageError, match="megapixels"):
+        load_image(np.zeros((6000, 6000), np.uint8))
+
+
+def test_damaged_missing_and_wrong_files(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 255, (64, 64, 3), np.uint8)).save(buffer, "PNG")
+    (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:2000])
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    for name, words in [("cut.png", "damaged"), ("text.png", "not an image"), ("empty.png", "not an image")]:
+        with pytest.raises(ImageError, match=words):
+            load_image(tmp_path / name)
+    with pytest.raises(ImageError, match="no file"):
+        load_image(tmp_path / "none.png")
+    with pytest.raises(ImageError, match="folder"):
+        load_image(tmp_path)
+    with pytest.raises(ImageError, match="float"):
+        load_image(np.zeros((4, 4, 3)))
+    with pytest.raises(ImageError, match="Expected a path"):
+        load_image(3)
+
+
+def test_masks_of_another_size_and_of_zeros_and_ones_are_explained():
+    with pytest.raises(ImageError, match="10x20 pixels and the photo 20x10"):
+        load_mask(np.zeros((20, 10), bool), (20, 10))
+    with pytest.raises(ImageError, match="bool"):
+        load_mask(np.ones((4, 4), np.uint8), (4, 4))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+def test_saved_pictures_say_that_they_are_edited(ending, tmp_path):
+    save_image(Image.new("RGB", (32, 32), "red"), tmp_path / "new" / f"a.{ending}", "complete")
+    data = (tmp_path / "new" / f"a.{ending}").read_bytes()
+    assert SOURCE_TYPE.encode() in data and b"facesym" in data
+    assert [p.name for p in (tmp_path / "new").iterdir()] == [f"a.{ending}"]
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.png"
+    save_image(Image.new("RGB", (8, 8), "red"), path, "complete")
+    before = path.read_bytes()
+
+    class Broken(Image.Image):
+        def save(self, file, *args, **kwargs):
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+    broken = Broken()
+    broken.info = {}
+    with pytest.raises(ImageError, match="No space left"):
+        save_image(broken, path, "complete")
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(ImageError, match="use one of"):
+        save_image(Image.new("RGB", (8, 8)), tmp_path / "a.txt", "complete")
+
+
+# --- detect and align -----------------------------------------------------------------------------------------------
+def test_the_face_is_found_at_any_size_and_in_place(astronaut):
+    (face,) = detect_faces(astronaut)
+    assert np.abs(face.points[0] - [204, 110]).max() < 10 and np.abs(face.points[1] - [245, 113]).max() < 12
+    for scale in (0.5, 4):
+        other = astronaut.resize((int(512 * scale), int(512 * scale)), Image.Resampling.LANCZOS)
+        (again,) = detect_faces(other)
+        assert np.abs(again.points / scale - face.points).max() < 3
+
+
+def test_a_mirrored_photo_gives_mirrored_points(astronaut):
+    (face,) = detect_faces(astronaut)
+    (other,) = detect_faces(astronaut.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    mirrored = (other.points * [-1, 1] + [511, 0])[[1, 0, 2, 4, 3]]
+    assert np.abs(mirrored - face.points).max() < 0.6
+
+
+def test_a_face_that_fills_the_picture_is_found(astronaut):
+    close = astronaut.crop((150, 20, 300, 200)).resize((1500, 1800), Image.Resampling.BICUBIC)
+    assert len(detect_faces(close)) == 1
+
+
+def test_selection(astronaut):
+    pair = Image.new("RGB", (1024, 512))
+    pair.paste(astronaut.resize((300, 300)), (0, 0))
+    pair.paste(astronaut, (512, 0))
+    faces = detect_faces(pair)
+    assert len(faces) == 2 and faces[0].points[0, 0] < faces[1].points[0, 0]
+    assert select_faces(faces) == [faces[1]] and select_faces(faces, 0) == [faces[0]]
+    assert select_faces(faces, "all") == faces
+    with pytest.raises(FaceNotFoundError, match="no face number 5"):
+        select_faces(faces, 5)
+    with pytest.raises(ValueError, match="largest"):
+        select_faces(faces, "smallest")
+    with pytest.raises(FaceNotFoundError, match="aligned=True"):
+        select_faces(detect_faces(Image.new("RGB", (200, 200), "blue")))
+
+
+def test_framing_follows_the_formula_and_undoes_a_rotation():
+    points = np.array([[80, 100], [120, 100], [100, 120], [85, 145], [115, 145]], float)
+    transform = ffhq_transform(points, 256)
+    half = max(2 * 40, 1.8 * 45)
+    middle = transform @ [100, 100 + 0.1 * 45, 1]
+    assert np.allclose(middle, 127.5)
+    assert np.isclose(np.hypot(*transform[:, 0]), 256 / (2 * half))
+    angle = np.radians(30)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = ffhq_transform(points @ turn.T, 256)
+    for point in points:
+        assert np.allclose(turned @ [*(turn @ point), 1], transform @ [*point, 1])
+    with pytest.raises(ImageError, match="frame"):
+        ffhq_transform(np.zeros((5, 2)), 256)
+
+
+def test_aligning_is_antialiased_and_mirrors_the_border():
+    stripes = Image.fromarray(np.tile(np.array([[0, 255]], np.uint8), (1000, 500))).convert("RGB")
+    tenth = np.array([[0.1, 0, -0.45], [0, 0.1, -0.45]])
+    assert np.asarray(align_face(stripes, tenth, 100))[10:-10, 10:-10].std() < 8  # 127 without antialiasing
+    ramp = Image.fromarray(np.tile(np.arange(100, dtype=np.uint8), (100, 1))).convert("RGB")
+    crop = np.asarray(align_face(ramp, np.array([[1.0, 0, 20], [0, 1, 0]]), 100))
+    assert abs(int(crop[50, 10, 0]) - 10) <= 2  # ten pixels to the left of the border: mirrored
+
+
+def test_no_pixel_of_the_hole_is_seen_as_known():
+    hole = np.zeros((1000, 1000), bool)
+    hole[501, 503] = True  # one pixel of a photo that shrinks twenty times
+    transform = np.array([[0.05, 0, 0], [0, 0.05, 0]])
+    seen = warp_mask_to_crop(hole, transform, 50)
+    assert seen[25, 25] and seen.sum() < 30
+
+
+# --- landmarks ------------------------------------------------------------------------------------------------------
+def test_landmarks_of_the_astronaut(astronaut):
+    (face,) = detect_faces(astronaut)
+    transform = ffhq_transform(face.points, 256)
+    points = detect_landmarks(align_face(astronaut, transform, 256))
+    assert points.shape == (68, 2)
+    five = np.array([transform @ [*p, 1] for p in face.points])
+    eyes = np.linalg.norm(five[0] - five[1])
+    assert np.linalg.norm(points[36:42].mean(0) - five[0]) < 0.1 * eyes
+    assert np.linalg.norm(points[42:48].mean(0) - five[1]) < 0.1 * eyes
+    assert np.linalg.norm(points[[48, 54]].mean(0) - five[3:].mean(0)) < 0.15 * eyes
+    assert points[:17, 1].argmax() in range(6, 11)  # the chin
+
+
+# --- paste ----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def placed(astronaut):
+    (face,) = detect_faces(astronaut)
+    transform = ffhq_transform(face.points, 256)
+    return astronaut, transform, align_face(astronaut, transform, 256)
+
+
+def test_pasting_a_hole_changes_the_hole_alone_and_meets_the_light(placed, eye_hole):
+    photo, transform, crop = placed
+    darker = Image.fromarray((np.asarray(crop) * 0.8).astype(np.uint8))
+    done = np.asarray(paste_hole(photo, darker, transform, eye_hole))
+    before = np.asarray(photo)
+    assert (done[~eye_hole] == before[~eye_hole]).all()
+    error = np.abs(done[eye_hole].astype(float) - before[eye_hole]).mean()
+    assert error < 8 < np.abs(before[eye_hole] * 0.2).mean()
+
+
+def test_a_changed_face_fades_into_the_photo(placed):
+    photo, transform, crop = placed
+    mask = np.zeros((256, 256), np.float32)
+    mask[60:200, 60:200] = 1
+    changed = np.asarray(crop).astype(int) + 25
+    changed[100:150, 100:150] = 255
+    done = np.asarray(
+        paste_face(photo, Image.fromarray(changed.clip(0, 255).astype(np.uint8)), transform, mask)
+    )
+    before = np.asarray(photo).astype(int)
+    x, y = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2] @ [125, 125, 1]
+    assert done[round(y), round(x)].min() > 200  # the change is there
+    assert (done[300:] == before[300:]).all()
+    step = np.abs(np.diff(done.astype(int) - before, axis=1)).max(2)
+    assert np.percentile(step[step > 0], 50) <= 5  # of 25 levels and more: no edge at the mask's border
+
+
+def test_diffusion_solves_laplace_and_keeps_what_is_known():
+    values = np.zeros((40, 60, 1), np.float32)
+    values[:, -1] = 59
+    known = np.zeros((40, 60), bool)
+    known[:, [0, -1]] = True
+    result = diffuse(values, known)
+    assert np.abs(result[..., 0] - np.arange(60)).max() < 3
+    assert (result[known] == values[known]).all()
+
+
+def test_nothing_of_the_hidden_thing_remains_after_smoothing():
+    photo = np.full((50, 50, 3), 90, np.uint8)
+    hole = np.zeros((50, 50), bool)
+    hole[20:30, 20:30] = True
+    photo[hole] = 255
+    assert np.abs(np.asarray(fill_smoothly(Image.fromarray(photo), hole)).astype(int) - 90).max() <= 1
