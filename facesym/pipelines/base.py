@@ -49,7 +49,7 @@ def find_faces(photo, faces, size, fallback=None):
         photo: RGB image.
         faces: "largest", "all" or an index from left to right.
         size: side of the crops.
-        fallback: called for another version of the photo to look at when no face is found in it.
+        fallback: another version of the photo, to look at when no face is found in it.
 
     Returns:
         All faces of the photo from left to right, the indices of those chosen, and one 2x3 transform per face.
@@ -59,7 +59,7 @@ def find_faces(photo, faces, size, fallback=None):
     """
     found = detect_faces(photo)
     if not found and fallback is not None:
-        found = detect_faces(fallback())
+        found = detect_faces(fallback)
     chosen = select_faces(found, faces)
     indices = [i for i, face in enumerate(found) if any(face is other for other in chosen)]
     return found, indices, [ffhq_transform(face.points, size) for face in found]

@@ -68,17 +68,20 @@ class CompletePipeline:
         if hole.all():
             raise ImageError("The mask covers the whole photo: nothing is left to complete it from.")
         size = self.net.config.input_size
+        # The kernels that cut the crop reach over the hole's rim: without this, the thing that hides the face
+        # would tint crop pixels which count as known.
+        clean = fill_smoothly(photo, hole)
         if aligned:
             found, chosen, transforms = [], [0], [whole_picture_transform(photo, size)]
             own = [hole]
         else:
             # What hides the face may hide it from the detector too: look again with the hole smoothed over.
-            found, chosen, transforms = find_faces(photo, faces, size, lambda: fill_smoothly(photo, hole))
+            found, chosen, transforms = find_faces(photo, faces, size, clean)
             own = _shares(hole, found, transforms, size)
             chosen = self._touched(faces, chosen, own)
         done, confidence, stages = photo, [], []
         for i in chosen:
-            crop = align_face(photo, transforms[i], size)
+            crop = align_face(clean, transforms[i], size)
             known = ~warp_mask_to_crop(hole, transforms[i], size)
             out = self._run(crop, known)
             completed = to_image(out.completed[0])
