@@ -105,7 +105,10 @@ def _complete(args):
 
 
 def _folder(photos, out, one, as_json, rank, world):
-    """Work through photos (each with its mask or None); what fails is listed and does not stop the rest, what is there is not made again."""
+    """Work through photos (path: its mask, or None).
+
+    What fails is listed and does not stop the rest; what is there already is not made again.
+    """
     from tqdm import tqdm
 
     # Two photos may differ in their ending alone; their results must not.

@@ -51,6 +51,25 @@ def light_loss(warped, light, target, face_region):
     return ((relight(warped, light) - target) * face_region).float().square().mean()
 
 
+def confidence_loss(confidence, copied, target, face_region):
+    """Teaches C (11) what it stands for; not in the paper, which leaves C to the reconstruction's error alone.
+
+    That error sends C to 0 everywhere: the blurred mean of all plausible faces is nearer to the truth than a sharp
+    copy that is a pixel off. Here C is regressed on the copy's actual error e, exp(−e / 0.3), where e is the mean
+    absolute difference over a sixteenth of the picture's side.
+
+    Args:
+        confidence: Bx1xHxW in [0, 1].
+        copied: I^{f,w} ⊙ R, the relit warped flip of the ground truth, Bx3xHxW.
+        target: the ground truth, Bx3xHxW.
+        face_region: Bx1xHxW.
+    """
+    error = (copied.detach().float() - target).abs().mean(1, keepdim=True)
+    side = max(target.shape[-1] // 32 * 2 + 1, 3)
+    error = F.avg_pool2d(error, side, 1, side // 2, count_include_pad=False)
+    return ((confidence.float() - (-error / 0.3).exp()) * face_region.detach()).square().mean()
+
+
 def relight(image, light):
     """I ⊙ R for a picture in [-1, 1]: the ratio acts on brightness, so on (I + 1) / 2."""
     return (image + 1) * light - 1

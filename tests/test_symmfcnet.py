@@ -215,3 +215,24 @@ def test_save_and_load_give_the_same_pictures(net, batch, tmp_path):
     net.save_pretrained(tmp_path)
     again = SymmFCNet.from_pretrained(tmp_path)
     assert torch.equal(again(*batch).completed, net(*batch).completed)
+
+
+def test_confidence_is_taught_the_copys_error():
+    target, face = torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    wrong = target.clone()
+    wrong[..., 32:] = 1.5
+    trusted_left = torch.ones(1, 1, 64, 64)
+    trusted_left[..., 32:] = 0
+    good = losses.confidence_loss(trusted_left, wrong, target, face)
+    assert good < 0.03 < losses.confidence_loss(1 - trusted_left, wrong, target, face)
+    assert losses.confidence_loss(1 - trusted_left, wrong, target, torch.zeros_like(face)) == 0
+
+
+def test_what_is_trusted_is_handed_on():
+    """RecNet corrects the copy by at most the range of its tanh; with a silent head the copy comes out as it is."""
+    net = SymmFCNet.preset("tiny").eval()
+    torch.nn.init.zeros_(net.recnet.out[0].weight)
+    torch.nn.init.zeros_(net.recnet.out[0].bias)
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    condition = torch.rand(1, 1, 64, 64)
+    assert torch.allclose(net.recnet(image, condition)[0], image * condition)

@@ -28,13 +28,10 @@ from train.trunk import VGG16Features
 
 # λ of (16), (18), (19). "paper": as printed. "released": what made the better pictures in the time there was:
 # an absolute error in the hole for the squared one, and (15) on features of unit length at three layers.
+STAGE_ONE = dict(face=5, landmark=10, tv=1, light=10, confidence=2)  # the last is ours
 RECIPES = {
-    "paper": dict(
-        face=5, landmark=10, tv=1, light=10, symmetry=100, squared=300, perceptual=3, whole=1, part=2
-    ),
-    "released": dict(
-        face=5, landmark=10, tv=1, light=10, symmetry=10, absolute=10, feature=1, whole=0.2, part=0.1
-    ),
+    "paper": STAGE_ONE | dict(symmetry=100, squared=300, perceptual=3, whole=1, part=2),
+    "released": STAGE_ONE | dict(symmetry=10, absolute=6, feature=2, whole=0.3, part=0.2),
 }
 ABLATIONS = {
     "full": {},
@@ -114,16 +111,20 @@ class Discriminators(torch.nn.Module):
         return F.max_pool2d(missing, self.whole.stride), [F.max_pool2d(c[:, :1], part) for c in crops]
 
 
-def stage_one_terms(out, batch):
-    """(2), (6), (7) and (10). Light is learned on the ground truth: its flip is warped by the flow found."""
-    return {
+def stage_one_terms(out, batch, relit):
+    """(2), (6), (7) and (10), and C's own. All are learned on the ground truth, whose flip is warped by the flow."""
+    warped = warp(batch["image"].flip(-1), out.flow)
+    terms = {
         "face": losses.face_region_loss(out.face_region, batch["face"]),
         "landmark": losses.landmark_loss(out.flow, batch["landmarks"], batch["flipped"]),
         "tv": losses.tv_loss(out.motion),
-        "light": losses.light_loss(
-            warp(batch["image"].flip(-1), out.flow), out.light, batch["image"], out.face_region
+        "confidence": losses.confidence_loss(
+            out.confidence, losses.relight(warped, out.light), batch["image"], batch["face"]
         ),
     }
+    if relit:
+        terms["light"] = losses.light_loss(warped, out.light, batch["image"], out.face_region)
+    return terms
 
 
 def cut_windows(x, spots, side):
@@ -251,9 +252,7 @@ def main():
             out = net(batch["image"], batch["mask"], generate=phase > 1)
             terms = {}
             if phase != 2 and args.ablation != "plain":
-                terms |= stage_one_terms(out, batch)
-                if not net.config.relight:
-                    terms.pop("light")
+                terms |= stage_one_terms(out, batch, net.config.relight)
             if phase > 1:
                 terms |= reconstruction_terms(out, batch, weights, trunk, args.window)
             if phase == 3 and symmetric:

@@ -133,10 +133,12 @@ def _detect_at(image, scale):
     ratio = np.array([width / size[0], height / size[1]])
     faces = []
     for row in rows if rows is not None else []:
+        if not np.isfinite(row).all():  # on empty and sliver-thin pictures
+            continue
         x0, y0 = row[:2] * ratio
         x1, y1 = (row[:2] + row[2:4]) * ratio
         # Its points are (x, y) on a grid whose pixel centres are at whole numbers, at the detector's scale.
         points = (row[4:14].reshape(5, 2).astype(np.float64) + 0.5) * ratio - 0.5
-        if np.isfinite(row).all() and x1 > x0 and y1 > y0:
+        if x1 > x0 and y1 > y0:
             faces.append(Face((float(x0), float(y0), float(x1), float(y1)), points, float(row[14])))
     return faces

@@ -194,7 +194,7 @@ class RecNet(nn.Module):
         """Bx3xHxW and Bx1xHxW to the picture Bx3xHxW (about [-1, 1]) and Ω_1, BxCxH/2xW/2.
 
         What the condition trusts is handed on and only corrected: stage I's copy is sharp from the first step, and
-        the net need not learn to carry it through.
+        the net need not learn to carry it through. (The factor is a constant to the gradient: see confidence_loss.)
         """
         x = self.stem(torch.cat([image, condition], 1))
         skips = [x]
@@ -206,7 +206,7 @@ class RecNet(nn.Module):
             x = up(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], 1))
             if level == self.feature_level:
                 features = x
-        return image.float() * condition.float() + torch.tanh(self.out(x).float()), features
+        return image.float() * condition.float().detach() + torch.tanh(self.out(x).float()), features
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------

@@ -83,6 +83,8 @@ class CompletePipeline:
         for i in chosen:
             crop = align_face(clean, transforms[i], size)
             known = ~warp_mask_to_crop(hole, transforms[i], size)
+            if not known.any():
+                raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
             out = self._run(crop, known)
             completed = to_image(out.completed[0])
             if paste:
