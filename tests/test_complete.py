@@ -116,6 +116,7 @@ def test_a_face_hidden_from_the_detector_is_looked_for_again(pipe, astronaut, mo
     [
         (np.zeros((512, 512), bool), "empty"),
         (np.ones((512, 512), bool), "whole photo"),
+        (np.pad(np.ones((300, 380), bool), ((0, 212), (30, 102))), "whole face"),
         (np.ones((100, 512), bool), "512x100 pixels and the photo 512x512"),
         (np.pad(np.ones((20, 20), bool), ((492, 0), (0, 492))), "does not touch"),
     ],
