@@ -145,8 +145,18 @@ def _folder(photos, out, one, as_json, rank, world):
 
 
 def _process():
-    """(rank, processes) under `accelerate launch` or torchrun; (0, 1) otherwise. Photos need no communication."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    """(rank, processes) under `accelerate launch`, torchrun or MPI; (0, 1) otherwise.
+
+    Read from their variables, since photos need no communication: machines may start at different times.
+    """
+    for rank, size in (
+        ("RANK", "WORLD_SIZE"),
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+        ("PMI_RANK", "PMI_SIZE"),
+    ):
+        if rank in os.environ and size in os.environ:
+            return int(os.environ[rank]), int(os.environ[size])
+    return 0, 1
 
 
 def _evaluate(args):

@@ -136,3 +136,31 @@ def test_models_without_a_pipeline_are_named():
         facesym.load("landmarks")
     with pytest.raises(ZooError):
         facesym.load("no-such-model")
+
+
+def test_a_large_photo_gets_its_own_detail_in_the_copied_half():
+    """A symmetric, finely striped face eight times the net's size: half hidden, its stripes come back."""
+    import torch
+
+    from facesym.models import SymmFCNet
+    from facesym.pipelines.complete import CompletePipeline
+
+    torch.manual_seed(0)
+    net = SymmFCNet.preset("tiny", input_size=128).eval()
+    # A face everywhere, a copy that is fully trusted, and a RecNet that hands it on.
+    for layer, bias in [(net.masknet.out, 20.0), (net.confidence.layers[4], 20.0), (net.recnet.out[0], 0.0)]:
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.constant_(layer.bias, bias)
+    torch.nn.init.zeros_(net.lightnet.out.weight)
+    side = 512
+    stripes = (np.arange(side) // 2 % 2 * 120 + 60).astype(
+        np.uint8
+    )  # finer than the net's pixels, which are 4 wide
+    photo = np.repeat(np.tile(stripes[:, None], (1, side))[..., None], 3, 2)
+    hole = np.zeros((side, side), bool)
+    hole[100:400, 60:200] = True
+    done = np.asarray(CompletePipeline(net)(photo, hole, aligned=True).images[0]).astype(int)
+    inner = np.s_[150:350, 90:170]
+    contrast = done[inner].std(axis=0).mean()
+    assert contrast > 0.6 * photo[inner].std(axis=0).mean()
+    assert np.abs(done[inner].mean() - 120) < 10

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..errors import ImageError
-from ..faces.align import align_face, warp_mask_to_crop
+from ..faces.align import align_face, scale_of, warp_mask_to_crop
 from ..faces.load import load_image, load_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_hole
+from ..losses import relight
+from ..models.symmfcnet import warp
 from .base import Result, find_faces, to_image, to_tensor, whole_picture_transform
+
+MAX_DETAIL = 4  # how many times finer than the network's crop detail is copied: 1024 pixels at 256
 
 
 @dataclass
@@ -88,7 +93,9 @@ class CompletePipeline:
             out = self._run(crop, known)
             completed = to_image(out.completed[0])
             if paste:
-                done = paste_hole(done, completed, transforms[i], hole, own[i])
+                done = paste_hole(
+                    done, *self._with_detail(clean, transforms[i], out, completed), hole, own[i]
+                )
             confidence.append((out.confidence * (1 - out.half_mask))[0, 0].float().cpu().numpy())
             stages.append((to_image(out.warped[0]), to_image(out.stage1[0]), completed))
         left = hole & ~np.any([own[i] for i in chosen], axis=0)
@@ -113,6 +120,45 @@ class CompletePipeline:
     def _run(self, crop, known):
         mask = torch.from_numpy(known[None, None]).to(self.net.device, self.net.dtype)
         return self.net(to_tensor(crop, self.net), mask)
+
+    @torch.inference_mode()
+    def _with_detail(self, photo, transform, out, completed):
+        """The completed crop with the photo's own fine detail, where the photo shows the face larger than the net.
+
+        Flow and light are smooth, so what they say at the net's size holds for the photo's own pixels: where stage I
+        copied, the copy's detail that the net could not see is taken from the mirrored half of a larger crop.
+
+        Args:
+            photo: RGB, its hole smoothed over.
+            transform: 2x3, photo pixel -> crop pixel.
+            out: SymmFCNetOutput of the crop.
+            completed: RGB crop, S x S.
+
+        Returns:
+            RGB crop, K·S x K·S with a whole K ≥ 1, and its transform.
+        """
+        times = min(int(1 / scale_of(transform)), MAX_DETAIL)
+        if times < 2:
+            return completed, transform
+        size = completed.width * times
+        # Pixel centres: crop pixel c is pixel times·(c + ½) − ½ of the larger crop.
+        larger = transform * times
+        larger[:, 2] += (times - 1) / 2
+        sharp = to_tensor(align_face(photo, larger, size), self.net).float()
+
+        def grow(x):
+            return F.interpolate(x.float(), (size, size), mode="bilinear", align_corners=False)
+
+        def shrink(x):
+            return F.interpolate(x, scale_factor=1 / times, mode="area")
+
+        copied = relight(warp(sharp.flip(-1), grow(out.flow)), grow(out.light))
+        detail = copied - grow(shrink(copied))
+        trust = grow(out.confidence * (1 - out.half_mask))
+        blurred = F.interpolate(
+            to_tensor(completed, self.net).float(), (size, size), mode="bicubic", align_corners=False
+        )
+        return to_image((blurred + trust * detail)[0]), larger
 
     @staticmethod
     def _touched(faces, chosen, own):
