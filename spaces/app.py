@@ -30,6 +30,10 @@ CSS = """
 #header p { font-size: 1.05rem; }
 #ethics { border-left: 3px solid var(--color-accent); padding-left: 0.8rem; }
 #ethics p, #numbers p { font-size: 0.9rem; }
+#how .grid-wrap { max-height: none; }
+@media (max-width: 640px) { #header p { font-size: 1rem; } #ethics p { font-size: 0.82rem; } }
+#stage { position: relative; }
+#stage #photo { position: absolute; inset: 0; z-index: 20; }
 .notice { border: 1px solid var(--color-accent); border-radius: var(--radius-md); padding: 0.6rem 0.9rem; }
 """
 # The system's own fonts: the page needs nothing from the network.

@@ -13,13 +13,15 @@ from facesym.errors import FaceNotFoundError, ImageError
 from facesym.faces.load import load_image, load_mask
 
 EXAMPLES = Path(__file__).parent / "examples"
-EXAMPLE_LIST = [  # photo, mask (white on transparent: it serves as the painted layer too)
+EXAMPLE_LIST = [  # photo, mask (white = missing)
     ("astronaut.jpg", "astronaut-sunglasses.png"),
     ("grace-hopper.jpg", "grace-hopper-hand.png"),
     ("astronaut.jpg", "astronaut-half.png"),
 ]
 EVERY = "Every face I painted on"
 FACES = [(EVERY, "all"), ("Only the largest", "largest")]
+
+SHOW, HIDE = gr.update(visible=True), gr.update(visible=False)
 
 pipeline = parts.Pipeline("complete")
 
@@ -54,8 +56,11 @@ def finish(photo, mask, faces, name, progress):
     after = result.images[0]
     folder = parts.private_folder()
     before_file = folder / "before.jpg"  # the photo itself: not edited, so not tagged
-    parts.shrink(photo).save(before_file, quality=92)
-    slider = (str(before_file), parts.publish(parts.shrink(after), folder, "after.webp", "complete"))
+    parts.shrink(photo, parts.SHOWN).save(before_file, quality=92)
+    slider = (
+        str(before_file),
+        parts.publish(parts.shrink(after, parts.SHOWN), folder, "after.webp", "complete"),
+    )
     download = parts.publish(after, folder, f"{Path(name).stem}-completed.png", "complete")
     count = len(result.faces)
     numbers = (
@@ -106,16 +111,12 @@ def complete_files(photo: str, mask: str, faces: str = "all", progress=gr.Progre
 
 
 @parts.tell_errors
-def complete_painted(editor, mask_file, faces, original, progress=gr.Progress()):  # noqa: B008
-    """What the button does: as `complete_files`, from the editor's layers and, if given, a mask file."""
-    if editor["background"] is None:
+def complete_painted(original, layers, mask_file, faces, progress=gr.Progress()):  # noqa: B008
+    """What the button does: as `complete_files`, from the layers painted on a copy and, if given, a mask file."""
+    if not original or not Path(original).exists():  # uploads are deleted after a while
         raise ImageError("Add a photo first: drop it into the box, or click one of the examples.")
-    photo, name = load_image(editor["background"]), editor["background"]
-    if original and Path(original).exists():  # the upload that the editor shows a smaller copy of
-        upload = load_image(original)
-        if parts.is_copy_of(photo, upload):
-            photo, name = upload, original
-    missing = parts.read_strokes(editor["layers"], photo.size)
+    photo = load_image(original)
+    missing = parts.read_strokes(layers, photo.size)
     if mask_file:
         missing |= load_mask(mask_file, photo.size)
     if not missing.any():
@@ -123,43 +124,43 @@ def complete_painted(editor, mask_file, faces, original, progress=gr.Progress())
             "Nothing is marked yet: paint with the brush over what hides the face (sunglasses, a hand, …), or upload "
             "a mask."
         )
-    slider, download, numbers, stages = finish(photo, missing, faces, name, progress)
+    slider, download, numbers, stages = finish(photo, missing, faces, original, progress)
     return slider, gr.DownloadButton(value=download, interactive=True), numbers, stages
 
 
+# Without a photo, the drop zone shows; with one, the editor, with a copy to paint on. What sets or clears the photo
+# returns values for: original (path), drop zone, editor, button for another photo, mask file.
 @parts.tell_errors
-def take_upload(editor):
-    """Check a photo as it is uploaded. The editor gets a smaller copy of a large one, to be quick to paint on; the
-    original is kept for the result."""
-    path = editor["background"]
-    if path is None:
-        return gr.skip(), None
-    photo = load_image(path)
-    small = parts.shrink(photo)
-    if small.size == photo.size:
-        return gr.skip(), path
+def take_upload(path: str):
+    """Check a photo as it comes, and show a copy, upright and not too large."""
     copy = parts.private_folder() / "photo.jpg"
-    small.save(copy, quality=92)
-    return {"background": str(copy), "layers": [], "composite": str(copy)}, path
+    parts.shrink(load_image(path), parts.PAINTED).save(copy, quality=92)
+    return path, gr.update(value=None, visible=False), on_canvas(copy), SHOW, None
 
 
-def load_example(index: int):
-    """The editor's content, and no mask file or earlier upload."""
+def take_example(index: int):
+    """An example's photo, shown with its mask painted on; the mask itself goes where a visitor's file would."""
     photo, mask = EXAMPLE_LIST[index]
-    preview = example_preview(photo, mask)
-    return (
-        {"background": str(EXAMPLES / photo), "layers": [str(EXAMPLES / mask)], "composite": preview},
-        None,
-        None,
-    )
+    hide = gr.update(value=None, visible=False)
+    return str(EXAMPLES / photo), hide, on_canvas(example_preview(photo, mask)), SHOW, str(EXAMPLES / mask)
+
+
+def on_canvas(path):
+    """An editor's value: a picture to paint on. (Layers sent along are not drawn by gradio 6.31.)"""
+    return {"background": str(path), "layers": [], "composite": None}
+
+
+def drop_photo():
+    """Back to the drop zone."""
+    return None, gr.update(value=None, visible=True), None, HIDE, None
 
 
 def example_preview(photo: str, mask: str) -> str:
     """The photo with its mask painted on."""
-    picture = Image.open(EXAMPLES / photo).convert("RGBA")
-    picture.alpha_composite(Image.open(EXAMPLES / mask))
+    picture, hole = Image.open(EXAMPLES / photo).convert("RGB"), Image.open(EXAMPLES / mask).convert("L")
+    picture.paste("white", mask=hole)
     path = parts.private_folder() / f"{Path(mask).stem}.jpg"
-    picture.convert("RGB").save(path, quality=90)
+    picture.save(path, quality=90)
     return str(path)
 
 
@@ -176,18 +177,27 @@ def build() -> None:
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             gr.Markdown("### 1 · Add a photo, then paint over what hides the face")
-            editor = parts.photo_editor(
-                label="Photo",
-                show_label=False,
-                elem_id="editor",
-                sources=["upload", "clipboard"],
-                transforms=(),
-                layers=False,
-                brush=gr.Brush(default_size="auto", colors=["#ffffff"], color_mode="fixed"),
-                eraser=gr.Eraser(),
-                buttons=["fullscreen"],
-                height=460,
-                placeholder="# Drop a photo here\nor click to choose one",
+            with gr.Column(elem_id="stage"):  # the drop zone lies over the editor, until there is a photo
+                photo = parts.PictureFile(
+                    label="Photo",
+                    show_label=False,
+                    sources=["upload", "clipboard"],
+                    height=440,
+                    placeholder="# Drop a photo here\nor click to choose one",
+                    elem_id="photo",
+                )
+                editor = parts.PhotoEditor(
+                    label="Photo",
+                    show_label=False,
+                    sources=(),
+                    transforms=(),
+                    layers=False,
+                    brush=gr.Brush(colors=["#ffffff"], color_mode="fixed"),
+                    height=440,
+                    elem_id="editor",
+                )
+            another = gr.UploadButton(
+                "Choose another photo", file_types=["image"], size="sm", visible=False, elem_id="another"
             )
             gr.Markdown("No photo at hand? Click an example:", elem_id="try")
             examples = gr.Dataset(
@@ -198,7 +208,7 @@ def build() -> None:
                 elem_id="examples",
             )
             with gr.Accordion("Or upload a mask picture", open=False):
-                mask_file = parts.picture_file(
+                mask_file = parts.PictureFile(
                     label="Mask: white = fill in, same size as the photo",
                     sources=["upload"],
                     height=180,
@@ -213,7 +223,7 @@ def build() -> None:
                 type="filepath",
                 interactive=False,
                 buttons=["fullscreen"],
-                height=460,
+                height=440,
                 elem_id="result",
             )
             numbers = gr.Markdown(elem_id="numbers")
@@ -227,29 +237,31 @@ def build() -> None:
                     "fully. **4** The rest is made up."
                 )
                 stages = gr.Gallery(
-                    show_label=False, columns=2, object_fit="contain", height=440, buttons=["fullscreen"]
+                    show_label=False, columns=2, object_fit="contain", height="auto", buttons=["fullscreen"]
                 )
 
     # The same call for programs and agents: plain files instead of the editor's layers.
     with gr.Group(visible=False):
-        photo_in = parts.picture_file(label="photo")
-        mask_in = parts.picture_file(label="mask")
+        photo_in = parts.PictureFile(label="photo")
+        mask_in = parts.PictureFile(label="mask")
         photo_out = gr.File(label="completed photo")
         numbers_out = gr.Textbox(label="numbers")
         call = gr.Button()
 
     shared = {"concurrency_id": parts.QUEUE, "concurrency_limit": 1}
-    editor.upload(take_upload, editor, [editor, original], show_progress="hidden", api_visibility="private")
-    editor.clear(lambda: None, None, original, queue=False, api_visibility="private")
-    examples.click(
-        load_example, examples, [editor, mask_file, original], queue=False, api_visibility="private"
-    )
+    photo_state = [original, photo, editor, another, mask_file]
+    hidden = {"api_visibility": "private"}
+    photo.upload(take_upload, photo, photo_state, **hidden)
+    another.upload(take_upload, another, photo_state, **hidden)
+    examples.click(take_example, examples, photo_state, queue=False, **hidden)
+    editor.clear(drop_photo, None, photo_state, queue=False, **hidden)
     button.click(
         complete_painted,
-        [editor, mask_file, faces, original],
+        [original, editor, mask_file, faces],
         [slider, download, numbers, stages],
         show_progress_on=slider,
-        api_visibility="private",
+        scroll_to_output=True,
+        **hidden,
         **shared,
     )
     call.click(

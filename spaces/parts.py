@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
+from gradio import component_meta
 from gradio.utils import get_upload_folder
 from PIL import Image
 
@@ -21,7 +22,10 @@ from facesym.faces.load import MAX_PIXELS, load_mask, save_image
 
 log = logging.getLogger("facesym.page")
 QUEUE = "models"  # the concurrency group of every listener that runs a model: they share the machine's cores
-SHOWN = 1280  # long side of a picture that is only looked at; the download has every pixel
+SHOWN = 1280  # long side of a result as it is shown; the download has every pixel
+PAINTED = (
+    1024  # long side of the copy that is painted on: the editor sends itself to the server at each stroke
+)
 CACHE = os.path.abspath(get_upload_folder())  # gradio serves, and after a while deletes, the files in here
 
 
@@ -105,32 +109,28 @@ def tell_errors(function):
     return wrapper
 
 
-def photo_editor(**settings) -> gr.ImageEditor:
-    """ImageEditor that hands its pictures over as paths: {"background": path or None, "layers": paths}.
-
-    Gradio's own way decodes them first, whatever their size, and loses a photo's EXIF orientation. (Replaced on the
-    component, not in a subclass: for each subclass gradio writes a .pyi file beside the source.)
-    """
-    editor = gr.ImageEditor(type="filepath", **settings)
-
-    def preprocess(payload):
-        background = payload.background if payload else None
-        layers = payload.layers if payload else []
-        return {
-            "background": background.path if background else None,
-            "layers": [layer.path for layer in layers if layer],
-        }
-
-    editor.preprocess = preprocess
-    editor.accept_blobs = None  # an upload without a size limit, needed for live `change` events only
-    return editor
+# For each subclass of a component gradio writes a .pyi file beside its source: not into this folder.
+component_meta.create_or_modify_pyi = lambda *args: None
 
 
-def picture_file(**settings) -> gr.Image:
+class PhotoEditor(gr.ImageEditor):
+    """ImageEditor that hands over the paths of its painted layers, and nothing of the picture below: gradio's own
+    decodes all of them first, whatever their size."""
+
+    is_template = True
+    accept_blobs = None  # an upload without a size limit, needed for live `change` events only
+
+    def preprocess(self, payload):
+        return [layer.path for layer in payload.layers if layer] if payload else []
+
+
+class PictureFile(gr.Image):
     """Image that hands over the path of the file as it was uploaded, not decoded."""
-    image = gr.Image(type="filepath", **settings)
-    image.preprocess = lambda payload: payload.path if payload else None
-    return image
+
+    is_template = True
+
+    def preprocess(self, payload):
+        return payload.path if payload else None
 
 
 def read_strokes(layers: list[str], size: tuple[int, int]) -> np.ndarray:
@@ -150,23 +150,11 @@ def read_strokes(layers: list[str], size: tuple[int, int]) -> np.ndarray:
     return painted
 
 
-def shrink(image: Image.Image, side: int = SHOWN) -> Image.Image:
+def shrink(image: Image.Image, side: int) -> Image.Image:
     """The picture with a long side of at most `side`."""
     image = image.copy()
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
-
-
-def is_copy_of(small: Image.Image, original: Image.Image) -> bool:
-    """Whether one picture is the other one, scaled."""
-    if abs(small.width * original.height - small.height * original.width) > max(*original.size, *small.size):
-        return False
-    thumbs = [
-        np.asarray(image.resize((32, 32), Image.Resampling.BOX), np.float32) for image in (small, original)
-    ]
-    return (
-        float(np.abs(thumbs[0] - thumbs[1]).mean()) < 8
-    )  # the editor's copy may have other colours: sRGB for wide gamut
 
 
 def private_folder() -> Path:

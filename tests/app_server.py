@@ -1,0 +1,64 @@
+"""The page in a process of its own, with a tiny untrained model: one server for all tests."""
+
+import atexit
+import functools
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+@functools.lru_cache(maxsize=1)
+def start_server() -> str:
+    """Its address. It ends with the test run."""
+    from facesym.models import SymmFCNet
+
+    folder = tempfile.TemporaryDirectory(prefix="facesym-page-")
+    SymmFCNet.preset("tiny").save_pretrained(f"{folder.name}/model")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = open(f"{folder.name}/log", "w+")  # noqa: SIM115
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "spaces" / "app.py")],
+        cwd=folder.name,  # it must not depend on where it is started
+        env=os.environ
+        | {
+            "FACESYM_COMPLETE_MODEL": f"{folder.name}/model",
+            "GRADIO_SERVER_NAME": "127.0.0.1",
+            "GRADIO_SERVER_PORT": str(port),
+            "GRADIO_TEMP_DIR": f"{folder.name}/cache",
+            "HF_HUB_OFFLINE": "1",
+        },
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+
+    def stop():
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+        folder.cleanup()
+
+    atexit.register(stop)
+    url = f"http://127.0.0.1:{port}/"
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(url, timeout=5).read()
+            return url
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.2)
+    log.seek(0)
+    raise RuntimeError(f"The page did not start:\n{log.read()}")

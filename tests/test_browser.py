@@ -1,0 +1,161 @@
+"""The page in a browser: what a visitor does with it."""
+
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from app_server import start_server
+from PIL import Image
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FACE = (164, 106)  # between the eyes, in the picture of `photo`
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not os.path.exists(CHROMIUM):
+        if os.environ.get("CI") == "true":
+            pytest.fail("Chromium is not installed; CI needs it for the page's tests.")
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """The page, opened by a new visitor. It may ask for nothing from elsewhere."""
+    url = start_server()
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    elsewhere = []
+    page.on(
+        "request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else elsewhere.append(r.url)
+    )
+    page.goto(url)
+    page.locator("#photo").wait_for()
+    yield page
+    context.close()
+    assert not elsewhere
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """A portrait, 320x320."""
+    from skimage import data
+
+    return Image.fromarray(data.astronaut()).crop((60, 0, 380, 320))
+
+
+def upload(page, image, path, **options):
+    image.save(path, **options)
+    page.locator("#photo input[type=file]").set_input_files(path)
+    wait_for_editor(page)
+
+
+def wait_for_editor(page):
+    page.locator("#editor canvas >> nth=0").wait_for()
+    page.wait_for_function("/[1-9][0-9]*\\s*%/.test(document.querySelector('#editor').innerText)")
+    page.wait_for_timeout(1500)  # the picture is laid out and zoomed to fit
+
+
+def paint(page, photo_size, shift_x):
+    """A stroke over the eyes: 2 * shift_x pixels of the photo long."""
+    zoom = float(re.search(r"(\d+)\s*%", page.locator("#editor").inner_text())[1]) / 100
+    shown = zoom * min(1024, photo_size) / 320  # screen pixels per pixel of the 320 portrait
+    box = page.locator("#editor canvas >> nth=0").bounding_box()
+    x = box["x"] + box["width"] / 2 + (FACE[0] - 160) * shown
+    y = box["y"] + box["height"] / 2 + (FACE[1] - 160) * shown
+    page.mouse.move(x - shift_x * shown, y)
+    page.mouse.down()
+    page.mouse.move(x + shift_x * shown, y, steps=12)
+    page.mouse.up()
+
+
+def complete(page) -> Image.Image:
+    """Press the button; the downloaded result."""
+    page.get_by_role("button", name="Complete the face").click()
+    page.locator("#result img").nth(1).wait_for()
+    page.wait_for_function("!document.querySelector('#download button, button#download').disabled")
+    with page.expect_download() as download:
+        page.get_by_role("button", name=re.compile("Download")).click()
+    image = Image.open(download.value.path())
+    assert "AI" in image.info["Description"]
+    return image.convert("RGB")
+
+
+def changed(before, after):
+    """(x0, y0, x1, y1) around the pixels that differ, and how many do."""
+    assert before.size == after.size
+    differs = (np.asarray(before) != np.asarray(after)).any(2)
+    ys, xs = differs.nonzero()
+    return (xs.min(), ys.min(), xs.max(), ys.max()), int(differs.sum())
+
+
+def test_painted_stroke_is_completed_and_nothing_else_changes(page, photo, tmp_path):
+    upload(page, photo, tmp_path / "photo.png")
+    paint(page, 320, 25)
+    (x0, y0, x1, y1), count = changed(photo, complete(page))
+    assert count > 150
+    # The stroke runs from 139 to 189 at height 106; the brush adds its radius.
+    assert 105 < x0 < 150 and 178 < x1 < 223
+    assert y0 > 70 and y1 < 142
+    assert "1 face" in page.locator("#numbers").inner_text()
+
+
+def test_large_rotated_photo_comes_back_upright_in_full_size(page, photo, tmp_path):
+    large = photo.resize((1600, 1600), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying, shown turned by 90 degrees
+    upload(page, large.transpose(Image.Transpose.ROTATE_90), tmp_path / "photo.png", exif=exif)
+    paint(page, 1600, 25)
+    (x0, y0, x1, y1), count = changed(large, complete(page))
+    assert count > 150 * 25
+    assert 105 < x0 / 5 < 150 and 178 < x1 / 5 < 223
+    assert y0 / 5 > 70 and y1 / 5 < 142
+
+
+def test_uploaded_mask_is_completed(page, photo, tmp_path):
+    upload(page, photo, tmp_path / "photo.png")
+    mask = np.zeros((320, 320), np.uint8)
+    mask[95:120, 130:200] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    page.get_by_text("Or upload a mask picture").click()
+    page.locator("#mask input[type=file]").set_input_files(tmp_path / "mask.png")
+    page.locator("#mask img").wait_for()
+    (x0, y0, x1, y1), count = changed(photo, complete(page))
+    assert x0 >= 130 and x1 < 200 and y0 >= 95 and y1 < 120
+    assert count > 0.8 * (mask > 0).sum()
+
+
+def test_missing_steps_are_told(page, photo, tmp_path):
+    button = page.get_by_role("button", name="Complete the face")
+    button.click()
+    page.get_by_text("Add a photo first").wait_for()
+    upload(page, photo, tmp_path / "photo.png")
+    button.click()
+    page.get_by_text("Nothing is marked yet").wait_for()
+
+
+def test_example_needs_two_clicks(page):
+    page.locator("#examples button").first.click()
+    wait_for_editor(page)
+    after = complete(page)
+    assert after.size == (320, 320)
+    page.get_by_text("How it was done").click()
+    page.locator("#how img").nth(3).wait_for()
