@@ -1,6 +1,6 @@
 """Make the README's picture from the released model and the public-domain portraits in spaces/examples.
 
-    python docs/make_pictures.py
+python docs/make_pictures.py
 """
 
 from pathlib import Path
