@@ -34,7 +34,8 @@ CSS = """
 @media (max-width: 640px) { #header p { font-size: 1rem; } #ethics p { font-size: 0.82rem; } }
 #stage { position: relative; }
 #stage #photo { position: absolute; inset: 0; z-index: 20; }
-.notice { border: 1px solid var(--color-accent); border-radius: var(--radius-md); padding: 0.6rem 0.9rem; }
+#stage:has(#photo) #editor { visibility: hidden; }
+#notice { border: 1px solid var(--color-accent); border-radius: var(--radius-md); padding: 0.6rem 0.9rem; }
 """
 # The system's own fonts: the page needs nothing from the network.
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif"]

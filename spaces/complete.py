@@ -171,7 +171,7 @@ def build() -> None:
         gr.Markdown(
             "⚠️ **The model for this tab is not released yet.** You can look around; *Complete the face* will work "
             "once it is.",
-            elem_classes="notice",
+            elem_id="notice",
         )
     original = gr.State(None)  # path of the upload, per visitor
     with gr.Row(equal_height=False):
@@ -260,9 +260,10 @@ def build() -> None:
         [original, editor, mask_file, faces],
         [slider, download, numbers, stages],
         show_progress_on=slider,
-        scroll_to_output=True,
         **hidden,
         **shared,
+    ).success(
+        js="() => document.querySelector('#result').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
     )
     call.click(
         complete_files, [photo_in, mask_in, faces], [photo_out, numbers_out], api_name="complete", **shared

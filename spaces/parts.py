@@ -97,12 +97,11 @@ def tell_errors(function):
         except FacesymError as error:
             # The server's folders are nobody's business: of an upload's path, keep the name.
             message = re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", str(error))
-            raise gr.Error(message, title="That did not work", print_exception=False) from error
+            raise gr.Error(message, print_exception=False) from error
         except Exception as error:
             log.exception("%s failed", function.__name__)
             raise gr.Error(
                 "Something went wrong on the server, and it has been logged. Try again, or try another photo.",
-                title="That did not work",
                 print_exception=False,
             ) from error
 

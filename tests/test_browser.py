@@ -87,12 +87,12 @@ def zoom(page) -> float:
     return float(re.search(r"(\d+)\s*%", page.locator("#editor").inner_text())[1]) / 100
 
 
-def paint(page, photo_size, reach):
-    """A stroke over the eyes, `reach` pixels of the 320 portrait to both sides."""
-    shown = zoom(page) * min(1024, photo_size) / 320  # screen pixels per pixel of the 320 portrait
+def paint(page, size, face, reach):
+    """A level stroke over the photo (of that size), `reach` pixels of it to both sides of the point `face`."""
+    shown = zoom(page) * min(1, 1024 / max(size))  # screen pixels per pixel of the photo
     box = page.locator("#editor canvas >> nth=0").bounding_box()
-    x = box["x"] + box["width"] / 2 + (FACE[0] - 160) * shown
-    y = box["y"] + box["height"] / 2 + (FACE[1] - 160) * shown
+    x = box["x"] + box["width"] / 2 + (face[0] - size[0] / 2) * shown
+    y = box["y"] + box["height"] / 2 + (face[1] - size[1] / 2) * shown
     page.mouse.move(x - reach * shown, y)
     page.mouse.down()
     page.mouse.move(x + reach * shown, y, steps=3)
@@ -121,7 +121,7 @@ def changed(before, after):
 
 def test_painted_stroke_is_completed_and_nothing_else_changes(page, photo, tmp_path):
     upload(page, photo, tmp_path / "photo.png")
-    paint(page, 320, 25)
+    paint(page, photo.size, FACE, 25)
     (x0, y0, x1, y1), count = changed(photo, complete(page))
     assert count > 150
     # The stroke runs from 139 to 189 at height 106; the brush adds its radius.
@@ -131,15 +131,16 @@ def test_painted_stroke_is_completed_and_nothing_else_changes(page, photo, tmp_p
 
 
 def test_large_rotated_photo_comes_back_upright_in_full_size(page, photo, tmp_path):
-    large = photo.resize((1600, 1600), Image.Resampling.BICUBIC)
+    large = photo.resize((1600, 1600), Image.Resampling.BICUBIC).crop((0, 200, 1600, 1000))
+    face = (5 * FACE[0], 5 * FACE[1] - 200)
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying, shown turned by 90 degrees
     upload(page, large.transpose(Image.Transpose.ROTATE_90), tmp_path / "photo.png", exif=exif)
-    paint(page, 1600, 25)
+    paint(page, large.size, face, 100)
     (x0, y0, x1, y1), count = changed(large, complete(page))
-    assert count > 150 * 25
-    assert 105 < x0 / 5 < 150 and 178 < x1 / 5 < 223
-    assert y0 / 5 > 70 and y1 / 5 < 142
+    assert count > 4000
+    assert face[0] - 250 < x0 < face[0] - 90 and face[0] + 90 < x1 < face[0] + 250
+    assert y0 > face[1] - 150 and y1 < face[1] + 150
 
 
 def test_uploaded_mask_is_completed(page, photo, tmp_path):
