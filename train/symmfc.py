@@ -31,7 +31,7 @@ from train.trunk import VGG16Features
 STAGE_ONE = dict(face=5, landmark=10, tv=1, light=10, confidence=2)  # the last is ours
 RECIPES = {
     "paper": STAGE_ONE | dict(symmetry=100, squared=300, perceptual=3, whole=1, part=2),
-    "released": STAGE_ONE | dict(symmetry=10, absolute=6, feature=2, whole=0.3, part=0.2),
+    "released": STAGE_ONE | dict(symmetry=10, absolute=6, feature=3, whole=0.15, part=0.05),
 }
 ABLATIONS = {
     "full": {},
