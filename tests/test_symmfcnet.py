@@ -236,3 +236,10 @@ def test_what_is_trusted_is_handed_on():
     image = torch.rand(1, 3, 64, 64) * 2 - 1
     condition = torch.rand(1, 1, 64, 64)
     assert torch.allclose(net.recnet(image, condition)[0], image * condition)
+
+
+def test_adversarial_terms_are_weighted_as_printed():
+    """(18) with λ_{a,g} = 1 and λ_{a,pi} = 2."""
+    whole, parts = torch.tensor(0.5), [torch.tensor(float(i)) for i in range(4)]
+    assert losses.adversarial_terms(whole, parts) == 0.5 + 2 * 6
+    assert losses.total({"face": whole, "tv": parts[2]}, {"face": 5, "tv": 1, "unused": 9}) == 4.5

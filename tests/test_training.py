@@ -123,7 +123,7 @@ def test_all_three_phases_and_a_loadable_model(folders, tmp_path):
     assert [line["phase"] for line in lines] == [1, 2, 3, 3]
     assert "landmark" in lines[0] and "absolute" not in lines[0]
     assert "absolute" in lines[1] and "landmark" not in lines[1]
-    assert {"landmark", "absolute", "symmetry", "whole", "part", "critic"} <= set(lines[3])
+    assert {"landmark", "absolute", "symmetry", "adversarial", "critic", "critic_parts"} <= set(lines[3])
     assert "images/s" in text and "ETA" in text
     net = SymmFCNet.from_pretrained(tmp_path / "model")
     assert net.config.input_size == 64

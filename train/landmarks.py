@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from facesym.data.faces import FLIP_68, FaceFolders, Samples, affine_jitter, colour_jitter, to_tensor
+from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, flip_landmarks, to_tensor
 from facesym.models.landmark import LandmarkNet
 from train.common import Run, add_arguments
 
@@ -29,7 +29,7 @@ class LandmarkSamples(Samples):
     def sample(self, i, rng):
         image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
         if rng.random() < 0.5:
-            image, points = image[:, ::-1], points[FLIP_68] * [-1, 1] + [size - 1, 0]
+            image, points = image[:, ::-1], flip_landmarks(points, size)
         matrix = affine_jitter(rng, size, degrees=20, scale=0.2, shift=0.08)
         image = cv2.warpAffine(
             np.ascontiguousarray(image), matrix, (size, size), borderMode=cv2.BORDER_REFLECT

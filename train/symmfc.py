@@ -20,7 +20,15 @@ import torch
 import torch.nn.functional as F
 
 from facesym import losses
-from facesym.data.faces import FLIP_68, FaceFolders, Samples, affine_jitter, colour_jitter, to_tensor
+from facesym.data.faces import (
+    FLIP_68,
+    FaceFolders,
+    Samples,
+    affine_jitter,
+    colour_jitter,
+    flip_landmarks,
+    to_tensor,
+)
 from facesym.data.masks import load_irregular, random_mask
 from facesym.models.symmfcnet import PARTS, PRESETS, SAGANDiscriminator, SymmFCNet, crop_parts, warp
 from train.common import Run, add_arguments
@@ -28,10 +36,10 @@ from train.trunk import VGG16Features
 
 # λ of (16), (18), (19). "paper": as printed. "released": what made the better pictures in the time there was:
 # an absolute error in the hole for the squared one, and (15) on features of unit length at three layers.
-STAGE_ONE = dict(face=5, landmark=10, tv=1, light=10, confidence=2)  # the last is ours
+COMMON = dict(face=5, landmark=10, tv=1, light=10, adversarial=1, confidence=2)  # the last is ours
 RECIPES = {
-    "paper": STAGE_ONE | dict(symmetry=100, squared=300, perceptual=3, whole=1, part=2),
-    "released": STAGE_ONE | dict(symmetry=10, absolute=6, feature=3, whole=0.15, part=0.05),
+    "paper": COMMON | dict(symmetry=100, squared=300, perceptual=3, whole=1, part=2),
+    "released": COMMON | dict(symmetry=10, absolute=6, feature=3, whole=0.15, part=0.05),
 }
 ABLATIONS = {
     "full": {},
@@ -58,7 +66,7 @@ class CompletionSamples(Samples):
     def sample(self, i, rng):
         image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
         if rng.random() < 0.5:
-            image, points = image[:, ::-1], points[FLIP_68] * [-1, 1] + [size - 1, 0]
+            image, points = image[:, ::-1], flip_landmarks(points, size)
         matrix = affine_jitter(rng, size, degrees=6, scale=0.06, shift=0.02)
         image = cv2.warpAffine(
             np.ascontiguousarray(image),
@@ -261,8 +269,12 @@ def main():
                 critics.requires_grad_(False)
                 logits, part_logits = critics(out.completed, batch["landmarks"])
                 seen, parts_seen = critics.holes(1 - batch["mask"], batch["landmarks"])
-                terms["whole"] = losses.generator_loss(logits, seen)
-                terms["part"] = sum(losses.generator_loss(x, w) for x, w in zip(part_logits, parts_seen))
+                terms["adversarial"] = losses.adversarial_terms(
+                    losses.generator_loss(logits, seen),
+                    [losses.generator_loss(x, w) for x, w in zip(part_logits, parts_seen)],
+                    weights["whole"],
+                    [weights["part"]] * len(PARTS),
+                )
                 critics.requires_grad_(True)
         if terms:  # the plain net has nothing to learn in phase (i)
             run.update(optimizer, losses.total(terms, weights))

@@ -30,12 +30,9 @@ FLIP_68 = np.array(
 
 
 def flip_landmarks(points, width):
-    """Landmarks (…x68x2, pixels) of the mirrored picture: mirrored, and renumbered so that k stays the same part."""
-    flipped = (
-        points[..., FLIP_68, :].copy() if isinstance(points, np.ndarray) else points[..., FLIP_68, :].clone()
-    )
-    flipped[..., 0] = width - 1 - flipped[..., 0]
-    return flipped
+    """Landmarks (…x68x2 array, pixels) of the mirrored picture: mirrored, and renumbered so that k stays the same
+    part of the face."""
+    return points[..., FLIP_68, :] * np.array([-1, 1], points.dtype) + np.array([width - 1, 0], points.dtype)
 
 
 def read_metadata(folder, splits=("train",), min_size=0):
