@@ -54,9 +54,9 @@ def light_loss(warped, light, target, face_region):
 def confidence_loss(confidence, copied, target, face_region):
     """Teaches C (11) what it stands for; not in the paper, which leaves C to the reconstruction's error alone.
 
-    That error sends C to 0 everywhere: the blurred mean of all plausible faces is nearer to the truth than a sharp
-    copy that is a pixel off. Here C is regressed on the copy's actual error e, exp(−e / 0.3), where e is the mean
-    absolute difference over a sixteenth of the picture's side.
+    In the one run that left it so, C sank to about 0.1 everywhere (perhaps since a blurred mean of plausible faces
+    costs less than a sharp copy that is a pixel off; not tested apart). Here C is regressed on the copy's actual
+    error e, exp(−e / 0.3), where e is the mean absolute difference over a sixteenth of the picture's side.
 
     Args:
         confidence: Bx1xHxW in [0, 1].

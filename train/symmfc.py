@@ -34,9 +34,10 @@ from facesym.models.symmfcnet import PARTS, PRESETS, SAGANDiscriminator, SymmFCN
 from train.common import Run, add_arguments
 from train.trunk import VGG16Features
 
-# λ of (16), (18), (19). "paper": as printed. "released": what made the better pictures in the time there was:
-# an absolute error in the hole for the squared one, and (15) on features of unit length at three layers.
-COMMON = dict(face=5, landmark=10, tv=1, light=10, adversarial=1, confidence=2)  # the last is ours
+# λ of (16), (18), (19). "paper": as printed. "released": the weights the released model ended with, set by eye on
+# validation grids: an absolute error in the hole for the squared one, and (15) on features of unit length at three
+# layers. In COMMON, `confidence` is ours.
+COMMON = dict(face=5, landmark=10, tv=1, light=10, adversarial=1, confidence=2)
 RECIPES = {
     "paper": COMMON | dict(symmetry=100, squared=300, perceptual=3, whole=1, part=2),
     "released": COMMON | dict(symmetry=10, absolute=6, feature=3, whole=0.15, part=0.05),

@@ -15,7 +15,7 @@ from ..errors import FaceNotFoundError
 # YuNet sees faces of about 10 to 300 pixels: each scale (the photo's long side) adds a range of face sizes.
 _SCALES = (640, 320, 1280)
 _SCORE = 0.6
-_FINE = 80  # width in pixels at which YuNet places its points best
+_FINE = 80  # width in pixels of the second look: the best of 60, 80 and 100 in a trial
 _lock = threading.Lock()  # one detector for all threads: it keeps the size of its input as state
 
 
@@ -99,8 +99,7 @@ def _detector():
 def _refine(image, face):
     """The face with its points seen again at the best size, as it is and mirrored, and averaged.
 
-    On 150 faces whose framing is known, the error in rotation falls from 3.9 to 1.3 degrees and the mean error in
-    scale from 3 to 1 %; and a mirrored photo gives mirrored points.
+    This steadies the rotation of the crop, and a mirrored photo gives mirrored points.
     """
     x0, y0, x1, y1 = face.box
     width, height = x1 - x0, y1 - y0

@@ -158,7 +158,7 @@ class RecNet(nn.Module):
     Args:
         widths: channels of the levels, each half the size of the one before; the blocks work on the last.
         blocks: how many multi-dilated blocks.
-        dilations: of their branches; ``()`` with ``blocks`` kept gives the plain RecNet of Table III.
+        dilations: of their branches.
         spectral: spectral norm on each convolution.
         stem: pixels folded into channels at the input (PixelUnshuffle) and unfolded at the output: 1 or 2. Nothing is
             lost, and with 2 all levels work on a quarter of the pixels.
@@ -176,9 +176,7 @@ class RecNet(nn.Module):
             nn.Sequential(norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.2, inplace=True))
             for a, b in zip(widths[:-1], widths[1:])
         )
-        self.blocks = nn.Sequential(
-            *[DilatedBlock(widths[-1], dilations or (1,), norm) for _ in range(blocks)]
-        )
+        self.blocks = nn.Sequential(*[DilatedBlock(widths[-1], dilations, norm) for _ in range(blocks)])
         self.up = nn.ModuleList(
             nn.Sequential(
                 norm(nn.Conv2d(a + b, b, 3, 1, 1)), nn.LeakyReLU(0.2, inplace=True),
