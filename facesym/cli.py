@@ -1,6 +1,7 @@
-"""The command `facesym`: complete faces in photos and folders, look after the models, measure."""
+"""The command `facesym`: work on the faces in photos and folders, look after the models, measure."""
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from . import __version__, cli_zoo
 from .errors import FacesymError, ImageError
 from .faces.load import FORMATS, save_image
 
-ETHICS = "For photos of adults. Filled-in parts are made up: label edited faces as edited."
+ETHICS = "For photos of adults. What a model puts in is made up: label edited faces as edited."
 READABLE = {*FORMATS, ".bmp", ".tif", ".tiff", ".gif"}
 
 
@@ -21,6 +22,7 @@ def main(argv=None):
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_complete(commands)
+    _add_symmetrize(commands)
     cli_zoo.add_parser(commands)
     evaluate = commands.add_parser(
         "evaluate", help="measure models (in a checkout: train/evaluate.py)", add_help=False
@@ -39,30 +41,94 @@ def main(argv=None):
     sys.exit(code)
 
 
-def _add_complete(commands):
-    command = commands.add_parser(
-        "complete",
-        help="fill in the hidden part of a face",
-        description=f"Fill in the hidden part of a face. {ETHICS}",
-    )
+def _add_task(commands, task, what):
+    """A command of a task with the arguments that all tasks share."""
+    command = commands.add_parser(task, help=what, description=f"{what[0].upper()}{what[1:]}. {ETHICS}")
     command.add_argument("image", type=Path, metavar="IMAGE_OR_FOLDER")
     command.add_argument(
-        "--mask", type=Path, required=True, metavar="MASK_OR_FOLDER",
-        help="white = fill in, of the photo's size; for a folder, a folder of masks of the same names",
-    )  # fmt: skip
-    command.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="default: beside the photo, …-complete.png"
+        "-o", "--output", type=Path, metavar="OUT", help=f"default: beside the photo, …-{task}.png"
     )
     command.add_argument(
         "--faces", default="largest", help="largest, all, or a number from left to right (0 first)"
     )
-    command.add_argument("--model", default="complete", help="a zoo id, a model folder or a Hub repository")
+    command.add_argument("--model", default=task, help="a zoo id, a model folder or a Hub repository")
     command.add_argument("--device", default="cpu", help="e.g. cuda")
     command.add_argument("--json", action="store_true", help="print a line of JSON for each photo")
+    command.set_defaults(task=task)
+    return command
+
+
+def _add_complete(commands):
+    command = _add_task(commands, "complete", "fill in the hidden part of a face")
+    command.add_argument(
+        "--mask", type=Path, required=True, metavar="MASK_OR_FOLDER",
+        help="white = fill in, of the photo's size; for a folder, a folder of masks of the same names",
+    )  # fmt: skip
     command.set_defaults(run=_complete)
 
 
+def _add_symmetrize(commands):
+    command = _add_task(commands, "symmetrize", "make a face symmetric, and measure how asymmetric it was")
+    command.add_argument(
+        "--method", choices=["model", "left", "right", "average"], default="model",
+        help="left, right, average: mirror about the landmarks' middle line instead (default: model)",
+    )  # fmt: skip
+    command.add_argument(
+        "--extras", action="store_true",
+        help="also write, beside each result, the heat map and the six pictures of each face",
+    )  # fmt: skip
+    command.set_defaults(run=_symmetrize)
+
+
 def _complete(args):
+    if args.image.is_dir():
+        if not args.mask.is_dir():
+            raise ImageError(f"{args.image} is a folder: --mask must be a folder of masks of the same names.")
+        masks = {path.stem: path for path in sorted(args.mask.iterdir()) if path.suffix.lower() in READABLE}
+    else:
+        masks = {args.image.stem: args.mask}
+
+    def run(pipe, photo, output, faces):
+        if photo.stem not in masks:
+            raise ImageError(f"there is no mask of the name {photo.stem}")
+        result = pipe(photo, masks[photo.stem], faces=faces)
+        save_image(result.images[0], output, "complete")
+        return result, {"hole_share": round(result.hole_share, 5)}
+
+    return _work(args, run)
+
+
+def _symmetrize(args):
+    def run(pipe, photo, output, faces):
+        result = pipe(photo, faces=faces, method=args.method, composites=args.extras)
+        several = isinstance(result.asymmetry, list)
+        if args.extras:
+            from .asymmetry import draw_heatmap
+
+            crops, maps, sets = (
+                values if several else [values] for values in (result.crop, result.heatmap, result.composites)
+            )
+            for i, (crop, heat, pictures) in enumerate(zip(crops, maps, sets)):
+                for name, picture in {"heatmap": draw_heatmap(crop, heat), **pictures}.items():
+                    number = f"-{i}" if several else ""
+                    save_image(picture, output.with_name(f"{output.stem}{number}-{name}.png"), "symmetrize")
+        save_image(result.images[0], output, "symmetrize")
+        rounded = [
+            {key: round(value, 4) for key, value in numbers.items()}
+            for numbers in (result.asymmetry if several else [result.asymmetry])
+        ]
+        return result, {"asymmetry": rounded}
+
+    return _work(args, run, table="asymmetry")
+
+
+def _work(args, run, table=None):
+    """One photo, or a folder of them, through a pipeline.
+
+    Args:
+        run: (pipeline, photo, output, faces) -> the result, and numbers to tell; writes the output.
+        table: of the numbers, the list (a dict a face) that a folder's run also writes as <table>.csv.
+    """
     from . import load
 
     faces = int(args.faces) if args.faces.lstrip("-").isdigit() else args.faces
@@ -71,41 +137,43 @@ def _complete(args):
     rank, world = _process()
     device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if world > 1 and args.device == "cuda" else args.device
 
-    def one(photo, mask, output):
+    def one(photo, output):
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always", UserWarning)
-            result = pipe(photo, mask, faces=faces)
-        save_image(result.images[0], output, "complete")
+            result, numbers = run(pipe, photo, output, faces)
         return {
             "faces": [{"box": face.box, "score": round(face.score, 3)} for face in result.faces],
-            "hole_share": round(result.hole_share, 5),
+            "identity": result.identity,
+            **numbers,
             "seconds": round(result.seconds, 3),
             "notes": [str(note.message) for note in notes if issubclass(note.category, UserWarning)],
         }
 
     if args.image.is_dir():
-        if not args.mask.is_dir():
-            raise ImageError(f"{args.image} is a folder: --mask must be a folder of masks of the same names.")
-        masks = {path.stem: path for path in sorted(args.mask.iterdir()) if path.suffix.lower() in READABLE}
         photos = sorted(p for p in args.image.iterdir() if p.suffix.lower() in READABLE)
         if not photos:
             raise ImageError(f"{args.image} has no pictures ({', '.join(sorted(READABLE))}).")
         pipe = load(args.model, device=device)
-        out = args.output or args.image.with_name(args.image.name + "-complete")
-        return _folder({photo: masks.get(photo.stem) for photo in photos}, out, one, args.json, rank, world)
-    output = args.output or args.image.with_name(f"{args.image.stem}-complete.png")
+        out = args.output or args.image.with_name(f"{args.image.name}-{args.task}")
+        return _folder(photos, out, one, args.json, rank, world, table)
+    output = args.output or args.image.with_name(f"{args.image.stem}-{args.task}.png")
     if output.suffix.lower() not in FORMATS:
         raise ImageError(f"Cannot write {output.name}: use one of {', '.join(FORMATS)}.")
     pipe = load(args.model, device=device)
-    numbers = one(args.image, args.mask, output)
+    numbers = one(args.image, output)
     for note in numbers["notes"]:
         print(f"facesym: {note}", file=sys.stderr)
-    print(json.dumps({"image": str(args.image), "output": str(output), **numbers}) if args.json else output)
+    if args.json:
+        print(json.dumps({"image": str(args.image), "output": str(output), **numbers}))
+        return 0
+    print(output)
+    for row in numbers.get(table, []):
+        print("  ".join(f"{key} {value:.3f}" for key, value in row.items()))
     return 0
 
 
-def _folder(photos, out, one, as_json, rank, world):
-    """Work through photos (path: its mask, or None).
+def _folder(photos, out, one, as_json, rank, world, table):
+    """Work through photos.
 
     What fails is listed and does not stop the rest; what is there already is not made again.
     """
@@ -115,23 +183,24 @@ def _folder(photos, out, one, as_json, rank, world):
     stems = [photo.stem for photo in photos]
     outputs = {p: out / f"{p.stem if stems.count(p.stem) == 1 else p.name}.png" for p in photos}
     mine = list(photos)[rank::world]
+    suffix = "" if world == 1 else f"-{rank}"
     errors, done = {}, 0
     for photo in tqdm(mine, unit="photo", disable=None if rank == 0 else True):
         if outputs[photo].exists():
             continue
         try:
-            if photos[photo] is None:
-                raise ImageError(f"there is no mask of the name {photo.stem}")
-            numbers = one(photo, photos[photo], outputs[photo])
+            numbers = one(photo, outputs[photo])
         except FacesymError as error:
             errors[photo.name] = str(error)
             line = {"image": str(photo), "error": str(error)}
         else:
             done += 1
             line = {"image": str(photo), "output": str(outputs[photo]), **numbers}
+            if table:
+                _add_rows(out / f"{table}{suffix}.csv", photo.name, numbers[table])
         if as_json:
             print(json.dumps(line), flush=True)
-    name = "errors.json" if world == 1 else f"errors-{rank}.json"
+    name = f"errors{suffix}.json"
     if errors:
         out.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(json.dumps(errors, indent=2) + "\n")
@@ -142,6 +211,16 @@ def _folder(photos, out, one, as_json, rank, world):
     skipped = len(mine) - done - len(errors)
     print(f"{done} done, {skipped} were there already, {len(errors)} failed: {out}", file=sys.stderr)
     return int(bool(errors))
+
+
+def _add_rows(file, photo, rows):
+    """Add a photo's rows (a dict a face) to a CSV file, at once: a stopped run goes on where it was."""
+    new = not file.exists()
+    with open(file, "a", newline="") as handle:
+        writer = csv.DictWriter(handle, ["photo", "face", *rows[0]], lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows({"photo": photo, "face": i, **row} for i, row in enumerate(rows))
 
 
 def _process():

@@ -152,3 +152,34 @@ def feature_distance(features, target_features):
         .mean()
         for f, t in zip(features, target_features, strict=True)
     )
+
+
+# --- symmetrizer (S. Zhang et al. 2019), with its own equation numbers ----------------------------------------------
+def _norm(x, power):
+    """‖x‖ as the paper leaves it open: mean |x| (power 1) or mean x² (power 2)."""
+    return x.float().abs().pow(power).mean()
+
+
+def symmetrizer_generator_loss(scores, power=2):
+    """Equation (1): E‖1 − D(G(x))‖, on block scores in [0, 1]."""
+    return _norm(1 - scores, power)
+
+
+def symmetrizer_discriminator_loss(real, fake, fake_weight=1.0, power=2):
+    """Equation (2): E‖1 − D(y_target)‖ + λ1 · E‖D(G(x))‖, on block scores in [0, 1]."""
+    return _norm(1 - real, power) + fake_weight * _norm(fake, power)
+
+
+def symmetrizer_identity_loss(output, target, output_vector, target_vector, vector_weight=1.0, power=1):
+    """Equation (3): E‖y_target − G(x)‖ + λ2 · E‖R(y_target) − R(G(x))‖.
+
+    Args:
+        output, target: Bx3xHxW in [-1, 1].
+        output_vector, target_vector: BxE, the recogniser's.
+    """
+    return _norm(output - target, power) + vector_weight * _norm(output_vector - target_vector, power)
+
+
+def kl_loss(mean, log_variance):
+    """KL(N(mean, variance) ‖ N(0, 1)), averaged over the BxZ entries (Kingma & Welling 2014, appendix B)."""
+    return (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2

@@ -12,16 +12,17 @@ if importlib.util.find_spec("facesym") is None:  # a clone in which it was not i
 
 import complete
 import gradio as gr
+import symmetrize
 
 TITLE = "facesym: face models built on symmetry"
 HEADER = """
 # facesym
-**Something hides part of a face in your photo?** Paint over it. The model copies what it can from the mirrored half
-of the face, makes up the rest, and pastes the result back into the full photo.
+**Complete**: something hides part of a face in your photo? Paint over it, and get it completed from the mirrored half.
+**Symmetrize**: see a face as it would be if both halves were alike, and measure how much they differ.
 """
 ETHICS = """
-Only photos of adults who agree to it. What is filled in is **made up**, not what was there: never use it to identify
-anyone. Say that the picture was edited when you show it; the download carries a tag that says so.
+Only photos of adults who agree to it. What the models put in is **made up**, not what was there: never use it to
+identify anyone. Say that the picture was edited when you show it; the download carries a tag that says so.
 Uploads are not kept: they are deleted within about an hour, and no one else sees them.
 """
 CSS = """
@@ -54,6 +55,8 @@ def build() -> gr.Blocks:
         gr.Markdown(ETHICS, elem_id="ethics")
         with gr.Tab("Complete", id="complete"):
             complete.build()
+        with gr.Tab("Symmetrize", id="symmetrize"):
+            symmetrize.build()
     page.queue(max_size=20)
     return page
 
@@ -63,7 +66,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     page = build()
-    complete.pipeline.start()
+    for tab in (complete, symmetrize):
+        if not tab.pipeline.missing:
+            tab.pipeline.start()
     page.launch(
         theme=THEME,
         css=CSS,

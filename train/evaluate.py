@@ -21,8 +21,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from facesym import metrics
 from facesym.errors import FacesymError, ImageError
+from train import evaluate_identity, evaluate_symmetrize
 
 GREY = 127  # what stands in a hole; 0 for the networks
 
@@ -435,6 +438,8 @@ def _parser():
     task.add_argument("--grid", type=int, default=8, help="pictures in the grids (default 8)")
     task.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     task.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+    for module in (evaluate_identity, evaluate_symmetrize):
+        module.add_parser(tasks)
     return parser
 
 

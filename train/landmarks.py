@@ -16,7 +16,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, flip_landmarks, to_tensor
+from facesym.data.faces import (
+    FaceFolders,
+    Samples,
+    affine_jitter,
+    colour_jitter,
+    cover,
+    flip_landmarks,
+    soften,
+    to_tensor,
+)
+from facesym.data.symmetric import simulate_palsy
 from facesym.models.landmark import LandmarkNet
 from train.common import Run, add_arguments
 
@@ -24,27 +34,28 @@ CONTOUR_WEIGHT = 0.5  # the jaw line's points slide along it: their labels are l
 
 
 class LandmarkSamples(Samples):
-    """Faces turned, scaled, shifted, recoloured, blurred and partly covered, with their landmarks as shares."""
+    """Faces turned, scaled, shifted, recoloured, blurred, partly covered, some with a simulated palsy; their landmarks
+    as shares."""
 
     def sample(self, i, rng):
         image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
         if rng.random() < 0.5:
-            image, points = image[:, ::-1], flip_landmarks(points, size)
+            image, points = np.ascontiguousarray(image[:, ::-1]), flip_landmarks(points, size)
+        if rng.random() < 0.3:
+            # The labels are of nearly symmetric faces, and a net learns from them to see every face so.
+            image, points = simulate_palsy(
+                image, points, rng.choice(["left", "right"]), rng.uniform(-0.3, 1.5)
+            )
         matrix = affine_jitter(rng, size, degrees=20, scale=0.2, shift=0.08)
-        image = cv2.warpAffine(
-            np.ascontiguousarray(image), matrix, (size, size), borderMode=cv2.BORDER_REFLECT
-        )
+        image = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
         points = points @ matrix[:, :2].T + matrix[:, 2]
-        if rng.random() < 0.3:  # detail lost by upscaling a small face
-            side = int(size * rng.uniform(0.25, 0.7))
-            image = cv2.resize(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), (size, size))
+        if rng.random() < 0.3:
+            image = soften(rng, image)
         if rng.random() < 0.15:
             image = np.repeat(image.mean(2, keepdims=True), 3, 2)
         image = colour_jitter(rng, image, 0.35)
-        for _ in range(rng.integers(0, 3)):  # something in front of the face
-            centre, half = rng.uniform(0, size, 2), rng.uniform(0.03, 0.2, 2) * size
-            (x0, y0), (x1, y1) = np.clip([centre - half, centre + half], 0, size).astype(int)
-            image[y0:y1, x0:x1] = rng.uniform(0, 255, 3)
+        for _ in range(rng.integers(0, 3)):
+            cover(rng, image)
         return {"image": to_tensor(image), "landmarks": torch.from_numpy((points + 0.5) / size).float()}
 
 
@@ -83,9 +94,10 @@ def main():
     add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--width", type=int, default=56)
+    parser.add_argument("--init", metavar="FOLDER", help="start from this model's weights")
     args = parser.parse_args()
     run = Run(args)
-    net = run.add(LandmarkNet(width=args.width))
+    net = run.add(LandmarkNet.from_pretrained(args.init) if args.init else LandmarkNet(width=args.width))
     size = net.config.input_size
     faces = FaceFolders(args.data, size, limit=args.limit)
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)

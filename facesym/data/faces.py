@@ -89,7 +89,8 @@ class FaceFolders:
         self.images = np.empty((len(self.rows), size, size, 3), np.uint8)
         with ThreadPoolExecutor() as pool:  # PIL's decoders release the GIL
             scales = list(pool.map(self._decode, range(len(self.rows))))
-        self.landmarks = np.stack(landmarks).astype(np.float32) * np.array(scales, np.float32)[:, None, None]
+        scales = np.array(scales, np.float32)[:, None, None]
+        self.landmarks = (np.stack(landmarks).astype(np.float32) + 0.5) * scales - 0.5  # pixel centres
 
     def _decode(self, i):
         try:
@@ -124,6 +125,26 @@ def colour_jitter(rng, image, strength=0.25):
     return np.clip((image - mean) * gain * channel.astype(np.float32) + mean + bias, 0, 255).astype(
         np.float32
     )
+
+
+def soften(rng, image, smallest=0.25):
+    """Detail lost as by upscaling a small face: down to ``smallest``…0.7 of the side and back, same dtype."""
+    size = len(image)
+    side = int(size * rng.uniform(smallest, 0.7))
+    return cv2.resize(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), (size, size))
+
+
+def cover(rng, image, largest=0.4):
+    """Put a box of one colour, sides up to ``largest`` of the picture's, in front of the face; changes ``image``.
+
+    Returns:
+        Its middle column, in pixels.
+    """
+    size = len(image)
+    centre, half = rng.uniform(0, size, 2), rng.uniform(0.03, largest / 2, 2) * size
+    (x0, y0), (x1, y1) = np.clip([centre - half, centre + half], 0, size).astype(int)
+    image[y0:y1, x0:x1] = rng.uniform(0, 255, 3)
+    return (x0 + x1) / 2
 
 
 def to_tensor(image):

@@ -165,7 +165,7 @@ def random_mask(rng, size, points, masks):
         HxW float32, 1 = known, 0 = missing; never without a missing pixel, and never all missing.
     """
     kinds = ["irregular", "centre", "half", "brush", "glasses", "mask", "hand"]
-    chance = np.array([0.36 if masks is not None else 0, 0.16, 0.1, 0.14, 0.08, 0.08, 0.08])
+    chance = np.array([0.3 if masks is not None else 0, 0.2, 0.1, 0.12, 0.12, 0.08, 0.08])
     for _ in range(8):
         kind = rng.choice(kinds, p=chance / chance.sum())
         if kind == "irregular":

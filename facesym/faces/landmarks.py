@@ -33,4 +33,4 @@ def detect_landmarks(crop: Image.Image) -> np.ndarray:
     image = torch.from_numpy(small.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.inference_mode():
         points = net(image)[0].float().numpy()
-    return points * np.array(crop.size, np.float32)
+    return points * np.array(crop.size, np.float32) - 0.5  # pixel centres

@@ -4,10 +4,12 @@ import importlib
 
 _MODULES = {
     "LandmarkNet": "landmark",
+    "LightCNN": "lightcnn",
     "SymmFCNet": "symmfcnet",
+    "SymmetrizerVAE": "symmetrizer",
 }
 
-__all__ = ["LandmarkNet", "SymmFCNet"]
+__all__ = ["LandmarkNet", "LightCNN", "SymmFCNet", "SymmetrizerVAE"]
 
 
 def __getattr__(name: str):

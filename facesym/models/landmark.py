@@ -51,7 +51,7 @@ class LandmarkNet(Model):
             image: Bx3xSxS in [-1, 1], S = ``input_size``, an aligned face (FFHQ framing).
 
         Returns:
-            Bx68x2 float32: (x, y) as shares of the side; multiply by the crop's side for pixels.
+            Bx68x2 float32: (x, y) as shares of the side; times the crop's side, less ½, they are pixels.
         """
         x0 = self.stem(image)
         x1 = self.down1(x0)

@@ -3,7 +3,10 @@
 from ..errors import ZooError
 
 # The class of the network says which pipeline runs it.
-_PIPELINES = {"SymmFCNet": ("complete", "CompletePipeline")}
+_PIPELINES = {
+    "SymmFCNet": ("complete", "CompletePipeline"),
+    "SymmetrizerVAE": ("symmetrize", "SymmetrizePipeline"),
+}
 
 
 def load(name, *, device="cpu", dtype=None):

@@ -1,6 +1,7 @@
 """What the pipelines share: the way from a photo to its aligned faces, and what every result carries."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ class Result:
     Attributes:
         images: PIL images: the photo with every result pasted back; or, with ``paste=False``, the aligned crops.
         faces: the faces worked on (box, 5 points, detector score), from left to right; empty with ``aligned=True``.
-        identity: similarity of output and input by the zoo's identity network, one number a face; None as long
-            as the zoo has no such network.
+        identity: similarity of output and input (aligned crops) by the zoo's identity network, one cosine a face
+            (1 = the same); None if the zoo has no such network.
     """
 
     images: list[Image.Image]
@@ -75,3 +76,22 @@ def to_image(tensor):
     """A 3xHxW tensor in [-1, 1] to an RGB image."""
     pixels = ((tensor.float().clamp(-1, 1) + 1) * 127.5).round().byte()
     return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))
+
+
+@lru_cache(maxsize=1)
+def _identity_net():
+    from .. import zoo
+
+    if not any(entry["task"] == "identity" and entry["default"] for entry in zoo.list()):
+        return None
+    return zoo.load("identity")
+
+
+@torch.inference_mode()
+def identity_similarity(before, after):
+    """How alike two lists of aligned crops (RGB images) are, pair by pair: cosines; None without a network."""
+    net = _identity_net()
+    if net is None:
+        return None
+    vectors = [net(torch.cat([to_tensor(crop, net) for crop in crops])) for crops in (before, after)]
+    return [round(float(cosine), 4) for cosine in (vectors[0] * vectors[1]).sum(1)]

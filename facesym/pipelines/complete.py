@@ -14,7 +14,7 @@ from ..faces.load import load_image, load_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_hole
 from ..losses import relight
 from ..models.symmfcnet import warp
-from .base import Result, find_faces, to_image, to_tensor, whole_picture_transform
+from .base import Result, find_faces, identity_similarity, to_image, to_tensor, whole_picture_transform
 
 MAX_DETAIL = 4  # how many times finer than the network's crop detail is copied: 1024 pixels at 256
 
@@ -84,12 +84,13 @@ class CompletePipeline:
             found, chosen, transforms = find_faces(photo, faces, size, clean)
             own = _shares(hole, found, transforms, size)
             chosen = self._touched(faces, chosen, own)
-        done, confidence, stages = photo, [], []
+        done, confidence, stages, before = photo, [], [], []
         for i in chosen:
             crop = align_face(clean, transforms[i], size)
             known = ~warp_mask_to_crop(hole, transforms[i], size)
             if not known.any():
                 raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
+            before.append(align_face(photo, transforms[i], size))
             out = self._run(crop, known)
             completed = to_image(out.completed[0])
             if paste:
@@ -109,7 +110,7 @@ class CompletePipeline:
         return CompleteResult(
             images=[done] if paste else [final for *_, final in stages],
             faces=[found[i] for i in chosen] if found else [],
-            identity=None,
+            identity=identity_similarity(before, [final for *_, final in stages]),
             confidence=confidence[0] if single else confidence,
             stages=stages[0] if single else stages,
             hole_share=float(hole.mean()),

@@ -1,0 +1,166 @@
+"""SymmetrizerVAE: from any face the symmetric face of the same person (S. Zhang et al., "A hierarchically trained
+generative network for robust facial symmetrization", 2019; equation numbers are the paper's, of which there are three).
+
+A VAE whose decoder also sees the encoder's maps (U-Net skips), trained in three stages: to reconstruct, to cut out the
+face, to make it symmetric. What the paper leaves open (widths, depth, latent size) is chosen here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from .base import Model
+from .symmfcnet import identity_grid, warp
+
+REMOVED = -1.0  # black: what stands where the picture is not face
+
+
+def _conv(cin, cout, side=3, stride=1):
+    padding = 1
+    return nn.Sequential(
+        nn.Conv2d(cin, cout, side, stride, padding, bias=False),
+        nn.BatchNorm2d(cout),
+        nn.LeakyReLU(0.2, inplace=True),
+    )
+
+
+@dataclass
+class SymmetrizerOutput:
+    """What SymmetrizerVAE returns: pictures Bx3xHxW in [-1, 1], maps BxCxHxW."""
+
+    face: torch.Tensor  # G(x): the face, REMOVED around it
+    region: torch.Tensor  # Bx1xHxW in [0, 1], 1 = face
+    picture: torch.Tensor  # the picture before the region cut it out
+    flow: (
+        torch.Tensor | None
+    )  # Bx4xHxW: where each pixel is looked up in x (x, y) and in x's mirror image, [-1, 1]
+    choice: torch.Tensor | None  # Bx1xHxW in [0, 1]: how much of x, the rest being of its mirror image
+    mean: torch.Tensor  # BxZ, of the latent code
+    log_variance: torch.Tensor  # BxZ
+
+
+class SymmetrizerVAE(Model):
+    """Generator G.
+
+    Encoder and decoder of Conv-BatchNorm-LeakyReLU; fully connected layers about the latent code z; skips from each
+    encoder level to the decoder's. Departures, each of which can be switched off:
+
+    - ``mirror``: the encoder sees x and its mirror image together. A symmetric face needs at each place what stands
+      there and what stands on the other side, which convolutions alone first meet in the bottleneck.
+    - ``copy``: the decoder gives motion vectors and a choice beside colours. The picture is
+      choice ⊙ x(flow) + (1 − choice) ⊙ x'(flow') + colours, x' being the mirror image: pores, lashes and hairs are
+      carried over sharp instead of drawn anew. Without it the decoder's colours are the picture, as in the paper.
+
+    The face region is an output of its own; the picture is cut out by it.
+
+    Args:
+        widths: channels of the encoder's levels, each half the size of the one before; the first has 1/``fold`` of
+            the picture's side, the last is flattened.
+        latent: length of z.
+        fold: pixels folded into channels at the input and unfolded at the output: 2 for 256, 1 for 128.
+        input_size: side of the square pictures; input_size / fold / 2^(levels − 1) must be whole.
+        mirror, copy: see above.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        widths: tuple = (48, 96, 160, 224, 256, 256),
+        latent: int = 64,
+        fold: int = 2,
+        input_size: int = 256,
+        mirror: bool = True,
+        copy: bool = True,
+    ):
+        super().__init__()
+        side, rest = divmod(input_size, fold * 2 ** (len(widths) - 1))
+        if rest or not side:
+            raise ValueError(
+                f"{input_size} pixels cannot be halved {len(widths) - 1} times after folding by {fold}"
+            )
+        self.unshuffle = nn.PixelUnshuffle(fold)
+        self.stem = _conv((6 if mirror else 3) * fold**2, widths[0])
+        self.down = nn.ModuleList(_conv(a, b, side=4, stride=2) for a, b in zip(widths[:-1], widths[1:]))
+        flat = widths[-1] * side**2
+        self.encode = nn.Linear(flat, 2 * latent)
+        self.decode = nn.Sequential(nn.Linear(latent, flat), nn.LeakyReLU(0.2))
+        self.merge = _conv(2 * widths[-1], widths[-1])
+        self.up = nn.ModuleList(_conv(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1]))
+        self.refine = _conv(widths[0], widths[0])
+        self.colours = nn.Conv2d(widths[0], 3 * fold**2, 3, 1, 1)
+        self.maps = nn.Conv2d(widths[0], 6 if copy else 1, 3, 1, 1)  # region, choice, flow
+        with torch.no_grad():  # at first: all is face, and x is handed on as it is
+            self.maps.weight.mul_(0.1)
+            self.maps.bias.copy_(torch.tensor([3.0, 2.0, 0, 0, 0, 0])[: len(self.maps.bias)])
+            if copy:
+                self.colours.weight.mul_(0.1)
+                self.colours.bias.zero_()
+        self.shuffle = nn.PixelShuffle(fold)
+
+    def forward(self, image, exact=False):
+        """Make a face symmetric.
+
+        Args:
+            image: Bx3xSxS in [-1, 1], aligned faces (FFHQ framing).
+            exact: project onto the symmetric pictures, y ← (y + y mirrored) / 2: symmetric to the last bit.
+
+        Returns:
+            SymmetrizerOutput. In training z is a sample, in eval mode its mean.
+        """
+        mirrored = image.flip(-1)
+        x = self.unshuffle(torch.cat([image, mirrored], 1) if self.config.mirror else image)
+        x = self.stem(x)
+        skips = [x]
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        mean, log_variance = self.encode(x.flatten(1)).float().chunk(2, 1)
+        log_variance = log_variance.clamp(-10, 10)
+        z = mean
+        if self.training:
+            z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        x = self.merge(torch.cat([x, self.decode(z.to(x.dtype)).view_as(x)], 1))
+        for up, skip in zip(self.up, skips[-2::-1]):
+            x = up(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], 1))
+        x = self.refine(x)
+        colours = torch.tanh(self.shuffle(self.colours(x)).float())
+        maps = F.interpolate(self.maps(x).float(), image.shape[-2:], mode="bilinear", align_corners=False)
+        region, flow, choice, picture = torch.sigmoid(maps[:, :1]), None, None, colours
+        if self.config.copy:
+            # Steps of the flow in tenths of the side: of the size that a network gives out by itself.
+            flow = 0.1 * maps[:, 2:] + identity_grid(image).repeat(1, 2, 1, 1)
+            choice = torch.sigmoid(maps[:, 1:2])
+            copied = choice * warp(image, flow[:, :2]) + (1 - choice) * warp(mirrored, flow[:, 2:])
+            picture = copied + colours
+        face = region * picture + (1 - region) * REMOVED
+        if exact:
+            region, picture, face = (_symmetric(v) for v in (region, picture, face))
+        return SymmetrizerOutput(face, region, picture, flow, choice, mean, log_variance)
+
+
+def _symmetric(x):
+    return (x + x.flip(-1)) / 2
+
+
+class PatchDiscriminator(nn.Module):
+    """D: a PatchGAN of Conv-BatchNorm-LeakyReLU; each score sees a block of 70×70 pixels (with 3 layers).
+
+    Args:
+        width: channels of the first layer, doubled at each of the others.
+        layers: stride-2 convolutions.
+    """
+
+    def __init__(self, width=32, layers=3):
+        super().__init__()
+        widths = [width * 2 ** min(i, 3) for i in range(layers + 1)]
+        blocks = [nn.Conv2d(3, widths[0], 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+        for i, (a, b) in enumerate(zip(widths[:-1], widths[1:])):
+            blocks.append(_conv(a, b, side=4, stride=2 if i < layers - 1 else 1))
+        self.layers = nn.Sequential(*blocks, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+
+    def forward(self, image):
+        """Bx3xHxW in [-1, 1] to a Bx1xhxw matrix of block scores in [0, 1], 1 = real."""
+        return torch.sigmoid(self.layers(image).float())

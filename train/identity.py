@@ -1,0 +1,133 @@
+"""Train LightCNN to see who a face is, by the vectors of a larger recogniser (distillation by cosine).
+
+    accelerate launch train/identity.py --data FACES [FACES …] --steps 9000 --export identity-128
+
+Each folder holds ``identity.npy`` (Nx128, row i of metadata.csv) beside its aligned pictures; if one of them does not,
+the vectors are dlib's, computed once into the run's folder. What the net is worth is measured by
+``train/evaluate.py identity``.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from facesym import metrics
+from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
+from facesym.models import LightCNN
+from train.common import Run, add_arguments
+
+
+class IdentitySamples(Samples):
+    """Faces turned, shifted, mirrored, recoloured, blurred and partly covered, with the vector of the plain face."""
+
+    def __init__(self, faces, vectors, seed=0):
+        super().__init__(faces, seed)
+        self.vectors = vectors
+
+    def sample(self, i, rng):
+        image, size = self.faces.images[i], self.faces.size
+        if rng.random() < 0.5:
+            image = image[:, ::-1]
+        matrix = affine_jitter(rng, size, degrees=8, scale=0.08, shift=0.03)
+        image = cv2.warpAffine(
+            np.ascontiguousarray(image), matrix, (size, size), borderMode=cv2.BORDER_REFLECT
+        )
+        if rng.random() < 0.3:
+            image = soften(rng, image)
+        if rng.random() < 0.1:
+            image = np.repeat(image.mean(2, keepdims=True), 3, 2)
+        image = colour_jitter(rng, image, 0.3)
+        if rng.random() < 0.25:
+            cover(rng, image, 0.3)
+        return {"image": to_tensor(image), "vector": torch.from_numpy(self.vectors[i])}
+
+
+def load_vectors(faces, cache):
+    """A unit vector for each of FaceFolders' pictures: Nx128 float32.
+
+    From the folders' identity.npy; or, unless all have one, dlib's, kept in ``cache`` (a folder).
+    """
+    folders = {row["path"].parent for row in faces.rows}
+    if all((folder / "identity.npy").is_file() for folder in folders):
+        tables = {folder: np.load(folder / "identity.npy") for folder in folders}
+        vectors = np.stack([tables[row["path"].parent][row["index"]] for row in faces.rows])
+    else:
+        file = Path(cache) / f"dlib-{len(faces)}-{faces.rows[0]['split']}.npy"
+        if file.is_file():
+            vectors = np.load(file)
+        else:
+            bar = tqdm(faces.images, "dlib's vectors", disable=None)
+            vectors = np.stack([metrics.identity_descriptor(image) for image in bar])
+            np.save(file, vectors)
+    vectors = vectors.astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@torch.no_grad()
+def embed(net, images, device="cpu", batch=64):
+    """The net's vectors of NxSxSx3 uint8 pictures, each with its mirror image averaged: NxE float32, unit length."""
+    found = []
+    for start in range(0, len(images), batch):
+        x = torch.stack([to_tensor(image) for image in images[start : start + batch]]).to(device)
+        both = net(x) + net(x.flip(-1))
+        found.append(torch.nn.functional.normalize(both, dim=1).cpu().numpy())
+    return np.concatenate(found)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser, out="runs/identity", batch=64, lr=1e-3)
+    parser.add_argument("--steps", type=int, default=9000)
+    args = parser.parse_args()
+    run = Run(args)
+    net = run.add(LightCNN())
+    size = net.config.input_size
+    optimizer = run.adam(net.parameters(), weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, args.lr, total_steps=args.steps + 1, pct_start=0.1
+    )
+    run.register(schedule)
+    average = run.average(net)
+    run.restore()
+    faces = FaceFolders(args.data, size, limit=args.limit)
+    held_out = FaceFolders(args.data, size, splits=("val",), limit=args.limit)
+    vectors, held_out_vectors = (load_vectors(f, run.out) for f in (faces, held_out))
+    run.print(f"{len(faces)} pictures of {size} pixels")
+    net.train()
+    for batch in run.batches(IdentitySamples(faces, vectors, args.seed), args.steps):
+        with run.autocast():
+            found = net(batch["image"])
+        cosine = (found * batch["vector"]).sum(1).mean()
+        terms = {"loss": 1 - cosine}
+        run.update(optimizer, terms["loss"])
+        schedule.step()
+        run.average_step()
+        if run.due(args.sample_every):
+            with run.autocast():
+                mine = embed(average, held_out.images, run.device)
+            terms["val_cosine"] = (mine * held_out_vectors).sum(1).mean()
+        run.log(**terms)
+    run.export(
+        average,
+        task="identity",
+        default=True,
+        input_size=size,
+        framing="ffhq",
+        license="research use only (weights); Apache-2.0 (code)",
+        training_data=[Path(d).name for d in args.data],
+        train_command=f"accelerate launch train/identity.py --data FACES … --steps {args.steps}",
+        paper="X. Wu et al., A Light CNN for Deep Face Representation with Noisy Labels, IEEE TIFS 2018",
+    )
+
+
+if __name__ == "__main__":
+    main()

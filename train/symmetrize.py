@@ -1,0 +1,279 @@
+"""Train the symmetrizer, one stage at a time (S. Zhang et al. 2019; equations (1) to (3) are in facesym/losses.py).
+
+    accelerate launch train/symmetrize.py --stage 1 --data FACES [FACES …] --out runs/reconstruct
+    accelerate launch train/symmetrize.py --stage 2 --data FACES … --init runs/reconstruct --out runs/extract
+    accelerate launch train/symmetrize.py --stage 3 --data FACES … --init runs/extract --out runs/symmetrize
+
+Stage 1 reconstructs the picture, 2 cuts out the face, 3 makes it symmetric. ``--stage 3`` without ``--init`` is the
+end-to-end ablation. The targets are made from the folders' landmarks (facesym/data/symmetric.py); the network sees
+pictures only.
+"""
+
+import argparse
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+
+from facesym import losses, zoo
+from facesym.data.faces import (
+    FaceFolders,
+    Samples,
+    affine_jitter,
+    colour_jitter,
+    cover,
+    flip_landmarks,
+    soften,
+    to_tensor,
+)
+from facesym.data.symmetric import face_region, simulate_palsy, symmetric_faces, symmetric_landmarks
+from facesym.models import LightCNN, SymmetrizerVAE
+from facesym.models.symmetrizer import REMOVED, PatchDiscriminator
+from facesym.models.symmfcnet import identity_grid
+from train.common import Run, add_arguments
+
+TURNED = 0.35  # log ratio of the nose's distances to the two sides of the face: beyond about 12° of yaw
+
+
+def turned_side(points):
+    """The side of the picture ("left", "right") that shows more of a turned face; None if it is nearly frontal."""
+    nose = points[27:31, 0].mean()
+    left, right = nose - points[:5, 0].mean(), points[12:17, 0].mean() - nose
+    ratio = np.log(max(left, 1) / max(right, 1))
+    return None if abs(ratio) < TURNED else "left" if ratio > 0 else "right"
+
+
+class SymmetrizerSamples(Samples):
+    """Faces jittered, some with a simulated palsy or partly covered, with the stage's target.
+
+    Which half stage 3's target is made of must be plain to see, or the network learns the mean of both: the side that
+    shows more of a turned face; else the side that nothing covers and no palsy draws down; else the left one.
+    """
+
+    def __init__(self, faces, stage, seed=0):
+        super().__init__(faces, seed)
+        self.stage = stage
+        if stage == 3:
+            # A symmetric picture is its left half.
+            half = (faces.size + 1) // 2
+            self.targets = np.empty((len(faces), 2, faces.size, half, 3), np.uint8)
+
+            def make(i):
+                for k, face in enumerate(symmetric_faces(faces.images[i], faces.landmarks[i])):
+                    self.targets[i, k] = face[:, :half]
+
+            with ThreadPoolExecutor() as pool:  # OpenCV releases the GIL
+                list(pool.map(make, range(len(faces))))
+
+    def target(self, i, side):
+        half = self.targets[i, int(side == "right")]
+        return np.concatenate([half, half[:, ::-1][:, self.faces.size % 2 :]], 1)
+
+    def sample(self, i, rng, augment=True, palsy=None):
+        """One sample as tensors.
+
+        Args:
+            augment: False for validation: the picture as it is.
+            palsy: strength of the simulated palsy; None: drawn at random.
+        """
+        image, points, size = (
+            self.faces.images[i],
+            self.faces.landmarks[i].astype(np.float64),
+            self.faces.size,
+        )
+        flipped = augment and rng.random() < 0.5
+        if flipped:
+            image, points = np.ascontiguousarray(image[:, ::-1]), flip_landmarks(points, size)
+        side = turned_side(points)
+        healthy = points
+        if palsy is None:
+            palsy = rng.uniform(0.3, 1.3) if augment and rng.random() < 0.4 else 0
+        if palsy:
+            sick = rng.choice(["left", "right"])
+            image, points = simulate_palsy(image, points, sick, palsy)
+            side = side or {"left": "right", "right": "left"}[sick]
+        image = image.astype(np.float32)
+        if augment and rng.random() < 0.15:
+            column = cover(rng, image)
+            side = side or ("right" if column < size / 2 else "left")
+        side = side or "left"
+        if augment:
+            matrix = affine_jitter(rng, size, degrees=4, scale=0, shift=0.01)
+            image = cv2.warpAffine(
+                image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+            )
+            points = points @ matrix[:, :2].T + matrix[:, 2]
+        if self.stage == 3:
+            goal = symmetric_landmarks(healthy, size)
+            # The stored targets are of the picture as it was before the flip.
+            stored = {"left": "right", "right": "left"}[side] if flipped else side
+            picture, region = self.target(i, stored).astype(np.float32), face_region(goal, size)
+            region = np.maximum(region, region[:, ::-1])
+        else:
+            goal, picture = points, image
+            region = face_region(points, size) if self.stage == 2 else np.ones((size, size), np.float32)
+        if augment:
+            both = colour_jitter(rng, np.concatenate([image, picture], 1), 0.15)  # the same change to both
+            image, picture = both[:, :size], both[:, size:]
+            if self.stage == 3 and rng.random() < 0.1:
+                image = soften(rng, image, smallest=0.4)
+        region = torch.from_numpy(region)[None]
+        share = lambda p: torch.from_numpy((2 * p + 1) / size - 1).float()  # noqa: E731
+        return {
+            "image": to_tensor(image),
+            "target": to_tensor(picture) * region + (1 - region) * REMOVED,
+            "region": region,
+            "goal": share(goal),
+            "places": share(np.stack([points, flip_landmarks(points, size)])),
+        }
+
+
+def flow_loss(flow, goal, places):
+    """The two flows at the target's landmarks must point to those of x and of its mirror image: SymmFCNet's
+    (6), for both. An addition: motion is learnt from colours alone only where it is small.
+
+    Args:
+        flow: Bx4xHxW.
+        goal: Bx68x2, landmarks of the target in [-1, 1].
+        places: Bx2x68x2, those of x and of its mirror image.
+    """
+    return sum(losses.landmark_loss(flow[:, 2 * k : 2 * k + 2], goal, places[:, k]) for k in (0, 1)) / 2
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser, out="runs/symmetrize", batch=16, lr=4e-4)
+    parser.add_argument("--stage", type=int, choices=[1, 2, 3], required=True)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--size", type=int, choices=[128, 256], default=256)
+    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
+    parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
+    parser.add_argument(
+        "--identity", default="identity", help="the recogniser R: a zoo id or folder; none: λ2 = 0"
+    )
+    parser.add_argument(
+        "--norm", type=int, choices=[1, 2], default=1, help="of (3): l1 or l2; (1), (2) have l2"
+    )
+    parser.add_argument("--lambda1", type=float, default=1.0, help="(2): fakes against real ones")
+    parser.add_argument("--lambda2", type=float, default=2.0, help="(3): the recogniser's part")
+    parser.add_argument("--lambda3", type=float, default=20.0, help="(3) against (1)")
+    parser.add_argument("--kl", type=float, default=1e-3, help="weight of the VAE's KL term")
+    parser.add_argument("--no-copy", action="store_true", help="ablation: the decoder draws every pixel")
+    args = parser.parse_args()
+    run = Run(args)
+    net, critic = run.add(start(args)), run.add(PatchDiscriminator())
+    file = Path(args.init or "") / "discriminator.safetensors"
+    if args.init and file.exists():
+        critic.load_state_dict(safetensors.torch.load_file(file))
+    judge = None
+    if args.identity != "none":
+        judge = zoo.load(args.identity).to(run.device, memory_format=torch.channels_last)
+        assert isinstance(judge, LightCNN), f"{args.identity} is no LightCNN"
+        judge.requires_grad_(False)
+    optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic))
+    warm = min(100, args.steps // 10 + 1)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(
+            o,
+            lambda s: (
+                min(1, (s + 1) / warm) * (0.03 + 0.97 * (0.5 + 0.5 * np.cos(np.pi * min(1, s / args.steps))))
+            ),
+        )
+        for o in (optimizer, critic_optimizer)
+    ]
+    run.register(*schedules)
+    average = run.average(net)
+    run.restore()
+    faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
+    samples = SymmetrizerSamples(faces, args.stage, args.seed)
+    run.print(f"{len(faces)} pictures of {args.size} pixels")
+    validation = validation_batch(args, run.device)
+    net.train()
+    critic.train()
+    for batch in run.batches(samples, args.steps):
+        with run.autocast():
+            out = net(batch["image"])
+            vectors = [torch.zeros(1, 1)] * 2
+            if judge is not None:
+                with torch.no_grad():
+                    wanted = judge(batch["target"])
+                vectors = [judge(out.face), wanted]
+            critic.requires_grad_(False)
+            terms = {
+                "adversarial": losses.symmetrizer_generator_loss(critic(out.face)),
+                "identity": losses.symmetrizer_identity_loss(
+                    out.face, batch["target"], *vectors, args.lambda2, args.norm
+                ),
+                "region": F.binary_cross_entropy(out.region.float().clamp(1e-4, 1 - 1e-4), batch["region"]),
+                "kl": losses.kl_loss(out.mean, out.log_variance),
+            }
+            if out.flow is not None:
+                terms["flow"] = flow_loss(out.flow, batch["goal"], batch["places"])
+                terms["tv"] = losses.tv_loss(out.flow - identity_grid(out.flow).repeat(1, 2, 1, 1))
+            critic.requires_grad_(True)
+        weights = dict(adversarial=1, identity=args.lambda3, region=2, kl=args.kl, flow=10, tv=0.5)
+        run.update(optimizer, losses.total(terms, weights))
+        run.average_step()
+        with run.autocast():
+            real, fake = critic(batch["target"]), critic(out.face.detach())
+            terms["critic"] = losses.symmetrizer_discriminator_loss(real, fake, args.lambda1)
+        run.update(critic_optimizer, terms["critic"])
+        for schedule in schedules:
+            schedule.step()
+        if run.due(args.sample_every):
+            average.eval()
+            terms["val"] = validate(run, average, validation, f"stage{args.stage}")
+        run.log(**terms)
+    if run.main:
+        state = {k: v.contiguous() for k, v in critic.state_dict().items()}
+        safetensors.torch.save_file(state, run.out / "discriminator.safetensors")
+    run.export(
+        average, task="symmetrize", default=True, input_size=args.size, framing="ffhq",
+        license="research use only (weights); Apache-2.0 (code)",
+        training_data=[Path(folder).name for folder in args.data],
+        train_command="accelerate launch train/symmetrize.py --stage 1, 2, 3 (see README, “Train”)",
+        paper="S. Zhang et al., A hierarchically trained generative network for robust facial symmetrization, 2019",
+    )  # fmt: skip
+
+
+def start(args):
+    """A new net, or --init's with its weights."""
+    if args.init:
+        folder = Path(args.init)
+        return SymmetrizerVAE.from_pretrained(folder / "model" if (folder / "model").is_dir() else folder)
+    return SymmetrizerVAE(input_size=args.size, fold=args.size // 128, copy=not args.no_copy)
+
+
+def validation_batch(args, device, count=10):
+    """Fixed faces of the validation split, spread over the folders; every second one with a simulated palsy."""
+    faces = FaceFolders(args.data, args.size, splits=("val",), min_size=args.min_size)
+    chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
+    faces.images, faces.landmarks = faces.images[chosen], faces.landmarks[chosen]
+    faces.rows = [faces.rows[i] for i in chosen]
+    samples, rng = SymmetrizerSamples(faces, args.stage), np.random.default_rng(0)
+    drawn = [samples.sample(i, rng, augment=False, palsy=i % 2) for i in range(len(faces))]
+    return {key: torch.stack([s[key] for s in drawn]).to(device) for key in drawn[0]}
+
+
+@torch.no_grad()
+def validate(run, net, batch, name):
+    """A grid of samples (input, copy before it is cut out, result, exact result, target, region, choice); the mean
+    absolute error."""
+    with run.autocast():
+        out, exact = net(batch["image"]), net(batch["image"], exact=True)
+    columns = [batch["image"], out.picture.clamp(-1, 1), out.face, exact.face, batch["target"], out.region]
+    run.grid(name, columns + ([out.choice] if out.choice is not None else []))
+    return (out.face - batch["target"]).abs().mean()
+
+
+if __name__ == "__main__":
+    main()
