@@ -13,6 +13,18 @@ _TASKS = {
         "What is hidden in both halves of the face is invented: plausible, not true. Expect worse results on "
         "profiles, on very large holes, on children, and on anything else that is rare in the training data.",
     ),
+    "symmetrize": (
+        "image-to-image",
+        "Makes a face symmetric, one with a palsy of one side included: the symmetric face of the same person.",
+        "It works on faces seen from the front, up to about 30 degrees of yaw. Trained on simulated palsies, not on "
+        "patients: no medical device, and no forecast of a treatment.",
+    ),
+    "identity": (
+        "image-feature-extraction",
+        "Says how alike two aligned faces are: a unit vector a face, compared by its dot product. Made as a loss and a "
+        "yardstick for the other models.",
+        "Not made to identify or verify people in any use with consequences for them.",
+    ),
     "landmarks": (
         "keypoint-detection",
         "Finds the 68 landmarks (iBUG order) of an aligned face.",
@@ -126,6 +138,12 @@ def _example(entry: dict) -> str:
 pipe = facesym.load("{entry["id"]}")
 out = pipe("photo.jpg", mask="mask.png")  # white = what to fill in
 out.images[0].save("done.png")"""
+    if entry["task"] == "symmetrize":
+        return f"""import facesym
+pipe = facesym.load("{entry["id"]}")
+out = pipe("photo.jpg")
+out.images[0].save("symmetric.png")
+print(out.asymmetry)"""
     return f"""import facesym
 net = facesym.zoo.load("{entry["id"]}")"""
 

@@ -1,4 +1,4 @@
-"""The page in a process of its own, with a tiny untrained model: one server for all tests."""
+"""The page in a process of its own, with tiny untrained models: one server for all tests."""
 
 import atexit
 import functools
@@ -17,10 +17,11 @@ ROOT = Path(__file__).parent.parent
 @functools.lru_cache(maxsize=1)
 def start_server() -> str:
     """Its address. It ends with the test run."""
-    from facesym.models import SymmFCNet
+    from facesym.models import SymmetrizerVAE, SymmFCNet
 
     folder = tempfile.TemporaryDirectory(prefix="facesym-page-")
     SymmFCNet.preset("tiny").save_pretrained(f"{folder.name}/model")
+    SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=128).save_pretrained(f"{folder.name}/symmetrizer")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -31,6 +32,7 @@ def start_server() -> str:
         env=os.environ
         | {
             "FACESYM_COMPLETE_MODEL": f"{folder.name}/model",
+            "FACESYM_SYMMETRIZE_MODEL": f"{folder.name}/symmetrizer",
             "GRADIO_SERVER_NAME": "127.0.0.1",
             "GRADIO_SERVER_PORT": str(port),
             "GRADIO_TEMP_DIR": f"{folder.name}/cache",

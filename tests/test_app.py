@@ -113,12 +113,25 @@ def test_too_large_an_upload_is_refused(client, tmp_path):
         ask(client, tmp_path / "huge.png", PAIRS[0][1])
 
 
-def test_only_the_documented_call_is_public(client):
+def test_only_the_documented_calls_are_public(client):
     api = client.view_api(return_format="dict", print_info=False)
-    assert list(api["named_endpoints"]) == ["/complete"] and not api["unnamed_endpoints"]
+    assert list(api["named_endpoints"]) == ["/complete", "/symmetrize"] and not api["unnamed_endpoints"]
     call = api["named_endpoints"]["/complete"]
     assert [p["parameter_name"] for p in call["parameters"]] == ["photo", "mask", "faces"]
     assert "label the result as edited" in call["description"]
+
+
+def test_symmetrize_changes_the_face_and_gives_numbers(client, tmp_path):
+    photo = PAIRS[0][0]
+    file, faces = client.predict(handle_file(photo), "largest", api_name="/symmetrize")
+    before, after = np.asarray(Image.open(photo).convert("RGB")), np.asarray(Image.open(file).convert("RGB"))
+    changed = (before != after).any(2)
+    assert 0.02 < changed.mean() < 0.6 and Path(file).name == "astronaut-symmetric.png"
+    (numbers,) = faces
+    assert 0 < numbers["overall"] < 0.2 and {"brow", "mouth corner", "yaw"} <= set(numbers)
+    Image.new("RGB", (320, 320), "grey").save(tmp_path / "wall.png")
+    with pytest.raises(AppError, match="No face was found"):
+        client.predict(handle_file(tmp_path / "wall.png"), "all", api_name="/symmetrize")
 
 
 # --- without a server -----------------------------------------------------------------------------------------------

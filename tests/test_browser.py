@@ -165,6 +165,29 @@ def test_missing_steps_are_told(page, photo, tmp_path):
     page.get_by_text("Nothing is marked yet").wait_for()
 
 
+def test_symmetrize_tab(page, photo, tmp_path):
+    page.get_by_role("tab", name="Symmetrize").click()
+    button = page.get_by_role("button", name="Make it symmetric")
+    button.click()
+    page.get_by_text("Add a photo first").wait_for()
+    photo.save(tmp_path / "photo.png")
+    page.locator("#symmetrize-photo input[type=file]").set_input_files(tmp_path / "photo.png")
+    page.locator("#symmetrize-photo img").wait_for()
+    button.click()
+    page.locator("#symmetrize-result img").nth(1).wait_for()
+    page.wait_for_function(
+        "!document.querySelector('#symmetrize-download button, button#symmetrize-download').disabled"
+    )
+    with page.expect_download() as download:
+        page.locator("#symmetrize-download").click()
+    image = Image.open(download.value.path())
+    assert "AI" in image.info["Description"]
+    _, count = changed(photo, image.convert("RGB"))
+    assert count > 2000
+    page.locator("#symmetrize-table").get_by_text("Mouth corners").last.wait_for()
+    page.locator("#symmetrize-pictures img").nth(3).wait_for()
+
+
 def test_example_needs_two_clicks(page):
     page.locator("#examples button").first.click()
     wait_for_editor(page)

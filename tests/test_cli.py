@@ -1,5 +1,6 @@
 """The command, as a user types it."""
 
+import csv
 import json
 import os
 import subprocess
@@ -96,6 +97,34 @@ def test_a_folder_goes_on_after_errors_and_is_not_done_twice(photos, tiny_model,
     assert "0 done, 2 were there already, 0 failed" in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in (photos / "out").glob("*.png")} == stamps
     assert not (photos / "out" / "errors.json").exists()
+
+
+def test_symmetrize_a_folder_gives_one_table(photos, tmp_path, capsys):
+    from facesym.models import SymmetrizerVAE
+
+    model = tmp_path / "symmetrizer"
+    SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=64).save_pretrained(model)
+    command = ["symmetrize", photos / "photos", "-o", photos / "out", "--model", model]
+    assert run(*command, "--json") == 1  # one photo is broken
+    captured = capsys.readouterr()
+    assert "2 done, 0 were there already, 1 failed" in captured.err
+    numbers = [json.loads(line) for line in captured.out.splitlines()]
+    assert numbers[0]["asymmetry"][0]["overall"] > 0
+    with open(photos / "out" / "asymmetry.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["photo"] for row in rows] == ["a.jpg", "b.jpg"]
+    assert float(rows[0]["mouth corner"]) == numbers[0]["asymmetry"][0]["mouth corner"]
+    (photos / "photos" / "c.jpg").unlink()
+    Image.open(photos / "photos" / "a.jpg").save(photos / "photos" / "e.png")
+    assert run(*command) == 0  # the new one alone
+    with open(photos / "out" / "asymmetry.csv", newline="") as file:
+        assert [row["photo"] for row in csv.DictReader(file)] == ["a.jpg", "b.jpg", "e.png"]
+
+    one = photos / "one.png"
+    assert run("symmetrize", photos / "photos" / "a.jpg", "-o", one, "--model", model, "--extras") == 0
+    assert "mouth corner" in capsys.readouterr().out
+    extras = sorted(path.stem.removeprefix("one-") for path in photos.glob("one-*.png"))
+    assert extras == ["average", "heatmap", "left", "mirrored", "model", "original", "right"]
 
 
 def test_processes_share_the_files(photos, tiny_model):

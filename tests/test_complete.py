@@ -6,6 +6,7 @@ from PIL import Image
 
 import facesym
 from facesym import FaceNotFoundError, ImageError, ZooError
+from facesym.faces.detect import detect_faces
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +165,14 @@ def test_a_large_photo_gets_its_own_detail_in_the_copied_half():
     contrast = done[inner].std(axis=0).mean()
     assert contrast > 0.6 * photo[inner].std(axis=0).mean()
     assert np.abs(done[inner].mean() - 120) < 10
+
+
+def test_a_face_hidden_from_the_detector_beside_a_visible_one_is_completed(pipe, pair):
+    """Its hole says that it is there: it is looked for again without what hides it."""
+    photo, hole = np.array(pair), np.zeros((512, 812), bool)
+    hole[160:205, 95:160] = True  # over the left face, brows to mouth
+    photo[hole] = 30
+    assert len(detect_faces(Image.fromarray(photo))) == 1
+    out = pipe(photo, hole, faces="all")
+    assert len(out.confidence) == 1 and len(out.faces) == 1 and out.faces[0].box[0] < 300
+    assert (np.asarray(out.images[0])[hole] != photo[hole]).any(-1).mean() > 0.9

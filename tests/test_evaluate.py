@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from facesym import metrics  # noqa: E402
 from facesym.data.faces import flip_landmarks  # noqa: E402
 from facesym.errors import ImageError  # noqa: E402
-from train import benchmark, evaluate  # noqa: E402
+from train import benchmark, evaluate, evaluate_identity, evaluate_symmetrize  # noqa: E402
 
 
 def face(size):
@@ -240,3 +240,77 @@ def test_the_benchmark_times_both_networks(model_folder, capsys):
     model, unet = report["rows"]
     assert model["median_ms"] > 0 and unet["row"] == "plain U-Net" and report["settings"]["threads"] == 1
     assert abs(unet["parameters"] / model["parameters"] - 1) < 0.05
+
+
+# --- identity and symmetry ------------------------------------------------------------------------------------------
+def test_verification_pairs_are_balanced_and_counted_right():
+    people = ["a", "a", "a", "b", "b", "c"]
+    same, different = evaluate_identity.choose_pairs(people, 100, seed=0)
+    assert len(same) == len(different) == 4
+    assert all(people[i] == people[j] for i, j in same) and all(people[i] != people[j] for i, j in different)
+    with pytest.raises(ImageError, match="two pictures"):
+        evaluate_identity.choose_pairs(["a", "b"], 10, seed=0)
+    rng = np.random.default_rng(0)
+    near, far = rng.uniform(0, 1, 200), rng.uniform(2, 3, 200)
+    accuracy, _, auc = evaluate_identity.accuracy_and_auc(near, far)
+    assert accuracy > 0.98 and auc == 1
+    accuracy, _, auc = evaluate_identity.accuracy_and_auc(near, rng.uniform(0, 1, 200))
+    assert 0.35 < accuracy < 0.65 and 0.4 < auc < 0.6
+    assert evaluate_identity.accuracy_and_auc(far, near)[2] == 0
+
+
+def test_verification_beside_dlib(tmp_path, capsys):
+    from facesym.models import LightCNN
+
+    write_set(tmp_path / "set", 128, 7)
+    text = (tmp_path / "set" / "metadata.csv").read_text()
+    for i in range(1, 7):
+        text = text.replace(f"person {i}", f"person {'ab'[i % 2]}")
+    (tmp_path / "set" / "metadata.csv").write_text(text)
+    LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).save_pretrained(tmp_path / "net")
+    evaluate.main(
+        [
+            "identity",
+            "--faces",
+            str(tmp_path / "set"),
+            "--models",
+            str(tmp_path / "net"),
+            "-o",
+            str(tmp_path / "out"),
+        ]
+    )
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(results["results"]) == {"dlib", "net"} and results["settings"]["pairs"] == 12
+    assert "| dlib |" in capsys.readouterr().out
+
+
+def test_table_one_and_the_palsy_plot(data, tmp_path, capsys):
+    from facesym.models import SymmetrizerVAE
+
+    torch.manual_seed(0)
+    SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=128).save_pretrained(tmp_path / "net")
+    command = ["--faces", str(data / "large"), "--size", "128", "-n", "2"]
+    out = tmp_path / "out"
+    evaluate.main(["symmetrize", *command, "--models", str(tmp_path / "net"), "-o", str(out), "--grid", "1"])
+    table = json.loads((out / "results.json").read_text())["results"]["simulated palsy"]
+    rows = {row["row"]: row for row in table["rows"]}
+    assert table["pictures"] == 2 and (out / "grid-simulated-palsy.png").exists()
+    assert list(rows) == ["mirror, left", "mirror, right", "mirror, average", "landmark target, left", "net"]
+    assert rows["mirror, average"]["landmarks"] < 0.05 and rows["net"]["mae"] > 0
+    assert "lpips" not in rows["net"]  # never printed without its trunk
+    evaluate.main(["asymmetry", *command, "-o", str(tmp_path / "plot")])
+    assert "| mouth corner |" in capsys.readouterr().out
+    with Image.open(tmp_path / "plot" / "palsy.png") as plot:
+        assert plot.width > 600
+    with open(tmp_path / "plot" / "pictures.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == 2 * len(evaluate_symmetrize.STRENGTHS)
+    first = [float(row["overall"]) for row in found[: len(evaluate_symmetrize.STRENGTHS)]]
+    assert first[-1] > first[0] + 0.01
+
+
+def test_a_symmetric_picture_has_symmetric_landmarks():
+    picture, _ = face(128)
+    skewed = np.roll(picture, 3, axis=1).copy()
+    skewed[:, :64] = np.roll(skewed[:, :64], 4, axis=0)
+    assert evaluate_symmetrize.landmark_residual(picture) < evaluate_symmetrize.landmark_residual(skewed)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from facesym.data.faces import FLIP_68, FaceFolders
 from facesym.data.masks import random_mask
+from facesym.models import LightCNN, SymmetrizerVAE
 from facesym.models.symmfcnet import SymmFCNet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,6 +181,66 @@ def test_the_plain_net_and_landmarks_train(folders, tmp_path):
     assert "landmark" not in stats(tmp_path / "plain")[1]
     text = train("landmarks.py", folders, tmp_path / "landmarks", "--steps", 2, "--width", 8)
     assert "held-out error" in text
+
+
+def test_identity_trains_on_given_vectors_and_on_dlibs(folders, tmp_path):
+    pytest.importorskip("dlib")
+    text = train("identity.py", folders, tmp_path / "dlib", "--steps", 2)  # the folder has no identity.npy
+    assert "val_cosine" in text and list((tmp_path / "dlib").glob("dlib-*.npy"))
+    faces = tmp_path / "faces"
+    shutil.copytree(folders[0], faces)
+    vectors = np.random.default_rng(0).normal(size=(12, 128)).astype(np.float16)
+    np.save(faces / "identity.npy", vectors)
+    train("identity.py", [faces], tmp_path / "given", "--steps", 2)
+    assert not list((tmp_path / "given").glob("dlib-*.npy"))
+    net = LightCNN.from_pretrained(tmp_path / "given" / "model")
+    assert net.config.embedding == 128
+
+
+def test_the_symmetrizers_stages_follow_each_other(folders, tmp_path):
+    LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).save_pretrained(tmp_path / "judge")
+    options = ["--size", 128, "--steps", 2, "--identity", tmp_path / "judge"]
+    before = None
+    for stage in (1, 2, 3):
+        out = tmp_path / f"stage{stage}"
+        chain = ["--init", tmp_path / f"stage{stage - 1}"] if stage > 1 else []
+        train("symmetrize.py", folders, out, "--stage", stage, *options, *chain)
+        assert {"adversarial", "identity", "kl", "flow", "critic"} <= set(stats(out)[0])
+        state = SymmetrizerVAE.from_pretrained(out / "model").state_dict()
+        if before is not None:  # two steps from where the last stage ended, not from the start
+            assert all((state[k] - before[k]).abs().max() < 0.1 for k in state if k.endswith("weight"))
+        before = state
+    train(
+        "symmetrize.py", folders, tmp_path / "end", "--stage", 3, *options, "--no-copy", "--identity", "none"
+    )
+    assert "flow" not in stats(tmp_path / "end")[0]
+
+
+def test_the_symmetrizers_targets(folders):
+    """Stage 1: the picture; 2: its face; 3: a symmetric face, of the healthy picture where a palsy was simulated."""
+    from train.symmetrize import SymmetrizerSamples, turned_side
+
+    faces = FaceFolders([folders[0]], 128)
+    rng = lambda: np.random.default_rng(3)  # noqa: E731
+    one, two, three = (SymmetrizerSamples(faces, stage) for stage in (1, 2, 3))
+    sample = one.sample(0, rng(), augment=False)
+    assert (sample["target"] == sample["image"]).all() and (sample["region"] == 1).all()
+    sample = two.sample(0, rng(), augment=False)
+    face = sample["region"].bool().expand(3, -1, -1)
+    assert (sample["target"][face] == sample["image"][face]).all() and (sample["target"][~face] == -1).all()
+    healthy, sick = (three.sample(0, rng(), augment=False, palsy=strength) for strength in (0, 1.0))
+    for drawn in (healthy, sick, three.sample(1, rng())):
+        assert (drawn["target"] == drawn["target"].flip(-1)).all()
+        assert drawn["goal"].shape == (68, 2) and drawn["places"].shape == (2, 68, 2)
+    assert (sick["image"] != healthy["image"]).any() and (sick["goal"] == healthy["goal"]).all()
+    # In stage 3 the flow's two places at a landmark are that landmark in x and in x's mirror image.
+    np.testing.assert_allclose(
+        sick["places"][1, :, 0].numpy(), -sick["places"][0, FLIP_68, 0].numpy(), atol=1e-6
+    )
+    points = template(128)
+    assert turned_side(points) is None
+    points[27:31, 0] += 20
+    assert turned_side(points) == "left" and turned_side(128 - points[FLIP_68] * [1, -1]) == "right"
 
 
 def test_the_stream_depends_on_seed_and_number_alone(folders):

@@ -80,12 +80,12 @@ def measure(calls, runs, warm_up=5):
     return {name: np.array(values) for name, values in times.items()}
 
 
-def complete(args):
-    """Face completion, batch 1."""
+def benchmark(args):
+    """One network, batch 1, beside the U-Net."""
     from facesym import zoo
 
     device = torch.device(args.device)
-    model = zoo.load(args.model, device=args.device).eval()
+    model = zoo.load(args.model or args.task, device=args.device).eval()
     unet = unet_of_size(parameters(model)).to(device)
     size = args.size
     generator = torch.Generator().manual_seed(0)
@@ -93,20 +93,22 @@ def complete(args):
     mask = torch.ones(1, 1, size, size, device=device)
     mask[..., size // 4 : size // 2, size // 4 : size * 3 // 4] = 0
     both = torch.cat([image, mask], 1)
+    inputs = (image, mask) if args.task == "complete" else (image,)
+    name = args.model or args.task
 
     def wait():
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    networks = {args.model: model, "plain U-Net": unet}
+    networks = {name: model, "plain U-Net": unet}
     with torch.inference_mode():
         times = measure(
-            {args.model: lambda: (model(image, mask), wait()), "plain U-Net": lambda: (unet(both), wait())},
+            {name: lambda: (model(*inputs), wait()), "plain U-Net": lambda: (unet(both), wait())},
             args.runs,
         )
     return {
         "settings": {
-            "task": "complete",
+            "task": args.task,
             "size": size,
             "batch": 1,
             "dtype": "float32",
@@ -118,13 +120,13 @@ def complete(args):
         },
         "rows": [
             {
-                "row": name,
-                "parameters": parameters(networks[name]),
+                "row": row,
+                "parameters": parameters(networks[row]),
                 "median_ms": round(float(np.median(values)), 2),
                 "p10_ms": round(float(np.percentile(values, 10)), 2),
                 "p90_ms": round(float(np.percentile(values, 90)), 2),
             }
-            for name, values in times.items()
+            for row, values in times.items()
         ],
     }
 
@@ -146,18 +148,18 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     tasks = parser.add_subparsers(dest="task", required=True)
-    task = tasks.add_parser("complete", help="face completion", description=complete.__doc__)
-    task.set_defaults(run=complete)
-    task.add_argument("--model", default="complete", help="task, zoo id, folder or Hub repository")
-    task.add_argument("--size", type=int, default=256, help="side of the picture (default 256)")
-    task.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    task.add_argument("--runs", type=int, default=50, help="timed runs of each (default 50)")
-    task.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
-    task.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    for name in ("complete", "symmetrize"):
+        task = tasks.add_parser(name, help=f"the network of {name}", description=benchmark.__doc__)
+        task.add_argument("--model", help="zoo id, folder or Hub repository (default: the task's)")
+        task.add_argument("--size", type=int, default=256, help="side of the picture (default 256)")
+        task.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+        task.add_argument("--runs", type=int, default=50, help="timed runs of each (default 50)")
+        task.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+        task.add_argument("--json", action="store_true", help="print JSON in place of the table")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     try:
-        report = args.run(args)
+        report = benchmark(args)
     except FacesymError as error:
         sys.exit(f"error: {error}")
     if args.json:

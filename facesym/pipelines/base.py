@@ -43,14 +43,15 @@ def whole_picture_transform(photo, size):
     return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
 
 
-def find_faces(photo, faces, size, fallback=None):
+def find_faces(photo, faces, size, uncovered=None):
     """The faces asked for, with their transforms.
 
     Args:
         photo: RGB image.
         faces: "largest", "all" or an index from left to right.
         size: side of the crops.
-        fallback: another version of the photo, to look at when no face is found in it.
+        uncovered: another version of the photo, in which what hides a face is gone: faces that show only there
+            count too.
 
     Returns:
         All faces of the photo from left to right, the indices of those chosen, and one 2x3 transform per face.
@@ -59,11 +60,18 @@ def find_faces(photo, faces, size, fallback=None):
         FaceNotFoundError: there is no face, or not that one.
     """
     found = detect_faces(photo)
-    if not found and fallback is not None:
-        found = detect_faces(fallback)
+    if uncovered is not None:
+        more = [face for face in detect_faces(uncovered) if not any(_same(face, other) for other in found)]
+        found = sorted(found + more, key=lambda face: face.box[0] + face.box[2])
     chosen = select_faces(found, faces)
     indices = [i for i, face in enumerate(found) if any(face is other for other in chosen)]
     return found, indices, [ffhq_transform(face.points, size) for face in found]
+
+
+def _same(face, other):
+    """Whether two boxes are about the same face: the middle of each lies in the other."""
+    inside = lambda a, b: all(b.box[k] <= (a.box[k] + a.box[k + 2]) / 2 <= b.box[k + 2] for k in (0, 1))  # noqa: E731
+    return inside(face, other) or inside(other, face)
 
 
 def to_tensor(crop, net):

@@ -1,0 +1,313 @@
+"""The symmetrizer: network, losses, targets, simulated palsy, asymmetry, and the way from photo to photo."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_training import template
+
+import facesym
+from facesym import ImageError, losses
+from facesym.asymmetry import DEPTH_68, REGIONS, landmark_asymmetry, measure_asymmetry, region_indices
+from facesym.data.faces import FLIP_68, flip_landmarks
+from facesym.data.symmetric import (
+    droop,
+    face_region,
+    simulate_palsy,
+    symmetric_faces,
+    symmetric_landmarks,
+    warp_points,
+)
+from facesym.faces.mirror import midline, mirror_composites
+from facesym.models import SymmetrizerVAE
+from facesym.models.symmetrizer import REMOVED, PatchDiscriminator
+
+TINY = dict(widths=(8, 8, 16, 16), latent=4, fold=2, input_size=64)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return SymmetrizerVAE(**TINY).eval()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Folder of a random SymmetrizerVAE for crops of 128 pixels."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("symmetrizer")
+    SymmetrizerVAE(**TINY | {"input_size": 128}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipe(model):
+    return facesym.load(model)
+
+
+@pytest.fixture(scope="module")
+def crop(astronaut):
+    return astronaut.crop((140, 15, 310, 185)).resize((256, 256), Image.Resampling.LANCZOS)
+
+
+@pytest.fixture(scope="module")
+def face(crop):
+    """An aligned face and its landmarks: SxSx3 uint8, 68x2."""
+    return np.asarray(crop), measure_asymmetry(crop).points.astype(np.float64)
+
+
+# --- network --------------------------------------------------------------------------------------------------------
+@torch.no_grad()
+def test_exact_is_symmetric_to_the_last_bit_and_plain_is_not(net):
+    x = torch.randn(2, 3, 64, 64).clamp(-1, 1)
+    exact, plain = net(x, exact=True), net(x)
+    assert torch.equal(exact.face, exact.face.flip(-1)) and torch.equal(exact.region, exact.region.flip(-1))
+    assert not torch.allclose(plain.face, plain.face.flip(-1), atol=1e-3)
+    torch.testing.assert_close(exact.face, (plain.face + plain.face.flip(-1)) / 2)
+
+
+@torch.no_grad()
+def test_an_untrained_net_hands_the_picture_on(net):
+    """Copying starts at the identity: stage 1 has little left to learn."""
+    x = torch.nn.functional.interpolate(torch.randn(1, 3, 8, 8).clamp(-1, 1), (64, 64), mode="bilinear")
+    out = net(x)
+    assert (out.picture - x).abs().mean() < 0.25 * x.abs().mean()
+    assert out.region.min() > 0.8
+
+
+@torch.no_grad()
+def test_outside_the_region_the_face_is_removed(net):
+    state = net.maps.bias.clone()
+    net.maps.bias[0] = -30
+    out = net(torch.rand(1, 3, 64, 64))
+    net.maps.bias.copy_(state)
+    torch.testing.assert_close(out.face, torch.full_like(out.face, REMOVED))
+
+
+def test_the_code_is_a_sample_in_training_and_its_mean_afterwards(net):
+    x = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(net(x).face, net(x).face)
+        net.train()
+        different = not torch.equal(net(x).face, net(x).face)
+        net.eval()
+    assert different
+
+
+@pytest.mark.parametrize("change", [{"copy": False}, {"mirror": False}, {"input_size": 128}, {"fold": 1}])
+def test_variants_give_pictures_and_train_in_all_parts(change):
+    net = SymmetrizerVAE(**TINY | change).train()
+    side = net.config.input_size
+    out = net(torch.rand(2, 3, side, side))
+    assert out.face.shape == (2, 3, side, side) and (out.flow is None) == (change == {"copy": False})
+    (out.face.square().mean() + losses.kl_loss(out.mean, out.log_variance)).backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_a_size_that_cannot_be_halved_is_refused():
+    with pytest.raises(ValueError, match="halved"):
+        SymmetrizerVAE(**TINY | {"input_size": 60})
+
+
+def test_the_released_size_fits_the_package():
+    net = SymmetrizerVAE()
+    assert sum(p.numel() for p in net.parameters()) * 2 < 16e6
+
+
+def test_block_scores_see_seventy_pixels():
+    """pix2pix's PatchGAN: one score depends on a block of 70x70, whatever the picture's size."""
+    net = PatchDiscriminator(width=4).eval()
+    x = torch.zeros(1, 3, 160, 192, requires_grad=True)
+    scores = net(x)
+    assert scores.shape == (1, 1, 18, 22) and scores.min() > 0 and scores.max() < 1
+    scores[0, 0, 9, 11].backward()
+    ys, xs = x.grad[0].abs().sum(0).nonzero().T
+    assert int(ys.max() - ys.min()) + 1 == int(xs.max() - xs.min()) + 1 == 70
+
+
+def test_losses_at_known_values():
+    scores = torch.tensor([0.5, 1.0])
+    assert losses.symmetrizer_generator_loss(scores, power=2) == pytest.approx(0.125)
+    assert losses.symmetrizer_generator_loss(scores, power=1) == pytest.approx(0.25)
+    value = losses.symmetrizer_discriminator_loss(scores, scores, fake_weight=2.0, power=1)
+    assert value == pytest.approx(0.25 + 2 * 0.75)
+    a, b = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)
+    u, v = torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])
+    assert losses.symmetrizer_identity_loss(a, b, u, v, vector_weight=3) == pytest.approx(0.5 + 1.5)
+    assert losses.symmetrizer_identity_loss(a, b, u, v, 0, power=2) == pytest.approx(0.25)
+    assert losses.kl_loss(torch.zeros(2, 3), torch.zeros(2, 3)) == 0
+    assert losses.kl_loss(torch.ones(2, 3), torch.zeros(2, 3)) == pytest.approx(0.5)
+
+
+# --- targets and palsy ----------------------------------------------------------------------------------------------
+def test_targets_are_symmetric_and_keep_what_is_symmetric(face):
+    image, points = face
+    for target in symmetric_faces(image, points):
+        assert (target == target[:, ::-1]).all()
+    again = symmetric_faces(target, symmetric_landmarks(points, 256))
+    for twice in again:
+        assert np.abs(twice.astype(int) - target).mean() < 1
+
+
+def test_flipping_the_picture_swaps_the_two_targets(face):
+    image, points = face
+    left, right = symmetric_faces(image, points)
+    flipped = symmetric_faces(np.ascontiguousarray(image[:, ::-1]), flip_landmarks(points, 256))
+    assert np.abs(flipped[0].astype(int) - right).mean() < 0.5 and np.abs(left.astype(int) - right).mean() > 1
+    assert np.abs(flipped[1].astype(int) - left).mean() < 0.5
+
+
+def test_warping_takes_a_dot_along_and_leaves_the_border():
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[40:43, 30:33] = 255
+    image[:, 0] = 77
+    points = np.array([[31.0, 41], [60, 60], [20, 70], [70, 20]])
+    warped, area = warp_points(image, points, points + np.array([[6, 4], [0, 0], [0, 0], [0, 0]]))
+    ys, xs = np.nonzero(warped[:, 1:, 0] > 60)
+    assert (xs.mean() + 1, ys.mean()) == pytest.approx((37, 45), abs=0.8)
+    assert np.abs(warped[:, 0].astype(int) - 77).max() < 4 and area.shape == (96, 96) and area.min() > 0
+    same, area = warp_points(image, points, points)
+    assert np.abs(same.astype(int) - image).max() <= 2 and area == pytest.approx(1, abs=1e-3)
+
+
+def test_a_droop_is_one_sided_graded_and_mirrors():
+    points = template(200).astype(np.float64)
+    assert (droop(points, "left", 0) == points).all()
+    moved = droop(points, "left", 1) - points
+    assert np.abs(moved[[22, 25, 44, 46, 10, 14, 16]]).max() == 0  # the healthy side's brow, lids, jaw
+    assert moved[19, 1] > 0 and moved[38, 1] > moved[40, 1] > 0 and moved[48, 1] > moved[54, 1] == 0
+    np.testing.assert_allclose(droop(points, "left", 0.5) - points, moved / 2)
+    mirrored = flip_landmarks(droop(flip_landmarks(points, 200), "left", 1), 200)
+    np.testing.assert_allclose(droop(points, "right", 1), mirrored)
+
+
+def test_the_face_region_has_a_forehead_and_no_hair_above_it(face):
+    _, points = face
+    region = face_region(points, 256)
+    assert region[tuple(np.round(points[30]).astype(int)[::-1])] == 1 and region[5, 128] == 0
+    brow, low = points[17:27, 1].mean(), face_region(points, 256, forehead=0)
+    assert low[int(brow) - 12, 128] == 0 and region[int(brow) - 12, 128] == 1
+    assert (region >= low).all()
+
+
+# --- asymmetry ------------------------------------------------------------------------------------------------------
+def head(yaw, roll, size=256):
+    """Landmarks of a symmetric head, turned and tilted: 68x2."""
+    points = template(size).astype(np.float64)
+    points = (points + flip_landmarks(points, size)) / 2 - (size - 1) / 2
+    depth = DEPTH_68 * np.linalg.norm(points[45] - points[36])
+    x = points[:, 0] * np.cos(np.radians(yaw)) + depth * np.sin(np.radians(yaw))
+    turn = np.array(
+        [
+            [np.cos(np.radians(roll)), -np.sin(np.radians(roll))],
+            [np.sin(np.radians(roll)), np.cos(np.radians(roll))],
+        ]
+    )
+    return np.stack([x, points[:, 1]], 1) @ turn.T + (size - 1) / 2 + [7, -3]
+
+
+@pytest.mark.parametrize("yaw, roll", [(0, 0), (15, 0), (-25, 0), (0, 6), (20, -5)])
+def test_a_turned_or_tilted_symmetric_head_is_symmetric(yaw, roll):
+    rest, found_roll, found_yaw = landmark_asymmetry(head(yaw, roll))
+    assert np.abs(rest).max() < 0.012
+    assert found_roll == pytest.approx(roll, abs=1.5) and found_yaw == pytest.approx(yaw, abs=3)
+
+
+@pytest.mark.parametrize("yaw", [0, 20])
+def test_the_indices_grow_with_the_palsy_whatever_the_pose(yaw):
+    found = [region_indices(droop(head(yaw, 3), "left", s))[0] for s in (0, 0.4, 0.8, 1.2)]
+    for name in ("brow", "mouth corner", "eye opening"):
+        values = [regions[name] for regions in found]
+        assert values == sorted(values) and values[-1] > values[0] + 0.02, name
+
+
+def test_a_face_and_its_mirror_image_are_as_asymmetric(crop, face):
+    mirrored = Image.fromarray(np.ascontiguousarray(np.asarray(crop)[:, ::-1]))
+    one, other = measure_asymmetry(crop), measure_asymmetry(mirrored)
+    assert tuple(one.regions) == REGIONS
+    for name, value in one.regions.items():
+        assert other.regions[name] == pytest.approx(value, rel=0.05, abs=2e-3)
+    assert other.yaw == pytest.approx(-one.yaw, abs=0.2)
+    assert np.abs(one.heatmap - other.heatmap[:, ::-1]).mean() < 0.1 * one.heatmap.mean()
+
+
+def test_a_symmetric_picture_has_no_asymmetry_and_a_palsy_has_much(crop, face):
+    image, points = face
+    symmetric = symmetric_faces(image, points)[0]
+    none = measure_asymmetry(Image.fromarray(symmetric))
+    assert none.overall < 1e-3 and none.heatmap.max() < 0.05
+    sick, _ = simulate_palsy(symmetric, symmetric_landmarks(points, 256), "left", 1.0)
+    much = measure_asymmetry(Image.fromarray(sick))
+    assert much.overall > 0.02 and much.regions["mouth corner"] > 0.04
+    mouth = np.round(points[48:68].mean(0)).astype(int)
+    assert much.heatmap[mouth[1] - 15 : mouth[1] + 15, mouth[0] - 40 : mouth[0] + 40].max() > 1
+
+
+# --- mirroring ------------------------------------------------------------------------------------------------------
+def test_composites_are_mirrored_about_the_tilted_middle_line(crop):
+    points = head(0, 8)
+    _, direction = midline(points)
+    assert np.degrees(np.arctan2(-direction[0], direction[1])) == pytest.approx(8, abs=0.5)
+    made = mirror_composites(crop, points)
+    image = np.asarray(crop).astype(int)
+    left, right = (np.asarray(made[name]).astype(int) for name in ("left", "right"))
+    assert (left[:, :60] == image[:, :60]).all() and (right[:, -60:] == image[:, -60:]).all()
+    assert np.abs(left[:, -60:] - image[:, -60:]).mean() > 5
+    # Composites of the composite change nothing: it is symmetric about that line.
+    again = np.asarray(mirror_composites(made["left"], points)["right"]).astype(int)
+    assert np.abs(again - left)[20:-20, 20:-20].mean() < 2
+
+
+# --- pipeline -------------------------------------------------------------------------------------------------------
+def test_only_the_face_changes(pipe, astronaut):
+    out = pipe(astronaut)
+    before, after = np.asarray(astronaut), np.asarray(out.images[0])
+    changed = (before != after).any(2)
+    assert after.shape == before.shape and 0.02 < changed.mean() < 0.5
+    assert not changed[300:].any() and not changed[:, :90].any()  # the suit, the flag
+    assert set(out.asymmetry) == {"overall", *REGIONS, "roll", "yaw"}
+    assert out.heatmap.shape == (128, 128) and out.crop.size == (128, 128) and out.composites is None
+    assert len(out.faces) == 1
+
+
+def test_an_aligned_crop_comes_back_exactly_symmetric(pipe, crop):
+    exact = np.asarray(pipe(crop, aligned=True, paste=False).images[0])
+    assert (exact == exact[:, ::-1]).all()
+    plain = np.asarray(pipe(crop, aligned=True, paste=False, exact=False).images[0])
+    assert (plain != plain[:, ::-1]).any()
+
+
+def test_mirroring_on_request(pipe, crop):
+    out = pipe(crop, aligned=True, paste=False, composites=True)
+    assert list(out.composites) == ["original", "left", "right", "average", "mirrored", "model"]
+    for method in ("left", "right", "average"):
+        image = pipe(crop, aligned=True, paste=False, method=method).images[0]
+        assert image.tobytes() == out.composites[method].tobytes()
+    pasted = np.asarray(pipe(crop, aligned=True, method="left").images[0])
+    assert (pasted[:10] == np.asarray(crop)[:10]).all()  # the face alone
+
+
+def test_all_faces(pipe, astronaut):
+    pair = Image.new("RGB", (812, 512))
+    pair.paste(astronaut.resize((300, 300), Image.Resampling.LANCZOS), (0, 100))
+    pair.paste(astronaut, (300, 0))
+    out = pipe(pair, faces="all")
+    assert len(out.images) == 1 and len(out.asymmetry) == len(out.heatmap) == len(out.faces) == 2
+    changed = (np.asarray(out.images[0]) != np.asarray(pair)).any(2)
+    assert changed[:, :250].any() and changed[:, 350:].any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a frontal face: nothing to warn about
+        assert len(pipe(pair, faces=0).faces) == 1
+
+
+def test_what_is_refused(pipe, astronaut):
+    with pytest.raises(ImageError, match="left, right, average"):
+        pipe(astronaut, method="median")
+    with pytest.raises(facesym.FaceNotFoundError):
+        pipe(Image.new("RGB", (300, 300), "grey"))
+
+
+def test_flip_order_is_its_own_inverse():
+    assert (FLIP_68[FLIP_68] == np.arange(68)).all() and (DEPTH_68[FLIP_68] == DEPTH_68).all()
