@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from facesym.data.faces import FLIP_68, FaceFolders
 from facesym.data.masks import random_mask
-from facesym.models import LightCNN, SymmetrizerVAE
+from facesym.models import LightCNN, SymmetricGenerator, SymmetrizerVAE
 from facesym.models.symmfcnet import SymmFCNet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -241,6 +241,18 @@ def test_the_symmetrizers_targets(folders):
     assert turned_side(points) is None
     points[27:31, 0] += 20
     assert turned_side(points) == "left" and turned_side(128 - points[FLIP_68] * [1, -1]) == "right"
+
+
+@pytest.mark.parametrize("kind", ["zprime", "hard"])
+def test_symmetric_gans_train(folders, tmp_path, kind):
+    options = ["--kind", kind, "--size", 64, "--width", 4, "--steps", 2, "--r1-every", 1, "--sample-every", 2]
+    train("symgan.py", folders, tmp_path, *options)
+    assert {"generator", "critic", "r1"} <= set(stats(tmp_path)[1]) and list(
+        (tmp_path / "samples").glob("*.png")
+    )
+    assert ("mirror" in stats(tmp_path)[1]) == (kind == "hard")
+    net = SymmetricGenerator.from_pretrained(tmp_path / "model")
+    assert net.size == 64 and net.config.kind == ("plain" if kind == "hard" else "zprime")
 
 
 def test_the_stream_depends_on_seed_and_number_alone(folders):

@@ -6,10 +6,19 @@ _MODULES = {
     "LandmarkNet": "landmark",
     "LightCNN": "lightcnn",
     "SymmFCNet": "symmfcnet",
+    "SymmetricDiscriminator": "symgan",
+    "SymmetricGenerator": "symgan",
     "SymmetrizerVAE": "symmetrizer",
 }
 
-__all__ = ["LandmarkNet", "LightCNN", "SymmFCNet", "SymmetrizerVAE"]
+__all__ = [
+    "LandmarkNet",
+    "LightCNN",
+    "SymmFCNet",
+    "SymmetricDiscriminator",
+    "SymmetricGenerator",
+    "SymmetrizerVAE",
+]
 
 
 def __getattr__(name: str):

@@ -1,0 +1,44 @@
+"""Differentiable augmentation for GANs on small data (S. Zhao et al., "Differentiable Augmentation for Data-Efficient
+GAN Training", NeurIPS 2020): the critic sees real and generated pictures through the same random changes."""
+
+import torch
+
+
+def augment(x, generator=None, shift=0.125, cut=0.5):
+    """Random brightness, saturation, contrast, translation and cut-out of each picture.
+
+    Args:
+        x: BxCxHxW in [-1, 1].
+        shift: largest translation, as a share of the side; zeros move in.
+        cut: side of the square that is cut out, as a share of the picture's.
+
+    Returns:
+        BxCxHxW; gradients flow through.
+    """
+    batch, _, height, width = x.shape
+
+    def draw():
+        return torch.rand(batch, 1, 1, 1, generator=generator).to(x.device, x.dtype)
+
+    x = x + draw() - 0.5
+    mean = x.mean(1, keepdim=True)
+    x = (x - mean) * (2 * draw()) + mean
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = (x - mean) * (draw() + 0.5) + mean
+    ys, xs = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+    rows, columns = [], []
+    for axis, side in ((rows, height), (columns, width)):
+        axis.append(((2 * draw() - 1) * shift * side).round().long().view(batch, 1))
+    sources = ys - rows[0], xs - columns[0]  # Bxside
+    inside = [(s >= 0) & (s < n) for s, n in zip(sources, (height, width))]
+    index = torch.arange(batch, device=x.device)[:, None, None]
+    moved = x.permute(0, 2, 3, 1)[
+        index, sources[0].clamp(0, height - 1)[:, :, None], sources[1].clamp(0, width - 1)[:, None, :]
+    ].permute(0, 3, 1, 2)
+    keep = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+    x = torch.where(keep, moved, torch.zeros_like(moved))
+    centre_y, centre_x = (draw() * height).long().view(batch, 1), (draw() * width).long().view(batch, 1)
+    hole = ((ys - centre_y).abs() < cut * height / 2)[:, :, None] & ((xs - centre_x).abs() < cut * width / 2)[
+        :, None, :
+    ]
+    return x * ~hole[:, None]

@@ -1,0 +1,149 @@
+"""Symmetric GANs: generators whose latent says how symmetric the picture is, exactly, by architecture; and the DC-GAN
+that they are compared with. (The paper's text: ``rotate`` in the README.)"""
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from .base import Model
+from .layers import (
+    AntisymmetricMap,
+    SymmetricConv2d,
+    SymmetricConvTranspose2d,
+    SymmetricMap,
+    fold_symmetric,
+)
+
+KINDS = ("zprime", "flip", "plain")
+
+
+class SymmetricGenerator(Model):
+    """G: a latent to a picture.
+
+    Kinds:
+
+    - ``zprime``: z = (z′, z″). z′ goes by a linear map to an antisymmetric first map, z″ by an affine one to a
+      symmetric first map; the two are added. z′ = 0 gives a symmetric picture, −z′ the mirror image.
+    - ``flip``: one affine map is applied to z and to z reversed; the second result is mirrored and added. A palindromic
+      z gives a symmetric picture, z reversed the mirror image.
+    - ``plain``: DC-GAN, the baseline.
+
+    All later layers of the first two are symmetric kernels. The paper's kernels are 5x5 with stride 2, which do not lie
+    symmetrically on even sizes; here they are ``kernel`` wide and even (see layers.py).
+
+    Args:
+        kind: see above.
+        latent: length of z.
+        asymmetric: length of z′, the first numbers of z (``zprime``).
+        first: side of the first map: 5 for 80 pixels, 8 for 128 (with four widths).
+        widths: channels of the first map and of those after it, each twice as large; one more doubling gives the
+            picture.
+        kernel: 4 or 6.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        kind: str = "zprime",
+        latent: int = 100,
+        asymmetric: int = 5,
+        first: int = 8,
+        widths: tuple = (512, 256, 128, 64),
+        kernel: int = 4,
+    ):
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+        if kernel % 2:
+            raise ValueError(f"kernel must be even, not {kernel}")
+        if kind == "zprime":
+            self.tilt = AntisymmetricMap(asymmetric, widths[0], first)
+            self.start = SymmetricMap(latent - asymmetric, widths[0], first)
+        else:
+            self.start = nn.Linear(latent, widths[0] * first**2)
+        up = nn.ConvTranspose2d if kind == "plain" else SymmetricConvTranspose2d
+        layers = [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+        for a, b in zip(widths[:-1], widths[1:]):
+            layers += [up(a, b, kernel, 2, kernel // 2 - 1, bias=False)]
+            layers += [nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+        layers += [up(widths[-1], 3, kernel, 2, kernel // 2 - 1)]
+        self.layers = nn.Sequential(*layers)
+
+    @property
+    def size(self):
+        """Side of the pictures."""
+        return self.config.first * 2 ** len(self.config.widths)
+
+    def sample(self, count, generator=None):
+        """``count`` latents, uniform in [−1, 1]."""
+        z = torch.rand(count, self.config.latent, generator=generator) * 2 - 1
+        return z.to(self.device, self.dtype)
+
+    def mirrored(self, z):
+        """The latent of the mirror image: z′ negated, or z reversed. For ``plain`` z′ negated, which its training
+        alone can give a meaning."""
+        if self.config.kind == "flip":
+            return z.flip(1)
+        n = self.config.asymmetric
+        return torch.cat([-z[:, :n], z[:, n:]], 1)
+
+    def between(self, z, share):
+        """The latent on the way from z (share 0) over a symmetric picture (½) to the mirror image's (1)."""
+        return (1 - share) * z + share * self.mirrored(z)
+
+    def forward(self, z):
+        """Bx``latent`` to pictures Bx3xSxS in [-1, 1]."""
+        c = self.config
+        if c.kind == "zprime":
+            x = self.tilt(z[:, : c.asymmetric]) + self.start(z[:, c.asymmetric :])
+        else:
+            shape = (-1, c.widths[0], c.first, c.first)
+            x = self.start(z).view(shape)
+            if c.kind == "flip":
+                x = x + self.start(z.flip(1)).view(shape).flip(-1)
+        return torch.tanh(self.layers(x))
+
+
+class SymmetricDiscriminator(Model):
+    """D: a picture to one logit, the same for a picture and its mirror image.
+
+    Args:
+        symmetric: False: plain kernels and no folding, DC-GAN's D.
+        size: side of the pictures.
+        widths: channels of the stride-2 convolutions.
+        kernel: even, see SymmetricGenerator.
+        spectral: spectral norm instead of batch norm (an option of ours: small data).
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        symmetric: bool = True,
+        size: int = 128,
+        widths: tuple = (64, 128, 256, 512),
+        kernel: int = 4,
+        spectral: bool = True,
+    ):
+        super().__init__()
+        conv = SymmetricConv2d if symmetric else nn.Conv2d
+        layers = []
+        for i, (a, b) in enumerate(zip((3, *widths[:-1]), widths)):
+            layer = conv(a, b, kernel, 2, kernel // 2 - 1, bias=spectral or i == 0)
+            layers.append(spectral_norm(layer, "free" if symmetric else "weight") if spectral else layer)
+            if i and not spectral:
+                layers.append(nn.BatchNorm2d(b))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        self.layers = nn.Sequential(*layers)
+        side = size // 2 ** len(widths)
+        columns = (side + 1) // 2 if symmetric else side
+        self.out = nn.Linear(widths[-1] * side * columns, 1)
+        if spectral:
+            spectral_norm(self.out)
+
+    def forward(self, image):
+        """Bx3xSxS in [-1, 1] to B logits, positive = real."""
+        x = self.layers(image)
+        if self.config.symmetric:
+            x = fold_symmetric(x)
+        return self.out(x.flatten(1))[:, 0]
