@@ -1,8 +1,9 @@
-"""Make the README's picture from the released model and the public-domain portraits in spaces/examples.
+"""Make the README's pictures from the released models and the public-domain portraits in spaces/examples.
 
-python docs/make_pictures.py
+python docs/make_pictures.py [complete] [symmetrize]
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ def around_face(photo, face):
     return photo.crop(tuple(round(v) for v in (x - half, y - half, x + half, y + half))).resize((SIDE, SIDE))
 
 
-def main():
+def complete():
+    """With a hole painted in, completed, and the photo."""
     pipe, rows = facesym.load("complete"), []
     for path in sorted(EXAMPLES.glob("*.jpg")):
         photo = Image.open(path).convert("RGB")
@@ -33,8 +35,39 @@ def main():
             holed = np.asarray(photo).copy()
             holed[mask] = (235, 64, 110)
             pictures = [Image.fromarray(holed), out.images[0], photo]
-            rows.append(np.concatenate([np.asarray(around_face(p, out.faces[0])) for p in pictures], 1))
-    Image.fromarray(np.concatenate(rows)).save(ROOT / "docs" / "complete.png", optimize=True)
+            rows.append([around_face(picture, out.faces[0]) for picture in pictures])
+    return rows
+
+
+def symmetrize():
+    """The photo (then with a palsy simulated on it), made symmetric, its two halves mirrored, the heat map."""
+    from facesym.asymmetry import draw_heatmap, measure_asymmetry
+    from facesym.data.symmetric import simulate_palsy
+    from facesym.faces.align import align_face, ffhq_transform
+    from facesym.faces.detect import detect_faces
+
+    pipe, rows = facesym.load("symmetrize"), []
+    for path in sorted(EXAMPLES.glob("*.jpg")):
+        photo = Image.open(path).convert("RGB")
+        crop = align_face(photo, ffhq_transform(detect_faces(photo)[0].points, 256), 256)
+        points = measure_asymmetry(crop).points
+        for side in (None, "left", "right"):
+            image = crop
+            if side:
+                image = Image.fromarray(simulate_palsy(np.asarray(crop), points, side, 1.0)[0])
+            out = pipe(image, aligned=True, composites=True)
+            heat = draw_heatmap(out.crop, out.heatmap)
+            pictures = [image, out.images[0], out.composites["left"], out.composites["right"], heat]
+            rows.append([picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC) for picture in pictures])
+    return rows
+
+
+def main():
+    makers = {"complete": complete, "symmetrize": symmetrize}
+    for name in sys.argv[1:] or makers:
+        rows = [np.concatenate([np.asarray(picture) for picture in row], 1) for row in makers[name]()]
+        picture = Image.fromarray(np.concatenate(rows))
+        picture.save(ROOT / "docs" / f"{name}.jpg", quality=88, optimize=True)
 
 
 if __name__ == "__main__":

@@ -212,6 +212,21 @@ def test_a_network_does_not_see_the_hole_nor_change_the_rest():
     np.testing.assert_allclose(filled, 0.25)
 
 
+def test_a_network_for_larger_pictures_gets_them_larger_and_without_the_hole():
+    picture, _ = face(64)
+    holes = np.zeros((1, 64, 64), bool)
+    holes[:, 10:30, 20:40] = True
+    network, seen = Echo(), []
+    network.config = SimpleNamespace(input_size=128)
+    for hidden in (0, 255):
+        shown = np.where(holes[..., None], np.uint8(hidden), picture[None])
+        results, _ = evaluate.complete_with(network, shown, holes)
+        seen.append(network.seen[0])
+        np.testing.assert_array_equal(results[~holes], shown[~holes])
+    assert seen[0].shape == (1, 3, 128, 128) and torch.equal(*seen)
+    assert network.seen[1][0, 0, 20:60, 40:80].max() == 0 and network.seen[1].mean() == 1 - 400 / 64**2
+
+
 @pytest.mark.parametrize("count", [300_000, 5_900_000, 12_000_000])
 def test_the_yardstick_has_the_size_of_the_model(count):
     assert abs(benchmark.parameters(benchmark.unet_of_size(count)) / count - 1) < 0.05

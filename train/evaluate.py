@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from facesym import metrics
 from facesym.errors import FacesymError, ImageError
+from facesym.faces.paste import fill_smoothly
 from train import evaluate_identity, evaluate_symmetrize
 
 GREY = 127  # what stands in a hole; 0 for the networks
@@ -167,7 +168,8 @@ CLASSICAL = {
 
 
 def complete_with(model, pictures, holes, device="cpu", batch=8):
-    """Complete pictures with a network.
+    """Complete pictures with a network, at the size that it was made for, as the pipeline does: smaller pictures are
+    enlarged for it and its results shrunk.
 
     Args:
         model: called as facesym.models.SymmFCNet.
@@ -179,15 +181,28 @@ def complete_with(model, pictures, holes, device="cpu", batch=8):
         (None if the model has no stage I).
     """
     import torch
+    import torch.nn.functional as F
 
     results, filled = np.empty_like(pictures), []
+    larger = getattr(getattr(model, "config", None), "input_size", 0) / pictures.shape[1]
     with torch.inference_mode():
         for i in range(0, len(pictures), batch):
             part, hole = pictures[i : i + batch], holes[i : i + batch]
-            image = torch.from_numpy(part).to(device).permute(0, 3, 1, 2) / 127.5 - 1
             known = torch.from_numpy(~hole).to(device)[:, None].float()
+            if larger > 1:
+                # Nothing of the hole's grey may reach what is known: see CompletePipeline.
+                size = (model.config.input_size,) * 2
+                smooth = (fill_smoothly(Image.fromarray(p), h) for p, h in zip(part, hole))
+                shown = np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC)) for p in smooth])
+                known = F.interpolate(known, size, mode="nearest")
+            else:
+                shown = part
+            image = torch.from_numpy(shown).to(device).permute(0, 3, 1, 2) / 127.5 - 1
             out = model(image * known, known)
-            done = ((out.completed.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            done = out.completed.float()
+            if larger > 1:
+                done = F.interpolate(done, pictures.shape[1:3], mode="bilinear", antialias=True)
+            done = ((done + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
             done = done.permute(0, 2, 3, 1).cpu().numpy()
             results[i : i + batch] = np.where(hole[..., None], done, part)
             if getattr(out, "half_mask", None) is not None:  # 0 where stage I fills, 1 elsewhere
