@@ -230,6 +230,20 @@ def test_a_changed_face_fades_into_the_photo(placed):
     assert np.percentile(step[step > 0], 50) <= 5  # of 25 levels and more: no edge at the mask's border
 
 
+def test_colours_are_matched_only_where_the_photo_shows_the_same(placed):
+    """A face that comes to lie on the background must not take the background's colour."""
+    photo, transform = placed[0], placed[1]
+    grey = Image.new("RGB", (128, 128), (120, 110, 100))
+    mask = np.zeros((128, 128), np.float32)
+    mask[32:96, 32:96] = 1
+    nowhere = np.asarray(paste_face(photo, grey, transform, mask, np.zeros((128, 128))))
+    matched = np.asarray(paste_face(photo, grey, transform, mask))
+    everywhere = np.asarray(paste_face(photo, grey, transform, mask, np.ones((128, 128))))
+    assert (everywhere == matched).all() and (nowhere != matched).any()
+    x, y = (np.linalg.inv(transform[:, :2]) @ (np.array([63.5, 63.5]) - transform[:, 2])).round().astype(int)
+    assert tuple(nowhere[y, x]) == (120, 110, 100) != tuple(matched[y, x])
+
+
 def test_diffusion_solves_laplace_and_keeps_what_is_known():
     values = np.zeros((40, 60, 1), np.float32)
     values[:, -1] = 59

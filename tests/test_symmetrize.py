@@ -167,7 +167,7 @@ def test_warping_takes_a_dot_along_and_leaves_the_border():
     warped, area = warp_points(image, points, points + np.array([[6, 4], [0, 0], [0, 0], [0, 0]]))
     ys, xs = np.nonzero(warped[:, 1:, 0] > 60)
     assert (xs.mean() + 1, ys.mean()) == pytest.approx((37, 45), abs=0.8)
-    assert np.abs(warped[:, 0].astype(int) - 77).max() < 4 and area.shape == (96, 96) and area.min() > 0
+    assert np.abs(warped[:, 0].astype(int) - 77).max() < 9 and area.shape == (96, 96) and area.min() > 0
     same, area = warp_points(image, points, points)
     assert np.abs(same.astype(int) - image).max() <= 2 and area == pytest.approx(1, abs=1e-3)
 

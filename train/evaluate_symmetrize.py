@@ -73,6 +73,7 @@ def symmetrize_with(model, pictures, device="cpu", batch=8):
 
     from facesym.faces.paste import paste_face
     from facesym.pipelines.base import to_image
+    from facesym.pipelines.symmetrize import face_shown
 
     whole, alone = np.empty_like(pictures), np.empty_like(pictures)
     stays = np.array([[1.0, 0, 0], [0, 1, 0]])
@@ -82,9 +83,9 @@ def symmetrize_with(model, pictures, device="cpu", batch=8):
             exact, plain = model(x, exact=True), model(x)
             for k in range(len(x)):
                 region = exact.region[k, 0].float().cpu().numpy()
-                pasted = paste_face(
-                    Image.fromarray(pictures[i + k]), to_image(exact.picture[k]), stays, region
-                )
+                before = Image.fromarray(pictures[i + k])
+                shown = face_shown(metrics.dlib_landmarks(pictures[i + k]), before.width)
+                pasted = paste_face(before, to_image(exact.picture[k]), stays, region, shown)
                 whole[i + k], alone[i + k] = np.asarray(pasted), np.asarray(to_image(plain.face[k]))
     return whole, alone
 

@@ -156,6 +156,13 @@ def main():
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--size", type=int, choices=[128, 256], default=256)
     parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
+    parser.add_argument(
+        "--max-yaw",
+        type=float,
+        default=40,
+        metavar="DEGREES",
+        help="leave out faces turned further (metadata)",
+    )
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
     parser.add_argument(
         "--identity", default="identity", help="the recogniser R: a zoo id or folder; none: λ2 = 0"
@@ -193,7 +200,7 @@ def main():
     run.register(*schedules)
     average = run.average(net)
     run.restore()
-    faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
+    faces = not_turned(FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit), args)
     samples = SymmetrizerSamples(faces, args.stage, args.seed)
     run.print(f"{len(faces)} pictures of {args.size} pixels")
     validation = validation_batch(args, run.device)
@@ -253,12 +260,16 @@ def start(args):
     return SymmetrizerVAE(input_size=args.size, fold=args.size // 128, copy=not args.no_copy)
 
 
+def not_turned(faces, args):
+    """Those of the faces whose landmarks can be trusted: turned by at most --max-yaw."""
+    yaw = np.array([abs(float(row.get("yaw") or 0)) for row in faces.rows])
+    return faces.keep(np.nonzero(yaw <= args.max_yaw)[0])
+
+
 def validation_batch(args, device, count=10):
     """Fixed faces of the validation split, spread over the folders; every second one with a simulated palsy."""
-    faces = FaceFolders(args.data, args.size, splits=("val",), min_size=args.min_size)
-    chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
-    faces.images, faces.landmarks = faces.images[chosen], faces.landmarks[chosen]
-    faces.rows = [faces.rows[i] for i in chosen]
+    faces = not_turned(FaceFolders(args.data, args.size, splits=("val",), min_size=args.min_size), args)
+    faces.keep(np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int))
     samples, rng = SymmetrizerSamples(faces, args.stage), np.random.default_rng(0)
     drawn = [samples.sample(i, rng, augment=False, palsy=i % 2) for i in range(len(faces))]
     return {key: torch.stack([s[key] for s in drawn]).to(device) for key in drawn[0]}

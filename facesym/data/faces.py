@@ -92,6 +92,12 @@ class FaceFolders:
         scales = np.array(scales, np.float32)[:, None, None]
         self.landmarks = (np.stack(landmarks).astype(np.float32) + 0.5) * scales - 0.5  # pixel centres
 
+    def keep(self, indices):
+        """Leave only these pictures, in this order; returns itself."""
+        self.images, self.landmarks = self.images[indices], self.landmarks[indices]
+        self.rows = [self.rows[i] for i in indices]
+        return self
+
     def _decode(self, i):
         try:
             with Image.open(self.rows[i]["path"]) as picture:

@@ -51,7 +51,9 @@ def paste_hole(
     return Image.fromarray(pixels)
 
 
-def paste_face(photo: Image.Image, crop: Image.Image, transform, mask: np.ndarray) -> Image.Image:
+def paste_face(
+    photo: Image.Image, crop: Image.Image, transform, mask: np.ndarray, same: np.ndarray | None = None
+) -> Image.Image:
     """Lay a changed face over the photo.
 
     The crop's colours are matched to the photo where the mask ends, and it fades in from there.
@@ -61,6 +63,8 @@ def paste_face(photo: Image.Image, crop: Image.Image, transform, mask: np.ndarra
         crop: RGB, S x S, the changed face.
         transform: 2x3, photo pixel -> crop pixel.
         mask: S x S float in [0, 1] or bool, 1 = face.
+        same: S x S float or bool, 1 = there the photo, too, shows the face, and colours must agree; default
+            everywhere. (Where a face comes to lie on what was background, matching would pull that into the face.)
 
     Returns:
         RGB image of the photo's size; pixels outside the mask are the photo's bit for bit.
@@ -88,6 +92,9 @@ def paste_face(photo: Image.Image, crop: Image.Image, transform, mask: np.ndarra
     before = pixels[part].astype(np.float32)
     # Where it fades the two must agree: the photo's light there is spread over the whole face.
     seam = (weight > 0) & (weight < 0.5)
+    if same is not None:
+        agrees = crop_on_photo(np.asarray(same, np.float32), transform, box, outside=0)
+        seam &= agrees > 0.5
     if seam.any():
         width = max(1.0, 0.01 * size / scale_of(transform))
         step = cv2.GaussianBlur(before - changed, (0, 0), width)

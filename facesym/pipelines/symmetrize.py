@@ -43,6 +43,12 @@ class SymmetrizeResult(Result):
     seconds: float
 
 
+def face_shown(points, size):
+    """Where a crop surely shows the face: SxS float32, a little less than its landmarks' region. There alone a pasted
+    face must have the photo's colours."""
+    return cv2.erode(face_region(points, size), np.ones((size // 32,) * 2))
+
+
 class SymmetrizePipeline:
     """Runs a SymmetrizerVAE on photos; made by ``facesym.load("symmetrize")``.
 
@@ -114,7 +120,7 @@ class SymmetrizePipeline:
                 region = face_region(measure.points, size)
                 region = np.maximum(region, reflect(region, measure.points))
             if paste:
-                done = paste_face(done, picture, transforms[i], region)
+                done = paste_face(done, picture, transforms[i], region, face_shown(measure.points, size))
             crops.append(crop)
             results.append((result, picture))
             measures.append(measure)
