@@ -42,7 +42,7 @@ class Asymmetry:
     Attributes:
         regions: an index for each of REGIONS, 0 = symmetric. All but the last are shares of the distance between the
             outer eye corners: how far the two sides differ. "appearance" is the mean of the heat map over the face.
-        overall: the root mean square of the landmarks' asymmetry, in the same unit.
+        overall: the root mean square of the asymmetry of brows, nose, eyes and mouth, in the same unit.
         heatmap: HxW float32 ≥ 0: local difference between the face and its mirror image, light taken out; 0 outside
             the face. In units of the face's own contrast: 0.4 is usual, 2 is a plain difference.
         points: 68x2 float32, the landmarks, in pixels of the crop.
@@ -97,9 +97,11 @@ def landmark_asymmetry(points):
 def region_indices(points):
     """The landmark indices of ``Asymmetry.regions`` and ``overall``, and roll and yaw: two dicts."""
     rest, roll, yaw = landmark_asymmetry(points)
-    unit = np.linalg.norm(points[45] - points[36])
+    # A turned head's eyes seem closer together: the unit is their distance as seen from the front.
+    shortened = np.cos(np.radians(yaw))
+    unit = np.linalg.norm(points[45] - points[36]) / shortened
     # Both partners have residuals of one length: twice the half-way is the whole difference.
-    length = 2 * np.linalg.norm(rest, axis=1)
+    length = 2 * np.linalg.norm(rest, axis=1) * shortened
     gap = lambda a, b: np.linalg.norm(points[a] - points[b]) / unit  # noqa: E731
     eyes = [(gap(37, 41) + gap(38, 40)) / 2, (gap(43, 47) + gap(44, 46)) / 2]
     # The far eye of a turned head is no less open: heights are hardly shortened.

@@ -2,15 +2,18 @@
 
 import argparse
 import csv
+import io
 import json
 import os
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 from . import __version__, cli_zoo
-from .errors import FacesymError, ImageError
+from .errors import FacesymError, ImageError, ZooError
 from .faces.load import FORMATS, save_image
+from .files import write_atomic
 
 ETHICS = "For photos of adults. What a model puts in is made up: label edited faces as edited."
 READABLE = {*FORMATS, ".bmp", ".tif", ".tiff", ".gif"}
@@ -92,8 +95,7 @@ def _complete(args):
         if photo.stem not in masks:
             raise ImageError(f"there is no mask of the name {photo.stem}")
         result = pipe(photo, masks[photo.stem], faces=faces)
-        save_image(result.images[0], output, "complete")
-        return result, {"hole_share": round(result.hole_share, 5)}
+        return result, {"hole_share": round(result.hole_share, 5)}, {}
 
     return _work(args, run)
 
@@ -102,22 +104,24 @@ def _symmetrize(args):
     def run(pipe, photo, output, faces):
         result = pipe(photo, faces=faces, method=args.method, composites=args.extras)
         several = isinstance(result.asymmetry, list)
+        extras = {}
         if args.extras:
             from .asymmetry import draw_heatmap
 
             crops, maps, sets = (
                 values if several else [values] for values in (result.crop, result.heatmap, result.composites)
             )
+            # In a folder of their own: no extra can take another photo's name.
+            folder = output.with_name(f"{output.stem}-extras")
             for i, (crop, heat, pictures) in enumerate(zip(crops, maps, sets)):
+                number = f"{i}-" if several else ""
                 for name, picture in {"heatmap": draw_heatmap(crop, heat), **pictures}.items():
-                    number = f"-{i}" if several else ""
-                    save_image(picture, output.with_name(f"{output.stem}{number}-{name}.png"), "symmetrize")
-        save_image(result.images[0], output, "symmetrize")
+                    extras[folder / f"{number}{name}.png"] = picture
         rounded = [
             {key: round(value, 4) for key, value in numbers.items()}
             for numbers in (result.asymmetry if several else [result.asymmetry])
         ]
-        return result, {"asymmetry": rounded}
+        return result, {"asymmetry": rounded}, extras
 
     return _work(args, run, table="asymmetry")
 
@@ -126,8 +130,8 @@ def _work(args, run, table=None):
     """One photo, or a folder of them, through a pipeline.
 
     Args:
-        run: (pipeline, photo, output, faces) -> the result, and numbers to tell; writes the output.
-        table: of the numbers, the list (a dict a face) that a folder's run also writes as <table>.csv.
+        run: (pipeline, photo, output, faces) -> the result, numbers to tell, further pictures (path: image).
+        table: of the numbers, the list (a dict a face) that a folder's run also keeps in <table>.csv and .json.
     """
     from . import load
 
@@ -137,10 +141,15 @@ def _work(args, run, table=None):
     rank, world = _process()
     device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if world > 1 and args.device == "cuda" else args.device
 
-    def one(photo, output):
+    def one(photo, output, keep=None):
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always", UserWarning)
-            result, numbers = run(pipe, photo, output, faces)
+            result, numbers, extras = run(pipe, photo, output, faces)
+        if keep:
+            keep(numbers)
+        # The result comes last: once it is there, all else is.
+        for path, picture in {**extras, output: result.images[0]}.items():
+            save_image(picture, path, args.task)
         return {
             "faces": [{"box": face.box, "score": round(face.score, 3)} for face in result.faces],
             "identity": result.identity,
@@ -153,13 +162,16 @@ def _work(args, run, table=None):
         photos = sorted(p for p in args.image.iterdir() if p.suffix.lower() in READABLE)
         if not photos:
             raise ImageError(f"{args.image} has no pictures ({', '.join(sorted(READABLE))}).")
-        pipe = load(args.model, device=device)
+    else:
+        output = args.output or args.image.with_name(f"{args.image.stem}-{args.task}.png")
+        if output.suffix.lower() not in FORMATS:
+            raise ImageError(f"Cannot write {output.name}: use one of {', '.join(FORMATS)}.")
+    pipe = load(args.model, device=device)
+    if pipe.task != args.task:
+        raise ZooError(f"{args.model} is a model of `facesym {pipe.task}`, not of {args.task}.")
+    if args.image.is_dir():
         out = args.output or args.image.with_name(f"{args.image.name}-{args.task}")
         return _folder(photos, out, one, args.json, rank, world, table)
-    output = args.output or args.image.with_name(f"{args.image.stem}-{args.task}.png")
-    if output.suffix.lower() not in FORMATS:
-        raise ImageError(f"Cannot write {output.name}: use one of {', '.join(FORMATS)}.")
-    pipe = load(args.model, device=device)
     numbers = one(args.image, output)
     for note in numbers["notes"]:
         print(f"facesym: {note}", file=sys.stderr)
@@ -188,16 +200,15 @@ def _folder(photos, out, one, as_json, rank, world, table):
     for photo in tqdm(mine, unit="photo", disable=None if rank == 0 else True):
         if outputs[photo].exists():
             continue
+        keep = partial(_keep_rows, out / f"{table}{suffix}", photo.name, table) if table else None
         try:
-            numbers = one(photo, outputs[photo])
+            numbers = one(photo, outputs[photo], keep)
         except FacesymError as error:
             errors[photo.name] = str(error)
             line = {"image": str(photo), "error": str(error)}
         else:
             done += 1
             line = {"image": str(photo), "output": str(outputs[photo]), **numbers}
-            if table:
-                _add_rows(out / f"{table}{suffix}.csv", photo.name, numbers[table])
         if as_json:
             print(json.dumps(line), flush=True)
     name = f"errors{suffix}.json"
@@ -213,14 +224,18 @@ def _folder(photos, out, one, as_json, rank, world, table):
     return int(bool(errors))
 
 
-def _add_rows(file, photo, rows):
-    """Add a photo's rows (a dict a face) to a CSV file, at once: a stopped run goes on where it was."""
-    new = not file.exists()
-    with open(file, "a", newline="") as handle:
-        writer = csv.DictWriter(handle, ["photo", "face", *rows[0]], lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows({"photo": photo, "face": i, **row} for i, row in enumerate(rows))
+def _keep_rows(file, photo, table, numbers):
+    """Put a photo's rows (a dict a face) into <file>.json and <file>.csv, in the place of its earlier ones."""
+    whole = file.with_suffix(".json")
+    rows = json.loads(whole.read_text()) if whole.exists() else []
+    rows = [row for row in rows if row["photo"] != photo]
+    rows += [{"photo": photo, "face": i, **row} for i, row in enumerate(numbers[table])]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(whole, (json.dumps(rows, indent=1) + "\n").encode())
+    write_atomic(file.with_suffix(".csv"), text.getvalue().encode())
 
 
 def _process():

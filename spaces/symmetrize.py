@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).parent / "examples"
 EXAMPLE_LIST = ["astronaut.jpg", "grace-hopper.jpg"]
 FACES = [("Only the largest face", "largest"), ("Every face", "all")]
 MEANING = {  # of the regions, for people
-    "overall": "All landmarks",
+    "overall": "All but the jaw",
     "brow": "Brows: height and place",
     "eye opening": "Eyes: how far open",
     "mouth corner": "Mouth corners: height and place",
@@ -91,7 +91,8 @@ def symmetrize_file(photo: str, faces: str = "largest", progress=gr.Progress()):
 
     Returns:
         The photo with symmetric faces as a PNG file of the photo's size, and the asymmetry of each face: shares of the
-        distance between the outer eye corners for each region, roll and yaw in degrees.
+        distance between the outer eye corners for each region; "appearance", the mean of the heat map; roll and yaw of
+        the head in degrees.
     """
     if not photo:
         raise ImageError("A photo is needed.")

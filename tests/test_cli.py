@@ -115,15 +115,17 @@ def test_symmetrize_a_folder_gives_one_table(photos, tmp_path, capsys):
     assert [row["photo"] for row in rows] == ["a.jpg", "b.jpg"]
     assert float(rows[0]["mouth corner"]) == numbers[0]["asymmetry"][0]["mouth corner"]
     (photos / "photos" / "c.jpg").unlink()
+    (photos / "out" / "a.png").unlink()  # done again: its row is replaced
     Image.open(photos / "photos" / "a.jpg").save(photos / "photos" / "e.png")
-    assert run(*command) == 0  # the new one alone
+    assert run(*command) == 0
     with open(photos / "out" / "asymmetry.csv", newline="") as file:
-        assert [row["photo"] for row in csv.DictReader(file)] == ["a.jpg", "b.jpg", "e.png"]
+        assert [row["photo"] for row in csv.DictReader(file)] == ["b.jpg", "a.jpg", "e.png"]
+    assert len(json.loads((photos / "out" / "asymmetry.json").read_text())) == 3
 
     one = photos / "one.png"
     assert run("symmetrize", photos / "photos" / "a.jpg", "-o", one, "--model", model, "--extras") == 0
     assert "mouth corner" in capsys.readouterr().out
-    extras = sorted(path.stem.removeprefix("one-") for path in photos.glob("one-*.png"))
+    extras = sorted(path.stem for path in (photos / "one-extras").iterdir())
     assert extras == ["average", "heatmap", "left", "mirrored", "model", "original", "right"]
 
 
@@ -143,6 +145,11 @@ def test_processes_share_the_files(photos, tiny_model):
 def test_the_library_is_light_to_import():
     code = "import facesym, sys; assert 'torch' not in sys.modules and 'gradio' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_model_of_another_task_is_refused(photos, tiny_model, capsys):
+    assert run("symmetrize", photos / "photos" / "a.jpg", "--model", tiny_model) == 1
+    assert "is a model of `facesym complete`" in capsys.readouterr().err
 
 
 def test_evaluate_is_handed_over(capsys):

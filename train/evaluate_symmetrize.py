@@ -15,9 +15,15 @@ from tqdm import tqdm
 
 from facesym import metrics
 from facesym.data.faces import flip_landmarks
-from facesym.data.symmetric import simulate_palsy, symmetric_faces
+from facesym.data.symmetric import face_region, simulate_palsy, symmetric_faces, symmetric_landmarks
+from facesym.errors import ImageError
+from facesym.faces.paste import paste_face
+from facesym.pipelines.base import to_image
+from facesym.pipelines.symmetrize import face_shown, one_piece
 
 FRONTAL = 20  # degrees of yaw: a palsy is simulated on faces that are turned less
+PROFILE = 60  # from there on landmarks, and so every row and the judge, mean nothing: left out
+STAYS = np.array([[1.0, 0, 0], [0, 1, 0]])  # an aligned crop's place in itself
 STRENGTHS = (0, 0.25, 0.5, 0.75, 1.0, 1.25)
 
 
@@ -52,14 +58,27 @@ def add_parser(tasks):
 def baselines(picture):
     """The rows of mirroring, and of the training target, for one picture (SxSx3 uint8): a dict of pictures.
 
-    All by dlib's landmarks of the picture itself.
+    All by dlib's landmarks of the picture itself, and pasted into it by the face's region as the models' are: the
+    rows differ in the face alone.
     """
-    from facesym.faces.mirror import mirror_composites
+    from facesym.faces.mirror import mirror_composites, reflect
 
+    size, before = len(picture), Image.fromarray(picture)
     points = metrics.dlib_landmarks(picture).astype(np.float64)
-    composites = mirror_composites(Image.fromarray(picture), points)
-    rows = {f"mirror, {name}": np.asarray(composites[name]) for name in ("left", "right", "average")}
-    return rows | {"landmark target, left": symmetric_faces(picture, points)[0]}
+    shown, goal = face_shown(points, size), symmetric_landmarks(points, size)
+    composites = mirror_composites(before, points)
+    region = face_region(points, size)
+    region = np.maximum(region, reflect(region, points))
+    rows = {
+        f"mirror, {name}": paste_face(before, composites[name], STAYS, region, shown)
+        for name in ("left", "right", "average")
+    }
+    region = face_region(goal, size)
+    target = Image.fromarray(symmetric_faces(picture, points)[0])
+    rows["landmark target, left"] = paste_face(
+        before, target, STAYS, np.maximum(region, region[:, ::-1]), shown
+    )
+    return {name: np.asarray(image) for name, image in rows.items()}
 
 
 def symmetrize_with(model, pictures, device="cpu", batch=8):
@@ -68,24 +87,24 @@ def symmetrize_with(model, pictures, device="cpu", batch=8):
     Returns:
         The results as a user gets them, pasted into the crop; the faces alone (exact=False: as the network gives
         them). NxSxSx3 uint8 each.
+
+    Raises:
+        ImageError: the model is for pictures of another size.
     """
     import torch
 
-    from facesym.faces.paste import paste_face
-    from facesym.pipelines.base import to_image
-    from facesym.pipelines.symmetrize import face_shown
-
+    if model.config.input_size != pictures.shape[1]:
+        raise ImageError(f"this model is for --size {model.config.input_size}, not {pictures.shape[1]}")
     whole, alone = np.empty_like(pictures), np.empty_like(pictures)
-    stays = np.array([[1.0, 0, 0], [0, 1, 0]])
     with torch.inference_mode():
         for i in range(0, len(pictures), batch):
             x = torch.from_numpy(pictures[i : i + batch]).to(device).permute(0, 3, 1, 2) / 127.5 - 1
             exact, plain = model(x, exact=True), model(x)
             for k in range(len(x)):
-                region = exact.region[k, 0].float().cpu().numpy()
+                region = one_piece(exact.region[k, 0].float().cpu().numpy())
                 before = Image.fromarray(pictures[i + k])
                 shown = face_shown(metrics.dlib_landmarks(pictures[i + k]), before.width)
-                pasted = paste_face(before, to_image(exact.picture[k]), stays, region, shown)
+                pasted = paste_face(before, to_image(exact.picture[k]), STAYS, region, shown)
                 whole[i + k], alone[i + k] = np.asarray(pasted), np.asarray(to_image(plain.face[k]))
     return whole, alone
 
@@ -107,10 +126,21 @@ def kinds(args):
 
     found = {}
     for folder in args.faces:
-        if folder.name in ("lfw", "london"):
-            pictures, _ = load_pictures(select_pictures([folder], 0, args.n, args.seed), args.size)
-            found[folder.name] = (pictures, None)
-    frontal = [f for f in args.faces if f.name not in found] or args.faces
+        if folder.name not in ("lfw", "london"):
+            continue
+        rows = select_pictures([folder], 0, None, args.seed)
+        yaw = np.array([abs(float(row.get("yaw") or 0)) for row in rows])
+        parts = {folder.name: yaw < PROFILE}
+        if folder.name == "london":  # studio views: 0, 45 and 90 degrees
+            parts = {
+                "london, front": yaw < FRONTAL,
+                "london, three-quarter": (yaw >= FRONTAL) & (yaw < PROFILE),
+            }
+        for name, chosen in parts.items():
+            if chosen.any():
+                part = [row for row, inside in zip(rows, chosen) if inside][: args.n]
+                found[name] = (load_pictures(part, args.size)[0], None)
+    frontal = [f for f in args.faces if f.name not in ("lfw", "london")] or args.faces
     rows = select_pictures(frontal, 0, None, args.seed)
     rows = [row for row in rows if abs(float(row.get("yaw") or 0)) < FRONTAL][: args.n]
     if rows:
@@ -157,7 +187,8 @@ def symmetrize(args):
                 inside = np.linalg.norm(metrics.identity_descriptor(alone) - before, axis=1)
                 row["error_alone"] = float((inside > metrics.SAME_PERSON).mean())
                 mirrored = np.ascontiguousarray(alone[:, :, ::-1])
-                row["mae"] = float(np.abs(alone.astype(float) - mirrored).mean())
+                face = (alone > 8).any(-1) | (mirrored > 8).any(-1)  # around it both are black
+                row["mae"] = float(np.abs(alone.astype(float) - mirrored)[face].mean())
                 if args.trunk:
                     row["lpips"] = float(metrics.lpips(alone, mirrored, args.trunk, args.device).mean())
             table.append(row)
@@ -218,6 +249,8 @@ def asymmetry(args):
 
     rows = select_pictures(args.faces, 0, None, args.seed)
     rows = [row for row in rows if abs(float(row.get("yaw") or 0)) < FRONTAL][: args.n]
+    if not rows:
+        raise ImageError(f"no test picture is turned by less than {FRONTAL} degrees")
     pictures, points = load_pictures(rows, args.size)
     found = []
     for i, (picture, p) in enumerate(tqdm(list(zip(pictures, points)), disable=None)):

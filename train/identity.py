@@ -8,6 +8,8 @@ the vectors are dlib's, computed once into the run's folder. What the net is wor
 """
 
 import argparse
+import hashlib
+import io
 import sys
 from pathlib import Path
 
@@ -16,10 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from facesym import metrics
 from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
+from facesym.files import write_atomic
 from facesym.models import LightCNN
 from train.common import Run, add_arguments
 
@@ -49,35 +53,40 @@ class IdentitySamples(Samples):
         return {"image": to_tensor(image), "vector": torch.from_numpy(self.vectors[i])}
 
 
-def load_vectors(faces, cache):
+def load_vectors(faces, run):
     """A unit vector for each of FaceFolders' pictures: Nx128 float32.
 
-    From the folders' identity.npy; or, unless all have one, dlib's, kept in ``cache`` (a folder).
+    From the folders' identity.npy; or, unless all have one, dlib's, of the pictures as they are stored, kept in the
+    run's folder.
     """
     folders = {row["path"].parent for row in faces.rows}
     if all((folder / "identity.npy").is_file() for folder in folders):
         tables = {folder: np.load(folder / "identity.npy") for folder in folders}
         vectors = np.stack([tables[row["path"].parent][row["index"]] for row in faces.rows])
     else:
-        file = Path(cache) / f"dlib-{len(faces)}-{faces.rows[0]['split']}.npy"
-        if file.is_file():
-            vectors = np.load(file)
-        else:
-            bar = tqdm(faces.images, "dlib's vectors", disable=None)
-            vectors = np.stack([metrics.identity_descriptor(image) for image in bar])
-            np.save(file, vectors)
+        names = "\n".join(str(row["path"].resolve()) for row in faces.rows)
+        file = run.out / f"dlib-{hashlib.sha256(names.encode()).hexdigest()[:16]}.npy"
+        if run.main and not file.is_file():
+            found = []
+            for row in tqdm(faces.rows, "dlib's vectors", disable=None):
+                with Image.open(row["path"]) as picture:
+                    found.append(metrics.identity_descriptor(np.asarray(picture.convert("RGB"))))
+            buffer = io.BytesIO()
+            np.save(buffer, np.stack(found))
+            write_atomic(file, buffer.getvalue())
+        run.accelerator.wait_for_everyone()
+        vectors = np.load(file)
     vectors = vectors.astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @torch.no_grad()
 def embed(net, images, device="cpu", batch=64):
-    """The net's vectors of NxSxSx3 uint8 pictures, each with its mirror image averaged: NxE float32, unit length."""
+    """The net's vectors of NxSxSx3 uint8 pictures: NxE float32, unit length."""
     found = []
     for start in range(0, len(images), batch):
         x = torch.stack([to_tensor(image) for image in images[start : start + batch]]).to(device)
-        both = net(x) + net(x.flip(-1))
-        found.append(torch.nn.functional.normalize(both, dim=1).cpu().numpy())
+        found.append(net(x).cpu().numpy())
     return np.concatenate(found)
 
 
@@ -100,7 +109,7 @@ def main():
     run.restore()
     faces = FaceFolders(args.data, size, limit=args.limit)
     held_out = FaceFolders(args.data, size, splits=("val",), limit=args.limit)
-    vectors, held_out_vectors = (load_vectors(f, run.out) for f in (faces, held_out))
+    vectors, held_out_vectors = (load_vectors(f, run) for f in (faces, held_out))
     run.print(f"{len(faces)} pictures of {size} pixels")
     net.train()
     for batch in run.batches(IdentitySamples(faces, vectors, args.seed), args.steps):

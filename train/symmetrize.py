@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from facesym import losses, zoo
+from facesym.asymmetry import DEPTH_68
 from facesym.data.faces import (
     FaceFolders,
     Samples,
@@ -33,13 +34,13 @@ from facesym.data.faces import (
     soften,
     to_tensor,
 )
-from facesym.data.symmetric import face_region, simulate_palsy, symmetric_faces, symmetric_landmarks
+from facesym.data.symmetric import droop, face_region, symmetric_faces, symmetric_landmarks, warp_points
 from facesym.models import LightCNN, SymmetrizerVAE
 from facesym.models.symmetrizer import REMOVED, PatchDiscriminator
 from facesym.models.symmfcnet import identity_grid
 from train.common import Run, add_arguments
 
-TURNED = 0.35  # log ratio of the nose's distances to the two sides of the face: beyond about 12° of yaw
+TURNED = 0.48  # log ratio of the nose's distances to the two sides of the face: beyond about 12° of yaw
 
 
 def turned_side(points):
@@ -50,8 +51,23 @@ def turned_side(points):
     return None if abs(ratio) < TURNED else "left" if ratio > 0 else "right"
 
 
+def turn(points, degrees):
+    """The landmarks of a head turned by some degrees, as `facesym.asymmetry` models it."""
+    unit = np.linalg.norm(points[45] - points[36])
+    return points + np.stack([unit * DEPTH_68 * np.sin(np.radians(degrees)), np.zeros(68)], 1)
+
+
+def shade(rng, size):
+    """A smooth factor about 1 that falls from one side of the picture to the other: SxSx1 float32."""
+    angle, strength = rng.uniform(-0.6, 0.6), rng.uniform(-0.5, 0.5)
+    xs, ys = np.meshgrid(*[np.linspace(-1, 1, size)] * 2)
+    return (1 + strength * np.tanh(2 * (xs * np.cos(angle) + ys * np.sin(angle))))[..., None].astype(
+        np.float32
+    )
+
+
 class SymmetrizerSamples(Samples):
-    """Faces jittered, some with a simulated palsy or partly covered, with the stage's target.
+    """Faces jittered, some turned, with a simulated palsy, lit from a side or partly covered; with the stage's target.
 
     Which half stage 3's target is made of must be plain to see, or the network learns the mean of both: the side that
     shows more of a turned face; else the side that nothing covers and no palsy draws down; else the left one.
@@ -91,14 +107,18 @@ class SymmetrizerSamples(Samples):
         flipped = augment and rng.random() < 0.5
         if flipped:
             image, points = np.ascontiguousarray(image[:, ::-1]), flip_landmarks(points, size)
-        side = turned_side(points)
         healthy = points
         if palsy is None:
             palsy = rng.uniform(0.3, 1.3) if augment and rng.random() < 0.4 else 0
+        moved, sick = points, None
         if palsy:
             sick = rng.choice(["left", "right"])
-            image, points = simulate_palsy(image, points, sick, palsy)
-            side = side or {"left": "right", "right": "left"}[sick]
+            moved = droop(points, sick, palsy)
+        if augment and rng.random() < 0.3:  # a turn of the head, by up to 20 degrees
+            moved = turn(moved, rng.uniform(-20, 20))
+        if moved is not points:
+            image, points = warp_points(image, points, moved)[0], moved
+        side = turned_side(points) or {"left": "right", "right": "left"}.get(sick)
         image = image.astype(np.float32)
         if augment and rng.random() < 0.15:
             column = cover(rng, image)
@@ -122,6 +142,8 @@ class SymmetrizerSamples(Samples):
         if augment:
             both = colour_jitter(rng, np.concatenate([image, picture], 1), 0.15)  # the same change to both
             image, picture = both[:, :size], both[:, size:]
+            if self.stage == 3 and rng.random() < 0.3:  # light from one side
+                image = np.clip(image * shade(rng, size), 0, 255)
             if self.stage == 3 and rng.random() < 0.1:
                 image = soften(rng, image, smallest=0.4)
         region = torch.from_numpy(region)[None]
@@ -220,7 +242,7 @@ def main():
                 "identity": losses.symmetrizer_identity_loss(
                     out.face, batch["target"], *vectors, args.lambda2, args.norm
                 ),
-                "region": F.binary_cross_entropy(out.region.float().clamp(1e-4, 1 - 1e-4), batch["region"]),
+                "region": F.binary_cross_entropy_with_logits(out.region_logits, batch["region"]),
                 "kl": losses.kl_loss(out.mean, out.log_variance),
             }
             if out.flow is not None:
@@ -256,13 +278,18 @@ def start(args):
     """A new net, or --init's with its weights."""
     if args.init:
         folder = Path(args.init)
-        return SymmetrizerVAE.from_pretrained(folder / "model" if (folder / "model").is_dir() else folder)
+        net = SymmetrizerVAE.from_pretrained(folder / "model" if (folder / "model").is_dir() else folder)
+        if (net.config.input_size, net.config.copy) != (args.size, not args.no_copy):
+            raise SystemExit(f"--init: {folder} is not of this --size, or differs in --no-copy")
+        return net
     return SymmetrizerVAE(input_size=args.size, fold=args.size // 128, copy=not args.no_copy)
 
 
 def not_turned(faces, args):
     """Those of the faces whose landmarks can be trusted: turned by at most --max-yaw."""
     yaw = np.array([abs(float(row.get("yaw") or 0)) for row in faces.rows])
+    if not (yaw <= args.max_yaw).any():
+        raise SystemExit(f"no face is turned by {args.max_yaw} degrees or less")
     return faces.keep(np.nonzero(yaw <= args.max_yaw)[0])
 
 

@@ -8,7 +8,8 @@ from ..data.faces import FLIP_68
 
 
 def midline(points):
-    """The line about which the landmarks are most nearly symmetric.
+    """The line about which the landmarks are most nearly symmetric, in the sense of least squares: partners' middles
+    m lie on it and their differences d across it, so its direction u has the largest Σ (m·u)² − (d·u)².
 
     Args:
         points: 68x2 in pixels.
@@ -16,9 +17,10 @@ def midline(points):
     Returns:
         A point on it and its unit direction, pointing down: two arrays of 2.
     """
-    middles = (points + points[FLIP_68]) / 2
+    middles, halves = (points + points[FLIP_68]) / 2, (points - points[FLIP_68]) / 2
     centre = middles.mean(0)
-    direction = np.linalg.svd(middles - centre)[2][0]
+    spread = (middles - centre).T @ (middles - centre) - halves.T @ halves
+    direction = np.linalg.eigh(spread)[1][:, -1]
     return centre, direction * (1 if direction[1] >= 0 else -1)
 
 

@@ -33,6 +33,7 @@ class SymmetrizerOutput:
 
     face: torch.Tensor  # G(x): the face, REMOVED around it
     region: torch.Tensor  # Bx1xHxW in [0, 1], 1 = face
+    region_logits: torch.Tensor  # before the sigmoid
     picture: torch.Tensor  # the picture before the region cut it out
     flow: (
         torch.Tensor | None
@@ -128,7 +129,8 @@ class SymmetrizerVAE(Model):
         x = self.refine(x)
         colours = torch.tanh(self.shuffle(self.colours(x)).float())
         maps = F.interpolate(self.maps(x).float(), image.shape[-2:], mode="bilinear", align_corners=False)
-        region, flow, choice, picture = torch.sigmoid(maps[:, :1]), None, None, colours
+        logits, flow, choice, picture = maps[:, :1], None, None, colours
+        region = torch.sigmoid(logits)
         if self.config.copy:
             # Steps of the flow in tenths of the side: of the size that a network gives out by itself.
             flow = 0.1 * maps[:, 2:] + identity_grid(image).repeat(1, 2, 1, 1)
@@ -138,7 +140,7 @@ class SymmetrizerVAE(Model):
         face = region * picture + (1 - region) * REMOVED
         if exact:
             region, picture, face = (_symmetric(v) for v in (region, picture, face))
-        return SymmetrizerOutput(face, region, picture, flow, choice, mean, log_variance)
+        return SymmetrizerOutput(face, region, logits, picture, flow, choice, mean, log_variance)
 
 
 def _symmetric(x):

@@ -69,7 +69,7 @@ def find_faces(photo, faces, size, uncovered=None):
 
 
 def _same(face, other):
-    """Whether two boxes are about the same face: the middle of each lies in the other."""
+    """Whether two boxes are about the same face: the middle of one lies in the other."""
     inside = lambda a, b: all(b.box[k] <= (a.box[k] + a.box[k + 2]) / 2 <= b.box[k + 2] for k in (0, 1))  # noqa: E731
     return inside(face, other) or inside(other, face)
 

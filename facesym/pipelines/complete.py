@@ -44,6 +44,8 @@ class CompletePipeline:
         net: facesym.models.SymmFCNet, in eval mode.
     """
 
+    task = "complete"
+
     def __init__(self, net):
         self.net = net
 

@@ -24,7 +24,8 @@ TURNED = 30  # degrees of yaw beyond which the numbers, and mirrored halves, mea
 
 @dataclass
 class SymmetrizeResult(Result):
-    """What `SymmetrizePipeline` returns. With ``faces="all"`` the fields are lists, one entry a face.
+    """What `SymmetrizePipeline` returns. With ``faces="all"`` (and not ``aligned``) the fields are lists, one entry a
+    face.
 
     Attributes:
         asymmetry: how asymmetric the face in the photo is, a dict: "overall", an index for each region
@@ -49,12 +50,24 @@ def face_shown(points, size):
     return cv2.erode(face_region(points, size), np.ones((size // 32,) * 2))
 
 
+def one_piece(region):
+    """The largest piece of a region (SxS float), its holes filled: SxS float32, 0 or 1."""
+    solid = (region > 0.5).astype(np.uint8)
+    contours, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    whole = np.zeros_like(solid)
+    if contours:
+        cv2.drawContours(whole, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+    return whole.astype(np.float32)
+
+
 class SymmetrizePipeline:
     """Runs a SymmetrizerVAE on photos; made by ``facesym.load("symmetrize")``.
 
     Args:
         net: facesym.models.SymmetrizerVAE, in eval mode.
     """
+
+    task = "symmetrize"
 
     def __init__(self, net):
         self.net = net
@@ -98,7 +111,7 @@ class SymmetrizePipeline:
             found, chosen, transforms = [], [0], [whole_picture_transform(photo, size)]
         else:
             found, chosen, transforms = find_faces(photo, faces, size)
-        done, crops, results, measures, sets = photo, [], [], [], []
+        done, crops, results, shown, measures, sets = photo, [], [], [], [], []
         for i in chosen:
             crop = align_face(photo, transforms[i], size)
             measure = measure_asymmetry(crop)
@@ -122,14 +135,15 @@ class SymmetrizePipeline:
             if paste:
                 done = paste_face(done, picture, transforms[i], region, face_shown(measure.points, size))
             crops.append(crop)
-            results.append((result, picture))
+            results.append(result)
+            shown.append(align_face(done, transforms[i], size) if paste else picture)
             measures.append(measure)
         single = faces != "all" or aligned
         one = lambda values: values[0] if single else values  # noqa: E731
         return SymmetrizeResult(
-            images=[done] if paste else [result for result, _ in results],
+            images=[done] if paste else results,
             faces=[found[i] for i in chosen] if found else [],
-            identity=identity_similarity(crops, [result for result, _ in results]),
+            identity=identity_similarity(crops, shown),
             asymmetry=one([measure.numbers() for measure in measures]),
             heatmap=one([measure.heatmap for measure in measures]),
             crop=one(crops),
@@ -141,10 +155,5 @@ class SymmetrizePipeline:
     def _run(self, crop, exact):
         """The face alone and the picture behind it (RGB images), and the face's region (SxS float32)."""
         out = self.net(to_tensor(crop, self.net), exact=exact)
-        region = out.region[0, 0].float().cpu().numpy()
-        # One piece without holes: the largest.
-        solid = (region > 0.5).astype(np.uint8)
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(solid)
-        if count > 2:
-            region = region * (labels == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+        region = one_piece(out.region[0, 0].float().cpu().numpy())
         return to_image(out.face[0]), to_image(out.picture[0]), region
