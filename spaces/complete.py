@@ -116,7 +116,7 @@ def complete_painted(original, layers, mask_file, faces, progress=gr.Progress())
     if not original or not Path(original).exists():  # uploads are deleted after a while
         raise ImageError("Add a photo first: drop it into the box, or click one of the examples.")
     photo = load_image(original)
-    missing = parts.read_strokes(layers, photo.size)
+    missing = parts.grow_strokes(parts.read_strokes(layers, photo.size))
     if mask_file:
         missing |= load_mask(mask_file, photo.size)
     if not missing.any():

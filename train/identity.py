@@ -76,7 +76,11 @@ def load_vectors(faces, run):
             write_atomic(file, buffer.getvalue())
         run.accelerator.wait_for_everyone()
         vectors = np.load(file)
-    vectors = vectors.astype(np.float32)
+    return unit(vectors.astype(np.float32))
+
+
+def unit(vectors):
+    """Rows of length 1."""
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -110,6 +114,9 @@ def main():
     faces = FaceFolders(args.data, size, limit=args.limit)
     held_out = FaceFolders(args.data, size, splits=("val",), limit=args.limit)
     vectors, held_out_vectors = (load_vectors(f, run) for f in (faces, held_out))
+    # What all faces have in common says nothing about who it is: without it, strangers' cosines lie about 0.
+    mean = vectors.mean(0)
+    vectors, held_out_vectors = (unit(v - mean) for v in (vectors, held_out_vectors))
     run.print(f"{len(faces)} pictures of {size} pixels")
     net.train()
     for batch in run.batches(IdentitySamples(faces, vectors, args.seed), args.steps):

@@ -1,7 +1,6 @@
 """LightCNN: a face recogniser of Max-Feature-Map layers (X. Wu et al., "A Light CNN for Deep Face Representation with
 Noisy Labels", IEEE TIFS 2018), distilled to give a unit vector per face."""
 
-import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
@@ -22,11 +21,14 @@ class MFM(nn.Module):
 
     def forward(self, x):
         a, b = self.layer(x).chunk(2, dim=1)
-        return a + F.relu(b - a)  # the larger: torch.maximum's backward pass takes as long as the convolutions
+        return a + F.relu(
+            b - a
+        )  # the larger: torch.maximum's backward pass takes as long as the convolutions
 
 
 def _mfm(cin, cout, side=3, stride=1):
-    return MFM(nn.Conv2d(cin, 2 * cout, side, stride, side // 2))
+    conv = nn.Conv2d(cin, 2 * cout, side, stride, side // 2, bias=False)
+    return MFM(nn.Sequential(conv, nn.BatchNorm2d(2 * cout)))
 
 
 class _Residual(nn.Module):
@@ -41,8 +43,9 @@ class _Residual(nn.Module):
 class LightCNN(Model):
     """Light CNN-29's layout, with fewer blocks where they weigh most (4.5 M parameters; Light CNN-29 has 12.6 M).
 
-    Departures: colour instead of grey; the first convolution has stride 2 in the place of a pooling; pooled features
-    are the sum of max and mean pooling, as in Light CNN-29's later versions; the output is a unit vector.
+    Departures: batch norm before each maximum (it learns in hours, not days); colour instead of grey; the first
+    convolution has stride 2 in the place of a pooling; pooled features are the sum of max and mean pooling, as in
+    Light CNN-29's later versions; the output is a unit vector.
 
     Args:
         widths: channels of the four levels, each half the size of the one before.
