@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from facesym.data.augment import augment
+from facesym.fit import fit_and_tune, sweep
 from facesym.models import SymmetricDiscriminator, SymmetricGenerator
 from facesym.models.layers import (
     AntisymmetricMap,
@@ -153,3 +154,31 @@ def test_augmentation_moves_recolours_and_cuts_each_picture_and_lets_gradients_t
     kept = moved[:, 0, 16][:, 6:26]
     assert (kept.diff(dim=1) > 0).all()  # in order still: shifted and recoloured, not shuffled
     assert kept[:, 0].std() > 0.1
+
+
+def test_fit_and_tune_finds_a_picture_and_turns_it_into_its_mirror_image():
+    net = scramble(SymmetricGenerator(**TINY), torch.float32).eval().requires_grad_(False)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    ramp = torch.linspace(-0.6, 0.6, 32).expand(1, 3, 32, 32)
+    picture = 0.7 * net(net.sample(1)) + 0.3 * ramp  # not one of its own, nor symmetric
+    told = []
+    fit = fit_and_tune(
+        net, picture, fit_steps=40, tune_steps=150, progress=lambda share, image: told.append(share)
+    )
+    assert fit.after < 0.7 * fit.before
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())  # the original is untouched
+    assert told == sorted(told) and told[-1] > 0.9
+    frames = sweep(fit.generator, fit.z, [0, 0.5, 1])
+    torch.testing.assert_close(frames[2], mirror(frames[0]), rtol=0, atol=1e-4)
+    torch.testing.assert_close(frames[1], mirror(frames[1]), rtol=0, atol=1e-4)
+    assert (fit.z.abs() < 1.5).all()
+
+
+def test_fit_can_be_stopped_and_keeps_to_its_time():
+    net = SymmetricGenerator(**TINY).eval()
+    picture = torch.zeros(1, 3, 32, 32)
+    fit = fit_and_tune(net, picture, fit_steps=10**6, tune_steps=10**6, seconds=1.5)
+    assert fit.seconds < 15
+    calls = []
+    fit_and_tune(net, picture, fit_steps=10**6, tune_steps=10**6, progress=lambda *a: calls.append(a) or True)
+    assert len(calls) == 2  # one in each step
