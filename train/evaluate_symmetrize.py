@@ -195,7 +195,7 @@ def symmetrize(args):
         tables[kind] = {"pictures": len(pictures), "rows": table}
         columns = {"input": pictures} | {name: whole for name, (whole, _) in results.items()}
         grid = {name: values[: args.grid] for name, values in columns.items()}
-        picture_grid(grid).save(args.out / f"grid-{kind.replace(' ', '-')}.png")
+        picture_grid(grid).save(args.out / f"grid-{kind.replace(',', '').replace(' ', '-')}.png")
         lines += [f"\n{kind}: {len(pictures)} pictures\n", _table(table)]
     settings = {
         "task": "symmetrize",
