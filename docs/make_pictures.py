@@ -58,7 +58,7 @@ def symmetrize():
             out = pipe(image, aligned=True, composites=True)
             heat = draw_heatmap(out.crop, out.heatmap)
             pictures = [image, out.images[0], out.composites["left"], out.composites["right"], heat]
-            rows.append([picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC) for picture in pictures])
+            rows.append([picture.resize((224, 224), Image.Resampling.LANCZOS) for picture in pictures])
     return rows
 
 
