@@ -184,7 +184,7 @@ def test_a_dark_rim_outside_the_mask_does_not_darken_the_fill(astronaut):
     released = facesym.load("complete")
     hole = np.zeros((512, 512), bool)
     hole[100:130, 190:262] = True
-    rim = cv2.dilate(hole.astype(np.uint8), np.ones((5, 5))).astype(bool) & ~hole
+    rim = cv2.dilate(hole.astype(np.uint8), np.ones((3, 3))).astype(bool) & ~hole
     photo = np.asarray(astronaut)
     clean = np.asarray(released(photo, hole).images[0]).astype(int)
     dark = np.where(rim[..., None], np.uint8(15), photo)
