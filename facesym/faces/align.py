@@ -98,11 +98,11 @@ def warp_to_crop(image: Image.Image, transform, size: int) -> np.ndarray:
     )
 
 
-def warp_mask_to_crop(mask: np.ndarray, transform, size: int, margin: int = 1) -> np.ndarray:
+def warp_mask_to_crop(mask: np.ndarray, transform, size: int) -> np.ndarray:
     """A hole in the photo (HxW bool, True = missing), seen in the crop: size x size bool.
 
-    Every crop pixel that the hole touches counts as missing, and ``margin`` more all round, so that nothing of what
-    hides the face reaches the network. What lies outside the photo counts as its mirror image, as in `align_face`.
+    Every crop pixel that the hole touches counts as missing, and one more all round, so that nothing of what hides
+    the face reaches the network. What lies outside the photo counts as its mirror image, as in `align_face`.
     """
     transform = np.asarray(transform, np.float64)
     reach = math.ceil(1 / scale_of(transform))  # photo pixels in a crop pixel
@@ -116,4 +116,4 @@ def warp_mask_to_crop(mask: np.ndarray, transform, size: int, margin: int = 1) -
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
     )
-    return cv2.dilate((hole > 0).astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)).astype(bool)
+    return cv2.dilate((hole > 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)

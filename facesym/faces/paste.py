@@ -8,7 +8,7 @@ from .align import crop_corners, scale_of
 
 # At the rim of a hole, a step between photo and crop of much more than this (in levels of 255) is not a difference
 # of light but another thing, mostly what is left of the glasses or the hand: it is not carried into the hole.
-_OUTLIER = 64.0
+_OUTLIER = 48.0
 
 
 def paste_hole(
@@ -43,8 +43,12 @@ def paste_hole(
     rim = near & ~missing & inside_square(transform, crop.width, hole.shape)[part]
     if rim.any():
         step = pixels[part].astype(np.float32) - filled
-        step /= 1 + (np.abs(step).max(2, keepdims=True) / _OUTLIER) ** 8
-        filled += diffuse(step, rim)
+        middle = np.median(step[rim], axis=0)
+        if np.abs(middle).max() > _OUTLIER:  # a whole rim of another thing
+            middle = np.zeros(3)
+        step -= middle
+        step /= 1 + (np.abs(step).max(2, keepdims=True) / _OUTLIER) ** 4
+        filled += diffuse(step, rim) + middle
     np.copyto(pixels[part], _to_uint8(filled), where=own[part][..., None])
     return Image.fromarray(pixels)
 

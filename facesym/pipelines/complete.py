@@ -16,10 +16,6 @@ from ..losses import relight
 from ..models.symmfcnet import warp
 from .base import Result, find_faces, identity_similarity, to_image, to_tensor, whole_picture_transform
 
-# A painted mask rarely covers the last pixels of the glasses or the hand, and a dark rim of them makes the network
-# paint dark eyes. So it does not see the next 1/100 of the crop's side around the hole either (2 pixels of 256). More
-# would hide brows and lids that a careful mask leaves.
-MARGIN = 100
 MAX_DETAIL = 4  # how many times finer than the network's crop detail is copied: 1024 pixels at 256
 
 
@@ -93,9 +89,7 @@ class CompletePipeline:
         done, confidence, stages, before = photo, [], [], []
         for i in chosen:
             crop = align_face(clean, transforms[i], size)
-            known = ~warp_mask_to_crop(hole, transforms[i], size, max(1, size // MARGIN))
-            if not known.any():
-                known = ~warp_mask_to_crop(hole, transforms[i], size)
+            known = ~warp_mask_to_crop(hole, transforms[i], size)
             if not known.any():
                 raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
             before.append(align_face(photo, transforms[i], size))
