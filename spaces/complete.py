@@ -218,18 +218,7 @@ def build() -> None:
             button = gr.Button("2 · Complete the face", variant="primary", size="lg", elem_id="complete")
         with gr.Column(min_width=320):
             gr.Markdown("### 3 · Compare and download")
-            slider = gr.ImageSlider(
-                label="Before / after: drag the line",
-                type="filepath",
-                interactive=False,
-                buttons=["fullscreen"],
-                height=440,
-                elem_id="result",
-            )
-            numbers = gr.Markdown(elem_id="numbers")
-            download = gr.DownloadButton(
-                "Download (PNG, marked as edited)", interactive=False, size="lg", elem_id="download"
-            )
+            slider, numbers, download = parts.comparison("")
             with gr.Accordion("How it was done", open=False, elem_id="how"):
                 gr.Markdown(
                     "**1** The face mirrored and bent to fit its other half. **2** What is hidden on one side and seen "

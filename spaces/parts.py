@@ -165,6 +165,24 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
     return image
 
 
+def comparison(prefix: str) -> tuple[gr.ImageSlider, gr.Markdown, gr.DownloadButton]:
+    """What every tab shows of a result: a before/after slider, a line of numbers, the download. ``prefix`` begins
+    their ids."""
+    slider = gr.ImageSlider(
+        label="Before / after: drag the line",
+        type="filepath",
+        interactive=False,
+        buttons=["fullscreen"],
+        height=440,
+        elem_id=f"{prefix}result",
+    )
+    numbers = gr.Markdown(elem_id=f"{prefix}numbers")
+    download = gr.DownloadButton(
+        "Download (PNG, marked as edited)", interactive=False, size="lg", elem_id=f"{prefix}download"
+    )
+    return slider, numbers, download
+
+
 def private_folder() -> Path:
     """A new folder with an unguessable name in gradio's cache: what two people make never meets."""
     Path(CACHE).mkdir(parents=True, exist_ok=True)

@@ -138,21 +138,7 @@ def build() -> None:
             button = gr.Button("2 · Make it symmetric", variant="primary", size="lg", elem_id="symmetrize")
         with gr.Column(min_width=320):
             gr.Markdown("### 3 · Compare and download")
-            slider = gr.ImageSlider(
-                label="Before / after: drag the line",
-                type="filepath",
-                interactive=False,
-                buttons=["fullscreen"],
-                height=440,
-                elem_id="symmetrize-result",
-            )
-            numbers = gr.Markdown(elem_id="symmetrize-numbers")
-            download = gr.DownloadButton(
-                "Download (PNG, marked as edited)",
-                interactive=False,
-                size="lg",
-                elem_id="symmetrize-download",
-            )
+            slider, numbers, download = parts.comparison("symmetrize-")
     gr.Markdown(
         "**How asymmetric the face was**, in the distance between the outer eye corners; roll and yaw of the head are "
         "taken out. No face is at zero. It is a measure of a photo, not a diagnosis."

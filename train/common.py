@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -56,6 +57,18 @@ def add_arguments(parser, *, out, batch, lr):
     parser.add_argument(
         "--export", metavar="ID", help="at the end, write fp16 weights to facesym/weights/ID and zoo.json"
     )
+
+
+def model_folder(init):
+    """The folder of the model that --init names: a run's folder, or a model's own."""
+    folder = Path(init)
+    return folder / "model" if (folder / "model").is_dir() else folder
+
+
+def load_critic(critic, init, name="discriminator.safetensors"):
+    """Load what `Run.save_critic` wrote into the run that --init names; nothing if there is none."""
+    if init and (Path(init) / name).exists():
+        critic.load_state_dict(safetensors.torch.load_file(Path(init) / name))
 
 
 def bf16_is_fast():
@@ -284,6 +297,12 @@ class Run:
                 raise SystemExit(f"--resume: {folder} is not a folder")
         self.accelerator.load_state(str(folder))
         self.print(f"resumed {folder} at step {self.step}")
+
+    def save_critic(self, critic, name="discriminator.safetensors"):
+        """Keep a critic's weights in the run's folder, for another run's --init."""
+        if self.main:
+            state = {key: value.contiguous() for key, value in critic.state_dict().items()}
+            safetensors.torch.save_file(state, self.out / name)
 
     def export(self, net, **fields):
         """Write the (averaged) net as fp16 to the run's folder and, with ``--export ID``, to the packaged weights.

@@ -14,14 +14,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from facesym import losses
 from facesym.data.augment import augment
 from facesym.data.faces import FaceFolders, Samples, to_tensor
 from facesym.models import SymmetricDiscriminator, SymmetricGenerator
-from train.common import Run, add_arguments
+from train.common import Run, add_arguments, load_critic, model_folder
 
 ALPHA = {"soft": 40.0, "hard": 100.0}
 
@@ -73,12 +72,8 @@ def main():
     run = Run(args)
     generator, critic = build(args)
     if args.init:
-        folder = Path(args.init)
-        generator = SymmetricGenerator.from_pretrained(
-            folder / "model" if (folder / "model").is_dir() else folder
-        )
-        if (folder / "discriminator.safetensors").exists():
-            critic.load_state_dict(safetensors.torch.load_file(folder / "discriminator.safetensors"))
+        generator = SymmetricGenerator.from_pretrained(model_folder(args.init))
+        load_critic(critic, args.init)
     generator, critic = run.add(generator), run.add(critic)
     optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (generator, critic))
     average = run.average(generator)
@@ -116,9 +111,7 @@ def main():
                 steps = [average(average.between(shown, share)) for share in np.linspace(0, 1, 9)]
             run.grid("sweep", steps)
         run.log(**terms)
-    if run.main:
-        state = {k: v.contiguous() for k, v in critic.state_dict().items()}
-        safetensors.torch.save_file(state, run.out / "discriminator.safetensors")
+    run.save_critic(critic)
     run.export(
         average, task="rotate", default=args.kind == "zprime", input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",

@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 
@@ -38,7 +37,7 @@ from facesym.data.symmetric import droop, face_region, symmetric_faces, symmetri
 from facesym.models import LightCNN, SymmetrizerVAE
 from facesym.models.symmetrizer import REMOVED, PatchDiscriminator
 from facesym.models.symmfcnet import identity_grid
-from train.common import Run, add_arguments
+from train.common import Run, add_arguments, load_critic, model_folder
 
 TURNED = 0.48  # log ratio of the nose's distances to the two sides of the face: beyond about 12° of yaw
 
@@ -200,9 +199,7 @@ def main():
     args = parser.parse_args()
     run = Run(args)
     net, critic = run.add(start(args)), run.add(PatchDiscriminator())
-    file = Path(args.init or "") / "discriminator.safetensors"
-    if args.init and file.exists():
-        critic.load_state_dict(safetensors.torch.load_file(file))
+    load_critic(critic, args.init)
     judge = None
     if args.identity != "none":
         judge = zoo.load(args.identity).to(run.device, memory_format=torch.channels_last)
@@ -262,9 +259,7 @@ def main():
             average.eval()
             terms["val"] = validate(run, average, validation, f"stage{args.stage}")
         run.log(**terms)
-    if run.main:
-        state = {k: v.contiguous() for k, v in critic.state_dict().items()}
-        safetensors.torch.save_file(state, run.out / "discriminator.safetensors")
+    run.save_critic(critic)
     run.export(
         average, task="symmetrize", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
@@ -277,10 +272,9 @@ def main():
 def start(args):
     """A new net, or --init's with its weights."""
     if args.init:
-        folder = Path(args.init)
-        net = SymmetrizerVAE.from_pretrained(folder / "model" if (folder / "model").is_dir() else folder)
+        net = SymmetrizerVAE.from_pretrained(model_folder(args.init))
         if (net.config.input_size, net.config.copy) != (args.size, not args.no_copy):
-            raise SystemExit(f"--init: {folder} is not of this --size, or differs in --no-copy")
+            raise SystemExit(f"--init: {args.init} is not of this --size, or differs in --no-copy")
         return net
     return SymmetrizerVAE(input_size=args.size, fold=args.size // 128, copy=not args.no_copy)
 

@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 
@@ -31,7 +30,7 @@ from facesym.data.faces import (
 )
 from facesym.data.masks import load_irregular, random_mask
 from facesym.models.symmfcnet import PARTS, PRESETS, SAGANDiscriminator, SymmFCNet, crop_parts, warp
-from train.common import Run, add_arguments
+from train.common import Run, add_arguments, load_critic, model_folder
 from train.trunk import VGG16Features
 
 # λ of (16), (18), (19). "paper": as printed. "released": the weights the released model ended with, set by eye on
@@ -235,8 +234,7 @@ def main():
 
     net = run.add(start(args))
     critics = run.add(Discriminators(args.preset))
-    if args.init and (Path(args.init) / "discriminators.safetensors").exists():
-        critics.load_state_dict(safetensors.torch.load_file(Path(args.init) / "discriminators.safetensors"))
+    load_critic(critics, args.init, "discriminators.safetensors")
     trunk = (
         VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last) if args.trunk else None
     )
@@ -303,11 +301,7 @@ def main():
                 schedule.step()
         run.log(phase=phase, **terms)
 
-    if run.main:
-        safetensors.torch.save_file(
-            {k: v.contiguous() for k, v in critics.state_dict().items()},
-            run.out / "discriminators.safetensors",
-        )
+    run.save_critic(critics, "discriminators.safetensors")
     run.export(
         average, task="complete", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
@@ -321,8 +315,7 @@ def start(args):
     """A new net, or --init's with its weights and this run's size."""
     if not args.init:
         return SymmFCNet.preset(args.preset, **ABLATIONS[args.ablation], input_size=args.size)
-    folder = Path(args.init)
-    net = SymmFCNet.from_pretrained(folder / "model" if (folder / "model").is_dir() else folder)
+    net = SymmFCNet.from_pretrained(model_folder(args.init))
     net.register_to_config(input_size=args.size)
     return net
 
