@@ -52,9 +52,10 @@ def identity_grid(like):
     return torch.stack(torch.meshgrid(xs, ys, indexing="xy")).expand(batch, -1, -1, -1)
 
 
-def warp(image, flow):
-    """Equations (4), (5): bilinear sampling of ``image`` (BxCxHxW) at the places Φ (Bx2xHxW, [-1, 1])."""
-    return F.grid_sample(image.float(), flow.permute(0, 2, 3, 1), align_corners=False, padding_mode="border")
+def warp(image, flow, mode="bilinear"):
+    """Equations (4), (5): sampling of ``image`` (BxCxHxW) at the places Φ (Bx2xHxW, [-1, 1])."""
+    places = flow.permute(0, 2, 3, 1)
+    return F.grid_sample(image.float(), places, mode, align_corners=False, padding_mode="border")
 
 
 # --- stage I --------------------------------------------------------------------------------------------------------
