@@ -94,6 +94,13 @@ def landmark_asymmetry(points):
     return residual(fit.x), float(roll), float(np.degrees(np.arcsin(np.clip(turn, -1, 1))))
 
 
+def turn(points, degrees):
+    """The landmarks of a head turned by some degrees more (positive: to the picture's right), as
+    `landmark_asymmetry` models it: each moves sideways by its depth."""
+    unit = np.linalg.norm(points[45] - points[36])
+    return points + np.stack([unit * DEPTH_68 * np.sin(np.radians(degrees)), np.zeros(68)], 1)
+
+
 def region_indices(points):
     """The landmark indices of ``Asymmetry.regions`` and ``overall``, and roll and yaw: two dicts."""
     rest, roll, yaw = landmark_asymmetry(points)
@@ -146,13 +153,23 @@ def appearance_map(image, points):
     return np.clip(back, 0, None) * face_region(points, size, forehead=0.25)
 
 
+def find_points(crop):
+    """The 68 landmarks of an aligned face (RGB image) by the zoo's network, in the crop and in its mirror image,
+    averaged, so that the network's own preference for a side falls out: 68x2 float32, pixels.
+
+    Raises:
+        ZooError: the zoo's landmark network cannot be had.
+    """
+    mirrored = detect_landmarks(Image.fromarray(np.ascontiguousarray(np.asarray(crop)[:, ::-1])))
+    return ((detect_landmarks(crop) + flip_landmarks(mirrored, crop.width)) / 2).astype(np.float32)
+
+
 def measure_asymmetry(crop, points=None):
     """Measure how asymmetric a face is.
 
     Args:
         crop: RGB image, an aligned face (FFHQ framing), square.
-        points: its 68 landmarks in pixels; default: found by the zoo's network, in the crop and in its mirror image,
-            averaged, so that the network's own preference for a side falls out.
+        points: its 68 landmarks in pixels; default: `find_points`.
 
     Returns:
         Asymmetry.
@@ -161,10 +178,7 @@ def measure_asymmetry(crop, points=None):
         ZooError: the zoo's landmark network cannot be had.
     """
     crop = crop.convert("RGB")
-    if points is None:
-        mirrored = detect_landmarks(Image.fromarray(np.ascontiguousarray(np.asarray(crop)[:, ::-1])))
-        points = (detect_landmarks(crop) + flip_landmarks(mirrored, crop.width)) / 2
-    points = np.asarray(points, np.float32)
+    points = find_points(crop) if points is None else np.asarray(points, np.float32)
     regions, rest = region_indices(points)
     heat = appearance_map(np.asarray(crop), points)
     region = face_region(points, crop.width, forehead=0.25)

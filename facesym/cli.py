@@ -26,6 +26,7 @@ def main(argv=None):
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_complete(commands)
     _add_symmetrize(commands)
+    _add_rotate(commands)
     cli_zoo.add_parser(commands)
     evaluate = commands.add_parser(
         "evaluate", help="measure models (in a checkout: train/evaluate.py)", add_help=False
@@ -83,6 +84,19 @@ def _add_symmetrize(commands):
     command.set_defaults(run=_symmetrize)
 
 
+def _add_rotate(commands):
+    command = _add_task(commands, "rotate", "turn the head in a photo")
+    command.add_argument(
+        "--yaw", type=float, nargs="+", default=[-20, 20], metavar="DEGREES",
+        help="one number: a picture (default: …-rotate.png); two: a film from one to the other and back "
+        "(…-rotate.mp4, or .gif by -o); 0 = towards the camera, negative = to the picture's left (default: -20 20)",
+    )  # fmt: skip
+    command.add_argument("--frames", type=int, default=25, help="of the film, one way (default 25)")
+    command.add_argument("--steps", type=int, default=150, help="of each part of the fit (default 150)")
+    command.add_argument("--paste", action="store_true", help="one number: lay the face over the photo")
+    command.set_defaults(run=_rotate)
+
+
 def _complete(args):
     if args.image.is_dir():
         if not args.mask.is_dir():
@@ -126,12 +140,50 @@ def _symmetrize(args):
     return _work(args, run, table="asymmetry")
 
 
-def _work(args, run, table=None):
+def _rotate(args):
+    from .video import FORMATS as FILMS
+
+    if len(args.yaw) > 2:
+        raise ImageError(f"--yaw takes one number or two, not {len(args.yaw)}.")
+    film = len(args.yaw) == 2
+    if film and args.paste:
+        raise ImageError("--paste is for one --yaw: a film shows the face alone.")
+
+    def run(pipe, photo, output, faces):
+        yaw = args.yaw if film else args.yaw[0]
+        result = pipe(photo, yaw=yaw, frames=args.frames, steps=args.steps, faces=faces, paste=args.paste)
+        several = faces == "all"
+        made = result.frames if several else [result.frames]
+        fits = result.fit if several else [result.fit]
+        extras = {}
+        if film:
+            # The first face's film takes the output's name; the others a number after it.
+            frames = [[_twice(frame) for frame in series] for series in made]
+            extras = {
+                output.with_stem(output.stem + (f"-{i}" if i else "")): series
+                for i, series in enumerate(frames)
+            }
+        return result, {"fit": fits}, extras
+
+    return _work(args, run, suffix=".mp4" if film else ".png", formats=FILMS if film else tuple(FORMATS))
+
+
+def _twice(frame):
+    """A frame at twice its size: players show small films badly."""
+    from PIL import Image
+
+    return frame.resize((2 * frame.width, 2 * frame.height), Image.Resampling.LANCZOS)
+
+
+def _work(args, run, table=None, suffix=".png", formats=tuple(FORMATS)):
     """One photo, or a folder of them, through a pipeline.
 
     Args:
-        run: (pipeline, photo, output, faces) -> the result, numbers to tell, further pictures (path: image).
+        run: (pipeline, photo, output, faces) -> the result, numbers to tell, further files (path: an image, or a film's
+            frames); the output itself, if it is not the result's image, among them.
         table: of the numbers, the list (a dict a face) that a folder's run also keeps in <table>.csv and .json.
+        suffix: of outputs that have no name yet.
+        formats: that outputs may have.
     """
     from . import load
 
@@ -148,8 +200,9 @@ def _work(args, run, table=None):
         if keep:
             keep(numbers)
         # The result comes last: once it is there, all else is.
-        for path, picture in {**extras, output: result.images[0]}.items():
-            save_image(picture, path, args.task)
+        main = extras.pop(output, result.images[0])
+        for path, made in {**extras, output: main}.items():
+            _write(made, path, args.task)
         return {
             "faces": [{"box": face.box, "score": round(face.score, 3)} for face in result.faces],
             "identity": result.identity,
@@ -163,15 +216,15 @@ def _work(args, run, table=None):
         if not photos:
             raise ImageError(f"{args.image} has no pictures ({', '.join(sorted(READABLE))}).")
     else:
-        output = args.output or args.image.with_name(f"{args.image.stem}-{args.task}.png")
-        if output.suffix.lower() not in FORMATS:
-            raise ImageError(f"Cannot write {output.name}: use one of {', '.join(FORMATS)}.")
+        output = args.output or args.image.with_name(f"{args.image.stem}-{args.task}{suffix}")
+        if output.suffix.lower() not in formats:
+            raise ImageError(f"Cannot write {output.name}: use one of {', '.join(formats)}.")
     pipe = load(args.model, device=device)
     if pipe.task != args.task:
         raise ZooError(f"{args.model} is a model of `facesym {pipe.task}`, not of {args.task}.")
     if args.image.is_dir():
         out = args.output or args.image.with_name(f"{args.image.name}-{args.task}")
-        return _folder(photos, out, one, args.json, rank, world, table)
+        return _folder(photos, out, one, args.json, rank, world, table, suffix)
     numbers = one(args.image, output)
     for note in numbers["notes"]:
         print(f"facesym: {note}", file=sys.stderr)
@@ -184,7 +237,17 @@ def _work(args, run, table=None):
     return 0
 
 
-def _folder(photos, out, one, as_json, rank, world, table):
+def _write(made, path, task):
+    """An image or, from a list of frames, a film."""
+    if isinstance(made, list):
+        from .video import save_video
+
+        save_video(made, path, task)
+    else:
+        save_image(made, path, task)
+
+
+def _folder(photos, out, one, as_json, rank, world, table, ending):
     """Work through photos.
 
     What fails is listed and does not stop the rest; what is there already is not made again.
@@ -193,7 +256,7 @@ def _folder(photos, out, one, as_json, rank, world, table):
 
     # Two photos may differ in their ending alone; their results must not.
     stems = [photo.stem for photo in photos]
-    outputs = {p: out / f"{p.stem if stems.count(p.stem) == 1 else p.name}.png" for p in photos}
+    outputs = {p: out / f"{p.stem if stems.count(p.stem) == 1 else p.name}{ending}" for p in photos}
     mine = list(photos)[rank::world]
     suffix = "" if world == 1 else f"-{rank}"
     errors, done = {}, 0

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-RESTARTS = 128  # random z looked at; the best four are optimised
+RESTARTS = 128  # random z looked at
+KEPT = 4  # of the starts, which are optimised; after a third of the steps the best of them alone
 
 
 @dataclass
@@ -25,16 +26,14 @@ class Fit:
     Attributes:
         generator: the tuned copy; the one passed in is unchanged.
         z: 1xZ.
-        before, after: mean squared error of the fit before and after the tuning, on [-1, 1].
-        identity: similarity by the recogniser after the tuning, or None.
+        before, after: the picture of z by the generator passed in and by the tuned one, 1x3xSxS.
         seconds: of the whole.
     """
 
     generator: torch.nn.Module
     z: torch.Tensor
-    before: float
-    after: float
-    identity: float | None
+    before: torch.Tensor
+    after: torch.Tensor
     seconds: float
 
 
@@ -43,9 +42,12 @@ def fit_and_tune(
     image,
     recogniser=None,
     *,
+    start=None,
+    yaw=None,
+    views=(),
     alpha=1e-3,
     beta=0.1,
-    fit_steps=200,
+    fit_steps=150,
     tune_steps=150,
     seconds=None,
     enough=0.9,
@@ -58,94 +60,108 @@ def fit_and_tune(
         generator: SymmetricGenerator (kind "zprime" or "flip"), in eval mode.
         image: 1x3xSxS in [-1, 1], an aligned face of the generator's size.
         recogniser: LightCNN; its features are part of ‖G(z) − I‖, and its vector says when the face is that person.
+        start: KxZ, latents to try beside the random ones (an encoder's).
+        yaw: of the head in degrees, for a generator whose latent has it: z is held at it.
+        views: [(degrees, 1x3xSxS)]: how the same head might look at another yaw; with `yaw`. An addition: step 2
+            fits these too, at the latent turned there.
         alpha, beta: of the penalties on z.
         fit_steps, tune_steps: of steps 1 and 2.
         seconds: time budget; step 1 gets a third of it.
         enough: stop tuning once the recogniser's similarity is at least this and the error has stopped falling.
-        progress: called now and then with (share done, picture 1x3xSxS); returning True stops early.
+        progress: called now and then with (share done, picture 1x3xSxS); returning True ends the step of the algorithm.
         seed: of the restarts.
 
     Returns:
         Fit.
     """
-    start = time.monotonic()
+    began = time.monotonic()
     draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        target = _views(image)
-        wanted = recogniser.features(image) if recogniser else None
-        vector = recogniser.embed(wanted) if recogniser else None
 
-    def distance(found):
+    def about(picture):
+        """What a generated picture is compared with: the picture at three sizes, the recogniser's features."""
+        return _views(picture), recogniser.features(picture) if recogniser else None
+
+    def distance(found, target):
         """‖G(z) − I‖: absolute differences at three sizes, and of the recogniser's features. One number a picture."""
-        loss = sum((a - b).abs().mean((1, 2, 3)) for a, b in zip(_views(found), target))
+        sizes, features = target
+        loss = sum((a - b).abs().mean((1, 2, 3)) for a, b in zip(_views(found), sizes))
         if recogniser:
-            loss = (
-                loss
-                + 0.5
-                * (recogniser.features(found) - wanted).square().mean((1, 2, 3))
-                / wanted.square().mean()
-            )
+            off = (recogniser.features(found) - features).square().mean((1, 2, 3))
+            loss = loss + 0.5 * off / features.square().mean((1, 2, 3))
         return loss
 
     def penalty(z):
         return alpha * z.square().sum(1) + beta * (z.abs() - 1).clamp(min=0).sum(1)
 
+    def hold(z):
+        return z if yaw is None else generator.turned(z, yaw)
+
     def stop(share, net, z):
         """Tell the progress; whether to end this step of the algorithm."""
-        out_of_time = seconds is not None and time.monotonic() - start > seconds * (
-            1 / 3 if share < 0.5 else 1
-        )
+        budget = None if seconds is None else seconds * (1 / 3 if share < 0.5 else 1)
+        late = budget is not None and time.monotonic() - began > budget
         if progress:
             with torch.no_grad():
-                return bool(progress(share, net(z[:1]))) or out_of_time
-        return out_of_time
+                return bool(progress(share, net(z[:1]))) or late
+        return late
 
     # Step 1: the best of many starts, then all of z.
     with torch.no_grad():
+        target = about(image)
+        vector = recogniser.embed(target[1]) if recogniser else None
         starts = generator.sample(RESTARTS, draw)
-        order = torch.cat([distance(generator(part)) for part in starts.split(16)]).argsort()
-    z = starts[order[:4]].clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([z], 0.05)
+        starts = hold(starts if start is None else torch.cat([start.clamp(-0.99, 0.99), starts]))
+        order = torch.cat([distance(generator(part), target) for part in starts.split(16)]).argsort()
+    z = starts[order[:KEPT]].clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([z], 0.03)
     for step in range(fit_steps):
-        loss = distance(generator(z)) + penalty(z)
+        if step and step == fit_steps // 3:
+            z = z.detach()[loss.argmin()][None].requires_grad_(True)
+            optimizer = torch.optim.Adam([z], 0.03)
+        loss = distance(generator(hold(z)), target) + penalty(z)
         optimizer.zero_grad()
         loss.sum().backward()
         optimizer.step()
-        if step % 10 == 9 and stop(0.5 * step / fit_steps, generator, z):
+        if step % 10 == 9 and stop(0.5 * step / fit_steps, generator, hold(z)):
             break
     with torch.no_grad():
-        loss = distance(generator(z)) + penalty(z)
-        z = z[loss.argmin()][None].clone()
-        before = F.mse_loss(generator(z), image).item()
+        z = hold(z)
+        loss = distance(generator(z), target) + penalty(z)
+        z = z[loss.argmin()][None].clone()  # there are several still if the time was up early
+        before = generator(z)
 
     # Step 2: z and G, held to what G was.
     tuned = deepcopy(generator).eval()  # running statistics stay: one photo has none
     tuned.requires_grad_(True)
     z.requires_grad_(True)
+    with torch.no_grad():
+        views = [(degrees, about(picture)) for degrees, picture in views]
     optimizer = torch.optim.Adam([{"params": tuned.parameters(), "lr": 5e-4}, {"params": [z], "lr": 5e-3}])
     best = float("inf")
     for step in range(tune_steps):
         others = generator.sample(4, draw)
         with torch.no_grad():
             kept = generator(others)
-        found = tuned(torch.cat([z, others]))
-        loss = (distance(found[:1]) + penalty(z)).mean() + 2 * (found[1:] - kept).abs().mean()
+        # The photo and one view at a time, in turn.
+        shown = [(yaw, target)] + ([views[step % len(views)]] if views else [])
+        latents = [hold(z)] + [generator.turned(z, degrees) for degrees, _ in shown[1:]]
+        found = tuned(torch.cat([*latents, others]))
+        fits = [distance(found[i : i + 1], goal) for i, (_, goal) in enumerate(shown)]
+        loss = (sum(fits) + penalty(z)).mean() + 2 * (found[len(shown) :] - kept).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if step % 10 == 9:
-            fell = loss.item() < 0.99 * best
-            best = min(best, loss.item())
+            fell = fits[0].item() < 0.99 * best
+            best = min(best, fits[0].item())
             with torch.no_grad():
-                alike = (recogniser(tuned(z)) @ vector.T).item() if recogniser else 0
-            if stop(0.5 + 0.5 * step / tune_steps, tuned, z) or (alike >= enough and not fell):
+                alike = (recogniser(tuned(hold(z))) @ vector.T).item() if recogniser else 0
+            if stop(0.5 + 0.5 * step / tune_steps, tuned, hold(z)) or (alike >= enough and not fell):
                 break
     tuned.requires_grad_(False)
-    z = z.detach()
     with torch.no_grad():
-        after = F.mse_loss(tuned(z), image).item()
-        alike = (recogniser(tuned(z)) @ vector.T).item() if recogniser else None
-    return Fit(tuned, z, before, after, alike, time.monotonic() - start)
+        z = hold(z).detach()
+        return Fit(tuned, z, before, tuned(z), time.monotonic() - began)
 
 
 def _views(x):

@@ -12,6 +12,7 @@ if importlib.util.find_spec("facesym") is None:  # a clone in which it was not i
 
 import complete
 import gradio as gr
+import rotate
 import symmetrize
 
 TITLE = "facesym: face models built on symmetry"
@@ -19,6 +20,7 @@ HEADER = """
 # facesym
 **Complete**: something hides part of a face in your photo? Paint over it, and get it completed from the mirrored half.
 **Symmetrize**: see a face as it would be if both halves were alike, and measure how much they differ.
+**Rotate**: turn the head in a photo a little to either side.
 """
 ETHICS = """
 Only photos of adults who agree to it. What the models put in is **made up**, not what was there: never use it to
@@ -57,6 +59,8 @@ def build() -> gr.Blocks:
             complete.build()
         with gr.Tab("Symmetrize", id="symmetrize"):
             symmetrize.build()
+        with gr.Tab("Rotate", id="rotate"):
+            rotate.build()
     page.queue(max_size=20)
     return page
 
@@ -66,7 +70,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     page = build()
-    for tab in (complete, symmetrize):
+    for tab in (complete, symmetrize, rotate):
         if not tab.pipeline.missing:
             tab.pipeline.start()
     page.launch(

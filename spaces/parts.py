@@ -1,8 +1,10 @@
 """What every tab of the page is built from: the model in the background, errors, pictures in and out."""
 
+import contextlib
 import functools
 import importlib
 import importlib.util
+import inspect
 import logging
 import os
 import re
@@ -86,25 +88,40 @@ class Pipeline:
             log.warning("The model for %s did not load: %s", self.task, error)
 
 
-def tell_errors(function):
-    """Show what facesym raises on purpose as it is worded; anything else is logged, and only its existence told."""
+@contextlib.contextmanager
+def _telling(name):
+    try:
+        yield
+    except gr.Error:
+        raise
+    except FacesymError as error:
+        # The server's folders are nobody's business: of an upload's path, keep the name.
+        message = re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", str(error))
+        raise gr.Error(message, print_exception=False) from error
+    except Exception as error:
+        log.exception("%s failed", name)
+        raise gr.Error(
+            "Something went wrong on the server, and it has been logged. Try again, or try another photo.",
+            print_exception=False,
+        ) from error
 
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        try:
-            return function(*args, **kwargs)
-        except gr.Error:
-            raise
-        except FacesymError as error:
-            # The server's folders are nobody's business: of an upload's path, keep the name.
-            message = re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", str(error))
-            raise gr.Error(message, print_exception=False) from error
-        except Exception as error:
-            log.exception("%s failed", function.__name__)
-            raise gr.Error(
-                "Something went wrong on the server, and it has been logged. Try again, or try another photo.",
-                print_exception=False,
-            ) from error
+
+def tell_errors(function):
+    """Show what facesym raises on purpose as it is worded; anything else is logged, and only its existence told. For
+    functions and generator functions (which gradio must see as such)."""
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            with _telling(function.__name__):
+                yield from function(*args, **kwargs)
+
+    else:
+
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            with _telling(function.__name__):
+                return function(*args, **kwargs)
 
     return wrapper
 

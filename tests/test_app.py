@@ -115,7 +115,10 @@ def test_too_large_an_upload_is_refused(client, tmp_path):
 
 def test_only_the_documented_calls_are_public(client):
     api = client.view_api(return_format="dict", print_info=False)
-    assert list(api["named_endpoints"]) == ["/complete", "/symmetrize"] and not api["unnamed_endpoints"]
+    assert (
+        list(api["named_endpoints"]) == ["/complete", "/symmetrize", "/generate", "/rotate"]
+        and not api["unnamed_endpoints"]
+    )
     call = api["named_endpoints"]["/complete"]
     assert [p["parameter_name"] for p in call["parameters"]] == ["photo", "mask", "faces"]
     assert "label the result as edited" in call["description"]
@@ -132,6 +135,24 @@ def test_symmetrize_changes_the_face_and_gives_numbers(client, tmp_path):
     Image.new("RGB", (320, 320), "grey").save(tmp_path / "wall.png")
     with pytest.raises(AppError, match="No face was found"):
         client.predict(handle_file(tmp_path / "wall.png"), "all", api_name="/symmetrize")
+
+
+def test_rotate_gives_a_film_and_numbers(client, tmp_path):
+    film, fit = client.predict(handle_file(PAIRS[0][0]), -10, 10, api_name="/rotate")
+    assert Path(film).name == "astronaut-turning.mp4" and Path(film).stat().st_size > 1000
+    assert fit["psnr"] > fit["psnr_before"] and len(fit["range"]) == 2
+    Image.new("RGB", (320, 320), "grey").save(tmp_path / "wall.png")
+    with pytest.raises(AppError, match="No face was found"):
+        client.predict(handle_file(tmp_path / "wall.png"), -10, 10, api_name="/rotate")
+
+
+def test_generated_faces_are_symmetric_in_the_middle(client):
+    one, middle, other = (
+        np.asarray(Image.open(client.predict(7, symmetry, api_name="/generate")).convert("RGB"), int)
+        for symmetry in (0, 1, 2)
+    )
+    assert abs(middle - middle[:, ::-1]).mean() < 1 < abs(one - one[:, ::-1]).mean()
+    assert abs(other - one[:, ::-1]).mean() < 1
 
 
 # --- without a server -----------------------------------------------------------------------------------------------

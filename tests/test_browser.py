@@ -188,6 +188,45 @@ def test_symmetrize_tab(page, photo, tmp_path):
     page.locator("#symmetrize-pictures img").nth(3).wait_for()
 
 
+def test_rotate_tab(page, photo, tmp_path):
+    """Fit, turn the head with the slider, download the film; and a face that nobody has."""
+    page.get_by_role("tab", name="Rotate").click()
+    button = page.get_by_role("button", name="2 · Fit")
+    button.click()
+    page.get_by_text("Add a photo first").wait_for()
+    photo.save(tmp_path / "photo.png")
+    page.locator("#rotate-photo input[type=file]").set_input_files(tmp_path / "photo.png")
+    page.locator("#rotate-photo img").wait_for()
+    button.click()
+    page.get_by_text("fitted in").wait_for()
+    face, slider = page.locator("#rotate-face img"), page.locator("#rotate-yaw input[type=range]")
+    before = face.get_attribute("src")
+    slider.focus()
+    for _ in range(60):  # to its left end
+        slider.press("ArrowLeft")
+    page.wait_for_function(
+        "before => document.querySelector('#rotate-face img').src != before",
+        arg=face.evaluate("x => x.src") and before,
+    )
+    with page.expect_download() as download:
+        page.locator("#rotate-gif").click()
+    film = Image.open(download.value.path())
+    assert film.n_frames == 48 and b"AI" in film.info["comment"]
+    page.get_by_role("button", name="Another face").click()
+    page.locator("#rotate-made img").wait_for()
+
+
+def test_a_fit_can_be_stopped(page, photo, tmp_path):
+    page.get_by_role("tab", name="Rotate").click()
+    photo.save(tmp_path / "photo.png")
+    page.locator("#rotate-photo input[type=file]").set_input_files(tmp_path / "photo.png")
+    page.locator("#rotate-photo img").wait_for()
+    page.get_by_role("button", name="2 · Fit").click()
+    page.get_by_text(re.compile("Getting the model ready|Fitting to your photo")).first.wait_for()
+    page.get_by_role("button", name="Stop").last.click()
+    page.get_by_text("Stopped.").wait_for()
+
+
 def test_example_needs_two_clicks(page):
     page.locator("#examples button").first.click()
     wait_for_editor(page)

@@ -5,7 +5,7 @@ import torch
 
 from facesym.data.augment import augment
 from facesym.fit import fit_and_tune, sweep
-from facesym.models import SymmetricDiscriminator, SymmetricGenerator
+from facesym.models import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
 from facesym.models.layers import (
     AntisymmetricMap,
     SymmetricConv2d,
@@ -124,6 +124,39 @@ def test_the_discriminator_does_not_see_which_way(size, spectral, dtype, trainin
         assert not torch.allclose(plain(mirror(x)), plain(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["zprime", "flip"])
+def test_the_encoder_mirrors_with_the_picture(kind, dtype, training):
+    sizes = dict(latent=12, asymmetric=3)
+    encoder = scramble(SymmetricEncoder(kind, size=32, widths=(8, 8, 16), **sizes), dtype).train(training)
+    generator = SymmetricGenerator(kind, **TINY).to(dtype)
+    x = torch.randn(4, 3, 32, 32, dtype=dtype)
+    with torch.no_grad():
+        code, other = encoder(x), encoder(mirror(x))
+    torch.testing.assert_close(other, generator.mirrored(code), rtol=0, atol=rounding(dtype) * 100)
+    assert not torch.allclose(other, code, atol=1e-2)
+    torch.testing.assert_close(
+        encoder.uniform(other), generator.mirrored(encoder.uniform(code)), rtol=0, atol=rounding(dtype) * 100
+    )
+    spread = encoder.spread()[None]
+    torch.testing.assert_close(generator.mirrored(spread).abs(), spread.abs())
+
+
+def test_normal_codes_become_uniform_latents():
+    z = SymmetricEncoder.uniform(torch.randn(20000, generator=torch.Generator().manual_seed(0)))
+    assert z.abs().max() <= 1
+    torch.testing.assert_close(torch.histc(z, 10, -1, 1) / 2000, torch.ones(10), rtol=0, atol=0.1)
+
+
+def test_a_latent_with_yaw_is_turned():
+    net = SymmetricGenerator(**TINY, yaw=True).eval()
+    z = net.sample(5)
+    turned = net.turned(z, 14.0)
+    torch.testing.assert_close(net.yaw_of(turned), torch.full((5,), 14.0), rtol=0, atol=1e-3)
+    assert torch.equal(turned[:, 1:], z[:, 1:])
+    torch.testing.assert_close(net.turned(z, net.yaw_of(z)), z, rtol=0, atol=1e-3)
+    torch.testing.assert_close(net.yaw_of(net.mirrored(z)), -net.yaw_of(z))
+
+
 def test_the_papers_sizes():
     paper = SymmetricGenerator(first=5, kernel=6)
     assert paper.size == 80 and paper.config.latent == 100 and paper.config.asymmetric == 5
@@ -156,8 +189,17 @@ def test_augmentation_moves_recolours_and_cuts_each_picture_and_lets_gradients_t
     assert kept[:, 0].std() > 0.1
 
 
-def test_fit_and_tune_finds_a_picture_and_turns_it_into_its_mirror_image():
-    net = scramble(SymmetricGenerator(**TINY), torch.float32).eval().requires_grad_(False)
+def mse(a, b):
+    return (a - b).square().mean()
+
+
+@pytest.fixture
+def fitted_net():
+    return scramble(SymmetricGenerator(**TINY, yaw=True), torch.float32).eval().requires_grad_(False)
+
+
+def test_fit_and_tune_finds_a_picture_and_turns_it_into_its_mirror_image(fitted_net):
+    net = fitted_net
     before = {k: v.clone() for k, v in net.state_dict().items()}
     ramp = torch.linspace(-0.6, 0.6, 32).expand(1, 3, 32, 32)
     picture = 0.7 * net(net.sample(1)) + 0.3 * ramp  # not one of its own, nor symmetric
@@ -165,13 +207,36 @@ def test_fit_and_tune_finds_a_picture_and_turns_it_into_its_mirror_image():
     fit = fit_and_tune(
         net, picture, fit_steps=40, tune_steps=150, progress=lambda share, image: told.append(share)
     )
-    assert fit.after < 0.7 * fit.before
+    assert mse(fit.after, picture) < 0.7 * mse(fit.before, picture)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())  # the original is untouched
     assert told == sorted(told) and told[-1] > 0.9
     frames = sweep(fit.generator, fit.z, [0, 0.5, 1])
+    torch.testing.assert_close(frames[0], fit.after)
     torch.testing.assert_close(frames[2], mirror(frames[0]), rtol=0, atol=1e-4)
     torch.testing.assert_close(frames[1], mirror(frames[1]), rtol=0, atol=1e-4)
     assert (fit.z.abs() < 1.5).all()
+
+
+def test_a_start_that_fits_is_taken(fitted_net):
+    z = fitted_net.sample(1, torch.Generator().manual_seed(9)) * 0.9
+    fit = fit_and_tune(fitted_net, fitted_net(z), start=z, fit_steps=5, tune_steps=5, alpha=0)
+    without = fit_and_tune(fitted_net, fitted_net(z), fit_steps=5, tune_steps=5, alpha=0)
+    assert mse(fit.before, fitted_net(z)) < 0.2 * mse(without.before, fitted_net(z))
+
+
+def test_views_are_fitted_at_their_yaw(fitted_net):
+    """The latent stays at the photo's yaw, and turned to a view's it gives that view."""
+    pictures = torch.tensor([[0.4, 0.1, 0.3], [0.1, 0.4, 0.2]])[..., None, None].expand(
+        2, 3, 32, 32
+    ) + torch.linspace(-0.5, 0.5, 32)
+    views = [(12.0, pictures[1:])]
+    found = {}
+    for name, given in (("with", views), ("without", [])):
+        fit = fit_and_tune(fitted_net, pictures[:1], yaw=-5.0, views=given, fit_steps=20, tune_steps=120)
+        torch.testing.assert_close(fitted_net.yaw_of(fit.z), torch.tensor([-5.0]), rtol=0, atol=1e-2)
+        with torch.no_grad():
+            found[name] = mse(fit.generator(fit.generator.turned(fit.z, 12.0)), pictures[1:])
+    assert found["with"] < 0.7 * found["without"]
 
 
 def test_fit_can_be_stopped_and_keeps_to_its_time():

@@ -80,7 +80,10 @@ def test_a_symmetric_picture_has_the_detail_of_its_sharper_half():
     # The other half's light is in it all the same.
     lit = picture + torch.cat([torch.zeros(32), torch.ones(32)])
     torch.testing.assert_close(
-        _one_half(lit, torch.ones(1, 1, 64, 64))[..., :10].mean(), made[..., :10].mean() + 0.5, atol=0.02, rtol=0
+        _one_half(lit, torch.ones(1, 1, 64, 64))[..., :10].mean(),
+        made[..., :10].mean() + 0.5,
+        atol=0.02,
+        rtol=0,
     )
 
 

@@ -5,6 +5,10 @@
 Kinds: zprime, flip (symmetric by architecture); plain (DC-GAN); soft, hard (DC-GAN with the paper's loss
 α‖G(z) − mirror G(z_N)‖², α = 40 and 100). The training is DC-GAN's; R1, the average of the weights, differentiable
 augmentation and spectral norm are options of ours (on by default: small data), which leave the symmetry exact.
+
+With ``--encoder`` (zprime and flip) an encoder is trained too, and half of each batch is G(E(x)), which must look like
+x (a VAE-GAN): many times fewer pictures are needed than by the critic alone. With zprime the first number of z′ is then
+the head's yaw (from metadata.csv, where it has a column ``yaw``).
 """
 
 import argparse
@@ -15,34 +19,77 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from facesym import losses
 from facesym.data.augment import augment
 from facesym.data.faces import FaceFolders, Samples, to_tensor
-from facesym.models import SymmetricDiscriminator, SymmetricGenerator
+from facesym.models import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
+from facesym.models.symgan import YAW
 from train.common import Run, add_arguments, load_critic, model_folder
+from train.trunk import VGG16Features
 
 ALPHA = {"soft": 40.0, "hard": 100.0}
+# Of the encoder's terms, beside 1 for the critic's.
+WEIGHTS = dict(generator=1, mirror=1, absolute=10, feature=5, kl=0.1, yaw=0.5)
 
 
 class PictureSamples(Samples):
-    """The pictures, each mirrored half of the time."""
+    """The pictures, each mirrored half of the time, and their yaw in degrees (NaN where it is not known)."""
 
     def sample(self, i, rng):
-        image = self.faces.images[i]
-        return {"image": to_tensor(image[:, ::-1] if rng.random() < 0.5 else image)}
+        image, yaw = self.faces.images[i], float(self.faces.rows[i].get("yaw") or "nan")
+        if rng.random() < 0.5:
+            image, yaw = image[:, ::-1], -yaw
+        return {"image": to_tensor(image), "yaw": torch.tensor(yaw)}
 
 
 def build(args):
-    """G and D for --kind and --size."""
+    """G, D and (or None) E for --kind and --size."""
     symmetric = args.kind in ("zprime", "flip")
     first = {64: 4, 80: 5, 128: 8}[args.size]
     widths = tuple(args.width * 2**i for i in (3, 2, 1, 0))
     generator = SymmetricGenerator(
-        args.kind if symmetric else "plain", first=first, widths=widths, kernel=args.kernel
-    )
+        args.kind if symmetric else "plain", args.latent, args.asymmetric, first, widths, args.kernel,
+        yaw=args.encoder and args.kind == "zprime",
+    )  # fmt: skip
     critic = SymmetricDiscriminator(symmetric, args.size, widths[::-1], args.kernel, not args.no_spectral)
-    return generator, critic
+    encoder = None
+    if args.encoder:
+        encoder = SymmetricEncoder(
+            args.kind, args.latent, args.asymmetric, args.size, kernel=args.kernel,
+            widths=tuple(int(args.width * share) for share in (0.75, 1.5, 3, 4)),
+        )  # fmt: skip
+    return generator, critic, encoder
+
+
+def encoder_terms(encoder, normal, yaw, rebuilt, image, trunk, rng):
+    """What makes G(E(x)) look like x, E's latents normal, and the first of them the head's yaw.
+
+    Args:
+        normal: BxZ, the posterior's means. yaw: B, degrees or NaN.
+        rebuilt, image: Bx3xSxS.
+        trunk: VGG16Features or None. It sees the whole at half the size, or a window of half the side, by turns.
+    """
+    variance = encoder.spread().expand_as(normal)
+    terms = {
+        "absolute": (rebuilt.float() - image).abs().mean(),
+        "kl": losses.kl_loss(normal.float(), variance.float()),
+    }
+    known = ~yaw.isnan()
+    if encoder.config.kind == "zprime" and known.any():
+        terms["yaw"] = (normal[known, 0].float() - yaw[known] / YAW).square().mean()
+    if trunk is not None:
+        if rng.random() < 0.5:
+            views = [F.avg_pool2d(x, 2) for x in (rebuilt, image)]
+        else:
+            side = image.shape[-1] // 2
+            top, left = rng.integers(0, side + 1, 2)
+            views = [x[..., top : top + side, left : left + side] for x in (rebuilt, image)]
+        with torch.no_grad():
+            target = trunk(views[1])
+        terms["feature"] = losses.feature_distance(trunk(views[0]), target)
+    return terms
 
 
 def r1_penalty(critic, real, weight):
@@ -68,57 +115,110 @@ def main():
     parser.add_argument("--no-augment", action="store_true", help="without differentiable augmentation")
     parser.add_argument("--no-spectral", action="store_true", help="batch norm in D, as in the paper")
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
+    parser.add_argument("--latent", type=int, default=100, help="numbers in z")
+    parser.add_argument("--asymmetric", type=int, default=5, help="numbers in z′ (zprime)")
+    parser.add_argument("--encoder", action="store_true", help="VAE-GAN, see above")
+    parser.add_argument("--trunk", help="VGG16 features as safetensors, for --encoder; without: pixels alone")
+    parser.add_argument(
+        "--critic-from", type=int, default=0, metavar="STEP", help="first step with the critic (--encoder)"
+    )
     args = parser.parse_args()
+    if args.encoder and args.kind not in ("zprime", "flip"):
+        raise SystemExit("--encoder is for --kind zprime and flip")
     run = Run(args)
-    generator, critic = build(args)
+    generator, critic, encoder = build(args)
     if args.init:
         generator = SymmetricGenerator.from_pretrained(model_folder(args.init))
         load_critic(critic, args.init)
+        if encoder and (Path(args.init) / "encoder").is_dir():
+            encoder = SymmetricEncoder.from_pretrained(Path(args.init) / "encoder")
     generator, critic = run.add(generator), run.add(critic)
-    optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (generator, critic))
     average = run.average(generator)
+    trained, trunk = list(generator.parameters()), None
+    if encoder:
+        encoder = run.add(encoder)
+        average_encoder = run.average(encoder)
+        trained += encoder.parameters()
+        if args.trunk:
+            trunk = VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last)
+    optimizer = run.adam(trained, betas=(0.5, 0.999))
+    critic_optimizer = run.adam(critic.parameters(), betas=(0.5, 0.999))
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(o, lambda s: min(1, 0.05 + 5 * (1 - s / args.steps)))
+        for o in (optimizer, critic_optimizer)
+    ]
+    run.register(*schedules)
     run.restore()
     faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
     run.print(f"{len(faces)} pictures of {args.size} pixels")
     shown = generator.sample(8, torch.Generator().manual_seed(0))
+    validation = validation_pictures(args, run.device) if encoder else None
     seen = (lambda x: x) if args.no_augment else augment
     for batch in run.batches(PictureSamples(faces, args.seed), args.steps):
         generator.train(), critic.train()
-        z = generator.sample(len(batch["image"]))
+        image, count = batch["image"], len(batch["image"])
+        z, terms, known = generator.sample(count), {}, (count + 1) // 2 if encoder else 0
         with run.autocast():
+            if encoder:
+                encoder.train()
+                normal = encoder(image[:known])
+                noise = torch.randn_like(normal) * (encoder.spread() / 2).exp()
+                z = torch.cat([encoder.uniform((normal + noise).float()), z[known:]])
             fake = generator(z)
-            critic.requires_grad_(False)
-            terms = {"generator": losses.generator_loss(critic(seen(fake)))}
-            total = terms["generator"]
+            if encoder:
+                rng = np.random.default_rng((args.seed, run.step))
+                terms |= encoder_terms(
+                    encoder, normal, batch["yaw"][:known], fake[:known], image[:known], trunk, rng
+                )
+            critical = not encoder or run.step >= args.critic_from
+            if critical:
+                critic.requires_grad_(False)
+                terms["generator"] = losses.generator_loss(critic(seen(fake)))
+                critic.requires_grad_(True)
             if args.kind in ALPHA:
                 partner = generator(generator.mirrored(z))
-                terms["mirror"] = (fake.float() - partner.float().flip(-1)).square().mean()
-                total = total + ALPHA[args.kind] * terms["mirror"]
-            critic.requires_grad_(True)
-        run.update(optimizer, total)
+                terms["mirror"] = ALPHA[args.kind] * (fake.float() - partner.float().flip(-1)).square().mean()
+        run.update(optimizer, losses.total(terms, WEIGHTS))
         run.average_step()
-        with run.autocast():
-            real = critic(seen(batch["image"]))
-            terms["critic"] = losses.discriminator_loss(real, critic(seen(fake.detach())))
-        total = terms["critic"]
-        if args.r1 and run.step % args.r1_every == 0:
-            terms["r1"] = r1_penalty(critic, batch["image"], args.r1)
-            total = total + args.r1_every * terms["r1"]
-        run.update(critic_optimizer, total)
+        if critical:
+            with run.autocast():
+                real = critic(seen(image))
+                terms["critic"] = losses.discriminator_loss(real, critic(seen(fake.detach())))
+            total = terms["critic"]
+            if args.r1 and run.step % args.r1_every == 0:
+                terms["r1"] = r1_penalty(critic, image, args.r1)
+                total = total + args.r1_every * terms["r1"]
+            run.update(critic_optimizer, total)
+        for schedule in schedules:
+            schedule.step()
         if run.due(args.sample_every):
             average.eval()
             with torch.no_grad():
                 steps = [average(average.between(shown, share)) for share in np.linspace(0, 1, 9)]
-            run.grid("sweep", steps)
+                run.grid("sweep", steps)
+                if encoder:
+                    z = encoder.uniform(average_encoder.eval()(validation))
+                    steps = [average(average.between(z, share)) for share in (0, 0.25, 0.5, 0.75, 1)]
+                    terms["val"] = (steps[0] - validation).abs().mean()
+                    run.grid("rebuilt", [validation, *steps])
         run.log(**terms)
     run.save_critic(critic)
+    if encoder and run.main:
+        average_encoder.save_pretrained(run.out / "encoder", dtype=torch.float16)
     run.export(
         average, task="rotate", default=args.kind == "zprime", input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
-        train_command=f"accelerate launch train/symgan.py --kind {args.kind} --data FACES … --steps {args.steps}",
+        train_command="accelerate launch train/symgan.py (see README, “Train”)",
         paper="Symmetric GANs (see README, “Rotate”)",
     )  # fmt: skip
+
+
+def validation_pictures(args, device, count=8):
+    """Fixed faces of the validation split, spread over the folders: Bx3xSxS."""
+    faces = FaceFolders(args.data, args.size, splits=("val",), min_size=args.min_size)
+    chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
+    return torch.stack([to_tensor(faces.images[i]) for i in chosen]).to(device)
 
 
 if __name__ == "__main__":

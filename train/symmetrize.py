@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from facesym import losses, zoo
-from facesym.asymmetry import DEPTH_68
+from facesym.asymmetry import turn
 from facesym.data.faces import (
     FaceFolders,
     Samples,
@@ -33,7 +33,13 @@ from facesym.data.faces import (
     soften,
     to_tensor,
 )
-from facesym.data.symmetric import droop, face_region, symmetric_faces, symmetric_landmarks, warp_points
+from facesym.data.symmetric import (
+    droop,
+    face_region,
+    symmetric_faces,
+    symmetric_landmarks,
+    warp_points,
+)
 from facesym.models import LightCNN, SymmetrizerVAE
 from facesym.models.symmetrizer import REMOVED, PatchDiscriminator
 from facesym.models.symmfcnet import identity_grid
@@ -48,12 +54,6 @@ def turned_side(points):
     left, right = nose - points[:5, 0].mean(), points[12:17, 0].mean() - nose
     ratio = np.log(max(left, 1) / max(right, 1))
     return None if abs(ratio) < TURNED else "left" if ratio > 0 else "right"
-
-
-def turn(points, degrees):
-    """The landmarks of a head turned by some degrees, as `facesym.asymmetry` models it."""
-    unit = np.linalg.norm(points[45] - points[36])
-    return points + np.stack([unit * DEPTH_68 * np.sin(np.radians(degrees)), np.zeros(68)], 1)
 
 
 def shade(rng, size):

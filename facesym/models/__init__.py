@@ -7,6 +7,7 @@ _MODULES = {
     "LightCNN": "lightcnn",
     "SymmFCNet": "symmfcnet",
     "SymmetricDiscriminator": "symgan",
+    "SymmetricEncoder": "symgan",
     "SymmetricGenerator": "symgan",
     "SymmetrizerVAE": "symmetrizer",
 }
@@ -16,6 +17,7 @@ __all__ = [
     "LightCNN",
     "SymmFCNet",
     "SymmetricDiscriminator",
+    "SymmetricEncoder",
     "SymmetricGenerator",
     "SymmetrizerVAE",
 ]

@@ -16,6 +16,15 @@ from .layers import (
 )
 
 KINDS = ("zprime", "flip", "plain")
+YAW = 20.0  # degrees: where the first number of z′ means the yaw, it is Φ⁻¹ of z′₁ times this (see SymmetricEncoder)
+
+
+def mirrored(z, config):
+    """The latent (BxZ) of the mirror image, for the ``kind`` in ``config``."""
+    if config.kind == "flip":
+        return z.flip(1)
+    n = config.asymmetric
+    return torch.cat([-z[:, :n], z[:, n:]], 1)
 
 
 class SymmetricGenerator(Model):
@@ -40,6 +49,8 @@ class SymmetricGenerator(Model):
         widths: channels of the first map and of those after it, each twice as large; one more doubling gives the
             picture.
         kernel: 4 or 6.
+        yaw: whether the first number of z′ is the head's yaw (an addition, see train/symgan.py --encoder): it is
+            uniform; the normal number of the same quantile, times ``YAW`` degrees.
     """
 
     @register_to_config
@@ -51,6 +62,7 @@ class SymmetricGenerator(Model):
         first: int = 8,
         widths: tuple = (512, 256, 128, 64),
         kernel: int = 4,
+        yaw: bool = False,
     ):
         super().__init__()
         if kind not in KINDS:
@@ -83,14 +95,20 @@ class SymmetricGenerator(Model):
     def mirrored(self, z):
         """The latent of the mirror image: z′ negated, or z reversed. For ``plain`` z′ negated, which its training
         alone can give a meaning."""
-        if self.config.kind == "flip":
-            return z.flip(1)
-        n = self.config.asymmetric
-        return torch.cat([-z[:, :n], z[:, n:]], 1)
+        return mirrored(z, self.config)
 
     def between(self, z, share):
         """The latent on the way from z (share 0) over a symmetric picture (½) to the mirror image's (1)."""
         return (1 - share) * z + share * self.mirrored(z)
+
+    def yaw_of(self, z):
+        """The yaw that latents (BxZ) stand for, in degrees, B numbers."""
+        return YAW * 2**0.5 * torch.erfinv(z[:, 0].clamp(-0.999, 0.999))
+
+    def turned(self, z, degrees):
+        """The latents (BxZ) of the same heads at a yaw of ``degrees`` (a number, or B of them); all else stays."""
+        degrees = torch.as_tensor(degrees, dtype=z.dtype, device=z.device).expand(len(z))
+        return torch.cat([torch.erf(degrees / YAW / 2**0.5)[:, None], z[:, 1:]], 1)
 
     def forward(self, z):
         """Bx``latent`` to pictures Bx3xSxS in [-1, 1]."""
@@ -103,6 +121,59 @@ class SymmetricGenerator(Model):
             if c.kind == "flip":
                 x = x + self.start(z.flip(1)).view(shape).flip(-1)
         return torch.tanh(self.layers(x))
+
+
+class SymmetricEncoder(Model):
+    """E: a picture to the latent that G should make it of. An addition to the paper, for training with little data and
+    time (VAE-GAN) and as the place where fitting a photo starts.
+
+    E(mirror x) is the mirrored latent, exactly: the kernels are symmetric, and the last, linear map is applied to the
+    features and to the mirrored features, whose latent is mirrored; the answer is the mean of the two.
+
+    Args:
+        kind, latent, asymmetric: as of the generator ("zprime" or "flip").
+        size: side of the pictures.
+        widths, kernel: as of SymmetricDiscriminator.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        kind: str = "zprime",
+        latent: int = 100,
+        asymmetric: int = 5,
+        size: int = 128,
+        widths: tuple = (48, 96, 192, 256),
+        kernel: int = 4,
+    ):
+        super().__init__()
+        if kind not in ("zprime", "flip"):
+            raise ValueError(f"kind must be zprime or flip, not {kind!r}")
+        layers = []
+        for a, b in zip((3, *widths[:-1]), widths):
+            layers += [SymmetricConv2d(a, b, kernel, 2, kernel // 2 - 1, bias=False)]
+            layers += [nn.BatchNorm2d(b), nn.LeakyReLU(0.2, inplace=True)]
+        self.layers = nn.Sequential(*layers)
+        self.out = nn.Linear(widths[-1] * (size // 2 ** len(widths)) ** 2, latent)
+        # The posterior's spread, one number a latent: how precisely G uses it.
+        self.log_variance = nn.Parameter(torch.full((latent,), -3.0))
+
+    def forward(self, image):
+        """Bx3xSxS in [-1, 1] to Bx``latent`` normal numbers, the posterior's mean; see `uniform`."""
+        x = self.layers(image)
+        there = mirrored(self.out(x.flip(-1).flatten(1)), self.config)
+        return (self.out(x.flatten(1)) + there) / 2
+
+    def spread(self):
+        """The posterior's log variance, ``latent`` numbers, the same for a latent and its mirrored one."""
+        v = self.log_variance
+        return (v + v.flip(0)) / 2 if self.config.kind == "flip" else v
+
+    @staticmethod
+    def uniform(normal):
+        """Normal numbers to numbers uniform in [-1, 1], G's latent: the normal distribution's function. It keeps signs
+        and order, so that mirrored stays mirrored."""
+        return torch.erf(normal / 2**0.5)
 
 
 class SymmetricDiscriminator(Model):

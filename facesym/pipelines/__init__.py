@@ -5,6 +5,7 @@ from ..errors import ZooError
 # The class of the network says which pipeline runs it.
 _PIPELINES = {
     "SymmFCNet": ("complete", "CompletePipeline"),
+    "SymmetricGenerator": ("rotate", "RotatePipeline"),
     "SymmetrizerVAE": ("symmetrize", "SymmetrizePipeline"),
 }
 

@@ -1,0 +1,269 @@
+"""Turn the head in a photo: FitAndTune on that one photo, then a walk through the tuned generator's latents."""
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..asymmetry import find_points, landmark_asymmetry, turn
+from ..data.symmetric import face_region, warp_points
+from ..errors import ImageError, ZooError
+from ..faces.align import align_face
+from ..faces.load import load_image
+from ..faces.paste import paste_face
+from ..fit import fit_and_tune
+from .base import Result, find_faces, identity_similarity, to_image, to_tensor, whole_picture_transform
+from .symmetrize import face_shown
+
+VIEWS = (-16, -8, 8, 16)  # degrees from the photo's own yaw at which warped copies of it are fitted too
+REACH = 35.0  # degrees of yaw that are looked at, to either side
+PLACES = 29  # on the way, where yaw and identity are measured
+ALIKE = 0.5  # the identity net's cosine, of the fit's own, down to which a turned face still counts as that person
+
+
+@dataclass
+class RotateResult(Result):
+    """What `RotatePipeline` returns; ``images`` shows the head at the (last) yaw asked for. With ``faces="all"`` (and
+    not ``aligned``) the fields are lists, one entry a face.
+
+    Attributes:
+        frames: RGB images, aligned crops: the head at each of ``yaws``.
+        yaws: degrees, as asked for, within ``fit["range"]``.
+        fit: a dict: "psnr_before" and "psnr" (dB, of the crop; before and after the generator was tuned), "identity"
+            (cosine of the fitted face and the crop by the zoo's identity net), "yaw" (the photo's), "range" (the
+            least and the greatest yaw at which the face still is that person), "seconds" (of the fit).
+        crop: RGB, the aligned crop that was fitted, of the generator's size.
+        seconds: the whole call.
+    """
+
+    frames: list
+    yaws: list
+    fit: dict | list
+    crop: Image.Image | list
+    seconds: float
+
+
+class Turner:
+    """A tuned generator with its face: any yaw of the head.
+
+    Args:
+        fit: facesym.fit.Fit.
+        yaw: of the photo, degrees.
+        crop: RGB image, the face that was fitted.
+        recogniser: LightCNN or None.
+    """
+
+    def __init__(self, fit, yaw, crop, recogniser):
+        self.fit, self.yaw = fit, yaw
+        self.net = fit.generator
+        places = np.linspace(-1, 1, PLACES)
+        frames = self.frames_at(places)
+        measured = np.array([landmark_asymmetry(find_points(frame))[2] for frame in frames])
+        # A head turns one way all along; the measure wavers.
+        order = np.sign(np.polyfit(places, measured, 1)[0]) or 1.0
+        self.places, self.measured = places[:: int(order)], np.maximum.accumulate(measured[:: int(order)])
+        kept = np.ones(PLACES, bool)
+        if recogniser is not None:
+            with torch.inference_mode():
+                faces = torch.cat([to_tensor(x, recogniser) for x in [crop, to_image(fit.after[0]), *frames]])
+                vectors = recogniser(faces)
+            alike = (vectors[2:] @ vectors[0]).cpu().numpy()[:: int(order)]
+            kept = alike >= ALIKE * float(vectors[1] @ vectors[0])
+        # The stretch of kept places about the photo's own yaw and, by symmetry, about its mirror image's.
+        inside = np.nonzero(kept & (np.abs(self.measured) <= REACH))[0]
+        inside = inside if len(inside) else np.array([np.abs(self.measured - yaw).argmin()])
+        self.range = float(self.measured[inside[0]]), float(self.measured[inside[-1]])
+
+    def latent(self, place):
+        """The latent at a place in [−1, 1] of the way; 1 turns to the picture's right.
+
+        A generator whose latent has the yaw is turned by it. The rest of z′ (light and all else that is not
+        symmetric) stays, unless the head in the photo is turned itself: then it goes over to its mirror image's, as
+        in the paper, so that the way leads from the photo to exactly its mirror image. Another generator goes that
+        way alone.
+        """
+        z = self.fit.z
+        if not self.net.config.yaw:
+            return self.net.between(z, (1 - place) / 2)
+        degrees = place * REACH
+        if abs(self.yaw) >= 10:
+            share = np.clip(math.copysign(degrees, degrees * self.yaw) / max(abs(self.yaw) - 16, 8), -1, 1)
+            z = self.net.between(z, (1 - share) / 2)
+        return self.net.turned(z, degrees)
+
+    @torch.inference_mode()
+    def frames_at(self, places):
+        """RGB images."""
+        latents = torch.cat([self.latent(float(place)) for place in places])
+        return [to_image(picture) for part in latents.split(16) for picture in self.net(part)]
+
+    def frames(self, yaws):
+        """RGB images of the head at these yaws (degrees), within ``range``."""
+        return self.frames_at(np.interp(np.clip(yaws, *self.range), self.measured, self.places))
+
+
+class RotatePipeline:
+    """Fits a SymmetricGenerator to photos and turns their heads; made by ``facesym.load("rotate")``.
+
+    Args:
+        net: facesym.models.SymmetricGenerator, in eval mode, of kind "zprime" or "flip".
+
+    Raises:
+        ZooError: a generator of kind "plain", which cannot turn anything.
+    """
+
+    task = "rotate"
+
+    def __init__(self, net):
+        from .. import zoo
+
+        if net.config.kind == "plain":
+            raise ZooError(
+                "This generator is of kind plain, the baseline: it is not symmetric and turns nothing."
+            )
+        self.net = net.requires_grad_(False)
+        helpers = {entry["task"] for entry in zoo.list() if entry["default"]}
+        self.recogniser = self._helper("identity") if "identity" in helpers else None
+        self.encoder = self._helper("encode") if "encode" in helpers else None
+        own = ("kind", "latent", "asymmetric")
+        if self.encoder and any(self.encoder.config[key] != net.config[key] for key in own):
+            self.encoder = None  # another generator's
+
+    def _helper(self, task):
+        from .. import zoo
+
+        return zoo.load(task, device=self.net.device).requires_grad_(False)
+
+    def __call__(
+        self,
+        image,
+        *,
+        yaw=(-20, 20),
+        frames=25,
+        steps=150,
+        seconds=None,
+        faces="largest",
+        paste=False,
+        aligned=False,
+        progress=None,
+    ):
+        """Turn the head in a photo.
+
+        Args:
+            image: the photo: a path, PIL image or HxWx3 uint8 array (see `facesym.faces.load.load_image`).
+            yaw: degrees, 0 = towards the camera, negative = to the picture's left: one number, or the first and the
+                last of a series. Clipped to where the face still is that person, with a warning.
+            frames: of the series.
+            steps: of each of the two parts of the fit.
+            seconds: time budget of the fit.
+            faces: "largest", "all", or an index from left to right.
+            paste: True lays the face at the last yaw over the photo; hair and neck stay as they are there.
+            aligned: the picture is an aligned square crop already; no face is looked for.
+            progress: called now and then with (share done, picture as an RGB image); returning True ends the fit early.
+
+        Returns:
+            RotateResult.
+
+        Raises:
+            ImageError: the picture cannot be read, or a number makes no sense.
+            FaceNotFoundError: no face, or not the one asked for.
+        """
+        start = time.perf_counter()
+        ends = np.atleast_1d(np.asarray(yaw, float))
+        if ends.shape not in ((1,), (2,)) or not np.isfinite(ends).all() or (np.abs(ends) > 90).any():
+            raise ImageError(f"yaw must be one or two numbers of degrees between -90 and 90, not {yaw!r}.")
+        if frames < 1 or steps < 1:
+            raise ImageError("frames and steps must be at least 1.")
+        yaws = np.linspace(ends[0], ends[-1], frames if len(ends) == 2 else 1)
+        photo = load_image(image)
+        size = self.net.size
+        if aligned:
+            found, chosen, transforms = [], [0], [whole_picture_transform(photo, size)]
+        else:
+            found, chosen, transforms = find_faces(photo, faces, size)
+        done, crops, series, degrees, fits = photo, [], [], [], []
+        for number, i in enumerate(chosen):
+            told = progress and (
+                lambda share, x, n=number: progress((n + share) / len(chosen), to_image(x[0]))
+            )
+            crop = align_face(photo, transforms[i], size)
+            turner = self.fit(crop, steps=steps, seconds=seconds, progress=told)
+            low, high = turner.range
+            inside = np.clip(yaws, low, high)
+            if np.abs(inside - yaws).max() > 1:
+                warnings.warn(
+                    f"This face can be turned from {low:.0f} to {high:.0f} degrees and still be that person: the yaw "
+                    "was held within.",
+                    stacklevel=2,
+                )
+            made = turner.frames(inside)
+            if paste:
+                done = self._paste(done, crop, made[-1], transforms[i])
+            crops.append(crop)
+            series.append(made)
+            degrees.append([round(float(y), 2) for y in inside])
+            fits.append(self._numbers(turner, crop))
+        single = faces != "all" or aligned
+        one = lambda values: values[0] if single else values  # noqa: E731
+        last = [made[-1] for made in series]
+        return RotateResult(
+            images=[done] if paste else last,
+            faces=[found[i] for i in chosen] if found else [],
+            identity=identity_similarity(crops, last),
+            frames=one(series),
+            yaws=one(degrees),
+            fit=one(fits),
+            crop=one(crops),
+            seconds=time.perf_counter() - start,
+        )
+
+    def fit(self, crop, *, steps=150, seconds=None, progress=None, views=True):
+        """Algorithm 1 on an aligned crop (RGB image of the generator's size): a `Turner`.
+
+        Args:
+            steps, seconds, progress: see `facesym.fit.fit_and_tune`.
+            views: also fit copies of the crop that are warped to other yaws.
+        """
+        points = find_points(crop)
+        yaw = landmark_asymmetry(points)[2]
+        image = to_tensor(crop, self.net)
+        known = self.net.config.yaw
+        start = None
+        if self.encoder is not None:
+            with torch.no_grad():
+                start = self.encoder.uniform(self.encoder(image))
+        others = []
+        if known and views:
+            for by in VIEWS:
+                if abs(yaw + by) <= REACH:
+                    turned, _ = warp_points(np.asarray(crop), points, turn(points, by))
+                    others.append((yaw + by, to_tensor(turned, self.net)))
+        fit = fit_and_tune(
+            self.net, image, self.recogniser, start=start, yaw=yaw if known else None, views=others,
+            fit_steps=steps, tune_steps=steps, seconds=seconds, progress=progress,
+        )  # fmt: skip
+        return Turner(fit, yaw, crop, self.recogniser)
+
+    def _numbers(self, turner, crop):
+        """The field ``fit`` of the result."""
+        target = to_tensor(crop, self.net)
+        psnr = lambda x: float(-10 * ((x.float() - target) / 2).square().mean().log10())  # noqa: E731
+        return {
+            "psnr_before": round(psnr(turner.fit.before), 2),
+            "psnr": round(psnr(turner.fit.after), 2),
+            "identity": (identity_similarity([crop], [to_image(turner.fit.after[0])]) or [None])[0],
+            "yaw": round(turner.yaw, 2),
+            "range": [round(end, 2) for end in turner.range],
+            "seconds": round(turner.fit.seconds, 2),
+        }
+
+    @staticmethod
+    def _paste(photo, crop, frame, transform):
+        """The turned face over the photo, by its own region; colours matched where the photo shows the face too."""
+        region, size = face_region(find_points(frame), frame.width), frame.width
+        shown = face_shown(find_points(crop), size) * region
+        return paste_face(photo, frame, transform, region, shown)

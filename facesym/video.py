@@ -1,0 +1,65 @@
+"""Frames to a moving picture, marked as edited."""
+
+import tempfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from .errors import ImageError
+from .files import write_atomic
+
+FORMATS = (".gif", ".mp4")
+
+
+def save_video(frames, path, task, fps=12):
+    """Write frames there and back, so that it can be played in a loop; the file says that it is edited.
+
+    Args:
+        frames: RGB images of one size, at least two; an even width and height for MP4.
+        path: .gif or .mp4 (H.264); its folder is made if need be. It appears whole or not at all.
+        task: what facesym did, e.g. "rotate".
+        fps: frames a second.
+
+    Raises:
+        ImageError: another file type, too few frames, a folder that cannot be written, or a full disk.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in FORMATS:
+        raise ImageError(f"Cannot write {path.name}: use one of {', '.join(FORMATS)}.")
+    if len(frames) < 2:
+        raise ImageError("A moving picture needs at least two frames.")
+    about = f"Face edited with AI by facesym (task: {task})"
+    frames = [*frames, *frames[-2:0:-1]]
+    try:
+        data = _gif(frames, about, fps) if kind == ".gif" else _mp4(frames, about, fps)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ImageError(f"Could not write {path}: {reason}. Nothing was changed there.") from error
+
+
+def _gif(frames, about, fps):
+    file = BytesIO()
+    frames[0].save(
+        file, "GIF", save_all=True, append_images=frames[1:], duration=1000 / fps, loop=0, comment=about
+    )
+    return file.getvalue()
+
+
+def _mp4(frames, about, fps):
+    import imageio_ffmpeg
+
+    with tempfile.TemporaryDirectory() as folder:  # ffmpeg must go back in the file at the end
+        file = Path(folder) / "video.mp4"
+        writer = imageio_ffmpeg.write_frames(
+            str(file), frames[0].size, fps=fps, quality=8, macro_block_size=2,
+            output_params=["-metadata", f"comment={about}", "-movflags", "+faststart"],
+        )  # fmt: skip
+        writer.send(None)
+        for frame in frames:
+            writer.send(np.ascontiguousarray(frame))
+        writer.close()
+        return file.read_bytes()

@@ -1,0 +1,243 @@
+"""The tab Rotate: a photo's head turned by fitting a symmetric GAN to it; and faces that the GAN makes up."""
+
+import os
+import queue
+import random
+import threading
+import warnings
+from pathlib import Path
+
+import gradio as gr
+import parts
+from PIL import Image
+
+from facesym.errors import FaceNotFoundError, ImageError
+from facesym.faces.load import load_image
+
+EXAMPLES = Path(__file__).parent / "examples"
+EXAMPLE_LIST = ["astronaut.jpg", "grace-hopper.jpg"]
+YAW = 24  # degrees that the slider goes to either side
+FRAMES = 25
+SIDE = 384  # of a frame as it is shown
+BUDGET = float(os.environ.get("FACESYM_FIT_SECONDS", 60))  # for a fit
+
+pipeline = parts.Pipeline("rotate")
+
+
+@parts.gpu
+def rotate(photo, low: float, high: float, progress):
+    """The library's call, with its errors worded for the page. Returns the result and warnings to show."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = pipeline.get()(photo, yaw=(low, high), frames=FRAMES, seconds=BUDGET, progress=progress)
+        except FaceNotFoundError as error:
+            raise FaceNotFoundError(
+                "No face was found in this photo. Try one in which the face is upright, larger or less hidden."
+            ) from error
+    return result, [str(warning.message) for warning in caught if warning.category is UserWarning]
+
+
+def enlarge(frame: Image.Image) -> Image.Image:
+    """A frame at the size in which it is shown."""
+    return frame.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+def write(result, folder: Path, stem: str):
+    """The frames' files and the two films: paths."""
+    from facesym.video import save_video
+
+    frames = [enlarge(frame) for frame in result.frames]
+    files = [parts.publish(frame, folder, f"{i}.webp", "rotate") for i, frame in enumerate(frames)]
+    films = [folder / f"{stem}-turning{kind}" for kind in (".mp4", ".gif")]
+    for film in films:
+        save_video(frames, film, "rotate")
+    return files, [str(film) for film in films]
+
+
+@parts.tell_errors
+def rotate_file(photo: str, low: float = -20.0, high: float = 20.0, progress=gr.Progress()):  # noqa: B008
+    """Turn the head in a photo. Only for photos of adults; label the result.
+
+    Args:
+        photo: The photo, JPEG, PNG or WebP, at most 25 megapixels.
+        low: Degrees of yaw at the film's start: 0 is towards the camera, negative to the picture's left.
+        high: Degrees at its end.
+
+    Returns:
+        The turning head as an MP4 film, and how well the model fits the photo: PSNR before and after tuning, identity,
+        the photo's own yaw, the range of yaw in which the face still is that person, seconds.
+    """
+    if not photo:
+        raise ImageError("A photo is needed.")
+    result, _ = rotate(load_image(photo), low, high, lambda share, _: progress(share, "Fitting"))
+    _, films = write(result, parts.private_folder(), Path(photo).stem)
+    return films[0], result.fit
+
+
+@parts.tell_errors
+def rotate_shown(photo):
+    """What the button does: yields the fit as it goes, then everything."""
+    if not photo or not Path(photo).exists():  # uploads are deleted after a while
+        raise ImageError("Add a photo first: drop it into the box, or click one of the examples.")
+    picture = load_image(photo)
+    folder = parts.private_folder()
+    told, stopped = queue.Queue(), threading.Event()
+
+    def tell(share, image):
+        told.put((share, image))
+        return stopped.is_set()
+
+    def work():
+        try:
+            told.put(rotate(picture, -YAW, YAW, tell))
+        except Exception as error:  # raised below, where it can be shown
+            told.put(error)
+
+    off = gr.DownloadButton(interactive=False)
+    yield None, gr.Slider(interactive=False), [], "Getting the model ready …", off, off
+    threading.Thread(target=work, daemon=True).start()
+    step = 0
+    try:
+        while True:
+            news = told.get()
+            if isinstance(news, Exception):
+                raise news
+            if hasattr(news[0], "frames"):
+                break
+            share, image = news
+            step += 1
+            if step % 3 == 1:
+                shown = parts.publish(enlarge(image), folder, f"fit{step}.webp", "rotate")
+                yield shown, gr.skip(), gr.skip(), f"Fitting to your photo: {share:.0%}", gr.skip(), gr.skip()
+    finally:
+        stopped.set()  # also when the visitor has stopped it: the fit ends at its next step
+    result, notes = news
+    for note in notes:
+        gr.Warning(note)
+    files, films = write(result, folder, Path(photo).stem)
+    low, high = result.yaws[0], result.yaws[-1]
+    own = min(max(result.fit["yaw"], low), high)
+    nearest = min(range(FRAMES), key=lambda i: abs(result.yaws[i] - own))
+    fit = result.fit
+    likeness = "" if fit["identity"] is None else f" · likeness **{fit['identity']:.2f}** of 1"
+    numbers = f"Photo's own yaw **{fit['yaw']:.0f}°**{likeness} · fitted in **{fit['seconds']:.0f} s**"
+    slider = gr.Slider(low, high, round(result.yaws[nearest], 1), interactive=True)
+    ready = [gr.DownloadButton(value=film, interactive=True) for film in films]
+    yield files[nearest], slider, [[yaw, file] for yaw, file in zip(result.yaws, files)], numbers, *ready
+
+
+def turn_to(yaw: float, series: list):
+    """The frame nearest to a yaw."""
+    if not series or not Path(series[0][1]).exists():
+        return gr.skip()
+    return min(series, key=lambda item: abs(item[0] - yaw))[1]
+
+
+@parts.tell_errors
+def generate(seed: int = 0, symmetry: float = 0.0):
+    """A face that nobody has, made by the symmetric GAN.
+
+    Args:
+        seed: The number of the face.
+        symmetry: 0 for the face as it is drawn, 1 for its exactly symmetric version, 2 for its mirror image.
+
+    Returns:
+        The picture.
+    """
+    import torch
+
+    from facesym.pipelines.base import to_image
+
+    net = pipeline.get().net
+    z = net.sample(1, torch.Generator().manual_seed(int(seed)))
+    with torch.inference_mode():
+        face = to_image(net(net.between(z, min(max(symmetry, 0), 2) / 2))[0])
+    return parts.publish(enlarge(face), parts.private_folder(), f"face-{int(seed)}.webp", "rotate")
+
+
+def build() -> None:
+    """Put the tab's content into the gr.Tab that is open."""
+    if pipeline.missing:
+        gr.Markdown(
+            "⚠️ **The model for this tab is not released yet.** You can look around; the button will work once it is."
+        )
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=320):
+            gr.Markdown("### 1 · Add a photo of a face")
+            photo = parts.PictureFile(
+                label="Photo",
+                show_label=False,
+                sources=["upload", "clipboard"],
+                height=384,
+                placeholder="# Drop a photo here\nor click to choose one",
+                elem_id="rotate-photo",
+            )
+            gr.Markdown("No photo at hand? Click an example:")
+            examples = gr.Dataset(
+                components=[gr.Image(visible=False)],
+                samples=[[str(EXAMPLES / name)] for name in EXAMPLE_LIST],
+                show_label=False,
+                type="index",
+                elem_id="rotate-examples",
+            )
+            with gr.Row():
+                button = gr.Button("2 · Fit (about a minute)", variant="primary", size="lg", elem_id="rotate")
+                stop = gr.Button("Stop", size="lg", elem_id="rotate-stop")
+        with gr.Column(min_width=320):
+            gr.Markdown("### 3 · Turn the head")
+            face = gr.Image(
+                show_label=False, type="filepath", interactive=False, height=384, buttons=["fullscreen"],
+                elem_id="rotate-face",
+            )  # fmt: skip
+            yaw = gr.Slider(
+                -YAW, YAW, 0, step=0.5, label="Yaw in degrees: 0 is towards the camera", interactive=False,
+                elem_id="rotate-yaw",
+            )  # fmt: skip
+            numbers = gr.Markdown(elem_id="rotate-numbers")
+            with gr.Row():
+                mp4 = gr.DownloadButton("MP4, marked as edited", interactive=False, elem_id="rotate-mp4")
+                gif = gr.DownloadButton("GIF, marked as edited", interactive=False, elem_id="rotate-gif")
+    series = gr.State([], time_to_live=3600)
+    gr.Markdown(
+        "### Faces that nobody has\nThe same model, not fitted to anyone. Its symmetry is exact: in the middle both "
+        "halves are the same, at the right end the face is its own mirror image."
+    )
+    with gr.Row(equal_height=False):
+        with gr.Column(min_width=240):
+            seed = gr.Number(0, label="Number of the face", precision=0, elem_id="rotate-seed")
+            symmetry = gr.Slider(
+                0, 2, 0, step=0.05, label="As drawn – symmetric – mirrored", elem_id="rotate-symmetry"
+            )
+            another = gr.Button("Another face", elem_id="rotate-another")
+        with gr.Column(min_width=240):
+            made = gr.Image(
+                show_label=False, type="filepath", interactive=False, height=384, elem_id="rotate-made"
+            )
+
+    # The same call for programs and agents.
+    with gr.Group(visible=False):
+        photo_in = parts.PictureFile(label="photo")
+        low_in, high_in = gr.Number(-20, label="low"), gr.Number(20, label="high")
+        film_out, numbers_out = gr.File(label="film of the turning head"), gr.JSON(label="fit")
+        call = gr.Button()
+
+    shared = {"concurrency_id": parts.QUEUE, "concurrency_limit": 1}
+    hidden = {"api_visibility": "private"}
+    examples.click(lambda index: str(EXAMPLES / EXAMPLE_LIST[index]), examples, photo, queue=False, **hidden)
+    fitting = button.click(
+        rotate_shown,
+        photo,
+        [face, yaw, series, numbers, mp4, gif],
+        show_progress="minimal",
+        **hidden,
+        **shared,
+    )
+    stop.click(lambda: "Stopped.", None, numbers, cancels=[fitting], queue=False, **hidden)
+    yaw.input(turn_to, [yaw, series], face, queue=False, show_progress="hidden", **hidden)
+    another.click(lambda: random.randrange(10**6), None, seed, queue=False, **hidden)
+    gr.on(
+        [seed.change, symmetry.input, symmetry.release], generate, [seed, symmetry], made,
+        show_progress="hidden", trigger_mode="always_last", api_name="generate", **shared,
+    )  # fmt: skip
+    call.click(rotate_file, [photo_in, low_in, high_in], [film_out, numbers_out], api_name="rotate", **shared)

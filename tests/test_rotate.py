@@ -1,0 +1,186 @@
+"""Turning heads: pipeline, films, command."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import facesym
+from facesym import FaceNotFoundError, ImageError, ZooError
+from facesym.cli import main
+from facesym.faces.align import align_face, ffhq_transform
+from facesym.faces.detect import detect_faces
+from facesym.models import SymmetricGenerator
+from facesym.video import save_video
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("generator")
+    SymmetricGenerator(first=4, widths=(32, 16, 8, 8), latent=16, asymmetric=4, yaw=True).save_pretrained(
+        folder
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipe(model):
+    return facesym.load(str(model))
+
+
+@pytest.fixture(scope="module")
+def crop(astronaut):
+    return align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 256), 256)
+
+
+@pytest.fixture(scope="module")
+def result(pipe, crop):
+    with pytest.warns(UserWarning, match="held within"):  # an untrained net turns no head
+        return pipe(crop, aligned=True, yaw=(-20, 20), frames=5, steps=12)
+
+
+def test_a_series_of_frames(result):
+    assert len(result.frames) == len(result.yaws) == 5
+    assert all(frame.size == (64, 64) and frame.mode == "RGB" for frame in result.frames)
+    assert result.images == [result.frames[-1]] and result.crop.size == (64, 64)
+    low, high = result.fit["range"]
+    assert low <= min(result.yaws) <= max(result.yaws) <= high
+    assert {"psnr_before", "psnr", "identity", "yaw", "range", "seconds"} == set(result.fit)
+    assert result.fit["psnr"] > result.fit["psnr_before"]
+    assert abs(result.fit["yaw"]) < 10  # the astronaut looks into the camera
+
+
+def test_the_way_of_a_turned_head_leads_to_its_mirror_image(pipe, crop):
+    turner = pipe.fit(crop.resize((64, 64)), steps=3)
+    assert (
+        len(torch.unique(turner.latent(0.5)[:, 1:] - turner.fit.z[:, 1:])) == 1
+    )  # frontal: only the yaw moves
+    turner.yaw = -20.0
+    turner.fit.z = turner.net.turned(turner.fit.z, -20.0)
+    there, back = turner.latent(-20 / 35), turner.latent(20 / 35)
+    torch.testing.assert_close(there, turner.fit.z, rtol=0, atol=1e-5)
+    torch.testing.assert_close(back, turner.net.mirrored(turner.fit.z), rtol=0, atol=1e-5)
+    with torch.no_grad():
+        middle = turner.net(turner.latent(0.0))
+    torch.testing.assert_close(middle, middle.flip(-1), rtol=0, atol=1e-4)
+
+
+def test_a_generator_without_yaw_goes_to_the_mirror_image_too(crop):
+    net = SymmetricGenerator("flip", first=4, widths=(16, 8), latent=8).eval()
+    turner = facesym.pipelines.rotate.RotatePipeline(net).fit(crop.resize((16, 16)), steps=2)
+    torch.testing.assert_close(turner.latent(-1.0), turner.net.mirrored(turner.fit.z))
+    torch.testing.assert_close(turner.latent(1.0), turner.fit.z)
+
+
+def test_one_yaw_and_pasting_leaves_the_rest_alone(pipe, astronaut):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = pipe(astronaut, yaw=10, steps=3, paste=True)
+    assert len(result.frames) == 1 and result.images[0].size == astronaut.size
+    changed = (np.asarray(result.images[0]) != np.asarray(astronaut)).any(-1)
+    assert changed.any()
+    x, y, w, h = result.faces[0].box
+    ys, xs = np.nonzero(changed)
+    assert x - w / 2 < xs.min() and xs.max() < x + 1.5 * w and y - h / 2 < ys.min() and ys.max() < y + 1.5 * h
+
+
+def test_progress_is_told_and_can_stop_the_fit(pipe, crop):
+    told = []
+    with pytest.warns(UserWarning):
+        pipe(
+            crop, aligned=True, steps=10**6, progress=lambda share, image: told.append((share, image)) or True
+        )
+    assert len(told) == 2 and told[0][1].size == (64, 64)
+
+
+@pytest.mark.parametrize(
+    "options", [{"yaw": (1, 2, 3)}, {"yaw": 100}, {"yaw": float("nan")}, {"frames": 0}, {"steps": 0}]
+)
+def test_numbers_that_make_no_sense_are_refused(pipe, crop, options):
+    with pytest.raises(ImageError, match=r"yaw|frames"):
+        pipe(crop, aligned=True, **options)
+
+
+def test_no_face_and_no_symmetry_are_told(pipe, tmp_path):
+    with pytest.raises(FaceNotFoundError):
+        pipe(Image.new("RGB", (300, 300), "grey"))
+    SymmetricGenerator("plain", first=4, widths=(8, 8)).save_pretrained(tmp_path)
+    with pytest.raises(ZooError, match="plain"):
+        facesym.load(str(tmp_path))
+
+
+# --- films ----------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def frames():
+    return [Image.new("RGB", (64, 64), (40 * i, 0, 255 - 40 * i)) for i in range(5)]
+
+
+def test_a_gif_plays_there_and_back_and_says_that_it_is_edited(frames, tmp_path):
+    save_video(frames, tmp_path / "a" / "x.gif", "rotate")
+    with Image.open(tmp_path / "a" / "x.gif") as film:
+        assert film.n_frames == 8 and film.size == (64, 64) and b"AI" in film.info["comment"]
+        film.seek(7)
+        assert abs(film.convert("RGB").getpixel((5, 5))[0] - 40) < 10  # the last is the second again
+
+
+def test_an_mp4_plays_and_says_that_it_is_edited(frames, tmp_path):
+    import imageio_ffmpeg
+
+    save_video(frames, tmp_path / "x.mp4", "rotate")
+    count, _ = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "x.mp4"))
+    assert count == 8
+    told = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-i", tmp_path / "x.mp4"], capture_output=True, text=True
+    ).stderr
+    assert "edited with AI by facesym" in told
+
+
+def test_films_that_cannot_be_written_are_refused(frames, tmp_path):
+    with pytest.raises(ImageError, match="avi"):
+        save_video(frames, tmp_path / "x.avi", "rotate")
+    with pytest.raises(ImageError, match="two frames"):
+        save_video(frames[:1], tmp_path / "x.gif", "rotate")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImageError, match="Could not write"):
+        save_video(frames, tmp_path / "file" / "x.gif", "rotate")
+
+
+# --- command --------------------------------------------------------------------------------------------------------
+def call(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["rotate", *map(str, arguments)])
+    return stop.value.code
+
+
+def test_command_writes_a_film_or_a_picture(model, astronaut, tmp_path, capsys):
+    astronaut.save(tmp_path / "face.png")
+    common = (tmp_path / "face.png", "--model", model, "--steps", 2, "--json")
+    assert call(*common, "--frames", 3) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["output"].endswith("face-rotate.mp4") and "psnr" in told["fit"][0]
+    assert (tmp_path / "face-rotate.mp4").stat().st_size > 500
+    assert call(*common, "--yaw", "5", "-o", tmp_path / "out.webp") == 0
+    with Image.open(tmp_path / "out.webp") as picture:
+        assert picture.size == (64, 64)
+    assert call(*common, "-o", tmp_path / "out.png") == 1  # a film is no picture
+    assert "mp4" in capsys.readouterr().err
+    assert call(*common, "--yaw", "1", "2", "3") == 1
+    assert call(*common, "--paste") == 1
+
+
+def test_command_works_through_a_folder(model, astronaut, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    astronaut.save(tmp_path / "in" / "face.png")
+    Image.new("RGB", (200, 200), "grey").save(tmp_path / "in" / "wall.png")
+    options = (tmp_path / "in", "--model", model, "--steps", 2, "--frames", 2, "-o", tmp_path / "out")
+    assert call(*options) == 1
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["errors.json", "face.mp4"]
+    assert "1 done, 0 were there already, 1 failed" in capsys.readouterr().err
+    assert call(*options) == 1
+    assert "0 done, 1 were there already, 1 failed" in capsys.readouterr().err
