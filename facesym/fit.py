@@ -115,13 +115,13 @@ def fit_and_tune(
     z = starts[order[:KEPT]].clone().requires_grad_(True)
     optimizer = torch.optim.Adam([z], 0.03)
     for step in range(fit_steps):
-        if step and step == fit_steps // 3:
-            z = z.detach()[loss.argmin()][None].requires_grad_(True)
-            optimizer = torch.optim.Adam([z], 0.03)
         loss = distance(generator(hold(z)), target) + penalty(z)
         optimizer.zero_grad()
         loss.sum().backward()
         optimizer.step()
+        if step + 1 == fit_steps // 3:
+            z = z.detach()[loss.argmin()][None].requires_grad_(True)
+            optimizer = torch.optim.Adam([z], 0.03)
         if step % 10 == 9 and stop(0.5 * step / fit_steps, generator, hold(z)):
             break
     with torch.no_grad():
