@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from facesym import metrics  # noqa: E402
 from facesym.data.faces import flip_landmarks  # noqa: E402
 from facesym.errors import ImageError  # noqa: E402
-from train import benchmark, evaluate, evaluate_identity, evaluate_symmetrize  # noqa: E402
+from train import benchmark, evaluate, evaluate_identity, evaluate_rotate, evaluate_symmetrize  # noqa: E402
 
 
 def face(size):
@@ -329,3 +329,83 @@ def test_a_symmetric_picture_has_symmetric_landmarks():
     skewed = np.roll(picture, 3, axis=1).copy()
     skewed[:, :64] = np.roll(skewed[:, :64], 4, axis=0)
     assert evaluate_symmetrize.landmark_residual(picture) < evaluate_symmetrize.landmark_residual(skewed)
+
+
+# --- rotate
+
+
+@pytest.fixture
+def alexnet(tmp_path):
+    """A random AlexNet trunk with torchvision's names."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    shapes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
+    weights = {}
+    for number, (cout, cin, side) in shapes.items():
+        weights[f"features.{number}.weight"] = torch.randn(cout, cin, side, side) * (cin * side**2) ** -0.5
+        weights[f"features.{number}.bias"] = torch.zeros(cout)
+    save_file(weights, tmp_path / "alexnet.safetensors")
+    return tmp_path / "alexnet.safetensors"
+
+
+def test_mirror_errors_of_known_series():
+    ramp = torch.linspace(-1, 1, 9)[
+        :, None, None, None, None
+    ]  # from a face over a symmetric one to its mirror image
+    picture = torch.linspace(-1, 1, 8).expand(1, 3, 8, 8)
+    own, pairs = evaluate_rotate.mirror_errors(ramp * picture)
+    assert own[4] == 0 and own[0] == pytest.approx(own[8]) and own[0] > own[1] > own[2] > own[3] > 0
+    assert pairs == 0
+    _, pairs = evaluate_rotate.mirror_errors((ramp + 0.1) * picture)
+    assert pairs == pytest.approx(4 * 0.01 * picture.square().mean().item(), rel=1e-4)
+
+
+def test_frechet_distance_of_known_distributions():
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((4000, 3))
+    assert evaluate_rotate.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert evaluate_rotate.frechet_distance(a, a + np.array([2, 0, 0])) == pytest.approx(4, abs=1e-6)
+    assert evaluate_rotate.frechet_distance(a, 3 * a) == pytest.approx(3 * 4, rel=0.05)  # 3 · (3 − 1)²
+
+
+def test_generators_are_compared(data, alexnet, tmp_path, capsys):
+    from facesym.models import SymmetricGenerator
+
+    models = []
+    for kind in ("plain", "zprime", "flip"):
+        SymmetricGenerator(kind, latent=12, first=4, widths=(16, 8, 8)).save_pretrained(tmp_path / kind)
+        models.append(f"{kind}={tmp_path / kind}")
+    options = [
+        "symgan",
+        "--faces",
+        data / "large",
+        data / "small",
+        "--models",
+        *models,
+        "--trunk",
+        alexnet,
+        "-n",
+        6,
+    ]
+    evaluate.main([str(x) for x in [*options, "-o", tmp_path / "out"]])
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    middle = {row["row"]: row["own_mirror"][4] for row in results["results"]}
+    assert middle["zprime"] < 1e-9 and middle["flip"] < 1e-9 < middle["plain"]
+    assert all(np.isfinite(row["frechet"]) for row in results["results"])
+    assert (tmp_path / "out" / "mirror.png").exists() and (tmp_path / "out" / "sweep-flip.png").exists()
+    assert "| zprime |" in capsys.readouterr().out
+
+
+def test_fits_are_measured(data, tmp_path, capsys, monkeypatch):
+    from facesym.models import SymmetricGenerator
+
+    monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: np.zeros(len(a)))
+    SymmetricGenerator(latent=12, first=4, widths=(16, 8, 8, 8), yaw=True).save_pretrained(tmp_path / "net")
+    options = ["rotate", "--faces", data / "large", "--models", tmp_path / "net", "--trunk", "none", "-n", 2]
+    evaluate.main([str(x) for x in [*options, "--steps", 3, "-o", tmp_path / "out"]])
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    assert [row["row"] for row in rows] == ["net", "net, no views", "landmark warp"]
+    assert rows[0]["psnr_after"] > rows[0]["psnr_before"] and "psnr_after" not in rows[2]
+    assert rows[2]["yaw_measured"]["-15"] < rows[2]["yaw_measured"]["15"]
+    assert "| landmark warp |" in capsys.readouterr().out and (tmp_path / "out" / "grid.png").exists()

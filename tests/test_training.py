@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from facesym.data.faces import FLIP_68, FaceFolders
 from facesym.data.masks import random_mask
-from facesym.models import LightCNN, SymmetricGenerator, SymmetrizerVAE
+from facesym.models import LightCNN, SymmetricEncoder, SymmetricGenerator, SymmetrizerVAE
 from facesym.models.symmfcnet import SymmFCNet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -253,6 +254,39 @@ def test_symmetric_gans_train(folders, tmp_path, kind):
     assert ("mirror" in stats(tmp_path)[1]) == (kind == "hard")
     net = SymmetricGenerator.from_pretrained(tmp_path / "model")
     assert net.size == 64 and net.config.kind == ("plain" if kind == "hard" else "zprime")
+
+
+def test_a_symmetric_gan_trains_with_an_encoder(folders, tmp_path):
+    options = ["--encoder", "--latent", 10, "--asymmetric", 3, "--size", 64, "--width", 4, "--steps", 3]
+    options += ["--critic-from", 1, "--sample-every", 3, "--no-augment"]
+    train("symgan.py", folders, tmp_path, *options)
+    first, _, last = stats(tmp_path)
+    assert {"absolute", "kl", "yaw"} <= set(first) and "generator" not in first
+    assert {"absolute", "kl", "yaw", "generator", "critic", "val"} <= set(last)
+    net = SymmetricGenerator.from_pretrained(tmp_path / "model")
+    encoder = SymmetricEncoder.from_pretrained(tmp_path / "encoder")
+    assert net.config.yaw and encoder.config.latent == net.config.latent == 10
+    with pytest.raises(AssertionError):  # a plain GAN's latents have no mirror
+        train("symgan.py", folders, tmp_path, *options, "--kind", "plain")
+
+
+def test_the_encoders_first_number_is_the_yaw_where_it_is_known():
+    from train.symgan import encoder_terms
+
+    encoder = SymmetricEncoder(latent=6, asymmetric=2, size=32, widths=(4, 4))
+    image = torch.rand(3, 3, 32, 32)
+    normal = torch.zeros(3, 6, requires_grad=True)
+    yaw = torch.tensor([20.0, float("nan"), -20.0])
+    terms = encoder_terms(encoder, normal, yaw, image, image, None, np.random.default_rng(0))
+    assert terms["absolute"] == 0 and terms["yaw"] == 1
+    terms["yaw"].backward()
+    assert (
+        (normal.grad[:, 1:] == 0).all()
+        and normal.grad[0, 0] < 0 < normal.grad[2, 0]
+        and normal.grad[1, 0] == 0
+    )
+    unknown = encoder_terms(encoder, normal, yaw * float("nan"), image, image, None, np.random.default_rng(0))
+    assert "yaw" not in unknown
 
 
 def test_the_stream_depends_on_seed_and_number_alone(folders):
