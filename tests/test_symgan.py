@@ -103,6 +103,21 @@ def test_the_latent_sets_the_symmetry(kind, first, dtype, training):
     assert not torch.allclose(one, mirror(one), atol=1e-2)
 
 
+@pytest.mark.parametrize("kernel", [4, 6])
+def test_tiles_have_no_seam(kernel, dtype, training):
+    """Rolling the first map rolls the picture: its rim is like any other place of it."""
+    net = scramble(SymmetricGenerator("tile", **TINY, kernel=kernel), dtype).train(training)
+    x = torch.randn(3, 16, 4, 4, dtype=dtype)
+    with torch.no_grad():
+        picture, rolled = net.layers(x), net.layers(x.roll((1, 2), (2, 3)))
+        assert net(net.sample(3).to(dtype)).shape == picture.shape == (3, 3, 32, 32)
+    torch.testing.assert_close(rolled, picture.roll((8, 16), (2, 3)), rtol=0, atol=rounding(dtype) * 10)
+    plain = scramble(SymmetricGenerator("plain", **TINY, kernel=kernel), dtype).eval()
+    with torch.no_grad():
+        rolled = plain.layers(x.roll((1, 2), (2, 3)))
+        assert not torch.allclose(rolled, plain.layers(x).roll((8, 16), (2, 3)), atol=1e-2)
+
+
 def test_plain_is_not_symmetric():
     net = scramble(SymmetricGenerator("plain", **TINY), torch.float32).eval()
     with torch.no_grad():

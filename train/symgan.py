@@ -6,6 +6,9 @@ Kinds: zprime, flip (symmetric by architecture); plain (DC-GAN); soft, hard (DC-
 α‖G(z) − mirror G(z_N)‖², α = 40 and 100). The training is DC-GAN's; R1, the average of the weights, differentiable
 augmentation and spectral norm are options of ours (on by default: small data), which leave the symmetry exact.
 
+The method is not about faces: `train/rooms.py` draws a folder of another near-symmetric kind of picture; and ``--kind
+tile`` (the supplement's tileable textures) learns from windows of pictures of textures: ``--data`` names their files.
+
 With ``--encoder`` (zprime and flip) an encoder is trained too, and half of each batch is G(E(x)), which must look like
 x (a VAE-GAN): many times fewer pictures are needed than by the critic alone. With zprime the first number of z′ is then
 the head's yaw (from metadata.csv, where it has a column ``yaw``).
@@ -17,9 +20,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from facesym import losses
 from facesym.data.augment import augment
@@ -44,13 +49,45 @@ class PictureSamples(Samples):
         return {"image": to_tensor(image), "yaw": torch.tensor(yaw)}
 
 
+class TextureSamples(Samples):
+    """Windows of pictures of textures, at random places and sizes, mirrored half of the time.
+
+    Args:
+        paths: pictures.
+        size: side of the windows in pixels, each seen at a scale of 1 to 2.
+    """
+
+    def __init__(self, paths, size, seed=0):
+        pictures = []
+        for path in paths:
+            with Image.open(path) as picture:
+                pictures.append(np.asarray(picture.convert("RGB")))
+                if min(picture.size) < 2 * size:
+                    raise SystemExit(f"{path} is smaller than {2 * size} pixels")
+        super().__init__(pictures, seed)
+        self.size = size
+
+    def sample(self, i, rng):
+        picture, side = self.faces[i], int(self.size * rng.uniform(1, 2))
+        top, left = (int(rng.integers(0, length - side + 1)) for length in picture.shape[:2])
+        window = picture[top : top + side, left : left + side]
+        window = cv2.resize(window, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return {"image": to_tensor(window[:, ::-1] if rng.random() < 0.5 else window)}
+
+
+def rolled(x):
+    """Each picture rolled by a random way: a picture that tiles is as good from any place on."""
+    ways = torch.randint(x.shape[-1], (len(x), 2)).tolist()
+    return torch.stack([picture.roll(way, (1, 2)) for picture, way in zip(x, ways)])
+
+
 def build(args):
     """G, D and (or None) E for --kind and --size."""
     symmetric = args.kind in ("zprime", "flip")
     first = {64: 4, 80: 5, 128: 8}[args.size]
     widths = tuple(args.width * 2**i for i in (3, 2, 1, 0))
     generator = SymmetricGenerator(
-        args.kind if symmetric else "plain", args.latent, args.asymmetric, first, widths, args.kernel,
+        "plain" if args.kind in ALPHA else args.kind, args.latent, args.asymmetric, first, widths, args.kernel,
         yaw=args.encoder and args.kind == "zprime",
     )  # fmt: skip
     critic = SymmetricDiscriminator(symmetric, args.size, widths[::-1], args.kernel, not args.no_spectral)
@@ -104,7 +141,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser, out="runs/symgan", batch=32, lr=2e-4)
-    parser.add_argument("--kind", choices=["zprime", "flip", "plain", "soft", "hard"], default="zprime")
+    parser.add_argument(
+        "--kind", choices=["zprime", "flip", "plain", "soft", "hard", "tile"], default="zprime"
+    )
     parser.add_argument("--size", type=int, choices=[64, 80, 128], default=128)
     parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
     parser.add_argument("--steps", type=int, default=20000)
@@ -149,12 +188,17 @@ def main():
     ]
     run.register(*schedules)
     run.restore()
-    faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
-    run.print(f"{len(faces)} pictures of {args.size} pixels")
+    if args.kind == "tile":
+        samples = TextureSamples(args.data, args.size, args.seed)
+    else:
+        faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
+        samples = PictureSamples(faces, args.seed)
+        run.print(f"{len(faces)} pictures of {args.size} pixels")
     shown = generator.sample(8, torch.Generator().manual_seed(0))
     validation = validation_pictures(args, run.device) if encoder else None
-    seen = (lambda x: x) if args.no_augment else augment
-    for batch in run.batches(PictureSamples(faces, args.seed), args.steps):
+    changed = (lambda x: x) if args.no_augment else augment
+    seen = (lambda x: changed(rolled(x))) if args.kind == "tile" else changed
+    for batch in run.batches(samples, args.steps):
         generator.train(), critic.train()
         image, count = batch["image"], len(batch["image"])
         z, terms, known = generator.sample(count), {}, (count + 1) // 2 if encoder else 0
@@ -182,7 +226,7 @@ def main():
         run.average_step()
         if critical:
             with run.autocast():
-                real = critic(seen(image))
+                real = critic(changed(image))
                 terms["critic"] = losses.discriminator_loss(real, critic(seen(fake.detach())))
             total = terms["critic"]
             if args.r1 and run.step % args.r1_every == 0:
@@ -194,6 +238,8 @@ def main():
         if run.due(args.sample_every):
             average.eval()
             with torch.no_grad():
+                if args.kind == "tile":  # four of each, side by side
+                    run.grid("tiles", [average(shown).repeat(1, 1, 2, 2)])
                 steps = [average(average.between(shown, share)) for share in np.linspace(0, 1, 9)]
                 run.grid("sweep", steps)
                 if encoder:
@@ -206,7 +252,7 @@ def main():
     if encoder and run.main:
         average_encoder.save_pretrained(run.out / "encoder", dtype=torch.float16)
     run.export(
-        average, task="rotate", default=args.kind == "zprime", input_size=args.size, framing="ffhq",
+        average, task="rotate", default=args.encoder and args.kind == "zprime", input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
         train_command="accelerate launch train/symgan.py (see README, “Train”)",

@@ -93,6 +93,26 @@ class SymmetricConvTranspose2d(_SymmetricKernel):
         return F.conv_transpose2d(x, self.weight.to(x.dtype), self.bias, self.stride, self.padding)
 
 
+class CircularConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution of stride 2 on a torus: what leaves the map on one side comes in on the other. Rolling
+    its input by k rolls its output by 2k, so that a picture made by a stack of these tiles without a seam.
+
+    Args:
+        cin, cout: channels.
+        kernel: even.
+        bias: whether there is one.
+    """
+
+    def __init__(self, cin, cout, kernel, bias=True):
+        # One more column of the input on each side than the kernel reaches, cut off again by the padding.
+        self.margin = (kernel + 2) // 4
+        super().__init__(cin, cout, kernel, 2, kernel // 2 - 1 + 2 * self.margin, bias=bias)
+
+    def forward(self, x):
+        """BxCxHxW to BxC'x2Hx2W."""
+        return super().forward(F.pad(x, (self.margin,) * 4, mode="circular"))
+
+
 class SymmetricMap(nn.Module):
     """An affine map of a vector to a symmetric BxCxSxS map."""
 

@@ -9,13 +9,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 from .base import Model
 from .layers import (
     AntisymmetricMap,
+    CircularConvTranspose2d,
     SymmetricConv2d,
     SymmetricConvTranspose2d,
     SymmetricMap,
     fold_symmetric,
 )
 
-KINDS = ("zprime", "flip", "plain")
+KINDS = ("zprime", "flip", "plain", "tile")
 YAW = 20.0  # degrees: where the first number of z′ means the yaw, it is Φ⁻¹ of z′₁ times this (see SymmetricEncoder)
 
 
@@ -37,6 +38,8 @@ class SymmetricGenerator(Model):
     - ``flip``: one affine map is applied to z and to z reversed; the second result is mirrored and added. A palindromic
       z gives a symmetric picture, z reversed the mirror image.
     - ``plain``: DC-GAN, the baseline.
+    - ``tile``: the same idea with another structure (the paper's supplement has tileable textures): DC-GAN on a torus,
+      whose pictures tile without a seam.
 
     All later layers of the first two are symmetric kernels. The paper's kernels are 5x5 with stride 2, which do not lie
     symmetrically on even sizes; here they are ``kernel`` wide and even (see layers.py).
@@ -74,12 +77,18 @@ class SymmetricGenerator(Model):
             self.start = SymmetricMap(latent - asymmetric, widths[0], first)
         else:
             self.start = nn.Linear(latent, widths[0] * first**2)
-        up = nn.ConvTranspose2d if kind == "plain" else SymmetricConvTranspose2d
+
+        def up(a, b, bias):
+            if kind == "tile":
+                return CircularConvTranspose2d(a, b, kernel, bias)
+            layer = nn.ConvTranspose2d if kind == "plain" else SymmetricConvTranspose2d
+            return layer(a, b, kernel, 2, kernel // 2 - 1, bias=bias)
+
         layers = [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
         for a, b in zip(widths[:-1], widths[1:]):
-            layers += [up(a, b, kernel, 2, kernel // 2 - 1, bias=False)]
+            layers += [up(a, b, bias=False)]
             layers += [nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
-        layers += [up(widths[-1], 3, kernel, 2, kernel // 2 - 1)]
+        layers += [up(widths[-1], 3, bias=True)]
         self.layers = nn.Sequential(*layers)
 
     @property
