@@ -1,6 +1,6 @@
 """Make the README's pictures from the released models and the public-domain portraits in spaces/examples.
 
-python docs/make_pictures.py [complete] [symmetrize]
+python docs/make_pictures.py [complete] [symmetrize] [rotate]
 """
 
 import sys
@@ -62,8 +62,26 @@ def symmetrize():
     return rows
 
 
+def rotate():
+    """The photo's face, fitted, turned; then three faces that nobody has, on the way to their mirror images."""
+    import torch
+
+    from facesym.pipelines.base import to_image
+
+    side = (160, 160)
+    pipe, rows = facesym.load("rotate"), []
+    for path in sorted(EXAMPLES.glob("*.jpg")):
+        out = pipe(path, yaw=(-20, 20), frames=8)
+        rows.append([out.crop, *out.frames])
+    for seed in (1, 2, 3):
+        z = pipe.net.sample(1, torch.Generator().manual_seed(seed))
+        with torch.inference_mode():
+            rows.append([to_image(pipe.net(pipe.net.between(z, float(s)))[0]) for s in np.linspace(0, 1, 9)])
+    return [[picture.resize(side, Image.Resampling.LANCZOS) for picture in row] for row in rows]
+
+
 def main():
-    makers = {"complete": complete, "symmetrize": symmetrize}
+    makers = {"complete": complete, "symmetrize": symmetrize, "rotate": rotate}
     for name in sys.argv[1:] or makers:
         rows = [np.concatenate([np.asarray(picture) for picture in row], 1) for row in makers[name]()]
         picture = Image.fromarray(np.concatenate(rows))

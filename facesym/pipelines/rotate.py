@@ -73,10 +73,14 @@ class Turner:
                 vectors = recogniser(faces)
             alike = (vectors[2:] @ vectors[0]).cpu().numpy()[:: int(order)]
             kept = alike >= ALIKE * float(vectors[1] @ vectors[0])
-        # The stretch of kept places about the photo's own yaw and, by symmetry, about its mirror image's.
-        inside = np.nonzero(kept & (np.abs(self.measured) <= REACH))[0]
-        inside = inside if len(inside) else np.array([np.abs(self.measured - yaw).argmin()])
-        self.range = float(self.measured[inside[0]]), float(self.measured[inside[-1]])
+        # From the photo's own yaw on to either side, as far as all is well.
+        kept &= np.abs(self.measured) <= REACH
+        low = high = int(np.abs(self.measured - yaw).argmin())
+        while low > 0 and kept[low - 1]:
+            low -= 1
+        while high < PLACES - 1 and kept[high + 1]:
+            high += 1
+        self.range = float(self.measured[low]), float(self.measured[high])
 
     def latent(self, place):
         """The latent at a place in [−1, 1] of the way; 1 turns to the picture's right.
