@@ -22,8 +22,8 @@ _TASKS = {
     "rotate": (
         "image-to-image",
         "Makes up faces whose symmetry the latent sets exactly; and, fine-tuned on one photo, turns the head in it.",
-        "Fitting takes from half a minute to a minute on two cores. Heads turn by some 20 degrees; hair, glasses and "
-        "what is behind the head are drawn roughly, and the frames are 128 pixels wide.",
+        "Heads turn a little to either side, not to a profile; hair, glasses and what is behind the head are drawn "
+        "roughly, and pictures are as small as the network's. Fitting takes a while on CPUs.",
     ),
     "encode": (
         "image-feature-extraction",

@@ -89,10 +89,12 @@ def _add_rotate(commands):
     command.add_argument(
         "--yaw", type=float, nargs="+", default=[-20, 20], metavar="DEGREES",
         help="one number: a picture (default: …-rotate.png); two: a film from one to the other and back "
-        "(…-rotate.mp4, or .gif by -o); 0 = towards the camera, negative = to the picture's left (default: -20 20)",
+        "(…-rotate.mp4, or .gif by -o); 0 = towards the camera, negative = to the picture's left; after the photo "
+        "(default: -20 20)",
     )  # fmt: skip
     command.add_argument("--frames", type=int, default=25, help="of the film, one way (default 25)")
     command.add_argument("--steps", type=int, default=150, help="of each part of the fit (default 150)")
+    command.add_argument("--seconds", type=float, help="time budget of a fit (default: as long as it takes)")
     command.add_argument("--paste", action="store_true", help="one number: lay the face over the photo")
     command.set_defaults(run=_rotate)
 
@@ -148,21 +150,30 @@ def _rotate(args):
     film = len(args.yaw) == 2
     if film and args.paste:
         raise ImageError("--paste is for one --yaw: a film shows the face alone.")
+    if film and args.frames < 2:
+        raise ImageError("A film needs at least two --frames.")
 
     def run(pipe, photo, output, faces):
         yaw = args.yaw if film else args.yaw[0]
-        result = pipe(photo, yaw=yaw, frames=args.frames, steps=args.steps, faces=faces, paste=args.paste)
+        result = pipe(
+            photo,
+            yaw=yaw,
+            frames=args.frames,
+            steps=args.steps,
+            seconds=args.seconds,
+            faces=faces,
+            paste=args.paste,
+        )
         several = faces == "all"
         made = result.frames if several else [result.frames]
         fits = result.fit if several else [result.fit]
         extras = {}
-        if film:
-            # The first face's film takes the output's name; the others a number after it.
-            frames = [[_twice(frame) for frame in series] for series in made]
-            extras = {
-                output.with_stem(output.stem + (f"-{i}" if i else "")): series
-                for i, series in enumerate(frames)
-            }
+        if not args.paste:
+            # The first face takes the output's name; the others lie in a folder: none can take another photo's name.
+            folder = output.with_name(f"{output.stem}-faces")
+            for i, series in enumerate(made):
+                frames = [_twice(frame) for frame in series] if film else series[-1]
+                extras[folder / f"{i}{output.suffix}" if i else output] = frames
         return result, {"fit": fits}, extras
 
     return _work(args, run, suffix=".mp4" if film else ".png", formats=FILMS if film else tuple(FORMATS))

@@ -26,7 +26,8 @@ class Fit:
     Attributes:
         generator: the tuned copy; the one passed in is unchanged.
         z: 1xZ.
-        before, after: the picture of z by the generator passed in and by the tuned one, 1x3xSxS.
+        before, after: what step 1 and step 2 ended with: pictures by the generator passed in and by the tuned one,
+            1x3xSxS.
         seconds: of the whole.
     """
 
@@ -68,7 +69,7 @@ def fit_and_tune(
         fit_steps, tune_steps: of steps 1 and 2.
         seconds: time budget; step 1 gets a third of it.
         enough: stop tuning once the recogniser's similarity is at least this and the error has stopped falling.
-        progress: called now and then with (share done, picture 1x3xSxS); returning True ends the step of the algorithm.
+        progress: called now and then with (share done, picture 1x3xSxS); what it raises ends the fit.
         seed: of the restarts.
 
     Returns:
@@ -102,7 +103,7 @@ def fit_and_tune(
         late = budget is not None and time.monotonic() - began > budget
         if progress:
             with torch.no_grad():
-                return bool(progress(share, net(z[:1]))) or late
+                progress(share, net(z[:1]))
         return late
 
     # Step 1: the best of many starts, then all of z.

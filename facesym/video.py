@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import ImageError
+from .errors import FacesymError, ImageError
 from .files import write_atomic
 
 FORMATS = (".gif", ".mp4")
@@ -22,7 +22,8 @@ def save_video(frames, path, task, fps=12):
         fps: frames a second.
 
     Raises:
-        ImageError: another file type, too few frames, a folder that cannot be written, or a full disk.
+        ImageError: another file type, too few frames or of several sizes or odd ones, a folder that cannot be written,
+            or a full disk.
     """
     path = Path(path)
     kind = path.suffix.lower()
@@ -30,14 +31,17 @@ def save_video(frames, path, task, fps=12):
         raise ImageError(f"Cannot write {path.name}: use one of {', '.join(FORMATS)}.")
     if len(frames) < 2:
         raise ImageError("A moving picture needs at least two frames.")
+    (width, height), *others = {frame.size for frame in frames}
+    if others or (kind == ".mp4" and (width % 2 or height % 2)):
+        raise ImageError("Frames must all have one size, an even one for MP4.")
     about = f"Face edited with AI by facesym (task: {task})"
     frames = [*frames, *frames[-2:0:-1]]
     try:
         data = _gif(frames, about, fps) if kind == ".gif" else _mp4(frames, about, fps)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, RuntimeError, FacesymError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ImageError(f"Could not write {path}: {reason}. Nothing was changed there.") from error
 
 
@@ -58,8 +62,12 @@ def _mp4(frames, about, fps):
             str(file), frames[0].size, fps=fps, quality=8, macro_block_size=2,
             output_params=["-metadata", f"comment={about}", "-movflags", "+faststart"],
         )  # fmt: skip
-        writer.send(None)
-        for frame in frames:
-            writer.send(np.ascontiguousarray(frame))
-        writer.close()
+        try:
+            writer.send(None)
+            for frame in frames:
+                writer.send(np.ascontiguousarray(frame))
+        finally:
+            writer.close()
+        if imageio_ffmpeg.count_frames_and_secs(str(file))[0] != len(frames):
+            raise RuntimeError("ffmpeg wrote too few frames (is the disk for temporary files full?)")
         return file.read_bytes()

@@ -32,11 +32,17 @@ PAINTED = (
 CACHE = os.path.abspath(get_upload_folder())  # gradio serves, and after a while deletes, the files in here
 
 
+def _zero_gpu():
+    """On Hugging Face's ZeroGPU the mark for functions that use the GPU; elsewhere None."""
+    if importlib.util.find_spec("spaces"):  # may also be the folder of this file, which has no GPU
+        return getattr(importlib.import_module("spaces"), "GPU", None)
+    return None
+
+
 def gpu(function):
     """On Hugging Face's ZeroGPU a function that uses the GPU has to say so; elsewhere it stays as it is."""
-    if importlib.util.find_spec("spaces"):  # may also be the folder of this file, which has no GPU
-        return getattr(importlib.import_module("spaces"), "GPU", lambda f: f)(function)
-    return function
+    mark = _zero_gpu()
+    return mark(function) if mark else function
 
 
 class Pipeline:
@@ -45,10 +51,12 @@ class Pipeline:
     Args:
         task: as in zoo.json. The environment variable FACESYM_<TASK>_MODEL names another model: a zoo id, a local
             folder or a Hub repository.
+        zero: whether its functions are marked by `gpu`. Others run on ZeroGPU's CPU: what they hand to and fro while
+            they work cannot cross to the process that has the GPU.
     """
 
-    def __init__(self, task: str):
-        self.task = task
+    def __init__(self, task: str, zero: bool = True):
+        self.task, self._zero = task, zero
         self._override = os.environ.get(f"FACESYM_{task.upper()}_MODEL")
         self._lock = threading.Lock()
         self._pipeline = None
@@ -77,7 +85,8 @@ class Pipeline:
                     )
                 import torch  # slow: not before the page is up
 
-                device = "cuda" if torch.cuda.is_available() else "cpu"
+                usable = torch.cuda.is_available() and (self._zero or not _zero_gpu())
+                device = "cuda" if usable else "cpu"
                 self._pipeline = facesym.load(self._override or self.task, device=device)
             return self._pipeline
 

@@ -21,10 +21,13 @@ FRAMES = 25
 SIDE = 384  # of a frame as it is shown
 BUDGET = float(os.environ.get("FACESYM_FIT_SECONDS", 60))  # for a fit
 
-pipeline = parts.Pipeline("rotate")
+pipeline = parts.Pipeline("rotate", zero=False)
 
 
-@parts.gpu
+class Stopped(Exception):
+    """The visitor pressed Stop, or left."""
+
+
 def rotate(photo, low: float, high: float, progress):
     """The library's call, with its errors worded for the page. Returns the result and warnings to show."""
     with warnings.catch_warnings(record=True) as caught:
@@ -70,7 +73,11 @@ def rotate_file(photo: str, low: float = -20.0, high: float = 20.0, progress=gr.
     """
     if not photo:
         raise ImageError("A photo is needed.")
-    result, _ = rotate(load_image(photo), low, high, lambda share, _: progress(share, "Fitting"))
+
+    def tell(share, _):
+        progress(share, "Fitting")
+
+    result, _ = rotate(load_image(photo), low, high, tell)
     _, films = write(result, parts.private_folder(), Path(photo).stem)
     return films[0], result.fit
 
@@ -85,8 +92,9 @@ def rotate_shown(photo):
     told, stopped = queue.Queue(), threading.Event()
 
     def tell(share, image):
+        if stopped.is_set():
+            raise Stopped
         told.put((share, image))
-        return stopped.is_set()
 
     def work():
         try:
@@ -100,7 +108,11 @@ def rotate_shown(photo):
     step = 0
     try:
         while True:
-            news = told.get()
+            try:
+                news = told.get(timeout=0.5)
+            except queue.Empty:
+                yield (gr.skip(),) * 6  # here it can be stopped
+                continue
             if isinstance(news, Exception):
                 raise news
             if hasattr(news[0], "frames"):
@@ -111,7 +123,7 @@ def rotate_shown(photo):
                 shown = parts.publish(enlarge(image), folder, f"fit{step}.webp", "rotate")
                 yield shown, gr.skip(), gr.skip(), f"Fitting to your photo: {share:.0%}", gr.skip(), gr.skip()
     finally:
-        stopped.set()  # also when the visitor has stopped it: the fit ends at its next step
+        stopped.set()  # the fit ends when it next tells how far it is
     result, notes = news
     for note in notes:
         gr.Warning(note)
@@ -150,10 +162,11 @@ def generate(seed: int = 0, symmetry: float = 0.0):
     from facesym.pipelines.base import to_image
 
     net = pipeline.get().net
-    z = net.sample(1, torch.Generator().manual_seed(int(seed)))
+    seed, symmetry = int(seed or 0), float(symmetry or 0)  # None: the field was emptied
+    z = net.sample(1, torch.Generator().manual_seed(seed))
     with torch.inference_mode():
         face = to_image(net(net.between(z, min(max(symmetry, 0), 2) / 2))[0])
-    return parts.publish(enlarge(face), parts.private_folder(), f"face-{int(seed)}.webp", "rotate")
+    return parts.publish(enlarge(face), parts.private_folder(), f"face-{seed}.webp", "rotate")
 
 
 def build() -> None:
@@ -236,8 +249,9 @@ def build() -> None:
     stop.click(lambda: "Stopped.", None, numbers, cancels=[fitting], queue=False, **hidden)
     yaw.input(turn_to, [yaw, series], face, queue=False, show_progress="hidden", **hidden)
     another.click(lambda: random.randrange(10**6), None, seed, queue=False, **hidden)
-    gr.on(
-        [seed.change, symmetry.input, symmetry.release], generate, [seed, symmetry], made,
-        show_progress="hidden", trigger_mode="always_last", api_name="generate", **shared,
-    )  # fmt: skip
+    if not pipeline.missing:  # at the start and at each change; it is quick, and waits for nobody's fit
+        gr.on(
+            None, generate, [seed, symmetry], made,
+            show_progress="hidden", trigger_mode="always_last", api_name="generate", concurrency_limit=2,
+        )  # fmt: skip
     call.click(rotate_file, [photo_in, low_in, high_in], [film_out, numbers_out], api_name="rotate", **shared)

@@ -200,14 +200,11 @@ def test_rotate_tab(page, photo, tmp_path):
     button.click()
     page.get_by_text("fitted in").wait_for()
     face, slider = page.locator("#rotate-face img"), page.locator("#rotate-yaw input[type=range]")
-    before = face.get_attribute("src")
+    before = face.evaluate("image => image.src")
     slider.focus()
     for _ in range(60):  # to its left end
         slider.press("ArrowLeft")
-    page.wait_for_function(
-        "before => document.querySelector('#rotate-face img').src != before",
-        arg=face.evaluate("x => x.src") and before,
-    )
+    page.wait_for_function("before => document.querySelector('#rotate-face img').src != before", arg=before)
     with page.expect_download() as download:
         page.locator("#rotate-gif").click()
     film = Image.open(download.value.path())
@@ -225,6 +222,10 @@ def test_a_fit_can_be_stopped(page, photo, tmp_path):
     page.get_by_text(re.compile("Getting the model ready|Fitting to your photo")).first.wait_for()
     page.get_by_role("button", name="Stop").last.click()
     page.get_by_text("Stopped.").wait_for()
+    page.wait_for_timeout(1500)  # it would have told more by now
+    assert page.get_by_text("Stopped.").is_visible()
+    page.get_by_role("button", name="2 · Fit").click()  # and it can be started anew
+    page.get_by_text("fitted in").wait_for()
 
 
 def test_example_needs_two_clicks(page):

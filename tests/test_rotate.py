@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import warnings
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from facesym import FaceNotFoundError, ImageError, ZooError
 from facesym.cli import main
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
-from facesym.models import SymmetricGenerator
+from facesym.fit import Fit
+from facesym.models import SymmetricEncoder, SymmetricGenerator
+from facesym.pipelines import rotate
+from facesym.pipelines.base import to_image
 from facesym.video import save_video
 
 
@@ -38,8 +42,17 @@ def crop(astronaut):
 
 
 @pytest.fixture(scope="module")
+def pair(astronaut):
+    """A photo of two faces."""
+    photo = Image.new("RGB", (1024, 512))
+    for x in (0, 512):
+        photo.paste(astronaut, (x, 0))
+    return photo
+
+
+@pytest.fixture(scope="module")
 def result(pipe, crop):
-    with pytest.warns(UserWarning, match="held within"):  # an untrained net turns no head
+    with pytest.warns(UserWarning, match="held within|someone else"):  # an untrained net turns no head
         return pipe(crop, aligned=True, yaw=(-20, 20), frames=5, steps=12)
 
 
@@ -56,9 +69,9 @@ def test_a_series_of_frames(result):
 
 def test_the_way_of_a_turned_head_leads_to_its_mirror_image(pipe, crop):
     turner = pipe.fit(crop.resize((64, 64)), steps=3)
-    assert (
-        len(torch.unique(turner.latent(0.5)[:, 1:] - turner.fit.z[:, 1:])) == 1
-    )  # frontal: only the yaw moves
+    assert torch.equal(turner.latent(0.5)[:, 1:], turner.fit.z[:, 1:])  # frontal: only the yaw moves
+    own = np.asarray(turner.frames([turner.yaw])[0], int)  # the fitted face stands at the photo's yaw
+    assert np.abs(own - np.asarray(to_image(turner.fit.after[0]), int)).max() <= 1
     turner.yaw = -20.0
     turner.fit.z = turner.net.turned(turner.fit.z, -20.0)
     there, back = turner.latent(-20 / 35), turner.latent(20 / 35)
@@ -71,14 +84,12 @@ def test_the_way_of_a_turned_head_leads_to_its_mirror_image(pipe, crop):
 
 def test_a_generator_without_yaw_goes_to_the_mirror_image_too(crop):
     net = SymmetricGenerator("flip", first=4, widths=(16, 8), latent=8).eval()
-    turner = facesym.pipelines.rotate.RotatePipeline(net).fit(crop.resize((16, 16)), steps=2)
+    turner = rotate.RotatePipeline(net).fit(crop.resize((16, 16)), steps=2)
     torch.testing.assert_close(turner.latent(-1.0), turner.net.mirrored(turner.fit.z))
     torch.testing.assert_close(turner.latent(1.0), turner.fit.z)
 
 
 def test_one_yaw_and_pasting_leaves_the_rest_alone(pipe, astronaut):
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = pipe(astronaut, yaw=10, steps=3, paste=True)
@@ -90,29 +101,100 @@ def test_one_yaw_and_pasting_leaves_the_rest_alone(pipe, astronaut):
     assert x - w / 2 < xs.min() and xs.max() < x + 1.5 * w and y - h / 2 < ys.min() and ys.max() < y + 1.5 * h
 
 
-def test_progress_is_told_and_can_stop_the_fit(pipe, crop):
+def made_up_turner(monkeypatch, yaws, own=0.0):
+    """A Turner whose frames' yaws are measured as given, by a net that turns nothing."""
+    told = iter(yaws)
+    monkeypatch.setattr(rotate, "find_points", lambda frame: frame)
+    monkeypatch.setattr(rotate, "landmark_asymmetry", lambda points: (None, None, next(told)))
+    net = SymmetricGenerator(first=4, widths=(8,), latent=4, asymmetric=2, yaw=True).eval()
+    picture = torch.zeros(1, 3, 8, 8)
+    fit = Fit(net, net.turned(net.sample(1), own), picture, picture, 0.0)
+    return rotate.Turner(fit, own, Image.new("RGB", (8, 8)), None)
+
+
+def test_degrees_are_measured_robustly_and_alike_for_a_photo_and_its_mirror_image(monkeypatch):
+    true = np.linspace(-30, 30, rotate.PLACES)
+    wavering = true + np.random.default_rng(0).normal(0, 2, len(true))
+    wavering[0] = 20  # one misread frame
+    turner = made_up_turner(monkeypatch, wavering, own=-4.0)
+    assert np.abs(turner.measured - true)[8:].max() < 6 and (np.diff(turner.measured) >= 0).all()
+    other = made_up_turner(monkeypatch, -wavering[::-1], own=4.0)
+    np.testing.assert_allclose(other.measured, -turner.measured[::-1], atol=1e-6)
+    np.testing.assert_allclose(other.range, [-turner.range[1], -turner.range[0]], atol=1e-6)
+
+
+def test_a_series_is_spread_over_the_range(pipe, crop, monkeypatch):
+    def init(self, fit, yaw, *_):
+        self.fit, self.yaw, self.range, self.alike = fit, yaw, (-6.0, 3.0), None
+
+    monkeypatch.setattr(rotate.Turner, "__init__", init)
+    monkeypatch.setattr(rotate.Turner, "frames", lambda self, yaws: [Image.new("RGB", (64, 64))] * len(yaws))
+    with pytest.warns(UserWarning, match="from -6 to 3"):
+        result = pipe(crop, aligned=True, yaw=(-20, 20), frames=4, steps=1)
+    assert result.yaws == [-6, -3, 0, 3]
+
+
+def test_progress_is_told_and_what_it_raises_ends_the_fit(pipe, crop):
+    class Enough(Exception):
+        pass
+
     told = []
-    with pytest.warns(UserWarning):
-        pipe(
-            crop, aligned=True, steps=10**6, progress=lambda share, image: told.append((share, image)) or True
-        )
-    assert len(told) == 2 and told[0][1].size == (64, 64)
+
+    def tell(share, image):
+        told.append((share, image))
+        if len(told) == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        pipe(crop, aligned=True, steps=100, progress=tell)
+    assert len(told) == 2 and told[0][1].size == (64, 64) and 0 < told[0][0] < told[1][0] < 0.5
+
+
+def test_every_face_is_turned(pipe, pair):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = pipe(pair, faces="all", yaw=5, steps=2)
+    assert len(result.images) == len(result.frames) == len(result.fit) == len(result.faces) == 2
+    assert all(len(series) == 1 for series in result.frames)
+
+
+def test_weights_asked_for_in_another_type_are_fitted_in_float32(model, crop):
+    pipe = facesym.load(str(model), dtype=torch.bfloat16)
+    assert np.isfinite(pipe.fit(crop.resize((64, 64)), steps=2).measured).all()
+
+
+def test_another_generators_encoder_is_left_alone(model, monkeypatch):
+    encoders = {
+        size: SymmetricEncoder(latent=16, asymmetric=4, size=size, widths=(8, 8)) for size in (32, 64)
+    }
+    net = SymmetricGenerator.from_pretrained(model)
+    monkeypatch.setattr(facesym.zoo, "list", lambda: [{"task": "encode", "default": True}])
+    for size, taken in ((32, False), (64, True)):
+        monkeypatch.setattr(facesym.zoo, "load", lambda task, device=None, size=size: encoders[size])
+        assert (rotate.RotatePipeline(net).encoder is not None) == taken
 
 
 @pytest.mark.parametrize(
-    "options", [{"yaw": (1, 2, 3)}, {"yaw": 100}, {"yaw": float("nan")}, {"frames": 0}, {"steps": 0}]
+    "options",
+    [
+        *({"yaw": yaw} for yaw in ((1, 2, 3), 100, float("nan"), "left", None)),
+        *({"frames": 0}, {"frames": 2.5}, {"steps": 0}, {"seconds": -1}),
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(pipe, crop, options):
-    with pytest.raises(ImageError, match=r"yaw|frames"):
+    with pytest.raises(ImageError, match=r"yaw|frames|seconds"):
         pipe(crop, aligned=True, **options)
 
 
 def test_no_face_and_no_symmetry_are_told(pipe, tmp_path):
     with pytest.raises(FaceNotFoundError):
         pipe(Image.new("RGB", (300, 300), "grey"))
-    SymmetricGenerator("plain", first=4, widths=(8, 8)).save_pretrained(tmp_path)
-    with pytest.raises(ZooError, match="plain"):
-        facesym.load(str(tmp_path))
+    for kind in ("plain", "tile"):
+        SymmetricGenerator(kind, first=4, widths=(8, 8)).save_pretrained(tmp_path)
+        with pytest.raises(ZooError, match=kind):
+            facesym.load(str(tmp_path))
+    with pytest.raises(ImageError, match="64 pixels"):
+        pipe.fit(Image.new("RGB", (128, 128)))
 
 
 # --- films ----------------------------------------------------------------------------------------------------------
@@ -146,6 +228,13 @@ def test_films_that_cannot_be_written_are_refused(frames, tmp_path):
         save_video(frames, tmp_path / "x.avi", "rotate")
     with pytest.raises(ImageError, match="two frames"):
         save_video(frames[:1], tmp_path / "x.gif", "rotate")
+    with pytest.raises(ImageError, match="one size"):
+        save_video([*frames, Image.new("RGB", (32, 32))], tmp_path / "x.gif", "rotate")
+    with pytest.raises(ImageError, match="even"):
+        save_video([Image.new("RGB", (33, 33))] * 2, tmp_path / "x.mp4", "rotate")
+    (tmp_path / "folder.gif").mkdir()
+    with pytest.raises(ImageError, match="Could not write"):
+        save_video(frames, tmp_path / "folder.gif", "rotate")
     (tmp_path / "file").write_text("")
     with pytest.raises(ImageError, match="Could not write"):
         save_video(frames, tmp_path / "file" / "x.gif", "rotate")
@@ -172,6 +261,16 @@ def test_command_writes_a_film_or_a_picture(model, astronaut, tmp_path, capsys):
     assert "mp4" in capsys.readouterr().err
     assert call(*common, "--yaw", "1", "2", "3") == 1
     assert call(*common, "--paste") == 1
+    assert call(*common, "--frames", 1) == 1
+
+
+def test_command_keeps_every_face(model, pair, tmp_path):
+    pair.save(tmp_path / "pair.png")
+    common = (tmp_path / "pair.png", "--model", model, "--steps", 1, "--faces", "all")
+    assert call(*common, "--yaw", "5") == 0
+    assert call(*common, "--yaw", "-5", "5", "--frames", 2) == 0
+    for file in ("pair-rotate.png", "pair-rotate-faces/1.png", "pair-rotate.mp4", "pair-rotate-faces/1.mp4"):
+        assert (tmp_path / file).exists()
 
 
 def test_command_works_through_a_folder(model, astronaut, tmp_path, capsys):

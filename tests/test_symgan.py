@@ -64,6 +64,8 @@ def test_a_grid_that_is_not_symmetric_is_refused():
         SymmetricConv2d(1, 1, 5, 2, 2)(torch.zeros(1, 1, 8, 8))
     with pytest.raises(ValueError, match="even"):
         SymmetricGenerator(kernel=5)
+    with pytest.raises(ValueError, match="yaw"):
+        SymmetricGenerator("flip", yaw=True)
 
 
 def test_a_kernel_has_fifteen_free_numbers_of_twenty_five():

@@ -22,7 +22,7 @@ from facesym.data.symmetric import (
 )
 from facesym.faces.mirror import midline, mirror_composites
 from facesym.models import SymmetrizerVAE
-from facesym.models.symmetrizer import REMOVED, PatchDiscriminator, _detail, _one_half
+from facesym.models.symmetrizer import REMOVED, PatchDiscriminator, _one_half, _sure_copy
 from facesym.models.symmfcnet import identity_grid
 
 TINY = dict(widths=(8, 8, 16, 16), latent=4, fold=2, input_size=64)
@@ -96,7 +96,7 @@ def test_copied_detail_comes_from_the_likelier_source(net):
         logits = torch.full((1, 1, 64, 64), logit)
         choice = torch.sigmoid(logits)
         soft = choice * image + (1 - choice) * image.flip(-1)
-        assert _detail(soft, image, flow, logits).std() / soft.std() == pytest.approx(gained, abs=0.05)
+        assert _sure_copy(image, flow, logits).std() / soft.std() == pytest.approx(gained, abs=0.05)
 
 
 @torch.no_grad()

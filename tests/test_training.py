@@ -266,7 +266,7 @@ def test_a_symmetric_gan_trains_with_an_encoder(folders, tmp_path):
     net = SymmetricGenerator.from_pretrained(tmp_path / "model")
     encoder = SymmetricEncoder.from_pretrained(tmp_path / "encoder")
     assert net.config.yaw and encoder.config.latent == net.config.latent == 10
-    with pytest.raises(AssertionError):  # a plain GAN's latents have no mirror
+    with pytest.raises(AssertionError, match="--encoder is for"):  # a plain GAN's latents have no mirror
         train("symgan.py", folders, tmp_path, *options, "--kind", "plain")
 
 

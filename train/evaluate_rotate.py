@@ -19,7 +19,7 @@ from facesym import metrics
 from facesym.errors import ImageError
 
 SHARES = np.linspace(0, 1, 9)  # the paper's nine pictures from a face to its mirror image
-TURNS = (-15, 0, 15)  # degrees of yaw at which a turned face is compared with its photo
+TURNS = (-20, -10, 0, 10, 20)  # degrees of yaw at which a turned face is compared with its photo
 FRONTAL = 30  # degrees of yaw: photos turned further are left out
 
 
@@ -29,12 +29,18 @@ def add_parser(tasks):
     )
     gan.set_defaults(run=symgan)
     gan.add_argument(
-        "--models", nargs="+", required=True, metavar="NAME=MODEL", help="runs, model folders or zoo ids"
+        "--models", nargs="+", required=True, metavar="[NAME=]MODEL", help="runs, model folders or zoo ids"
     )
     gan.add_argument("-n", type=int, default=2000, help="random faces, and pictures (default 2000)")
     fits = tasks.add_parser("rotate", help="fits on held-out faces", description=rotate.__doc__)
     fits.set_defaults(run=rotate)
-    fits.add_argument("--models", nargs="+", default=["rotate"], help="zoo ids, folders, Hub repositories")
+    fits.add_argument(
+        "--models",
+        nargs="+",
+        default=["rotate"],
+        metavar="[NAME=]MODEL",
+        help="runs, model folders or zoo ids",
+    )
     fits.add_argument("-n", type=int, default=50, help="pictures at most (default 50)")
     fits.add_argument("--steps", type=int, default=150, help="of each part of a fit (default 150)")
     fits.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
@@ -44,6 +50,32 @@ def add_parser(tasks):
         command.add_argument("--device", default="cpu")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+
+
+def named_models(given):
+    """[NAME=]MODEL, each a run's folder, a model's folder or a zoo id: {name: what facesym.load takes}."""
+    from train.common import model_folder
+
+    models = {}
+    for text in given:
+        name, _, model = text.rpartition("=")
+        name = name or Path(model).name
+        if name in models:
+            raise ImageError(f"two models are called {name}: give them names, NAME=MODEL")
+        models[name] = str(model_folder(model)) if Path(model).is_dir() else model
+    return models
+
+
+def one_size(nets):
+    """The side of the pictures that all of these generators (a dict) make.
+
+    Raises:
+        ImageError: they differ.
+    """
+    sizes = {name: net.size for name, net in nets.items()}
+    if len(set(sizes.values())) > 1:
+        raise ImageError(f"the models make pictures of several sizes: {sizes}")
+    return next(iter(sizes.values()))
 
 
 # --- generators
@@ -98,16 +130,11 @@ def symgan(args):
     each picture and its own mirror image, and of opposite pictures' mirror images; and the Fréchet distance of the
     faces and held-out photos."""
     from facesym import zoo
-    from train.common import model_folder
     from train.evaluate import load_pictures, picture_grid, select_pictures
 
     args.out.mkdir(parents=True, exist_ok=True)
-    models = {}
-    for given in args.models:
-        name, _, model = given.rpartition("=")
-        folder = str(model_folder(model)) if Path(model).is_dir() else model
-        models[name or Path(model).name] = zoo.load(folder, device=args.device)
-    size = next(iter(models.values())).size
+    models = {name: zoo.load(model, device=args.device) for name, model in named_models(args.models).items()}
+    size = one_size(models)
     rows = select_pictures(args.faces, 0, None, args.seed)
     real, _ = load_pictures(rows[: args.n], size)
     if len(real) < 4:
@@ -116,8 +143,6 @@ def symgan(args):
     wanted = np.concatenate(halves)
     table, grid = [], {}
     for name, net in models.items():
-        if net.size != size:
-            raise ImageError(f"{name} makes pictures of {net.size} pixels, the first model of {size}")
         series = sweeps(net, min(args.n, 200), args.seed)
         own, pairs = mirror_errors(series)
         with torch.inference_mode():
@@ -184,8 +209,10 @@ def rotate(args):
     from train.evaluate import load_pictures, picture_grid, select_pictures
 
     args.out.mkdir(parents=True, exist_ok=True)
-    pipes = {Path(name).name: facesym.load(name, device=args.device) for name in args.models}
-    size = next(iter(pipes.values())).net.size
+    pipes = {
+        name: facesym.load(model, device=args.device) for name, model in named_models(args.models).items()
+    }
+    size = one_size({name: pipe.net for name, pipe in pipes.items()})
     rows = select_pictures(args.faces, size, None, args.seed)
     rows = [row for row in rows if abs(float(row.get("yaw") or 0)) < FRONTAL][: args.n]
     pictures, _ = load_pictures(rows, size)
@@ -234,7 +261,9 @@ def rotate(args):
         line["same_person_turned"] = {str(yaw): _share(turned[:, k], truth) for k, yaw in enumerate(TURNS)}
         line["yaw_measured"] = dict(zip(map(str, TURNS), np.mean(row["yaw"], 0).round(2).tolist()))
         line["sharpness"] = float(
-            (metrics.sharpness(turned[:, 1]) / np.maximum(metrics.sharpness(pictures), 1e-6)).mean()
+            (
+                metrics.sharpness(turned[:, TURNS.index(0)]) / np.maximum(metrics.sharpness(pictures), 1e-6)
+            ).mean()
         )
         if row["range"]:
             line["range"] = np.mean(row["range"], 0).round(2).tolist()
@@ -242,6 +271,7 @@ def rotate(args):
         table.append(line)
     first = found[names[0]]
     columns = {"photo": pictures, "fitted": np.stack(first["after"])}
+    # The landmark warp beside it, so far as both were asked to turn.
     columns |= {f"yaw {yaw}": np.stack(first["turned"])[:, k] for k, yaw in enumerate(TURNS)}
     columns |= {
         f"warp {yaw}": np.stack(found["landmark warp"]["turned"])[:, k] for k, yaw in enumerate(TURNS)
@@ -249,7 +279,7 @@ def rotate(args):
     picture_grid({name: values[: args.grid] for name, values in columns.items()}).save(args.out / "grid.png")
     settings = {
         "task": "rotate", "models": args.models, "pictures": len(pictures), "size": size, "steps": args.steps,
-        "seed": args.seed, "faces": [folder.name for folder in args.faces],
+        "seed": args.seed, "faces": [folder.name for folder in args.faces], "turned_less_than": FRONTAL,
     }  # fmt: skip
     (args.out / "results.json").write_text(
         json.dumps({"settings": settings, "results": table}, indent=1) + "\n"

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from facesym import losses
+from facesym import losses, zoo
 from facesym.data.augment import augment
 from facesym.data.faces import FaceFolders, Samples, to_tensor
 from facesym.models import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
@@ -36,7 +36,7 @@ from train.trunk import VGG16Features
 
 ALPHA = {"soft": 40.0, "hard": 100.0}
 # Of the encoder's terms, beside 1 for the critic's.
-WEIGHTS = dict(generator=1, mirror=1, absolute=10, feature=5, kl=0.1, yaw=0.5)
+WEIGHTS = dict(generator=1, mirror=1, absolute=10, feature=5, kl=2, yaw=2)
 
 
 class PictureSamples(Samples):
@@ -81,14 +81,14 @@ def rolled(x):
     return torch.stack([picture.roll(way, (1, 2)) for picture, way in zip(x, ways)])
 
 
-def build(args):
-    """G, D and (or None) E for --kind and --size."""
+def build(args, yaw):
+    """G, D and (or None) E for --kind and --size; ``yaw``: whether the latent is to have the head's yaw."""
     symmetric = args.kind in ("zprime", "flip")
     first = {64: 4, 80: 5, 128: 8}[args.size]
     widths = tuple(args.width * 2**i for i in (3, 2, 1, 0))
     generator = SymmetricGenerator(
         "plain" if args.kind in ALPHA else args.kind, args.latent, args.asymmetric, first, widths, args.kernel,
-        yaw=args.encoder and args.kind == "zprime",
+        yaw=yaw,
     )  # fmt: skip
     critic = SymmetricDiscriminator(symmetric, args.size, widths[::-1], args.kernel, not args.no_spectral)
     encoder = None
@@ -98,6 +98,11 @@ def build(args):
             widths=tuple(int(args.width * share) for share in (0.75, 1.5, 3, 4)),
         )  # fmt: skip
     return generator, critic, encoder
+
+
+def settings(net):
+    """What a net was built with, as its config.json has it."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in net.config.items() if k[0] != "_"}
 
 
 def encoder_terms(encoder, normal, yaw, rebuilt, image, trunk, rng):
@@ -164,10 +169,21 @@ def main():
     args = parser.parse_args()
     if args.encoder and args.kind not in ("zprime", "flip"):
         raise SystemExit("--encoder is for --kind zprime and flip")
-    run = Run(args)
-    generator, critic, encoder = build(args)
+    run, yaw = Run(args), False
+    if args.kind == "tile":
+        samples = TextureSamples(args.data, args.size, args.seed)
+    else:
+        faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
+        samples = PictureSamples(faces, args.seed)
+        run.print(f"{len(faces)} pictures of {args.size} pixels")
+        # The latent has the yaw if it is known of most pictures.
+        known = np.mean([bool(row.get("yaw")) for row in faces.rows])
+        yaw = bool(args.encoder and args.kind == "zprime" and known > 0.5)
+    generator, critic, encoder = build(args, yaw)
     if args.init:
-        generator = SymmetricGenerator.from_pretrained(model_folder(args.init))
+        fresh, generator = generator, SymmetricGenerator.from_pretrained(model_folder(args.init))
+        if settings(fresh) != settings(generator):
+            raise SystemExit(f"--init: {args.init} is of another kind, size, latent or width")
         load_critic(critic, args.init)
         if encoder and (Path(args.init) / "encoder").is_dir():
             encoder = SymmetricEncoder.from_pretrained(Path(args.init) / "encoder")
@@ -188,12 +204,6 @@ def main():
     ]
     run.register(*schedules)
     run.restore()
-    if args.kind == "tile":
-        samples = TextureSamples(args.data, args.size, args.seed)
-    else:
-        faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
-        samples = PictureSamples(faces, args.seed)
-        run.print(f"{len(faces)} pictures of {args.size} pixels")
     shown = generator.sample(8, torch.Generator().manual_seed(0))
     validation = validation_pictures(args, run.device) if encoder else None
     changed = (lambda x: x) if args.no_augment else augment
@@ -249,15 +259,19 @@ def main():
                     run.grid("rebuilt", [validation, *steps])
         run.log(**terms)
     run.save_critic(critic)
-    if encoder and run.main:
-        average_encoder.save_pretrained(run.out / "encoder", dtype=torch.float16)
-    run.export(
-        average, task="rotate", default=args.encoder and args.kind == "zprime", input_size=args.size, framing="ffhq",
+    about = dict(
+        input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
         train_command="accelerate launch train/symgan.py (see README, “Train”)",
         paper="Symmetric GANs (see README, “Rotate”)",
     )  # fmt: skip
+    task = "rotate" if args.kind in ("zprime", "flip") else "generate"
+    run.export(average, task=task, default=yaw, **about)
+    if encoder and run.main:
+        average_encoder.save_pretrained(run.out / "encoder", dtype=torch.float16)
+        if args.export:
+            zoo.register(f"{args.export}-encoder", run.out / "encoder", task="encode", default=yaw, **about)
 
 
 def validation_pictures(args, device, count=8):

@@ -104,7 +104,7 @@ class CircularConvTranspose2d(nn.ConvTranspose2d):
     """
 
     def __init__(self, cin, cout, kernel, bias=True):
-        # One more column of the input on each side than the kernel reaches, cut off again by the padding.
+        # So many columns of the input on each side as the kernel reaches; the padding cuts off what they grow into.
         self.margin = (kernel + 2) // 4
         super().__init__(cin, cout, kernel, 2, kernel // 2 - 1 + 2 * self.margin, bias=bias)
 

@@ -72,6 +72,8 @@ class SymmetricGenerator(Model):
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
         if kernel % 2:
             raise ValueError(f"kernel must be even, not {kernel}")
+        if yaw and (kind != "zprime" or asymmetric < 1):
+            raise ValueError("yaw is the first number of z′: it needs kind zprime and asymmetric ≥ 1")
         if kind == "zprime":
             self.tilt = AntisymmetricMap(asymmetric, widths[0], first)
             self.start = SymmetricMap(latent - asymmetric, widths[0], first)
@@ -164,8 +166,8 @@ class SymmetricEncoder(Model):
             layers += [nn.BatchNorm2d(b), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.out = nn.Linear(widths[-1] * (size // 2 ** len(widths)) ** 2, latent)
-        # The posterior's spread, one number a latent: how precisely G uses it.
-        self.log_variance = nn.Parameter(torch.full((latent,), -3.0))
+        # The posterior's log variance, one number a latent: how precisely G uses it. In tens, so that it moves fast.
+        self.spreads = nn.Parameter(torch.full((latent,), -0.2))
 
     def forward(self, image):
         """Bx3xSxS in [-1, 1] to Bx``latent`` normal numbers, the posterior's mean; see `uniform`."""
@@ -175,7 +177,7 @@ class SymmetricEncoder(Model):
 
     def spread(self):
         """The posterior's log variance, ``latent`` numbers, the same for a latent and its mirrored one."""
-        v = self.log_variance
+        v = 10 * self.spreads
         return (v + v.flip(0)) / 2 if self.config.kind == "flip" else v
 
     @staticmethod

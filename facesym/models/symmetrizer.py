@@ -107,8 +107,8 @@ class SymmetrizerVAE(Model):
         Args:
             image: Bx3xSxS in [-1, 1], aligned faces (FFHQ framing).
             exact: symmetric to the last bit, and sharp: the coarse picture is the mean of the result and its mirror
-                image, the detail that of one half (see `_detail`, `_one_half`). The mean of both alone would be
-                symmetric too, but blur what is not at the same pixel on either side.
+                image, the detail that of one half and of the likelier source (see `_one_half`, `_sure_copy`). The
+                mean alone would be symmetric too, but blur what is not at the same pixel on either side.
 
         Returns:
             SymmetrizerOutput. In training z is a sample, in eval mode its mean.
@@ -140,7 +140,8 @@ class SymmetrizerVAE(Model):
             copied = choice * warp(image, flow[:, :2]) + (1 - choice) * warp(mirrored, flow[:, 2:])
             picture = copied + colours
             if exact:
-                picture = _detail(picture, image, flow, maps[:, 1:2])
+                sure = _sure_copy(image, flow, maps[:, 1:2])
+                picture = picture + (sure - copied) - _coarse(sure - copied)
         if exact:
             region = (region + region.flip(-1)) / 2
             picture = _one_half(picture, region)
@@ -159,19 +160,17 @@ def _coarse(x):
     return F.conv2d(F.pad(x, (0, 0, reach, reach), mode="reflect"), kernel.mT, groups=x.shape[1])
 
 
-def _detail(picture, image, flow, logits):
-    """The picture with its copied detail from the likelier source alone, looked up bicubically: a mean of the face and
-    its mirror image, which training makes of doubt, has less detail than either.
+def _sure_copy(image, flow, logits):
+    """What is copied if the choice is made three times as sure, and looked up bicubically: a mean of the face and its
+    mirror image, which training makes of doubt, has less detail than either.
 
     Args:
-        picture, image: Bx3xHxW. flow: Bx4xHxW. logits: Bx1xHxW, of the choice; made three times as sure.
+        image: Bx3xHxW. flow: Bx4xHxW. logits: Bx1xHxW, of the choice.
     """
-    mirrored = image.flip(-1)
-    choice, sure = torch.sigmoid(logits), torch.sigmoid(3 * logits)
-    soft = choice * warp(image, flow[:, :2]) + (1 - choice) * warp(mirrored, flow[:, 2:])
-    sharp = sure * warp(image, flow[:, :2], "bicubic") + (1 - sure) * warp(mirrored, flow[:, 2:], "bicubic")
-    change = sharp - soft
-    return picture + change - _coarse(change)
+    choice = torch.sigmoid(3 * logits)
+    return choice * warp(image, flow[:, :2], "bicubic") + (1 - choice) * warp(
+        image.flip(-1), flow[:, 2:], "bicubic"
+    )
 
 
 def _one_half(picture, region):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
+from scipy.optimize import isotonic_regression
 
 from ..asymmetry import find_points, landmark_asymmetry, turn
 from ..data.symmetric import face_region, warp_points
@@ -22,7 +23,8 @@ from .symmetrize import face_shown
 VIEWS = (-16, -8, 8, 16)  # degrees from the photo's own yaw at which warped copies of it are fitted too
 REACH = 35.0  # degrees of yaw that are looked at, to either side
 PLACES = 29  # on the way, where yaw and identity are measured
-ALIKE = 0.5  # the identity net's cosine, of the fit's own, down to which a turned face still counts as that person
+TURNED = 10  # degrees of yaw from which a photo's head counts as turned: its way leads to its mirror image
+SAME = 0.4  # the identity net's cosine down to which a turned face counts as that person
 
 
 @dataclass
@@ -60,42 +62,53 @@ class Turner:
     def __init__(self, fit, yaw, crop, recogniser):
         self.fit, self.yaw = fit, yaw
         self.net = fit.generator
+        own = yaw / REACH if self.net.config.yaw else 1.0  # the photo's place on the way
         places = np.linspace(-1, 1, PLACES)
         frames = self.frames_at(places)
-        measured = np.array([landmark_asymmetry(find_points(frame))[2] for frame in frames])
-        # A head turns one way all along; the measure wavers.
-        order = np.sign(np.polyfit(places, measured, 1)[0]) or 1.0
-        self.places, self.measured = places[:: int(order)], np.maximum.accumulate(measured[:: int(order)])
+        yaws = np.array([landmark_asymmetry(find_points(frame))[2] for frame in frames])
         kept = np.ones(PLACES, bool)
+        self.alike = None
         if recogniser is not None:
             with torch.inference_mode():
                 faces = torch.cat([to_tensor(x, recogniser) for x in [crop, to_image(fit.after[0]), *frames]])
-                vectors = recogniser(faces)
-            alike = (vectors[2:] @ vectors[0]).cpu().numpy()[:: int(order)]
-            kept = alike >= ALIKE * float(vectors[1] @ vectors[0])
+                cosines = (recogniser(faces) @ recogniser(faces[:1])[0]).tolist()
+            self.alike = cosines[1]
+            kept = np.array(cosines[2:]) >= SAME
+        # A head turns one way all along; the measure wavers, most where the face is no longer that person.
+        weight = np.where(kept, 1, 0.01)
+        way = 1
+        if not self.net.config.yaw and np.cov(places, yaws, aweights=weight)[0, 1] < 0:
+            way = -1  # that generator's latent turns to the picture's left
+        places, yaws, kept, weight = (x[::way] for x in (places, yaws, kept, weight))
+        rising = isotonic_regression(yaws, weights=weight).x
+        rising += yaw - np.interp(way * own, way * places, rising)  # the fitted face has the photo's yaw
+        self.places, self.measured = places, rising
         # From the photo's own yaw on to either side, as far as all is well.
-        kept &= np.abs(self.measured) <= REACH
-        low = high = int(np.abs(self.measured - yaw).argmin())
+        kept &= np.abs(rising) <= REACH
+        low = high = int(np.abs(rising - yaw).argmin())
         while low > 0 and kept[low - 1]:
             low -= 1
         while high < PLACES - 1 and kept[high + 1]:
             high += 1
-        self.range = float(self.measured[low]), float(self.measured[high])
+        self.range = min(yaw, float(rising[low])), max(yaw, float(rising[high]))
 
     def latent(self, place):
         """The latent at a place in [−1, 1] of the way; 1 turns to the picture's right.
 
-        A generator whose latent has the yaw is turned by it. The rest of z′ (light and all else that is not
-        symmetric) stays, unless the head in the photo is turned itself: then it goes over to its mirror image's, as
-        in the paper, so that the way leads from the photo to exactly its mirror image. Another generator goes that
-        way alone.
+        A generator whose latent has the yaw is turned by it. If the head in the photo is turned itself, the rest of z′
+        (light and all else that is not symmetric) goes over to its mirror image's meanwhile, as in the paper: the way
+        leads from the photo over an exactly symmetric face to exactly its mirror image. If it is not, the rest of z′
+        stays: there is no room in a few degrees for the light to change sides, so the middle is not symmetric. A
+        generator without yaw goes the paper's way alone.
         """
         z = self.fit.z
         if not self.net.config.yaw:
             return self.net.between(z, (1 - place) / 2)
         degrees = place * REACH
-        if abs(self.yaw) >= 10:
-            share = np.clip(math.copysign(degrees, degrees * self.yaw) / max(abs(self.yaw) - 16, 8), -1, 1)
+        if abs(self.yaw) >= TURNED:
+            # Within the views about the photo's yaw z stays as it is; what is left is for going over.
+            over = max(abs(self.yaw) - VIEWS[-1], TURNED - 2)
+            share = np.clip(math.copysign(degrees, degrees * self.yaw) / over, -1, 1)
             z = self.net.between(z, (1 - share) / 2)
         return self.net.turned(z, degrees)
 
@@ -106,8 +119,8 @@ class Turner:
         return [to_image(picture) for part in latents.split(16) for picture in self.net(part)]
 
     def frames(self, yaws):
-        """RGB images of the head at these yaws (degrees), within ``range``."""
-        return self.frames_at(np.interp(np.clip(yaws, *self.range), self.measured, self.places))
+        """RGB images of the head at these yaws (degrees). Beyond ``range`` they are not to be trusted."""
+        return self.frames_at(np.interp(yaws, self.measured, self.places))
 
 
 class RotatePipeline:
@@ -125,16 +138,19 @@ class RotatePipeline:
     def __init__(self, net):
         from .. import zoo
 
-        if net.config.kind == "plain":
+        if net.config.kind not in ("zprime", "flip"):
             raise ZooError(
-                "This generator is of kind plain, the baseline: it is not symmetric and turns nothing."
+                f"This generator is of kind {net.config.kind}: it is not symmetric, and turns nothing."
             )
-        self.net = net.requires_grad_(False)
+        self.net = net.float().requires_grad_(False)  # fitting in a coarser type learns too little
         helpers = {entry["task"] for entry in zoo.list() if entry["default"]}
         self.recogniser = self._helper("identity") if "identity" in helpers else None
         self.encoder = self._helper("encode") if "encode" in helpers else None
         own = ("kind", "latent", "asymmetric")
-        if self.encoder and any(self.encoder.config[key] != net.config[key] for key in own):
+        if self.encoder is not None and (
+            self.encoder.config.size != net.size
+            or any(self.encoder.config[key] != net.config[key] for key in own)
+        ):
             self.encoder = None  # another generator's
 
     def _helper(self, task):
@@ -167,7 +183,7 @@ class RotatePipeline:
             faces: "largest", "all", or an index from left to right.
             paste: True lays the face at the last yaw over the photo; hair and neck stay as they are there.
             aligned: the picture is an aligned square crop already; no face is looked for.
-            progress: called now and then with (share done, picture as an RGB image); returning True ends the fit early.
+            progress: called now and then with (share done, picture as an RGB image); what it raises ends the call.
 
         Returns:
             RotateResult.
@@ -177,12 +193,16 @@ class RotatePipeline:
             FaceNotFoundError: no face, or not the one asked for.
         """
         start = time.perf_counter()
-        ends = np.atleast_1d(np.asarray(yaw, float))
-        if ends.shape not in ((1,), (2,)) or not np.isfinite(ends).all() or (np.abs(ends) > 90).any():
+        try:
+            ends = np.atleast_1d(np.asarray(yaw, float))
+        except (TypeError, ValueError):
+            ends = np.array([np.nan])
+        if ends.shape not in ((1,), (2,)) or not (np.abs(ends) <= 90).all():
             raise ImageError(f"yaw must be one or two numbers of degrees between -90 and 90, not {yaw!r}.")
-        if frames < 1 or steps < 1:
-            raise ImageError("frames and steps must be at least 1.")
-        yaws = np.linspace(ends[0], ends[-1], frames if len(ends) == 2 else 1)
+        if not all(isinstance(n, int) and n >= 1 for n in (frames, steps)):
+            raise ImageError("frames and steps must be whole numbers of at least 1.")
+        if seconds is not None and not seconds > 0:
+            raise ImageError("seconds must be more than 0.")
         photo = load_image(image)
         size = self.net.size
         if aligned:
@@ -197,19 +217,25 @@ class RotatePipeline:
             crop = align_face(photo, transforms[i], size)
             turner = self.fit(crop, steps=steps, seconds=seconds, progress=told)
             low, high = turner.range
-            inside = np.clip(yaws, low, high)
-            if np.abs(inside - yaws).max() > 1:
+            within = np.clip(ends, low, high)
+            if turner.alike is not None and turner.alike < SAME:
+                warnings.warn(
+                    "The model could not be fitted well to this face: it looks like someone else.",
+                    stacklevel=2,
+                )
+            elif np.abs(within - ends).max() > 1:
                 warnings.warn(
                     f"This face can be turned from {low:.0f} to {high:.0f} degrees and still be that person: the yaw "
                     "was held within.",
                     stacklevel=2,
                 )
-            made = turner.frames(inside)
+            yaws = np.linspace(within[0], within[-1], frames if len(ends) == 2 else 1)
+            made = turner.frames(yaws)
             if paste:
                 done = self._paste(done, crop, made[-1], transforms[i])
             crops.append(crop)
             series.append(made)
-            degrees.append([round(float(y), 2) for y in inside])
+            degrees.append([round(float(y), 2) for y in yaws])
             fits.append(self._numbers(turner, crop))
         single = faces != "all" or aligned
         one = lambda values: values[0] if single else values  # noqa: E731
@@ -226,12 +252,20 @@ class RotatePipeline:
         )
 
     def fit(self, crop, *, steps=150, seconds=None, progress=None, views=True):
-        """Algorithm 1 on an aligned crop (RGB image of the generator's size): a `Turner`.
+        """Algorithm 1 on an aligned crop: a `Turner`.
 
         Args:
+            crop: RGB image of the generator's size.
             steps, seconds, progress: see `facesym.fit.fit_and_tune`.
             views: also fit copies of the crop that are warped to other yaws.
+
+        Raises:
+            ImageError: the crop has another size.
         """
+        if crop.size != (self.net.size, self.net.size):
+            raise ImageError(
+                f"The crop must be {self.net.size} pixels wide and high, not {crop.width}x{crop.height}."
+            )
         points = find_points(crop)
         yaw = landmark_asymmetry(points)[2]
         image = to_tensor(crop, self.net)
@@ -259,7 +293,7 @@ class RotatePipeline:
         return {
             "psnr_before": round(psnr(turner.fit.before), 2),
             "psnr": round(psnr(turner.fit.after), 2),
-            "identity": (identity_similarity([crop], [to_image(turner.fit.after[0])]) or [None])[0],
+            "identity": None if turner.alike is None else round(turner.alike, 4),
             "yaw": round(turner.yaw, 2),
             "range": [round(end, 2) for end in turner.range],
             "seconds": round(turner.fit.seconds, 2),
