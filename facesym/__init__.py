@@ -19,7 +19,7 @@ _WHERE = {
     "ImageError": "facesym.errors",
     "ZooError": "facesym.errors",
 }
-_MODULES = ("zoo", "models", "faces", "pipelines", "losses", "metrics")
+_MODULES = ("zoo", "models", "faces", "pipelines", "losses", "metrics", "video")
 
 __all__ = ["FaceNotFoundError", "FacesymError", "ImageError", "ZooError", "__version__", "load", "zoo"]
 
