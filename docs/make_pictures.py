@@ -66,6 +66,7 @@ def rotate():
     """The photo's face, fitted, turned; then three faces that nobody has, on the way to their mirror images."""
     import torch
 
+    from facesym.fit import SPREAD
     from facesym.pipelines.base import to_image
 
     side = (160, 160)
@@ -74,7 +75,7 @@ def rotate():
         out = pipe(path, yaw=(-20, 20), frames=8)
         rows.append([out.crop, *out.frames])
     for seed in (1, 2, 3):
-        z = pipe.net.sample(1, torch.Generator().manual_seed(seed))
+        z = pipe.net.sample(1, torch.Generator().manual_seed(seed), SPREAD)
         with torch.inference_mode():
             rows.append([to_image(pipe.net(pipe.net.between(z, float(s)))[0]) for s in np.linspace(0, 1, 9)])
     return [[picture.resize(side, Image.Resampling.LANCZOS) for picture in row] for row in rows]

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 RESTARTS = 128  # random z looked at
+SPREAD = 0.6  # of random z, see SymmetricGenerator.sample
 KEPT = 4  # of the starts, which are optimised; after a third of the steps the best of them alone
 
 
@@ -110,7 +111,7 @@ def fit_and_tune(
     with torch.no_grad():
         target = about(image)
         vector = recogniser.embed(target[1]) if recogniser else None
-        starts = generator.sample(RESTARTS, draw)
+        starts = generator.sample(RESTARTS, draw, SPREAD)
         starts = hold(starts if start is None else torch.cat([start.clamp(-0.99, 0.99), starts]))
         order = torch.cat([distance(generator(part), target) for part in starts.split(16)]).argsort()
     z = starts[order[:KEPT]].clone().requires_grad_(True)
@@ -140,7 +141,7 @@ def fit_and_tune(
     optimizer = torch.optim.Adam([{"params": tuned.parameters(), "lr": 5e-4}, {"params": [z], "lr": 5e-3}])
     best = float("inf")
     for step in range(tune_steps):
-        others = generator.sample(4, draw)
+        others = generator.sample(4, draw, SPREAD)
         with torch.no_grad():
             kept = generator(others)
         # The photo and one view at a time, in turn.

@@ -159,11 +159,12 @@ def generate(seed: int = 0, symmetry: float = 0.0):
     """
     import torch
 
+    from facesym.fit import SPREAD
     from facesym.pipelines.base import to_image
 
     net = pipeline.get().net
     seed, symmetry = int(seed or 0), float(symmetry or 0)  # None: the field was emptied
-    z = net.sample(1, torch.Generator().manual_seed(seed))
+    z = net.sample(1, torch.Generator().manual_seed(seed), SPREAD)
     with torch.inference_mode():
         face = to_image(net(net.between(z, min(max(symmetry, 0), 2) / 2))[0])
     return parts.publish(enlarge(face), parts.private_folder(), f"face-{seed}.webp", "rotate")

@@ -164,6 +164,15 @@ def test_normal_codes_become_uniform_latents():
     torch.testing.assert_close(torch.histc(z, 10, -1, 1) / 2000, torch.ones(10), rtol=0, atol=0.1)
 
 
+def test_samples_are_uniform_or_nearer_to_the_middle():
+    net = SymmetricGenerator(**TINY)
+    draw = lambda spread: net.sample(4000, torch.Generator().manual_seed(0), spread)  # noqa: E731
+    z, near = draw(1.0), draw(0.5)
+    assert z.abs().max() <= 1 and abs(z.std() - 3**-0.5) < 0.01
+    normal = torch.erfinv(near.double().clamp(-0.9999, 0.9999)) * 2**0.5
+    assert abs(normal.std() - 0.5) < 0.01 and (near.sign() == z.sign()).all()
+
+
 def test_a_latent_with_yaw_is_turned():
     net = SymmetricGenerator(**TINY, yaw=True).eval()
     z = net.sample(5)

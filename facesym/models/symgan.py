@@ -98,9 +98,16 @@ class SymmetricGenerator(Model):
         """Side of the pictures."""
         return self.config.first * 2 ** len(self.config.widths)
 
-    def sample(self, count, generator=None):
-        """``count`` latents, uniform in [−1, 1]."""
+    def sample(self, count, generator=None, spread=1.0):
+        """``count`` latents, uniform in [−1, 1].
+
+        Args:
+            spread: less than 1 keeps to the middle, where G has learnt most and makes better and less various pictures:
+                it multiplies the normal numbers of the same quantiles.
+        """
         z = torch.rand(count, self.config.latent, generator=generator) * 2 - 1
+        if spread != 1:
+            z = torch.erf(spread * torch.erfinv(z.clamp(-0.9999, 0.9999)))
         return z.to(self.device, self.dtype)
 
     def mirrored(self, z):
