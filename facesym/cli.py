@@ -93,7 +93,7 @@ def _add_rotate(commands):
         "(default: -20 20)",
     )  # fmt: skip
     command.add_argument("--frames", type=int, default=25, help="of the film, one way (default 25)")
-    command.add_argument("--steps", type=int, default=150, help="of each part of the fit (default 150)")
+    command.add_argument("--steps", type=int, default=200, help="of the tuning (default 200)")
     command.add_argument("--seconds", type=float, help="time budget of a fit (default: as long as it takes)")
     command.add_argument("--paste", action="store_true", help="one number: lay the face over the photo")
     command.set_defaults(run=_rotate)

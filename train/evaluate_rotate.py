@@ -42,7 +42,7 @@ def add_parser(tasks):
         help="runs, model folders or zoo ids",
     )
     fits.add_argument("-n", type=int, default=50, help="pictures at most (default 50)")
-    fits.add_argument("--steps", type=int, default=150, help="of each part of a fit (default 150)")
+    fits.add_argument("--steps", type=int, default=200, help="of the tuning (default 200)")
     fits.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
     for command in (gan, fits):
         command.add_argument("--faces", nargs="+", type=Path, required=True, help="folders of aligned faces")

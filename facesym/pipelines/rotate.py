@@ -20,7 +20,7 @@ from ..fit import fit_and_tune
 from .base import Result, find_faces, identity_similarity, to_image, to_tensor, whole_picture_transform
 from .symmetrize import face_shown
 
-VIEWS = (-16, -8, 8, 16)  # degrees from the photo's own yaw at which warped copies of it are fitted too
+VIEWS = (-20, -10, 10, 20)  # degrees from the photo's own yaw at which warped copies of it are fitted too
 REACH = 35.0  # degrees of yaw that are looked at, to either side
 PLACES = 29  # on the way, where yaw and identity are measured
 TURNED = 10  # degrees of yaw from which a photo's head counts as turned: its way leads to its mirror image
@@ -164,7 +164,7 @@ class RotatePipeline:
         *,
         yaw=(-20, 20),
         frames=25,
-        steps=150,
+        steps=200,
         seconds=None,
         faces="largest",
         paste=False,
@@ -178,7 +178,7 @@ class RotatePipeline:
             yaw: degrees, 0 = towards the camera, negative = to the picture's left: one number, or the first and the
                 last of a series. Clipped to where the face still is that person, with a warning.
             frames: of the series.
-            steps: of each of the two parts of the fit.
+            steps: of the tuning; finding z takes half as many.
             seconds: time budget of the fit.
             faces: "largest", "all", or an index from left to right.
             paste: True lays the face at the last yaw over the photo; hair and neck stay as they are there.
@@ -251,7 +251,7 @@ class RotatePipeline:
             seconds=time.perf_counter() - start,
         )
 
-    def fit(self, crop, *, steps=150, seconds=None, progress=None, views=True):
+    def fit(self, crop, *, steps=200, seconds=None, progress=None, views=True):
         """Algorithm 1 on an aligned crop: a `Turner`.
 
         Args:
@@ -282,7 +282,7 @@ class RotatePipeline:
                     others.append((yaw + by, to_tensor(turned, self.net)))
         fit = fit_and_tune(
             self.net, image, self.recogniser, start=start, yaw=yaw if known else None, views=others,
-            fit_steps=steps, tune_steps=steps, seconds=seconds, progress=progress,
+            fit_steps=max(steps // 2, 1), tune_steps=steps, seconds=seconds, progress=progress,
         )  # fmt: skip
         return Turner(fit, yaw, crop, self.recogniser)
 
