@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 RESTARTS = 128  # random z looked at
-SPREAD = 0.6  # of random z, see SymmetricGenerator.sample
+SPREAD = 0.7  # of random z, see SymmetricGenerator.sample
 KEPT = 4  # of the starts, which are optimised; after a third of the steps the best of them alone
 
 

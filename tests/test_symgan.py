@@ -173,6 +173,24 @@ def test_samples_are_uniform_or_nearer_to_the_middle():
     assert abs(normal.std() - 0.5) < 0.01 and (near.sign() == z.sign()).all()
 
 
+def test_samples_are_spread_as_the_codes_given_and_their_mirror_images():
+    net = SymmetricGenerator(**TINY)
+    codes = (
+        0.5
+        * torch.randn(5000, 12, generator=torch.Generator().manual_seed(0))
+        @ torch.randn(12, 12)
+        / 12**0.5
+    )
+    codes = codes + torch.linspace(-0.5, 0.5, 12)
+    net.set_prior(codes)
+    z = net.sample(20000, torch.Generator().manual_seed(1))
+    drawn = torch.erfinv(z.clamp(-0.9999, 0.9999)) * 2**0.5
+    wanted = torch.cat([codes, net.mirrored(codes)])
+    torch.testing.assert_close(drawn.mean(0), wanted.mean(0), rtol=0, atol=0.02)
+    torch.testing.assert_close(drawn.T.cov(), wanted.T.cov(), rtol=0, atol=0.03)
+    assert drawn.mean(0)[:3].abs().max() < 0.02  # z′ has no side
+
+
 def test_a_latent_with_yaw_is_turned():
     net = SymmetricGenerator(**TINY, yaw=True).eval()
     z = net.sample(5)

@@ -92,6 +92,9 @@ class SymmetricGenerator(Model):
             layers += [nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
         layers += [up(widths[-1], 3, bias=True)]
         self.layers = nn.Sequential(*layers)
+        # What `sample` draws: normal numbers of this mean and this root of the covariance, made uniform.
+        self.register_buffer("centre", torch.zeros(latent))
+        self.register_buffer("factor", torch.eye(latent))
 
     @property
     def size(self):
@@ -99,16 +102,23 @@ class SymmetricGenerator(Model):
         return self.config.first * 2 ** len(self.config.widths)
 
     def sample(self, count, generator=None, spread=1.0):
-        """``count`` latents, uniform in [−1, 1].
+        """``count`` latents in [−1, 1]: uniform, or as `set_prior` has set.
 
         Args:
-            spread: less than 1 keeps to the middle, where G has learnt most and makes better and less various pictures:
-                it multiplies the normal numbers of the same quantiles.
+            spread: less than 1 keeps to the middle, where pictures are better and less various.
         """
-        z = torch.rand(count, self.config.latent, generator=generator) * 2 - 1
-        if spread != 1:
-            z = torch.erf(spread * torch.erfinv(z.clamp(-0.9999, 0.9999)))
-        return z.to(self.device, self.dtype)
+        normal = torch.randn(count, self.config.latent, generator=generator).to(self.device, torch.float32)
+        normal = self.centre.float() + spread * normal @ self.factor.float().T
+        return torch.erf(normal / 2**0.5).to(self.dtype)
+
+    @torch.no_grad()
+    def set_prior(self, normal):
+        """Let `sample` draw as such codes (NxZ normal numbers, an encoder's for many pictures) and their mirror images'
+        are spread: with their mean and covariance."""
+        normal = torch.cat([normal, mirrored(normal, self.config)]).double()
+        self.centre.copy_(normal.mean(0))
+        values, vectors = torch.linalg.eigh(normal.T.cov())
+        self.factor.copy_(vectors * values.clamp(min=0).sqrt())
 
     def mirrored(self, z):
         """The latent of the mirror image: z′ negated, or z reversed. For ``plain`` z′ negated, which its training
