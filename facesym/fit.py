@@ -155,7 +155,7 @@ def fit_and_tune(
         loss.backward()
         optimizer.step()
         if step % 10 == 9:
-            error = float(sum(fits))
+            error = sum(fits).item()
             best, since = (error, 0) if error < 0.99 * best else (best, since + 1)
             with torch.no_grad():
                 alike = (recogniser(tuned(hold(z))) @ vector.T).item() if recogniser else 0
