@@ -257,6 +257,15 @@ def test_the_benchmark_times_both_networks(model_folder, capsys):
     assert abs(unet["parameters"] / model["parameters"] - 1) < 0.05
 
 
+def test_symmetric_kernels_are_timed_beside_plain_ones(capsys):
+    threads = torch.get_num_threads()
+    try:
+        benchmark.main(["layers", "--size", "64", "--runs", "1", "--threads", "1"])
+    finally:
+        torch.set_num_threads(threads)
+    assert "| symmetric kernels | " in capsys.readouterr().out
+
+
 # --- identity and symmetry ------------------------------------------------------------------------------------------
 def test_verification_pairs_are_balanced_and_counted_right():
     people = ["a"] * 5 + ["b"] * 2 + ["c"]

@@ -1,6 +1,7 @@
 """How fast a network runs, beside a plain U-Net of the same size in the same run.
 
     python train/benchmark.py complete --model symmfc-256 --threads 2
+    python train/benchmark.py layers --threads 2      # symmetric kernels beside plain ones: a step of G and D
 
 Milliseconds depend on the machine and on what else it is doing; the ratio to the U-Net depends on them less.
 """
@@ -95,6 +96,7 @@ def benchmark(args):
     both = torch.cat([image, mask], 1)
     inputs = (image, mask) if args.task == "complete" else (image,)
     name = args.model or args.task
+    options = {"exact": True} if args.task == "symmetrize" else {}  # as the pipeline calls it
 
     def wait():
         if device.type == "cuda":
@@ -103,37 +105,62 @@ def benchmark(args):
     networks = {name: model, "plain U-Net": unet}
     with torch.inference_mode():
         times = measure(
-            {name: lambda: (model(*inputs), wait()), "plain U-Net": lambda: (unet(both), wait())},
+            {name: lambda: (model(*inputs, **options), wait()), "plain U-Net": lambda: (unet(both), wait())},
             args.runs,
         )
+    return {"settings": _settings(args, batch=1), "rows": _rows(times, networks)}
+
+
+def _settings(args, batch):
     return {
-        "settings": {
-            "task": args.task,
-            "size": size,
-            "batch": 1,
-            "dtype": "float32",
-            "device": args.device,
-            "threads": torch.get_num_threads(),
-            "runs": args.runs,
-            "machine": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
-        },
-        "rows": [
-            {
-                "row": row,
-                "parameters": parameters(networks[row]),
-                "median_ms": round(float(np.median(values)), 2),
-                "p10_ms": round(float(np.percentile(values, 10)), 2),
-                "p90_ms": round(float(np.percentile(values, 90)), 2),
-            }
-            for row, values in times.items()
-        ],
+        "task": args.task,
+        "size": args.size,
+        "batch": batch,
+        "dtype": "float32",
+        "device": args.device,
+        "threads": torch.get_num_threads(),
+        "runs": args.runs,
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
     }
+
+
+def _rows(times, networks):
+    return [
+        {
+            "row": row,
+            "parameters": parameters(networks[row]),
+            "median_ms": round(float(np.median(values)), 2),
+            "p10_ms": round(float(np.percentile(values, 10)), 2),
+            "p90_ms": round(float(np.percentile(values, 90)), 2),
+        }
+        for row, values in times.items()
+    ]
+
+
+def benchmark_layers(args):
+    """A training step (forward and backward through D(G(z)), batch 8) of the symmetric GAN, beside DC-GAN's."""
+    from facesym.models import SymmetricDiscriminator, SymmetricGenerator
+
+    device, nets = torch.device(args.device), {}
+    for name, kind in (("symmetric kernels", "zprime"), ("plain kernels", "plain")):
+        generator = SymmetricGenerator(kind, first=args.size // 16)
+        critic = SymmetricDiscriminator(kind != "plain", args.size)
+        nets[name] = nn.ModuleList([generator, critic]).to(device)
+    z = torch.rand(8, 100, device=device) * 2 - 1
+
+    def step(pair):
+        pair[1](pair[0](z)).sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    times = measure({name: lambda pair=pair: step(pair) for name, pair in nets.items()}, args.runs)
+    return {"settings": _settings(args, batch=8), "rows": _rows(times, nets)}
 
 
 def table(report):
     rows = report["rows"]
-    lines = ["| | parameters | median ms | 10-90 % | of the U-Net |", "|---|---|---|---|---|"]
+    lines = [f"| | parameters | median ms | 10-90 % | of the {rows[-1]['row']} |", "|---|---|---|---|---|"]
     for row in rows:
         share = row["median_ms"] / rows[-1]["median_ms"]
         lines.append(
@@ -148,10 +175,16 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     tasks = parser.add_subparsers(dest="task", required=True)
-    for name in ("complete", "symmetrize"):
-        task = tasks.add_parser(name, help=f"the network of {name}", description=benchmark.__doc__)
-        task.add_argument("--model", help="zoo id, folder or Hub repository (default: the task's)")
-        task.add_argument("--size", type=int, default=256, help="side of the picture (default 256)")
+    for name in ("complete", "symmetrize", "layers"):
+        if name == "layers":
+            task = tasks.add_parser(
+                name, help="symmetric kernels beside plain ones", description=benchmark_layers.__doc__
+            )
+        else:
+            task = tasks.add_parser(name, help=f"the network of {name}", description=benchmark.__doc__)
+            task.add_argument("--model", help="zoo id, folder or Hub repository (default: the task's)")
+        size = 128 if name == "layers" else 256
+        task.add_argument("--size", type=int, default=size, help=f"side of the picture (default {size})")
         task.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
         task.add_argument("--runs", type=int, default=50, help="timed runs of each (default 50)")
         task.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
@@ -159,7 +192,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     try:
-        report = benchmark(args)
+        report = benchmark_layers(args) if args.task == "layers" else benchmark(args)
     except FacesymError as error:
         sys.exit(f"error: {error}")
     if args.json:
