@@ -48,6 +48,8 @@ def test_released_model(entry):
     if "mask" in inspect.signature(net.forward).parameters:
         inputs["mask"] = torch.ones(1, 1, size, size)
         inputs["mask"][..., size // 3 : size // 2, size // 3 : size // 2] = 0
+    if "z" in inspect.signature(net.forward).parameters:
+        inputs = {"z": net.sample(1, generator)}
     with torch.no_grad():
         output = net(**inputs)
     outputs = dataclasses.asdict(output).values() if dataclasses.is_dataclass(output) else [output]

@@ -262,11 +262,13 @@ def main():
     if encoder:  # the codes of faces fill a part of the latents only: random ones are to lie there
         chosen = np.random.default_rng(args.seed).permutation(len(faces))[:4000]
         with torch.no_grad():
-            parts = [
-                torch.stack([to_tensor(faces.images[i]) for i in part])
-                for part in np.array_split(chosen, 125)
+            codes = [
+                average_encoder(
+                    torch.stack([to_tensor(faces.images[i]) for i in part]).to(run.device)
+                ).float()
+                for part in (chosen[k : k + 32] for k in range(0, len(chosen), 32))
             ]
-            codes = torch.cat([average_encoder(part.to(run.device)).float() for part in parts if len(part)])
+        codes = torch.cat(codes)
         average.set_prior(codes + torch.randn_like(codes) * (average_encoder.spread() / 2).exp())
     about = dict(
         input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
