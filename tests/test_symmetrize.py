@@ -22,8 +22,7 @@ from facesym.data.symmetric import (
 )
 from facesym.faces.mirror import midline, mirror_composites
 from facesym.models import SymmetrizerVAE
-from facesym.models.symmetrizer import REMOVED, PatchDiscriminator, _one_half, _sure_copy
-from facesym.models.symmfcnet import identity_grid
+from facesym.models.symmetrizer import REMOVED, PatchDiscriminator, _one_half
 
 TINY = dict(widths=(8, 8, 16, 16), latent=4, fold=2, input_size=64)
 
@@ -87,16 +86,16 @@ def test_a_symmetric_picture_has_the_detail_of_its_sharper_half():
     )
 
 
-@torch.no_grad()
-def test_copied_detail_comes_from_the_likelier_source(net):
-    """Where the choice is undecided training leaves a mean of both; where it is sure, nothing changes."""
-    image = torch.randn(1, 3, 64, 64)
-    flow = identity_grid(image).repeat(1, 2, 1, 1)
-    for logit, gained in ((0.5, 1.15), (8.0, 1.0)):
-        logits = torch.full((1, 1, 64, 64), logit)
-        choice = torch.sigmoid(logits)
-        soft = choice * image + (1 - choice) * image.flip(-1)
-        assert _sure_copy(image, flow, logits).std() / soft.std() == pytest.approx(gained, abs=0.05)
+def test_detail_is_of_the_half_that_is_copied_from():
+    """Each side leans to its own left half here, however much detail the other has."""
+    picture, region = 0.1 * torch.randn(2, 3, 64, 64), torch.ones(2, 1, 64, 64)
+    picture[..., 32:] *= 2
+    choice = torch.full((2, 1, 64, 64), 0.5)
+    choice[0, ..., :32] += 0.01
+    choice[1, ..., 32:] += 0.01
+    left, right = _one_half(picture, region, choice)
+    assert left.std() < 0.6 * right.std()
+    assert _one_half(picture, region)[0].std() > 0.9 * right.std()
 
 
 @torch.no_grad()

@@ -107,8 +107,8 @@ class SymmetrizerVAE(Model):
         Args:
             image: Bx3xSxS in [-1, 1], aligned faces (FFHQ framing).
             exact: symmetric to the last bit, and sharp: the coarse picture is the mean of the result and its mirror
-                image, the detail that of one half and of the likelier source (see `_one_half`, `_sure_copy`). The
-                mean alone would be symmetric too, but blur what is not at the same pixel on either side.
+                image, the detail that of one half (see `_one_half`); copies are looked up bicubically. The mean alone
+                would be symmetric too, but blur what is not at the same pixel on either side.
 
         Returns:
             SymmetrizerOutput. In training z is a sample, in eval mode its mean.
@@ -140,11 +140,12 @@ class SymmetrizerVAE(Model):
             copied = choice * warp(image, flow[:, :2]) + (1 - choice) * warp(mirrored, flow[:, 2:])
             picture = copied + colours
             if exact:
-                sure = _sure_copy(image, flow, maps[:, 1:2])
-                picture = picture + (sure - copied) - _coarse(sure - copied)
+                finer = choice * warp(image, flow[:, :2], "bicubic")
+                finer = finer + (1 - choice) * warp(mirrored, flow[:, 2:], "bicubic")
+                picture = picture + finer - copied
         if exact:
             region = (region + region.flip(-1)) / 2
-            picture = _one_half(picture, region)
+            picture = _one_half(picture, region, choice)
         face = region * picture + (1 - region) * REMOVED
         return SymmetrizerOutput(face, region, logits, picture, flow, choice, mean, log_variance)
 
@@ -160,28 +161,18 @@ def _coarse(x):
     return F.conv2d(F.pad(x, (0, 0, reach, reach), mode="reflect"), kernel.mT, groups=x.shape[1])
 
 
-def _sure_copy(image, flow, logits):
-    """What is copied if the choice is made three times as sure, and looked up bicubically: a mean of the face and its
-    mirror image, which training makes of doubt, has less detail than either.
+def _one_half(picture, region, choice=None):
+    """Bx3xHxW, symmetric: the coarse picture of both halves, the detail of one.
 
-    Args:
-        image: Bx3xHxW. flow: Bx4xHxW. logits: Bx1xHxW, of the choice.
+    Of the half that more is copied from, whichever side it is put on: where one side droops, the network leans to the
+    other, if only a little, and the detail of the drooping side would bring its narrow eye back. Without a choice
+    (Bx1xHxW, see SymmetrizerOutput), of the half that has more detail within the region (Bx1xHxW).
     """
-    choice = torch.sigmoid(3 * logits)
-    return choice * warp(image, flow[:, :2], "bicubic") + (1 - choice) * warp(
-        image.flip(-1), flow[:, 2:], "bicubic"
-    )
-
-
-def _one_half(picture, region):
-    """Bx3xHxW, symmetric: the coarse picture of both halves, the detail of the half that has more within the region
-    (Bx1xHxW)."""
     coarse = _coarse(picture)
-    fine = picture - coarse
-    width = picture.shape[-1]
-    amount = (fine.abs() * region).sum((1, 2))  # BxW
-    right = amount[:, width // 2 :].sum(1) > amount[:, : width // 2].sum(1)
-    fine = torch.where(right[:, None, None, None], fine.flip(-1), fine)[..., : width // 2]
+    fine, half = picture - coarse, picture.shape[-1] // 2
+    amount = fine.abs() * region if choice is None else (choice - 0.5) * region
+    right = amount[..., half:].sum((1, 2, 3)) > amount[..., :half].sum((1, 2, 3))
+    fine = torch.where(right[:, None, None, None], fine.flip(-1), fine)[..., :half]
     return (coarse + coarse.flip(-1)) / 2 + torch.cat([fine, fine.flip(-1)], -1)
 
 
