@@ -36,7 +36,7 @@ def start_server() -> str:
         | {
             "FACESYM_COMPLETE_MODEL": f"{folder.name}/model",
             "FACESYM_SYMMETRIZE_MODEL": f"{folder.name}/symmetrizer",
-            "FACESYM_FIT_SECONDS": "6",
+            "FACESYM_FIT_SECONDS": "3",
             "FACESYM_ROTATE_MODEL": f"{folder.name}/generator",
             "GRADIO_SERVER_NAME": "127.0.0.1",
             "GRADIO_SERVER_PORT": str(port),

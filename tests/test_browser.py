@@ -198,7 +198,7 @@ def test_rotate_tab(page, photo, tmp_path):
     page.locator("#rotate-photo input[type=file]").set_input_files(tmp_path / "photo.png")
     page.locator("#rotate-photo img").wait_for()
     button.click()
-    page.get_by_text("fitted in").wait_for()
+    page.get_by_text("fitted in").wait_for(timeout=120_000)
     face, slider = page.locator("#rotate-face img"), page.locator("#rotate-yaw input[type=range]")
     before = face.evaluate("image => image.src")
     slider.focus()
@@ -225,7 +225,7 @@ def test_a_fit_can_be_stopped(page, photo, tmp_path):
     page.wait_for_timeout(1500)  # it would have told more by now
     assert page.get_by_text("Stopped.").is_visible()
     page.get_by_role("button", name="2 · Fit").click()  # and it can be started anew
-    page.get_by_text("fitted in").wait_for()
+    page.get_by_text("fitted in").wait_for(timeout=120_000)
 
 
 def test_example_needs_two_clicks(page):
