@@ -38,7 +38,7 @@ CSS = """
 #stage { position: relative; }
 #stage #photo { position: absolute; inset: 0; z-index: 20; }
 #stage:has(#photo) #editor { visibility: hidden; }
-#notice { border: 1px solid var(--color-accent); border-radius: var(--radius-md); padding: 0.6rem 0.9rem; }
+.notice { border: 1px solid var(--color-accent); border-radius: var(--radius-md); padding: 0.6rem 0.9rem; }
 """
 # The system's own fonts: the page needs nothing from the network.
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif"]

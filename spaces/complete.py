@@ -1,6 +1,5 @@
 """The tab Complete: paint over what hides a face, and get the photo back with the face completed."""
 
-import warnings
 from pathlib import Path
 
 import cv2
@@ -9,10 +8,9 @@ import numpy as np
 import parts
 from PIL import Image
 
-from facesym.errors import FaceNotFoundError, ImageError
+from facesym.errors import ImageError
 from facesym.faces.load import load_image, load_mask
 
-EXAMPLES = Path(__file__).parent / "examples"
 EXAMPLE_LIST = [  # photo, mask (white = missing)
     ("astronaut.jpg", "astronaut-sunglasses.png"),
     ("grace-hopper.jpg", "grace-hopper-hand.png"),
@@ -28,20 +26,13 @@ pipeline = parts.Pipeline("complete")
 
 @parts.gpu
 def complete(photo: Image.Image, mask: np.ndarray, faces: str):
-    """The library's call, with its errors worded for the page. Returns the result and warnings to show."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            result = pipeline.get()(photo, mask, faces=faces)
-        except FaceNotFoundError as error:
-            raise FaceNotFoundError(
-                "No face was found in this photo. Try one in which the face is upright, larger or less hidden."
-            ) from error
-        except ImageError as error:
-            if 'faces="all"' not in str(error):
-                raise
-            raise ImageError(f"What is marked is not on the largest face: choose “{EVERY}”.") from error
-    return result, [str(warning.message) for warning in caught if warning.category is UserWarning]
+    """See `parts.run`."""
+    try:
+        return parts.run(pipeline, photo, mask, faces=faces)
+    except ImageError as error:
+        if 'faces="all"' not in str(error):
+            raise
+        raise ImageError(f"What is marked is not on the largest face: choose “{EVERY}”.") from error
 
 
 def finish(photo, mask, faces, name, progress):
@@ -113,9 +104,7 @@ def complete_files(photo: str, mask: str, faces: str = "all", progress=gr.Progre
 @parts.tell_errors
 def complete_painted(original, layers, mask_file, faces, progress=gr.Progress()):  # noqa: B008
     """What the button does: as `complete_files`, from the layers painted on a copy and, if given, a mask file."""
-    if not original or not Path(original).exists():  # uploads are deleted after a while
-        raise ImageError("Add a photo first: drop it into the box, or click one of the examples.")
-    photo = load_image(original)
+    photo = parts.read_upload(original)
     missing = parts.grow_strokes(parts.read_strokes(layers, photo.size))
     if mask_file:
         missing |= load_mask(mask_file, photo.size)
@@ -142,7 +131,8 @@ def take_example(index: int):
     """An example's photo, shown with its mask painted on; the mask itself goes where a visitor's file would."""
     photo, mask = EXAMPLE_LIST[index]
     hide = gr.update(value=None, visible=False)
-    return str(EXAMPLES / photo), hide, on_canvas(example_preview(photo, mask)), SHOW, str(EXAMPLES / mask)
+    preview = on_canvas(example_preview(photo, mask))
+    return str(parts.EXAMPLES / photo), hide, preview, SHOW, str(parts.EXAMPLES / mask)
 
 
 def on_canvas(path):
@@ -157,7 +147,8 @@ def drop_photo():
 
 def example_preview(photo: str, mask: str) -> str:
     """The photo with its mask painted on."""
-    picture, hole = Image.open(EXAMPLES / photo).convert("RGB"), Image.open(EXAMPLES / mask).convert("L")
+    picture = Image.open(parts.EXAMPLES / photo).convert("RGB")
+    hole = Image.open(parts.EXAMPLES / mask).convert("L")
     picture.paste("white", mask=hole)
     path = parts.private_folder() / f"{Path(mask).stem}.jpg"
     picture.save(path, quality=90)
@@ -166,26 +157,14 @@ def example_preview(photo: str, mask: str) -> str:
 
 def build() -> None:
     """Put the tab's content into the gr.Tab that is open."""
-    gr.set_static_paths([EXAMPLES])
-    if pipeline.missing:
-        gr.Markdown(
-            "⚠️ **The model for this tab is not released yet.** You can look around; *Complete the face* will work "
-            "once it is.",
-            elem_id="notice",
-        )
+    gr.set_static_paths([parts.EXAMPLES])
+    parts.notice(pipeline)
     original = gr.State(None)  # path of the upload, per visitor
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             gr.Markdown("### 1 · Add a photo, then paint over what hides the face")
             with gr.Column(elem_id="stage"):  # the drop zone lies over the editor, until there is a photo
-                photo = parts.PictureFile(
-                    label="Photo",
-                    show_label=False,
-                    sources=["upload", "clipboard"],
-                    height=440,
-                    placeholder="# Drop a photo here\nor click to choose one",
-                    elem_id="photo",
-                )
+                photo = parts.drop_zone("photo")
                 editor = parts.PhotoEditor(
                     label="Photo",
                     show_label=False,
@@ -199,14 +178,7 @@ def build() -> None:
             another = gr.UploadButton(
                 "Choose another photo", file_types=["image"], size="sm", visible=False, elem_id="another"
             )
-            gr.Markdown("No photo at hand? Click an example:", elem_id="try")
-            examples = gr.Dataset(
-                components=[gr.Image(visible=False)],
-                samples=[[example_preview(photo, mask)] for photo, mask in EXAMPLE_LIST],
-                show_label=False,
-                type="index",
-                elem_id="examples",
-            )
+            examples = parts.example_row([example_preview(*pair) for pair in EXAMPLE_LIST], "examples")
             with gr.Accordion("Or upload a mask picture", open=False):
                 mask_file = parts.PictureFile(
                     label="Mask: white = fill in, same size as the photo",

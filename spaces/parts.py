@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 import threading
+import warnings
 from pathlib import Path
 
 import cv2
@@ -20,10 +21,12 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 import facesym
-from facesym.errors import FacesymError, ImageError, ZooError
-from facesym.faces.load import MAX_PIXELS, load_mask, save_image
+from facesym.errors import FaceNotFoundError, FacesymError, ImageError, ZooError
+from facesym.faces.load import MAX_PIXELS, load_image, load_mask, save_image
 
 log = logging.getLogger("facesym.page")
+EXAMPLES = Path(__file__).parent / "examples"
+PORTRAITS = ["astronaut.jpg", "grace-hopper.jpg"]  # of them, those with nothing before the face
 QUEUE = "models"  # the concurrency group of every listener that runs a model: they share the machine's cores
 SHOWN = 1280  # long side of a result as it is shown; the download has every pixel
 PAINTED = (
@@ -97,6 +100,34 @@ class Pipeline:
             log.warning("The model for %s did not load: %s", self.task, error)
 
 
+def run(pipeline: Pipeline, *args, **options):
+    """A pipeline's call, for a visitor's photo. Returns the result and warnings to show.
+
+    Raises:
+        FaceNotFoundError: worded for the page.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = pipeline.get()(*args, **options)
+        except FaceNotFoundError as error:
+            raise FaceNotFoundError(
+                "No face was found in this photo. Try one in which the face is upright, larger or less hidden."
+            ) from error
+    return result, [str(warning.message) for warning in caught if warning.category is UserWarning]
+
+
+def read_upload(path: str | None) -> Image.Image:
+    """The photo that a visitor has added.
+
+    Raises:
+        ImageError: none yet, or not any more: uploads are deleted after a while.
+    """
+    if not path or not Path(path).exists():
+        raise ImageError("Add a photo first: drop it into the box, or click one of the examples.")
+    return load_image(path)
+
+
 @contextlib.contextmanager
 def _telling(name):
     try:
@@ -157,6 +188,48 @@ class PictureFile(gr.Image):
 
     def preprocess(self, payload):
         return payload.path if payload else None
+
+
+def notice(pipeline: Pipeline) -> None:
+    """Say so if the tab's model is not there."""
+    if pipeline.missing:
+        gr.Markdown(
+            "⚠️ **The model for this tab is not released yet.** You can look around; the button will work once it is.",
+            elem_classes="notice",
+        )
+
+
+def drop_zone(elem_id: str, height: int = 440) -> PictureFile:
+    """A box that takes a photo."""
+    return PictureFile(
+        label="Photo",
+        show_label=False,
+        sources=["upload", "clipboard"],
+        height=height,
+        placeholder="# Drop a photo here\nor click to choose one",
+        elem_id=elem_id,
+    )
+
+
+def example_row(samples: list[str], elem_id: str) -> gr.Dataset:
+    """Pictures to click; their listener gets the number of the one that was."""
+    gr.Markdown("No photo at hand? Click an example:")
+    return gr.Dataset(
+        components=[gr.Image(visible=False)],
+        samples=[[path] for path in samples],
+        show_label=False,
+        type="index",
+        elem_id=elem_id,
+    )
+
+
+def photo_input(prefix: str, height: int = 440) -> PictureFile:
+    """The box for a photo with a row of portraits that fill it. ``prefix`` begins their ids."""
+    photo = drop_zone(f"{prefix}photo", height)
+    portraits = [str(EXAMPLES / name) for name in PORTRAITS]
+    examples = example_row(portraits, f"{prefix}examples")
+    examples.click(lambda index: portraits[index], examples, photo, queue=False, api_visibility="private")
+    return photo
 
 
 def read_strokes(layers: list[str], size: tuple[int, int]) -> np.ndarray:

@@ -4,18 +4,15 @@ import os
 import queue
 import random
 import threading
-import warnings
 from pathlib import Path
 
 import gradio as gr
 import parts
 from PIL import Image
 
-from facesym.errors import FaceNotFoundError, ImageError
+from facesym.errors import ImageError
 from facesym.faces.load import load_image
 
-EXAMPLES = Path(__file__).parent / "examples"
-EXAMPLE_LIST = ["astronaut.jpg", "grace-hopper.jpg"]
 YAW = 24  # degrees that the slider goes to either side
 FRAMES = 25
 SIDE = 384  # of a frame as it is shown
@@ -29,16 +26,8 @@ class Stopped(Exception):
 
 
 def rotate(photo, low: float, high: float, progress):
-    """The library's call, with its errors worded for the page. Returns the result and warnings to show."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            result = pipeline.get()(photo, yaw=(low, high), frames=FRAMES, seconds=BUDGET, progress=progress)
-        except FaceNotFoundError as error:
-            raise FaceNotFoundError(
-                "No face was found in this photo. Try one in which the face is upright, larger or less hidden."
-            ) from error
-    return result, [str(warning.message) for warning in caught if warning.category is UserWarning]
+    """See `parts.run`."""
+    return parts.run(pipeline, photo, yaw=(low, high), frames=FRAMES, seconds=BUDGET, progress=progress)
 
 
 def enlarge(frame: Image.Image) -> Image.Image:
@@ -85,9 +74,7 @@ def rotate_file(photo: str, low: float = -20.0, high: float = 20.0, progress=gr.
 @parts.tell_errors
 def rotate_shown(photo):
     """What the button does: yields the fit as it goes, then everything."""
-    if not photo or not Path(photo).exists():  # uploads are deleted after a while
-        raise ImageError("Add a photo first: drop it into the box, or click one of the examples.")
-    picture = load_image(photo)
+    picture = parts.read_upload(photo)
     folder = parts.private_folder()
     told, stopped = queue.Queue(), threading.Event()
 
@@ -134,9 +121,24 @@ def rotate_shown(photo):
     fit = result.fit
     likeness = "" if fit["identity"] is None else f" · likeness **{fit['identity']:.2f}** of 1"
     numbers = f"Photo's own yaw **{fit['yaw']:.0f}°**{likeness} · fitted in **{fit['seconds']:.0f} s**"
-    slider = gr.Slider(low, high, round(result.yaws[nearest], 1), interactive=True)
+    if not turns(low, high):
+        numbers += " · the model finds no other view of this face: try another photo"
+    slider = slider_over(low, high, round(result.yaws[nearest], 1))
     ready = [gr.DownloadButton(value=film, interactive=True) for film in films]
     yield files[nearest], slider, [[yaw, file] for yaw, file in zip(result.yaws, files)], numbers, *ready
+
+
+def turns(low: float, high: float) -> bool:
+    """Whether a range of yaws is one to slide over."""
+    return high - low >= 1
+
+
+def slider_over(low: float, high: float, value: float) -> gr.Slider:
+    """The slider over a range of yaws. Gradio has none of a single value: then it stays as it was, and cannot be
+    moved."""
+    if not turns(low, high):
+        return gr.Slider(-YAW, YAW, value, interactive=False)
+    return gr.Slider(low, high, value, interactive=True)
 
 
 def turn_to(yaw: float, series: list):
@@ -172,29 +174,11 @@ def generate(seed: int = 0, symmetry: float = 0.0):
 
 def build() -> None:
     """Put the tab's content into the gr.Tab that is open."""
-    if pipeline.missing:
-        gr.Markdown(
-            "⚠️ **The model for this tab is not released yet.** You can look around; the button will work once it is."
-        )
+    parts.notice(pipeline)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             gr.Markdown("### 1 · Add a photo of a face")
-            photo = parts.PictureFile(
-                label="Photo",
-                show_label=False,
-                sources=["upload", "clipboard"],
-                height=384,
-                placeholder="# Drop a photo here\nor click to choose one",
-                elem_id="rotate-photo",
-            )
-            gr.Markdown("No photo at hand? Click an example:")
-            examples = gr.Dataset(
-                components=[gr.Image(visible=False)],
-                samples=[[str(EXAMPLES / name)] for name in EXAMPLE_LIST],
-                show_label=False,
-                type="index",
-                elem_id="rotate-examples",
-            )
+            photo = parts.photo_input("rotate-", 384)
             with gr.Row():
                 button = gr.Button("2 · Fit (about a minute)", variant="primary", size="lg", elem_id="rotate")
                 stop = gr.Button("Stop", size="lg", elem_id="rotate-stop")
@@ -238,7 +222,6 @@ def build() -> None:
 
     shared = {"concurrency_id": parts.QUEUE, "concurrency_limit": 1}
     hidden = {"api_visibility": "private"}
-    examples.click(lambda index: str(EXAMPLES / EXAMPLE_LIST[index]), examples, photo, queue=False, **hidden)
     fitting = button.click(
         rotate_shown,
         photo,

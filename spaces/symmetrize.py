@@ -1,16 +1,13 @@
 """The tab Symmetrize: a photo in, the symmetric face pasted back, and how asymmetric the face was."""
 
-import warnings
 from pathlib import Path
 
 import gradio as gr
 import parts
 
-from facesym.errors import FaceNotFoundError, ImageError
+from facesym.errors import ImageError
 from facesym.faces.load import load_image
 
-EXAMPLES = Path(__file__).parent / "examples"
-EXAMPLE_LIST = ["astronaut.jpg", "grace-hopper.jpg"]
 FACES = [("Only the largest face", "largest"), ("Every face", "all")]
 MEANING = {  # of the regions, for people
     "overall": "All but the jaw",
@@ -27,26 +24,17 @@ pipeline = parts.Pipeline("symmetrize")
 
 @parts.gpu
 def symmetrize(photo, faces: str):
-    """The library's call, with its errors worded for the page. Returns the result and warnings to show."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            result = pipeline.get()(photo, faces=faces, composites=True)
-        except FaceNotFoundError as error:
-            raise FaceNotFoundError(
-                "No face was found in this photo. Try one in which the face is upright, larger or less hidden."
-            ) from error
-    return result, [str(warning.message) for warning in caught if warning.category is UserWarning]
+    """See `parts.run`."""
+    return parts.run(pipeline, photo, faces=faces, composites=True)
 
 
-def finish(path: str, faces: str, progress):
+def finish(photo, name: str, faces: str, progress):
     """Symmetrize a photo and write the files: (before, after), download path, what to say, table, pictures."""
     from facesym.asymmetry import draw_heatmap  # brings torch: not before the page is up
 
     progress(0.1, "Getting the model ready")
     pipeline.get()
     progress(0.3, "Making the face symmetric")
-    photo = load_image(path)
     result, notes = symmetrize(photo, faces)
     for note in notes:
         gr.Warning(note)
@@ -55,7 +43,7 @@ def finish(path: str, faces: str, progress):
     before = folder / "before.jpg"  # the photo itself: not edited, so not tagged
     parts.shrink(photo, parts.SHOWN).save(before, quality=92)
     after = parts.publish(parts.shrink(result.images[0], parts.SHOWN), folder, "after.webp", "symmetrize")
-    download = parts.publish(result.images[0], folder, f"{Path(path).stem}-symmetric.png", "symmetrize")
+    download = parts.publish(result.images[0], folder, f"{Path(name).stem}-symmetric.png", "symmetrize")
     several = isinstance(result.asymmetry, list)
     rows = result.asymmetry if several else [result.asymmetry]
     sets = result.composites if several else [result.composites]
@@ -96,44 +84,25 @@ def symmetrize_file(photo: str, faces: str = "largest", progress=gr.Progress()):
     """
     if not photo:
         raise ImageError("A photo is needed.")
-    _, download, _, _, _, rows = finish(photo, faces, progress)
+    _, download, _, _, _, rows = finish(load_image(photo), photo, faces, progress)
     return download, [{key: round(value, 4) for key, value in row.items()} for row in rows]
 
 
 @parts.tell_errors
 def symmetrize_shown(photo, faces, progress=gr.Progress()):  # noqa: B008
     """What the button does."""
-    if not photo or not Path(photo).exists():  # uploads are deleted after a while
-        raise ImageError("Add a photo first: drop it into the box, or click one of the examples.")
-    slider, download, numbers, table, pictures, _ = finish(photo, faces, progress)
+    picture = parts.read_upload(photo)
+    slider, download, numbers, table, pictures, _ = finish(picture, photo, faces, progress)
     return slider, gr.DownloadButton(value=download, interactive=True), numbers, table, pictures
 
 
 def build() -> None:
     """Put the tab's content into the gr.Tab that is open."""
-    if pipeline.missing:
-        gr.Markdown(
-            "⚠️ **The model for this tab is not released yet.** You can look around; the button will work once it is."
-        )
+    parts.notice(pipeline)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             gr.Markdown("### 1 · Add a photo of a face, from the front")
-            photo = parts.PictureFile(
-                label="Photo",
-                show_label=False,
-                sources=["upload", "clipboard"],
-                height=440,
-                placeholder="# Drop a photo here\nor click to choose one",
-                elem_id="symmetrize-photo",
-            )
-            gr.Markdown("No photo at hand? Click an example:")
-            examples = gr.Dataset(
-                components=[gr.Image(visible=False)],
-                samples=[[str(EXAMPLES / name)] for name in EXAMPLE_LIST],
-                show_label=False,
-                type="index",
-                elem_id="symmetrize-examples",
-            )
+            photo = parts.photo_input("symmetrize-")
             faces = gr.Radio(FACES, value="largest", label="Which face", elem_id="symmetrize-faces")
             button = gr.Button("2 · Make it symmetric", variant="primary", size="lg", elem_id="symmetrize")
         with gr.Column(min_width=320):
@@ -168,14 +137,12 @@ def build() -> None:
         call = gr.Button()
 
     shared = {"concurrency_id": parts.QUEUE, "concurrency_limit": 1}
-    hidden = {"api_visibility": "private"}
-    examples.click(lambda index: str(EXAMPLES / EXAMPLE_LIST[index]), examples, photo, queue=False, **hidden)
     button.click(
         symmetrize_shown,
         [photo, faces],
         [slider, download, numbers, table, gallery],
         show_progress_on=slider,
-        **hidden,
+        api_visibility="private",
         **shared,
     )
     call.click(symmetrize_file, [photo_in, faces], [photo_out, numbers_out], api_name="symmetrize", **shared)

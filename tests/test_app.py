@@ -197,6 +197,15 @@ def test_strokes_on_a_smaller_copy_are_scaled_to_the_photo(tab, tmp_path):
     assert ys.min() / 1800 > 0.29 and ys.max() / 1800 < 0.41
 
 
+def test_a_face_that_does_not_turn_gets_a_slider_that_stands_still(tab, monkeypatch):
+    monkeypatch.delitem(sys.modules, "rotate", raising=False)
+    import rotate
+
+    still = rotate.slider_over(-0.7, -0.7, -0.7)
+    assert not still.interactive and still.minimum < still.maximum
+    assert rotate.slider_over(-9.3, 10.2, 0.5).interactive
+
+
 def test_what_is_missing_is_asked_for(tab):
     with pytest.raises(gr.Error, match="Add a photo first"):
         painted(tab, None)

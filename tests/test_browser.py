@@ -165,15 +165,24 @@ def test_missing_steps_are_told(page, photo, tmp_path):
     page.get_by_text("Nothing is marked yet").wait_for()
 
 
-def test_symmetrize_tab(page, photo, tmp_path):
-    page.get_by_role("tab", name="Symmetrize").click()
-    button = page.get_by_role("button", name="Make it symmetric")
-    button.click()
+def open_tab(page, name, photo, folder):
+    """Open a tab and add a photo to it."""
+    page.get_by_role("tab", name=name).click()
+    photo.save(folder / "photo.png")
+    page.locator(f"#{name.lower()}-photo input[type=file]").set_input_files(folder / "photo.png")
+    page.locator(f"#{name.lower()}-photo img").wait_for()
+
+
+@pytest.mark.parametrize("name, button", [("Symmetrize", "Make it symmetric"), ("Rotate", "2 · Fit")])
+def test_a_tab_without_a_photo_asks_for_one(page, name, button):
+    page.get_by_role("tab", name=name).click()
+    page.get_by_role("button", name=button).click()
     page.get_by_text("Add a photo first").wait_for()
-    photo.save(tmp_path / "photo.png")
-    page.locator("#symmetrize-photo input[type=file]").set_input_files(tmp_path / "photo.png")
-    page.locator("#symmetrize-photo img").wait_for()
-    button.click()
+
+
+def test_symmetrize_tab(page, photo, tmp_path):
+    open_tab(page, "Symmetrize", photo, tmp_path)
+    page.get_by_role("button", name="Make it symmetric").click()
     page.locator("#symmetrize-result img").nth(1).wait_for()
     page.wait_for_function(
         "!document.querySelector('#symmetrize-download button, button#symmetrize-download').disabled"
@@ -190,14 +199,8 @@ def test_symmetrize_tab(page, photo, tmp_path):
 
 def test_rotate_tab(page, photo, tmp_path):
     """Fit, turn the head with the slider, download the film; and a face that nobody has."""
-    page.get_by_role("tab", name="Rotate").click()
-    button = page.get_by_role("button", name="2 · Fit")
-    button.click()
-    page.get_by_text("Add a photo first").wait_for()
-    photo.save(tmp_path / "photo.png")
-    page.locator("#rotate-photo input[type=file]").set_input_files(tmp_path / "photo.png")
-    page.locator("#rotate-photo img").wait_for()
-    button.click()
+    open_tab(page, "Rotate", photo, tmp_path)
+    page.get_by_role("button", name="2 · Fit").click()
     page.get_by_text("fitted in").wait_for(timeout=120_000)
     face, slider = page.locator("#rotate-face img"), page.locator("#rotate-yaw input[type=range]")
     before = face.evaluate("image => image.src")
@@ -214,10 +217,7 @@ def test_rotate_tab(page, photo, tmp_path):
 
 
 def test_a_fit_can_be_stopped(page, photo, tmp_path):
-    page.get_by_role("tab", name="Rotate").click()
-    photo.save(tmp_path / "photo.png")
-    page.locator("#rotate-photo input[type=file]").set_input_files(tmp_path / "photo.png")
-    page.locator("#rotate-photo img").wait_for()
+    open_tab(page, "Rotate", photo, tmp_path)
     page.get_by_role("button", name="2 · Fit").click()
     page.get_by_text(re.compile("Getting the model ready|Fitting to your photo")).first.wait_for()
     page.get_by_role("button", name="Stop").last.click()

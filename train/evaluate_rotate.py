@@ -102,11 +102,8 @@ def mirror_errors(series):
 
 
 @torch.inference_mode()
-def features(pictures, trunk, batch=64):
-    """AlexNet's last convolution, averaged over places: NxSxSx3 uint8 to Nx256."""
-    from train.trunk import alexnet_features
-
-    net = alexnet_features(trunk)
+def features(pictures, net, batch=64):
+    """AlexNet's last convolution (``net``, of train.trunk), averaged over places: NxSxSx3 uint8 to Nx256."""
     found = []
     for i in range(0, len(pictures), batch):
         x = torch.from_numpy(pictures[i : i + batch]).permute(0, 3, 1, 2) / 255
@@ -131,15 +128,17 @@ def symgan(args):
     faces and held-out photos."""
     from facesym import zoo
     from train.evaluate import load_pictures, picture_grid, select_pictures
+    from train.trunk import alexnet_features
 
     args.out.mkdir(parents=True, exist_ok=True)
+    trunk = alexnet_features(args.trunk)
     models = {name: zoo.load(model, device=args.device) for name, model in named_models(args.models).items()}
     size = one_size(models)
     rows = select_pictures(args.faces, 0, None, args.seed)
     real, _ = load_pictures(rows[: args.n], size)
     if len(real) < 4:
         raise ImageError(f"{len(real)} pictures are too few for a Fréchet distance")
-    halves = [features(part, args.trunk) for part in (real[::2], real[1::2])]
+    halves = [features(part, trunk) for part in (real[::2], real[1::2])]
     wanted = np.concatenate(halves)
     table, grid = [], {}
     for name, net in models.items():
@@ -149,7 +148,7 @@ def symgan(args):
             z = net.sample(args.n, torch.Generator().manual_seed(args.seed + 1))
             made = torch.cat([net(part).float().cpu() for part in z.split(32)])
         made = ((made + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-        distance = frechet_distance(features(made, args.trunk), wanted)
+        distance = frechet_distance(features(made, trunk), wanted)
         table.append({"row": name, "own_mirror": own, "opposite": pairs, "frechet": distance})
         pictures = (series[:, :4] * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
         Image.fromarray(np.concatenate([np.concatenate(list(p), 0) for p in pictures], 1)).save(
@@ -271,7 +270,6 @@ def rotate(args):
         table.append(line)
     first = found[names[0]]
     columns = {"photo": pictures, "fitted": np.stack(first["after"])}
-    # The landmark warp beside it, so far as both were asked to turn.
     columns |= {f"yaw {yaw}": np.stack(first["turned"])[:, k] for k, yaw in enumerate(TURNS)}
     columns |= {
         f"warp {yaw}": np.stack(found["landmark warp"]["turned"])[:, k] for k, yaw in enumerate(TURNS)
@@ -303,7 +301,7 @@ def _print_fits(table, count, size):
     turns = [f"{yaw:+d}°" if yaw else "0°" for yaw in TURNS]
     print(
         "| | PSNR before, after | LPIPS before, after | identity before, after | identity at "
-        + ", ".join(turns) + " | same person at the same | yaw measured | sharpness at 0° | range | seconds |"
+        + ", ".join(turns) + " | same person at these | yaw measured at these | sharpness at 0° | range | seconds |"
     )  # fmt: skip
     print("|---" * 10 + "|")
     for row in table:

@@ -43,22 +43,27 @@ def whole_picture_transform(photo, size):
     return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
 
 
-def find_faces(photo, faces, size, uncovered=None):
+def find_faces(photo, faces, size, *, aligned=False, uncovered=None):
     """The faces asked for, with their transforms.
 
     Args:
         photo: RGB image.
         faces: "largest", "all" or an index from left to right.
         size: side of the crops.
+        aligned: the photo is one face's crop already; nothing is looked for.
         uncovered: another version of the photo, in which what hides a face is gone: faces that show only there
             count too.
 
     Returns:
-        All faces of the photo from left to right, the indices of those chosen, and one 2x3 transform per face.
+        All faces of the photo from left to right (none if aligned), the indices of those chosen, and one 2x3 transform
+        per face.
 
     Raises:
         FaceNotFoundError: there is no face, or not that one.
+        ImageError: aligned, and not square.
     """
+    if aligned:
+        return [], [0], [whole_picture_transform(photo, size)]
     found = detect_faces(photo)
     if uncovered is not None:
         more = [face for face in detect_faces(uncovered) if not any(_same(face, other) for other in found)]
@@ -72,6 +77,11 @@ def _same(face, other):
     """Whether two boxes are about the same face: the middle of one lies in the other."""
     inside = lambda a, b: all(b.box[k] <= (a.box[k] + a.box[k + 2]) / 2 <= b.box[k + 2] for k in (0, 1))  # noqa: E731
     return inside(face, other) or inside(other, face)
+
+
+def per_face(values, faces, aligned):
+    """A result's field: the list of all faces' values with ``faces="all"``, else the one face's value."""
+    return values if faces == "all" and not aligned else values[0]
 
 
 def to_tensor(crop, net):

@@ -14,7 +14,7 @@ from ..faces.load import load_image, load_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_hole
 from ..losses import relight
 from ..models.symmfcnet import warp
-from .base import Result, find_faces, identity_similarity, to_image, to_tensor, whole_picture_transform
+from .base import Result, find_faces, identity_similarity, per_face, to_image, to_tensor
 
 MAX_DETAIL = 4  # how many times finer than the network's crop detail is copied: 1024 pixels at 256
 
@@ -78,12 +78,10 @@ class CompletePipeline:
         # The kernels that cut the crop reach over the hole's rim: without this, the thing that hides the face
         # would tint crop pixels which count as known.
         clean = fill_smoothly(photo, hole)
-        if aligned:
-            found, chosen, transforms = [], [0], [whole_picture_transform(photo, size)]
-            own = [hole]
-        else:
-            # What hides the face may hide it from the detector too: look again with the hole smoothed over.
-            found, chosen, transforms = find_faces(photo, faces, size, clean)
+        # What hides the face may hide it from the detector too: look again with the hole smoothed over.
+        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned, uncovered=clean)
+        own = [hole]
+        if not aligned:
             own = _shares(hole, found, transforms, size)
             chosen = self._touched(faces, chosen, own)
         done, confidence, stages, before = photo, [], [], []
@@ -108,13 +106,12 @@ class CompletePipeline:
                 "another face, and was left as it was.",
                 stacklevel=2,
             )
-        single = faces != "all" or aligned
         return CompleteResult(
             images=[done] if paste else [final for *_, final in stages],
             faces=[found[i] for i in chosen] if found else [],
             identity=identity_similarity(before, [final for *_, final in stages]),
-            confidence=confidence[0] if single else confidence,
-            stages=stages[0] if single else stages,
+            confidence=per_face(confidence, faces, aligned),
+            stages=per_face(stages, faces, aligned),
             hole_share=float(hole.mean()),
             seconds=time.perf_counter() - start,
         )

@@ -17,7 +17,7 @@ from ..faces.align import align_face
 from ..faces.load import load_image
 from ..faces.paste import paste_face
 from ..fit import fit_and_tune
-from .base import Result, find_faces, identity_similarity, to_image, to_tensor, whole_picture_transform
+from .base import Result, find_faces, identity_similarity, per_face, to_image, to_tensor
 from .symmetrize import face_shown
 
 VIEWS = (-20, -10, 10, 20)  # degrees from the photo's own yaw at which warped copies of it are fitted too
@@ -73,7 +73,8 @@ class Turner:
                 faces = torch.cat([to_tensor(x, recogniser) for x in [crop, to_image(fit.after[0]), *frames]])
                 cosines = (recogniser(faces) @ recogniser(faces[:1])[0]).tolist()
             self.alike = cosines[1]
-            kept = np.array(cosines[2:]) >= SAME
+            # A face that could not be fitted well may still turn, as long as it stays as alike as it is.
+            kept = np.array(cosines[2:]) >= min(SAME, 0.75 * self.alike)
         # A head turns one way all along; the measure wavers, most where the face is no longer that person.
         weight = np.where(kept, 1, 0.01)
         way = 1
@@ -130,7 +131,7 @@ class RotatePipeline:
         net: facesym.models.SymmetricGenerator, in eval mode, of kind "zprime" or "flip".
 
     Raises:
-        ZooError: a generator of kind "plain", which cannot turn anything.
+        ZooError: a generator of kind "plain" or "tile", which cannot turn anything.
     """
 
     task = "rotate"
@@ -205,10 +206,7 @@ class RotatePipeline:
             raise ImageError("seconds must be more than 0.")
         photo = load_image(image)
         size = self.net.size
-        if aligned:
-            found, chosen, transforms = [], [0], [whole_picture_transform(photo, size)]
-        else:
-            found, chosen, transforms = find_faces(photo, faces, size)
+        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
         done, crops, series, degrees, fits = photo, [], [], [], []
         for number, i in enumerate(chosen):
             told = progress and (
@@ -237,17 +235,15 @@ class RotatePipeline:
             series.append(made)
             degrees.append([round(float(y), 2) for y in yaws])
             fits.append(self._numbers(turner, crop))
-        single = faces != "all" or aligned
-        one = lambda values: values[0] if single else values  # noqa: E731
         last = [made[-1] for made in series]
         return RotateResult(
             images=[done] if paste else last,
             faces=[found[i] for i in chosen] if found else [],
             identity=identity_similarity(crops, last),
-            frames=one(series),
-            yaws=one(degrees),
-            fit=one(fits),
-            crop=one(crops),
+            frames=per_face(series, faces, aligned),
+            yaws=per_face(degrees, faces, aligned),
+            fit=per_face(fits, faces, aligned),
+            crop=per_face(crops, faces, aligned),
             seconds=time.perf_counter() - start,
         )
 

@@ -16,7 +16,7 @@ from ..faces.align import align_face
 from ..faces.load import load_image
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
-from .base import Result, find_faces, identity_similarity, to_image, to_tensor, whole_picture_transform
+from .base import Result, find_faces, identity_similarity, per_face, to_image, to_tensor
 
 METHODS = ("model", "left", "right", "average")
 TURNED = 30  # degrees of yaw beyond which the numbers, and mirrored halves, mean little
@@ -108,10 +108,7 @@ class SymmetrizePipeline:
             raise ImageError(f"There is no method {method!r}: use one of {', '.join(METHODS)}.")
         photo = load_image(image)
         size = self.net.config.input_size
-        if aligned:
-            found, chosen, transforms = [], [0], [whole_picture_transform(photo, size)]
-        else:
-            found, chosen, transforms = find_faces(photo, faces, size)
+        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
         done, crops, results, shown, measures, sets = photo, [], [], [], [], []
         for i in chosen:
             crop = align_face(photo, transforms[i], size)
@@ -139,16 +136,14 @@ class SymmetrizePipeline:
             results.append(result)
             shown.append(align_face(done, transforms[i], size) if paste else picture)
             measures.append(measure)
-        single = faces != "all" or aligned
-        one = lambda values: values[0] if single else values  # noqa: E731
         return SymmetrizeResult(
             images=[done] if paste else results,
             faces=[found[i] for i in chosen] if found else [],
             identity=identity_similarity(crops, shown),
-            asymmetry=one([measure.numbers() for measure in measures]),
-            heatmap=one([measure.heatmap for measure in measures]),
-            crop=one(crops),
-            composites=one(sets) if composites else None,
+            asymmetry=per_face([measure.numbers() for measure in measures], faces, aligned),
+            heatmap=per_face([measure.heatmap for measure in measures], faces, aligned),
+            crop=per_face(crops, faces, aligned),
+            composites=per_face(sets, faces, aligned) if composites else None,
             seconds=time.perf_counter() - start,
         )
 

@@ -1,0 +1,393 @@
+"""Turned and expressive versions of frontal, neutral faces: the pairs that NFGAN learns from where no real ones are.
+
+The face's depth comes from a mesh that is fitted to its landmarks. A head is turned by moving every pixel as its
+depth says, front pixels over hidden ones; expressions are warps of the landmarks, by displacements measured on real
+people or by the mesh's blendshapes, with the inside of the mouth taken from real photos. All on aligned crops (FFHQ
+framing), SxSx3 uint8, landmarks 68x2 in pixels. Everything random comes from the generator that is passed in.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.interpolate import RBFInterpolator
+
+from ..errors import ImageError
+from ..faces.align import ffhq_transform
+from .faces import FaceFolders
+
+# The vertices of ICT FaceKit's mesh that are the 68 landmarks.
+LANDMARK_VERTICES = np.array(
+    [
+        *(1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966, 3661, 4390, 3927, 3924, 2608, 3272, 4088, 3443),
+        *(268, 493, 1914, 2044, 1401, 3615, 4240, 4114, 2734, 2509),
+        *(978, 4527, 4942, 4857, 1140, 2075, 1147, 4269, 3360),
+        *(1507, 1542, 1537, 1528, 1518, 1511, 3742, 3751, 3756, 3721, 3725, 3732),
+        *(5708, 5695, 2081, 0, 4275, 6200, 6213, 6346, 6461, 5518, 5957, 5841),
+        *(5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966),
+    ]
+)
+GRID = 32  # side of the fields of places that come with a pair
+# Blendshapes that go together (both sides of each at once, strengths of their own), beside smiles, which are
+# measured on people.
+EXPRESSIONS = {
+    "surprised": {"jawOpen": (0.15, 0.6), "browInnerUp": (0.3, 1), "browOuterUp": (0.3, 1), "eyeWide": (0.3, 1)},
+    "angry": {"browDown": (0.5, 1.2), "eyeSquint": (0.2, 0.8), "mouthPress": (0, 0.8), "noseSneer": (0, 0.6)},
+    "sad": {"browInnerUp": (0.3, 1), "mouthFrown": (0.4, 1.2), "eyeSquint": (0, 0.4)},
+    "disgusted": {"noseSneer": (0.5, 1.2), "mouthUpperUp": (0.3, 0.9), "browDown": (0.2, 0.8)},
+    "talking": {"jawOpen": (0.08, 0.35), "mouthLowerDown": (0, 0.6), "mouthUpperUp": (0, 0.4)},
+    "pursed": {"mouthPucker": (0.3, 1)},
+    "eyes closed": {"eyeBlink": (0.6, 1)},
+}
+
+
+class FaceMesh:
+    """A face's shape with ways to vary it (ICT FaceKit's face area, MIT licence).
+
+    Args:
+        path: ``ict_face_model.npz``: ``neutral`` Vx3 (x to the picture's right, y up, z to the viewer), ``identity``
+            KxVx3 and ``expression`` LxVx3 displacements, ``expression_names``.
+
+    Raises:
+        ImageError: the file is not such a mesh.
+    """
+
+    def __init__(self, path):
+        try:
+            with np.load(path) as data:
+                down = np.array([1, -1, 1], np.float32)  # pixels count from the top
+                self.neutral = data["neutral"].astype(np.float32) * down
+                self.identity = data["identity"].astype(np.float32) * down
+                names = [str(name) for name in data["expression_names"]]
+                moves = data["expression"][:, LANDMARK_VERTICES].astype(np.float32) * down
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise ImageError(f"{path} is no face mesh (ict_face_model.npz): {error}") from error
+        self.expression = dict(zip(names, moves))  # of the landmarks alone
+        self.neck = self.neutral[:, 1] > self.neutral[LANDMARK_VERTICES, 1].max() + 1
+
+    def fit(self, points):
+        """The mesh laid over a face.
+
+        Args:
+            points: 68x2 in pixels, of a face turned by less than some 30 degrees.
+
+        Returns:
+            Vx3 vertices, x and y in pixels, z in pixels towards the viewer; and the 3x3 rotation times scale that took
+            the mesh there.
+        """
+        points = np.asarray(points, np.float64)
+        weight = np.where(np.arange(68) < 17, 0.3, 1.0)[:, None]  # the jaw's points slide along the outline
+        basis = self.identity[:, LANDMARK_VERTICES]
+        shape = self.neutral[LANDMARK_VERTICES].astype(np.float64)
+        coefficients = np.zeros(len(basis))
+        for _ in range(3):
+            # Scaled-orthographic pose of the present shape, then the shape at that pose.
+            centre_model = (weight * shape).sum(0) / weight.sum()
+            centre = (weight * points).sum(0) / weight.sum()
+            affine = np.linalg.lstsq(weight * (shape - centre_model), weight * (points - centre), rcond=None)[0].T
+            u, singular, vt = np.linalg.svd(affine, full_matrices=False)
+            rows = u @ vt
+            pose = singular.mean() * np.stack([*rows, np.cross(*rows)])
+            columns = (weight * (basis @ pose[:2].T)).reshape(len(basis), -1).T
+            left = shape - (coefficients @ basis.reshape(len(basis), -1)).reshape(-1, 3)
+            rest = weight * (points - centre - (left - centre_model) @ pose[:2].T)
+            ridge = 0.2 * singular.mean() * np.eye(len(basis))
+            coefficients = np.linalg.lstsq(
+                np.concatenate([columns, ridge]), np.concatenate([rest.ravel(), np.zeros(len(basis))]), rcond=None
+            )[0]
+            shape = left + (coefficients @ basis.reshape(len(basis), -1)).reshape(-1, 3)
+        vertices = self.neutral + np.tensordot(coefficients.astype(np.float32), self.identity, 1)
+        vertices = (vertices - centre_model) @ pose.T
+        vertices[:, :2] += centre
+        return vertices.astype(np.float32), pose
+
+
+def head_depth(vertices, neck, size):
+    """A picture's depth, and how far each of its pixels belongs to the head.
+
+    Args:
+        vertices: Vx3 of `FaceMesh.fit`.
+        neck: V bool, vertices below the head.
+
+    Returns:
+        SxS float32 depth in pixels towards the viewer, 0 at the ears, smoothly carried on beyond the mesh; and SxS
+        float32 in [0, 1], 1 on the head with its hair, falling to 0 on the way to the border and the shoulders.
+    """
+    cells = 64
+    place = np.clip(((vertices[:, :2] + 0.5) * cells / size).astype(int), 0, cells - 1)
+    front = np.full((cells, cells), -np.inf, np.float32)
+    np.maximum.at(front, (place[:, 1], place[:, 0]), vertices[:, 2])
+    seen = np.isfinite(front).astype(np.float32)
+    depth, known = np.where(seen > 0, front, 0), seen.copy()
+    for sigma in (1, 2, 4, 8, 16):  # what is not known yet is filled from ever farther away
+        blurred, share = cv2.GaussianBlur(depth * known, (0, 0), sigma), cv2.GaussianBlur(known, (0, 0), sigma)
+        new = (known == 0) & (share > 0.05)
+        depth, known = np.where(new, blurred / np.maximum(share, 1e-6), depth), np.maximum(known, new)
+    depth = cv2.GaussianBlur(np.where(known > 0, depth, depth.min()), (0, 0), 0.7)
+    head = np.zeros((cells, cells), np.uint8)
+    head[place[~neck, 1], place[~neck, 0]] = 1
+    head = cv2.morphologyEx(head, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    away = cv2.distanceTransform(1 - head, cv2.DIST_L2, 5) / cells
+    weight = 1 - np.clip((away - 0.1) / 0.16, 0, 1)  # hair is up to a tenth of the side thick
+    x = (np.arange(cells) + 0.5) / cells
+    border = np.clip(np.minimum(x, 1 - x) / 0.08, 0, 1)
+    weight = weight * np.minimum(border[:, None], border)
+    weight = weight * weight * (3 - 2 * weight)
+    grow = lambda a: cv2.resize(a.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)  # noqa: E731
+    return grow(depth), grow(weight)
+
+
+def _turn_rows(depth, weight, pivot, degrees):
+    """Turn about a vertical axis: along rows, pixels move by their depth, front ones over hidden ones.
+
+    Args:
+        pivot: (x, z) of the axis.
+
+    Returns:
+        Three SxS float32 fields and one of bool: where each pixel of the turned picture comes from (x); where each
+        pixel of the picture goes to (x); the depth it has there; whether it is seen there.
+    """
+    size, finer = len(depth), 4
+    angle = np.radians(degrees)
+    x = (np.arange(size * finer) + 0.5) / finer - 0.5
+    grow = lambda a: cv2.resize(a, (size * finer, size), interpolation=cv2.INTER_LINEAR)  # noqa: E731
+    z, w = grow(depth) - pivot[1], grow(weight)
+    to = x + w * ((x - pivot[0]) * (np.cos(angle) - 1) + z * np.sin(angle))
+    near = z + w * (z * (np.cos(angle) - 1) - (x - pivot[0]) * np.sin(angle))
+    cell = np.clip(np.rint(to).astype(int), 0, size - 1)
+    row = np.arange(size)[:, None].repeat(size * finer, 1)
+    front = np.full((size, size), -np.inf, np.float32)
+    np.maximum.at(front, (row, cell), near.astype(np.float32))
+    seen = near >= front[row, cell] - 0.04 * size
+    source = np.empty((size, size), np.float32)
+    pixels = np.arange(size)
+    for k in range(size):
+        places, from_x = to[k, seen[k]], x[seen[k]]
+        order = np.argsort(places, kind="stable")
+        source[k] = np.interp(pixels, places[order], from_x[order])
+    shrink = lambda a: a.reshape(size, size, finer)[..., 1:3].mean(2)  # the two about the pixel's middle  # noqa: E731
+    return (
+        source,
+        shrink(to).astype(np.float32),
+        shrink(near).astype(np.float32) + pivot[1],
+        shrink(seen.astype(np.float32)) > 0.5,
+    )
+
+
+def turn_head(image, vertices, neck, yaw, pitch=0.0):
+    """Turn the head in a picture.
+
+    Args:
+        image: SxSx3 uint8.
+        vertices, neck: the mesh laid over it.
+        yaw, pitch: degrees more than now; positive: nose to the picture's right, and down.
+
+    Returns:
+        The picture, SxSx3 uint8; SxSx2 float32, where each pixel of the given picture has gone to; SxS bool, whether
+        it is seen there.
+    """
+    size = len(image)
+    depth, weight = head_depth(vertices, neck, size)
+    ears = vertices[LANDMARK_VERTICES[[0, 16]]].mean(0)
+    columns, rows = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
+    read = lambda field, x, y: cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # noqa: E731
+    source_x, to_x, near, seen = _turn_rows(depth, weight, (ears[0], ears[2]), yaw)
+    depth, weight = read(near, source_x, rows), read(weight, source_x, rows)
+    source_y, to_y, _, seen_y = (
+        field.T for field in _turn_rows(depth.T.copy(), weight.T.copy(), (ears[1], ears[2]), pitch)
+    )
+    source_y, to_y = np.ascontiguousarray(source_y), np.ascontiguousarray(to_y)
+    turned = cv2.remap(
+        image, read(source_x, columns, source_y), source_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
+    places = np.stack([to_x, read(to_y, to_x, rows)], -1)
+    seen = seen & (read(np.ascontiguousarray(seen_y).astype(np.float32), to_x, rows) > 0.5)
+    return turned, places, seen
+
+
+def _spline(points, targets, size):
+    """A thin-plate spline that takes ``points`` to ``targets`` and leaves the border: SxSx2 float32, for each pixel
+    where it goes."""
+    edge = np.linspace(0, size - 1, 5)
+    border = [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
+    spline = RBFInterpolator(np.concatenate([points, border]), np.concatenate([targets, border]) / size, smoothing=1e-3)
+    at = np.linspace(0, size - 1, 33)
+    coarse = spline(np.stack(np.meshgrid(at, at), -1).reshape(-1, 2)).reshape(33, 33, 2) * size
+    hats = np.clip(1 - np.abs(np.arange(size)[:, None] * 32 / (size - 1) - np.arange(33)), 0, None)
+    return np.einsum("yi,ijc,xj->yxc", hats, coarse, hats, optimize=True).astype(np.float32)
+
+
+@dataclass
+class _Smile:
+    move: np.ndarray  # 68x2, in distances of the eyes: from the neutral face's landmarks to the smiling one's
+    image: np.ndarray  # SxSx3, the smiling face
+    points: np.ndarray  # 68x2
+    opening: float  # of the inner lips, in distances of the eyes
+
+
+class Expressions:
+    """A bank of expressions: smiles measured on people, with what is seen in their mouths; the mesh's blendshapes.
+
+    Args:
+        folder: aligned faces whose metadata.csv has ``view`` and ``expression``: frontal views, neutral and smiling,
+            of the same subjects. Training people only are used.
+        mesh: FaceMesh.
+        size: of the pictures.
+
+    Raises:
+        ImageError: the folder has no such pairs.
+    """
+
+    def __init__(self, folder, mesh, size):
+        faces = FaceFolders([folder], size)
+        front = {
+            (row["subject"], row["expression"]): i
+            for i, row in enumerate(faces.rows)
+            if row.get("view") == "front" and row.get("expression")
+        }
+        self.smiles, self.mesh = [], mesh
+        for (subject, expression), i in front.items():
+            if expression != "smiling" or (subject, "neutral") not in front:
+                continue
+            neutral, smiling = faces.landmarks[front[subject, "neutral"]], faces.landmarks[i]
+            move = _in_eyes(smiling) - _in_eyes(neutral)
+            opening = np.linalg.norm(_in_eyes(smiling)[62] - _in_eyes(smiling)[66])
+            self.smiles.append(_Smile(move, faces.images[i], smiling, opening))
+        if not self.smiles:
+            raise ImageError(f"{folder} has no frontal neutral and smiling pictures of the same people")
+        self.mouths = [smile for smile in self.smiles if smile.opening > 0.08]
+
+    def draw(self, rng, points):
+        """A random expression: its name, and the moved landmarks (68x2) of the face that has ``points``."""
+        eyes = points[42:48].mean(0) - points[36:42].mean(0)
+        if rng.random() < 0.6:
+            smile = self.smiles[rng.integers(len(self.smiles))]
+            # From a unit of the eyes' line to pixels: its length, and its tilt.
+            turn = np.array([[eyes[0], eyes[1]], [-eyes[1], eyes[0]]])
+            return "smiling", points + rng.uniform(0.4, 1.25) * smile.move @ turn
+        name = list(EXPRESSIONS)[rng.integers(len(EXPRESSIONS))]
+        move = 0
+        for shape, (low, high) in EXPRESSIONS[name].items():
+            strength = rng.uniform(low, high)
+            for side in ("", "_L", "_R"):
+                if shape + side in self.mesh.expression:
+                    move = move + strength * self.mesh.expression[shape + side]
+        _, pose = self.mesh.fit(points)
+        return name, points + move @ pose[:2].T
+
+    def show(self, rng, image, points, moved):
+        """The face with its landmarks moved, the inside of an opened mouth filled in from a smiling person's.
+
+        Returns:
+            SxSx3 uint8, and SxSx2 float32: where each pixel has gone to.
+        """
+        size = len(image)
+        source, places = _spline(moved, points, size), _spline(points, moved, size)
+        warped = cv2.remap(image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        inner = moved[60:68]
+        unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
+        gap = lambda p: np.mean([np.linalg.norm(p[a] - p[b]) for a, b in ((61, 67), (62, 66), (63, 65))])  # noqa: E731
+        if gap(moved) < max(1.5 * gap(points), 0.05 * unit) or not self.mouths:
+            return warped, places
+        mouth = self.mouths[rng.integers(len(self.mouths))]
+        homography, _ = cv2.findHomography(mouth.points[60:68], inner)
+        if homography is None:
+            return warped, places
+        filling = cv2.warpPerspective(mouth.image, homography, (size, size), flags=cv2.INTER_LINEAR).astype(np.float32)
+        cheeks = lambda picture, p: picture[tuple(np.clip(p[[2, 14, 30]].mean(0), 0, size - 1).astype(int)[::-1])]  # noqa: E731
+        gain = np.clip((cheeks(warped, moved).mean() + 10.0) / (cheeks(mouth.image, mouth.points).mean() + 10.0), 0.4, 1.6)
+        region = np.zeros((size, size), np.float32)
+        cv2.fillPoly(region, [np.round(inner * 16).astype(np.int32)], 1.0, cv2.LINE_8, shift=4)
+        region = cv2.GaussianBlur(region, (0, 0), size / 200)[..., None]
+        mixed = region * np.clip(filling * gain, 0, 255) + (1 - region) * warped
+        return np.rint(mixed).astype(np.uint8), places
+
+
+def _in_eyes(points):
+    """Landmarks with the eyes' middle as the origin and the line between the eyes as the unit, level."""
+    left, right = points[36:42].mean(0), points[42:48].mean(0)
+    across = right - left
+    level = np.array([[across[0], -across[1]], [across[1], across[0]]]) / (across @ across)
+    return (points - (left + right) / 2) @ level
+
+
+@dataclass
+class Simulated:
+    """A made-up input to a real target.
+
+    Attributes:
+        image: SxSx3 uint8, aligned anew: the turned, expressive face.
+        points: 68x2, the target's landmarks where they are in it.
+        places: GRIDxGRIDx2 float32: where the target's pixels (the middles of GRIDxGRID cells) are in it, pixels.
+        seen: GRIDxGRID bool, whether they are seen there.
+        yaw, pitch: degrees, that the head was turned by.
+        expression: its name, "neutral" if there is none.
+    """
+
+    image: np.ndarray
+    points: np.ndarray
+    places: np.ndarray
+    seen: np.ndarray
+    yaw: float
+    pitch: float
+    expression: str
+
+
+def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
+    """A random version of a frontal, neutral face: turned, expressive, or both.
+
+    Args:
+        rng: numpy Generator.
+        image: SxSx3 uint8.
+        points: 68x2.
+        expressions: Expressions.
+        max_yaw, max_pitch: degrees.
+
+    Returns:
+        Simulated.
+    """
+    size, mesh = len(image), expressions.mesh
+    points = np.asarray(points, np.float64)
+    columns, rows = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
+    places, seen = np.stack([columns, rows], -1), np.ones((size, size), bool)
+    name, moved = "neutral", points
+    if rng.random() < 0.65:
+        name, moved = expressions.draw(rng, points)
+        image, places = expressions.show(rng, image, points, moved)
+    yaw = pitch = 0.0
+    if rng.random() < 0.8:
+        yaw, pitch = rng.uniform(-max_yaw, max_yaw), rng.uniform(-max_pitch, max_pitch)
+        vertices, _ = mesh.fit(moved)
+        image, turned, visible = turn_head(image, vertices, mesh.neck, yaw, pitch)
+        x, y = places[..., 0], places[..., 1]
+        seen = cv2.remap(visible.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) > 0.5
+        places = cv2.remap(turned, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    at = points.astype(np.float32)[None]
+    read = lambda field: cv2.remap(field, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]  # noqa: E731
+    now = read(places)
+    five = np.stack([now[36:42].mean(0), now[42:48].mean(0), now[30], now[48], now[54]])
+    align = ffhq_transform(five, size)
+    image = cv2.warpAffine(image, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    move = lambda p: p @ align[:, :2].T + align[:, 2]  # noqa: E731
+    cell = ((np.arange(GRID, dtype=np.float32) + 0.5) * size / GRID - 0.5)[None].repeat(GRID, 0)
+    coarse = cv2.remap(places, cell, np.ascontiguousarray(cell.T), cv2.INTER_LINEAR)
+    coarse_seen = cv2.remap(seen.astype(np.float32), cell, np.ascontiguousarray(cell.T), cv2.INTER_LINEAR) > 0.5
+    return Simulated(image, move(now), move(coarse).astype(np.float32), coarse_seen, yaw, pitch, name)
+
+
+def is_frontal_neutral(row, max_yaw=8.0, least_neutral=0.7):
+    """Whether a row of metadata.csv says so: measured yaw, and the score "neutral" or the studio's own label."""
+    if row.get("view"):
+        return row["view"] == "front" and row.get("expression") == "neutral"
+    neutral = float(row.get("neutral") or 0)
+    return abs(float(row.get("yaw") or 90)) <= max_yaw and neutral >= least_neutral
+
+
+def preview(pairs, path: Path):
+    """A sheet of (input, target) pictures, SxSx3 uint8 each, for people to look at."""
+    columns = 8
+    tiles = [np.concatenate(pair, 0) for pair in pairs]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
+    cv2.imwrite(str(path), np.concatenate(rows, 0)[..., ::-1])
