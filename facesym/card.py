@@ -25,6 +25,13 @@ _TASKS = {
         "Heads turn a little to either side, not to a profile; hair, glasses and what is behind the head are drawn "
         "roughly, and pictures are as small as the network's. Fitting takes a while on CPUs.",
     ),
+    "normalize": (
+        "image-to-image",
+        "Makes a face frontal and neutral: the same person without expression, looking at the camera.",
+        "For heads turned by up to 45 degrees. What the photo does not show (the far side of the face, a closed mouth "
+        "behind a laugh) is mirrored or made up; hair and background behind a turned head are rough. Trained on "
+        "simulated poses and expressions and on few real pairs.",
+    ),
     "encode": (
         "image-feature-extraction",
         "Finds where in a symmetric GAN's latents a photo lies: the place where fitting it starts.",
@@ -155,6 +162,11 @@ pipe = facesym.load("{entry["id"]}")
 out = pipe("photo.jpg")
 out.images[0].save("symmetric.png")
 print(out.asymmetry)"""
+    if entry["task"] == "normalize":
+        return f"""import facesym
+pipe = facesym.load("{entry["id"]}")
+out = pipe("photo.jpg")
+out.images[0].save("frontal.png")"""
     if entry["task"] == "rotate":
         return f"""import facesym
 from facesym.video import save_video

@@ -27,6 +27,7 @@ def main(argv=None):
     _add_complete(commands)
     _add_symmetrize(commands)
     _add_rotate(commands)
+    _add_normalize(commands)
     cli_zoo.add_parser(commands)
     evaluate = commands.add_parser(
         "evaluate", help="measure models (in a checkout: train/evaluate.py)", add_help=False
@@ -97,6 +98,18 @@ def _add_rotate(commands):
     command.add_argument("--seconds", type=float, help="time budget of a fit (default: as long as it takes)")
     command.add_argument("--paste", action="store_true", help="one number: lay the face over the photo")
     command.set_defaults(run=_rotate)
+
+
+def _add_normalize(commands):
+    command = _add_task(commands, "normalize", "make a face frontal and neutral")
+    command.add_argument(
+        "--paste", action="store_true", help="lay the face over the photo (for heads that are not turned)"
+    )
+    command.add_argument(
+        "--walk", type=int, default=0, metavar="N",
+        help="also write N frames on the way there as a film, …-walk.mp4, beside each result",
+    )  # fmt: skip
+    command.set_defaults(run=_normalize)
 
 
 def _complete(args):
@@ -177,6 +190,25 @@ def _rotate(args):
         return result, {"fit": fits}, extras
 
     return _work(args, run, suffix=".mp4" if film else ".png", formats=FILMS if film else tuple(FORMATS))
+
+
+def _normalize(args):
+    def run(pipe, photo, output, faces):
+        result = pipe(photo, faces=faces, paste=args.paste, walk=args.walk)
+        several = faces == "all"
+        walks = result.walk if several else [result.walk]
+        yaws = result.yaw if several else [result.yaw]
+        # The first face takes the output's name; what is more lies in a folder: none can take another photo's name.
+        folder, extras = output.with_name(f"{output.stem}-faces"), {}
+        if not args.paste:
+            extras = {folder / f"{i}{output.suffix}": face for i, face in enumerate(result.images) if i}
+        for i, frames in enumerate(walks):
+            if frames:
+                name = folder / f"{i}-walk.mp4" if i else output.with_name(f"{output.stem}-walk.mp4")
+                extras[name] = frames
+        return result, {"yaw": yaws}, extras
+
+    return _work(args, run)
 
 
 def _twice(frame):

@@ -183,3 +183,46 @@ def symmetrizer_identity_loss(output, target, output_vector, target_vector, vect
 def kl_loss(mean, log_variance):
     """KL(N(mean, variance) ‖ N(0, 1)), averaged over the BxZ entries (Kingma & Welling 2014, appendix B)."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
+
+
+# --- NFGAN (X. Liu et al. 2018), with its own equation numbers ------------------------------------------------------
+def laplacian(image):
+    """The Laplacian of each channel of BxCxHxW: what uneven light, which is smooth, hardly changes."""
+    kernel = image.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(image.shape[1], 1, 3, 3)
+    return F.conv2d(image, kernel, padding=1, groups=image.shape[1])
+
+
+def mirror_loss(image):
+    """Equation (3), L_sym: mean |x̃ − mirror x̃| over half the picture, on pixels and on the Laplacian."""
+    image = image.float()
+    return sum((x - x.flip(-1)).abs().mean() for x in (image, laplacian(image)))
+
+
+def kept_identity_loss(features, input_features):
+    """Equation (6), L_id: over the recogniser's last two layers, the mean |φ(x̃) − φ(x)|.
+
+    Args:
+        features, input_features: lists of tensors, of x̃ and of x.
+    """
+    return sum((a.float() - b.float()).abs().mean() for a, b in zip(features, input_features, strict=True))
+
+
+def pixel_loss(output, target):
+    """Equation (7), L_pixel: mean |x̃ − y|."""
+    return (output.float() - target).abs().mean()
+
+
+def place_loss(flow, places, weight):
+    """How far off a flow is where the true one is known. An addition, for NormalizedFaceGAN's ``copy``.
+
+    Args:
+        flow: Bx2xHxW, in [-1, 1].
+        places: Bx2xhxw, the true one, at the middles of hxw cells.
+        weight: Bx1xhxw.
+
+    Returns:
+        The weighted mean distance, as a share of half the side.
+    """
+    flow = F.interpolate(flow.float(), places.shape[-2:], mode="area")
+    far = ((flow - places).square().sum(1, keepdim=True) + 1e-6).sqrt()
+    return (far * weight).sum() / weight.sum().clamp(min=1)

@@ -12,6 +12,7 @@ if importlib.util.find_spec("facesym") is None:  # a clone in which it was not i
 
 import complete
 import gradio as gr
+import normalize
 import rotate
 import symmetrize
 
@@ -21,6 +22,7 @@ HEADER = """
 **Complete**: something hides part of a face in your photo? Paint over it, and get it completed from the mirrored half.
 **Symmetrize**: see a face as it would be if both halves were alike, and measure how much they differ.
 **Rotate**: turn the head in a photo a little to either side.
+**Normalize**: make a turned, smiling face frontal and neutral.
 """
 ETHICS = """
 Only photos of adults who agree to it. What the models put in is **made up**, not what was there: never use it to
@@ -61,6 +63,8 @@ def build() -> gr.Blocks:
             symmetrize.build()
         with gr.Tab("Rotate", id="rotate"):
             rotate.build()
+        with gr.Tab("Normalize", id="normalize"):
+            normalize.build()
     page.queue(max_size=20)
     return page
 
@@ -70,7 +74,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     page = build()
-    for tab in (complete, symmetrize, rotate):
+    for tab in (complete, symmetrize, rotate, normalize):
         if not tab.pipeline.missing:
             tab.pipeline.start()
     page.launch(

@@ -18,11 +18,15 @@ ROOT = Path(__file__).parent.parent
 @functools.lru_cache(maxsize=1)
 def start_server() -> str:
     """Its address. It ends with the test run."""
-    from facesym.models import SymmetrizerVAE, SymmFCNet
+    from facesym.models import NormalizedFaceGAN, SymmetrizerVAE, SymmFCNet
 
     folder = tempfile.TemporaryDirectory(prefix="facesym-page-")
     SymmFCNet.preset("tiny").save_pretrained(f"{folder.name}/model")
     SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=128).save_pretrained(f"{folder.name}/symmetrizer")
+    widths = (8,) * 5
+    NormalizedFaceGAN(encoder_widths=widths, hidden=16, latent=8, decoder_widths=widths).save_pretrained(
+        f"{folder.name}/normalizer"
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -34,6 +38,7 @@ def start_server() -> str:
         | {
             "FACESYM_COMPLETE_MODEL": f"{folder.name}/model",
             "FACESYM_SYMMETRIZE_MODEL": f"{folder.name}/symmetrizer",
+            "FACESYM_NORMALIZE_MODEL": f"{folder.name}/normalizer",
             "FACESYM_FIT_SECONDS": "3",
             "GRADIO_SERVER_NAME": "127.0.0.1",
             "GRADIO_SERVER_PORT": str(port),

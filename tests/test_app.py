@@ -116,7 +116,7 @@ def test_too_large_an_upload_is_refused(client, tmp_path):
 def test_only_the_documented_calls_are_public(client):
     api = client.view_api(return_format="dict", print_info=False)
     assert (
-        list(api["named_endpoints"]) == ["/complete", "/symmetrize", "/generate", "/rotate"]
+        list(api["named_endpoints"]) == ["/complete", "/symmetrize", "/generate", "/rotate", "/normalize"]
         and not api["unnamed_endpoints"]
     )
     call = api["named_endpoints"]["/complete"]
@@ -144,6 +144,16 @@ def test_rotate_gives_a_film_and_numbers(client, tmp_path):
     Image.new("RGB", (320, 320), "grey").save(tmp_path / "wall.png")
     with pytest.raises(AppError, match="No face was found"):
         client.predict(handle_file(tmp_path / "wall.png"), -10, 10, api_name="/rotate")
+
+
+def test_normalize_gives_a_face_a_film_and_numbers(client, tmp_path):
+    face, film, numbers = client.predict(handle_file(PAIRS[0][0]), api_name="/normalize")
+    with Image.open(face) as picture:
+        assert picture.width == picture.height >= 128 and "AI" in picture.info["Description"]
+    assert Path(film).stat().st_size > 1000 and "yaw" in numbers
+    Image.new("RGB", (200, 200), "grey").save(tmp_path / "wall.png")
+    with pytest.raises(AppError, match="No face was found"):
+        client.predict(handle_file(tmp_path / "wall.png"), api_name="/normalize")
 
 
 def test_generated_faces_are_symmetric_in_the_middle(client):

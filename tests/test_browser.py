@@ -173,7 +173,10 @@ def open_tab(page, name, photo, folder):
     page.locator(f"#{name.lower()}-photo img").wait_for()
 
 
-@pytest.mark.parametrize("name, button", [("Symmetrize", "Make it symmetric"), ("Rotate", "2 · Fit")])
+@pytest.mark.parametrize(
+    "name, button",
+    [("Symmetrize", "Make it symmetric"), ("Rotate", "2 · Fit"), ("Normalize", "2 · Make it frontal")],
+)
 def test_a_tab_without_a_photo_asks_for_one(page, name, button):
     page.get_by_role("tab", name=name).click()
     page.get_by_role("button", name=button).click()
@@ -195,6 +198,26 @@ def test_symmetrize_tab(page, photo, tmp_path):
     assert count > 2000
     page.locator("#symmetrize-table").get_by_text("Mouth corners").last.wait_for()
     page.locator("#symmetrize-pictures img").nth(3).wait_for()
+
+
+def test_normalize_tab(page, photo, tmp_path):
+    open_tab(page, "Normalize", photo, tmp_path)
+    page.get_by_role("button", name="2 · Make it frontal").click()
+    page.locator("#normalize-result img").nth(1).wait_for()
+    shown, slider = page.locator("#normalize-shown img"), page.locator("#normalize-step input[type=range]")
+    shown.wait_for()
+    before = shown.evaluate("image => image.src")
+    slider.focus()
+    slider.press("ArrowLeft")
+    page.wait_for_function(
+        "before => document.querySelector('#normalize-shown img').src != before", arg=before
+    )
+    page.wait_for_function(
+        "!document.querySelector('#normalize-download button, button#normalize-download').disabled"
+    )
+    with page.expect_download() as download:
+        page.locator("#normalize-download").click()
+    assert "AI" in Image.open(download.value.path()).info["Description"]
 
 
 def test_rotate_tab(page, photo, tmp_path):

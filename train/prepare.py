@@ -1,9 +1,11 @@
-"""Photos -> a folder of aligned faces to train and measure with.
+"""Photos -> a folder of aligned faces to train and measure with; aligned faces -> a folder of pairs for NFGAN.
 
     python train/prepare.py faces PHOTOS OUT --size 256 --workers 2
+    python train/prepare.py pairs OUT FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON --count 20000
 
-OUT gets ``<name>.webp``, ``metadata.csv`` and ``landmarks.npy`` (Nx68x2 float32, pixels; row i of the csv),
+`faces`: OUT gets ``<name>.webp``, ``metadata.csv`` and ``landmarks.npy`` (Nx68x2 float32, pixels; row i of the csv),
 and ``report.json``: what was dropped and why. A run that was stopped goes on where it was when started again.
+`pairs`: what OUT gets is described in facesym/data/pairs.py; and ``preview.png``.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from facesym.errors import FacesymError, ImageError
@@ -300,6 +303,147 @@ def _write_tables(out, entries, header, other_files):
     return report
 
 
+# --- pairs
+
+
+def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
+    """Simulated pairs from frontal neutral faces, and real ones where a folder has several views of a person.
+
+    Args:
+        out: folder to write.
+        folders: of aligned faces.
+        mesh: of facesym.data.simulate.FaceMesh. expressions: folder of facesym.data.simulate.Expressions.
+        count: of simulated pairs. size: side of the pictures.
+
+    Returns:
+        How many of each kind and split: a dict.
+    """
+    from facesym.data.faces import read_metadata
+    from facesym.data.simulate import GRID, is_frontal_neutral, preview
+
+    out = Path(out)
+    for name in ("inputs", "targets"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    tasks, sources = [], []
+    for folder in map(Path, folders):
+        points = np.load(folder / "landmarks.npy")
+        people = read_metadata(folder, ("train", "val", "test"))
+        rows = []
+        front = {row["subject"]: row for row in people if row.get("view") and is_frontal_neutral(row)}
+        for row in people:
+            target = front.get(row["subject"]) if row.get("view") else None
+            if target and row is not target and "profile" not in row["view"]:
+                tasks.append(("real", folder, row, points[row["index"]], target, points[target["index"]]))
+            if is_frontal_neutral(row):
+                rows.append((folder, row, points[row["index"]]))
+        if rows:
+            sources.append(rows)
+    if not sources:
+        raise FacesymError(
+            "no face in these folders is frontal and neutral (metadata.csv: yaw, neutral; or view)"
+        )
+    rng = np.random.default_rng(seed)
+    for k in range(count):
+        rows = sources[k % len(sources)]  # from each folder as many, so that a large one does not rule
+        folder, row, points = rows[rng.integers(len(rows))]
+        tasks.append(("simulated", folder, row, points, row, points))
+    tasks = [(k, *task) for k, task in enumerate(tasks)]
+    settings = (out, str(mesh), str(expressions), size, seed)
+    table, both, places = [], [], []
+    parts = [tasks[k : k + 50] for k in range(0, len(tasks), 50)]
+    if workers > 1:
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_pairs, initargs=settings)
+        done = pool.map(_make_pairs, parts)
+    else:
+        _begin_pairs(*settings)
+        done = map(_make_pairs, parts)
+    for made in tqdm(done, total=len(parts), unit="× 50 pairs", disable=None):
+        for line, points, where in made:
+            table.append(line)
+            both.append(points)
+            places.append(np.full((GRID, GRID, 3), np.nan) if where is None else where)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    for name, values in (("points", np.array(both, np.float32)), ("places", np.array(places, np.float16))):
+        data = io.BytesIO()
+        np.save(data, values)
+        _write(out / f"{name}.npy", data.getvalue())
+    chosen = rng.permutation(len(table))[:32]
+    read = lambda part, name: np.asarray(Image.open(out / part / name).convert("RGB"))  # noqa: E731
+    preview(
+        [(read("inputs", table[k]["input"]), read("targets", table[k]["target"])) for k in chosen],
+        out / "preview.png",
+    )
+    _write(out / "pairs.csv", text.getvalue().encode())  # last: with it the folder is whole
+    return Counter(f"{line['kind']}, {line['split']}" for line in table)
+
+
+def _begin_pairs(out, mesh, expressions, size, seed):
+    """What each process keeps: the mesh and the bank of expressions."""
+    import cv2
+
+    from facesym.data.simulate import Expressions, FaceMesh
+
+    cv2.setNumThreads(1)
+    _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2)
+    _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"])
+
+
+_pairs = {}
+
+
+def _make_pairs(tasks):
+    """Write some pairs; returns their rows, landmarks and places."""
+    return [_make_pair(*task) for task in tasks]
+
+
+def _make_pair(number, kind, folder, row, points, target, target_points):
+    from facesym.data.simulate import simulate
+
+    # Turned at half as many pixels again: what is looked up twice blurs.
+    out, size, work = _pairs["out"], _pairs["size"], _pairs["work"]
+
+    def load(row, points, side):
+        with Image.open(row["path"]) as picture:
+            own = picture.width
+            pixels = np.asarray(picture.convert("RGB").resize((side, side), Image.LANCZOS))
+        return pixels, (points + 0.5) * side / own - 0.5
+
+    line = {
+        "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
+        "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
+    }  # fmt: skip
+    goal_image, goal = load(target, target_points, size)
+    if kind == "real":
+        image, where = load(row, points, size)
+        line |= {"yaw": row["yaw"], "pitch": row.get("pitch", ""), "expression": row["expression"]}
+        places = None
+    else:
+        made = simulate(
+            np.random.default_rng((_pairs["seed"], number)), *load(row, points, work), _pairs["bank"]
+        )
+        shrink = lambda p: (p + 0.5) * size / work - 0.5  # noqa: E731
+        image = np.asarray(Image.fromarray(made.image).resize((size, size), Image.LANCZOS))
+        where = shrink(made.points)
+        places = np.concatenate([shrink(made.places), made.seen[..., None]], -1)
+        line |= {
+            "yaw": round(made.yaw + float(row.get("yaw") or 0), 1), "pitch": round(made.pitch, 1),
+            "expression": made.expression,
+        }  # fmt: skip
+    _save_webp(image, out / "inputs" / line["input"])
+    if not (out / "targets" / line["target"]).exists():
+        _save_webp(goal_image, out / "targets" / line["target"])
+    return line, np.stack([where, goal]), places
+
+
+def _save_webp(pixels, path):
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "WEBP", quality=95, method=2)
+    _write(path, data.getvalue())
+
+
 def summary(report):
     lines = [
         f"kept {report['kept']} of {report['photos']} photos, {report['subjects']} people, {report['splits']}"
@@ -349,11 +493,49 @@ def _parser():
         default=7.0,
         help="standard deviation of the Laplacian at 128x128 (default 7)",
     )
+    pairs = commands.add_parser(
+        "pairs",
+        help="aligned faces to pairs for train/nfgan.py",
+        description="Turned and expressive versions of frontal, neutral faces (metadata.csv: yaw, neutral), and the "
+        "real pairs of folders that have several views of a person (view, expression).",
+    )
+    pairs.add_argument("out", type=Path, help="folder to write")
+    pairs.add_argument("faces", nargs="+", type=Path, help="folders of aligned faces")
+    pairs.add_argument(
+        "--mesh", type=Path, required=True, help="ict_face_model.npz (ICT FaceKit's face area)"
+    )
+    pairs.add_argument(
+        "--expressions",
+        type=Path,
+        required=True,
+        help="folder with the same people neutral and smiling, from the front",
+    )
+    pairs.add_argument("--count", type=int, default=20000, help="of simulated pairs (default 20000)")
+    pairs.add_argument("--size", type=int, default=128, help="side of the pictures (default 128)")
+    pairs.add_argument("--seed", type=int, default=0)
+    pairs.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     return parser
 
 
 def main(argv=None):
     args = _parser().parse_args(argv)
+    if args.command == "pairs":
+        try:
+            made = prepare_pairs(
+                args.out,
+                args.faces,
+                args.mesh,
+                args.expressions,
+                args.count,
+                args.size,
+                args.seed,
+                args.workers,
+            )
+        except FacesymError as error:
+            sys.exit(f"error: {error}")
+        print("\n".join(f"{count:6d} {kind}" for kind, count in sorted(made.items())))
+        print(f"{args.out / 'preview.png'} shows some")
+        return
     if args.landmarks is None:
         from importlib.util import find_spec
 

@@ -32,7 +32,12 @@ GRID = 32  # side of the fields of places that come with a pair
 # Blendshapes that go together (both sides of each at once, strengths of their own), beside smiles, which are
 # measured on people.
 EXPRESSIONS = {
-    "surprised": {"jawOpen": (0.15, 0.6), "browInnerUp": (0.3, 1), "browOuterUp": (0.3, 1), "eyeWide": (0.3, 1)},
+    "surprised": {
+        "jawOpen": (0.15, 0.6),
+        "browInnerUp": (0.3, 1),
+        "browOuterUp": (0.3, 1),
+        "eyeWide": (0.3, 1),
+    },
     "angry": {"browDown": (0.5, 1.2), "eyeSquint": (0.2, 0.8), "mouthPress": (0, 0.8), "noseSneer": (0, 0.6)},
     "sad": {"browInnerUp": (0.3, 1), "mouthFrown": (0.4, 1.2), "eyeSquint": (0, 0.4)},
     "disgusted": {"noseSneer": (0.5, 1.2), "mouthUpperUp": (0.3, 0.9), "browDown": (0.2, 0.8)},
@@ -85,7 +90,9 @@ class FaceMesh:
             # Scaled-orthographic pose of the present shape, then the shape at that pose.
             centre_model = (weight * shape).sum(0) / weight.sum()
             centre = (weight * points).sum(0) / weight.sum()
-            affine = np.linalg.lstsq(weight * (shape - centre_model), weight * (points - centre), rcond=None)[0].T
+            affine = np.linalg.lstsq(weight * (shape - centre_model), weight * (points - centre), rcond=None)[
+                0
+            ].T
             u, singular, vt = np.linalg.svd(affine, full_matrices=False)
             rows = u @ vt
             pose = singular.mean() * np.stack([*rows, np.cross(*rows)])
@@ -94,13 +101,20 @@ class FaceMesh:
             rest = weight * (points - centre - (left - centre_model) @ pose[:2].T)
             ridge = 0.2 * singular.mean() * np.eye(len(basis))
             coefficients = np.linalg.lstsq(
-                np.concatenate([columns, ridge]), np.concatenate([rest.ravel(), np.zeros(len(basis))]), rcond=None
+                np.concatenate([columns, ridge]),
+                np.concatenate([rest.ravel(), np.zeros(len(basis))]),
+                rcond=None,
             )[0]
             shape = left + (coefficients @ basis.reshape(len(basis), -1)).reshape(-1, 3)
         vertices = self.neutral + np.tensordot(coefficients.astype(np.float32), self.identity, 1)
         vertices = (vertices - centre_model) @ pose.T
         vertices[:, :2] += centre
         return vertices.astype(np.float32), pose
+
+
+def _look_up(field, x, y):
+    """A field's (HxW or HxWxC) values at places, between its pixels linearly."""
+    return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def head_depth(vertices, neck, size):
@@ -121,7 +135,10 @@ def head_depth(vertices, neck, size):
     seen = np.isfinite(front).astype(np.float32)
     depth, known = np.where(seen > 0, front, 0), seen.copy()
     for sigma in (1, 2, 4, 8, 16):  # what is not known yet is filled from ever farther away
-        blurred, share = cv2.GaussianBlur(depth * known, (0, 0), sigma), cv2.GaussianBlur(known, (0, 0), sigma)
+        blurred, share = (
+            cv2.GaussianBlur(depth * known, (0, 0), sigma),
+            cv2.GaussianBlur(known, (0, 0), sigma),
+        )
         new = (known == 0) & (share > 0.05)
         depth, known = np.where(new, blurred / np.maximum(share, 1e-6), depth), np.maximum(known, new)
     depth = cv2.GaussianBlur(np.where(known > 0, depth, depth.min()), (0, 0), 0.7)
@@ -166,6 +183,7 @@ def _turn_rows(depth, weight, pivot, degrees):
         places, from_x = to[k, seen[k]], x[seen[k]]
         order = np.argsort(places, kind="stable")
         source[k] = np.interp(pixels, places[order], from_x[order])
+    source = cv2.medianBlur(source, 3)  # outlines, which each row finds by itself, smooth
     shrink = lambda a: a.reshape(size, size, finer)[..., 1:3].mean(2)  # the two about the pixel's middle  # noqa: E731
     return (
         source,
@@ -191,18 +209,17 @@ def turn_head(image, vertices, neck, yaw, pitch=0.0):
     depth, weight = head_depth(vertices, neck, size)
     ears = vertices[LANDMARK_VERTICES[[0, 16]]].mean(0)
     columns, rows = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
-    read = lambda field, x, y: cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # noqa: E731
     source_x, to_x, near, seen = _turn_rows(depth, weight, (ears[0], ears[2]), yaw)
-    depth, weight = read(near, source_x, rows), read(weight, source_x, rows)
+    depth, weight = _look_up(near, source_x, rows), _look_up(weight, source_x, rows)
     source_y, to_y, _, seen_y = (
         field.T for field in _turn_rows(depth.T.copy(), weight.T.copy(), (ears[1], ears[2]), pitch)
     )
     source_y, to_y = np.ascontiguousarray(source_y), np.ascontiguousarray(to_y)
     turned = cv2.remap(
-        image, read(source_x, columns, source_y), source_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+        image, _look_up(source_x, columns, source_y), source_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
     )
-    places = np.stack([to_x, read(to_y, to_x, rows)], -1)
-    seen = seen & (read(np.ascontiguousarray(seen_y).astype(np.float32), to_x, rows) > 0.5)
+    places = np.stack([to_x, _look_up(to_y, to_x, rows)], -1)
+    seen = seen & (_look_up(np.ascontiguousarray(seen_y).astype(np.float32), to_x, rows) > 0.5)
     return turned, places, seen
 
 
@@ -211,7 +228,9 @@ def _spline(points, targets, size):
     where it goes."""
     edge = np.linspace(0, size - 1, 5)
     border = [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
-    spline = RBFInterpolator(np.concatenate([points, border]), np.concatenate([targets, border]) / size, smoothing=1e-3)
+    spline = RBFInterpolator(
+        np.concatenate([points, border]), np.concatenate([targets, border]) / size, smoothing=1e-3
+    )
     at = np.linspace(0, size - 1, 33)
     coarse = spline(np.stack(np.meshgrid(at, at), -1).reshape(-1, 2)).reshape(33, 33, 2) * size
     hats = np.clip(1 - np.abs(np.arange(size)[:, None] * 32 / (size - 1) - np.arange(33)), 0, None)
@@ -284,7 +303,9 @@ class Expressions:
         """
         size = len(image)
         source, places = _spline(moved, points, size), _spline(points, moved, size)
-        warped = cv2.remap(image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        warped = cv2.remap(
+            image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+        )
         inner = moved[60:68]
         unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
         gap = lambda p: np.mean([np.linalg.norm(p[a] - p[b]) for a, b in ((61, 67), (62, 66), (63, 65))])  # noqa: E731
@@ -294,14 +315,23 @@ class Expressions:
         homography, _ = cv2.findHomography(mouth.points[60:68], inner)
         if homography is None:
             return warped, places
-        filling = cv2.warpPerspective(mouth.image, homography, (size, size), flags=cv2.INTER_LINEAR).astype(np.float32)
-        cheeks = lambda picture, p: picture[tuple(np.clip(p[[2, 14, 30]].mean(0), 0, size - 1).astype(int)[::-1])]  # noqa: E731
-        gain = np.clip((cheeks(warped, moved).mean() + 10.0) / (cheeks(mouth.image, mouth.points).mean() + 10.0), 0.4, 1.6)
+        filling = cv2.warpPerspective(mouth.image, homography, (size, size), flags=cv2.INTER_LINEAR).astype(
+            np.float32
+        )
+        gain = (_brightness(warped, moved) + 10.0) / (_brightness(mouth.image, mouth.points) + 10.0)
         region = np.zeros((size, size), np.float32)
         cv2.fillPoly(region, [np.round(inner * 16).astype(np.int32)], 1.0, cv2.LINE_8, shift=4)
         region = cv2.GaussianBlur(region, (0, 0), size / 200)[..., None]
-        mixed = region * np.clip(filling * gain, 0, 255) + (1 - region) * warped
+        mixed = region * np.clip(filling * np.clip(gain, 0.4, 1.6), 0, 255) + (1 - region) * warped
         return np.rint(mixed).astype(np.uint8), places
+
+
+def _brightness(image, points):
+    """Of a face's middle: a patch about the nose's tip, between the cheeks."""
+    x, y = points[30]
+    reach = np.linalg.norm(points[42] - points[39]) / 2
+    patch = image[int(max(y - reach, 0)) : int(y + reach) + 1, int(max(x - reach, 0)) : int(x + reach) + 1]
+    return float(patch.mean()) if patch.size else 128.0
 
 
 def _in_eyes(points):
@@ -361,22 +391,53 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
         vertices, _ = mesh.fit(moved)
         image, turned, visible = turn_head(image, vertices, mesh.neck, yaw, pitch)
         x, y = places[..., 0], places[..., 1]
-        seen = cv2.remap(visible.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) > 0.5
-        places = cv2.remap(turned, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        seen = _look_up(visible.astype(np.float32), x, y) > 0.5
+        places = _look_up(turned, x, y)
     at = points.astype(np.float32)[None]
-    read = lambda field: cv2.remap(field, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]  # noqa: E731
-    now = read(places)
-    five = np.stack([now[36:42].mean(0), now[42:48].mean(0), now[30], now[48], now[54]])
-    align = ffhq_transform(five, size)
-    image = cv2.warpAffine(image, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    now = _look_up(places, at[..., 0], at[..., 1])[0]
+    image, align = _align_anew(image, now)
     move = lambda p: p @ align[:, :2].T + align[:, 2]  # noqa: E731
     cell = ((np.arange(GRID, dtype=np.float32) + 0.5) * size / GRID - 0.5)[None].repeat(GRID, 0)
-    coarse = cv2.remap(places, cell, np.ascontiguousarray(cell.T), cv2.INTER_LINEAR)
-    coarse_seen = cv2.remap(seen.astype(np.float32), cell, np.ascontiguousarray(cell.T), cv2.INTER_LINEAR) > 0.5
+    rows = np.ascontiguousarray(cell.T)
+    coarse, coarse_seen = _look_up(places, cell, rows), _look_up(seen.astype(np.float32), cell, rows) > 0.5
     return Simulated(image, move(now), move(coarse).astype(np.float32), coarse_seen, yaw, pitch, name)
 
 
-def is_frontal_neutral(row, max_yaw=8.0, least_neutral=0.7):
+def frontalise(image, points, mesh):
+    """The classical way to a frontal face, with no learning: turned back by the mesh, what was hidden filled in from
+    the mirror image. The expression stays.
+
+    Args:
+        image: SxSx3 uint8, an aligned face. points: its landmarks, 68x2. mesh: FaceMesh.
+
+    Returns:
+        SxSx3 uint8, aligned anew.
+    """
+    size = len(image)
+    vertices, pose = mesh.fit(points)
+    x, y, z = pose[:, 2] / np.linalg.norm(pose[:, 2])  # where the face looks
+    yaw, pitch = np.degrees(np.arctan2(x, z)), np.degrees(np.arcsin(np.clip(y, -1, 1)))
+    turned, places, _ = turn_head(image, vertices, mesh.neck, -yaw, -pitch)
+    at = np.asarray(points, np.float32)[None]
+    turned, _ = _align_anew(turned, _look_up(places, at[..., 0], at[..., 1])[0])
+    if abs(yaw) < 10:
+        return turned
+    # The side that the nose pointed to was hidden; over 6 % of the width the two halves fade into each other.
+    far = np.arange(size) - (size - 1) / 2 if yaw > 0 else (size - 1) / 2 - np.arange(size)
+    share = np.clip(far / (0.06 * size) + 0.5, 0, 1)[None, :, None]
+    return np.rint(share * turned[:, ::-1] + (1 - share) * turned).astype(np.uint8)
+
+
+def _align_anew(image, points):
+    """A picture in the framing of its (moved) landmarks, and the transform there."""
+    size = len(image)
+    five = np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+    align = ffhq_transform(five, size)
+    framed = cv2.warpAffine(image, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return framed, align
+
+
+def is_frontal_neutral(row, max_yaw=10.0, least_neutral=0.6):
     """Whether a row of metadata.csv says so: measured yaw, and the score "neutral" or the studio's own label."""
     if row.get("view"):
         return row["view"] == "front" and row.get("expression") == "neutral"

@@ -5,6 +5,7 @@ import importlib
 _MODULES = {
     "LandmarkNet": "landmark",
     "LightCNN": "lightcnn",
+    "NormalizedFaceGAN": "nfgan",
     "SymmFCNet": "symmfcnet",
     "SymmetricDiscriminator": "symgan",
     "SymmetricEncoder": "symgan",
@@ -15,6 +16,7 @@ _MODULES = {
 __all__ = [
     "LandmarkNet",
     "LightCNN",
+    "NormalizedFaceGAN",
     "SymmFCNet",
     "SymmetricDiscriminator",
     "SymmetricEncoder",

@@ -4,6 +4,7 @@ from ..errors import ZooError
 
 # The class of the network says which pipeline runs it.
 _PIPELINES = {
+    "NormalizedFaceGAN": ("normalize", "NormalizePipeline"),
     "SymmFCNet": ("complete", "CompletePipeline"),
     "SymmetricGenerator": ("rotate", "RotatePipeline"),
     "SymmetrizerVAE": ("symmetrize", "SymmetrizePipeline"),

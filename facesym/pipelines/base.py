@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ..errors import ImageError
-from ..faces.align import ffhq_transform
+from ..faces.align import ffhq_transform, scale_of
 from ..faces.detect import Face, detect_faces, select_faces
 
 
@@ -77,6 +77,23 @@ def _same(face, other):
     """Whether two boxes are about the same face: the middle of one lies in the other."""
     inside = lambda a, b: all(b.box[k] <= (a.box[k] + a.box[k + 2]) / 2 <= b.box[k + 2] for k in (0, 1))  # noqa: E731
     return inside(face, other) or inside(other, face)
+
+
+def finer_transform(transform, size, most=4):
+    """The same crop with as many pixels as the photo has there: a whole multiple of ``size``, at most ``most``.
+
+    Args:
+        transform: 2x3, photo pixel -> pixel of a crop of side ``size``.
+
+    Returns:
+        The transform to the larger crop, and its side.
+    """
+    times = max(1, min(int(1 / scale_of(transform)), most))
+    larger = np.array(transform) * times
+    larger[:, 2] += (
+        times - 1
+    ) / 2  # pixel centres: crop pixel c is pixel times·(c + ½) − ½ of the larger crop
+    return larger, times * size
 
 
 def per_face(values, faces, aligned):

@@ -9,14 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import ImageError
-from ..faces.align import align_face, scale_of, warp_mask_to_crop
+from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.load import load_image, load_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_hole
 from ..losses import relight
 from ..models.symmfcnet import warp
-from .base import Result, find_faces, identity_similarity, per_face, to_image, to_tensor
-
-MAX_DETAIL = 4  # how many times finer than the network's crop detail is copied: 1024 pixels at 256
+from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
 
 
 @dataclass
@@ -137,13 +135,10 @@ class CompletePipeline:
         Returns:
             RGB crop, K·S x K·S with a whole K ≥ 1, and its transform.
         """
-        times = min(int(1 / scale_of(transform)), MAX_DETAIL)
+        larger, size = finer_transform(transform, completed.width)
+        times = size // completed.width
         if times < 2:
             return completed, transform
-        size = completed.width * times
-        # Pixel centres: crop pixel c is pixel times·(c + ½) − ½ of the larger crop.
-        larger = transform * times
-        larger[:, 2] += (times - 1) / 2
         sharp = to_tensor(align_face(photo, larger, size), self.net).float()
 
         def grow(x):

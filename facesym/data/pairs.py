@@ -1,0 +1,140 @@
+"""Folders of pairs (train/prepare.py pairs): a face as it came, and the same person frontal and neutral.
+
+A folder holds ``inputs/`` and ``targets/`` (WebP), ``pairs.csv`` (``input, target, subject, split, kind, yaw, pitch,
+expression``; kind is real or simulated), ``points.npy`` (Nx2x68x2 float32: the landmarks of the input and of the
+target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: where the target's pixels are in the input, x and y in
+pixels, and 1 where they are seen there; NaN where that is not known).
+"""
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from ..errors import ImageError
+from .faces import Samples, affine_jitter, colour_jitter, soften, to_tensor
+
+INNER = np.arange(17, 68)  # the jaw's landmarks mark another line on a turned head
+
+
+class Pairs:
+    """All pairs of a folder in memory.
+
+    Attributes:
+        inputs: NxSxSx3 uint8. targets: MxSxSx3 uint8. target_of: N, the rows of ``targets``.
+        points: Nx2x68x2 float32. places: NxGxGx3 float16. rows: a list of dicts.
+
+    Raises:
+        ImageError: the folder is none of pairs, or its pictures cannot be read.
+    """
+
+    def __init__(self, folder, splits=("train",), limit=None):
+        folder = Path(folder)
+        try:
+            with open(folder / "pairs.csv", newline="") as file:
+                rows = [row | {"index": i} for i, row in enumerate(csv.DictReader(file))]
+            points, places = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("points", "places"))
+        except OSError as error:
+            raise ImageError(f"{folder} is no folder of pairs (train/prepare.py pairs): {error}") from error
+        self.rows = [row for row in rows if row["split"] in splits][:limit]
+        if not self.rows:
+            raise ImageError(f"{folder} has no pairs of split {'/'.join(splits)}")
+        chosen = [row["index"] for row in self.rows]
+        self.points, self.places = np.array(points[chosen]), np.array(places[chosen])
+        names = list(dict.fromkeys(row["target"] for row in self.rows))
+        number = {name: i for i, name in enumerate(names)}
+        self.target_of = np.array([number[row["target"]] for row in self.rows])
+
+        def decode(path):
+            try:
+                with Image.open(path) as picture:
+                    return np.asarray(picture.convert("RGB"))
+            except OSError as error:
+                raise ImageError(f"cannot read {path}: {error}") from error
+
+        with ThreadPoolExecutor() as pool:
+            self.inputs = np.stack(
+                list(pool.map(lambda r: decode(folder / "inputs" / r["input"]), self.rows))
+            )
+            self.targets = np.stack(list(pool.map(lambda n: decode(folder / "targets" / n), names)))
+        self.size = self.inputs.shape[1]
+
+    def __len__(self):
+        return len(self.rows)
+
+
+class PairSamples(Samples):
+    """Pairs as NFGAN learns them: mirrored so that the side turned away is at the right; jittered.
+
+    Args:
+        pairs: Pairs.
+        size, channels: of the pictures.
+        real_share: share of the stream that is real pairs, however few they are (if there are both kinds).
+        augment: False: each pair as it is.
+
+    Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS; "places" 2xGxG in [-1, 1]
+    and "weight" 1xGxG; "goal" and "points", 51x2 in [-1, 1], the target's and the input's landmarks within the face.
+    """
+
+    def __init__(self, pairs, size, channels=3, seed=0, real_share=0.2, augment=True):
+        real = [i for i, row in enumerate(pairs.rows) if row["kind"] == "real"]
+        made = [i for i, row in enumerate(pairs.rows) if row["kind"] != "real"]
+        if real and made:
+            times = max(1, round(real_share / (1 - real_share) * len(made) / len(real)))
+            real = real * times
+        self.pairs, self.size, self.channels, self.augment = pairs, size, channels, augment
+        super().__init__(real + made, seed)
+
+    def sample(self, i, rng):
+        pairs, i = self.pairs, self.faces[i]
+        side, row = pairs.size, pairs.rows[i]
+        image, target = pairs.inputs[i], pairs.targets[pairs.target_of[i]]
+        (points, goal), places = pairs.points[i], pairs.places[i].astype(np.float32)
+        known = not np.isnan(places).any()
+        seen = places[..., 2] if known else np.zeros(places.shape[:2], np.float32)
+        places = places[..., :2] if known else np.zeros_like(places[..., :2])
+        # By the yaw where it is turned; what is not turned goes either way.
+        yaw = float(row["yaw"])
+        if yaw < -10 or (abs(yaw) <= 10 and rng.random() < 0.5):
+            image, target = image[:, ::-1], target[:, ::-1]
+            places = places[:, ::-1] * np.array([-1, 1], np.float32) + np.array([side - 1, 0], np.float32)
+            seen = seen[:, ::-1]
+            flip = lambda p: p * np.array([-1, 1], np.float32) + np.array([side - 1, 0], np.float32)  # noqa: E731
+            points, goal = flip(points), flip(goal)  # not renumbered: pairs of places are all that is asked
+        guide = pairs.targets[rng.integers(len(pairs.targets))]
+        if rng.random() < 0.5:
+            guide = guide[:, ::-1]
+        if self.augment:
+            matrix = affine_jitter(rng, side, 4, 0.05, 0.02).astype(np.float32)
+            image = cv2.warpAffine(
+                image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+            )
+            move = lambda p: p @ matrix[:, :2].T + matrix[:, 2]  # noqa: E731
+            points, places = move(points), move(places)
+            if rng.random() < 0.1:
+                image = soften(rng, image, smallest=0.4)
+            both = colour_jitter(rng, np.concatenate([image, target], 1), 0.15)  # the same change to both
+            image, target = both[:, :side], both[:, side:]
+        share = lambda p: torch.from_numpy(np.ascontiguousarray((2 * p + 1) / side - 1, np.float32))  # noqa: E731
+        return {
+            "image": self._picture(image),
+            "target": self._picture(target),
+            "guide": self._picture(guide),
+            "places": share(places).permute(2, 0, 1),
+            # What is hidden has its place too: it counts, but less.
+            "weight": torch.from_numpy(0.2 * float(known) + 0.8 * np.ascontiguousarray(seen))[None].float(),
+            "goal": share(goal[INNER]),
+            "points": share(points[INNER]),
+        }
+
+    def _picture(self, image):
+        if len(image) != self.size:
+            image = cv2.resize(
+                np.ascontiguousarray(image), (self.size, self.size), interpolation=cv2.INTER_AREA
+            )
+        x = to_tensor(image)
+        return x if self.channels == 3 else x.mean(0, keepdim=True)

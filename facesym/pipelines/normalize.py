@@ -1,0 +1,147 @@
+"""Make a face frontal and neutral: photo in, face out."""
+
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..asymmetry import find_points, landmark_asymmetry
+from ..data.symmetric import face_region
+from ..errors import ImageError
+from ..faces.align import align_face
+from ..faces.load import load_image
+from ..faces.paste import paste_face
+from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
+from .symmetrize import face_shown
+
+TURNED = 45  # degrees of yaw beyond which no model was trained
+FRONTAL = 15  # degrees of yaw up to which a frontal face fits on the head in the photo
+
+
+@dataclass
+class NormalizeResult(Result):
+    """What `NormalizePipeline` returns. With ``faces="all"`` (and not ``aligned``) the fields are lists, one entry a
+    face.
+
+    Attributes:
+        walk: RGB images, aligned crops, evenly on the way from the face as it is to the frontal, neutral one; empty
+            unless asked for. With a net that does not copy from the photo: the paper's walk between the latents of the
+            face and of its result, all of which are drawn frontal.
+        yaw: of the head in the photo, degrees; negative when the nose points to the picture's left.
+        crop: RGB, the aligned crop that was worked on, as large as the result.
+        seconds: the whole call.
+    """
+
+    walk: list
+    yaw: float | list
+    crop: Image.Image | list
+    seconds: float
+
+
+class NormalizePipeline:
+    """Runs a NormalizedFaceGAN on photos; made by ``facesym.load("normalize")``.
+
+    Args:
+        net: facesym.models.NormalizedFaceGAN, in eval mode.
+    """
+
+    task = "normalize"
+
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, image, *, faces="largest", paste=False, aligned=False, walk=0):
+        """Make the face in a photo frontal and neutral.
+
+        Args:
+            image: the photo: a path, PIL image or HxWx3 uint8 array (see `facesym.faces.load.load_image`).
+            faces: "largest", "all", or an index from left to right.
+            paste: True lays the face over the photo, which suits heads that are not turned; False returns the aligned
+                crop, a picture of its own.
+            aligned: the picture is an aligned square crop already; no face is looked for.
+            walk: also return so many pictures on the way from the face as it is.
+
+        Returns:
+            NormalizeResult. With a net that copies from the photo a crop has up to four times the net's size, if the
+            photo shows the face so large.
+
+        Raises:
+            ImageError: the picture cannot be read, or ``walk`` makes no sense.
+            FaceNotFoundError: no face, or not the one asked for.
+        """
+        start = time.perf_counter()
+        if not isinstance(walk, int) or walk < 0 or walk == 1:
+            raise ImageError("walk must be 0, or a whole number of at least 2.")
+        photo = load_image(image)
+        size = self.net.size
+        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
+        done, crops, results, walks, yaws = photo, [], [], [], []
+        for i in chosen:
+            crop = align_face(photo, transforms[i], size)
+            yaw = landmark_asymmetry(find_points(crop))[2]
+            if abs(yaw) > TURNED:
+                warnings.warn(
+                    f"The head is turned by about {abs(yaw):.0f} degrees: beyond {TURNED} half of the face is a guess.",
+                    stacklevel=2,
+                )
+            transform, larger = transforms[i], crop
+            if self.net.config.copy:
+                transform, side = finer_transform(transforms[i], size)
+                larger = align_face(photo, transform, side)
+            (made,) = self.run(crop, larger, yaw)
+            if paste:
+                if abs(yaw) > FRONTAL:
+                    warnings.warn(
+                        f"The head is turned by about {abs(yaw):.0f} degrees: a frontal face does not fit on it.",
+                        stacklevel=2,
+                    )
+                region = face_region(find_points(made), made.width)
+                shown = face_shown(find_points(larger), larger.width) * region
+                done = paste_face(done, made, transform, region, shown)
+            crops.append(larger)
+            results.append(made)
+            walks.append(self.run(crop, larger, yaw, np.linspace(0, 1, walk)) if walk else [])
+            yaws.append(round(yaw, 2))
+        return NormalizeResult(
+            images=[done] if paste else results,
+            faces=[found[i] for i in chosen] if found else [],
+            identity=identity_similarity(crops, results),
+            walk=per_face(walks, faces, aligned),
+            yaw=per_face(yaws, faces, aligned),
+            crop=per_face(crops, faces, aligned),
+            seconds=time.perf_counter() - start,
+        )
+
+    @torch.inference_mode()
+    def run(self, crop, larger, yaw, shares=None):
+        """The net on one aligned crop.
+
+        Args:
+            crop: RGB, of the net's size.
+            larger: RGB, the same crop with more pixels, which are copied; or ``crop`` itself.
+            yaw: of the head, degrees: the net wants the side that is turned away at the right.
+            shares: of the walk, each in [0, 1]; None: the result alone.
+
+        Returns:
+            A list of RGB images of ``larger``'s size.
+        """
+        net = self.net
+        small, large = to_tensor(crop, net), to_tensor(larger, net)
+        if net.config.channels == 1:
+            small, large = small.mean(1, keepdim=True), large.mean(1, keepdim=True)
+        if yaw < 0:
+            small, large = small.flip(-1), large.flip(-1)
+        z = net.encode(small)
+        if shares is None:
+            made = [net.decode(z, large).image]
+        elif net.config.copy:
+            made = [net.decode(z, large, float(share)).image for share in shares]
+        else:
+            last = net.encode(net.decode(z, small).image.to(net.dtype))
+            made = [net.decode(z + float(share) * (last - z), small).image for share in shares]
+        made = torch.cat(made)
+        made = made.flip(-1) if yaw < 0 else made
+        return [to_image(picture) for picture in made.expand(-1, 3, -1, -1)]

@@ -1,0 +1,423 @@
+"""NFGAN: the network, the gradients' ways, the simulated pairs, training, pipeline and command."""
+
+import csv
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_training import ROOT, folders, stats, template, train  # noqa: F401 (a fixture)
+
+import facesym
+from facesym import ImageError
+from facesym.cli import main
+from facesym.data import simulate
+from facesym.data.pairs import Pairs, PairSamples
+from facesym.faces.align import align_face, ffhq_transform
+from facesym.faces.detect import detect_faces
+from facesym.models import NormalizedFaceGAN
+from facesym.models.nfgan import NormalizedFaceDiscriminator, combine
+from facesym.pipelines.base import finer_transform
+
+sys.path.insert(0, str(ROOT))
+
+from train import nfgan
+
+SMALL = dict(encoder_widths=(8,) * 5, hidden=16, latent=8, decoder_widths=(8,) * 5)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return NormalizedFaceGAN(**SMALL).eval()
+
+
+@pytest.fixture(scope="module")
+def model(net, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nfgan")
+    net.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipe(model):
+    return facesym.load(str(model))
+
+
+@pytest.fixture(scope="module")
+def mesh_file(tmp_path_factory):
+    """A mesh of a schematic face on half an ellipsoid, in the format of ICT FaceKit's."""
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(-1, 1, (2, 9000))
+    x, y = x[x**2 + y**2 < 1], y[x**2 + y**2 < 1]
+    x, y = np.resize(x, 7000), np.resize(y, 7000)
+    height = lambda x, y: 9 * np.sqrt(np.clip(1 - x**2 - y**2, 0, None))  # noqa: E731
+    vertices = np.stack([9 * x, 9 * y, height(x, y)], 1)
+    marks = template(1.0) * 2 - 1  # y down
+    vertices[simulate.LANDMARK_VERTICES] = np.stack(
+        [9 * marks[:, 0], -9 * marks[:, 1], height(*marks.T * 0.8)], 1
+    )
+    names = sorted(
+        {f"{n}{s}" for shapes in simulate.EXPRESSIONS.values() for n in shapes for s in ("_L", "_R")}
+    )
+    file = tmp_path_factory.mktemp("mesh") / "mesh.npz"
+    np.savez(
+        file,
+        neutral=vertices.astype(np.float32),
+        identity=rng.normal(0, 0.05, (3, len(vertices), 3)).astype(np.float16),
+        expression=rng.normal(0, 0.2, (len(names), len(vertices), 3)).astype(np.float16),
+        expression_names=np.array(names),
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """Ten people from the front, neutral and smiling, and three-quarter; schematic, textured so that places show."""
+    folder, size = tmp_path_factory.mktemp("studio") / "london", 96
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    rows, points = ["file_name,subject,split,yaw,view,expression"], []
+    for person in range(10):
+        texture = cv2.resize(rng.integers(0, 255, (12, 12, 3)).astype(np.uint8), (size, size))
+        for view, expression, yaw in (
+            ("front", "neutral", 0),
+            ("front", "smiling", 1),
+            ("left_3quarter", "neutral", -40),
+        ):
+            marks = template(size)
+            if expression == "smiling":
+                marks[[48, 54, 60, 64], 1] -= 4
+                marks[[65, 66, 67], 1] += 6
+            name = f"{person}_{expression}_{view}.webp"
+            Image.fromarray(texture).save(folder / name, lossless=True)
+            split = "train" if person < 8 else "val" if person == 8 else "test"
+            rows.append(f"{name},{person},{split},{yaw},{view},{expression}")
+            points.append(marks)
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    np.save(folder / "landmarks.npy", np.array(points, np.float32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bank(studio, mesh_file):
+    return simulate.Expressions(studio, simulate.FaceMesh(mesh_file), 96)
+
+
+@pytest.fixture(scope="module")
+def pairs(studio, mesh_file, tmp_path_factory):
+    from train.prepare import main as prepare
+
+    out = tmp_path_factory.mktemp("pairs")
+    prepare(
+        ["pairs", str(out), str(studio), "--mesh", str(mesh_file), "--expressions", str(studio), "--count", "30",
+         "--size", "64", "--workers", "1"]
+    )  # fmt: skip
+    return out
+
+
+# --- the network
+
+
+def test_the_printed_network():
+    net = NormalizedFaceGAN.preset("paper")
+    out = net.eval()(torch.zeros(2, 1, 64, 64))
+    assert out.image.shape == (2, 1, 64, 64) and out.z.shape == (2, 256) and out.flow is None
+    shapes = [tuple(m.weight.shape[:2]) for m in net.encoder if hasattr(m, "kernel_size")]
+    assert shapes == [(32, 1), (64, 32), (128, 64), (256, 128)]
+    assert isinstance(net.encoder[-1], torch.nn.Linear)  # FC2: no batch norm, no activation
+    scores = NormalizedFaceDiscriminator(1)(torch.zeros(2, 1, 64, 64))
+    assert scores.shape == (2, 1, 4, 4)
+
+
+def test_all_that_dec_knows_of_the_face_goes_through_z(net):
+    """Without copying, pictures with equal z are equal; with it, the flow and the choice are."""
+    z, (a, b) = torch.randn(1, 8), torch.rand(2, 1, 3, 128, 128) * 2 - 1
+    one, other = net.decode(z, a), net.decode(z, b)
+    assert torch.equal(one.flow, other.flow) and torch.equal(one.choice, other.choice)
+    assert torch.equal(one.drawn, other.drawn) and not torch.equal(one.image, other.image)
+
+
+def test_the_three_sources():
+    copied, drawn = torch.rand(2, 1, 3, 8, 8)
+    only = lambda k: torch.eye(3)[k][None, :, None, None].expand(1, 3, 8, 8)  # noqa: E731
+    assert torch.equal(combine(copied, drawn, only(0)), copied)
+    assert torch.equal(combine(copied, drawn, only(1)), copied.flip(-1))
+    assert torch.equal(combine(copied, drawn, only(2)), drawn)
+
+
+def test_the_walk_begins_at_the_face_and_ends_at_the_result(net):
+    image = torch.rand(1, 3, 128, 128) * 2 - 1
+    z = net.encode(image)
+    assert torch.allclose(net.decode(z, image, 0.0).image, image, atol=1e-4)
+    assert torch.allclose(net.decode(z, image, 1.0).image, net(image).image, atol=1e-5)
+
+
+def test_a_larger_crop_gives_a_larger_result_of_the_same_face(net):
+    image = torch.nn.functional.interpolate(torch.rand(1, 3, 16, 16) * 2 - 1, (256, 256), mode="bicubic")
+    small = torch.nn.functional.avg_pool2d(image, 2)
+    z = net.encode(small)
+    large = net.decode(z, image).image
+    assert large.shape[-1] == 256
+    assert (torch.nn.functional.avg_pool2d(large, 2) - net.decode(z, small).image).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("wrong", [{"latent": 6}, {"kernel": 5}, {"encoder_widths": (8,) * 6}])
+def test_settings_that_make_no_network_are_refused(wrong):
+    with pytest.raises(ValueError):
+        NormalizedFaceGAN(**(SMALL | wrong))
+
+
+def test_adversarial_and_symmetry_errors_reach_dec_but_not_enc():
+    """Algorithm 1: Enc's gradients are those of its own terms, as if the others were not there; Dec has all."""
+    torch.manual_seed(0)
+    net, critic = NormalizedFaceGAN(**SMALL), NormalizedFaceDiscriminator(3, (8, 8))
+    image, target = torch.rand(2, 4, 3, 128, 128) * 2 - 1
+
+    def gradients(weights):
+        net.zero_grad()
+        z = net.encode(image)
+        handed = z.detach().requires_grad_(True)
+        out = net.decode(handed, image)
+        terms = {
+            "pixel": facesym.losses.pixel_loss(out.image, target),
+            "symmetry": facesym.losses.mirror_loss(out.image),
+            "adversarial": facesym.losses.generator_loss(critic(out.image)),
+        }
+        nfgan.routed_loss(z, handed, terms, weights).backward()
+        return [
+            torch.cat([p.grad.flatten() if p.grad is not None else p.new_zeros(p.numel()) for p in part])
+            for part in (list(net.encoder.parameters()), [*net.decoder.parameters(), *net.draw.parameters()])
+        ]
+
+    enc, dec = gradients({"pixel": 1.0, "symmetry": 0.0, "adversarial": 0.0})
+    for name in ("symmetry", "adversarial"):
+        weights = {"pixel": 1.0, "symmetry": 0.0, "adversarial": 0.0} | {name: 1.0}
+        enc_more, dec_more = gradients(weights)
+        assert enc.abs().max() > 0 and torch.allclose(enc_more, enc, rtol=1e-3, atol=1e-7)
+        assert (dec_more - dec).abs().max() > 1e-3 * dec.abs().max()
+    net.zero_grad()
+    facesym.losses.pixel_loss(
+        net(image).image, target
+    ).backward()  # the ordinary way, for the pixel term alone
+    plain = torch.cat([p.grad.flatten() for p in net.encoder.parameters()])
+    assert torch.allclose(enc, plain, rtol=1e-3, atol=1e-6)
+
+
+def test_losses_are_zero_where_they_should_be():
+    half = torch.rand(1, 3, 16, 8)
+    symmetric = torch.cat([half, half.flip(-1)], -1)
+    assert facesym.losses.mirror_loss(symmetric) < 1e-6
+    assert facesym.losses.mirror_loss(torch.rand(1, 3, 16, 16)) > 0.1
+    light = torch.linspace(0, 1, 32)[None, None, None].expand(1, 1, 32, 32)  # even light from one side
+    inner = facesym.losses.laplacian(light)[..., 1:-1, 1:-1]
+    assert inner.abs().max() < 1e-5
+    features = [torch.rand(1, 4, 2, 2), torch.rand(1, 8)]
+    assert facesym.losses.kept_identity_loss(features, features) == 0
+
+
+# --- simulated pairs
+
+
+def looked_up(image, places):
+    return cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_places_say_where_the_targets_pixels_went(bank, studio, seed):
+    """What is seen of the target is found again in the simulated face at the places given."""
+    target = np.asarray(Image.open(studio / "0_neutral_front.webp"))
+    made = simulate.simulate(np.random.default_rng(seed), target, template(96), bank)
+    back = looked_up(made.image, made.places).astype(int)
+    cells = np.asarray(Image.fromarray(target).resize((simulate.GRID,) * 2, Image.Resampling.BOX)).astype(int)
+    inside = ((made.places > 2) & (made.places < 93)).all(-1) & made.seen
+    inside[:6] = inside[-4:] = False
+    assert inside.mean() > 0.3
+    assert np.abs(back - cells)[inside].mean() < 25  # of 255; the texture's own deviation is over 60
+    assert np.abs(looked_up(made.image, made.places[:, ::-1].copy()).astype(int) - cells)[inside].mean() > 40
+
+
+def test_a_head_turns_the_way_it_is_told(bank, studio):
+    target = np.asarray(Image.open(studio / "0_neutral_front.webp"))
+    vertices, _ = bank.mesh.fit(template(96))
+    for yaw in (-30, 30):
+        _, places, seen = simulate.turn_head(target, vertices, bank.mesh.neck, yaw)
+        nose, ears = template(96)[30], template(96)[[1, 15]]
+        at = lambda p, places=places: places[int(p[1]), int(p[0])]  # noqa: E731
+        middle = (at(ears[0]) + at(ears[1])) / 2
+        assert np.sign(at(nose)[0] - middle[0]) == np.sign(yaw)  # the nose is in front of the ears
+        far, near = (0, 1) if yaw < 0 else (1, 0)
+        hidden = [1 - seen[30:70, 8:40].mean(), 1 - seen[30:70, 56:88].mean()]
+        assert hidden[far] > hidden[near]
+    same, places, seen = simulate.turn_head(target, vertices, bank.mesh.neck, 0)
+    assert seen.mean() > 0.99 and np.abs(same.astype(int) - target).mean() < 3
+
+
+def test_the_same_seed_gives_the_same_pair(bank, studio):
+    target = np.asarray(Image.open(studio / "1_neutral_front.webp"))
+    one, same, other = (
+        simulate.simulate(np.random.default_rng(seed), target, template(96), bank).image for seed in (4, 4, 5)
+    )
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_a_mesh_lies_on_its_landmarks(mesh_file):
+    mesh = simulate.FaceMesh(mesh_file)
+    points = template(200) @ np.array([[0.98, 0.17], [-0.17, 0.98]]) + [30, 10]  # tilted
+    vertices, _ = mesh.fit(points)
+    off = np.linalg.norm(vertices[simulate.LANDMARK_VERTICES, :2] - points, axis=1)
+    assert off[17:].mean() < 0.03 * np.linalg.norm(points[45] - points[36])
+
+
+def test_what_is_no_mesh_and_no_bank_is_refused(tmp_path, folders, mesh_file):  # noqa: F811
+    (tmp_path / "mesh.npz").write_bytes(b"no")
+    with pytest.raises(ImageError, match="no face mesh"):
+        simulate.FaceMesh(tmp_path / "mesh.npz")
+    with pytest.raises(ImageError, match="neutral and smiling"):
+        simulate.Expressions(folders[0], simulate.FaceMesh(mesh_file), 64)
+    with pytest.raises(ImageError, match="no folder of pairs"):
+        Pairs(tmp_path)
+
+
+def test_prepared_pairs(pairs):
+    with open(pairs / "pairs.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = [row["kind"] for row in rows]
+    assert kinds.count("real") == 20 and kinds.count("simulated") == 30  # two inputs of each of ten people
+    for row in rows:
+        assert (pairs / "inputs" / row["input"]).exists() and (pairs / "targets" / row["target"]).exists()
+        person = row["subject"].rpartition("-")[2]
+        assert row["split"] == ("train" if int(person) < 8 else "val" if person == "8" else "test")
+    assert (pairs / "preview.png").exists()
+
+
+def test_the_side_that_is_turned_away_is_at_the_right(pairs):
+    loaded = Pairs(pairs)
+    samples = PairSamples(loaded, 64, augment=False)
+    rng = np.random.default_rng(0)
+    turned = [k for k, i in enumerate(samples.faces) if abs(float(loaded.rows[i]["yaw"])) > 15]
+    assert turned
+    for k in turned:
+        row = samples.faces[k]
+        sample = samples.sample(k, rng)
+        image = loaded.inputs[row].astype(int)
+        if float(loaded.rows[row]["yaw"]) < 0:
+            image = image[:, ::-1]
+        assert np.abs((sample["image"].permute(1, 2, 0).numpy() + 1) * 127.5 - image).max() < 1
+        if loaded.rows[row]["kind"] == "simulated":  # the places went along with the picture
+            places = ((sample["places"].permute(1, 2, 0).numpy() + 1) * 64 - 1) / 2
+            found = looked_up(image.astype(np.uint8), places.astype(np.float32)).astype(int)
+            target = (sample["target"].permute(1, 2, 0).numpy() + 1) * 127.5
+            cells = cv2.resize(target, (simulate.GRID,) * 2, interpolation=cv2.INTER_AREA)
+            seen = sample["weight"][0].numpy() > 0.9
+            seen &= ((places > 2) & (places < 61)).all(-1)
+            assert np.abs(found - cells)[seen].mean() < 35
+
+
+def test_real_pairs_get_their_share(pairs):
+    loaded = Pairs(pairs)
+    for share in (0.3, 0.6):
+        rows = PairSamples(loaded, 64, real_share=share).faces
+        real = np.mean([loaded.rows[i]["kind"] == "real" for i in rows])
+        assert abs(real - share) < 0.12
+
+
+def test_it_trains_stops_and_goes_on(pairs, folders, tmp_path):  # noqa: F811
+    options = [
+        "--steps",
+        2,
+        "--sample-every",
+        2,
+        "--save-every",
+        1,
+        "--preset",
+        "paper",
+        "--real-share",
+        "0.3",
+    ]
+    train("nfgan.py", (pairs,), tmp_path, *options)
+    lines = stats(tmp_path)
+    assert {"pixel", "symmetry", "identity", "adversarial", "critic", "val"} <= set(lines[-1])
+    net = NormalizedFaceGAN.from_pretrained(tmp_path / "model")
+    assert net.size == 64 and net.config.channels == 1
+    train("nfgan.py", (pairs,), tmp_path, *options[2:], "--steps", 3, "--resume")
+    assert [line["step"] for line in stats(tmp_path)] == [1, 2, 3]
+
+
+# --- pipeline, command
+
+
+@pytest.fixture(scope="module")
+def crop(astronaut):
+    return align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 128), 128)
+
+
+def test_a_mirrored_head_gives_the_mirrored_face(pipe, crop):
+    mirrored = Image.fromarray(np.ascontiguousarray(np.asarray(crop)[:, ::-1]))
+    (one,), (other,) = pipe.run(crop, crop, 20.0), pipe.run(mirrored, mirrored, -20.0)
+    assert np.abs(np.asarray(one).astype(int) - np.asarray(other)[:, ::-1]).max() <= 1
+
+
+def test_results(pipe, astronaut):
+    out = pipe(astronaut, walk=3)
+    times = finer_transform(ffhq_transform(detect_faces(astronaut)[0].points, 128), 128)[1] // 128
+    assert out.images[0].size == out.crop.size == (128 * times,) * 2
+    assert len(out.walk) == 3 and len(out.identity) == 1 and abs(out.yaw) < 15
+    assert np.abs(np.asarray(out.walk[0]).astype(int) - np.asarray(out.crop)).mean() < 2
+    assert np.abs(np.asarray(out.walk[-1]).astype(int) - np.asarray(out.images[0])).max() <= 1
+    both = Image.new("RGB", (1024, 512))
+    both.paste(astronaut), both.paste(astronaut, (512, 0))
+    every = pipe(both, faces="all")
+    assert len(every.images) == len(every.yaw) == len(every.walk) == 2
+
+
+def test_pasting_leaves_the_rest_alone(pipe, astronaut):
+    out = pipe(astronaut, paste=True)
+    assert out.images[0].size == astronaut.size
+    same = (np.asarray(out.images[0]) == np.asarray(astronaut)).all(2)
+    assert same[300:].all() and not same[60:200, 170:290].all()
+
+
+@pytest.mark.parametrize("walk", [1, -3, 2.5])
+def test_a_walk_that_makes_no_sense_is_refused(pipe, astronaut, walk):
+    with pytest.raises(ImageError, match="walk"):
+        pipe(astronaut, walk=walk)
+
+
+def test_a_finer_crop_shows_the_same():
+    photo = Image.fromarray(
+        cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 9, 3)).astype(np.uint8), (400, 400))
+    )
+    transform = np.array([[0.3, 0.02, -5], [-0.02, 0.3, -3]])
+    larger, side = finer_transform(transform, 64)
+    assert side == 192
+    fine = align_face(photo, larger, side).resize((64, 64), Image.Resampling.BOX)
+    assert np.abs(np.asarray(fine).astype(int) - np.asarray(align_face(photo, transform, 64))).mean() < 2
+
+
+def test_command(model, astronaut, tmp_path, capsys):
+    astronaut.save(tmp_path / "photo.png")
+    with pytest.raises(SystemExit) as end:
+        main(["normalize", str(tmp_path / "photo.png"), "--model", str(model), "--walk", "3", "--json"])
+    assert end.value.code == 0
+    result = Image.open(tmp_path / "photo-normalize.png")
+    assert result.width == result.height and "AI" in result.info["Description"]
+    assert (tmp_path / "photo-normalize-walk.mp4").stat().st_size > 0
+    assert '"yaw"' in capsys.readouterr().out
+
+
+def test_the_classical_row_turns_a_face_to_the_front(bank):
+    size, points = 96, template(96)
+    texture = cv2.resize(
+        np.random.default_rng(2).integers(0, 255, (12, 12, 3)).astype(np.uint8), (size, size)
+    )
+    vertices, _ = bank.mesh.fit(points)
+    turned, places, _ = simulate.turn_head(texture, vertices, bank.mesh.neck, 30)
+    moved = np.array([places[round(float(y)), round(float(x))] for x, y in points])
+    frontal = simulate.frontalise(turned, moved, bank.mesh).astype(int)
+    assert (
+        np.abs(frontal[30:80, 20:76] - frontal[30:80, 20:76][:, ::-1]).mean()
+        < np.abs(turned[30:80, 20:76].astype(int) - turned[30:80, 20:76][:, ::-1]).mean()
+    )

@@ -1,0 +1,231 @@
+"""Train NFGAN: a face with any expression, turned by up to 45 degrees, to the same person frontal and neutral.
+
+    python train/prepare.py pairs PAIRS FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON
+    accelerate launch train/nfgan.py --data PAIRS --trunk VGG16 --identity identity-128 --steps 20000 --out runs/nfgan
+
+The paper's Algorithm 1: Enc learns from L_feat + λ1 L_id + λ2 L_pixel alone; Dec from these and from η L_GAN and
+λ3 L_sym. Adversarial and symmetry errors do not reach Enc. Real pictures of the critic (the guiding set) are the
+pairs' targets, which are photos.
+
+``--preset paper`` trains the network as printed, 64 pixels and grey, with ``--eta 0.1 --lambda1 3e-3 --lambda2 1e-3
+--lambda3 0.3`` on features of VGG-Face; of ImageNet's VGG16, whose features are compared by direction here, other
+weights are balanced, which are the defaults. ``--ablation`` leaves parts out.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from facesym import losses, zoo
+from facesym.data.pairs import Pairs, PairSamples
+from facesym.models import LightCNN, NormalizedFaceGAN
+from facesym.models.nfgan import NormalizedFaceDiscriminator
+from facesym.models.symmfcnet import identity_grid
+from train.common import Run, add_arguments, load_critic, model_folder
+from train.trunk import VGG16Features
+
+# What each ablation leaves out, of the weights' names below.
+ABLATIONS = {
+    "full": (),
+    "autoencoder": ("adversarial", "symmetry", "identity"),
+    "no-identity": ("identity",),
+    "no-symmetry": ("symmetry",),
+}
+ENCODER_TERMS = ("feature", "identity", "pixel", "place", "landmark", "smooth")  # the others never reach Enc
+
+
+def colour(x):
+    """Grey or colour pictures as three channels, which trunks want."""
+    return x.expand(-1, 3, -1, -1)
+
+
+def two_views(pictures, rng):
+    """What the trunk sees of each of some equal pictures: by turns the whole at half the size, or a window of the inner
+    face of half the side."""
+    side = pictures[0].shape[-1] // 2
+    if rng.random() < 0.5:
+        return [F.avg_pool2d(x, 2) for x in pictures]
+    top, left = rng.integers(side // 4, side * 3 // 4 + 1, 2)
+    return [x[..., top : top + side, left : left + side] for x in pictures]
+
+
+def terms_of(out, batch, trunk, judge, rng):
+    """The generator's terms but the critic's, by name."""
+    image, target = batch["image"], batch["target"]
+    terms = {"pixel": losses.pixel_loss(out.image, target), "symmetry": losses.mirror_loss(out.image)}
+    if trunk is not None:
+        made, wanted = two_views([colour(out.image), colour(target)], rng)
+        with torch.no_grad():
+            wanted = trunk(wanted)
+        terms["feature"] = losses.feature_distance(trunk(made), wanted)
+    if judge is not None:
+
+        def last_two(x):
+            maps = judge.features(colour(x))
+            return [maps, judge.embed(maps)]
+
+        with torch.no_grad():
+            wanted = last_two(image)
+        terms["identity"] = losses.kept_identity_loss(last_two(out.image), wanted)
+    if out.flow is not None:
+        terms["place"] = losses.place_loss(out.flow, batch["places"], batch["weight"])
+        terms["landmark"] = (
+            losses.landmark_loss(out.flow, batch["goal"], batch["points"]) / batch["goal"].shape[1]
+        )
+        terms["smooth"] = losses.tv_loss(out.flow - identity_grid(out.flow))
+    return terms
+
+
+def routed_loss(z, handed, terms, weights):
+    """Algorithm 1's gradients in one sum: its backward pass gives Dec those of all terms, and Enc those of
+    ENCODER_TERMS alone.
+
+    Args:
+        z: BxZ, Enc's. handed: z detached, requiring gradients: what Dec was called with.
+        terms, weights: by name; terms whose weight is 0 are left out.
+    """
+    kept = {name: value for name, value in terms.items() if weights[name]}
+    reaching = {name: value for name, value in kept.items() if name in ENCODER_TERMS}
+    (wish,) = torch.autograd.grad(losses.total(reaching, weights), handed, retain_graph=True)
+    # The gradient of z · wish at z is what Enc's own terms say of z; Dec's graph began at `handed`, behind it.
+    return losses.total(kept, weights) + (z * wish).sum()
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser, out="runs/nfgan", batch=24, lr=4e-4)
+    parser.add_argument("--preset", choices=["paper", "colour"], default="colour")
+    parser.add_argument("--ablation", choices=ABLATIONS, default="full")
+    parser.add_argument("--no-copy", action="store_true", help="Dec draws every pixel, as in the paper")
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no L_feat")
+    parser.add_argument("--identity", default="identity", help="the recogniser: a zoo id or folder")
+    parser.add_argument("--eta", type=float, default=0.1, help="of L_GAN")
+    parser.add_argument("--lambda1", type=float, default=0.5, help="of L_id")
+    parser.add_argument("--lambda2", type=float, default=4.0, help="of L_pixel")
+    parser.add_argument("--lambda3", type=float, default=0.1, help="of L_sym")
+    parser.add_argument("--feature", type=float, default=2.0, help="of L_feat")
+    parser.add_argument("--place", type=float, default=4.0, help="of the flow's true places, where known")
+    parser.add_argument("--smooth", type=float, default=0.3, help="of the flow's strain")
+    parser.add_argument(
+        "--critic-from", type=int, default=0, metavar="STEP", help="first step with the critic"
+    )
+    parser.add_argument("--real-share", type=float, default=0.2, help="of real pairs in the stream")
+    parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
+    args = parser.parse_args()
+    run = Run(args)
+    if args.init:
+        net = NormalizedFaceGAN.from_pretrained(model_folder(args.init))
+    elif args.no_copy and args.preset == "colour":
+        net = NormalizedFaceGAN(copy=False)
+    else:
+        net = NormalizedFaceGAN.preset(args.preset)
+    channels = net.config.channels
+    net, critic = run.add(net), run.add(NormalizedFaceDiscriminator(channels, widths(net)))
+    load_critic(critic, args.init)
+    weights = dict(
+        feature=args.feature, pixel=args.lambda2, identity=args.lambda1, symmetry=args.lambda3,
+        adversarial=args.eta, place=args.place, landmark=5 * args.place, smooth=args.smooth,
+    )  # fmt: skip
+    for name in ABLATIONS[args.ablation]:
+        weights[name] = 0.0
+    trunk = judge = None
+    if args.trunk and weights["feature"]:
+        trunk = VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last)
+    if weights["identity"]:
+        judge = zoo.load(args.identity).to(run.device, memory_format=torch.channels_last)
+        assert isinstance(judge, LightCNN), f"{args.identity} is no LightCNN"
+        judge.requires_grad_(False)
+    optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic))
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(
+            o, lambda s: min(1, (s + 1) / 100) * (0.03 + 0.97 * (0.5 + 0.5 * np.cos(np.pi * min(1, s / args.steps))))
+        )
+        for o in (optimizer, critic_optimizer)
+    ]  # fmt: skip
+    run.register(*schedules)
+    average = run.average(net)
+    run.restore()
+    pairs = load_pairs(args.data, ("train",), args.limit)
+    samples = PairSamples(pairs, net.size, channels, args.seed, args.real_share)
+    run.print(f"{len(pairs)} pairs, {sum(row['kind'] == 'real' for row in pairs.rows)} of them real")
+    validation = validation_batch(args, net.size, channels, run.device)
+    net.train(), critic.train()
+    for batch in run.batches(samples, args.steps):
+        rng = np.random.default_rng((args.seed, run.step))
+        critical = weights["adversarial"] > 0 and run.step >= args.critic_from
+        with run.autocast():
+            z = net.encode(batch["image"])
+            handed = z.detach().requires_grad_(True)  # Dec's graph begins here
+            out = net.decode(handed, batch["image"])
+            terms = terms_of(out, batch, trunk, judge, rng)
+            if critical:
+                critic.requires_grad_(False)
+                terms["adversarial"] = losses.generator_loss(critic(out.image))
+                critic.requires_grad_(True)
+        run.update(optimizer, routed_loss(z, handed, terms, weights))
+        run.average_step()
+        if critical:
+            with run.autocast():
+                real, fake = critic(batch["guide"]), critic(out.image.detach())
+                terms["critic"] = losses.discriminator_loss(real, fake)
+            run.update(critic_optimizer, terms["critic"])
+        for schedule in schedules:
+            schedule.step()
+        if run.due(args.sample_every):
+            average.eval()
+            terms["val"] = validate(run, average, validation)
+        run.log(**terms)
+    run.save_critic(critic)
+    run.export(
+        average, task="normalize", default=args.preset == "colour", input_size=net.size, framing="ffhq",
+        license="research use only (weights); Apache-2.0 (code)",
+        training_data=sorted({row["subject"].partition("-")[0] for row in pairs.rows}),
+        train_command="accelerate launch train/nfgan.py (see README, “Train”)",
+        paper="X. Liu et al., Normalized Face Image Generation with Perceptron Generative Adversarial Networks, 2018",
+    )  # fmt: skip
+
+
+def widths(net):
+    """The critic's channels: as printed for 64 pixels; for 128 one layer more, and narrower."""
+    return (64, 128, 256, 512) if net.size == 64 else (32, 64, 128, 256, 256)
+
+
+def load_pairs(folders, splits, limit=None):
+    """The pairs of the one folder that --data names."""
+    if len(folders) > 1:
+        raise SystemExit("--data: one folder of pairs; train/prepare.py pairs takes several folders of faces")
+    return Pairs(folders[0], splits, limit)
+
+
+def validation_batch(args, size, channels, device, count=12):
+    """Fixed pairs of the validation split, spread over it."""
+    pairs = load_pairs(args.data, ("val",))
+    samples = PairSamples(pairs, size, channels, augment=False)
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int))
+    drawn = [samples.sample(samples.faces.index(i), np.random.default_rng(0)) for i in chosen]
+    return {key: torch.stack([s[key] for s in drawn]).to(device) for key in drawn[0]}
+
+
+@torch.no_grad()
+def validate(run, net, batch):
+    """A grid of samples (input, result, target, copy's share, drawn); the mean absolute error."""
+    with run.autocast():
+        out = net(batch["image"])
+    columns = [batch["image"], out.image, batch["target"], out.drawn]
+    if out.choice is not None:
+        columns += [out.choice[:, k : k + 1] for k in range(3)]
+    run.grid("val", columns)
+    return (out.image - batch["target"]).abs().mean()
+
+
+if __name__ == "__main__":
+    main()
