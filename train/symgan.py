@@ -275,7 +275,7 @@ def main():
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
         train_command="accelerate launch train/symgan.py (see README, “Train”)",
-        paper="Symmetric GANs (see README, “Rotate”)",
+        paper="Symmetric GANs (see README)",
     )  # fmt: skip
     task = "rotate" if args.kind in ("zprime", "flip") else "generate"
     run.export(average, task=task, default=yaw, **about)
