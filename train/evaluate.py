@@ -26,7 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from facesym import metrics
 from facesym.errors import FacesymError, ImageError
 from facesym.faces.paste import fill_smoothly
-from train import evaluate_identity, evaluate_normalize, evaluate_rotate, evaluate_symmetrize
+from train import (
+    evaluate_expressions,
+    evaluate_identity,
+    evaluate_normalize,
+    evaluate_rotate,
+    evaluate_symmetrize,
+)
 
 GREY = 127  # what stands in a hole; 0 for the networks
 
@@ -453,7 +459,9 @@ def _parser():
     task.add_argument("--grid", type=int, default=8, help="pictures in the grids (default 8)")
     task.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     task.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
-    for module in (evaluate_identity, evaluate_symmetrize, evaluate_rotate, evaluate_normalize):
+    for module in (
+        evaluate_identity, evaluate_symmetrize, evaluate_rotate, evaluate_normalize, evaluate_expressions,
+    ):  # fmt: skip
         module.add_parser(tasks)
     return parser
 

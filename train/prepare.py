@@ -329,12 +329,13 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         points = np.load(folder / "landmarks.npy")
         people = read_metadata(folder, ("train", "val", "test"))
         rows = []
-        front = {row["subject"]: row for row in people if row.get("view") and is_frontal_neutral(row)}
+        good = {row["index"] for row in people if is_frontal_neutral(row, points[row["index"]])}
+        front = {row["subject"]: row for row in people if row.get("view") and row["index"] in good}
         for row in people:
             target = front.get(row["subject"]) if row.get("view") else None
             if target and row is not target and "profile" not in row["view"]:
                 tasks.append(("real", folder, row, points[row["index"]], target, points[target["index"]]))
-            if is_frontal_neutral(row):
+            if row["index"] in good:
                 rows.append((folder, row, points[row["index"]]))
         if rows:
             sources.append(rows)

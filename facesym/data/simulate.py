@@ -307,9 +307,7 @@ class Expressions:
             image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
         )
         inner = moved[60:68]
-        unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
-        gap = lambda p: np.mean([np.linalg.norm(p[a] - p[b]) for a, b in ((61, 67), (62, 66), (63, 65))])  # noqa: E731
-        if gap(moved) < max(1.5 * gap(points), 0.05 * unit) or not self.mouths:
+        if mouth_opening(moved) < max(1.5 * mouth_opening(points), 0.05) or not self.mouths:
             return warped, places
         mouth = self.mouths[rng.integers(len(self.mouths))]
         homography, _ = cv2.findHomography(mouth.points[60:68], inner)
@@ -437,8 +435,17 @@ def _align_anew(image, points):
     return framed, align
 
 
-def is_frontal_neutral(row, max_yaw=10.0, least_neutral=0.6):
-    """Whether a row of metadata.csv says so: measured yaw, and the score "neutral" or the studio's own label."""
+def mouth_opening(points):
+    """How far the inner lips of landmarks (68x2) are apart, in distances of the eyes."""
+    unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
+    return np.mean([np.linalg.norm(points[a] - points[b]) for a, b in ((61, 67), (62, 66), (63, 65))]) / unit
+
+
+def is_frontal_neutral(row, points, max_yaw=10.0, least_neutral=0.6, open_mouth=0.07):
+    """Whether a face is: by its row of metadata.csv (measured yaw, and the score "neutral" or the studio's own label)
+    and its landmarks (68x2; people who talk score as neutral)."""
+    if mouth_opening(points) > open_mouth:
+        return False
     if row.get("view"):
         return row["view"] == "front" and row.get("expression") == "neutral"
     neutral = float(row.get("neutral") or 0)
