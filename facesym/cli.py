@@ -193,6 +193,9 @@ def _rotate(args):
 
 
 def _normalize(args):
+    if args.walk and args.walk < 2:
+        raise ImageError("--walk takes at least two frames.")
+
     def run(pipe, photo, output, faces):
         result = pipe(photo, faces=faces, paste=args.paste, walk=args.walk)
         several = faces == "all"

@@ -5,6 +5,7 @@ IEEE TIP 2020. Pictures are Bx3xHxW in [-1, 1], masks Bx1xHxW with 1 = known (fa
 The paper writes sums of squares; here they are averaged over pixels and batch: one weight λ serves every size.
 """
 
+import torch
 import torch.nn.functional as F
 
 
@@ -152,6 +153,13 @@ def feature_distance(features, target_features):
         .mean()
         for f, t in zip(features, target_features, strict=True)
     )
+
+
+def r1_penalty(critic, real, weight):
+    """R1: weight / 2 · E‖∇D(x)‖² on real pictures, of the sum of D's scores (L. Mescheder et al., ICML 2018)."""
+    real = real.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+    return weight / 2 * gradient.square().sum((1, 2, 3)).mean()
 
 
 # --- symmetrizer (S. Zhang et al. 2019), with its own equation numbers ----------------------------------------------

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from facesym.errors import FacesymError  # noqa: E402
+from facesym.faces import pose  # noqa: E402
 from train import prepare  # noqa: E402
 
 SETTINGS = {"size": 128, "landmarks": "dlib", "min_score": 0.7, "min_side": 64, "min_sharp": 5.0}
@@ -163,7 +164,7 @@ def test_splits_are_about_80_10_10_and_go_by_subject():
 
 def test_head_pose_of_a_turned_model():
     model = np.zeros((68, 3))
-    model[prepare.POSE_LANDMARKS] = prepare.POSE_POINTS
+    model[pose.POSE_LANDMARKS] = pose.POSE_POINTS
     for yaw, pitch in ((0, 0), (35, 0), (-20, 15), (10, -25)):
         y, p = np.radians([yaw, pitch])
         turn_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
@@ -171,4 +172,4 @@ def test_head_pose_of_a_turned_model():
             [[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]]
         )  # nose goes down
         seen = (model @ (turn_y @ turn_x).T)[:, :2] * 40 + 64
-        assert prepare.head_pose(seen) == pytest.approx((yaw, pitch), abs=0.5)
+        assert pose.head_pose(seen) == pytest.approx((yaw, pitch), abs=0.5)

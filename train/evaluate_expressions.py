@@ -15,9 +15,10 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from facesym.asymmetry import find_points, landmark_asymmetry
+from facesym.asymmetry import find_points
 from facesym.errors import ImageError
-from facesym.faces.align import ffhq_transform
+from facesym.faces.align import ffhq_transform, five_points
+from facesym.faces.pose import head_pose
 
 FOLDS = 8
 SIDE = 48
@@ -62,13 +63,13 @@ def normalised(pipe, face):
     lay = np.array([[side / SIDE, 0, left], [0, side / SIDE, top]])  # face pixel -> canvas pixel
     canvas = cv2.warpAffine(face, lay, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     points = find_points(Image.fromarray(canvas).convert("RGB"))
-    five = np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
     whole = lambda m: np.vstack([m, [0, 0, 1]])  # noqa: E731
-    align = (whole(ffhq_transform(five, size)) @ whole(lay))[:2]  # face pixel -> aligned pixel
+    align = (whole(ffhq_transform(five_points(points), size)) @ whole(lay))[:2]  # face pixel -> aligned pixel
     crop = cv2.warpAffine(face, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     crop = Image.fromarray(crop).convert("RGB")
-    made = pipe.run(crop, crop, landmark_asymmetry(find_points(crop))[2])[0].convert("L")
-    return cv2.warpAffine(np.asarray(made), align, (SIDE, SIDE), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP)
+    made = np.asarray(pipe.run(crop, crop, head_pose(find_points(crop))[0])[0].convert("L"))
+    made = cv2.GaussianBlur(made, (0, 0), 0.4 * np.hypot(*align[0, :2]))  # before it is made smaller
+    return cv2.warpAffine(made, align, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
 def classifier(classes):
@@ -136,7 +137,7 @@ def ckplus(args):
         pipe = facesym.load(model)
         extra[name] = np.stack([normalised(pipe, face) for face in tqdm(pictures, desc=name, disable=None)])
         sheet = np.concatenate(
-            [np.concatenate(list(x[:: len(x) // 20][:20]), 1) for x in (pictures, extra[name])]
+            [np.concatenate(list(x[:: max(1, len(x) // 20)][:20]), 1) for x in (pictures, extra[name])]
         )
         Image.fromarray(sheet).save(args.out / f"{name}.png")
     table = []
@@ -157,9 +158,8 @@ def ckplus(args):
                     logits = net(_input(pictures[~known]))[:, : len(names)]
                 right += int((logits.argmax(1).numpy() == labels[~known]).sum())
             scores.append(right / len(pictures))
-        table.append(
-            {"row": name, "accuracy": float(np.mean(scores)), "std": float(np.std(scores)), "seeds": scores}
-        )
+        spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+        table.append({"row": name, "accuracy": float(np.mean(scores)), "std": spread, "seeds": scores})
     settings = {
         "task": "ckplus", "models": args.models, "pictures": len(pictures), "people": len(people), "folds": FOLDS,
         "seeds": args.seeds, "epochs": args.epochs, "classes": names,

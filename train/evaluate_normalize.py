@@ -15,8 +15,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from facesym import metrics
-from facesym.asymmetry import find_points, landmark_asymmetry
+from facesym.asymmetry import find_points
 from facesym.data.simulate import FaceMesh, frontalise
+from facesym.errors import ImageError
+from facesym.faces.pose import head_pose
 
 SIZE = 128
 TURNED = 45  # degrees of yaw (metadata): what is turned further is left out
@@ -118,6 +120,10 @@ def normalize(args):
         rows = read_metadata(args.london, splits)
         return [row for row in rows if row.get("expression") and "profile" not in row["view"]]
 
+    for folder, columns in ((args.london, {"view", "expression"}), (args.lfw, {"neutral", "happy", "yaw"})):
+        missing = columns - read_metadata(folder, ("train", "val", "test"))[0].keys()
+        if missing:
+            raise ImageError(f"{folder}/metadata.csv has no column {', '.join(sorted(missing))}")
     known = studio(("train",)) + [row for row in read_metadata(args.lfw, ("train",)) if _sure(row)][:2000]
     judge = NeutralClassifier(load_pictures(known, SIZE)[0], [_neutral(row) for row in known], args.trunk)
 
@@ -133,7 +139,6 @@ def normalize(args):
                 k
                 for k, i in enumerate(rows_kept)
                 if view in rows[i]["view"] and rows[i]["expression"] == expression
-                and (view != "front" or expression != "neutral")
             ]  # fmt: skip
             if chosen:
                 sets[f"{name}, {expression}"] = (pictures[rows_kept][chosen], truth[chosen], True)
@@ -149,7 +154,7 @@ def normalize(args):
 
     tables = {}
     for name, (pictures, truth, paired) in sets.items():
-        wanted = metrics.identity_descriptor(truth)
+        wanted, own = metrics.identity_descriptor(truth), metrics.identity_descriptor(pictures)
         made = {"photo": pictures, "mesh and mirror": []}
         for picture in tqdm(pictures, desc=name, disable=None):
             made["mesh and mirror"].append(frontalise(picture, find_points(Image.fromarray(picture)), mesh))
@@ -158,12 +163,15 @@ def normalize(args):
         table = []
         for row, results in made.items():
             results = np.stack(results)
-            far = np.linalg.norm(metrics.identity_descriptor(results) - wanted, axis=1)
-            yaw = [abs(landmark_asymmetry(metrics.dlib_landmarks(picture))[2]) for picture in results]
+            descriptors = metrics.identity_descriptor(results)
+            far = np.linalg.norm(descriptors - wanted, axis=1)
+            from_input = np.linalg.norm(descriptors - own, axis=1)
+            yaw = [abs(head_pose(metrics.dlib_landmarks(picture))[0]) for picture in results]
             line = {
                 "row": row,
                 "identity_distance": float(far.mean()),
                 "same_person": float((far <= metrics.SAME_PERSON).mean()),
+                "over_to_input": float((from_input > metrics.SAME_PERSON).mean()),
                 "yaw": float(np.mean(yaw)),
                 "neutral": float(judge(results).mean()),
                 "sharpness": float(
@@ -203,7 +211,7 @@ def _result(pipe, picture):
     size = pipe.net.size
     if size != crop.width:
         crop = crop.resize((size, size), Image.Resampling.LANCZOS)
-    yaw = landmark_asymmetry(find_points(crop))[2]
+    yaw, _ = head_pose(find_points(crop))
     return pipe.run(crop, crop, yaw)[0].resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 
 
@@ -223,6 +231,7 @@ def _print(name, count, table):
     print(f"\n{name}: {count} pictures\n")
     names = {
         "identity_distance": ("identity distance", ".3f"), "same_person": ("same person", ".1%"),
+        "over_to_input": ("over 0.6 to the input", ".1%"),
         "yaw": ("mean yaw", ".1f"), "neutral": ("neutral", ".1%"), "sharpness": ("sharpness", ".2f"),
         "psnr": ("PSNR", ".2f"), "ssim": ("SSIM", ".3f"), "lpips": ("LPIPS", ".3f"),
     }  # fmt: skip

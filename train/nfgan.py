@@ -3,13 +3,19 @@
     python train/prepare.py pairs PAIRS FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON
     accelerate launch train/nfgan.py --data PAIRS --trunk VGG16 --identity identity-128 --steps 20000 --out runs/nfgan
 
-The paper's Algorithm 1: Enc learns from L_feat + λ1 L_id + λ2 L_pixel alone; Dec from these and from η L_GAN and
-λ3 L_sym. Adversarial and symmetry errors do not reach Enc. Real pictures of the critic (the guiding set) are the
-pairs' targets, which are photos.
+The paper's Algorithm 1: Enc learns from L_feat + λ1 L_id + λ2 L_pixel; Dec from these and from η L_GAN and λ3 L_sym.
+Adversarial and symmetry errors do not reach Enc. Departures:
 
-``--preset paper`` trains the network as printed, 64 pixels and grey, with ``--eta 0.1 --lambda1 3e-3 --lambda2 1e-3
---lambda3 0.3`` on features of VGG-Face; of ImageNet's VGG16, whose features are compared by direction here, other
-weights are balanced, which are the defaults. ``--ablation`` leaves parts out.
+- A net that copies also learns where to look things up: the true places of simulated pairs, the landmarks of all, a
+  smooth flow. These terms reach Enc too.
+- L_feat is of ImageNet's VGG16 (VGG-Face is not to be had), of three layers instead of the fifth, compared by
+  direction, on the picture at half its size or a window of it by turns. The weights are balanced for that; the paper's
+  are η = 0.1, λ1 = 3e-3, λ2 = 1e-3, λ3 = 0.3 beside 1 for its L_feat. ``--preset paper`` is the network as printed, 64
+  pixels and grey, without the paper's histogram equalisation.
+- The guiding set, the critic's real pictures, are the pairs' targets: what the folders have of frontal neutral faces.
+- R1 (``--r1``): without it the critic wins after a few hundred steps.
+
+``--ablation`` leaves parts out. The paper's auto-encoder alone is ``--ablation autoencoder --no-copy``.
 """
 
 import argparse
@@ -30,6 +36,7 @@ from facesym.models.symmfcnet import identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
 from train.trunk import VGG16Features
 
+R1_EVERY = 8  # steps
 # What each ablation leaves out, of the weights' names below.
 ABLATIONS = {
     "full": (),
@@ -107,7 +114,9 @@ def main():
     parser.add_argument("--no-copy", action="store_true", help="Dec draws every pixel, as in the paper")
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no L_feat")
-    parser.add_argument("--identity", default="identity", help="the recogniser: a zoo id or folder")
+    parser.add_argument(
+        "--identity", default="identity", help="the recogniser: a zoo id or folder; none: λ1 = 0"
+    )
     parser.add_argument("--eta", type=float, default=0.1, help="of L_GAN")
     parser.add_argument("--lambda1", type=float, default=0.5, help="of L_id")
     parser.add_argument("--lambda2", type=float, default=4.0, help="of L_pixel")
@@ -119,8 +128,13 @@ def main():
         "--critic-from", type=int, default=0, metavar="STEP", help="first step with the critic"
     )
     parser.add_argument("--real-share", type=float, default=0.2, help="of real pairs in the stream")
+    parser.add_argument(
+        "--r1", type=float, default=1.0, help="weight of the critic's R1, an addition; 0: none"
+    )
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
     args = parser.parse_args()
+    if not 0 <= args.real_share < 1:
+        raise SystemExit("--real-share must be at least 0 and under 1")
     run = Run(args)
     if args.init:
         net = NormalizedFaceGAN.from_pretrained(model_folder(args.init))
@@ -137,6 +151,8 @@ def main():
     )  # fmt: skip
     for name in ABLATIONS[args.ablation]:
         weights[name] = 0.0
+    if args.identity == "none":
+        weights["identity"] = 0.0
     trunk = judge = None
     if args.trunk and weights["feature"]:
         trunk = VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last)
@@ -177,16 +193,21 @@ def main():
             with run.autocast():
                 real, fake = critic(batch["guide"]), critic(out.image.detach())
                 terms["critic"] = losses.discriminator_loss(real, fake)
-            run.update(critic_optimizer, terms["critic"])
-        for schedule in schedules:
+            total = terms["critic"]
+            if args.r1 and run.step % R1_EVERY == 0:
+                terms["r1"] = losses.r1_penalty(critic, batch["guide"], args.r1)
+                total = total + R1_EVERY * terms["r1"]
+            run.update(critic_optimizer, total)
+        for schedule in schedules[: 1 + critical]:
             schedule.step()
         if run.due(args.sample_every):
             average.eval()
             terms["val"] = validate(run, average, validation)
         run.log(**terms)
     run.save_critic(critic)
+    released = net.size == 128 and net.config.copy and args.ablation == "full"
     run.export(
-        average, task="normalize", default=args.preset == "colour", input_size=net.size, framing="ffhq",
+        average, task="normalize", default=released, input_size=net.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=sorted({row["subject"].partition("-")[0] for row in pairs.rows}),
         train_command="accelerate launch train/nfgan.py (see README, “Train”)",

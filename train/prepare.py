@@ -25,6 +25,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from facesym.errors import FacesymError, ImageError
+from facesym.faces.pose import head_pose
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
 COLUMNS = ["file_name", "subject", "split", "det", "yaw", "pitch", "sharp", "colour"]
@@ -39,43 +40,6 @@ REASONS = {
     "landmarks": "the 68 landmarks and the detector's eyes are too far apart: one of them is wrong",
     "failed": "something unexpected; the message tells more",
 }
-
-# A mean face at landmarks 27-47, 48, 54 (nose, eyes, mouth corners: what moves least with expression). x to
-# the picture's right, y down, z to the viewer; unit: the distance of the eyes' centres. Our own fit to the
-# landmarks of a few thousand faces of known yaw and pitch, made symmetric.
-POSE_LANDMARKS = [*range(27, 48), 48, 54]
-POSE_POINTS = np.array(
-    [
-        *[(0.0, -0.327, 0.112), (0.0, -0.145, 0.211), (0.0, 0.034, 0.321), (0.0, 0.217, 0.431)],
-        *[(-0.22, 0.378, 0.169), (-0.113, 0.409, 0.212), (0.0, 0.438, 0.235)],
-        *[(0.113, 0.409, 0.212), (0.22, 0.378, 0.169)],
-        *[(-0.696, -0.27, -0.215), (-0.571, -0.349, -0.151), (-0.421, -0.345, -0.125)],
-        *[(-0.294, -0.242, -0.117), (-0.434, -0.217, -0.129), (-0.583, -0.219, -0.155)],
-        *[(0.294, -0.242, -0.117), (0.421, -0.345, -0.125), (0.571, -0.349, -0.151)],
-        *[(0.696, -0.27, -0.215), (0.583, -0.219, -0.155), (0.434, -0.217, -0.129)],
-        *[(-0.434, 0.748, -0.143), (0.434, 0.748, -0.143)],
-    ]
-)
-
-
-def head_pose(landmarks):
-    """Yaw and pitch in degrees by a scaled-orthographic fit of a mean face.
-
-    Against a fit of a full 3-D model, yaw differs by 2 degrees on average and pitch by 4, within ±60 degrees
-    of yaw; a profile's yaw comes out too small.
-
-    Args:
-        landmarks: 68x2, pixels.
-
-    Returns:
-        (yaw, pitch): yaw is negative when the nose points to the picture's left, pitch when it points up.
-    """
-    model = POSE_POINTS - POSE_POINTS.mean(0)
-    points = np.asarray(landmarks, np.float64)[POSE_LANDMARKS]
-    affine = np.linalg.lstsq(model, points - points.mean(0), rcond=None)[0].T
-    u, _, vt = np.linalg.svd(affine, full_matrices=False)
-    x, y, z = np.cross(*(u @ vt))  # the viewing direction in the face's own axes
-    return float(np.degrees(np.arcsin(np.clip(-x, -1, 1)))), float(-np.degrees(np.arctan2(y, z)))
 
 
 def split_of(subject):
@@ -321,13 +285,16 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     from facesym.data.faces import read_metadata
     from facesym.data.simulate import GRID, is_frontal_neutral, preview
 
-    out = Path(out)
-    for name in ("inputs", "targets"):
-        (out / name).mkdir(parents=True, exist_ok=True)
+    out, folders = Path(out), [Path(folder) for folder in folders]
+    if out.exists() and any(out.iterdir()):
+        raise FacesymError(f"{out} is not empty: give another folder, or delete it")
+    if len({folder.name for folder in folders}) < len(folders):
+        raise FacesymError("two folders have the same name, which pictures and people are told apart by")
+    _begin_pairs(out, mesh, expressions, size, seed)  # here too: what is wrong with them shows at once
     tasks, sources = [], []
-    for folder in map(Path, folders):
-        points = np.load(folder / "landmarks.npy")
+    for folder in folders:
         people = read_metadata(folder, ("train", "val", "test"))
+        points = np.load(folder / "landmarks.npy")
         rows = []
         good = {row["index"] for row in people if is_frontal_neutral(row, points[row["index"]])}
         front = {row["subject"]: row for row in people if row.get("view") and row["index"] in good}
@@ -349,20 +316,23 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         folder, row, points = rows[rng.integers(len(rows))]
         tasks.append(("simulated", folder, row, points, row, points))
     tasks = [(k, *task) for k, task in enumerate(tasks)]
-    settings = (out, str(mesh), str(expressions), size, seed)
+    if not tasks:
+        raise FacesymError("no pairs: no --count, and no folder with several views of a person")
+    for name in ("inputs", "targets"):
+        (out / name).mkdir(parents=True, exist_ok=True)
     table, both, places = [], [], []
     parts = [tasks[k : k + 50] for k in range(0, len(tasks), 50)]
-    if workers > 1:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_pairs, initargs=settings)
-        done = pool.map(_make_pairs, parts)
-    else:
-        _begin_pairs(*settings)
-        done = map(_make_pairs, parts)
-    for made in tqdm(done, total=len(parts), unit="× 50 pairs", disable=None):
-        for line, points, where in made:
-            table.append(line)
-            both.append(points)
-            places.append(np.full((GRID, GRID, 3), np.nan) if where is None else where)
+    settings = (out, mesh, expressions, size, seed)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_pairs, initargs=settings)
+    try:
+        done = pool.map(_make_pairs, parts) if workers > 1 else map(_make_pairs, parts)
+        for made in tqdm(done, total=len(parts), unit="× 50 pairs", disable=None):
+            for line, points, where in made:
+                table.append(line)
+                both.append(points)
+                places.append(np.full((GRID, GRID, 3), np.nan) if where is None else where)
+    finally:
+        pool.shutdown(cancel_futures=True)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
     writer.writeheader()
@@ -407,9 +377,12 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
     out, size, work = _pairs["out"], _pairs["size"], _pairs["work"]
 
     def load(row, points, side):
-        with Image.open(row["path"]) as picture:
-            own = picture.width
-            pixels = np.asarray(picture.convert("RGB").resize((side, side), Image.LANCZOS))
+        try:
+            with Image.open(row["path"]) as picture:
+                own = picture.width
+                pixels = np.asarray(picture.convert("RGB").resize((side, side), Image.LANCZOS))
+        except OSError as error:
+            raise ImageError(f"cannot read {row['path']}: {error}") from error
         return pixels, (points + 0.5) * side / own - 0.5
 
     line = {
@@ -430,7 +403,8 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
         where = shrink(made.points)
         places = np.concatenate([shrink(made.places), made.seen[..., None]], -1)
         line |= {
-            "yaw": round(made.yaw + float(row.get("yaw") or 0), 1), "pitch": round(made.pitch, 1),
+            "yaw": round(made.yaw + float(row.get("yaw") or 0), 1),
+            "pitch": round(made.pitch + float(row.get("pitch") or 0), 1),
             "expression": made.expression,
         }  # fmt: skip
     _save_webp(image, out / "inputs" / line["input"])

@@ -134,13 +134,6 @@ def encoder_terms(encoder, normal, yaw, rebuilt, image, trunk, rng):
     return terms
 
 
-def r1_penalty(critic, real, weight):
-    """R1: weight / 2 · E‖∇D(x)‖² on real pictures (L. Mescheder et al., ICML 2018)."""
-    real = real.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
-    return weight / 2 * gradient.square().sum((1, 2, 3)).mean()
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -240,7 +233,7 @@ def main():
                 terms["critic"] = losses.discriminator_loss(real, critic(seen(fake.detach())))
             total = terms["critic"]
             if args.r1 and run.step % args.r1_every == 0:
-                terms["r1"] = r1_penalty(critic, image, args.r1)
+                terms["r1"] = losses.r1_penalty(critic, image, args.r1)
                 total = total + args.r1_every * terms["r1"]
             run.update(critic_optimizer, total)
         for schedule in schedules:

@@ -38,7 +38,9 @@ class Pairs:
             with open(folder / "pairs.csv", newline="") as file:
                 rows = [row | {"index": i} for i, row in enumerate(csv.DictReader(file))]
             points, places = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("points", "places"))
-        except OSError as error:
+            if not len(rows) == len(points) == len(places):
+                raise ValueError("pairs.csv, points.npy and places.npy differ in length")
+        except (OSError, EOFError, ValueError) as error:
             raise ImageError(f"{folder} is no folder of pairs (train/prepare.py pairs): {error}") from error
         self.rows = [row for row in rows if row["split"] in splits][:limit]
         if not self.rows:
@@ -62,6 +64,8 @@ class Pairs:
             )
             self.targets = np.stack(list(pool.map(lambda n: decode(folder / "targets" / n), names)))
         self.size = self.inputs.shape[1]
+        if self.targets.shape[1] != self.size:
+            raise ImageError(f"{folder}: inputs of {self.size} and targets of {self.targets.shape[1]} pixels")
 
     def __len__(self):
         return len(self.rows)
@@ -73,7 +77,7 @@ class PairSamples(Samples):
     Args:
         pairs: Pairs.
         size, channels: of the pictures.
-        real_share: share of the stream that is real pairs, however few they are (if there are both kinds).
+        real_share: share of the stream that is real pairs, however few they are (if there are both kinds), under 1.
         augment: False: each pair as it is.
 
     Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS; "places" 2xGxG in [-1, 1]
@@ -84,7 +88,7 @@ class PairSamples(Samples):
         real = [i for i, row in enumerate(pairs.rows) if row["kind"] == "real"]
         made = [i for i, row in enumerate(pairs.rows) if row["kind"] != "real"]
         if real and made:
-            times = max(1, round(real_share / (1 - real_share) * len(made) / len(real)))
+            times = max(0, round(real_share / (1 - real_share) * len(made) / len(real)))
             real = real * times
         self.pairs, self.size, self.channels, self.augment = pairs, size, channels, augment
         super().__init__(real + made, seed)
@@ -119,6 +123,7 @@ class PairSamples(Samples):
                 image = soften(rng, image, smallest=0.4)
             both = colour_jitter(rng, np.concatenate([image, target], 1), 0.15)  # the same change to both
             image, target = both[:, :side], both[:, side:]
+            guide = colour_jitter(rng, guide, 0.15)  # else the jitter alone would tell real from made
         share = lambda p: torch.from_numpy(np.ascontiguousarray((2 * p + 1) / side - 1, np.float32))  # noqa: E731
         return {
             "image": self._picture(image),

@@ -8,13 +8,14 @@ framing), SxSx3 uint8, landmarks 68x2 in pixels. Everything random comes from th
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
 from ..errors import ImageError
-from ..faces.align import ffhq_transform
+from ..faces.align import ffhq_transform, five_points
 from .faces import FaceFolders
 
 # The vertices of ICT FaceKit's mesh that are the 68 landmarks.
@@ -66,7 +67,7 @@ class FaceMesh:
                 self.identity = data["identity"].astype(np.float32) * down
                 names = [str(name) for name in data["expression_names"]]
                 moves = data["expression"][:, LANDMARK_VERTICES].astype(np.float32) * down
-        except (OSError, ValueError, KeyError, IndexError) as error:
+        except (OSError, EOFError, ValueError, KeyError, IndexError, BadZipFile) as error:
             raise ImageError(f"{path} is no face mesh (ict_face_model.npz): {error}") from error
         self.expression = dict(zip(names, moves))  # of the landmarks alone
         self.neck = self.neutral[:, 1] > self.neutral[LANDMARK_VERTICES, 1].max() + 1
@@ -75,7 +76,7 @@ class FaceMesh:
         """The mesh laid over a face.
 
         Args:
-            points: 68x2 in pixels, of a face turned by less than some 30 degrees.
+            points: 68x2 in pixels; the more the face is turned, the less the jaw's are what the mesh has there.
 
         Returns:
             Vx3 vertices, x and y in pixels, z in pixels towards the viewer; and the 3x3 rotation times scale that took
@@ -125,7 +126,7 @@ def head_depth(vertices, neck, size):
         neck: V bool, vertices below the head.
 
     Returns:
-        SxS float32 depth in pixels towards the viewer, 0 at the ears, smoothly carried on beyond the mesh; and SxS
+        SxS float32 depth in pixels towards the viewer, as the vertices', smoothly carried on beyond them; and SxS
         float32 in [0, 1], 1 on the head with its hair, falling to 0 on the way to the border and the shoulders.
     """
     cells = 64
@@ -348,7 +349,7 @@ class Simulated:
         image: SxSx3 uint8, aligned anew: the turned, expressive face.
         points: 68x2, the target's landmarks where they are in it.
         places: GRIDxGRIDx2 float32: where the target's pixels (the middles of GRIDxGRID cells) are in it, pixels.
-        seen: GRIDxGRID bool, whether they are seen there.
+        seen: GRIDxGRID bool, whether they are seen there: neither behind other parts of the head, nor off the picture.
         yaw, pitch: degrees, that the head was turned by.
         expression: its name, "neutral" if there is none.
     """
@@ -398,7 +399,9 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
     cell = ((np.arange(GRID, dtype=np.float32) + 0.5) * size / GRID - 0.5)[None].repeat(GRID, 0)
     rows = np.ascontiguousarray(cell.T)
     coarse, coarse_seen = _look_up(places, cell, rows), _look_up(seen.astype(np.float32), cell, rows) > 0.5
-    return Simulated(image, move(now), move(coarse).astype(np.float32), coarse_seen, yaw, pitch, name)
+    coarse = move(coarse)
+    coarse_seen &= ((coarse > -0.5) & (coarse < size - 0.5)).all(-1)
+    return Simulated(image, move(now), coarse.astype(np.float32), coarse_seen, yaw, pitch, name)
 
 
 def frontalise(image, points, mesh):
@@ -429,8 +432,7 @@ def frontalise(image, points, mesh):
 def _align_anew(image, points):
     """A picture in the framing of its (moved) landmarks, and the transform there."""
     size = len(image)
-    five = np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
-    align = ffhq_transform(five, size)
+    align = ffhq_transform(five_points(points), size)
     framed = cv2.warpAffine(image, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return framed, align
 
@@ -441,15 +443,16 @@ def mouth_opening(points):
     return np.mean([np.linalg.norm(points[a] - points[b]) for a, b in ((61, 67), (62, 66), (63, 65))]) / unit
 
 
-def is_frontal_neutral(row, points, max_yaw=10.0, least_neutral=0.6, open_mouth=0.07):
-    """Whether a face is: by its row of metadata.csv (measured yaw, and the score "neutral" or the studio's own label)
-    and its landmarks (68x2; people who talk score as neutral)."""
+def is_frontal_neutral(row, points, max_yaw=10.0, max_pitch=12.0, least_neutral=0.6, open_mouth=0.07):
+    """Whether a face is: by its row of metadata.csv (measured yaw and pitch, and the score "neutral"; or the studio's
+    own labels) and its landmarks (68x2; people who talk score as neutral)."""
     if mouth_opening(points) > open_mouth:
         return False
     if row.get("view"):
         return row["view"] == "front" and row.get("expression") == "neutral"
     neutral = float(row.get("neutral") or 0)
-    return abs(float(row.get("yaw") or 90)) <= max_yaw and neutral >= least_neutral
+    turned = abs(float(row.get("yaw") or 90)) > max_yaw or abs(float(row.get("pitch") or 0)) > max_pitch
+    return not turned and neutral >= least_neutral
 
 
 def preview(pairs, path: Path):

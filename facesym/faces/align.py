@@ -41,6 +41,12 @@ def ffhq_transform(points, size: int) -> np.ndarray:
     return np.column_stack([linear, (size - 1) / 2.0 - linear @ centre])
 
 
+def five_points(landmarks) -> np.ndarray:
+    """The 5x2 points of `ffhq_transform`, from 68 landmarks (68x2)."""
+    p = np.asarray(landmarks)
+    return np.stack([p[36:42].mean(0), p[42:48].mean(0), p[30], p[48], p[54]])
+
+
 def scale_of(transform) -> float:
     """Crop pixels per photo pixel."""
     return float(math.sqrt(abs(np.linalg.det(np.asarray(transform)[:, :2]))))

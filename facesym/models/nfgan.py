@@ -28,7 +28,8 @@ class NormalizedFace:
 class NormalizedFaceGAN(Model):
     """Enc and Dec (Tables 1 and 2): a face to a latent z, z to the face made frontal and neutral.
 
-    Nothing goes around z. z is read as 2x2 maps: five doublings from there make the printed 64 pixels, six make 128.
+    Without ``copy`` nothing goes around z. z is read as 2x2 maps: five doublings from there make the printed 64 pixels,
+    six make 128.
 
     ``copy`` is an addition: Dec also says, from z alone, where each of its pixels is to be found in x, and the picture
     is
@@ -65,7 +66,9 @@ class NormalizedFaceGAN(Model):
         if kernel not in (3, 4):
             raise ValueError(f"kernel must be 3 or 4, not {kernel}")
         if len(encoder_widths) > len(decoder_widths):
-            raise ValueError("Enc cannot halve more often than Dec doubles: its last map would be under 2x2")
+            raise ValueError(
+                "Enc cannot halve more often than Dec has widths: its last map would be under 4x4"
+            )
         layers = []
         for a, b in zip((channels, *encoder_widths[:-1]), encoder_widths):
             layers += [nn.Conv2d(a, b, 3, 2, 1, bias=a == channels)]

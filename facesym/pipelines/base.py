@@ -128,5 +128,6 @@ def identity_similarity(before, after):
     net = _identity_net()
     if net is None:
         return None
-    vectors = [net(torch.cat([to_tensor(crop, net) for crop in crops])) for crops in (before, after)]
+    # One by one: crops of one photo may differ in size.
+    vectors = [torch.cat([net(to_tensor(crop, net)) for crop in crops]) for crops in (before, after)]
     return [round(float(cosine), 4) for cosine in (vectors[0] * vectors[1]).sum(1)]

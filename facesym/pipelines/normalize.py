@@ -8,16 +8,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..asymmetry import find_points, landmark_asymmetry
+from ..asymmetry import find_points
 from ..data.symmetric import face_region
 from ..errors import ImageError
 from ..faces.align import align_face
 from ..faces.load import load_image
 from ..faces.paste import paste_face
+from ..faces.pose import head_pose
 from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
 from .symmetrize import face_shown
 
 TURNED = 45  # degrees of yaw beyond which no model was trained
+MOST_FRAMES = 100  # of a walk
 FRONTAL = 15  # degrees of yaw up to which a frontal face fits on the head in the photo
 
 
@@ -73,15 +75,15 @@ class NormalizePipeline:
             FaceNotFoundError: no face, or not the one asked for.
         """
         start = time.perf_counter()
-        if not isinstance(walk, int) or walk < 0 or walk == 1:
-            raise ImageError("walk must be 0, or a whole number of at least 2.")
+        if not isinstance(walk, int) or walk not in (0, *range(2, MOST_FRAMES + 1)):
+            raise ImageError(f"walk must be 0, or a whole number from 2 to {MOST_FRAMES}.")
         photo = load_image(image)
         size = self.net.size
         found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
         done, crops, results, walks, yaws = photo, [], [], [], []
         for i in chosen:
             crop = align_face(photo, transforms[i], size)
-            yaw = landmark_asymmetry(find_points(crop))[2]
+            yaw, _ = head_pose(find_points(crop))
             if abs(yaw) > TURNED:
                 warnings.warn(
                     f"The head is turned by about {abs(yaw):.0f} degrees: beyond {TURNED} half of the face is a guess.",
