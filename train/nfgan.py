@@ -232,7 +232,7 @@ def validation_batch(args, size, channels, device, count=12):
     pairs = load_pairs(args.data, ("val",))
     samples = PairSamples(pairs, size, channels, augment=False)
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int))
-    drawn = [samples.sample(samples.faces.index(i), np.random.default_rng(0)) for i in chosen]
+    drawn = [samples.pair(i, np.random.default_rng(0)) for i in chosen]
     return {key: torch.stack([s[key] for s in drawn]).to(device) for key in drawn[0]}
 
 

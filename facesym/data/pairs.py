@@ -94,7 +94,11 @@ class PairSamples(Samples):
         super().__init__(real + made, seed)
 
     def sample(self, i, rng):
-        pairs, i = self.pairs, self.faces[i]
+        return self.pair(self.faces[i], rng)
+
+    def pair(self, i, rng):
+        """Row i of the pairs as a sample."""
+        pairs = self.pairs
         side, row = pairs.size, pairs.rows[i]
         image, target = pairs.inputs[i], pairs.targets[pairs.target_of[i]]
         (points, goal), places = pairs.points[i], pairs.places[i].astype(np.float32)
