@@ -8,6 +8,7 @@ Adversarial and symmetry errors do not reach Enc. Departures:
 
 - A net that copies also learns where to look things up: the true places of simulated pairs, the landmarks of all, a
   smooth flow. These terms reach Enc too.
+- L_pixel counts the inner face once more (``--inner``): a smile is a small part of a picture.
 - L_feat is of ImageNet's VGG16 (VGG-Face is not to be had), of three layers instead of the fifth, compared by
   direction, on the picture at half its size or a window of it by turns. The weights are balanced for that; the paper's
   are η = 0.1, λ1 = 3e-3, λ2 = 1e-3, λ3 = 0.3 beside 1 for its L_feat. ``--preset paper`` is the network as printed, 64
@@ -37,6 +38,12 @@ from train.common import Run, add_arguments, load_critic, model_folder
 from train.trunk import VGG16Features
 
 R1_EVERY = 8  # steps
+INNER = (
+    0.2,
+    0.3,
+    0.8,
+    0.9,
+)  # x0, y0, x1, y1, shares of the side: brows to chin, where an aligned frontal face has them
 # What each ablation leaves out, of the weights' names below.
 ABLATIONS = {
     "full": (),
@@ -44,7 +51,15 @@ ABLATIONS = {
     "no-identity": ("identity",),
     "no-symmetry": ("symmetry",),
 }
-ENCODER_TERMS = ("feature", "identity", "pixel", "place", "landmark", "smooth")  # the others never reach Enc
+ENCODER_TERMS = (
+    "feature",
+    "identity",
+    "pixel",
+    "inner",
+    "place",
+    "landmark",
+    "smooth",
+)  # the others never reach Enc
 
 
 def colour(x):
@@ -66,6 +81,8 @@ def terms_of(out, batch, trunk, judge, rng):
     """The generator's terms but the critic's, by name."""
     image, target = batch["image"], batch["target"]
     terms = {"pixel": losses.pixel_loss(out.image, target), "symmetry": losses.mirror_loss(out.image)}
+    x0, y0, x1, y1 = (round(v * target.shape[-1]) for v in INNER)
+    terms["inner"] = losses.pixel_loss(out.image[..., y0:y1, x0:x1], target[..., y0:y1, x0:x1])
     if trunk is not None:
         made, wanted = two_views([colour(out.image), colour(target)], rng)
         with torch.no_grad():
@@ -122,6 +139,9 @@ def main():
     parser.add_argument("--lambda2", type=float, default=4.0, help="of L_pixel")
     parser.add_argument("--lambda3", type=float, default=0.1, help="of L_sym")
     parser.add_argument("--feature", type=float, default=2.0, help="of L_feat")
+    parser.add_argument(
+        "--inner", type=float, default=8.0, help="of L_pixel on the inner face, beside the whole's"
+    )
     parser.add_argument("--place", type=float, default=4.0, help="of the flow's true places, where known")
     parser.add_argument("--smooth", type=float, default=0.3, help="of the flow's strain")
     parser.add_argument(
@@ -147,7 +167,7 @@ def main():
     load_critic(critic, args.init)
     weights = dict(
         feature=args.feature, pixel=args.lambda2, identity=args.lambda1, symmetry=args.lambda3,
-        adversarial=args.eta, place=args.place, landmark=5 * args.place, smooth=args.smooth,
+        adversarial=args.eta, place=args.place, landmark=25 * args.place, smooth=args.smooth, inner=args.inner,
     )  # fmt: skip
     for name in ABLATIONS[args.ablation]:
         weights[name] = 0.0
