@@ -1,6 +1,6 @@
 """Make the README's pictures from the released models and the public-domain portraits in spaces/examples.
 
-python docs/make_pictures.py [complete] [symmetrize] [rotate]
+python docs/make_pictures.py [complete] [symmetrize] [rotate] [normalize]
 """
 
 import sys
@@ -81,8 +81,33 @@ def rotate():
     return [[picture.resize(side, Image.Resampling.LANCZOS) for picture in row] for row in rows]
 
 
+def normalize():
+    """The face as it is, then turned and made to smile by warping its landmarks; the way to the frontal, neutral face."""
+    from facesym.asymmetry import find_points, turn
+    from facesym.data.symmetric import warp_points
+    from facesym.faces.align import align_face, ffhq_transform
+    from facesym.faces.detect import detect_faces
+
+    pipe, rows = facesym.load("normalize"), []
+    for path in sorted(EXAMPLES.glob("*.jpg")):
+        photo = Image.open(path).convert("RGB")
+        crop = align_face(photo, ffhq_transform(detect_faces(photo)[0].points, 256), 256)
+        points = find_points(crop).astype(np.float64)
+        unit = np.linalg.norm(points[45] - points[36])
+        for degrees, smile in ((0, 0.0), (-25, 0.0), (25, 0.08)):
+            goal = turn(points, degrees)
+            for corner, out in ((48, -1), (60, -1), (54, 1), (64, 1)):
+                goal[corner] += smile * unit * np.array([out, -1.0])
+            image = Image.fromarray(warp_points(np.asarray(crop), points, goal)[0]) if degrees else crop
+            out = pipe(image, aligned=True, walk=5)
+            rows.append(
+                [picture.resize((200, 200), Image.Resampling.LANCZOS) for picture in (image, *out.walk[1:])]
+            )
+    return rows
+
+
 def main():
-    makers = {"complete": complete, "symmetrize": symmetrize, "rotate": rotate}
+    makers = {"complete": complete, "symmetrize": symmetrize, "rotate": rotate, "normalize": normalize}
     for name in sys.argv[1:] or makers:
         rows = [np.concatenate([np.asarray(picture) for picture in row], 1) for row in makers[name]()]
         picture = Image.fromarray(np.concatenate(rows))
