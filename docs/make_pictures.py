@@ -82,7 +82,7 @@ def rotate():
 
 
 def normalize():
-    """The face as it is, then turned and made to smile by warping its landmarks; the way to the frontal, neutral face."""
+    """The face as it is, then turned and made to smile by warping its landmarks; the way to its normalised self."""
     from facesym.asymmetry import find_points, turn
     from facesym.data.symmetric import warp_points
     from facesym.faces.align import align_face, ffhq_transform
