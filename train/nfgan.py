@@ -6,8 +6,9 @@
 The paper's Algorithm 1: Enc learns from L_feat + λ1 L_id + λ2 L_pixel; Dec from these and from η L_GAN and λ3 L_sym.
 Adversarial and symmetry errors do not reach Enc. Departures:
 
-- A net that copies also learns where to look things up: the true places of simulated pairs, the landmarks of all, a
-  smooth flow. These terms reach Enc too.
+- A net that copies also learns where to look things up (the true places of simulated pairs, the landmarks of all, a
+  smooth flow), and to draw the whole face: else it would not be able to where nothing can be copied, since it is
+  hardly asked to. These terms reach Enc too.
 - L_pixel counts the inner face once more (``--inner``): a smile is a small part of a picture.
 - L_feat is of ImageNet's VGG16 (VGG-Face is not to be had), of three layers instead of the fifth, compared by
   direction, on the picture at half its size or a window of it by turns. The weights are balanced for that; the paper's
@@ -56,6 +57,7 @@ ENCODER_TERMS = (
     "identity",
     "pixel",
     "inner",
+    "drawn",
     "place",
     "landmark",
     "smooth",
@@ -82,7 +84,8 @@ def terms_of(out, batch, trunk, judge, rng):
     image, target = batch["image"], batch["target"]
     terms = {"pixel": losses.pixel_loss(out.image, target), "symmetry": losses.mirror_loss(out.image)}
     x0, y0, x1, y1 = (round(v * target.shape[-1]) for v in INNER)
-    terms["inner"] = losses.pixel_loss(out.image[..., y0:y1, x0:x1], target[..., y0:y1, x0:x1])
+    inner = lambda x: x[..., y0:y1, x0:x1]  # noqa: E731
+    terms["inner"] = losses.pixel_loss(inner(out.image), inner(target))
     if trunk is not None:
         made, wanted = two_views([colour(out.image), colour(target)], rng)
         with torch.no_grad():
@@ -98,6 +101,9 @@ def terms_of(out, batch, trunk, judge, rng):
             wanted = last_two(image)
         terms["identity"] = losses.kept_identity_loss(last_two(out.image), wanted)
     if out.flow is not None:
+        terms["drawn"] = losses.pixel_loss(out.drawn, target) + losses.pixel_loss(
+            inner(out.drawn), inner(target)
+        )
         terms["place"] = losses.place_loss(out.flow, batch["places"], batch["weight"])
         terms["landmark"] = (
             losses.landmark_loss(out.flow, batch["goal"], batch["points"]) / batch["goal"].shape[1]
@@ -142,8 +148,11 @@ def main():
     parser.add_argument(
         "--inner", type=float, default=8.0, help="of L_pixel on the inner face, beside the whole's"
     )
-    parser.add_argument("--place", type=float, default=4.0, help="of the flow's true places, where known")
-    parser.add_argument("--smooth", type=float, default=0.3, help="of the flow's strain")
+    parser.add_argument(
+        "--drawn", type=float, default=4.0, help="of L_pixel on what Dec draws (copying nets)"
+    )
+    parser.add_argument("--place", type=float, default=12.0, help="of the flow's true places, where known")
+    parser.add_argument("--smooth", type=float, default=0.1, help="of the flow's strain")
     parser.add_argument(
         "--critic-from", type=int, default=0, metavar="STEP", help="first step with the critic"
     )
@@ -168,6 +177,7 @@ def main():
     weights = dict(
         feature=args.feature, pixel=args.lambda2, identity=args.lambda1, symmetry=args.lambda3,
         adversarial=args.eta, place=args.place, landmark=25 * args.place, smooth=args.smooth, inner=args.inner,
+        drawn=args.drawn,
     )  # fmt: skip
     for name in ABLATIONS[args.ablation]:
         weights[name] = 0.0

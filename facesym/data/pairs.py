@@ -117,7 +117,7 @@ class PairSamples(Samples):
         if rng.random() < 0.5:
             guide = guide[:, ::-1]
         if self.augment:
-            matrix = affine_jitter(rng, side, 4, 0.05, 0.02).astype(np.float32)
+            matrix = affine_jitter(rng, side, 2, 0.03, 0.01).astype(np.float32)
             image = cv2.warpAffine(
                 image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
             )
