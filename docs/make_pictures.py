@@ -82,27 +82,25 @@ def rotate():
 
 
 def normalize():
-    """The face as it is, then turned and made to smile by warping its landmarks; the way to its normalised self."""
-    from facesym.asymmetry import find_points, turn
-    from facesym.data.symmetric import warp_points
-    from facesym.faces.align import align_face, ffhq_transform
-    from facesym.faces.detect import detect_faces
+    """Faces as they are, then on the way to their normalised selves: the portraits; faces that nobody has, turned."""
+    import torch
 
-    pipe, rows = facesym.load("normalize"), []
+    from facesym.fit import SPREAD
+    from facesym.pipelines.base import to_image
+
+    pipe, rows, inputs = facesym.load("normalize"), [], []
     for path in sorted(EXAMPLES.glob("*.jpg")):
-        photo = Image.open(path).convert("RGB")
-        crop = align_face(photo, ffhq_transform(detect_faces(photo)[0].points, 256), 256)
-        points = find_points(crop).astype(np.float64)
-        unit = np.linalg.norm(points[45] - points[36])
-        for degrees, smile in ((0, 0.0), (-25, 0.0), (25, 0.08)):
-            goal = turn(points, degrees)
-            for corner, out in ((48, -1), (60, -1), (54, 1), (64, 1)):
-                goal[corner] += smile * unit * np.array([out, -1.0])
-            image = Image.fromarray(warp_points(np.asarray(crop), points, goal)[0]) if degrees else crop
-            out = pipe(image, aligned=True, walk=5)
-            rows.append(
-                [picture.resize((200, 200), Image.Resampling.LANCZOS) for picture in (image, *out.walk[1:])]
-            )
+        inputs.append(pipe(path).crop)
+    net = facesym.zoo.load("rotate")
+    for seed, yaw in ((5, -30), (8, 30), (11, -30), (14, 30)):
+        z = net.turned(net.sample(1, torch.Generator().manual_seed(seed), SPREAD), yaw)
+        with torch.inference_mode():
+            inputs.append(to_image(net(z)[0]))
+    for image in inputs:
+        out = pipe(image, aligned=True, walk=5)
+        rows.append(
+            [picture.resize((200, 200), Image.Resampling.LANCZOS) for picture in (image, *out.walk[1:])]
+        )
     return rows
 
 
