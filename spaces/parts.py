@@ -28,6 +28,7 @@ log = logging.getLogger("facesym.page")
 EXAMPLES = Path(__file__).parent / "examples"
 PORTRAITS = ["astronaut.jpg", "grace-hopper.jpg"]  # of them, those with nothing before the face
 QUEUE = "models"  # the concurrency group of every listener that runs a model: they share the machine's cores
+FRAME = 384  # side of a face in a film
 SHOWN = 1280  # long side of a result as it is shown; the download has every pixel
 PAINTED = (
     1024  # long side of the copy that is painted on: the editor sends itself to the server at each stroke
@@ -262,6 +263,11 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
     image = image.copy()
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
+
+
+def as_frame(face: Image.Image) -> Image.Image:
+    """A square crop at the size in which films and sliders show it."""
+    return face.resize((FRAME, FRAME), Image.Resampling.LANCZOS)
 
 
 def comparison(prefix: str) -> tuple[gr.ImageSlider, gr.Markdown, gr.DownloadButton]:

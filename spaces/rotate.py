@@ -8,14 +8,12 @@ from pathlib import Path
 
 import gradio as gr
 import parts
-from PIL import Image
 
 from facesym.errors import ImageError
 from facesym.faces.load import load_image
 
 YAW = 24  # degrees that the slider goes to either side
 FRAMES = 25
-SIDE = 384  # of a frame as it is shown
 BUDGET = float(os.environ.get("FACESYM_FIT_SECONDS", 60))  # for a fit
 
 pipeline = parts.Pipeline("rotate", zero=False)
@@ -30,16 +28,11 @@ def rotate(photo, low: float, high: float, progress):
     return parts.run(pipeline, photo, yaw=(low, high), frames=FRAMES, seconds=BUDGET, progress=progress)
 
 
-def enlarge(frame: Image.Image) -> Image.Image:
-    """A frame at the size in which it is shown."""
-    return frame.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-
-
 def write(result, folder: Path, stem: str):
     """The frames' files and the two films: paths."""
     from facesym.video import save_video
 
-    frames = [enlarge(frame) for frame in result.frames]
+    frames = [parts.as_frame(frame) for frame in result.frames]
     files = [parts.publish(frame, folder, f"{i}.webp", "rotate") for i, frame in enumerate(frames)]
     films = [folder / f"{stem}-turning{kind}" for kind in (".mp4", ".gif")]
     for film in films:
@@ -107,7 +100,7 @@ def rotate_shown(photo):
             share, image = news
             step += 1
             if step % 3 == 1:
-                shown = parts.publish(enlarge(image), folder, f"fit{step}.webp", "rotate")
+                shown = parts.publish(parts.as_frame(image), folder, f"fit{step}.webp", "rotate")
                 yield shown, gr.skip(), gr.skip(), f"Fitting to your photo: {share:.0%}", gr.skip(), gr.skip()
     finally:
         stopped.set()  # the fit ends when it next tells how far it is
@@ -169,7 +162,7 @@ def generate(seed: int = 0, symmetry: float = 0.0):
     z = net.sample(1, torch.Generator().manual_seed(seed), SPREAD)
     with torch.inference_mode():
         face = to_image(net(net.between(z, min(max(symmetry, 0), 2) / 2))[0])
-    return parts.publish(enlarge(face), parts.private_folder(), f"face-{seed}.webp", "rotate")
+    return parts.publish(parts.as_frame(face), parts.private_folder(), f"face-{seed}.webp", "rotate")
 
 
 def build() -> None:
