@@ -12,11 +12,11 @@ from zipfile import BadZipFile
 
 import cv2
 import numpy as np
-from scipy.interpolate import RBFInterpolator
 
 from ..errors import ImageError
 from ..faces.align import ffhq_transform, five_points
 from .faces import FaceFolders
+from .symmetric import thin_plate
 
 # The vertices of ICT FaceKit's mesh that are the 68 landmarks.
 LANDMARK_VERTICES = np.array(
@@ -224,20 +224,6 @@ def turn_head(image, vertices, neck, yaw, pitch=0.0):
     return turned, places, seen
 
 
-def _spline(points, targets, size):
-    """A thin-plate spline that takes ``points`` to ``targets`` and leaves the border: SxSx2 float32, for each pixel
-    where it goes."""
-    edge = np.linspace(0, size - 1, 5)
-    border = [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
-    spline = RBFInterpolator(
-        np.concatenate([points, border]), np.concatenate([targets, border]) / size, smoothing=1e-3
-    )
-    at = np.linspace(0, size - 1, 33)
-    coarse = spline(np.stack(np.meshgrid(at, at), -1).reshape(-1, 2)).reshape(33, 33, 2) * size
-    hats = np.clip(1 - np.abs(np.arange(size)[:, None] * 32 / (size - 1) - np.arange(33)), 0, None)
-    return np.einsum("yi,ijc,xj->yxc", hats, coarse, hats, optimize=True).astype(np.float32)
-
-
 @dataclass
 class _Smile:
     move: np.ndarray  # 68x2, in distances of the eyes: from the neutral face's landmarks to the smiling one's
@@ -303,7 +289,7 @@ class Expressions:
             SxSx3 uint8, and SxSx2 float32: where each pixel has gone to.
         """
         size = len(image)
-        source, places = _spline(moved, points, size), _spline(points, moved, size)
+        source, places = thin_plate(moved, points, size), thin_plate(points, moved, size)
         warped = cv2.remap(
             image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
         )

@@ -37,6 +37,22 @@ def symmetric_landmarks(points, size):
     return (points + flip_landmarks(points, size)) / 2
 
 
+def thin_plate(points, targets, size):
+    """The thin-plate spline that takes ``points`` to ``targets`` (Kx2 each, pixels) and leaves the picture's border:
+    SxSx2 float32, for each pixel where it goes."""
+    edge = np.linspace(0, size - 1, 5)
+    border = [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
+    spline = RBFInterpolator(
+        np.concatenate([points, border]), np.concatenate([targets, border]) / size, smoothing=1e-3
+    )
+    # The spline is smooth: a coarse grid of it, enlarged, is the same map at a fraction of the cost.
+    coarse = np.linspace(0, size - 1, 33)
+    places = spline(np.stack(np.meshgrid(coarse, coarse), -1).reshape(-1, 2)).reshape(33, 33, 2) * size
+    # Linear between the grid's points: hat functions, a row for each pixel.
+    hats = np.clip(1 - np.abs(np.arange(size)[:, None] * 32 / (size - 1) - np.arange(33)), 0, None)
+    return np.einsum("yi,ijc,xj->yxc", hats, places, hats, optimize=True).astype(np.float32)
+
+
 def warp_points(image, points, targets):
     """Move what is at ``points`` to ``targets`` (Kx2 each) by a thin-plate spline; the picture's border stays.
 
@@ -47,18 +63,7 @@ def warp_points(image, points, targets):
         The warped picture, and the map's local area: SxS float32, source pixels per pixel (small where the source
         was stretched, negative where it is folded).
     """
-    size = len(image)
-    edge = np.linspace(0, size - 1, 5)
-    border = [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
-    spline = RBFInterpolator(
-        np.concatenate([targets, border]), np.concatenate([points, border]) / size, smoothing=1e-3
-    )
-    # The spline is smooth: a coarse grid of it, enlarged, is the same map at a fraction of the cost.
-    coarse = np.linspace(0, size - 1, 33)
-    places = spline(np.stack(np.meshgrid(coarse, coarse), -1).reshape(-1, 2)).reshape(33, 33, 2) * size
-    # Linear between the grid's points: hat functions, a row for each pixel.
-    hats = np.clip(1 - np.abs(np.arange(size)[:, None] * 32 / (size - 1) - np.arange(33)), 0, None)
-    full = np.einsum("yi,ijc,xj->yxc", hats, places, hats, optimize=True).astype(np.float32)
+    full = thin_plate(targets, points, len(image))
     x, y = full[..., 0], full[..., 1]
     area = np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1)
     return cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), area

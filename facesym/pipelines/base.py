@@ -90,9 +90,8 @@ def finer_transform(transform, size, most=4):
     """
     times = max(1, min(int(1 / scale_of(transform)), most))
     larger = np.array(transform) * times
-    larger[:, 2] += (
-        times - 1
-    ) / 2  # pixel centres: crop pixel c is pixel times·(c + ½) − ½ of the larger crop
+    # Pixel centres: crop pixel c is pixel times·(c + ½) − ½ of the larger crop.
+    larger[:, 2] += (times - 1) / 2
     return larger, times * size
 
 
