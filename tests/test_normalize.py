@@ -22,7 +22,7 @@ from facesym.data.pairs import Pairs, PairSamples
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
 from facesym.models import NormalizedFaceGAN
-from facesym.models.nfgan import NormalizedFaceDiscriminator, combine
+from facesym.models.nfgan import NormalizedFace, NormalizedFaceDiscriminator, combine
 from facesym.pipelines.base import finer_transform
 
 sys.path.insert(0, str(ROOT))
@@ -336,6 +336,55 @@ def test_real_pairs_get_their_share(pairs):
 
 
 @pytest.fixture(scope="module")
+def turned(studio, mesh_file, tmp_path_factory):
+    """Pairs of a folder of web photos: half of them turned by 20 degrees, the others smiling or frontal."""
+    from train.prepare import main as prepare
+
+    folder = tmp_path_factory.mktemp("web") / "web"
+    folder.mkdir()
+    names = [line.split(",")[0] for line in (studio / "metadata.csv").read_text().splitlines()[1:]]
+    rows = [
+        f"{name},{k},train,{(20, 20, 3)[k % 3]},0,{(0.9, 0.1, 0.9)[k % 3]}" for k, name in enumerate(names)
+    ]
+    for name in names:
+        (folder / name).write_bytes((studio / name).read_bytes())
+    (folder / "metadata.csv").write_text("\n".join(["file_name,subject,split,yaw,pitch,neutral", *rows]))
+    points = np.repeat(closed(96)[None], len(names), 0)
+    np.save(folder / "landmarks.npy", points.astype(np.float32))
+    out = tmp_path_factory.mktemp("turned")
+    prepare(
+        ["pairs", str(out), str(folder), "--mesh", str(mesh_file), "--expressions", str(studio), "--count", "6",
+         "--size", "64", "--workers", "1"]
+    )  # fmt: skip
+    return Pairs(out)
+
+
+def test_turned_photos_are_pairs_with_a_target_of_the_mesh(turned):
+    kinds = [row["kind"] for row in turned.rows]
+    assert kinds.count("turned") == 10 and kinds.count("simulated") == 6
+    assert all(row["target"].startswith("turned-") == (row["kind"] == "turned") for row in turned.rows)
+    samples = PairSamples(turned, 64, turned_share=0.8)
+    share = np.mean([turned.rows[i]["kind"] == "turned" for i in samples.faces])
+    assert abs(share - 0.8) < 0.15
+
+
+def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):
+    samples = PairSamples(turned, 128)
+    rows = {row["kind"]: samples.pair(i, np.random.default_rng(0)) for i, row in enumerate(turned.rows)}
+    assert rows["simulated"]["trust"].min() == 1
+    trust = rows["turned"]["trust"]
+    assert trust[0, 78, 64] == 1 and trust[0, 5, 5] == 0
+    batch = {key: value[None] for key, value in rows["turned"].items()}
+    out = net(batch["image"])
+    image = out.image.detach().requires_grad_()
+    terms = nfgan.terms_of(
+        NormalizedFace(image, out.z, out.drawn, out.flow, out.choice), batch, None, None, None
+    )
+    (gradient,) = torch.autograd.grad(terms["pixel"] + terms["inner"], image)
+    assert gradient[0, :, trust[0] == 0].abs().max() == 0 < gradient[0, :, trust[0] == 1].abs().max()
+
+
+@pytest.fixture(scope="module")
 def vgg16(tmp_path_factory):
     """Random weights under torchvision's names, as far as they are used."""
     from train.trunk import LAYERS
@@ -532,7 +581,7 @@ def test_the_classical_row_turns_a_face_to_the_front(bank):
     for yaw, seen in ((30, np.s_[40:62, 38:48]), (-30, np.s_[40:62, 48:58])):  # beside the nose
         turned, places, _ = simulate.turn_head(framed, vertices, bank.mesh.neck, yaw)
         moved = np.array([places[round(float(y)), round(float(x))] for x, y in points])
-        frontal = simulate.frontalise(turned, moved, bank.mesh).astype(int)
+        frontal = simulate.frontalise(turned, moved, bank.mesh)[0].astype(int)
         assert (
             np.abs(frontal[seen] - framed[seen]).mean()
             < 0.6 * np.abs(turned[seen].astype(int) - framed[seen]).mean()

@@ -157,7 +157,9 @@ def normalize(args):
         wanted, own = metrics.identity_descriptor(truth), metrics.identity_descriptor(pictures)
         made = {"photo": pictures, "mesh and mirror": []}
         for picture in tqdm(pictures, desc=name, disable=None):
-            made["mesh and mirror"].append(frontalise(picture, find_points(Image.fromarray(picture)), mesh))
+            made["mesh and mirror"].append(
+                frontalise(picture, find_points(Image.fromarray(picture)), mesh)[0]
+            )
         for model, pipe in pipes.items():
             made[model] = [np.asarray(_result(pipe, picture)) for picture in pictures]
         table = []

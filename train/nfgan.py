@@ -14,6 +14,8 @@ Adversarial and symmetry errors do not reach Enc. Departures:
   direction, on the picture at half its size or a window of it by turns. The weights are balanced for that; the paper's
   are η = 0.1, λ1 = 3e-3, λ2 = 1e-3, λ3 = 0.3 beside 1 for its L_feat. ``--preset paper`` is the network as printed, 64
   pixels and grey, without the paper's histogram equalisation.
+- Turned photos from the web have no frontal partner: their target is what the mesh and the mirror image make of them
+  (simulate.frontalise), and counts on the face alone.
 - The guiding set, the critic's real pictures, are the pairs' targets: what the folders have of frontal neutral faces.
 - R1 (``--r1``): without it the critic wins after a few hundred steps.
 
@@ -22,6 +24,7 @@ Adversarial and symmetry errors do not reach Enc. Departures:
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -81,7 +84,10 @@ def two_views(pictures, rng):
 
 def terms_of(out, batch, trunk, judge, rng):
     """The generator's terms but the critic's, by name."""
-    image, target = batch["image"], batch["target"]
+    image, trust = batch["image"], batch["trust"]
+    target = (
+        trust * batch["target"] + (1 - trust) * out.image.detach()
+    )  # nothing to learn where it does not count
     terms = {"pixel": losses.pixel_loss(out.image, target), "symmetry": losses.mirror_loss(out.image)}
     x0, y0, x1, y1 = (round(v * target.shape[-1]) for v in INNER)
     inner = lambda x: x[..., y0:y1, x0:x1]  # noqa: E731
@@ -158,12 +164,15 @@ def main():
     )
     parser.add_argument("--real-share", type=float, default=0.2, help="of real pairs in the stream")
     parser.add_argument(
+        "--turned-share", type=float, default=0.3, help="of photos of turned heads with the mesh's targets"
+    )
+    parser.add_argument(
         "--r1", type=float, default=1.0, help="weight of the critic's R1, an addition; 0: none"
     )
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
     args = parser.parse_args()
-    if not 0 <= args.real_share < 1:
-        raise SystemExit("--real-share must be at least 0 and under 1")
+    if min(args.real_share, args.turned_share) < 0 or args.real_share + args.turned_share >= 1:
+        raise SystemExit("--real-share and --turned-share must be at least 0, and together under 1")
     run = Run(args)
     if args.init:
         net = NormalizedFaceGAN.from_pretrained(model_folder(args.init))
@@ -201,8 +210,9 @@ def main():
     average = run.average(net)
     run.restore()
     pairs = load_pairs(args.data, ("train",), args.limit)
-    samples = PairSamples(pairs, net.size, channels, args.seed, args.real_share)
-    run.print(f"{len(pairs)} pairs, {sum(row['kind'] == 'real' for row in pairs.rows)} of them real")
+    samples = PairSamples(pairs, net.size, channels, args.seed, args.real_share, args.turned_share)
+    kinds = Counter(row["kind"] for row in pairs.rows)
+    run.print(f"{len(pairs)} pairs: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
     validation = validation_batch(args, net.size, channels, run.device)
     net.train(), critic.train()
     for batch in run.batches(samples, args.steps):

@@ -21,7 +21,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from facesym.errors import FacesymError, ImageError
@@ -125,7 +124,7 @@ def _cut(photo, target, subject, settings):
 
     data = io.BytesIO()
     crop.save(data, "WEBP", quality=95, method=4)
-    _write(target, data.getvalue())
+    write_whole(target, data.getvalue())
     yaw, pitch = head_pose(points)
     spread = pixels.max(-1).astype(np.float32) - pixels.min(-1)
     row = [
@@ -153,7 +152,7 @@ def _landmarks(crop, pixels, source):
     return np.asarray(detect_landmarks(crop))
 
 
-def _write(path, data):
+def write_whole(path, data):
     """Whole or not at all, so that a killed run leaves no half file under the final name."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_bytes(data)
@@ -261,162 +260,10 @@ def _write_tables(out, entries, header, other_files):
             if "dropped" in entry
         ],
     }
-    _write(out / "metadata.csv", table.getvalue().encode())
-    _write(out / "landmarks.npy", points.getvalue())
-    _write(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+    write_whole(out / "metadata.csv", table.getvalue().encode())
+    write_whole(out / "landmarks.npy", points.getvalue())
+    write_whole(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
     return report
-
-
-# --- pairs
-
-
-def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
-    """Simulated pairs from frontal neutral faces, and real ones where a folder has several views of a person.
-
-    Args:
-        out: folder to write.
-        folders: of aligned faces.
-        mesh: of facesym.data.simulate.FaceMesh. expressions: folder of facesym.data.simulate.Expressions.
-        count: of simulated pairs. size: side of the pictures.
-
-    Returns:
-        How many of each kind and split: a dict.
-    """
-    from facesym.data.faces import read_metadata
-    from facesym.data.simulate import GRID, is_frontal_neutral, preview
-
-    out, folders = Path(out), [Path(folder) for folder in folders]
-    if out.exists() and any(out.iterdir()):
-        raise FacesymError(f"{out} is not empty: give another folder, or delete it")
-    if len({folder.name for folder in folders}) < len(folders):
-        raise FacesymError("two folders have the same name, which pictures and people are told apart by")
-    _begin_pairs(out, mesh, expressions, size, seed)  # here too: what is wrong with them shows at once
-    tasks, sources = [], []
-    for folder in folders:
-        people = read_metadata(folder, ("train", "val", "test"))
-        points = np.load(folder / "landmarks.npy")
-        rows = []
-        good = {row["index"] for row in people if is_frontal_neutral(row, points[row["index"]])}
-        front = {row["subject"]: row for row in people if row.get("view") and row["index"] in good}
-        for row in people:
-            target = front.get(row["subject"]) if row.get("view") else None
-            if target and row is not target and "profile" not in row["view"]:
-                tasks.append(("real", folder, row, points[row["index"]], target, points[target["index"]]))
-            if row["index"] in good:
-                rows.append((folder, row, points[row["index"]]))
-        if rows:
-            sources.append(rows)
-    if not sources:
-        raise FacesymError(
-            "no face in these folders is frontal and neutral (metadata.csv: yaw, neutral; or view)"
-        )
-    rng = np.random.default_rng(seed)
-    for k in range(count):
-        rows = sources[k % len(sources)]  # from each folder as many, so that a large one does not rule
-        folder, row, points = rows[rng.integers(len(rows))]
-        tasks.append(("simulated", folder, row, points, row, points))
-    tasks = [(k, *task) for k, task in enumerate(tasks)]
-    if not tasks:
-        raise FacesymError("no pairs: no --count, and no folder with several views of a person")
-    for name in ("inputs", "targets"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    table, both, places = [], [], []
-    parts = [tasks[k : k + 50] for k in range(0, len(tasks), 50)]
-    settings = (out, mesh, expressions, size, seed)
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_pairs, initargs=settings)
-    try:
-        done = pool.map(_make_pairs, parts) if workers > 1 else map(_make_pairs, parts)
-        for made in tqdm(done, total=len(parts), unit="× 50 pairs", disable=None):
-            for line, points, where in made:
-                table.append(line)
-                both.append(points)
-                places.append(np.full((GRID, GRID, 3), np.nan) if where is None else where)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    for name, values in (("points", np.array(both, np.float32)), ("places", np.array(places, np.float16))):
-        data = io.BytesIO()
-        np.save(data, values)
-        _write(out / f"{name}.npy", data.getvalue())
-    chosen = rng.permutation(len(table))[:32]
-    read = lambda part, name: np.asarray(Image.open(out / part / name).convert("RGB"))  # noqa: E731
-    preview(
-        [(read("inputs", table[k]["input"]), read("targets", table[k]["target"])) for k in chosen],
-        out / "preview.png",
-    )
-    _write(out / "pairs.csv", text.getvalue().encode())  # last: with it the folder is whole
-    return Counter(f"{line['kind']}, {line['split']}" for line in table)
-
-
-def _begin_pairs(out, mesh, expressions, size, seed):
-    """What each process keeps: the mesh and the bank of expressions."""
-    import cv2
-
-    from facesym.data.simulate import Expressions, FaceMesh
-
-    cv2.setNumThreads(1)
-    _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2)
-    _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"])
-
-
-_pairs = {}
-
-
-def _make_pairs(tasks):
-    """Write some pairs; returns their rows, landmarks and places."""
-    return [_make_pair(*task) for task in tasks]
-
-
-def _make_pair(number, kind, folder, row, points, target, target_points):
-    from facesym.data.simulate import simulate
-
-    # Turned at half as many pixels again: what is looked up twice blurs.
-    out, size, work = _pairs["out"], _pairs["size"], _pairs["work"]
-
-    def load(row, points, side):
-        try:
-            with Image.open(row["path"]) as picture:
-                own = picture.width
-                pixels = np.asarray(picture.convert("RGB").resize((side, side), Image.LANCZOS))
-        except OSError as error:
-            raise ImageError(f"cannot read {row['path']}: {error}") from error
-        return pixels, (points + 0.5) * side / own - 0.5
-
-    line = {
-        "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
-        "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
-    }  # fmt: skip
-    goal_image, goal = load(target, target_points, size)
-    if kind == "real":
-        image, where = load(row, points, size)
-        line |= {"yaw": row["yaw"], "pitch": row.get("pitch", ""), "expression": row["expression"]}
-        places = None
-    else:
-        made = simulate(
-            np.random.default_rng((_pairs["seed"], number)), *load(row, points, work), _pairs["bank"]
-        )
-        shrink = lambda p: (p + 0.5) * size / work - 0.5  # noqa: E731
-        image = np.asarray(Image.fromarray(made.image).resize((size, size), Image.LANCZOS))
-        where = shrink(made.points)
-        places = np.concatenate([shrink(made.places), made.seen[..., None]], -1)
-        line |= {
-            "yaw": round(made.yaw + float(row.get("yaw") or 0), 1),
-            "pitch": round(made.pitch + float(row.get("pitch") or 0), 1),
-            "expression": made.expression,
-        }  # fmt: skip
-    _save_webp(image, out / "inputs" / line["input"])
-    if not (out / "targets" / line["target"]).exists():
-        _save_webp(goal_image, out / "targets" / line["target"])
-    return line, np.stack([where, goal]), places
-
-
-def _save_webp(pixels, path):
-    data = io.BytesIO()
-    Image.fromarray(pixels).save(data, "WEBP", quality=95, method=2)
-    _write(path, data.getvalue())
 
 
 def summary(report):
@@ -472,7 +319,8 @@ def _parser():
         "pairs",
         help="aligned faces to pairs for train/nfgan.py",
         description="Turned and expressive versions of frontal, neutral faces (metadata.csv: yaw, neutral), and the "
-        "real pairs of folders that have several views of a person (view, expression).",
+        "real pairs of folders that have several views of a person (view, expression); and turned, neutral photos, "
+        "brought to the front by the mesh.",
     )
     pairs.add_argument("out", type=Path, help="folder to write")
     pairs.add_argument("faces", nargs="+", type=Path, help="folders of aligned faces")
@@ -495,6 +343,9 @@ def _parser():
 def main(argv=None):
     args = _parser().parse_args(argv)
     if args.command == "pairs":
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+        from train.pairs import prepare_pairs
+
         try:
             made = prepare_pairs(
                 args.out,

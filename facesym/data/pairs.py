@@ -1,8 +1,8 @@
 """Folders of pairs (train/prepare.py pairs): a face as it came, and the same person frontal and neutral.
 
 A folder holds ``inputs/`` and ``targets/`` (WebP), ``pairs.csv`` (``input, target, subject, split, kind, yaw, pitch,
-expression``; kind is real or simulated), ``points.npy`` (Nx2x68x2 float32: the landmarks of the input and of the
-target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: where the target's pixels are in the input, x and y in
+expression``; kind is real, simulated or turned), ``points.npy`` (Nx2x68x2 float32: the landmarks of the input and of
+the target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: where the target's pixels are in the input, x and y in
 pixels, and 1 where they are seen there; NaN where that is not known).
 """
 
@@ -77,21 +77,32 @@ class PairSamples(Samples):
     Args:
         pairs: Pairs.
         size, channels: of the pictures.
-        real_share: share of the stream that is real pairs, however few they are (if there are both kinds), under 1.
+        real_share, turned_share: of the stream that are pairs of these kinds, however few they are (if there are any,
+            and simulated ones), together under 1.
         augment: False: each pair as it is.
 
     Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS; "places" 2xGxG in [-1, 1]
-    and "weight" 1xGxG; "goal" and "points", 51x2 in [-1, 1], the target's and the input's landmarks within the face.
+    and "weight" 1xGxG; "trust" 1xSxS, where the target counts; "goal" and
+    "points", 51x2 in [-1, 1], the target's and the input's landmarks within the face.
     """
 
-    def __init__(self, pairs, size, channels=3, seed=0, real_share=0.2, augment=True):
-        real = [i for i, row in enumerate(pairs.rows) if row["kind"] == "real"]
-        made = [i for i, row in enumerate(pairs.rows) if row["kind"] != "real"]
-        if real and made:
-            times = max(0, round(real_share / (1 - real_share) * len(made) / len(real)))
-            real = real * times
+    def __init__(self, pairs, size, channels=3, seed=0, real_share=0.2, turned_share=0.3, augment=True):
+        of_kind = {kind: [] for kind in ("simulated", "real", "turned")}
+        for i, row in enumerate(pairs.rows):
+            of_kind[row["kind"]].append(i)
+        shares = {"real": real_share, "turned": turned_share}
+        made = of_kind["simulated"]
+        rest = 1 - sum(share for kind, share in shares.items() if of_kind[kind])
+        for kind, share in shares.items():
+            if of_kind[kind] and made:
+                of_kind[kind] *= round(share / rest * len(made) / len(of_kind[kind]))
         self.pairs, self.size, self.channels, self.augment = pairs, size, channels, augment
-        super().__init__(real + made, seed)
+        # What the mesh makes of hair and background is no target; where the face is in the framing, is known.
+        y, x = (np.mgrid[:size, :size] + 0.5) / size
+        self.oval = np.clip((1 - np.hypot((x - 0.5) / 0.3, (y - 0.61) / 0.36)) / 0.15, 0, 1).astype(
+            np.float32
+        )
+        super().__init__([*of_kind["real"], *of_kind["turned"], *made], seed)
 
     def sample(self, i, rng):
         return self.pair(self.faces[i], rng)
@@ -136,6 +147,9 @@ class PairSamples(Samples):
             "places": share(places).permute(2, 0, 1),
             # What is hidden has its place too: it counts, but less.
             "weight": torch.from_numpy(0.2 * float(known) + 0.8 * np.ascontiguousarray(seen))[None].float(),
+            "trust": torch.from_numpy(self.oval if row["kind"] == "turned" else np.ones_like(self.oval))[
+                None
+            ],
             "goal": share(goal[INNER]),
             "points": share(points[INNER]),
         }

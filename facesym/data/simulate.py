@@ -398,7 +398,8 @@ def frontalise(image, points, mesh):
         image: SxSx3 uint8, an aligned face. points: its landmarks, 68x2. mesh: FaceMesh.
 
     Returns:
-        SxSx3 uint8, aligned anew.
+        SxSx3 uint8, aligned anew; and 68x2 float32, where the landmarks are in it (on the side that was hidden: of what
+        was there before the filling in).
     """
     size = len(image)
     vertices, pose = mesh.fit(points)
@@ -406,13 +407,15 @@ def frontalise(image, points, mesh):
     yaw, pitch = np.degrees(np.arctan2(x, z)), np.degrees(np.arcsin(np.clip(y, -1, 1)))
     turned, places, _ = turn_head(image, vertices, mesh.neck, -yaw, -pitch)
     at = np.asarray(points, np.float32)[None]
-    turned, _ = _align_anew(turned, _look_up(places, at[..., 0], at[..., 1])[0])
+    moved = _look_up(places, at[..., 0], at[..., 1])[0]
+    turned, align = _align_anew(turned, moved)
+    moved = (moved @ align[:, :2].T + align[:, 2]).astype(np.float32)
     if abs(yaw) < 10:
-        return turned
+        return turned, moved
     # The side that the nose pointed to was hidden; over 6 % of the width the two halves fade into each other.
     far = np.arange(size) - (size - 1) / 2 if yaw > 0 else (size - 1) / 2 - np.arange(size)
     share = np.clip(far / (0.06 * size) + 0.5, 0, 1)[None, :, None]
-    return np.rint(share * turned[:, ::-1] + (1 - share) * turned).astype(np.uint8)
+    return np.rint(share * turned[:, ::-1] + (1 - share) * turned).astype(np.uint8), moved
 
 
 def _align_anew(image, points):
@@ -439,6 +442,22 @@ def is_frontal_neutral(row, points, max_yaw=10.0, max_pitch=12.0, least_neutral=
     neutral = float(row.get("neutral") or 0)
     turned = abs(float(row.get("yaw") or 90)) > max_yaw or abs(float(row.get("pitch") or 0)) > max_pitch
     return not turned and neutral >= least_neutral
+
+
+def is_turned_neutral(
+    row, points, least_yaw=6.0, max_yaw=45.0, max_pitch=25.0, least_neutral=0.6, open_mouth=0.07
+):
+    """Whether a photo shows a neutral face that is turned, by metadata.csv's measured yaw, pitch and score "neutral"
+    and by its landmarks (68x2): one whose frontal picture `frontalise` can make. Not of studios' views, whose frontal
+    pictures are real."""
+    if row.get("view") or mouth_opening(points) > open_mouth:
+        return False
+    turned = least_yaw < abs(float(row.get("yaw") or 0)) <= max_yaw
+    return (
+        turned
+        and abs(float(row.get("pitch") or 0)) <= max_pitch
+        and float(row.get("neutral") or 0) >= least_neutral
+    )
 
 
 def preview(pairs, path: Path):

@@ -1,0 +1,180 @@
+"""Aligned faces -> a folder of pairs for train/nfgan.py (train/prepare.py pairs): simulated ones from frontal neutral
+faces; real ones of people whom a folder has in several views; and turned photos with a target that the mesh makes."""
+
+import csv
+import io
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from facesym.data.faces import read_metadata
+from facesym.data.simulate import (
+    GRID,
+    Expressions,
+    FaceMesh,
+    frontalise,
+    is_frontal_neutral,
+    is_turned_neutral,
+    preview,
+    simulate,
+)
+from facesym.errors import FacesymError, ImageError
+from train.prepare import write_whole
+
+
+def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
+    """Simulated pairs from frontal neutral faces; real ones where a folder has several views of a person; and of the
+    other folders every neutral photo of a turned head, with what `frontalise` makes of it as the target.
+
+    Args:
+        out: folder to write.
+        folders: of aligned faces.
+        mesh: of facesym.data.simulate.FaceMesh. expressions: folder of facesym.data.simulate.Expressions.
+        count: of simulated pairs. size: side of the pictures.
+
+    Returns:
+        How many of each kind and split: a dict.
+    """
+    out, folders = Path(out), [Path(folder) for folder in folders]
+    if out.exists() and any(out.iterdir()):
+        raise FacesymError(f"{out} is not empty: give another folder, or delete it")
+    if len({folder.name for folder in folders}) < len(folders):
+        raise FacesymError("two folders have the same name, which pictures and people are told apart by")
+    _begin_pairs(out, mesh, expressions, size, seed)  # here too: what is wrong with them shows at once
+    tasks, sources = [], []
+    for folder in folders:
+        people = read_metadata(folder, ("train", "val", "test"))
+        points = np.load(folder / "landmarks.npy")
+        rows = []
+        good = {row["index"] for row in people if is_frontal_neutral(row, points[row["index"]])}
+        front = {row["subject"]: row for row in people if row.get("view") and row["index"] in good}
+        for row in people:
+            target = front.get(row["subject"]) if row.get("view") else None
+            if target and row is not target and "profile" not in row["view"]:
+                tasks.append(("real", folder, row, points[row["index"]], target, points[target["index"]]))
+            if row["index"] in good:
+                rows.append((folder, row, points[row["index"]]))
+            if is_turned_neutral(row, points[row["index"]]):
+                tasks.append(("turned", folder, row, points[row["index"]], row, points[row["index"]]))
+        if rows:
+            sources.append(rows)
+    if not sources:
+        raise FacesymError(
+            "no face in these folders is frontal and neutral (metadata.csv: yaw, neutral; or view)"
+        )
+    rng = np.random.default_rng(seed)
+    for k in range(count):
+        rows = sources[k % len(sources)]  # from each folder as many, so that a large one does not rule
+        folder, row, points = rows[rng.integers(len(rows))]
+        tasks.append(("simulated", folder, row, points, row, points))
+    tasks = [(k, *task) for k, task in enumerate(tasks)]
+    if not tasks:
+        raise FacesymError("no pairs: no --count, and no folder with several views of a person")
+    for name in ("inputs", "targets"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    table, both, places = [], [], []
+    parts = [tasks[k : k + 50] for k in range(0, len(tasks), 50)]
+    settings = (out, mesh, expressions, size, seed)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_pairs, initargs=settings)
+    try:
+        done = pool.map(_make_pairs, parts) if workers > 1 else map(_make_pairs, parts)
+        for made in tqdm(done, total=len(parts), unit="× 50 pairs", disable=None):
+            for line, points, where in made:
+                table.append(line)
+                both.append(points)
+                places.append(np.full((GRID, GRID, 3), np.nan) if where is None else where)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    for name, values in (("points", np.array(both, np.float32)), ("places", np.array(places, np.float16))):
+        data = io.BytesIO()
+        np.save(data, values)
+        write_whole(out / f"{name}.npy", data.getvalue())
+    chosen = rng.permutation(len(table))[:32]
+    read = lambda part, name: np.asarray(Image.open(out / part / name).convert("RGB"))  # noqa: E731
+    preview(
+        [(read("inputs", table[k]["input"]), read("targets", table[k]["target"])) for k in chosen],
+        out / "preview.png",
+    )
+    write_whole(out / "pairs.csv", text.getvalue().encode())  # last: with it the folder is whole
+    return Counter(f"{line['kind']}, {line['split']}" for line in table)
+
+
+def _begin_pairs(out, mesh, expressions, size, seed):
+    """What each process keeps: the mesh and the bank of expressions."""
+    cv2.setNumThreads(1)
+    _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2)
+    _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"])
+
+
+_pairs = {}
+
+
+def _make_pairs(tasks):
+    """Write some pairs; returns their rows, landmarks and places."""
+    return [_make_pair(*task) for task in tasks]
+
+
+def _make_pair(number, kind, folder, row, points, target, target_points):
+    # Turned at half as many pixels again: what is looked up twice blurs.
+    out, size, work = _pairs["out"], _pairs["size"], _pairs["work"]
+
+    def load(row, points, side):
+        try:
+            with Image.open(row["path"]) as picture:
+                own = picture.width
+                pixels = np.asarray(picture.convert("RGB").resize((side, side), Image.LANCZOS))
+        except OSError as error:
+            raise ImageError(f"cannot read {row['path']}: {error}") from error
+        return pixels, (points + 0.5) * side / own - 0.5
+
+    line = {
+        "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
+        "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
+    }  # fmt: skip
+    if kind == "turned":
+        line["target"] = f"turned-{line['target']}"
+        goal_image, goal = frontalise(*load(row, points, work), _pairs["bank"].mesh)
+        goal_image, goal = _shrink(goal_image, size), (goal + 0.5) * size / work - 0.5
+    else:
+        goal_image, goal = load(target, target_points, size)
+    if kind != "simulated":
+        image, where = load(row, points, size)
+        line |= {"yaw": row["yaw"], "pitch": row.get("pitch", ""), "expression": row.get("expression", "")}
+        places = None
+    else:
+        made = simulate(
+            np.random.default_rng((_pairs["seed"], number)), *load(row, points, work), _pairs["bank"]
+        )
+        shrink = lambda p: (p + 0.5) * size / work - 0.5  # noqa: E731
+        image = _shrink(made.image, size)
+        where = shrink(made.points)
+        places = np.concatenate([shrink(made.places), made.seen[..., None]], -1)
+        line |= {
+            "yaw": round(made.yaw + float(row.get("yaw") or 0), 1),
+            "pitch": round(made.pitch + float(row.get("pitch") or 0), 1),
+            "expression": made.expression,
+        }  # fmt: skip
+    _save_webp(image, out / "inputs" / line["input"])
+    if not (out / "targets" / line["target"]).exists():
+        _save_webp(goal_image, out / "targets" / line["target"])
+    return line, np.stack([where, goal]), places
+
+
+def _shrink(pixels, size):
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.LANCZOS))
+
+
+def _save_webp(pixels, path):
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "WEBP", quality=95, method=2)
+    write_whole(path, data.getvalue())
