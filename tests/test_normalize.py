@@ -366,6 +366,8 @@ def test_turned_photos_are_pairs_with_a_target_of_the_mesh(turned):
     samples = PairSamples(turned, 64, turned_share=0.8)
     share = np.mean([turned.rows[i]["kind"] == "turned" for i in samples.faces])
     assert abs(share - 0.8) < 0.15
+    made = {i for i, row in zip(turned.target_of, turned.rows) if row["kind"] == "turned"}
+    assert made.isdisjoint(samples.guides) and len(samples.guides)  # the critic's real pictures are photos
 
 
 def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):

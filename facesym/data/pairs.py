@@ -96,6 +96,9 @@ class PairSamples(Samples):
         for kind, share in shares.items():
             if of_kind[kind] and made:
                 of_kind[kind] *= round(share / rest * len(made) / len(of_kind[kind]))
+        # The guiding set: photos only, not what the mesh makes of turned ones (unless there is nothing else).
+        photos = of_kind["simulated"] + of_kind["real"] or of_kind["turned"]
+        self.guides = np.unique(pairs.target_of[photos])
         self.pairs, self.size, self.channels, self.augment = pairs, size, channels, augment
         # What the mesh makes of hair and background is no target; where the face is in the framing, is known.
         y, x = (np.mgrid[:size, :size] + 0.5) / size
@@ -124,7 +127,7 @@ class PairSamples(Samples):
             seen = seen[:, ::-1]
             flip = lambda p: p * np.array([-1, 1], np.float32) + np.array([side - 1, 0], np.float32)  # noqa: E731
             points, goal = flip(points), flip(goal)  # not renumbered: pairs of places are all that is asked
-        guide = pairs.targets[rng.integers(len(pairs.targets))]
+        guide = pairs.targets[self.guides[rng.integers(len(self.guides))]]
         if rng.random() < 0.5:
             guide = guide[:, ::-1]
         if self.augment:
