@@ -337,7 +337,7 @@ def test_real_pairs_get_their_share(pairs):
 
 @pytest.fixture(scope="module")
 def turned(studio, mesh_file, tmp_path_factory):
-    """Pairs of a folder of web photos: half of them turned by 20 degrees, the others smiling or frontal."""
+    """Pairs of a folder of web photos: a third turned by 20 degrees, a third smiling, a third frontal."""
     from train.prepare import main as prepare
 
     folder = tmp_path_factory.mktemp("web") / "web"

@@ -16,7 +16,8 @@ Adversarial and symmetry errors do not reach Enc. Departures:
   pixels and grey, without the paper's histogram equalisation.
 - Turned photos from the web have no frontal partner: their target is what the mesh and the mirror image make of them
   (simulate.frontalise), and counts on the face alone.
-- The guiding set, the critic's real pictures, are the pairs' targets: what the folders have of frontal neutral faces.
+- The guiding set, the critic's real pictures, are the pairs' targets that are photos: what the folders have of frontal
+  neutral faces.
 - R1 (``--r1``): without it the critic wins after a few hundred steps.
 
 ``--ablation`` leaves parts out. The paper's auto-encoder alone is ``--ablation autoencoder --no-copy``.
@@ -85,9 +86,8 @@ def two_views(pictures, rng):
 def terms_of(out, batch, trunk, judge, rng):
     """The generator's terms but the critic's, by name."""
     image, trust = batch["image"], batch["trust"]
-    target = (
-        trust * batch["target"] + (1 - trust) * out.image.detach()
-    )  # nothing to learn where it does not count
+    # Nothing to learn where the target does not count.
+    target = trust * batch["target"] + (1 - trust) * out.image.detach()
     terms = {"pixel": losses.pixel_loss(out.image, target), "symmetry": losses.mirror_loss(out.image)}
     x0, y0, x1, y1 = (round(v * target.shape[-1]) for v in INNER)
     inner = lambda x: x[..., y0:y1, x0:x1]  # noqa: E731

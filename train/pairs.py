@@ -75,7 +75,9 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         tasks.append(("simulated", folder, row, points, row, points))
     tasks = [(k, *task) for k, task in enumerate(tasks)]
     if not tasks:
-        raise FacesymError("no pairs: no --count, and no folder with several views of a person")
+        raise FacesymError(
+            "no pairs: no --count, no folder with several views of a person, no turned, neutral photo"
+        )
     for name in ("inputs", "targets"):
         (out / name).mkdir(parents=True, exist_ok=True)
     table, both, places = [], [], []
@@ -141,10 +143,11 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
         "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
         "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
     }  # fmt: skip
+    shrink = lambda p: (p + 0.5) * size / work - 0.5  # noqa: E731
     if kind == "turned":
         line["target"] = f"turned-{line['target']}"
         goal_image, goal = frontalise(*load(row, points, work), _pairs["bank"].mesh)
-        goal_image, goal = _shrink(goal_image, size), (goal + 0.5) * size / work - 0.5
+        goal_image, goal = _shrink(goal_image, size), shrink(goal)
     else:
         goal_image, goal = load(target, target_points, size)
     if kind != "simulated":
@@ -155,7 +158,6 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
         made = simulate(
             np.random.default_rng((_pairs["seed"], number)), *load(row, points, work), _pairs["bank"]
         )
-        shrink = lambda p: (p + 0.5) * size / work - 0.5  # noqa: E731
         image = _shrink(made.image, size)
         where = shrink(made.points)
         places = np.concatenate([shrink(made.places), made.seen[..., None]], -1)

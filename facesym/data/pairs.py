@@ -82,8 +82,8 @@ class PairSamples(Samples):
         augment: False: each pair as it is.
 
     Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS; "places" 2xGxG in [-1, 1]
-    and "weight" 1xGxG; "trust" 1xSxS, where the target counts; "goal" and
-    "points", 51x2 in [-1, 1], the target's and the input's landmarks within the face.
+    and "weight" 1xGxG; "trust" 1xSxS, where the target counts; "goal" and "points", 51x2 in [-1, 1], the
+    target's and the input's landmarks within the face.
     """
 
     def __init__(self, pairs, size, channels=3, seed=0, real_share=0.2, turned_share=0.3, augment=True):

@@ -29,6 +29,8 @@ LANDMARK_VERTICES = np.array(
         *(5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966),
     ]
 )
+OPEN_MOUTH = 0.07  # of `mouth_opening`; up to here it counts as closed
+LEAST_NEUTRAL = 0.6  # of metadata.csv's score
 GRID = 32  # side of the fields of places that come with a pair
 # Blendshapes that go together (both sides of each at once, strengths of their own), beside smiles, which are
 # measured on people.
@@ -432,32 +434,29 @@ def mouth_opening(points):
     return np.mean([np.linalg.norm(points[a] - points[b]) for a, b in ((61, 67), (62, 66), (63, 65))]) / unit
 
 
-def is_frontal_neutral(row, points, max_yaw=10.0, max_pitch=12.0, least_neutral=0.6, open_mouth=0.07):
+def _scored_neutral(row, points):
+    """Whether a photo's face is neutral by metadata.csv's score, and its mouth closed: people who talk score so too."""
+    return mouth_opening(points) <= OPEN_MOUTH and float(row.get("neutral") or 0) >= LEAST_NEUTRAL
+
+
+def is_frontal_neutral(row, points, max_yaw=10.0, max_pitch=12.0):
     """Whether a face is: by its row of metadata.csv (measured yaw and pitch, and the score "neutral"; or the studio's
-    own labels) and its landmarks (68x2; people who talk score as neutral)."""
-    if mouth_opening(points) > open_mouth:
-        return False
+    own labels) and its landmarks (68x2)."""
     if row.get("view"):
-        return row["view"] == "front" and row.get("expression") == "neutral"
-    neutral = float(row.get("neutral") or 0)
+        closed = mouth_opening(points) <= OPEN_MOUTH
+        return closed and row["view"] == "front" and row.get("expression") == "neutral"
     turned = abs(float(row.get("yaw") or 90)) > max_yaw or abs(float(row.get("pitch") or 0)) > max_pitch
-    return not turned and neutral >= least_neutral
+    return not turned and _scored_neutral(row, points)
 
 
-def is_turned_neutral(
-    row, points, least_yaw=6.0, max_yaw=45.0, max_pitch=25.0, least_neutral=0.6, open_mouth=0.07
-):
+def is_turned_neutral(row, points, least_yaw=6.0, max_yaw=45.0, max_pitch=25.0):
     """Whether a photo shows a neutral face that is turned, by metadata.csv's measured yaw, pitch and score "neutral"
     and by its landmarks (68x2): one whose frontal picture `frontalise` can make. Not of studios' views, whose frontal
     pictures are real."""
-    if row.get("view") or mouth_opening(points) > open_mouth:
+    if row.get("view"):
         return False
     turned = least_yaw < abs(float(row.get("yaw") or 0)) <= max_yaw
-    return (
-        turned
-        and abs(float(row.get("pitch") or 0)) <= max_pitch
-        and float(row.get("neutral") or 0) >= least_neutral
-    )
+    return turned and abs(float(row.get("pitch") or 0)) <= max_pitch and _scored_neutral(row, points)
 
 
 def preview(pairs, path: Path):
