@@ -185,7 +185,7 @@ def _rotate(args):
             # The first face takes the output's name; the others lie in a folder: none can take another photo's name.
             folder = output.with_name(f"{output.stem}-faces")
             for i, series in enumerate(made):
-                frames = [_twice(frame) for frame in series] if film else series[-1]
+                frames = series if film else series[-1]
                 extras[folder / f"{i}{output.suffix}" if i else output] = frames
         return result, {"fit": fits}, extras
 
@@ -212,13 +212,6 @@ def _normalize(args):
         return result, {"yaw": yaws}, extras
 
     return _work(args, run)
-
-
-def _twice(frame):
-    """A frame at twice its size: players show small films badly."""
-    from PIL import Image
-
-    return frame.resize((2 * frame.width, 2 * frame.height), Image.Resampling.LANCZOS)
 
 
 def _work(args, run, table=None, suffix=".png", formats=tuple(FORMATS)):

@@ -11,9 +11,13 @@ from PIL import Image
 
 import facesym
 from facesym import FaceNotFoundError, ImageError, ZooError
+from facesym.asymmetry import find_points, landmark_asymmetry
 from facesym.cli import main
+from facesym.data.faces import flip_landmarks
+from facesym.data.symmetric import warp_points
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
+from facesym.faces.turn import turned_photo, with_detail
 from facesym.fit import Fit
 from facesym.models import SymmetricEncoder, SymmetricGenerator
 from facesym.pipelines import rotate
@@ -58,8 +62,8 @@ def result(pipe, crop):
 
 def test_a_series_of_frames(result):
     assert len(result.frames) == len(result.yaws) == 5
-    assert all(frame.size == (64, 64) and frame.mode == "RGB" for frame in result.frames)
-    assert result.images == [result.frames[-1]] and result.crop.size == (64, 64)
+    assert all(frame.size == (128, 128) and frame.mode == "RGB" for frame in result.frames)
+    assert result.images == [result.frames[-1]] and result.crop.size == (128, 128)
     low, high = result.fit["range"]
     assert low <= min(result.yaws) <= max(result.yaws) <= high
     assert {"psnr_before", "psnr", "identity", "yaw", "range", "seconds"} == set(result.fit)
@@ -70,7 +74,9 @@ def test_a_series_of_frames(result):
 def test_the_way_of_a_turned_head_leads_to_its_mirror_image(pipe, crop):
     turner = pipe.fit(crop.resize((64, 64)), steps=3)
     assert torch.equal(turner.latent(0.5)[:, 1:], turner.fit.z[:, 1:])  # frontal: only the yaw moves
-    own = np.asarray(turner.frames([turner.yaw])[0], int)  # the fitted face stands at the photo's yaw
+    own = np.asarray(
+        turner.frames([turner.yaw], detail=False)[0], int
+    )  # the fitted face stands at the photo's yaw
     assert np.abs(own - np.asarray(to_image(turner.fit.after[0]), int)).max() <= 1
     turner.yaw = -20.0
     turner.fit.z = turner.net.turned(turner.fit.z, -20.0)
@@ -101,6 +107,55 @@ def test_one_yaw_and_pasting_leaves_the_rest_alone(pipe, astronaut):
     assert x - w / 2 < xs.min() and xs.max() < x + 1.5 * w and y - h / 2 < ys.min() and ys.max() < y + 1.5 * h
 
 
+@pytest.fixture(scope="module")
+def points(crop):
+    return find_points(crop).astype(np.float64)
+
+
+def test_the_photos_pixels_go_where_its_head_is_turned(crop, points):
+    picture = np.asarray(crop)
+    same, region, trust = turned_photo(picture, points, 3.0, 3.0, mirror=False)
+    np.testing.assert_allclose(same, picture, atol=1.5)
+    assert trust.min() > 0.99 and region[128, 128] == 1 and region[0].max() == 0
+    turned, _, _ = turned_photo(picture, points, 3.0, 15.0, mirror=False)
+    found = find_points(Image.fromarray(turned.clip(0, 255).astype(np.uint8)))
+    assert 9 < landmark_asymmetry(found)[2] - landmark_asymmetry(points)[2] < 15
+
+
+@pytest.mark.parametrize("yaw", [20.0, -20.0])
+def test_a_turned_photo_becomes_its_mirror_image_and_its_hidden_side_does_so_first(crop, points, yaw):
+    picture = np.asarray(crop)
+    mirrored = picture[:, ::-1]
+    there, _, _ = turned_photo(picture, points, yaw, yaw, mirror=True)
+    np.testing.assert_allclose(there, picture, atol=1.5)
+    back, _, _ = turned_photo(picture, points, yaw, -yaw, mirror=True)
+    np.testing.assert_allclose(back, mirrored, atol=1.5)
+    # Halfway each half of the inner face is nearer to the picture that shows it: left and right as seen.
+    middle, _, _ = turned_photo(picture, points, yaw, 0.0, mirror=True)
+    goal = (points + flip_landmarks(points, 256)) / 2  # of both, in the model of turning heads, but for roll
+    ways = [warp_points(np.ascontiguousarray(x), p, goal)[0] for x, p in
+            ((picture, points), (mirrored, flip_landmarks(points, 256)))]  # fmt: skip
+    columns = {"left": slice(80, 112), "right": slice(144, 176)}
+    own, other = ("left", "right") if yaw > 0 else ("right", "left")
+    off = lambda side, way: np.abs(middle - ways[way])[100:180, columns[side]].mean()  # noqa: E731
+    assert off(own, 0) < off(own, 1) and off(other, 1) < off(other, 0)
+
+
+def test_detail_is_the_photos_and_light_the_generators():
+    rng = np.random.default_rng(0)
+    photo = rng.uniform(80, 120, (64, 64, 3)).astype(np.float32)
+    made = np.full((32, 32, 3), 115, np.uint8)  # brighter by 15, and smooth
+    region = np.zeros((64, 64), np.float32)
+    region[8:56, 8:56] = 1
+    trust = np.ones((64, 64), np.float32)
+    trust[:, :4] = 0
+    mixed = with_detail(made, photo, region, trust).astype(float)
+    inside = mixed[24:40, 24:40] - photo[24:40, 24:40]
+    assert abs(inside.mean() - 15) < 2 and inside.std() < 3  # its light alone has changed
+    np.testing.assert_allclose(mixed[:2, 6:], photo[:2, 6:], atol=0.51)  # about the face the photo
+    assert (mixed[:, :4] == 115).all()  # where it is not to be trusted, the generator
+
+
 def made_up_turner(monkeypatch, yaws, own=0.0):
     """A Turner whose frames' yaws are measured as given, by a net that turns nothing."""
     told = iter(yaws)
@@ -109,7 +164,7 @@ def made_up_turner(monkeypatch, yaws, own=0.0):
     net = SymmetricGenerator(first=4, widths=(8,), latent=4, asymmetric=2, yaw=True).eval()
     picture = torch.zeros(1, 3, 8, 8)
     fit = Fit(net, net.turned(net.sample(1), own), picture, picture, 0.0)
-    return rotate.Turner(fit, own, Image.new("RGB", (8, 8)), None)
+    return rotate.Turner(fit, own, Image.new("RGB", (8, 8)), None, None)
 
 
 def test_degrees_are_measured_robustly_and_alike_for_a_photo_and_its_mirror_image(monkeypatch):
@@ -194,7 +249,9 @@ def test_no_face_and_no_symmetry_are_told(pipe, tmp_path):
         with pytest.raises(ZooError, match=kind):
             facesym.load(str(tmp_path))
     with pytest.raises(ImageError, match="64 pixels"):
-        pipe.fit(Image.new("RGB", (128, 128)))
+        pipe.fit(Image.new("RGB", (32, 32)))
+    with pytest.raises(ImageError, match="square"):
+        pipe.fit(Image.new("RGB", (128, 96)))
 
 
 # --- films ----------------------------------------------------------------------------------------------------------
@@ -256,7 +313,7 @@ def test_command_writes_a_film_or_a_picture(model, astronaut, tmp_path, capsys):
     assert (tmp_path / "face-rotate.mp4").stat().st_size > 500
     assert call(*common, "--yaw", "5", "-o", tmp_path / "out.webp") == 0
     with Image.open(tmp_path / "out.webp") as picture:
-        assert picture.size == (64, 64)
+        assert picture.size == (128, 128)
     assert call(*common, "-o", tmp_path / "out.png") == 1  # a film is no picture
     assert "mp4" in capsys.readouterr().err
     assert call(*common, "--yaw", "1", "2", "3") == 1

@@ -199,8 +199,9 @@ def _plot(table, path):
 
 def rotate(args):
     """FitAndTune on held-out faces: PSNR, LPIPS and identity (dlib's descriptor) of the fitted face before and after
-    the tuning, identity and yaw along the turn, seconds. Rows: the released way; without the warped views; and
-    warping the photo by its landmarks alone, without a network."""
+    the tuning, identity and yaw along the turn, seconds. Rows: the released way; the same fits without
+    the photo's detail (the generator's own pictures); fits without the warped views; and warping the photo by its
+    landmarks alone, without a network."""
     import facesym
     from facesym.asymmetry import find_points, landmark_asymmetry, turn
     from facesym.data.symmetric import warp_points
@@ -221,7 +222,7 @@ def rotate(args):
         ways[name] = (pipe, True)
         if pipe.net.config.yaw:
             ways[f"{name}, no views"] = (pipe, False)
-    names = [*ways, "landmark warp"]
+    names = [*ways, *(f"{name}, no detail" for name in pipes), "landmark warp"]
     found = {
         name: {"before": [], "after": [], "turned": [], "yaw": [], "range": [], "seconds": []}
         for name in names
@@ -230,20 +231,18 @@ def rotate(args):
         crop = Image.fromarray(picture)
         for name, (pipe, views) in ways.items():
             turner = pipe.fit(crop, steps=args.steps, views=views)
-            made = turner.frames(TURNS)
             row = found[name]
             row["before"].append(np.asarray(to_image(turner.fit.before[0])))
             row["after"].append(np.asarray(to_image(turner.fit.after[0])))
-            row["turned"].append([np.asarray(frame) for frame in made])
-            row["yaw"].append([landmark_asymmetry(find_points(frame))[2] for frame in made])
+            _add_turned(row, turner.frames(TURNS))
+            if views:
+                _add_turned(found[f"{name}, no detail"], turner.frames(TURNS, detail=False))
             row["range"].append(turner.range)
             row["seconds"].append(turner.fit.seconds)
         points = find_points(crop).astype(np.float64)
         own = landmark_asymmetry(points)[2]
         warped = [warp_points(picture, points, turn(points, yaw - own))[0] for yaw in TURNS]
-        row = found["landmark warp"]
-        row["turned"].append(warped)
-        row["yaw"].append([landmark_asymmetry(find_points(Image.fromarray(w)))[2] for w in warped])
+        _add_turned(found["landmark warp"], [Image.fromarray(w) for w in warped])
     table = []
     for name, row in found.items():
         line = {"row": name}
@@ -271,6 +270,8 @@ def rotate(args):
     first = found[names[0]]
     columns = {"photo": pictures, "fitted": np.stack(first["after"])}
     columns |= {f"yaw {yaw}": np.stack(first["turned"])[:, k] for k, yaw in enumerate(TURNS)}
+    plain = np.stack(found[f"{names[0]}, no detail"]["turned"])
+    columns |= {f"no detail {yaw}": plain[:, k] for k, yaw in enumerate(TURNS)}
     columns |= {
         f"warp {yaw}": np.stack(found["landmark warp"]["turned"])[:, k] for k, yaw in enumerate(TURNS)
     }
@@ -285,6 +286,14 @@ def rotate(args):
     _print_fits(table, len(pictures), size)
     print(f"\nwritten: {args.out}")
     return table
+
+
+def _add_turned(row, frames):
+    """A face's pictures at TURNS, and their yaws as measured, to a row."""
+    from facesym.asymmetry import find_points, landmark_asymmetry
+
+    row["turned"].append([np.asarray(frame) for frame in frames])
+    row["yaw"].append([landmark_asymmetry(find_points(frame))[2] for frame in frames])
 
 
 def _distance(made, truth):

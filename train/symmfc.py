@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from facesym import losses
+from facesym import losses, zoo
 from facesym.data.faces import (
     FLIP_68,
     FaceFolders,
@@ -26,6 +26,7 @@ from facesym.data.faces import (
     affine_jitter,
     colour_jitter,
     flip_landmarks,
+    side_light,
     to_tensor,
 )
 from facesym.data.masks import load_irregular, random_mask
@@ -35,8 +36,8 @@ from train.trunk import VGG16Features
 
 # λ of (16), (18), (19). "paper": as printed. "released": the weights the released model ended with, set by eye on
 # validation grids: an absolute error in the hole for the squared one, and (15) on features of unit length at three
-# layers. In COMMON, `confidence` is ours.
-COMMON = dict(face=5, landmark=10, tv=1, light=10, adversarial=1, confidence=2)
+# layers. In COMMON, `confidence` and `identity` are ours.
+COMMON = dict(face=5, landmark=10, tv=1, light=10, adversarial=1, confidence=2, identity=1)
 RECIPES = {
     "paper": COMMON | dict(symmetry=100, squared=300, perceptual=3, whole=1, part=2),
     "released": COMMON | dict(symmetry=10, absolute=6, feature=3, whole=0.15, part=0.05),
@@ -77,6 +78,8 @@ class CompletionSamples(Samples):
         )
         points = points @ matrix[:, :2].T + matrix[:, 2]
         image = colour_jitter(rng, image, 0.15)
+        if rng.random() < 0.3:
+            image = side_light(rng, image)
         return sample(image, points, random_mask(rng, size, points, self.masks), rng)
 
 
@@ -152,8 +155,9 @@ def cut_windows(x, spots, side):
     )
 
 
-def reconstruction_terms(out, batch, weights, trunk, window):
-    """(14) or its absolute form, and (15) or its form on unit features."""
+def reconstruction_terms(out, batch, weights, trunk, judge, window):
+    """(14) or its absolute form, (15) or its form on unit features, and how unlike the person the face has become: one
+    minus the recogniser's cosine."""
     terms, missing = {}, 1 - batch["mask"]
     if "squared" in weights:
         terms["squared"] = losses.reconstruction_loss(out.completed, batch["image"])
@@ -167,6 +171,10 @@ def reconstruction_terms(out, batch, weights, trunk, window):
             terms["perceptual"] = losses.perceptual_loss(found[-1:], target[-1:])
         if "feature" in weights:
             terms["feature"] = losses.feature_distance(found, target)
+    if judge is not None:
+        with torch.no_grad():
+            person = judge(batch["image"])
+        terms["identity"] = 1 - (judge(out.completed).float() * person).sum(-1).mean()
     return terms
 
 
@@ -203,6 +211,7 @@ def main():
         "--masks", help="irregular masks (PNG, white = hole, metadata.csv); without: the drawn ones only"
     )
     parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no perceptual loss")
+    parser.add_argument("--identity", help="a recogniser: a zoo id or folder; without: no identity loss")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
     parser.add_argument("--preset", choices=list(PRESETS), default="small")
@@ -238,6 +247,11 @@ def main():
     trunk = (
         VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last) if args.trunk else None
     )
+    judge = None
+    if args.identity:
+        judge = (
+            zoo.load(args.identity).to(run.device, memory_format=torch.channels_last).requires_grad_(False)
+        )
     optimizer, critics_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critics))
     schedules = [make_schedule(o, args, total) for o in (optimizer, critics_optimizer)]
     run.register(*schedules)
@@ -266,7 +280,7 @@ def main():
             if phase != 2 and args.ablation != "plain":
                 terms |= stage_one_terms(out, batch, net.config.relight)
             if phase > 1:
-                terms |= reconstruction_terms(out, batch, weights, trunk, args.window)
+                terms |= reconstruction_terms(out, batch, weights, trunk, judge, args.window)
             if phase == 3 and symmetric:
                 terms["symmetry"] = symmetry_term(net, out)
             if adversarial:

@@ -133,6 +133,16 @@ def colour_jitter(rng, image, strength=0.25):
     )
 
 
+def side_light(rng, image, strength=0.7):
+    """Light from one side: an SxSx3 picture's brightness rises along a random direction, most often across the face,
+    by a factor of up to exp(2·strength) from end to end; returns float32 [0, 255]."""
+    ys, xs = np.mgrid[: len(image), : len(image)].astype(np.float32) * 2 / len(image) - 1
+    angle = rng.normal(0, 0.4)
+    slope = rng.uniform(-strength, strength)
+    factor = np.exp(slope * (xs * np.cos(angle) + ys * np.sin(angle)))
+    return np.clip(image * factor[..., None], 0, 255)
+
+
 def soften(rng, image, smallest=0.25):
     """Detail lost as by upscaling a small face: down to ``smallest``…0.7 of the side and back, same dtype."""
     size = len(image)

@@ -77,7 +77,7 @@ def glasses(rng, size, points):
     distance = np.linalg.norm(left - right)
     angle = float(np.degrees(np.arctan2(*(left - right)[::-1])))
     axes = (distance * rng.uniform(0.34, 0.5), distance * rng.uniform(0.24, 0.5))
-    drop = np.array([0, distance * rng.uniform(-0.05, 0.1)])
+    drop = np.array([0, distance * rng.uniform(-0.12, 0.12)])
     round_lenses = rng.random() < 0.5
     for eye in (right, left):
         box = (tuple((eye + drop).tolist()), (2 * axes[0], 2 * axes[1]), angle)
@@ -112,7 +112,7 @@ def face_mask(rng, size, points):
         [points[1:16], [points[14] * 0.3 + top * 0.7], [top], [points[2] * 0.3 + top * 0.7]]
     )
     centre = outline.mean(0)
-    return 1 - _polygon(size, centre + (outline - centre) * rng.uniform(1.0, 1.12)).astype(np.float32)
+    return 1 - _polygon(size, centre + (outline - centre) * rng.uniform(1.0, 1.2)).astype(np.float32)
 
 
 def hand(rng, size, points):
@@ -165,7 +165,7 @@ def random_mask(rng, size, points, masks):
         HxW float32, 1 = known, 0 = missing; never without a missing pixel, and never all missing.
     """
     kinds = ["irregular", "centre", "half", "brush", "glasses", "mask", "hand"]
-    chance = np.array([0.3 if masks is not None else 0, 0.2, 0.1, 0.12, 0.12, 0.08, 0.08])
+    chance = np.array([0.25 if masks is not None else 0, 0.15, 0.1, 0.1, 0.18, 0.14, 0.08])
     for _ in range(8):
         kind = rng.choice(kinds, p=chance / chance.sum())
         if kind == "irregular":

@@ -16,6 +16,7 @@ from ..errors import ImageError, ZooError
 from ..faces.align import align_face
 from ..faces.load import load_image
 from ..faces.paste import paste_face
+from ..faces.turn import turned_photo, with_detail
 from ..fit import fit_and_tune
 from .base import Result, find_faces, identity_similarity, per_face, to_image, to_tensor
 from .symmetrize import face_shown
@@ -33,12 +34,13 @@ class RotateResult(Result):
     not ``aligned``) the fields are lists, one entry a face.
 
     Attributes:
-        frames: RGB images, aligned crops: the head at each of ``yaws``.
+        frames: RGB images, aligned crops of twice the generator's size: the head at each of ``yaws``.
         yaws: degrees, as asked for, within ``fit["range"]``.
-        fit: a dict: "psnr_before" and "psnr" (dB, of the crop; before and after the generator was tuned), "identity"
-            (cosine of the fitted face and the crop by the zoo's identity net), "yaw" (the photo's), "range" (the
-            least and the greatest yaw at which the face still is that person), "seconds" (of the fit).
-        crop: RGB, the aligned crop that was fitted, of the generator's size.
+        fit: a dict: "psnr_before" and "psnr" (dB, of the crop at the generator's size; before and after the generator
+            was tuned), "identity" (cosine of the fitted face and the crop by the zoo's identity net), "yaw" (the
+            photo's), "range" (the least and the greatest yaw at which the face still is that person), "seconds" (of
+            the fit).
+        crop: RGB, the aligned crop that was fitted, of the frames' size.
         seconds: the whole call.
     """
 
@@ -55,12 +57,13 @@ class Turner:
     Args:
         fit: facesym.fit.Fit.
         yaw: of the photo, degrees.
-        crop: RGB image, the face that was fitted.
+        crop: RGB image, the face that was fitted, at the size wanted.
+        points: its 68 landmarks, pixels.
         recogniser: LightCNN or None.
     """
 
-    def __init__(self, fit, yaw, crop, recogniser):
-        self.fit, self.yaw = fit, yaw
+    def __init__(self, fit, yaw, crop, points, recogniser):
+        self.fit, self.yaw, self.crop, self.points = fit, yaw, np.asarray(crop), points
         self.net = fit.generator
         own = yaw / REACH if self.net.config.yaw else 1.0  # the photo's place on the way
         places = np.linspace(-1, 1, PLACES)
@@ -69,8 +72,11 @@ class Turner:
         kept = np.ones(PLACES, bool)
         self.alike = None
         if recogniser is not None:
+            small = crop.resize(frames[0].size, Image.Resampling.LANCZOS)
             with torch.inference_mode():
-                faces = torch.cat([to_tensor(x, recogniser) for x in [crop, to_image(fit.after[0]), *frames]])
+                faces = torch.cat(
+                    [to_tensor(x, recogniser) for x in [small, to_image(fit.after[0]), *frames]]
+                )
                 cosines = (recogniser(faces) @ recogniser(faces[:1])[0]).tolist()
             self.alike = cosines[1]
             # A face that could not be fitted well may still turn, as long as it stays as alike as it is.
@@ -115,13 +121,29 @@ class Turner:
 
     @torch.inference_mode()
     def frames_at(self, places):
-        """RGB images."""
+        """RGB images of the generator's."""
         latents = torch.cat([self.latent(float(place)) for place in places])
         return [to_image(picture) for part in latents.split(16) for picture in self.net(part)]
 
-    def frames(self, yaws):
-        """RGB images of the head at these yaws (degrees). Beyond ``range`` they are not to be trusted."""
-        return self.frames_at(np.interp(yaws, self.measured, self.places))
+    def frames(self, yaws, detail=True):
+        """RGB images of the head at these yaws (degrees). Beyond ``range`` they are not to be trusted.
+
+        With ``detail`` they have the crop's size, the light of the tuned generator's pictures, and the crop's own
+        pixels, warped to the same pose (an addition to the paper: `facesym.faces.turn`); without, they are the
+        generator's pictures.
+        """
+        made = self.frames_at(np.interp(yaws, self.measured, self.places))
+        if not detail:
+            return made
+        return [
+            Image.fromarray(
+                with_detail(
+                    np.asarray(frame),
+                    *turned_photo(self.crop, self.points, self.yaw, yaw, mirror=abs(self.yaw) >= TURNED),
+                )
+            )
+            for frame, yaw in zip(made, yaws)
+        ]
 
 
 class RotatePipeline:
@@ -205,7 +227,7 @@ class RotatePipeline:
         if seconds is not None and not seconds > 0:
             raise ImageError("seconds must be more than 0.")
         photo = load_image(image)
-        size = self.net.size
+        size = 2 * self.net.size  # of the frames: they have the photo's detail
         found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
         done, crops, series, degrees, fits = photo, [], [], [], []
         for number, i in enumerate(chosen):
@@ -251,20 +273,23 @@ class RotatePipeline:
         """Algorithm 1 on an aligned crop: a `Turner`.
 
         Args:
-            crop: RGB image of the generator's size.
+            crop: RGB image, square, of the generator's size or larger: the frames' size. It is fitted at the
+                generator's.
             steps, seconds, progress: see `facesym.fit.fit_and_tune`.
             views: also fit copies of the crop that are warped to other yaws.
 
         Raises:
-            ImageError: the crop has another size.
+            ImageError: the crop is not square or too small.
         """
-        if crop.size != (self.net.size, self.net.size):
+        size = self.net.size
+        if crop.width != crop.height or crop.width < size:
             raise ImageError(
-                f"The crop must be {self.net.size} pixels wide and high, not {crop.width}x{crop.height}."
+                f"The crop must be square, of at least {size} pixels, not {crop.width}x{crop.height}."
             )
-        points = find_points(crop)
+        points = find_points(crop).astype(np.float64)
         yaw = landmark_asymmetry(points)[2]
-        image = to_tensor(crop, self.net)
+        small = crop.resize((size, size), Image.Resampling.LANCZOS)
+        image = to_tensor(small, self.net)
         known = self.net.config.yaw
         start = None
         if self.encoder is not None:
@@ -274,17 +299,18 @@ class RotatePipeline:
         if known and views:
             for by in VIEWS:
                 if abs(yaw + by) <= REACH:
-                    turned, _ = warp_points(np.asarray(crop), points, turn(points, by))
+                    at = (points + 0.5) * (size / crop.width) - 0.5
+                    turned, _ = warp_points(np.asarray(small), at, turn(at, by))
                     others.append((yaw + by, to_tensor(turned, self.net)))
         fit = fit_and_tune(
             self.net, image, self.recogniser, start=start, yaw=yaw if known else None, views=others,
             fit_steps=max(steps // 2, 1), tune_steps=steps, seconds=seconds, progress=progress,
         )  # fmt: skip
-        return Turner(fit, yaw, crop, self.recogniser)
+        return Turner(fit, yaw, crop, points, self.recogniser)
 
     def _numbers(self, turner, crop):
         """The field ``fit`` of the result."""
-        target = to_tensor(crop, self.net)
+        target = to_tensor(crop.resize((self.net.size,) * 2, Image.Resampling.LANCZOS), self.net)
         psnr = lambda x: float(-10 * ((x.float() - target) / 2).square().mean().log10())  # noqa: E731
         return {
             "psnr_before": round(psnr(turner.fit.before), 2),
