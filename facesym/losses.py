@@ -234,3 +234,50 @@ def place_loss(flow, places, weight):
     flow = F.interpolate(flow.float(), places.shape[-2:], mode="area")
     far = ((flow - places).square().sum(1, keepdim=True) + 1e-6).sqrt()
     return (far * weight).sum() / weight.sum().clamp(min=1)
+
+
+# --- LSSL (2019), with its own equation numbers ---------------------------------------------------------------------
+def wasserstein_loss(real, fake):
+    """Equation (1) as D minimises it, without the penalty: E[D_src(fake)] − E[D_src(real)], any shapes."""
+    return fake.mean() - real.mean()
+
+
+def gradient_penalty(scores, real, fake, generator=None):
+    """L_gp of (1): E(‖∇D_src(x̂)‖ − 1)² at random places x̂ between real and fake (I. Gulrajani et al., NIPS 2017).
+
+    Args:
+        scores: D_src, from one BxCxHxW to scores.
+        real, fake: BxCxHxW: picture and side picture, one above the other.
+    """
+    share = torch.rand(len(real), 1, 1, 1, generator=generator).to(real)
+    between = (share * real + (1 - share) * fake).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(scores(between).sum(), between, create_graph=True)
+    # The root of a sum that may be 0 has no gradient.
+    return ((gradient.float().square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
+
+
+def attribute_loss(logits, y, known):
+    """Equations (2) and (3): binary cross-entropy summed over the attributes, meant over the batch.
+
+    Args:
+        logits: BxA. y: BxA, 0 or 1. known: BxA, 0 where a face's group is not labelled.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits.float(), y, reduction="none")
+    return (loss * known).sum(1).mean()
+
+
+def parsing_loss(logits, source_logits, weight):
+    """Equation (5), L_p: the pixel-wise softmax loss of P(x′) against P(x)'s labels.
+
+    Args:
+        logits, source_logits: BxKxHxW.
+        weight: B: 0 for faces that are to move, whose parts are no longer where they were.
+    """
+    loss = F.cross_entropy(logits.float(), source_logits.argmax(1), reduction="none").mean((1, 2))
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
+
+
+def bidirectional_loss(image, back, side, side_back, latent, latent_of_result):
+    """Equation (6), L_bi: what went there and back is what it was, and both have one latent. Means of |differences|."""
+    pairs = (image, back), (side, side_back), (latent, latent_of_result)
+    return sum((a.float() - b.float()).abs().mean() for a, b in pairs)

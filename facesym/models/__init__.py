@@ -3,6 +3,9 @@
 import importlib
 
 _MODULES = {
+    "AttributeDiscriminator": "lssl",
+    "AttributeGenerator": "lssl",
+    "FaceParser": "parser",
     "LandmarkNet": "landmark",
     "LightCNN": "lightcnn",
     "NormalizedFaceGAN": "nfgan",
@@ -14,6 +17,9 @@ _MODULES = {
 }
 
 __all__ = [
+    "AttributeDiscriminator",
+    "AttributeGenerator",
+    "FaceParser",
     "LandmarkNet",
     "LightCNN",
     "NormalizedFaceGAN",

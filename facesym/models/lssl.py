@@ -1,0 +1,204 @@
+"""LSSL: a face's expression, pose or light changed on request, the face staying that person's ("Learn to synthesize and
+synthesize to learn", 2019): picture and landmark heat map in, picture and heat map out."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from .base import Model
+from .symmfcnet import identity_grid, warp
+
+GROUPS = {
+    "expression": ("neutral", "happy", "surprised"),
+    "pose": (
+        "left 45",
+        "left 20",
+        "frontal",
+        "right 20",
+        "right 45",
+    ),  # where the nose points, in the picture
+    "light": ("normal", "weak", "dark", "side"),
+}
+
+
+def heat_map(points, size):
+    """The side picture s of landmarks: at each pixel the largest of their Gaussians, sigma 1.5 % of the side.
+
+    Args:
+        points: BxKx2 in pixels, as (x, y).
+
+    Returns:
+        Bx1xSxS in [0, 1].
+    """
+    at = torch.arange(size, device=points.device, dtype=torch.float32)
+    x, y = (
+        (-0.5 * ((at - points[..., axis, None].float()) / (0.015 * size)).square()).exp() for axis in (0, 1)
+    )
+    # The landmarks one by one: all maps at once would be sixty-eight times as large.
+    best = y[:, 0, :, None] * x[:, 0, None]
+    for k in range(1, points.shape[1]):
+        best = torch.maximum(best, y[:, k, :, None] * x[:, k, None])
+    return best[:, None]
+
+
+@dataclass
+class Transferred:
+    """What AttributeGenerator returns."""
+
+    image: torch.Tensor  # x′, Bx3xSxS in [-1, 1]
+    side: torch.Tensor  # s′, Bx1xSxS in [0, 1]
+    latent: torch.Tensor  # Genc(x, s), BxCxS/16xS/16
+    flow: torch.Tensor | None  # Bx2xSxS: where each pixel of x′ is looked up in x, (x, y) in [-1, 1]
+    kept: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of x′ is looked up, and not drawn
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+            nn.InstanceNorm2d(channels, affine=True),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+            nn.InstanceNorm2d(channels, affine=True),
+        )
+
+    def forward(self, x):
+        return x + self.layers(x)
+
+
+class AttributeGenerator(Model):
+    """Genc, six residual blocks and Gdec. The attributes y are repeated over the latent's places.
+
+    y has a one for the attribute wanted of each group; a group of zeros keeps what the face has.
+
+    ``copy`` is an addition: Gdec also says where each pixel of x′ is to be found in x and how much of it to take from
+    there, as NormalizedFaceGAN's does; without it x′ is what Gdec draws, as in the paper.
+
+    Args:
+        widths: channels of Genc's five convolutions; the first keeps the size, the others halve it.
+        blocks: how many residual ones.
+        groups: {group: its attributes}, in y's order.
+        copy: see above.
+        input_size: side of the pictures, a multiple of 16.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        widths: tuple = (32, 64, 96, 128, 128),
+        blocks: int = 6,
+        groups: dict = GROUPS,
+        copy: bool = True,
+        input_size: int = 128,
+    ):
+        super().__init__()
+        if len(widths) != 5 or input_size % 16:
+            raise ValueError("widths must be five, and input_size a multiple of 16")
+        layers = []
+        for a, b, stride in zip((4, *widths), widths, (1, 2, 2, 2, 2)):
+            kernel = 7 if stride == 1 else 4
+            layers += [nn.Conv2d(a, b, kernel, stride, 3 if stride == 1 else 1, bias=False)]
+            layers += [nn.InstanceNorm2d(b, affine=True), nn.ReLU(inplace=True)]
+        self.encoder = nn.Sequential(*layers)
+        latent, attributes = widths[-1], sum(map(len, groups.values()))
+        layers = [nn.Conv2d(latent + attributes, latent, 3, 1, 1, bias=False)]
+        layers += [nn.InstanceNorm2d(latent, affine=True), nn.ReLU(inplace=True)]
+        layers += [_Residual(latent) for _ in range(blocks)]
+        for a, b in zip(widths[:0:-1], widths[-2::-1]):
+            layers += [nn.Conv2d(a, 4 * b, 3, 1, 1, bias=False), nn.PixelShuffle(2)]  # sub-pixel convolution
+            layers += [nn.InstanceNorm2d(b, affine=True), nn.ReLU(inplace=True)]
+        self.decoder = nn.Sequential(*layers)
+        self.draw = nn.Conv2d(widths[0], 4, 7, 1, 3)  # x′ and s′
+        self.maps = None
+        if copy:
+            self.maps = nn.Conv2d(widths[0], 3, 7, 1, 3)
+            with torch.no_grad():  # at first: x as it is
+                self.maps.weight.mul_(0.1)
+                self.maps.bias.copy_(torch.tensor([0.0, 0, 2]))
+
+    @classmethod
+    def preset(cls, name, **settings):
+        """ "paper": what it says of the network, with usual widths where it says nothing. "small": the released one."""
+        presets = {"paper": dict(widths=(64, 128, 256, 512, 512), copy=False), "small": {}}
+        return cls(**(presets[name] | settings))
+
+    def attributes(self, wanted, batch=1):
+        """y of names: {group: attribute}; groups that are not named keep the source's.
+
+        Returns:
+            BxA float32, the same row ``batch`` times.
+
+        Raises:
+            KeyError: an unknown group or attribute.
+        """
+        y, start = torch.zeros(batch, sum(map(len, self.config.groups.values())), device=self.device), 0
+        unknown = [name for group, name in wanted.items() if name not in self.config.groups.get(group, ())]
+        if unknown:
+            raise KeyError(f"no such attribute: {', '.join(map(str, unknown))}")
+        for group, names in self.config.groups.items():
+            if group in wanted:
+                y[:, start + list(names).index(wanted[group])] = 1
+            start += len(names)
+        return y
+
+    def encode(self, image, side):
+        """Genc(x, s): the latent. ``image`` Bx3xSxS in [-1, 1], ``side`` Bx1xSxS in [0, 1]."""
+        return self.encoder(torch.cat([image, 2 * side - 1], 1))
+
+    def decode(self, latent, y, image):
+        """Gdec: the picture of a latent with the attributes y (BxA); ``image`` is what ``copy`` looks things up in.
+
+        Returns:
+            Transferred.
+        """
+        places = y.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[-2:])
+        x = self.decoder(torch.cat([latent, places], 1))
+        drawn = self.draw(x).float()
+        picture, side = torch.tanh(drawn[:, :3]), torch.sigmoid(drawn[:, 3:])
+        if self.maps is None:
+            return Transferred(picture, side, latent, None, None)
+        maps = self.maps(x).float()
+        flow = identity_grid(image) + 0.1 * maps[:, :2]  # steps in tenths of the side
+        kept = torch.sigmoid(maps[:, 2:])
+        return Transferred(kept * warp(image, flow) + (1 - kept) * picture, side, latent, flow, kept)
+
+    def forward(self, image, side, y):
+        """Give faces (FFHQ framing) the attributes y: Bx3xSxS in [-1, 1], Bx1xSxS in [0, 1], BxA to Transferred."""
+        return self.decode(self.encode(image, side), y, image)
+
+
+class AttributeDiscriminator(nn.Module):
+    """D: a PatchGAN on picture and side picture with two heads.
+
+    Args:
+        attributes: how many, of all groups.
+        widths: of the stride-2 convolutions.
+        size: side of the pictures.
+    """
+
+    def __init__(self, attributes, widths=(48, 96, 192, 384, 384), size=128):
+        super().__init__()
+        layers = []
+        for a, b in zip((4, *widths), widths):
+            # No normalisation: it would tie a batch's pictures together, whose gradients are penalised one by one.
+            layers += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.01)]
+        self.layers = nn.Sequential(*layers)
+        self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
+        self.attributes = nn.Conv2d(widths[-1], attributes, size // 2 ** len(widths), bias=False)
+
+    def forward(self, image, side):
+        """Bx3xSxS in [-1, 1] and Bx1xSxS in [0, 1] to scores Bx1xhxw (large = real) and attributes' logits BxA."""
+        x = self.layers(torch.cat([image, 2 * side - 1], 1))
+        return self.source(x), self.attributes(x).flatten(1)
+
+
+def parse(parser, image):
+    """P's logits of pictures of any size: BxKxSxS at P's own."""
+    size = parser.config.input_size
+    if image.shape[-1] != size:
+        image = F.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    return parser(image)

@@ -1,0 +1,238 @@
+"""LSSL and the face parser: networks, losses, attributes, training."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_training import folders, stats, template, train  # noqa: F401
+
+from facesym import ImageError, losses
+from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
+from facesym.data.faces import FaceFolders
+from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
+from facesym.models.lssl import GROUPS, heat_map
+from facesym.models.parser import CLASSES
+from train.lssl import NAMES, PLACES, AttributeSamples, kept_pixels
+from train.parsing import UNKNOWN as UNLABELLED
+from train.parsing import intersection_over_union, landmark_labels, load_labels
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return AttributeGenerator(widths=(8, 8, 16, 16, 16), blocks=1, input_size=64).eval()
+
+
+def test_a_heat_map_is_one_at_each_landmark_and_nothing_far_from_all():
+    points = torch.tensor([[[10.0, 20.0], [40.0, 50.0]]])
+    side = heat_map(points, 64)
+    assert side.shape == (1, 1, 64, 64) and side.max() <= 1
+    assert side[0, 0, 20, 10] == 1 and side[0, 0, 50, 40] == 1  # row y, column x
+    assert side[0, 0, 20, 30] < 1e-6
+
+
+def test_attributes_by_name(net):
+    y = net.attributes({"light": "dark", "expression": "happy"}, batch=2)
+    assert y.shape == (2, sum(map(len, GROUPS.values()))) and y.sum() == 4
+    assert y[0, 1] == 1 and y[0, 3 + 5 + 2] == 1
+    assert net.attributes({}).sum() == 0
+    for wrong in ({"light": "happy"}, {"mood": "happy"}):
+        with pytest.raises(KeyError, match="happy"):
+            net.attributes(wrong)
+
+
+def test_the_untrained_generator_keeps_the_face_and_y_reaches_every_place(net):
+    image = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
+    side = torch.rand(1, 1, 64, 64)
+    found = net(image, side, net.attributes({}))
+    assert found.image.shape == image.shape and found.side.shape == side.shape
+    assert found.latent.shape == (1, 16, 4, 4)  # h/16 × w/16
+    assert found.side.min() >= 0 and found.side.max() <= 1 and found.image.abs().max() <= 1
+    assert (found.image - image).abs().mean() < 0.3 * image.abs().mean()  # `copy` begins with x as it is
+    other = net.decode(found.latent, net.attributes({"light": "dark"}), image)
+    assert ((other.image - found.image).abs().amax(1) > 0).float().mean() > 0.95
+    drawn = AttributeGenerator(widths=(8, 8, 16, 16, 16), blocks=1, copy=False)(
+        image, side, y=net.attributes({})
+    )
+    assert drawn.flow is None and drawn.image.shape == image.shape
+
+
+def test_the_critics_heads_and_its_penalty():
+    critic = AttributeDiscriminator(12, widths=(8, 8, 8, 8, 8), size=64)
+    scores, logits = critic(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64))
+    assert scores.shape == (2, 1, 2, 2) and logits.shape == (2, 12)
+    real, fake = torch.rand(3, 4, 8, 8), torch.rand(3, 4, 8, 8)
+    # A linear critic's gradient is its weight everywhere: the penalty is (its norm − 1)².
+    weight = torch.rand(4, 8, 8)
+    penalty = losses.gradient_penalty(lambda x: (x * weight).sum((1, 2, 3)), real, fake)
+    torch.testing.assert_close(penalty, (weight.norm() - 1).square())
+    assert losses.wasserstein_loss(torch.tensor([3.0]), torch.tensor([1.0])) == -2
+
+
+def test_unlabelled_groups_teach_nothing():
+    logits = torch.randn(2, 4, requires_grad=True)
+    y, known = torch.tensor([[1.0, 0, 0, 1]] * 2), torch.tensor([[1.0, 1, 0, 0]] * 2)
+    losses.attribute_loss(logits, y, known).backward()
+    assert (logits.grad[:, :2] != 0).all() and (logits.grad[:, 2:] == 0).all()
+
+
+def test_parsing_loss_looks_at_the_faces_that_stay(net):
+    torch.manual_seed(0)
+    source = torch.randn(2, 3, 4, 4)
+    worse = torch.stack([20 * source[0], -20 * source[1]])
+    assert losses.parsing_loss(worse, source, torch.tensor([1.0, 0.0])) < 0.5
+    assert losses.parsing_loss(worse, source, torch.tensor([0.0, 1.0])) > 2
+    assert losses.parsing_loss(worse, source, torch.zeros(2)) == 0
+
+
+def test_there_and_back_without_a_difference_costs_nothing():
+    x, s, z = torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8), torch.rand(1, 2, 2, 2)
+    assert losses.bidirectional_loss(x, x, s, s, z, z) == 0
+    assert losses.bidirectional_loss(x, x + 0.1, s, s, z, z - 0.2).item() == pytest.approx(0.3, abs=1e-6)
+
+
+def test_attributes_of_metadata():
+    names = GROUPS["expression"]
+    assert expression_of({"view": "front", "expression": "smiling", "neutral": "0.99"}, names) == 1
+    assert expression_of({"neutral": "0.05", "happy": "0.95", "surprised": "0"}, names) == 1
+    assert expression_of({"neutral": "0.5", "happy": "0.5"}, names) == UNKNOWN
+    assert expression_of({"expression": "happiness"}, names) == UNKNOWN  # a crowd's label: noisy
+    poses = tuple(POSES)
+    assert [pose_of(yaw, poses) for yaw in (-50, -15, 4, 22, 40)] == [0, 1, 2, 3, 4]
+    assert pose_of(80, poses) == pose_of(float("nan"), poses) == UNKNOWN
+
+
+def test_lights():
+    rng = np.random.default_rng(0)
+    image = rng.integers(60, 200, (32, 32, 3)).astype(np.uint8)
+    lit = {name: relight(rng, image, name) for name in GROUPS["light"]}
+    assert all(x.min() >= 0 and x.max() <= 255 for x in lit.values())
+    np.testing.assert_array_equal(lit["normal"], image)
+    assert lit["weak"].std() < 0.6 * image.std() and lit["dark"].mean() < 0.5 * image.mean()
+    left, right = lit["side"][:, :8].mean(), lit["side"][:, -8:].mean()
+    assert max(left, right) > 1.5 * min(left, right)
+
+
+def test_a_sample_changes_one_group(folders):  # noqa: F811
+    samples = AttributeSamples(FaceFolders([folders[0]], 64))
+    seen = set()
+    for n in range(60):
+        sample = samples[n]
+        group = int(sample["group"])
+        seen.add(NAMES[group])
+        ones = slice(PLACES[group], PLACES[group + 1])
+        assert sample["y"].sum() == sample["back"].sum() == 1
+        assert sample["y"][ones].sum() == sample["back"][ones].sum() == 1
+        assert (sample["y"] != sample["back"]).any()
+        others = torch.ones(len(sample["y"]), dtype=torch.bool)
+        others[ones] = False
+        assert torch.equal(sample["wanted"][others], sample["own"][others])
+        assert torch.equal(sample["wanted"][ones], sample["y"][ones])
+        assert sample["known"][:3].sum() == 0  # these faces have no expression
+        if NAMES[group] != "light":
+            assert torch.equal(sample["goal"], sample["image"])
+    assert seen == {"pose", "light"}
+    groups = torch.tensor([NAMES.index("light"), NAMES.index("pose")])
+    assert kept_pixels("paper", groups).tolist() == [1, 1] and kept_pixels("released", groups).tolist() == [
+        1,
+        0,
+    ]
+
+
+def test_landmark_labels_name_the_features():
+    points = template(128)
+    labels = landmark_labels(points, 128)
+    at = lambda k: CLASSES[labels[tuple(np.round(points[k].mean(0))[::-1].astype(int))]]  # noqa: E731
+    assert at(slice(36, 42)) == at(slice(17, 22)) == "eyes and brows"
+    assert at(slice(48, 60)) == "mouth" and at([30, 33]) == "nose" and at([2, 31]) == "skin"
+    assert labels[2, 2] == UNLABELLED and CLASSES.index("hair") not in labels
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(0)
+    rows = ["file_name,label,subject,split"]
+    for i in range(4):
+        labels = np.zeros((64, 64), np.uint8)
+        labels[10:54, 12:52] = 1
+        labels[20:28, 18:46] = 3
+        picture = np.array([[0, 80, 0], [220, 180, 160], [0, 0, 0], [40, 20, 20]], np.uint8)[labels]
+        Image.fromarray(picture + rng.integers(0, 9, picture.shape, np.uint8)).save(folder / f"{i}.webp")
+        Image.fromarray(labels).save(folder / f"{i}.label.png")
+        rows.append(f"{i}.webp,{i}.label.png,{i},{'train' if i < 3 else 'test'}")
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    return folder
+
+
+def test_intersection_over_union(labelled):
+    pictures = load_labels(labelled, 64, ("test",))
+
+    class Truth(torch.nn.Module):
+        def forward(self, images):
+            labels = torch.from_numpy(pictures[0][1].astype(np.int64))[None]
+            return torch.nn.functional.one_hot(labels, len(CLASSES)).permute(0, 3, 1, 2).float()
+
+    class Skin(torch.nn.Module):
+        def forward(self, images):
+            logits = torch.zeros(1, len(CLASSES), 64, 64)
+            logits[:, 1] = 1
+            return logits
+
+    right = intersection_over_union(Truth(), pictures)
+    assert right["background"] == right["skin"] == right["eyes and brows"] == 1
+    share = (pictures[0][1] == 1).mean()
+    assert intersection_over_union(Skin(), pictures)["skin"] == pytest.approx(share)
+
+
+def test_label_maps_that_make_no_sense_are_refused(labelled, tmp_path):
+    for file in labelled.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    Image.fromarray(np.full((64, 64), 9, np.uint8)).save(tmp_path / "3.label.png")
+    with pytest.raises(ImageError, match="0 to 5"):
+        load_labels(tmp_path, 64, ("test",))
+    (tmp_path / "3.label.png").unlink()
+    with pytest.raises(ImageError, match="cannot read"):
+        load_labels(tmp_path, 64, ("test",))
+
+
+def test_parser_and_generator_are_trained(folders, labelled, tmp_path):  # noqa: F811
+    text = train(
+        "parsing.py",
+        folders,
+        tmp_path / "p",
+        "--labels",
+        labelled,
+        "--size",
+        64,
+        "--steps",
+        3,
+        "--sample-every",
+        3,
+    )
+    assert "held-out people, IoU: background" in text
+    parser = FaceParser.from_pretrained(tmp_path / "p" / "model")
+    assert parser(torch.zeros(1, 3, 64, 64)).shape == (1, len(CLASSES), 64, 64)
+    train(
+        "lssl.py", folders, tmp_path / "g", "--parser", tmp_path / "p", "--size", 64, "--steps", 4,
+        "--critic-steps", 2, "--sample-every", 4,
+    )  # fmt: skip
+    lines = stats(tmp_path / "g")
+    assert {"critic", "labels", "penalty"} <= set(lines[0]) and "parsing" not in lines[0]  # D alone
+    assert {"adversarial", "attribute", "identity", "bidirectional", "parsing", "smooth"} <= set(lines[1])
+    assert (tmp_path / "g" / "samples" / "0000004-transfer.png").exists()
+    AttributeGenerator.from_pretrained(tmp_path / "g" / "model")
+    train(
+        "lssl.py",
+        folders,
+        tmp_path / "s",
+        "--size",
+        64,
+        "--steps",
+        1,
+        "--critic-steps",
+        1,
+        "--ablation",
+        "stargan",
+    )
+    assert not {"bidirectional", "parsing"} & set(stats(tmp_path / "s")[0])
