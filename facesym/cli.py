@@ -28,6 +28,7 @@ def main(argv=None):
     _add_symmetrize(commands)
     _add_rotate(commands)
     _add_normalize(commands)
+    _add_transfer(commands)
     cli_zoo.add_parser(commands)
     evaluate = commands.add_parser(
         "evaluate", help="measure models (in a checkout: train/evaluate.py)", add_help=False
@@ -110,6 +111,23 @@ def _add_normalize(commands):
         help="also write N frames on the way there as a film, …-walk.mp4, beside each result",
     )  # fmt: skip
     command.set_defaults(run=_normalize)
+
+
+def _add_transfer(commands):
+    command = _add_task(commands, "transfer", "change a face's expression, pose or light")
+    command.add_argument(
+        "--to", nargs="+", default=[], metavar="ATTRIBUTE", help='of any group, e.g. happy "left 20" dark'
+    )
+    for group in ("expression", "pose", "light"):
+        command.add_argument(f"--{group}", metavar="ATTRIBUTE", help=f"the same, of the group {group}")
+    command.add_argument("--strength", type=float, default=1.0, help="0 to 1.5 (default 1)")
+    command.add_argument("--paste", action="store_true", help="lay the face over the photo")
+    command.add_argument(
+        "--grid",
+        action="store_true",
+        help="also write every attribute's picture, in …-grid/ beside each result",
+    )
+    command.set_defaults(run=_transfer)
 
 
 def _complete(args):
@@ -210,6 +228,25 @@ def _normalize(args):
                 name = folder / f"{i}-walk.mp4" if i else output.with_name(f"{output.stem}-walk.mp4")
                 extras[name] = frames
         return result, {"yaw": yaws}, extras
+
+    return _work(args, run)
+
+
+def _transfer(args):
+    def run(pipe, photo, output, faces):
+        named = {group: getattr(args, group) for group in ("expression", "pose", "light")}
+        for group, name in named.items():
+            if name and name not in pipe.net.groups.get(group, ()):
+                raise ImageError(f"--{group} {name}: {args.model} has no such {group}.")
+        to = [*args.to, *filter(None, named.values())]
+        result = pipe(photo, to=to, strength=args.strength, faces=faces, paste=args.paste, grid=args.grid)
+        folder, extras = output.with_name(f"{output.stem}-faces"), {}
+        if not args.paste:
+            extras = {folder / f"{i}{output.suffix}": face for i, face in enumerate(result.images) if i}
+        for i, grid in enumerate(result.grid if faces == "all" else [result.grid]):
+            place = folder / f"{i}-grid" if i else output.with_name(f"{output.stem}-grid")
+            extras |= {place / f"{name}{output.suffix}": face for name, face in grid.items()}
+        return result, {"to": to}, extras
 
     return _work(args, run)
 

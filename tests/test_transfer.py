@@ -6,7 +6,9 @@ import torch
 from PIL import Image
 from test_training import folders, stats, template, train  # noqa: F401
 
-from facesym import ImageError, losses
+import facesym
+from facesym import FaceNotFoundError, ImageError, losses
+from facesym.cli import main
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import FaceFolders
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
@@ -236,3 +238,60 @@ def test_parser_and_generator_are_trained(folders, labelled, tmp_path):  # noqa:
         "stargan",
     )
     assert not {"bidirectional", "parsing"} & set(stats(tmp_path / "s")[0])
+
+
+# --- pipeline, command
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("transfer")
+    AttributeGenerator(widths=(8, 8, 16, 16, 16), blocks=1, input_size=64).save_pretrained(folder)
+    return folder
+
+
+def test_a_photo_is_changed_and_pasting_leaves_the_rest_alone(model, astronaut):
+    pipe = facesym.load(str(model))
+    result = pipe(astronaut, to=["happy", "dark"], grid=True)
+    assert result.images[0].size == result.crop.size and result.crop.width > 64  # the photo's own pixels
+    assert list(result.grid) == [name for names in GROUPS.values() for name in names]
+    assert len(result.identity) == 1
+    none = np.asarray(pipe(astronaut, to="happy", strength=0).images[0], int)
+    full = np.asarray(pipe(astronaut, to="happy").images[0], int)
+    assert np.abs(none - full).max() > 0
+    pasted = pipe(astronaut, to="happy", paste=True).images[0]
+    changed = (np.asarray(pasted) != np.asarray(astronaut)).any(-1)
+    x, y, w, h = result.faces[0].box
+    ys, xs = np.nonzero(changed)
+    assert x - w / 2 < xs.min() and xs.max() < x + 1.5 * w and y - h / 2 < ys.min() and ys.max() < y + 1.5 * h
+
+
+def test_what_makes_no_sense_is_refused(model, astronaut):
+    pipe = facesym.load(str(model))
+    for options, told in (
+        ({"to": "grumpy"}, "expression: neutral"),
+        ({"to": ["happy", "neutral"]}, "exclude each other"),
+        ({}, "Say what"),
+        ({"to": "happy", "strength": 2}, "strength"),
+        ({"to": "happy", "strength": "much"}, "strength"),
+    ):
+        with pytest.raises(ImageError, match=told):
+            pipe(astronaut, **options)
+    with pytest.raises(FaceNotFoundError):
+        pipe(Image.new("RGB", (200, 200), "grey"), to="happy")
+
+
+def test_command(model, astronaut, tmp_path, capsys):
+    astronaut.save(tmp_path / "face.png")
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main(["transfer", str(tmp_path / "face.png"), "--model", str(model), *arguments])
+        return stop.value.code
+
+    assert call("--to", "happy", "--light", "dark", "--grid") == 0
+    assert (tmp_path / "face-transfer.png").exists()
+    assert len(list((tmp_path / "face-transfer-grid").iterdir())) == sum(map(len, GROUPS.values()))
+    with Image.open(tmp_path / "face-transfer.png") as picture:
+        assert "facesym" in str(picture.info)
+    assert call("--light", "happy") == 1
+    assert "no such light" in capsys.readouterr().err

@@ -278,14 +278,15 @@ def validation_batch(args, size, channels, device, count=12):
 
 @torch.no_grad()
 def validate(run, net, batch):
-    """A grid of samples (input, result, target, copy's share, drawn); the mean absolute error."""
+    """A grid of samples (input, result, target, copy's share, drawn); the mean error where the target counts."""
     with run.autocast():
         out = net(batch["image"])
     columns = [batch["image"], out.image, batch["target"], out.drawn]
     if out.choice is not None:
         columns += [out.choice[:, k : k + 1] for k in range(3)]
     run.grid("val", columns)
-    return (out.image - batch["target"]).abs().mean()
+    off = (out.image - batch["target"]).abs().mean(1, keepdim=True)
+    return (off * batch["trust"]).sum() / batch["trust"].sum()
 
 
 if __name__ == "__main__":

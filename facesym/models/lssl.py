@@ -81,7 +81,7 @@ class AttributeGenerator(Model):
     Args:
         widths: channels of Genc's five convolutions; the first keeps the size, the others halve it.
         blocks: how many residual ones.
-        groups: {group: its attributes}, in y's order.
+        groups: (group, its attributes) in y's order. (Pairs: a JSON file keeps no order of keys.)
         copy: see above.
         input_size: side of the pictures, a multiple of 16.
     """
@@ -91,7 +91,7 @@ class AttributeGenerator(Model):
         self,
         widths: tuple = (32, 64, 96, 128, 128),
         blocks: int = 6,
-        groups: dict = GROUPS,
+        groups: tuple = tuple(GROUPS.items()),
         copy: bool = True,
         input_size: int = 128,
     ):
@@ -104,7 +104,7 @@ class AttributeGenerator(Model):
             layers += [nn.Conv2d(a, b, kernel, stride, 3 if stride == 1 else 1, bias=False)]
             layers += [nn.InstanceNorm2d(b, affine=True), nn.ReLU(inplace=True)]
         self.encoder = nn.Sequential(*layers)
-        latent, attributes = widths[-1], sum(map(len, groups.values()))
+        latent, attributes = widths[-1], sum(len(names) for _, names in groups)
         layers = [nn.Conv2d(latent + attributes, latent, 3, 1, 1, bias=False)]
         layers += [nn.InstanceNorm2d(latent, affine=True), nn.ReLU(inplace=True)]
         layers += [_Residual(latent) for _ in range(blocks)]
@@ -126,6 +126,11 @@ class AttributeGenerator(Model):
         presets = {"paper": dict(widths=(64, 128, 256, 512, 512), copy=False), "small": {}}
         return cls(**(presets[name] | settings))
 
+    @property
+    def groups(self):
+        """{group: its attributes}, in y's order."""
+        return {group: tuple(names) for group, names in self.config.groups}
+
     def attributes(self, wanted, batch=1):
         """y of names: {group: attribute}; groups that are not named keep the source's.
 
@@ -135,11 +140,11 @@ class AttributeGenerator(Model):
         Raises:
             KeyError: an unknown group or attribute.
         """
-        y, start = torch.zeros(batch, sum(map(len, self.config.groups.values())), device=self.device), 0
-        unknown = [name for group, name in wanted.items() if name not in self.config.groups.get(group, ())]
+        y, start = torch.zeros(batch, sum(map(len, self.groups.values())), device=self.device), 0
+        unknown = [name for group, name in wanted.items() if name not in self.groups.get(group, ())]
         if unknown:
             raise KeyError(f"no such attribute: {', '.join(map(str, unknown))}")
-        for group, names in self.config.groups.items():
+        for group, names in self.groups.items():
             if group in wanted:
                 y[:, start + list(names).index(wanted[group])] = 1
             start += len(names)
@@ -150,7 +155,10 @@ class AttributeGenerator(Model):
         return self.encoder(torch.cat([image, 2 * side - 1], 1))
 
     def decode(self, latent, y, image):
-        """Gdec: the picture of a latent with the attributes y (BxA); ``image`` is what ``copy`` looks things up in.
+        """Gdec: the picture of a latent with the attributes y (BxA).
+
+        Args:
+            image: Bx3xHxW: what ``copy`` looks things up in, x or the same crop with more pixels.
 
         Returns:
             Transferred.
@@ -161,7 +169,10 @@ class AttributeGenerator(Model):
         picture, side = torch.tanh(drawn[:, :3]), torch.sigmoid(drawn[:, 3:])
         if self.maps is None:
             return Transferred(picture, side, latent, None, None)
-        maps = self.maps(x).float()
+        maps, picture = (
+            F.interpolate(part, image.shape[-2:], mode="bilinear", align_corners=False)
+            for part in (self.maps(x).float(), picture)
+        )
         flow = identity_grid(image) + 0.1 * maps[:, :2]  # steps in tenths of the side
         kept = torch.sigmoid(maps[:, 2:])
         return Transferred(kept * warp(image, flow) + (1 - kept) * picture, side, latent, flow, kept)

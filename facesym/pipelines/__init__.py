@@ -4,6 +4,7 @@ from ..errors import ZooError
 
 # The class of the network says which pipeline runs it.
 _PIPELINES = {
+    "AttributeGenerator": ("transfer", "TransferPipeline"),
     "NormalizedFaceGAN": ("normalize", "NormalizePipeline"),
     "SymmFCNet": ("complete", "CompletePipeline"),
     "SymmetricGenerator": ("rotate", "RotatePipeline"),

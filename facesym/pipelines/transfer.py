@@ -1,0 +1,146 @@
+"""Change a face's expression, pose or light: photo in, face out."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..asymmetry import find_points
+from ..data.symmetric import face_region
+from ..errors import ImageError
+from ..faces.align import align_face
+from ..faces.load import load_image
+from ..faces.paste import paste_face
+from ..models.lssl import heat_map
+from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
+from .symmetrize import face_shown
+
+
+@dataclass
+class TransferResult(Result):
+    """What `TransferPipeline` returns. With ``faces="all"`` (and not ``aligned``) the fields are lists, one entry a
+    face.
+
+    Attributes:
+        grid: {attribute: RGB image, the aligned crop with that one alone}; empty unless asked for.
+        crop: RGB, the aligned crop that was worked on, as large as the result.
+        seconds: the whole call.
+    """
+
+    grid: dict | list
+    crop: Image.Image | list
+    seconds: float
+
+
+class TransferPipeline:
+    """Runs an AttributeGenerator on photos; made by ``facesym.load`` of such a model.
+
+    Args:
+        net: facesym.models.AttributeGenerator, in eval mode.
+    """
+
+    task = "transfer"
+
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(
+        self, image, *, to=(), strength=1.0, faces="largest", paste=False, aligned=False, grid=False
+    ):
+        """Give the face in a photo another expression, pose or light.
+
+        Args:
+            image: the photo: a path, PIL image or HxWx3 uint8 array (see `facesym.faces.load.load_image`).
+            to: an attribute ("happy") or several, of different groups; the net's are in ``pipe.net.groups``.
+                Groups that are not named stay.
+            strength: 0 keeps the face, 1 is what the net was trained for, up to 1.5 is more.
+            faces: "largest", "all", or an index from left to right.
+            paste: True lays the face over the photo, which suits heads that are not turned; False returns the aligned
+                crop.
+            aligned: the picture is an aligned square crop already; no face is looked for.
+            grid: also return every attribute's picture, each alone.
+
+        Returns:
+            TransferResult. A net that copies from the photo gives crops of up to four times its own size, if the photo
+            shows the face so large.
+
+        Raises:
+            ImageError: the picture cannot be read, or an attribute or the strength makes no sense.
+            FaceNotFoundError: no face, or not the one asked for.
+        """
+        start = time.perf_counter()
+        wanted = self.wanted(to)
+        if not wanted and not grid:
+            raise ImageError(f"Say what to change the face to: {self._choices()}.")
+        if not isinstance(strength, (int, float)) or not 0 <= strength <= 1.5:
+            raise ImageError("strength must be a number from 0 to 1.5.")
+        photo, net = load_image(image), self.net
+        size = net.config.input_size
+        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
+        done, crops, results, grids = photo, [], [], []
+        for i in chosen:
+            crop, transform = align_face(photo, transforms[i], size), transforms[i]
+            larger = crop
+            if net.config.copy:
+                transform, side = finer_transform(transforms[i], size)
+                larger = align_face(photo, transform, side)
+            ways = [wanted]
+            if grid:
+                ways += [{group: name} for group, names in net.groups.items() for name in names]
+            made, *others = self.run(crop, larger, ways, strength)
+            if paste:
+                region = face_region(find_points(made), made.width)
+                shown = face_shown(find_points(larger), larger.width) * region
+                done = paste_face(done, made, transform, region, shown)
+            crops.append(larger)
+            results.append(made)
+            grids.append({next(iter(way.values())): face for way, face in zip(ways[1:], others)})
+        return TransferResult(
+            images=[done] if paste else results,
+            faces=[found[i] for i in chosen] if found else [],
+            identity=identity_similarity(crops, results),
+            grid=per_face(grids, faces, aligned),
+            crop=per_face(crops, faces, aligned),
+            seconds=time.perf_counter() - start,
+        )
+
+    def wanted(self, to):
+        """Attributes' names as {group: attribute}.
+
+        Raises:
+            ImageError: an unknown attribute, or two of one group.
+        """
+        wanted = {}
+        for name in [to] if isinstance(to, str) else to:
+            groups = [group for group, names in self.net.groups.items() if name in names]
+            if not groups:
+                raise ImageError(f"There is no attribute {name!r}: use {self._choices()}.")
+            if groups[0] in wanted:
+                raise ImageError(f"{wanted[groups[0]]} and {name} exclude each other: both are {groups[0]}.")
+            wanted[groups[0]] = name
+        return wanted
+
+    def _choices(self):
+        return "; ".join(f"{group}: {', '.join(names)}" for group, names in self.net.groups.items())
+
+    @torch.inference_mode()
+    def run(self, crop, larger, ways, strength=1.0):
+        """The net on one aligned crop.
+
+        Args:
+            crop: RGB, of the net's size.
+            larger: RGB, the same crop with more pixels, which are copied; or ``crop`` itself.
+            ways: [{group: attribute}]: what to change it to, one by one.
+            strength: of the attributes.
+
+        Returns:
+            A list of RGB images of ``larger``'s size.
+        """
+        net = self.net
+        small, large = to_tensor(crop, net), to_tensor(larger, net)
+        points = torch.from_numpy(np.asarray(find_points(crop), np.float32))[None].to(net.device)
+        latent = net.encode(small, heat_map(points, net.config.input_size).to(net.dtype))
+        made = [net.decode(latent, strength * net.attributes(way), large).image[0] for way in ways]
+        return [to_image(picture) for picture in made]
