@@ -14,7 +14,7 @@ from facesym.data.faces import FaceFolders
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
 from facesym.models.lssl import GROUPS, heat_map
 from facesym.models.parser import CLASSES
-from train.lssl import NAMES, PLACES, AttributeSamples, kept_pixels
+from train.lssl import NAMES, PLACES, AttributeSamples, pair_ways
 from train.parsing import UNKNOWN as UNLABELLED
 from train.parsing import intersection_over_union, landmark_labels, load_labels
 
@@ -112,7 +112,7 @@ def test_lights():
     np.testing.assert_array_equal(lit["normal"], image)
     assert lit["weak"].std() < 0.6 * image.std() and lit["dark"].mean() < 0.5 * image.mean()
     left, right = lit["side"][:, :8].mean(), lit["side"][:, -8:].mean()
-    assert max(left, right) > 1.5 * min(left, right)
+    assert left > 1.5 * right
 
 
 def test_a_sample_changes_one_group(folders):  # noqa: F811
@@ -120,8 +120,9 @@ def test_a_sample_changes_one_group(folders):  # noqa: F811
     seen = set()
     for n in range(60):
         sample = samples[n]
-        group = int(sample["group"])
+        group = int(np.searchsorted(PLACES, int(sample["y"].argmax()), side="right")) - 1
         seen.add(NAMES[group])
+        assert sample["kept"] == {"light": 1, "pose": 0}[NAMES[group]] and sample["photo"]
         ones = slice(PLACES[group], PLACES[group + 1])
         assert sample["y"].sum() == sample["back"].sum() == 1
         assert sample["y"][ones].sum() == sample["back"][ones].sum() == 1
@@ -134,11 +135,53 @@ def test_a_sample_changes_one_group(folders):  # noqa: F811
         if NAMES[group] != "light":
             assert torch.equal(sample["goal"], sample["image"])
     assert seen == {"pose", "light"}
-    groups = torch.tensor([NAMES.index("light"), NAMES.index("pose")])
-    assert kept_pixels("paper", groups).tolist() == [1, 1] and kept_pixels("released", groups).tolist() == [
-        1,
-        0,
-    ]
+
+
+class TwoPairs:
+    """What Pairs holds: a face turned to the right, its left half white, and a smiling one, both with their frontal,
+    neutral photo, whose upper half is white."""
+
+    def __init__(self):
+        self.size, self.target_of = 64, np.array([0, 0])
+        self.inputs = np.zeros((2, 64, 64, 3), np.uint8)
+        self.inputs[:, :, :32] = 200
+        self.targets = np.zeros((1, 64, 64, 3), np.uint8)
+        self.targets[:, :32] = 200
+        self.points = np.stack([np.stack([template(64) + 3, template(64)])] * 2).astype(np.float32)
+        self.rows = [
+            {"yaw": "44.0", "pitch": "2", "expression": "neutral", "kind": "simulated"},
+            {"yaw": "1.0", "pitch": "0", "expression": "smiling", "kind": "real"},
+        ]
+
+
+def test_pairs_are_learned_there_and_back_and_know_their_result(folders, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("train.lssl.draw_light", lambda rng: 0)  # halves are told by their brightness below
+    pairs = TwoPairs()
+    assert pair_ways(pairs) == [(0, (0, 4), (0, 2)), (1, (1, 2), (0, 2))]
+    pairs.rows[0] |= {"yaw": "33.0"}  # "right 45" is too far away to be learned from it
+    pair_ways(pairs)
+    assert not pairs.rows[0]["near"] and pairs.rows[1]["near"]
+    pairs.rows[0] |= {"yaw": "44.0"}
+    samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=pairs, share=1.0)
+    names = [name for group in GROUPS.values() for name in group]
+    seen = set()
+    for n in range(60):
+        sample = samples[n]
+        (wish,) = (names[k] for k in sample["y"].nonzero()[:, 0])
+        seen.add((wish, bool(sample["photo"])))
+        # The result's landmarks are 3 pixels from the source's, one way or the other, its picture the other one.
+        assert (sample["goal_points"] - sample["points"]).abs().mean() == pytest.approx(3, rel=0.1)
+        top = sample["goal"][:, 8:24, 24:40].mean() - sample["goal"][:, 40:56, 24:40].mean()
+        assert (top > 0.7) == (wish in ("frontal", "neutral"))
+        # A head at the mirror image's left has its white half at the right.
+        left = sample["goal"][:, 24:40, 8:24].mean() - sample["goal"][:, 24:40, 40:56].mean()
+        if wish.endswith("45"):
+            assert (left > 0) == (wish == "right 45")
+        assert sample["kept"] == 1 and sample["known"].all()
+    # Made by simulation is only the turned picture; the smile is a photo.
+    assert seen == {
+        ("frontal", False), ("left 45", True), ("right 45", True), ("neutral", True), ("happy", True),
+    }  # fmt: skip
 
 
 def test_landmark_labels_name_the_features():
@@ -238,6 +281,10 @@ def test_parser_and_generator_are_trained(folders, labelled, tmp_path):  # noqa:
         "stargan",
     )
     assert not {"bidirectional", "parsing"} & set(stats(tmp_path / "s")[0])
+    train("lssl.py", folders, tmp_path / "w", "--size", 64, "--steps", 2, "--critic-steps", 1, "--warm-up", 1)
+    alone, both = stats(tmp_path / "w")
+    assert {"identity", "landmarks", "places", "smooth"} <= set(alone) and not {"critic", "adversarial"} & set(alone)
+    assert {"critic", "penalty", "adversarial"} <= set(both)
 
 
 # --- pipeline, command

@@ -1,8 +1,9 @@
-"""Train LSSL: faces' expression, pose and light changed on request, unpaired.
+"""Train LSSL: faces' expression, pose and light changed on request.
 
-    accelerate launch train/lssl.py --data FACES … --parser runs/parsing --identity identity --out runs/lssl
+    accelerate launch train/lssl.py --data FACES … --pairs PAIRS --parser runs/parsing --identity identity
 
-A step trains D; each fifth also G.
+A step trains D; each fifth also G. The paper's data are unpaired (``--data``); ``--pairs`` adds faces whose picture
+with other attributes is known (train/prepare.py pairs), on which G can begin alone (``--warm-up``).
 """
 
 import argparse
@@ -14,9 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from facesym import losses, zoo
-from facesym.data.attributes import UNKNOWN, expression_of, pose_of, relight
+from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import (
     FaceFolders,
     Samples,
@@ -25,6 +27,7 @@ from facesym.data.faces import (
     flip_landmarks,
     to_tensor,
 )
+from facesym.data.pairs import Pairs
 from facesym.models.lssl import (
     GROUPS,
     AttributeDiscriminator,
@@ -37,8 +40,11 @@ from facesym.models.symmfcnet import identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
-# see `kept_pixels`; `person` (one minus the recogniser's cosine) and `smooth` (the flow's strain) are ours in both.
-COMMON = dict(adversarial=1, attribute=1, bidirectional=10, parsing=10, person=2, smooth=1)
+# which is told by a sample's "kept"; `person` (one minus the recogniser's cosine), `smooth` (the flow's strain),
+# `landmarks` (s′ against the known picture's) and `places` (the flow at the known landmarks) are ours in both.
+COMMON = dict(
+    adversarial=1, attribute=1, bidirectional=10, parsing=10, person=2, smooth=1, landmarks=10, places=30
+)
 RECIPES = {"paper": COMMON | dict(identity=10), "released": COMMON | dict(identity=10, parsing=1)}
 PENALTY = 10  # λ_gp
 ABLATIONS = {
@@ -53,50 +59,136 @@ NAMES = list(GROUPS)
 
 
 class AttributeSamples(Samples):
-    """Faces mirrored, jittered and relit, with their attributes and a target that differs in one group.
+    """Faces mirrored, jittered and relit, with their attributes and a target.
 
-    A sample has "image" and "goal" (the same picture in the target's light), "points" (68x2 pixels), "y" (the target,
-    the other groups zero), "back" (the way back), "own" and "known" (the source's attributes), "wanted" (those of the
-    result), and "group" (the number of the group that changes).
+    Args:
+        faces: FaceFolders: a target differs in one group.
+        pairs: Pairs or None: there and back, a target is the other picture of the pair, in one or two groups.
+        share: of samples from ``pairs``.
+
+    A sample has "image", "goal" (what is known of the result's picture) and "kept" (how much that is: 1 all, 0
+    nothing), "points" and "goal_points" (68x2 pixels), "y" (the target, the other groups zero), "back" (the way back),
+    "own" and "known" (the source's attributes), "wanted" (those of the result), "still" (0: where the features are in
+    the result is not known), and "photo" (0: made by simulation).
     """
 
+    def __init__(self, faces, seed=0, pairs=None, share=0.5):
+        super().__init__(faces, seed)
+        self.pairs, self.share = pairs, share if pairs else 0
+        self.ways = pair_ways(pairs) if pairs else []
+
     def sample(self, i, rng):
+        if rng.random() < self.share:
+            return self.pair(rng)
         image, points, row = self.faces.images[i], self.faces.landmarks[i], self.faces.rows[i]
         size, yaw = self.faces.size, float(row.get("yaw") or "nan")
         if rng.random() < 0.5:
             image, points, yaw = image[:, ::-1], flip_landmarks(points, size), -yaw
-        matrix = affine_jitter(rng, size, degrees=4, scale=0.04, shift=0.015)
-        image = cv2.warpAffine(
+        (image,), (points,) = jitter(rng, [image], [points])
+        lights, light = GROUPS["light"], draw_light(rng)
+        own = [expression_of(row, GROUPS["expression"]), pose_of(yaw, GROUPS["pose"]), light]
+        group = rng.choice([k for k, value in enumerate(own) if value != UNKNOWN])
+        target = (own[group] + rng.integers(1, len(GROUPS[NAMES[group]]))) % len(GROUPS[NAMES[group]])
+        lit = relight(rng, image, lights[light])
+        goal = relight(rng, image, lights[target]) if NAMES[group] == "light" else lit
+        # A relit face's picture is known, of another expression a little, of a head that turns nothing.
+        kept = {"light": 1.0, "expression": 0.2, "pose": 0.0}[NAMES[group]]
+        return as_sample(
+            (lit, goal), (points, points), own, {group: target}, kept, NAMES[group] != "pose", photo=True
+        )
+
+    def pair(self, rng):
+        """A pair in one light, from either of its pictures to the other."""
+        pairs, size = self.pairs, self.faces.size
+        i, *attributes = self.ways[rng.integers(len(self.ways))]
+        images = [pairs.inputs[i], pairs.targets[pairs.target_of[i]]]
+        points = [(p + 0.5) * size / pairs.size - 0.5 for p in pairs.points[i]]
+        images = [
+            x if len(x) == size else cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in images
+        ]
+        if rng.random() < 0.5:
+            images, points = [x[:, ::-1] for x in images], [flip_landmarks(p, size) for p in points]
+            attributes = [
+                (e, len(POSES) - 1 - pose) for e, pose in attributes
+            ]  # POSES run from left to right
+        images, points = jitter(rng, images, points)
+        light, seed = draw_light(rng), rng.integers(2**32)
+        images = [relight(np.random.default_rng(seed), x, GROUPS["light"][light]) for x in images]
+        if rng.random() < 0.5 and pairs.rows[i]["near"]:
+            images, points, attributes = images[::-1], points[::-1], attributes[::-1]
+            photo = True
+        else:
+            photo = pairs.rows[i]["kind"] == "real"
+        own, goal = ([*a, light] for a in attributes)
+        changed = {group: value for group, value in enumerate(goal) if value != own[group]}
+        return as_sample(images, points, own, changed, 1.0, True, photo)
+
+
+def pair_ways(pairs):
+    """The pairs whose attributes all have names: [(row, the input's (expression, pose), the target's)]. Rows get
+    "near": whether the input's pose is near enough to its attribute's, in degrees, for the way there to be learned."""
+    names, poses, ways = list(GROUPS["expression"]), list(GROUPS["pose"]), []
+    frontal = (names.index("neutral"), poses.index("frontal"))
+    for i, row in enumerate(pairs.rows):
+        yaw = float(row["yaw"] or "nan")
+        own = (_PAIRS.get(row["expression"], UNKNOWN), pose_of(yaw, poses))
+        if UNKNOWN not in own and own != frontal and row["kind"] != "turned":
+            off = max(abs(yaw - POSES[poses[own[1]]]), abs(float(row["pitch"] or 0)))
+            row["near"] = off <= 8
+            ways.append((i, own, frontal))
+    return ways
+
+
+# What pairs.csv calls expressions.
+_PAIRS = {
+    name: GROUPS["expression"].index(own)
+    for name, own in {"neutral": "neutral", "smiling": "happy", "surprised": "surprised"}.items()
+}
+
+
+def jitter(rng, images, points):
+    """Pictures (SxSx3 uint8) and landmarks moved and coloured all alike: a little."""
+    size = len(images[0])
+    matrix = affine_jitter(rng, size, degrees=4, scale=0.04, shift=0.015)
+    moved = [
+        cv2.warpAffine(
             np.ascontiguousarray(image),
             matrix,
             (size, size),
             flags=cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REFLECT,
         )
-        points = points @ matrix[:, :2].T + matrix[:, 2]
-        image = colour_jitter(rng, image, 0.1)
-        lights = GROUPS["light"]
-        light = 0 if rng.random() < 0.5 else int(rng.integers(1, len(lights)))
-        own = [expression_of(row, GROUPS["expression"]), pose_of(yaw, GROUPS["pose"]), light]
-        group = rng.choice([k for k, value in enumerate(own) if value != UNKNOWN])
-        target = (own[group] + rng.integers(1, len(GROUPS[NAMES[group]]))) % len(GROUPS[NAMES[group]])
-        lit = relight(rng, image, lights[light])
-        goal = relight(rng, image, lights[target]) if NAMES[group] == "light" else lit
-        result = [target if k == group else value for k, value in enumerate(own)]
-        known = np.concatenate(
-            [np.full(len(GROUPS[name]), value != UNKNOWN) for name, value in zip(NAMES, own)]
-        )
-        return {
-            "image": to_tensor(lit),
-            "goal": to_tensor(goal),
-            "points": torch.from_numpy(points.astype(np.float32)),
-            "y": one_hot({group: target}),
-            "back": one_hot({group: own[group]}),
-            "own": one_hot(dict(enumerate(own))),
-            "wanted": one_hot(dict(enumerate(result))),
-            "known": torch.from_numpy(known.astype(np.float32)),
-            "group": torch.tensor(group),
-        }
+        for image in images
+    ]
+    wide = colour_jitter(rng, np.concatenate(moved, 1), 0.1)
+    return np.split(wide, len(images), 1), [p @ matrix[:, :2].T + matrix[:, 2] for p in points]
+
+
+def draw_light(rng):
+    """The index of a light: a half of them the normal one."""
+    return 0 if rng.random() < 0.5 else int(rng.integers(1, len(GROUPS["light"])))
+
+
+def as_sample(images, points, own, changed, kept, still, photo):
+    """See AttributeSamples; ``images`` and ``points`` of source and result, ``own`` an index a group, ``changed``
+    {group: index}."""
+    wanted = dict(enumerate(own)) | changed
+    known = np.concatenate([np.full(len(GROUPS[name]), value != UNKNOWN) for name, value in zip(NAMES, own)])
+    number = lambda x: torch.tensor(float(x))  # noqa: E731
+    return {
+        "image": to_tensor(images[0]),
+        "goal": to_tensor(images[1]),
+        "points": torch.from_numpy(np.asarray(points[0], np.float32)),
+        "goal_points": torch.from_numpy(np.asarray(points[1], np.float32)),
+        "y": one_hot(changed),
+        "back": one_hot({group: own[group] for group in changed}),
+        "own": one_hot(dict(enumerate(own))),
+        "wanted": one_hot(wanted),
+        "known": torch.from_numpy(known.astype(np.float32)),
+        "kept": number(kept),
+        "still": number(still),
+        "photo": number(photo),
+    }
 
 
 def one_hot(chosen):
@@ -106,15 +198,6 @@ def one_hot(chosen):
         if index != UNKNOWN:
             y[PLACES[group] + index] = 1
     return y
-
-
-def kept_pixels(recipe, group):
-    """How much (4) counts for faces whose ``group`` (B) changes: as printed all alike; else a relit face, whose picture
-    is known, in full, another expression a little, and a head that turns not at all."""
-    weight = torch.ones(len(group), device=group.device)
-    if recipe == "released":
-        weight = torch.tensor([0.2, 0.0, 1.0], device=group.device)[group]
-    return weight
 
 
 def side_of(batch, ablated):
@@ -133,46 +216,51 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
     image = batch["image"]
     found = net(image, side, batch["y"])
     made = without_side(found, ablated)
-    scores, logits = critic(found.image, made)
-    weight = kept_pixels(recipe, batch["group"])
-    goal = image if recipe == "paper" else batch["goal"]
+    terms, sure = {}, (batch["kept"] == 1).float()
+    if critic is not None:
+        scores, logits = critic(found.image, made)
+        terms["adversarial"] = -scores.float().mean()
+        terms["attribute"] = losses.attribute_loss(logits, batch["wanted"], batch["known"])
+    if recipe == "paper":
+        goal, weight, still = image, torch.ones_like(sure), torch.ones_like(sure)
+    else:  # without a critic there is nothing but what is known
+        goal, weight, still = batch["goal"], batch["kept"] if critic is not None else sure, batch["still"]
     off = (found.image - goal).abs().mean((1, 2, 3))
-    terms = {
-        "adversarial": -scores.float().mean(),
-        "attribute": losses.attribute_loss(logits, batch["wanted"], batch["known"]),
-        "identity": (off * weight).sum() / weight.sum().clamp(min=1),
-    }
-    if "bidirectional" not in ablated:
+    terms["identity"] = (off * weight).sum() / weight.sum().clamp(min=1)
+    if "side" not in ablated:
+        wrong = (made - heat_map(batch["goal_points"], made.shape[-1])).abs().mean((1, 2, 3))
+        terms["landmarks"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
+    if "bidirectional" not in ablated and critic is not None:
         latent = net.encode(found.image, made)
         back = net.decode(latent, batch["back"], found.image)
         terms["bidirectional"] = losses.bidirectional_loss(
             image, back.image, side, without_side(back, ablated), found.latent, latent
         )
     if parser is not None and "parsing" not in ablated:
-        still = (
-            (batch["group"] != NAMES.index("pose")).float()
-            if recipe == "released"
-            else torch.ones_like(weight)
-        )
         with torch.no_grad():
-            source = parse(parser, image)
+            source = parse(parser, goal)
         terms["parsing"] = losses.parsing_loss(parse(parser, found.image), source, still)
     if judge is not None:
         with torch.no_grad():
-            person = judge(image)
+            person = judge(goal)
         terms["person"] = 1 - (judge(found.image).float() * person).sum(-1).mean()
     if found.flow is not None:
+        size = image.shape[-1]
+        places, source = ((2 * batch[name] + 1) / size - 1 for name in ("goal_points", "points"))
+        there = F.grid_sample(found.flow, places[:, None], align_corners=False)[:, :, 0].mT  # BxKx2
+        terms["places"] = ((there - source).abs().mean((1, 2)) * sure).sum() / sure.sum().clamp(min=1)
         terms["smooth"] = losses.tv_loss(found.flow - identity_grid(found.flow))
     return terms
 
 
 def critic_terms(critic, batch, side, found, made):
-    """D's: (1) with its penalty, and (2)."""
-    scores, logits = critic(batch["image"], side)
+    """D's: (1) without its penalty, and (2); photos alone are real."""
+    real = batch["photo"] > 0
+    scores, logits = critic(batch["image"][real], side[real])
     fake, _ = critic(found.image, made)
     return {
         "critic": losses.wasserstein_loss(scores.float(), fake.float()),
-        "labels": losses.attribute_loss(logits, batch["own"], batch["known"]),
+        "labels": losses.attribute_loss(logits, batch["own"][real], batch["known"][real]),
     }
 
 
@@ -183,6 +271,9 @@ def main():
     add_arguments(parser, out="runs/lssl", batch=8, lr=1e-4)
     parser.add_argument("--steps", type=int, default=100000, help="of D; G takes one in --critic-steps")
     parser.add_argument("--critic-steps", type=int, default=5, help="D's steps for one of G's")
+    parser.add_argument("--pairs", metavar="FOLDER", help="of train/prepare.py pairs; without: no pairs")
+    parser.add_argument("--pair-share", type=float, default=0.5, help="of samples")
+    parser.add_argument("--warm-up", type=int, default=0, metavar="STEPS", help="of G alone, without D")
     parser.add_argument("--preset", choices=["small", "paper"], default="small")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--recipe", choices=list(RECIPES), default="released", help="the losses' weights")
@@ -219,29 +310,38 @@ def main():
     run.restore()
     faces = FaceFolders(args.data, args.size, limit=args.limit)
     labelled = sum(expression_of(row, GROUPS["expression"]) != UNKNOWN for row in faces.rows)
-    run.print(f"{len(faces)} faces, {labelled} with an expression; {net.num_parameters()} parameters")
+    pairs = Pairs(args.pairs, limit=args.limit) if args.pairs else None
+    samples = AttributeSamples(faces, args.seed, pairs, args.pair_share)
+    run.print(
+        f"{len(faces)} faces, {labelled} with an expression; {len(samples.ways)} pairs; "
+        f"{net.num_parameters()} parameters"
+    )
     net.train(), critic.train()
-    for batch in run.batches(AttributeSamples(faces, args.seed), args.steps):
-        side = side_of(batch, ablated)
-        with run.autocast():
-            with torch.no_grad():
-                found = net(batch["image"], side, batch["y"])
-                made = without_side(found, ablated)
-            terms = critic_terms(critic, batch, side, found, made)
-        # Eagerly and in full precision: it is a gradient of gradients.
-        terms["penalty"] = losses.gradient_penalty(
-            lambda x: critic(x[:, :3], x[:, 3:])[0],
-            torch.cat([batch["image"], side], 1),
-            torch.cat([found.image, made], 1),
-        )
-        run.update(
-            critic_optimizer,
-            terms["critic"] + weights["attribute"] * terms["labels"] + PENALTY * terms["penalty"],
-        )
-        if (run.step + 1) % args.critic_steps == 0:
+    for batch in run.batches(samples, args.steps):
+        side, alone, terms = side_of(batch, ablated), run.step < args.warm_up, {}
+        if not alone and (batch["photo"] > 0).any():
+            with run.autocast():
+                with torch.no_grad():
+                    found = net(batch["image"], side, batch["y"])
+                    made = without_side(found, ablated)
+                terms = critic_terms(critic, batch, side, found, made)
+            real = batch["photo"] > 0
+            # Eagerly and in full precision: it is a gradient of gradients.
+            terms["penalty"] = losses.gradient_penalty(
+                lambda x: critic(x[:, :3], x[:, 3:])[0],
+                torch.cat([batch["image"], side], 1)[real],
+                torch.cat([found.image, made], 1)[real],
+            )
+            run.update(
+                critic_optimizer,
+                terms["critic"] + weights["attribute"] * terms["labels"] + PENALTY * terms["penalty"],
+            )
+        if alone or (run.step + 1) % args.critic_steps == 0:
             critic.requires_grad_(False)
             with run.autocast():
-                more = generator_terms(net, critic, batch, side, *frozen, args.recipe, ablated)
+                more = generator_terms(
+                    net, None if alone else critic, batch, side, *frozen, args.recipe, ablated
+                )
             critic.requires_grad_(True)
             run.update(optimizer, losses.total(more, weights))
             run.average_step()

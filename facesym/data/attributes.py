@@ -31,7 +31,7 @@ def pose_of(yaw, names):
 
 def relight(rng, image, name):
     """A picture (SxSx3, [0, 255]) as normally lit, in another light: "normal", "weak" (little contrast), "dark" or
-    "side" (from either side); float32 [0, 255]."""
+    "side" (from the picture's left); float32 [0, 255]."""
     image = image.astype(np.float32)
     if name == "weak":
         mean = image.mean()
@@ -39,5 +39,5 @@ def relight(rng, image, name):
     if name == "dark":
         return 255 * (image / 255) ** rng.uniform(1.1, 1.4) * rng.uniform(0.3, 0.45)
     if name == "side":
-        return side_light(rng, image * 0.8, strength=0.9, least=0.6)
+        return side_light(rng, image * 0.8, strength=0.9, least=0.6, ways=(-1,))
     return image

@@ -133,12 +133,13 @@ def colour_jitter(rng, image, strength=0.25):
     )
 
 
-def side_light(rng, image, strength=0.7, least=0.0):
+def side_light(rng, image, strength=0.7, least=0.0, ways=(-1, 1)):
     """Light from one side: an SxSx3 picture's brightness rises along a random direction, most often across the face,
-    by a factor of exp(2·least) to exp(2·strength) from end to end; returns float32 [0, 255]."""
+    by a factor of exp(2·least) to exp(2·strength) from end to end, to the left (-1) or the right (1) of ``ways``;
+    returns float32 [0, 255]."""
     ys, xs = np.mgrid[: len(image), : len(image)].astype(np.float32) * 2 / len(image) - 1
     angle = rng.normal(0, 0.4)
-    slope = rng.choice([-1, 1]) * rng.uniform(least, strength)
+    slope = rng.choice(ways) * rng.uniform(least, strength)
     factor = np.exp(slope * (xs * np.cos(angle) + ys * np.sin(angle)))
     return np.clip(image * factor[..., None], 0, 255)
 
