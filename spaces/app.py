@@ -15,6 +15,7 @@ import gradio as gr
 import normalize
 import rotate
 import symmetrize
+import transfer
 
 TITLE = "facesym: face models built on symmetry"
 HEADER = """
@@ -23,6 +24,7 @@ HEADER = """
 **Symmetrize**: see a face as it would be if both halves were alike, and measure how much they differ.
 **Rotate**: turn the head in a photo a little to either side.
 **Normalize**: make a turned, smiling face frontal and neutral.
+**Transfer**: give a face another expression, pose or light.
 """
 ETHICS = """
 Only photos of adults who agree to it. What the models put in is **made up**, not what was there: never use it to
@@ -65,6 +67,8 @@ def build() -> gr.Blocks:
             rotate.build()
         with gr.Tab("Normalize", id="normalize"):
             normalize.build()
+        with gr.Tab("Transfer", id="transfer"):
+            transfer.build()
     page.queue(max_size=20)
     return page
 
@@ -74,7 +78,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     page = build()
-    for tab in (complete, symmetrize, rotate, normalize):
+    for tab in (complete, symmetrize, rotate, normalize, transfer):
         if not tab.pipeline.missing:
             tab.pipeline.start()
     page.launch(

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 @functools.lru_cache(maxsize=1)
 def start_server() -> str:
     """Its address. It ends with the test run."""
-    from facesym.models import NormalizedFaceGAN, SymmetrizerVAE, SymmFCNet
+    from facesym.models import AttributeGenerator, NormalizedFaceGAN, SymmetrizerVAE, SymmFCNet
 
     folder = tempfile.TemporaryDirectory(prefix="facesym-page-")
     SymmFCNet.preset("tiny").save_pretrained(f"{folder.name}/model")
@@ -26,6 +26,9 @@ def start_server() -> str:
     widths = (8,) * 5
     NormalizedFaceGAN(encoder_widths=widths, hidden=16, latent=8, decoder_widths=widths).save_pretrained(
         f"{folder.name}/normalizer"
+    )
+    AttributeGenerator(widths=(8, 8, 16, 16, 16), blocks=1, input_size=128).save_pretrained(
+        f"{folder.name}/transfer"
     )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -39,6 +42,7 @@ def start_server() -> str:
             "FACESYM_COMPLETE_MODEL": f"{folder.name}/model",
             "FACESYM_SYMMETRIZE_MODEL": f"{folder.name}/symmetrizer",
             "FACESYM_NORMALIZE_MODEL": f"{folder.name}/normalizer",
+            "FACESYM_TRANSFER_MODEL": f"{folder.name}/transfer",
             "FACESYM_FIT_SECONDS": "3",
             "GRADIO_SERVER_NAME": "127.0.0.1",
             "GRADIO_SERVER_PORT": str(port),

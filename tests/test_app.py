@@ -116,7 +116,8 @@ def test_too_large_an_upload_is_refused(client, tmp_path):
 def test_only_the_documented_calls_are_public(client):
     api = client.view_api(return_format="dict", print_info=False)
     assert (
-        list(api["named_endpoints"]) == ["/complete", "/symmetrize", "/generate", "/rotate", "/normalize"]
+        list(api["named_endpoints"])
+        == ["/complete", "/symmetrize", "/generate", "/rotate", "/normalize", "/transfer"]
         and not api["unnamed_endpoints"]
     )
     call = api["named_endpoints"]["/complete"]
@@ -154,6 +155,18 @@ def test_normalize_gives_a_face_a_film_and_numbers(client, tmp_path):
     Image.new("RGB", (200, 200), "grey").save(tmp_path / "wall.png")
     with pytest.raises(AppError, match="No face was found"):
         client.predict(handle_file(tmp_path / "wall.png"), api_name="/normalize")
+
+
+def test_transfer_gives_a_face_and_numbers(client):
+    photo = handle_file(PAIRS[0][0])
+    face, numbers = client.predict(photo, "happy, dark", 1, api_name="/transfer")
+    with Image.open(face) as picture:
+        assert picture.width == picture.height >= 128 and "AI" in picture.info["Description"]
+    assert Path(face).name == "astronaut-transfer.png" and " s**" in numbers
+    with pytest.raises(AppError, match="exclude each other"):
+        client.predict(photo, "happy, neutral", 1, api_name="/transfer")
+    with pytest.raises(AppError, match="Say what"):
+        client.predict(photo, "", 1, api_name="/transfer")
 
 
 def test_generated_faces_are_symmetric_in_the_middle(client):

@@ -220,6 +220,24 @@ def test_normalize_tab(page, photo, tmp_path):
     assert "AI" in Image.open(download.value.path()).info["Description"]
 
 
+def test_transfer_tab(page, photo, tmp_path):
+    open_tab(page, "Transfer", photo, tmp_path)
+    page.get_by_role("button", name="3 · Change").click()
+    page.get_by_text("Choose an expression").wait_for()
+    page.locator("#transfer-expression").get_by_text("happy").click()
+    page.locator("#transfer-light").get_by_text("dark").click()
+    page.get_by_role("button", name="3 · Change").click()
+    page.locator("#transfer-result img").nth(1).wait_for()
+    page.wait_for_function(
+        "!document.querySelector('#transfer-download button, button#transfer-download').disabled"
+    )
+    with page.expect_download() as download:
+        page.locator("#transfer-download").click()
+    assert "AI" in Image.open(download.value.path()).info["Description"]
+    page.get_by_role("button", name="Everything at once").click()
+    page.locator("#transfer-grid img").nth(11).wait_for()
+
+
 def test_rotate_tab(page, photo, tmp_path):
     """Fit, turn the head with the slider, download the film; and a face that nobody has."""
     open_tab(page, "Rotate", photo, tmp_path)

@@ -283,7 +283,10 @@ def test_parser_and_generator_are_trained(folders, labelled, tmp_path):  # noqa:
     assert not {"bidirectional", "parsing"} & set(stats(tmp_path / "s")[0])
     train("lssl.py", folders, tmp_path / "w", "--size", 64, "--steps", 2, "--critic-steps", 1, "--warm-up", 1)
     alone, both = stats(tmp_path / "w")
-    assert {"identity", "landmarks", "places", "smooth"} <= set(alone) and not {"critic", "adversarial"} & set(alone)
+    assert {"identity", "landmarks", "places", "smooth"} <= set(alone) and not {
+        "critic",
+        "adversarial",
+    } & set(alone)
     assert {"critic", "penalty", "adversarial"} <= set(both)
 
 
