@@ -28,6 +28,7 @@ from facesym.pipelines.base import finer_transform
 sys.path.insert(0, str(ROOT))
 
 from train import evaluate, evaluate_expressions, nfgan
+from train.factor import factor
 
 SMALL = dict(encoder_widths=(8,) * 5, hidden=16, latent=8, decoder_widths=(8,) * 5)
 
@@ -569,6 +570,29 @@ def test_command(model, astronaut, tmp_path, capsys):
     assert result.width == result.height and "AI" in result.info["Description"]
     assert (tmp_path / "photo-normalize-walk.mp4").stat().st_size > 0
     assert '"yaw"' in capsys.readouterr().out
+
+
+def test_factored_weights_do_the_same_where_they_can():
+    """On inputs that span fewer directions than the rank nothing is lost; with a rank of 1 something is."""
+    torch.manual_seed(0)
+    widths = (4, 8, 8, 8, 16)
+    net = NormalizedFaceGAN(
+        encoder_widths=widths, hidden=24, latent=32, decoder_widths=(40, 24, 16, 8, 8)
+    ).eval()
+    with torch.no_grad():
+        for layer in net.modules():
+            if isinstance(layer, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+                layer.running_mean.normal_(0, 0.1)
+    images = torch.rand(6, 3, 128, 128) * 2 - 1
+    with torch.no_grad():
+        truth = net(images).image
+        # Six pictures: FC1 sees six inputs, of which five directions remain beside the mean.
+        same, less = (factor(net, rank, [images]) for rank in (11, 1))
+        assert same.num_parameters() < net.num_parameters()
+        assert isinstance(same.encoder[15], torch.nn.Sequential) and same.config.rank == 11
+        off, much = ((small(images).image - truth).abs().mean() for small in (same, less))
+    assert off < 0.2 * much
+    torch.testing.assert_close(same.encode(images), net.encode(images), atol=1e-4, rtol=1e-3)
 
 
 def test_the_classical_row_turns_a_face_to_the_front(bank):

@@ -47,6 +47,8 @@ class NormalizedFaceGAN(Model):
         decoder_widths: channels of Dec's doublings but the last.
         kernel: of Dec's, 3 as printed or 4, whose pixels overlap evenly.
         copy: see above.
+        rank: FC1, and Dec's doublings from more than twice as many channels, as a product of two maps with so many
+            channels between them. For a trained net: what they hold takes far fewer than they have.
     """
 
     @register_to_config
@@ -59,6 +61,7 @@ class NormalizedFaceGAN(Model):
         decoder_widths: tuple = (384, 320, 256, 128, 64),
         kernel: int = 4,
         copy: bool = True,
+        rank: int | None = None,
     ):
         super().__init__()
         if latent % 4:
@@ -73,17 +76,22 @@ class NormalizedFaceGAN(Model):
         for a, b in zip((channels, *encoder_widths[:-1]), encoder_widths):
             layers += [nn.Conv2d(a, b, 3, 2, 1, bias=a == channels)]
             layers += [nn.BatchNorm2d(b)] * (a != channels) + [nn.ReLU(inplace=True)]
-        side = self.size // 2 ** len(encoder_widths)
+        features = encoder_widths[-1] * (self.size // 2 ** len(encoder_widths)) ** 2
+        first = nn.Linear(features, hidden, bias=False)
+        if rank:
+            first = nn.Sequential(nn.Linear(features, rank, bias=False), nn.Linear(rank, hidden, bias=False))
         self.encoder = nn.Sequential(
             *layers,
             nn.Flatten(),
-            nn.Linear(encoder_widths[-1] * side**2, hidden, bias=False),
+            first,
             nn.BatchNorm1d(hidden),
             nn.ReLU(inplace=True),
             nn.Linear(hidden, latent),
         )
 
         def up(a, b, bias):
+            if rank and not bias and a > 2 * rank:
+                return nn.Sequential(nn.Conv2d(a, rank, 1, bias=False), up(rank, b, bias))
             return nn.ConvTranspose2d(a, b, kernel, 2, 1, output_padding=4 - kernel, bias=bias)
 
         layers = []

@@ -1,0 +1,119 @@
+"""Make a trained NormalizedFaceGAN smaller: its widest maps as products of two (``rank``), as they act on real faces.
+
+    python train/factor.py MODEL --data FACES … --rank 96 --out OUT
+
+Of each map W with inputs x over the faces the product is the one of that rank that is nearest to Wx. Ends with how near
+the pictures are on held-out people.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+
+from facesym import zoo
+from facesym.data.faces import FaceFolders, to_tensor
+from facesym.models import NormalizedFaceGAN
+from train.common import model_folder
+
+BATCH = 50
+
+
+def faces_of(folders, net, split, count):
+    """Nx3xSxS in [-1, 1]: ``count`` random faces of a split."""
+    faces = FaceFolders(folders, net.size, splits=(split,))
+    chosen = np.random.default_rng(0).permutation(len(faces))[:count]
+    return torch.stack([to_tensor(faces.images[i]) for i in chosen]).split(BATCH)
+
+
+@torch.no_grad()
+def moments(net, names, batches):
+    """Means of x and of xxᵀ over the inputs x (FC1: its outputs) of the layers called ``names``, all places alike:
+    {name: (mean, mean of squares)}."""
+    sums = {name: [0, 0, 0] for name in names}
+
+    def take(name, layer, x):
+        # FC1's inputs are too many for a covariance: what it makes of them is enough.
+        x = x @ layer.weight.T if x.ndim == 2 else x.permute(0, 2, 3, 1).flatten(0, 2)
+        x = x.double()
+        sums[name] = [total + new for total, new in zip(sums[name], (len(x), x.sum(0), x.T @ x))]
+
+    hooks = [
+        net.get_submodule(name).register_forward_hook(
+            lambda layer, given, made, name=name: take(name, layer, given[0])
+        )
+        for name in names
+    ]
+    for images in batches:
+        net(images)
+    for hook in hooks:
+        hook.remove()
+    return {name: (total / count, square / count) for name, (count, total, square) in sums.items()}
+
+
+@torch.no_grad()
+def factor(net, rank, batches):
+    """A NormalizedFaceGAN of that rank which does what ``net`` does, on faces like those of ``batches``."""
+    settings = {name: value for name, value in net.config.items() if not name.startswith("_")}
+    small = NormalizedFaceGAN(**settings | {"rank": rank}).eval()
+    state, new = net.state_dict(), small.state_dict()
+    parted = [name[: -len(".0.weight")] for name in new if name not in state and name.endswith(".0.weight")]
+    for name, (mean, square) in moments(net, parted, batches).items():
+        weight = state.pop(f"{name}.weight").double()
+        if weight.ndim == 2:
+            # FC1: onto the main directions of Wx; what is constant beside them goes to the norm after it.
+            values, vectors = torch.linalg.eigh(square - mean[:, None] * mean)
+            main = vectors[:, -rank:]
+            parts = main.T @ weight, main
+            after = name.rsplit(".", 1)[0] + f".{int(name.rsplit('.', 1)[1]) + 1}.running_mean"
+            state[after] = state[after] - (mean - main @ (main.T @ mean)).float()
+        else:
+            # A doubling: C^½ W, which counts each direction of x by how often it is there, cut off after `rank`.
+            values, vectors = torch.linalg.eigh(square)
+            values = values.clamp(min=1e-8)
+            u, singular, vt = torch.linalg.svd(
+                (vectors * values.sqrt()) @ vectors.T @ weight.flatten(1), full_matrices=False
+            )
+            first = (vectors / values.sqrt()) @ vectors.T @ u[:, :rank]
+            second = (singular[:rank, None] * vt[:rank]).view(rank, *weight.shape[1:])
+            scale = first.abs().max()  # both within fp16's range
+            parts = (first / scale).T[:, :, None, None], second * scale
+        state |= {f"{name}.{k}.weight": part.float() for k, part in enumerate(parts)}
+    small.load_state_dict(state)
+    return small
+
+
+@torch.no_grad()
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", help="a zoo id or a run's folder")
+    parser.add_argument("--data", nargs="+", required=True, metavar="FOLDER", help="aligned faces")
+    parser.add_argument("--rank", type=int, default=96)
+    parser.add_argument("-n", type=int, default=2500, help="faces to look at")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    net = zoo.load(str(model_folder(args.model)) if Path(args.model).is_dir() else args.model).float().eval()
+    if not isinstance(net, NormalizedFaceGAN) or net.config.rank:
+        raise SystemExit(f"{args.model} is no NormalizedFaceGAN, or is factored already")
+    small = factor(net, args.rank, faces_of(args.data, net, "train", args.n))
+    small.half().save_pretrained(args.out)
+    small.float()
+    off = [
+        (net(images).image - small(images).image).div(2).square().mean((1, 2, 3))
+        for images in faces_of(args.data, net, "test", 300)
+    ]
+    psnr = -10 * torch.cat(off).log10()
+    print(
+        f"{net.num_parameters()} to {small.num_parameters()} parameters; held-out people: {psnr.mean():.1f} dB "
+        f"between the two pictures (worst {psnr.min():.1f}). Written: {args.out}"
+    )
+
+
+if __name__ == "__main__":
+    main()
