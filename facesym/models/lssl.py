@@ -105,8 +105,8 @@ class AttributeGenerator(Model):
             layers += [nn.InstanceNorm2d(b, affine=True), nn.ReLU(inplace=True)]
         self.encoder = nn.Sequential(*layers)
         latent, attributes = widths[-1], sum(len(names) for _, names in groups)
-        layers = [nn.Conv2d(latent + attributes, latent, 3, 1, 1, bias=False)]
-        layers += [nn.InstanceNorm2d(latent, affine=True), nn.ReLU(inplace=True)]
+        # No norm here: it would take out what y adds to all places alike, and leave of y but the border's padding.
+        layers = [nn.Conv2d(latent + attributes, latent, 3, 1, 1), nn.ReLU(inplace=True)]
         layers += [_Residual(latent) for _ in range(blocks)]
         for a, b in zip(widths[:0:-1], widths[-2::-1]):
             layers += [nn.Conv2d(a, 4 * b, 3, 1, 1, bias=False), nn.PixelShuffle(2)]  # sub-pixel convolution
