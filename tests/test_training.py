@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from facesym.data.faces import FLIP_68, FaceFolders
+from facesym.data.faces import FLIP_68, FaceFolders, left_out, read_metadata
 from facesym.data.masks import random_mask
 from facesym.models import LightCNN, SymmetricEncoder, SymmetricGenerator, SymmetrizerVAE
 from facesym.models.symmfcnet import SymmFCNet
@@ -306,3 +306,13 @@ def test_masks_always_leave_something_known_and_something_missing():
     shares = [1 - random_mask(rng, 64, points, None).mean() for _ in range(200)]
     assert min(shares) > 0.01 and max(shares) < 0.65
     assert np.std(shares) > 0.05
+
+
+def test_pictures_of_minors_are_never_read(tmp_path):
+    name = next(iter(left_out())).removeprefix("mebeauty/")
+    text = f"file_name,subject,split\n{name},1,train\ngrown-up.webp,2,train\n"
+    for folder in ("mebeauty", "another"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "metadata.csv").write_text(text)
+    assert [row["index"] for row in read_metadata(tmp_path / "mebeauty")] == [1]
+    assert len(read_metadata(tmp_path / "another")) == 2

@@ -35,8 +35,15 @@ def flip_landmarks(points, width):
     return points[..., FLIP_68, :] * np.array([-1, 1], points.dtype) + np.array([width - 1, 0], points.dtype)
 
 
+def left_out():
+    """The pictures of people who may be minors, found by looking: {"folder/file name", …}."""
+    lines = Path(__file__).with_name("left_out.txt").read_text().splitlines()
+    return {line for line in lines if not line.startswith("#")}
+
+
 def read_metadata(folder, splits=("train",), min_size=0):
-    """Rows of ``metadata.csv`` in one of ``splits`` as dicts, each with ``path`` and ``index`` (its row).
+    """Rows of ``metadata.csv`` in one of ``splits`` as dicts, each with ``path`` and ``index`` (its row); without those
+    that are `left_out`.
 
     Args:
         min_size: leave out pictures whose side is smaller, in pixels (so that 256 is not trained on blown-up faces).
@@ -52,7 +59,12 @@ def read_metadata(folder, splits=("train",), min_size=0):
             row | {"index": i, "path": folder / row["file_name"]}
             for i, row in enumerate(csv.DictReader(file))
         ]
-    rows = [row for row in rows if row["split"] in splits]
+    minors = left_out()
+    rows = [
+        row
+        for row in rows
+        if row["split"] in splits and f"{folder.resolve().name}/{row['file_name']}" not in minors
+    ]
     if min_size and rows:
         # All pictures of a folder have one size; opening reads the header only.
         try:
