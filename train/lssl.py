@@ -253,9 +253,8 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
     return terms
 
 
-def critic_terms(critic, batch, side, found, made):
-    """D's: (1) without its penalty, and (2); photos alone are real."""
-    real = batch["photo"] > 0
+def critic_terms(critic, batch, real, side, found, made):
+    """D's: (1) without its penalty, and (2); ``real`` (B bool): the photos, which alone are real."""
     scores, logits = critic(batch["image"][real], side[real])
     fake, _ = critic(found.image, made)
     return {
@@ -319,13 +318,13 @@ def main():
     net.train(), critic.train()
     for batch in run.batches(samples, args.steps):
         side, alone, terms = side_of(batch, ablated), run.step < args.warm_up, {}
-        if not alone and (batch["photo"] > 0).any():
+        real = batch["photo"] > 0
+        if not alone and real.any():
             with run.autocast():
                 with torch.no_grad():
                     found = net(batch["image"], side, batch["y"])
                     made = without_side(found, ablated)
-                terms = critic_terms(critic, batch, side, found, made)
-            real = batch["photo"] > 0
+                terms = critic_terms(critic, batch, real, side, found, made)
             # Eagerly and in full precision: it is a gradient of gradients.
             terms["penalty"] = losses.gradient_penalty(
                 lambda x: critic(x[:, :3], x[:, 3:])[0],
