@@ -206,6 +206,14 @@ def mirror_loss(image):
     return sum((x - x.flip(-1)).abs().mean() for x in (image, laplacian(image)))
 
 
+def person_loss(recogniser, output, target):
+    """How unlike the person in ``target`` the one in ``output`` is (both Bx3xHxW in [-1, 1]): one minus the cosine of
+    the recogniser's unit vectors (BxD), the mean over the batch. The target gets no gradient. (Ours.)"""
+    with torch.no_grad():
+        person = recogniser(target).float()
+    return 1 - (recogniser(output).float() * person).sum(-1).mean()
+
+
 def kept_identity_loss(features, input_features):
     """Equation (6), L_id: over the recogniser's last two layers, the mean |φ(x̃) − φ(x)|.
 

@@ -87,6 +87,15 @@ def test_parsing_loss_looks_at_the_faces_that_stay(net):
     assert losses.parsing_loss(worse, source, torch.zeros(2)) == 0
 
 
+def test_person_loss_is_nothing_for_the_same_and_moves_the_output_alone():
+    recogniser = lambda x: torch.nn.functional.normalize(x.mean((2, 3)), dim=1)  # noqa: E731
+    output, target = torch.rand(2, 3, 8, 8, requires_grad=True), torch.rand(2, 3, 8, 8, requires_grad=True)
+    assert losses.person_loss(recogniser, target, target).item() == pytest.approx(0, abs=1e-6)
+    assert losses.person_loss(recogniser, -target, target).item() == pytest.approx(2, abs=1e-6)
+    losses.person_loss(recogniser, output, target).backward()
+    assert output.grad.abs().sum() > 0 and target.grad is None
+
+
 def test_there_and_back_without_a_difference_costs_nothing():
     x, s, z = torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8), torch.rand(1, 2, 2, 2)
     assert losses.bidirectional_loss(x, x, s, s, z, z) == 0

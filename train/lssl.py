@@ -241,9 +241,7 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
             source = parse(parser, goal)
         terms["parsing"] = losses.parsing_loss(parse(parser, found.image), source, still)
     if judge is not None:
-        with torch.no_grad():
-            person = judge(goal)
-        terms["person"] = 1 - (judge(found.image).float() * person).sum(-1).mean()
+        terms["person"] = losses.person_loss(judge, found.image, goal)
     if found.flow is not None:
         size = image.shape[-1]
         places, source = ((2 * batch[name] + 1) / size - 1 for name in ("goal_points", "points"))

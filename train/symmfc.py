@@ -172,9 +172,7 @@ def reconstruction_terms(out, batch, weights, trunk, judge, window):
         if "feature" in weights:
             terms["feature"] = losses.feature_distance(found, target)
     if judge is not None:
-        with torch.no_grad():
-            person = judge(batch["image"])
-        terms["identity"] = 1 - (judge(out.completed).float() * person).sum(-1).mean()
+        terms["identity"] = losses.person_loss(judge, out.completed, batch["image"])
     return terms
 
 
