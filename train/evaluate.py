@@ -32,6 +32,7 @@ from train import (
     evaluate_normalize,
     evaluate_rotate,
     evaluate_symmetrize,
+    evaluate_transfer,
 )
 
 GREY = 127  # what stands in a hole; 0 for the networks
@@ -461,6 +462,7 @@ def _parser():
     task.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
     for module in (
         evaluate_identity, evaluate_symmetrize, evaluate_rotate, evaluate_normalize, evaluate_expressions,
+        evaluate_transfer,
     ):  # fmt: skip
         module.add_parser(tasks)
     return parser

@@ -392,6 +392,25 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
     return Simulated(image, move(now), coarse.astype(np.float32), coarse_seen, yaw, pitch, name)
 
 
+def turn_to(image, points, mesh, yaw):
+    """A face turned to a yaw (degrees) by the mesh, level, what was hidden smeared.
+
+    Args:
+        image: SxSx3 uint8, an aligned face. points: its landmarks, 68x2. mesh: FaceMesh.
+
+    Returns:
+        SxSx3 uint8, aligned anew; 68x2 float32, where the landmarks are in it; and the yaw that the face had.
+    """
+    vertices, pose = mesh.fit(points)
+    x, y, z = pose[:, 2] / np.linalg.norm(pose[:, 2])  # where the face looks
+    own, pitch = np.degrees(np.arctan2(x, z)), np.degrees(np.arcsin(np.clip(y, -1, 1)))
+    turned, places, _ = turn_head(image, vertices, mesh.neck, yaw - own, -pitch)
+    at = np.asarray(points, np.float32)[None]
+    moved = _look_up(places, at[..., 0], at[..., 1])[0]
+    turned, align = _align_anew(turned, moved)
+    return turned, (moved @ align[:, :2].T + align[:, 2]).astype(np.float32), own
+
+
 def frontalise(image, points, mesh):
     """The classical way to a frontal face, with no learning: turned back by the mesh, what was hidden filled in from
     the mirror image. The expression stays.
@@ -404,14 +423,7 @@ def frontalise(image, points, mesh):
         was there before the filling in).
     """
     size = len(image)
-    vertices, pose = mesh.fit(points)
-    x, y, z = pose[:, 2] / np.linalg.norm(pose[:, 2])  # where the face looks
-    yaw, pitch = np.degrees(np.arctan2(x, z)), np.degrees(np.arcsin(np.clip(y, -1, 1)))
-    turned, places, _ = turn_head(image, vertices, mesh.neck, -yaw, -pitch)
-    at = np.asarray(points, np.float32)[None]
-    moved = _look_up(places, at[..., 0], at[..., 1])[0]
-    turned, align = _align_anew(turned, moved)
-    moved = (moved @ align[:, :2].T + align[:, 2]).astype(np.float32)
+    turned, moved, yaw = turn_to(image, points, mesh, 0)
     if abs(yaw) < 10:
         return turned, moved
     # The side that the nose pointed to was hidden; over 6 % of the width the two halves fade into each other.

@@ -1,0 +1,89 @@
+"""train/evaluate.py transfer, on the astronaut and a tiny random network."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_evaluate import alexnet  # noqa: F401
+from test_normalize import mesh_file, studio_of_a_person  # noqa: F401
+from test_transfer import model  # noqa: F401
+
+from facesym import metrics
+from facesym.data.attributes import relight
+from facesym.models.lssl import GROUPS
+from train import evaluate
+from train.evaluate_transfer import AttributeClassifier, _lpips_outside, _mean
+
+
+def test_transferred_faces_are_measured(
+    studio_of_a_person,  # noqa: F811
+    mesh_file,  # noqa: F811
+    model,  # noqa: F811
+    alexnet,  # noqa: F811
+    tmp_path,
+    capsys,
+    monkeypatch,
+):
+    outside = lambda a, b, *_: np.abs(a.astype(float) - b).mean((1, 2, 3))  # noqa: E731
+    monkeypatch.setattr(metrics, "lpips", outside)  # it wants the real trunk
+    command = [
+        "transfer", "--faces", *map(str, studio_of_a_person), "--mesh", str(mesh_file), "--trunk", str(alexnet),
+        "--models", f"tiny={model}", "-n", "2", "--grid", "1",
+    ]  # fmt: skip
+    evaluate.main([*command, "--judge-steps", "2", "-o", str(tmp_path)])
+    found = json.loads((tmp_path / "results.json").read_text())
+    lines = {(line["row"], line["attribute"]): line for line in found["results"]["attributes"]}
+    assert {name for name, _ in lines} == {"photo", "mesh", "tiny"} and ("mesh", "happy") not in lines
+    # The faces are a frontal neutral and a frontal happy one: each is asked for what it has not.
+    counts = {attribute: line["pictures"] for (name, attribute), line in lines.items() if name == "tiny"}
+    assert counts["neutral"] == counts["happy"] == 1 and counts["surprised"] == counts["left 45"] == 2
+    assert "frontal" not in counts and "normal" not in counts
+    photo = lines["photo", "surprised"]
+    assert photo["identity_distance"] == photo["lpips_outside"] == 0 and photo["sharpness"] == 1
+    assert lines["tiny", "surprised"]["lpips_outside"] > 0
+    for attribute, degrees in (("left 45", 45), ("right 20", 20)):
+        assert lines["photo", attribute]["yaw_error"] == pytest.approx(degrees, abs=12)
+    assert (tmp_path / "grid-tiny.png").exists() and "| pose: mesh |" in capsys.readouterr().out
+    # The same classifier again gives the same numbers.
+    evaluate.main([*command, "--judge", str(tmp_path / "judge.pt"), "-o", str(tmp_path / "again")])
+    again = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert again["results"] == found["results"]
+
+
+def test_the_classifier_learns_the_lights(studio_of_a_person):  # noqa: F811
+    folder, _ = studio_of_a_person
+    judge = AttributeClassifier().train([folder], steps=40, batch=16)
+    with Image.open(folder / "test-neutral.webp") as picture:
+        face = np.asarray(picture.convert("RGB"))
+    rng = np.random.default_rng(1)
+    names = [name for name in GROUPS["light"] for _ in range(4)]
+    lit = np.stack([relight(rng, face, name).round().astype(np.uint8) for name in names])
+    told = [GROUPS["light"][k] for k in judge(lit, "light")]
+    assert np.mean([a == b for a, b in zip(told, names)]) > 0.6
+
+
+def test_only_what_is_outside_the_face_counts_there(monkeypatch, astronaut_crop):
+    monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: (a != b).any(-1).mean((1, 2)))
+    face = astronaut_crop[None]
+    smile, background = face.copy(), face.copy()
+    smile[:, 60:80, 50:80] += 9
+    background[:, :10] += 9
+    assert _lpips_outside(smile, face, None) == 0
+    assert _lpips_outside(background, face, None) > 0.05
+
+
+def test_a_group_s_row_is_the_mean_of_its_attributes():
+    lines = [
+        {"row": "a", "group": "light", "attribute": "dark", "pictures": 3, "accuracy": 0.5},
+        {"row": "a", "group": "light", "attribute": "weak", "pictures": 1, "accuracy": 1.0},
+    ]
+    assert _mean(lines) == {"row": "a", "group": "light", "accuracy": 0.75}
+
+
+@pytest.fixture(scope="module")
+def astronaut_crop(astronaut):
+    from facesym.faces.align import align_face, ffhq_transform
+    from facesym.faces.detect import detect_faces
+
+    return np.asarray(align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 128), 128))
