@@ -32,6 +32,19 @@ _TASKS = {
         "behind a laugh) is mirrored or made up; hair and background behind a turned head are rough. Trained on "
         "simulated poses and expressions and on few real pairs.",
     ),
+    "transfer": (
+        "image-to-image",
+        "Changes a face's expression, head pose or light on request; the person stays.",
+        "For heads turned by up to 45 degrees. Teeth, the far side of a turned face and what is behind the head are "
+        "made up, and at most as sharp as the network's own small pictures. Trained on simulated poses and expressions "
+        "beside real ones; the lights are simulated too.",
+    ),
+    "parse": (
+        "image-segmentation",
+        "Says of each pixel of an aligned face what it shows: background, skin, eyes and brows, nose, mouth or hair.",
+        "Glasses, hands and hats have no class of their own. Trained on few labelled pictures of one kind, and beside "
+        "them on classes guessed from landmarks.",
+    ),
     "encode": (
         "image-feature-extraction",
         "Finds where in a symmetric GAN's latents a photo lies: the place where fitting it starts.",
@@ -167,6 +180,11 @@ print(out.asymmetry)"""
 pipe = facesym.load("{entry["id"]}")
 out = pipe("photo.jpg")
 out.images[0].save("frontal.png")"""
+    if entry["task"] == "transfer":
+        return f"""import facesym
+pipe = facesym.load("{entry["id"]}")
+out = pipe("photo.jpg", to=["happy", "dark"])
+out.images[0].save("happy.png")"""
     if entry["task"] == "rotate":
         return f"""import facesym
 from facesym.video import save_video

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_normalize import closed, mesh_file  # noqa: F401
 from test_training import folders, stats, template, train  # noqa: F401
 
 import facesym
@@ -14,7 +15,7 @@ from facesym.data.faces import FaceFolders
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
 from facesym.models.lssl import GROUPS, heat_map
 from facesym.models.parser import CLASSES
-from train.lssl import NAMES, PLACES, AttributeSamples, pair_ways
+from train.lssl_data import LOOKS, NAMES, AttributeSamples, RealismSamples, pair_ways, places
 from train.parsing import UNKNOWN as UNLABELLED
 from train.parsing import intersection_over_union, landmark_labels, load_labels
 
@@ -129,10 +130,10 @@ def test_a_sample_changes_one_group(folders):  # noqa: F811
     seen = set()
     for n in range(60):
         sample = samples[n]
-        group = int(np.searchsorted(PLACES, int(sample["y"].argmax()), side="right")) - 1
+        group = int(np.searchsorted(places(), int(sample["y"].argmax()), side="right")) - 1
         seen.add(NAMES[group])
         assert sample["kept"] == {"light": 1, "pose": 0}[NAMES[group]] and sample["photo"]
-        ones = slice(PLACES[group], PLACES[group + 1])
+        ones = slice(places()[group], places()[group + 1])
         assert sample["y"].sum() == sample["back"].sum() == 1
         assert sample["y"][ones].sum() == sample["back"][ones].sum() == 1
         assert (sample["y"] != sample["back"]).any()
@@ -156,41 +157,108 @@ class TwoPairs:
         self.inputs[:, :, :32] = 200
         self.targets = np.zeros((1, 64, 64, 3), np.uint8)
         self.targets[:, :32] = 200
-        self.points = np.stack([np.stack([template(64) + 3, template(64)])] * 2).astype(np.float32)
+        self.points = np.stack([np.stack([template(64) + off, template(64)]) for off in (3, -3)])
         self.rows = [
             {"yaw": "44.0", "pitch": "2", "expression": "neutral", "kind": "simulated"},
             {"yaw": "1.0", "pitch": "0", "expression": "smiling", "kind": "real"},
         ]
 
 
-def test_pairs_are_learned_there_and_back_and_know_their_result(folders, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("train.lssl.draw_light", lambda rng: 0)  # halves are told by their brightness below
-    pairs = TwoPairs()
-    assert pair_ways(pairs) == [(0, (0, 4), (0, 2)), (1, (1, 2), (0, 2))]
-    pairs.rows[0] |= {"yaw": "33.0"}  # "right 45" is too far away to be learned from it
-    pair_ways(pairs)
-    assert not pairs.rows[0]["near"] and pairs.rows[1]["near"]
-    pairs.rows[0] |= {"yaw": "44.0"}
-    samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=pairs, share=1.0)
+def test_every_way_between_two_pictures_of_a_person_is_learned(folders, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(
+        "train.lssl_data.draw_light", lambda rng: 0
+    )  # halves are told by their brightness below
+    samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=TwoPairs(), share=1.0)
     names = [name for group in GROUPS.values() for name in group]
     seen = set()
-    for n in range(60):
+    for n in range(150):
         sample = samples[n]
-        (wish,) = (names[k] for k in sample["y"].nonzero()[:, 0])
-        seen.add((wish, bool(sample["photo"])))
-        # The result's landmarks are 3 pixels from the source's, one way or the other, its picture the other one.
-        assert (sample["goal_points"] - sample["points"]).abs().mean() == pytest.approx(3, rel=0.1)
+        wishes = frozenset(names[k] for k in sample["y"].nonzero()[:, 0])
+        seen.add((wishes, bool(sample["photo"])))
+        # From the smile to the turned face the landmarks move by 6 pixels, else by 3.
+        moved = 6 if len(wishes) == 2 else 3
+        assert (sample["goal_points"] - sample["points"]).abs().mean() == pytest.approx(moved, rel=0.1)
+        # The target alone has a white upper half.
         top = sample["goal"][:, 8:24, 24:40].mean() - sample["goal"][:, 40:56, 24:40].mean()
-        assert (top > 0.7) == (wish in ("frontal", "neutral"))
+        assert (top > 0.7) == (wishes in ({"frontal"}, {"neutral"}))
         # A head at the mirror image's left has its white half at the right.
         left = sample["goal"][:, 24:40, 8:24].mean() - sample["goal"][:, 24:40, 40:56].mean()
-        if wish.endswith("45"):
-            assert (left > 0) == (wish == "right 45")
+        for side in {"left 45", "right 45"} & wishes:
+            assert (left > 0) == (side == "right 45")
         assert sample["kept"] == 1 and sample["known"].all()
     # Made by simulation is only the turned picture; the smile is a photo.
-    assert seen == {
-        ("frontal", False), ("left 45", True), ("right 45", True), ("neutral", True), ("happy", True),
+    ways = [
+        (["frontal"], False), (["left 45"], True), (["right 45"], True), (["neutral"], True), (["happy"], True),
+        (["frontal", "happy"], False), (["left 45", "neutral"], True), (["right 45", "neutral"], True),
+    ]  # fmt: skip
+    assert seen == {(frozenset(wishes), photo) for wishes, photo in ways}
+
+
+def test_a_pose_is_asked_for_where_it_is_near_its_name():
+    pairs = TwoPairs()
+    kinds = pair_ways(pairs)
+    assert {kind: [len(ways) for ways in people] for kind, people in kinds.items()} == {
+        "real": [2], "to photo": [2], "to made": [2],
     }  # fmt: skip
+    pairs.rows[0]["yaw"] = "33.0"  # too far from "right 45" to be its picture; from there it goes on
+    assert set(pair_ways(pairs)) == {"real", "to photo"}
+    pairs.rows[0] |= {"kind": "turned", "yaw": "44.0"}  # its target is no photo
+    assert set(pair_ways(pairs)) == {"real"}
+
+
+def test_simulated_faces_are_made_photos_and_back(monkeypatch):
+    """Mode (b): the turned photo is the side picture; where the photo from the front is not known, the simulated face
+    is what is left of it."""
+    simulated = np.full((64, 64, 3), 90, np.uint8)
+    monkeypatch.setattr("train.lssl_data.frontalise", lambda image, points, mesh: (simulated, points))
+    pairs = TwoPairs()
+    pairs.inputs[:] = 200
+    pairs.targets[:] = 20
+    samples = RealismSamples(pairs, None, 64)
+    assert samples.faces == [0]  # the smiling face is not turned
+    level = lambda x: round(float(x.median()) * 127.5 + 127.5, -1)  # noqa: E731
+    seen = set()
+    for n in range(40):
+        sample = samples[n]
+        assert (
+            sample["side"].shape == (3, 64, 64)
+            and sample["side"].min() >= 0
+            and sample["side"].median() > 0.6
+        )
+        assert torch.equal(sample["y"], sample["wanted"]) and torch.equal(sample["back"], sample["own"])
+        photo = bool(sample["photo"])
+        assert sample["own"].tolist() == [1 - photo, photo] and sample["kept"] == 1
+        seen.add((photo, level(sample["image"]) > 60, level(sample["goal"]) > 60))
+    assert seen == {(False, True, False), (True, False, True)}
+    pairs.rows[0]["kind"] = "turned"
+    unknown = [samples[n] for n in range(10)]
+    assert all(s["kept"] < 1 and not s["photo"] and torch.equal(s["image"], s["goal"]) for s in unknown)
+
+
+def test_mode_b_is_trained(mesh_file, tmp_path):  # noqa: F811
+    folder = tmp_path / "pairs"
+    for name in ("inputs", "targets"):
+        (folder / name).mkdir(parents=True)
+    rows = ["input,target,subject,split,kind,yaw,pitch,expression"]
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        for name in ("inputs", "targets"):
+            Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(folder / name / f"{i}.webp")
+        rows.append(f"{i}.webp,{i}.webp,{i},train,simulated,{-20 * i},0,neutral")
+    (folder / "pairs.csv").write_text("\n".join(rows))
+    np.save(folder / "points.npy", np.stack([np.stack([closed(64)] * 2)] * 3).astype(np.float32))
+    np.save(folder / "places.npy", np.zeros((3, 2, 2, 3), np.float16))
+    train(
+        "realism.py", (folder,), tmp_path / "b", "--mesh", mesh_file, "--size", 64, "--steps", 2, "--critic-steps", 1,
+        "--sample-every", 2, "--seed", 2,
+    )  # fmt: skip
+    assert {"critic", "labels", "adversarial", "attribute", "bidirectional", "side"} <= set(
+        stats(tmp_path / "b")[-1]
+    )
+    net = AttributeGenerator.from_pretrained(tmp_path / "b" / "model")
+    assert net.groups == LOOKS and net.config.side_channels == 3
+    found = net(torch.zeros(1, 3, 64, 64), torch.rand(1, 3, 64, 64), net.attributes({"look": "photo"}))
+    assert found.side.shape == (1, 3, 64, 64)
 
 
 def test_landmark_labels_name_the_features():
@@ -292,7 +360,7 @@ def test_parser_and_generator_are_trained(folders, labelled, tmp_path):  # noqa:
     assert not {"bidirectional", "parsing"} & set(stats(tmp_path / "s")[0])
     train("lssl.py", folders, tmp_path / "w", "--size", 64, "--steps", 2, "--critic-steps", 1, "--warm-up", 1)
     alone, both = stats(tmp_path / "w")
-    assert {"identity", "landmarks", "places", "smooth"} <= set(alone) and not {
+    assert {"identity", "side", "places", "smooth"} <= set(alone) and not {
         "critic",
         "adversarial",
     } & set(alone)

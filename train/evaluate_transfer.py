@@ -6,6 +6,7 @@ people.
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,7 @@ from facesym.data.simulate import FaceMesh, frontalise, turn_to
 from facesym.data.symmetric import face_region
 from facesym.faces.pose import head_pose
 from facesym.models.lssl import GROUPS
-from train.lssl import NAMES, PLACES, AttributeSamples
+from train.lssl_data import NAMES, AttributeSamples, places
 
 SIZE, JUDGED = 128, 96  # sides of the pictures, and of what the classifier is shown
 ANGLES = (15, 30, 45)  # of Table 3; each with what is within 7.5 degrees of it
@@ -65,7 +66,7 @@ class AttributeClassifier:
     photos, mirrored, jittered and relit as train/lssl.py has them. Not the network that LSSL was trained with."""
 
     def __init__(self):
-        self.net = metrics._import_torchvision().models.resnet18(num_classes=int(PLACES[-1]))
+        self.net = metrics._import_torchvision().models.resnet18(num_classes=int(places()[-1]))
 
     def train(self, folders, steps, seed=0, batch=32):
         """Cross-entropy of each group; rare expressions count as much as frequent ones."""
@@ -81,7 +82,7 @@ class AttributeClassifier:
         samples = AttributeSamples(faces, seed)
         for data in DataLoader(samples, batch, sampler=range(steps * batch), num_workers=1):
             logits, loss = self._logits(data["image"]), 0
-            for group, (a, b) in enumerate(zip(PLACES, PLACES[1:])):
+            for group, (a, b) in enumerate(pairwise(places())):
                 known = data["known"][:, a] > 0
                 if known.any():
                     loss = loss + F.cross_entropy(
@@ -105,7 +106,7 @@ class AttributeClassifier:
     @torch.no_grad()
     def __call__(self, pictures, group):
         """The index of each of NxSxSx3 uint8 pictures' attribute in a group (by name)."""
-        a, b = PLACES[NAMES.index(group) :][:2]
+        a, b = places()[NAMES.index(group) :][:2]
         return np.concatenate(
             [
                 self._logits(torch.stack([to_tensor(x) for x in pictures[i : i + 64]]))[:, a:b]

@@ -49,7 +49,7 @@ class Transferred:
     """What AttributeGenerator returns."""
 
     image: torch.Tensor  # x′, Bx3xSxS in [-1, 1]
-    side: torch.Tensor  # s′, Bx1xSxS in [0, 1]
+    side: torch.Tensor  # s′, BxKxSxS in [0, 1]: K = 1 of heat maps
     latent: torch.Tensor  # Genc(x, s), BxCxS/16xS/16
     flow: torch.Tensor | None  # Bx2xSxS: where each pixel of x′ is looked up in x, (x, y) in [-1, 1]
     kept: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of x′ is looked up, and not drawn
@@ -83,6 +83,7 @@ class AttributeGenerator(Model):
         blocks: how many residual ones.
         groups: (group, its attributes) in y's order. (Pairs: a JSON file keeps no order of keys.)
         copy: see above.
+        side_channels: of the side picture: 1, a heat map; 3, a photo (mode (b)).
         input_size: side of the pictures, a multiple of 16.
     """
 
@@ -93,13 +94,14 @@ class AttributeGenerator(Model):
         blocks: int = 6,
         groups: tuple = tuple(GROUPS.items()),
         copy: bool = True,
+        side_channels: int = 1,
         input_size: int = 128,
     ):
         super().__init__()
         if len(widths) != 5 or input_size % 16:
             raise ValueError("widths must be five, and input_size a multiple of 16")
         layers = []
-        for a, b, stride in zip((4, *widths), widths, (1, 2, 2, 2, 2)):
+        for a, b, stride in zip((3 + side_channels, *widths), widths, (1, 2, 2, 2, 2)):
             kernel = 7 if stride == 1 else 4
             layers += [nn.Conv2d(a, b, kernel, stride, 3 if stride == 1 else 1, bias=False)]
             layers += [nn.InstanceNorm2d(b, affine=True), nn.ReLU(inplace=True)]
@@ -112,7 +114,7 @@ class AttributeGenerator(Model):
             layers += [nn.Conv2d(a, 4 * b, 3, 1, 1, bias=False), nn.PixelShuffle(2)]  # sub-pixel convolution
             layers += [nn.InstanceNorm2d(b, affine=True), nn.ReLU(inplace=True)]
         self.decoder = nn.Sequential(*layers)
-        self.draw = nn.Conv2d(widths[0], 4, 7, 1, 3)  # x′ and s′
+        self.draw = nn.Conv2d(widths[0], 3 + side_channels, 7, 1, 3)  # x′ and s′
         self.maps = None
         if copy:
             self.maps = nn.Conv2d(widths[0], 3, 7, 1, 3)
@@ -151,7 +153,7 @@ class AttributeGenerator(Model):
         return y
 
     def encode(self, image, side):
-        """Genc(x, s): the latent. ``image`` Bx3xSxS in [-1, 1], ``side`` Bx1xSxS in [0, 1]."""
+        """Genc(x, s): the latent. ``image`` Bx3xSxS in [-1, 1], ``side`` BxKxSxS in [0, 1]."""
         return self.encoder(torch.cat([image, 2 * side - 1], 1))
 
     def decode(self, latent, y, image):
@@ -178,7 +180,7 @@ class AttributeGenerator(Model):
         return Transferred(kept * warp(image, flow) + (1 - kept) * picture, side, latent, flow, kept)
 
     def forward(self, image, side, y):
-        """Give faces (FFHQ framing) the attributes y: Bx3xSxS in [-1, 1], Bx1xSxS in [0, 1], BxA to Transferred."""
+        """Give faces (FFHQ framing) the attributes y: Bx3xSxS in [-1, 1], BxKxSxS in [0, 1], BxA to Transferred."""
         return self.decode(self.encode(image, side), y, image)
 
 
@@ -189,12 +191,13 @@ class AttributeDiscriminator(nn.Module):
         attributes: how many, of all groups.
         widths: of the stride-2 convolutions.
         size: side of the pictures.
+        side_channels: of the side picture.
     """
 
-    def __init__(self, attributes, widths=(48, 96, 192, 384, 384), size=128):
+    def __init__(self, attributes, widths=(48, 96, 192, 384, 384), size=128, side_channels=1):
         super().__init__()
         layers = []
-        for a, b in zip((4, *widths), widths):
+        for a, b in zip((3 + side_channels, *widths), widths):
             # No normalisation: it would tie a batch's pictures together, whose gradients are penalised one by one.
             layers += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.01)]
         self.layers = nn.Sequential(*layers)
@@ -202,7 +205,7 @@ class AttributeDiscriminator(nn.Module):
         self.attributes = nn.Conv2d(widths[-1], attributes, size // 2 ** len(widths), bias=False)
 
     def forward(self, image, side):
-        """Bx3xSxS in [-1, 1] and Bx1xSxS in [0, 1] to scores Bx1xhxw (large = real) and attributes' logits BxA."""
+        """Bx3xSxS in [-1, 1] and BxKxSxS in [0, 1] to scores Bx1xhxw (large = real) and attributes' logits BxA."""
         x = self.layers(torch.cat([image, 2 * side - 1], 1))
         return self.source(x), self.attributes(x).flatten(1)
 

@@ -1,0 +1,256 @@
+"""What LSSL is trained on: faces with their attributes and a target, by train/lssl.py; simulated frontal faces with the
+turned photos they come from, by train/realism.py."""
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import cv2
+import numpy as np
+import torch
+
+from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
+from facesym.data.faces import Samples, affine_jitter, colour_jitter, flip_landmarks, to_tensor
+from facesym.data.simulate import frontalise
+from facesym.models.lssl import GROUPS
+
+NAMES = list(GROUPS)
+LOOKS = {"look": ("simulated", "photo")}  # mode (b)'s attributes
+
+
+class AttributeSamples(Samples):
+    """Faces mirrored, jittered and relit, with their attributes and a target.
+
+    Args:
+        faces: FaceFolders: a target differs in one group.
+        pairs: Pairs or None: a target is another picture of the person, in one or two groups.
+        share: of samples from ``pairs``.
+
+    For the samples see `as_sample`.
+    """
+
+    def __init__(self, faces, seed=0, pairs=None, share=0.5):
+        super().__init__(faces, seed)
+        self.pairs, self.share = pairs, share if pairs else 0
+        self.ways = pair_ways(pairs) if pairs else {}
+
+    def sample(self, i, rng):
+        if rng.random() < self.share:
+            return self.pair(rng)
+        image, points, row = self.faces.images[i], self.faces.landmarks[i], self.faces.rows[i]
+        size, yaw = self.faces.size, float(row.get("yaw") or "nan")
+        if rng.random() < 0.5:
+            image, points, yaw = image[:, ::-1], flip_landmarks(points, size), -yaw
+        (image,), (points,) = jitter(rng, [image], [points])
+        lights, light = GROUPS["light"], draw_light(rng)
+        own = [expression_of(row, GROUPS["expression"]), pose_of(yaw, GROUPS["pose"]), light]
+        group = rng.choice([k for k, value in enumerate(own) if value != UNKNOWN])
+        target = (own[group] + rng.integers(1, len(GROUPS[NAMES[group]]))) % len(GROUPS[NAMES[group]])
+        lit = relight(rng, image, lights[light])
+        goal = relight(rng, image, lights[target]) if NAMES[group] == "light" else lit
+        # A relit face's picture is known, of another expression a little, of a head that turns nothing.
+        kept = {"light": 1.0, "expression": 0.2, "pose": 0.0}[NAMES[group]]
+        return as_sample(
+            (lit, goal), (points, points), own, {group: target}, kept, NAMES[group] != "pose", photo=True
+        )
+
+    def pair(self, rng):
+        """Two pictures of a person in one light: the source and the target."""
+        pairs, size = self.pairs, self.faces.size
+        kinds = list(self.ways)
+        people = self.ways[rng.choice(kinds, p=_shares(kinds))]
+        ways = people[rng.integers(len(people))]
+        shown = ways[rng.integers(len(ways))]
+        images = [picture.image(pairs) for picture in shown]
+        points = [(picture.points(pairs) + 0.5) * size / pairs.size - 0.5 for picture in shown]
+        images = [
+            x if len(x) == size else cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in images
+        ]
+        own, goal = ([picture.expression, picture.pose] for picture in shown)
+        asked = {group for group in (0, 1) if own[group] != goal[group]}
+        if not _same_pose(*shown):
+            asked.add(1)
+        if rng.random() < 0.5:
+            images, points = [x[:, ::-1] for x in images], [flip_landmarks(p, size) for p in points]
+            own[1], goal[1] = (len(POSES) - 1 - pose for pose in (own[1], goal[1]))  # from left to right
+        images, points = jitter(rng, images, points)
+        light, seed = draw_light(rng), rng.integers(2**32)
+        images = [relight(np.random.default_rng(seed), x, GROUPS["light"][light]) for x in images]
+        changed = {group: goal[group] for group in asked}
+        return as_sample(images, points, [*own, light], changed, 1.0, True, shown[0].photo)
+
+
+@dataclass
+class Picture:
+    """One of the pictures that `Pairs` has of a person: row ``input`` of its inputs, or that row's target."""
+
+    input: int
+    is_target: bool
+    expression: int
+    pose: int
+    yaw: float
+    pitch: float
+    photo: bool
+
+    def image(self, pairs):
+        return pairs.targets[pairs.target_of[self.input]] if self.is_target else pairs.inputs[self.input]
+
+    def points(self, pairs):
+        return pairs.points[self.input][int(self.is_target)]
+
+
+def pair_ways(pairs):
+    """Ways from one picture of a person to another, by whether both are photos ("real"), the other one is ("to photo")
+    or it is not ("to made"): {kind: [a person's ways: [(Picture, Picture)]]}; nothing is empty.
+
+    All that share a target are of one person. Turned photos with targets made from them are left out, and pictures
+    whose attributes have no names. A pose is asked for where it is within 8 degrees of its name's.
+    """
+    expressions, poses = list(GROUPS["expression"]), list(GROUPS["pose"])
+    people = {}
+    for i, row in enumerate(pairs.rows):
+        yaw = float(row["yaw"] or "nan")
+        expression, pose = _PAIRS.get(row["expression"], UNKNOWN), pose_of(yaw, poses)
+        if row["kind"] == "turned" or UNKNOWN in (expression, pose):
+            continue
+        target = Picture(i, True, expressions.index("neutral"), poses.index("frontal"), 0.0, 0.0, True)
+        person = people.setdefault(int(pairs.target_of[i]), [target])
+        person.append(
+            Picture(i, False, expression, pose, yaw, float(row["pitch"] or 0), row["kind"] == "real")
+        )
+    ways = {}
+    for number, person in people.items():
+        for a, b in permutations(person, 2):
+            same = _same_pose(a, b)
+            near = abs(b.yaw - POSES[poses[b.pose]]) <= 8 and abs(b.pitch) <= 8
+            if (same and a.expression != b.expression) or (not same and near):
+                kind = "to made" if not b.photo else "real" if a.photo else "to photo"
+                ways.setdefault(kind, {}).setdefault(number, []).append((a, b))
+    return {kind: list(found.values()) for kind, found in ways.items()}
+
+
+def _same_pose(a, b):
+    return a.pose == b.pose and abs(a.yaw - b.yaw) <= 5 and abs(a.pitch - b.pitch) <= 8
+
+
+def _shares(kinds):
+    """How often each kind of way is drawn; there are few real ones."""
+    shares = np.array([{"real": 0.3, "to photo": 0.3, "to made": 0.4}[kind] for kind in kinds])
+    return shares / shares.sum()
+
+
+# What pairs.csv calls expressions.
+_PAIRS = {
+    name: GROUPS["expression"].index(own)
+    for name, own in {"neutral": "neutral", "smiling": "happy", "surprised": "surprised"}.items()
+}
+
+
+def jitter(rng, images, points):
+    """Pictures (SxSx3 uint8) and landmarks moved and coloured all alike: a little."""
+    size = len(images[0])
+    matrix = affine_jitter(rng, size, degrees=4, scale=0.04, shift=0.015)
+    moved = [
+        cv2.warpAffine(
+            np.ascontiguousarray(image),
+            matrix,
+            (size, size),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REFLECT,
+        )
+        for image in images
+    ]
+    wide = colour_jitter(rng, np.concatenate(moved, 1), 0.1)
+    return np.split(wide, len(images), 1), [p @ matrix[:, :2].T + matrix[:, 2] for p in points]
+
+
+def draw_light(rng):
+    """The index of a light: a half of them the normal one."""
+    return 0 if rng.random() < 0.5 else int(rng.integers(1, len(GROUPS["light"])))
+
+
+def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS):
+    """A dict of "image" and "goal" (what is known of the result's picture), "points" and "goal_points" (68x2 pixels),
+    "own" (the source's attributes) and "known" (which of them are), "y" (the changed ones, the other groups zero),
+    "back" (the way back), "wanted" (the result's attributes); and "kept", "still", "photo".
+
+    Args:
+        images, points: of source and result.
+        own: an index a group, or UNKNOWN.
+        changed: {number of a group: index}.
+        kept: how much is known of the result's picture: 1 all, 0 nothing.
+        still: False: where the features are in the result is not known.
+        photo: False: the source was made by simulation.
+        groups: {group: attributes}.
+    """
+    own = dict(enumerate(own))
+    known = [np.full(len(names), own[k] != UNKNOWN) for k, names in enumerate(groups.values())]
+    number = lambda x: torch.tensor(float(x))  # noqa: E731
+    return {
+        "image": to_tensor(images[0]),
+        "goal": to_tensor(images[1]),
+        "points": torch.from_numpy(np.asarray(points[0], np.float32)),
+        "goal_points": torch.from_numpy(np.asarray(points[1], np.float32)),
+        "y": one_hot(changed, groups),
+        "back": one_hot({group: own[group] for group in changed}, groups),
+        "own": one_hot(own, groups),
+        "wanted": one_hot(own | changed, groups),
+        "known": torch.from_numpy(np.concatenate(known).astype(np.float32)),
+        "kept": number(kept),
+        "still": number(still),
+        "photo": number(photo),
+    }
+
+
+def places(groups=GROUPS):
+    """Where each group begins in y, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum([len(names) for names in groups.values()])])
+
+
+def one_hot(chosen, groups=GROUPS):
+    """{number of a group: index of an attribute, or UNKNOWN} as a row of y."""
+    start = places(groups)
+    y = torch.zeros(int(start[-1]))
+    for group, index in chosen.items():
+        if index != UNKNOWN:
+            y[start[group] + index] = 1
+    return y
+
+
+class RealismSamples(Samples):
+    """Mode (b): a face brought to the front by a mesh, to be made a photo, or a photo to be made such a one; the
+    turned photo is the side picture ("side" and "goal_side", 3xSxS in [0, 1]).
+
+    Args:
+        pairs: Pairs. Of turned photos without a frontal one, and of expressive ones, the result is not known: it is
+            held to the simulated face, a little.
+        mesh: facesym.data.simulate.FaceMesh.
+        size: of the pictures.
+    """
+
+    def __init__(self, pairs, mesh, size, seed=0):
+        turned = [i for i, row in enumerate(pairs.rows) if abs(float(row["yaw"] or 0)) >= 10]
+        super().__init__(turned, seed)
+        self.pairs, self.mesh, self.size = pairs, mesh, size
+
+    def sample(self, i, rng):
+        i = self.faces[i]
+        pairs, row = self.pairs, self.pairs.rows[i]
+        photo, (points, goal_points) = pairs.inputs[i], pairs.points[i]
+        simulated, moved = frontalise(photo, points, self.mesh)
+        known = row["kind"] != "turned" and row["expression"] == "neutral"
+        goal = pairs.targets[pairs.target_of[i]]
+        images, points = [photo, simulated, goal], [points, moved, goal_points]
+        if pairs.size != self.size:
+            images = [cv2.resize(x, (self.size,) * 2, interpolation=cv2.INTER_AREA) for x in images]
+            points = [(p + 0.5) * self.size / pairs.size - 0.5 for p in points]
+        if rng.random() < 0.5:
+            images, points = [x[:, ::-1] for x in images], [flip_landmarks(p, self.size) for p in points]
+        (side, simulated, goal), (_, moved, goal_points) = jitter(rng, images, points)
+        ends, marks, look = (simulated, goal), (moved, goal_points), 0
+        if not known:
+            ends, marks = (simulated, simulated), (moved, moved)
+        elif rng.random() < 0.3:  # D must see photos, and what is real has a way back
+            ends, marks, look = ends[::-1], marks[::-1], 1
+        sample = as_sample(ends, marks, [look], {0: 1 - look}, 1.0 if known else 0.2, True, look == 1, LOOKS)
+        side = (to_tensor(side) + 1) / 2
+        return sample | {"side": side, "goal_side": side}

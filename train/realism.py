@@ -1,0 +1,46 @@
+"""Train LSSL's mode (b), pose normalisation: faces that a mesh has brought to the front are made to look real.
+
+    accelerate launch train/realism.py --data PAIRS --mesh ict_face_model.npz --identity identity
+
+The same networks, losses and schedule as train/lssl.py's. The side picture s is the turned photo (three channels), and
+the one attribute is whether a picture is simulated or a photo. PAIRS: a folder of train/prepare.py pairs.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from facesym.data.pairs import Pairs
+from facesym.data.simulate import FaceMesh
+from train.common import Run, add_arguments
+from train.lssl import LSSL, add_lssl_arguments
+from train.lssl_data import LOOKS, RealismSamples
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser, out="runs/realism", batch=8, lr=1e-4)
+    add_lssl_arguments(parser)
+    parser.add_argument("--mesh", required=True, help="ict_face_model.npz (ICT FaceKit's face area)")
+    args = parser.parse_args()
+    run = Run(args)
+    lssl = LSSL(run, groups=tuple(LOOKS.items()), side_channels=3)
+    (folder,) = args.data
+    samples = RealismSamples(Pairs(folder, limit=args.limit), FaceMesh(args.mesh), args.size, args.seed)
+    run.print(f"{len(samples.faces)} turned faces, {lssl.net.num_parameters()} parameters")
+    lssl.fit(samples)
+    run.export(
+        lssl.average, task="realism", input_size=args.size, framing="ffhq",
+        license="research use only (weights); Apache-2.0 (code)",
+        training_data=[Path(folder).name for folder in args.data],
+        train_command="accelerate launch train/realism.py (see README, “Train”)",
+        paper="Learning to synthesize and synthesize to learn (LSSL), 2019",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
