@@ -285,6 +285,13 @@ def parsing_loss(logits, source_logits, weight):
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
+def side_loss(output, target):
+    """Cross-entropy of side pictures (BxKxSxS in [0, 1]), a number each; ours. By (6)'s absolute difference heat maps
+    are best left empty, as they are almost everywhere."""
+    output = output.float().clamp(1e-6, 1 - 1e-6)
+    return -(target * output.log() + (1 - target) * (1 - output).log()).mean((1, 2, 3))
+
+
 def bidirectional_loss(image, back, side, side_back, latent, latent_of_result):
     """Equation (6), L_bi: what went there and back is what it was, and both have one latent. Means of |differences|."""
     pairs = (image, back), (side, side_back), (latent, latent_of_result)

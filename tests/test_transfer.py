@@ -97,6 +97,16 @@ def test_person_loss_is_nothing_for_the_same_and_moves_the_output_alone():
     assert output.grad.abs().sum() > 0 and target.grad is None
 
 
+def test_an_empty_heat_map_is_not_the_best_answer():
+    """Half the time a landmark is here, half the time there: the best map says half at both."""
+    maps = torch.zeros(2, 1, 8, 8)
+    maps[0, 0, 2, 2] = maps[1, 0, 5, 5] = 1
+    half, empty = maps.mean(0, keepdim=True).expand(2, -1, -1, -1), torch.zeros(2, 1, 8, 8)
+    assert losses.side_loss(maps, maps).max() < 1e-4 < losses.side_loss(half, maps).min()
+    assert losses.side_loss(half, maps).mean() < losses.side_loss(empty, maps).mean()
+    assert (half - maps).abs().mean() == (empty - maps).abs().mean()  # (6)'s difference cannot tell
+
+
 def test_there_and_back_without_a_difference_costs_nothing():
     x, s, z = torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8), torch.rand(1, 2, 2, 2)
     assert losses.bidirectional_loss(x, x, s, s, z, z) == 0

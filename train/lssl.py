@@ -32,13 +32,14 @@ from train.common import Run, add_arguments, load_critic, model_folder
 from train.lssl_data import AttributeSamples
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
-# which is told by a sample's "kept", and once more in the inner face (`inner`). `person` (one minus the recogniser's
-# cosine), `smooth` (the flow's strain), `side` (s′ against the known picture's) and `places` (the flow at the known
-# landmarks) are ours in both.
-COMMON = dict(
-    adversarial=1, attribute=1, bidirectional=10, parsing=10, person=2, smooth=1, side=10, places=30
-)
-RECIPES = {"paper": COMMON | dict(identity=10), "released": COMMON | dict(identity=10, inner=10, parsing=1)}
+# which is told by a sample's "kept", and once more in the inner face (`inner`); (6)'s ŝ is compared as `side` is.
+# `person` (one minus the recogniser's cosine), `smooth` (the flow's strain), `side` (s′ against the known picture's) and
+# `places` (the flow at the known landmarks) are ours in both.
+COMMON = dict(adversarial=1, attribute=1, bidirectional=10, parsing=10, person=2, smooth=1, side=5, places=30)
+RECIPES = {
+    "paper": COMMON | dict(identity=10),
+    "released": COMMON | {"identity": 10, "inner": 10, "parsing": 1, "side back": 5},
+}
 PENALTY = 10  # λ_gp
 INNER = (0.25, 0.35, 0.75, 0.88)  # x0, y0, x1, y1, shares of the side: brows to chin of an aligned face
 # How much each landmark's place counts: the jaw's mark another line on a turned head; mouths tell expressions.
@@ -87,13 +88,17 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
         off = (found.image - goal)[..., y0:y1, x0:x1].abs().mean((1, 2, 3))
         terms["inner"] = (off * weight).sum() / weight.sum().clamp(min=1)
     if "side" not in ablated:
-        wrong = (made - side_of(batch, ablated, "goal_")).abs().mean((1, 2, 3))
+        wrong = losses.side_loss(made, side_of(batch, ablated, "goal_"))
         terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
     if "bidirectional" not in ablated and critic is not None:
         latent = net.encode(found.image, made)
         back = net.decode(latent, batch["back"], found.image)
+        side_back = without_side(back, ablated)
+        if recipe != "paper" and "side" not in ablated:
+            terms["side back"] = losses.side_loss(side_back, side).mean()
+            side_back = side
         terms["bidirectional"] = losses.bidirectional_loss(
-            image, back.image, side, without_side(back, ablated), found.latent, latent
+            image, back.image, side, side_back, found.latent, latent
         )
     if parser is not None and "parsing" not in ablated:
         with torch.no_grad():
