@@ -1,6 +1,7 @@
 """train/evaluate.py transfer, on the astronaut and a tiny random network."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from facesym import metrics
 from facesym.data.attributes import relight
 from facesym.models.lssl import GROUPS
 from train import evaluate
+from train.evaluate_augment import synthesise, tight
+from train.evaluate_expressions import as_input, folds, train_classifier
 from train.evaluate_transfer import AttributeClassifier, _lpips_outside, _mean
 
 
@@ -87,3 +90,45 @@ def astronaut_crop(astronaut):
     from facesym.faces.detect import detect_faces
 
     return np.asarray(align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 128), 128))
+
+
+def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_path, capsys, monkeypatch):  # noqa: F811
+    """A stand-in for the model that gives each expression a stripe of its own width: what it teaches is told."""
+    width = {"neutral": 12, "happy": 16, "surprised": 20}
+
+    class Pipe:
+        net = SimpleNamespace(config=SimpleNamespace(input_size=32))
+
+        def run(self, crop, larger, ways):
+            faces = np.zeros((len(ways), 32, 32, 3), np.uint8)
+            for face, way in zip(faces, ways):
+                face[:, : width[way["expression"]]] = 200
+            return [Image.fromarray(face) for face in faces]
+
+    monkeypatch.setattr("facesym.load", lambda name: Pipe())
+    london, _ = studio_of_a_person
+    evaluate.main(
+        ["augment", "--faces", str(london), "--models", "stripes=transfer", "--real", "1", "--counts", "0", "2",
+         "--seeds", "1", "--steps", "3", "-o", str(tmp_path)]
+    )  # fmt: skip
+    (table,) = json.loads((tmp_path / "results.json").read_text())["results"].values()
+    assert [row["count"] for row in table] == [0, 2] and (tmp_path / "augment.png").exists()
+    assert "| stripes |" in capsys.readouterr().out
+    made = synthesise(Pipe(), np.zeros((5, 64, 64, 3), np.uint8), 3, "stripes")
+    assert {name: faces.shape for name, faces in made.items()} == dict.fromkeys(width, (3, 48, 48))
+    pictures, labels = np.concatenate(list(made.values())), np.repeat(np.arange(3), 3)
+    net = train_classifier(pictures, labels, 3, 1, 40, 0)
+    assert (net(as_input(pictures)).argmax(1).numpy() == labels).mean() > 0.6
+
+
+def test_a_tight_face_is_the_middle_of_the_crop():
+    picture = np.zeros((100, 100, 3), np.uint8)
+    picture[30:88, 21:79] = 255
+    assert tight(picture).shape == (48, 48) and tight(picture).min() > 250
+
+
+def test_no_person_is_in_two_folds():
+    subjects = [f"person {k % 7}" for k in range(50)]
+    found = folds(subjects, 3)
+    assert set(found) == {0, 1, 2}
+    assert all(len({f for f, s in zip(found, subjects) if s == person}) == 1 for person in set(subjects))

@@ -21,7 +21,7 @@ from facesym.data import simulate
 from facesym.data.pairs import Pairs, PairSamples
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
-from facesym.models import NormalizedFaceGAN
+from facesym.models import AttributeGenerator, NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFace, NormalizedFaceDiscriminator, combine
 from facesym.pipelines.base import finer_transform
 
@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from train import evaluate, evaluate_expressions, nfgan
 from train.factor import factor
+from train.lssl_data import LOOKS
 
 SMALL = dict(encoder_widths=(8,) * 5, hidden=16, latent=8, decoder_widths=(8,) * 5)
 
@@ -640,13 +641,19 @@ def test_normalised_faces_are_measured(
 ):
     monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: np.zeros(len(a)))  # it wants the real trunk
     london, lfw = studio_of_a_person
+    torch.manual_seed(0)
+    real = AttributeGenerator(  # at first it gives back what it is given: the mesh's face
+        widths=(8, 8, 16, 16, 16), blocks=1, groups=tuple(LOOKS.items()), side_channels=3, input_size=128
+    )
+    real.save_pretrained(tmp_path / "mode b")
     evaluate.main(
         ["normalize", "--london", str(london), "--lfw", str(lfw), "--mesh", str(mesh_file), "--trunk", str(alexnet),
-         "--models", str(model), "-n", "2", "-o", str(tmp_path)]
+         "--models", str(model), "--realism", f"real={tmp_path / 'mode b'}", "-n", "2", "-o", str(tmp_path)]
     )  # fmt: skip
     results = json.loads((tmp_path / "results.json").read_text())
     front = {row["row"]: row for row in results["results"]["London, front, neutral"]}
-    assert set(front) == {"photo", "mesh and mirror", model.name}
+    assert set(front) == {"photo", "mesh and mirror", model.name, "real"}
+    assert front["real"]["lpips"] == 0 and abs(front["real"]["psnr"] - front["mesh and mirror"]["psnr"]) < 4
     assert front["photo"]["identity_distance"] == 0 and front["photo"]["sharpness"] == pytest.approx(1)
     assert front["photo"]["yaw"] < 15 and front[model.name]["psnr"] < 60
     assert "LFW" in results["results"] and "psnr" not in results["results"]["LFW"][0]

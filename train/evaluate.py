@@ -27,6 +27,7 @@ from facesym import metrics
 from facesym.errors import FacesymError, ImageError
 from facesym.faces.paste import fill_smoothly
 from train import (
+    evaluate_augment,
     evaluate_expressions,
     evaluate_identity,
     evaluate_normalize,
@@ -462,7 +463,7 @@ def _parser():
     task.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
     for module in (
         evaluate_identity, evaluate_symmetrize, evaluate_rotate, evaluate_normalize, evaluate_expressions,
-        evaluate_transfer,
+        evaluate_transfer, evaluate_augment,
     ):  # fmt: skip
         module.add_parser(tasks)
     return parser

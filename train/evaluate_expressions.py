@@ -53,6 +53,14 @@ def load_faces(folder):
     return np.stack(pictures), [row["subject"] for row in rows], [row["expression"] for row in rows]
 
 
+def folds(subjects, count):
+    """Each picture's fold; a person's are in one."""
+    people = sorted(set(subjects))
+    order = np.random.default_rng(0).permutation(len(people))
+    fold_of = {people[k]: i % count for i, k in enumerate(order)}
+    return np.array([fold_of[subject] for subject in subjects])
+
+
 def normalised(pipe, face):
     """A tight grey face (SIDExSIDE), normalised and cut out again as it was.
 
@@ -89,7 +97,7 @@ def classifier(classes):
     )
 
 
-def _input(pictures):
+def as_input(pictures):
     """Each picture with its own mean and deviation taken out."""
     x = torch.from_numpy(pictures[:, None].astype(np.float32))
     return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1)
@@ -99,7 +107,7 @@ def train_classifier(pictures, labels, classes, epochs, steps, seed):
     """Adam on the cross-entropy, with flips and shifts; ``steps`` an epoch whatever the number of pictures, so that
     rows with more pictures are not trained longer."""
     torch.manual_seed(seed)
-    net, x, y = classifier(classes), _input(pictures), torch.from_numpy(labels)
+    net, x, y = classifier(classes), as_input(pictures), torch.from_numpy(labels)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps)
     net.train()
@@ -128,10 +136,7 @@ def ckplus(args):
     pictures, subjects, expressions = load_faces(args.ckplus)
     names = sorted(set(expressions))
     labels = np.array([names.index(e) for e in expressions])
-    people = sorted(set(subjects))
-    order = np.random.default_rng(0).permutation(len(people))
-    fold_of = {people[k]: i % FOLDS for i, k in enumerate(order)}
-    fold = np.array([fold_of[s] for s in subjects])
+    fold = folds(subjects, FOLDS)
     extra = {"faces alone": None}
     for name, model in named_models(args.models).items():
         pipe = facesym.load(model)
@@ -155,19 +160,21 @@ def ckplus(args):
                     classes += 1
                 net = train_classifier(x, y, classes, args.epochs, steps, 100 * seed + k)
                 with torch.no_grad():
-                    logits = net(_input(pictures[~known]))[:, : len(names)]
+                    logits = net(as_input(pictures[~known]))[:, : len(names)]
                 right += int((logits.argmax(1).numpy() == labels[~known]).sum())
             scores.append(right / len(pictures))
         spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
         table.append({"row": name, "accuracy": float(np.mean(scores)), "std": spread, "seeds": scores})
     settings = {
-        "task": "ckplus", "models": args.models, "pictures": len(pictures), "people": len(people), "folds": FOLDS,
-        "seeds": args.seeds, "epochs": args.epochs, "classes": names,
+        "task": "ckplus", "models": args.models, "pictures": len(pictures), "people": len(set(subjects)),
+        "folds": FOLDS, "seeds": args.seeds, "epochs": args.epochs, "classes": names,
     }  # fmt: skip
     (args.out / "results.json").write_text(
         json.dumps({"settings": settings, "results": table}, indent=1) + "\n"
     )
-    print(f"\n{len(pictures)} faces of {len(people)} people, {FOLDS} folds by people, {args.seeds} seeds\n")
+    print(
+        f"\n{len(pictures)} faces of {len(set(subjects))} people, {FOLDS} folds by people, {args.seeds} seeds\n"
+    )
     print("| | accuracy |\n|---|---|")
     for row in table:
         print(f"| {row['row']} | {row['accuracy']:.2%} ± {row['std']:.2%} |")

@@ -8,17 +8,20 @@ people.
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
-from facesym import metrics
+from facesym import metrics, zoo
 from facesym.asymmetry import find_points
+from facesym.data.faces import to_tensor
 from facesym.data.simulate import FaceMesh, frontalise
 from facesym.errors import ImageError
 from facesym.faces.pose import head_pose
+from facesym.pipelines.base import to_image
 
 SIZE = 128
 TURNED = 45  # degrees of yaw (metadata): what is turned further is left out
@@ -44,10 +47,42 @@ def add_parser(tasks):
         metavar="[NAME=]MODEL",
         help="runs, model folders or zoo ids",
     )
+    add_realism(task)
     task.add_argument("-n", type=int, default=200, help="pictures of LFW, at most (default 200)")
     task.add_argument("--grid", type=int, default=10, help="pictures in the grids (default 10)")
     task.add_argument("--seed", type=int, default=0)
     task.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+
+
+def add_realism(task):
+    """The option for models of LSSL's mode (b)."""
+    task.add_argument(
+        "--realism",
+        nargs="*",
+        default=[],
+        metavar="[NAME=]MODEL",
+        help="runs of train/realism.py, model folders",
+    )
+
+
+@torch.inference_mode()
+def realistic(net, picture, mesh):
+    """LSSL's mode (b): an aligned crop (SxSx3 uint8) brought to the front by the mesh and made to look real.
+
+    Args:
+        net: AttributeGenerator of train/realism.py.
+
+    Returns:
+        SxSx3 uint8.
+    """
+    side = net.config.input_size
+    photo = (
+        cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) if len(picture) != side else picture
+    )
+    simulated, _ = frontalise(photo, find_points(Image.fromarray(photo)), mesh)
+    image, beside = (to_tensor(x)[None] for x in (simulated, photo))
+    made = to_image(net(image, (beside + 1) / 2, net.attributes({"look": "photo"})).image[0])
+    return np.asarray(made.resize((len(picture),) * 2, Image.Resampling.LANCZOS))
 
 
 class NeutralClassifier:
@@ -106,7 +141,8 @@ def normalize(args):
     """Of each row's pictures: the distance of dlib's descriptors to the person's frontal neutral photo (London; of LFW
     to the photo itself) and the share within 0.6; the mean |yaw| by landmarks; the share that a classifier takes for
     neutral; PSNR, SSIM and LPIPS to the true photo (London); the inner face's sharpness over the true photo's (LFW:
-    over the photo's own). Rows: the photos as they are; turned back by a mesh, what is hidden mirrored; the models."""
+    over the photo's own). Rows: the photos as they are; turned back by a mesh, what is hidden mirrored; the models; the
+    mesh's faces made to look real by LSSL's mode (b)."""
     import facesym
     from facesym.data.faces import read_metadata
     from train.evaluate import load_pictures, picture_grid, select_pictures
@@ -114,6 +150,7 @@ def normalize(args):
 
     args.out.mkdir(parents=True, exist_ok=True)
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
+    nets = {name: zoo.load(model) for name, model in named_models(args.realism).items()}
     mesh = FaceMesh(args.mesh)
 
     def studio(splits):
@@ -162,6 +199,8 @@ def normalize(args):
             )
         for model, pipe in pipes.items():
             made[model] = [np.asarray(_result(pipe, picture)) for picture in pictures]
+        for model, net in nets.items():
+            made[model] = [realistic(net, picture, mesh) for picture in pictures]
         table = []
         for row, results in made.items():
             results = np.stack(results)
@@ -193,7 +232,7 @@ def normalize(args):
             args.out / f"grid-{name.lower().replace(', ', '-').replace(' ', '-')}.png"
         )
     settings = {
-        "task": "normalize", "models": args.models, "size": SIZE, "seed": args.seed,
+        "task": "normalize", "models": args.models, "realism": args.realism, "size": SIZE, "seed": args.seed,
         "pictures": {name: len(pictures) for name, (pictures, *_) in sets.items()},
         "neutral_classifier_accuracy": accuracy, "neutral_classifier_checked_on": len(checked),
     }  # fmt: skip

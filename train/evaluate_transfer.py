@@ -17,7 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from facesym import metrics
+from facesym import metrics, zoo
 from facesym.asymmetry import find_points
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import FaceFolders, to_tensor
@@ -25,6 +25,7 @@ from facesym.data.simulate import FaceMesh, frontalise, turn_to
 from facesym.data.symmetric import face_region
 from facesym.faces.pose import head_pose
 from facesym.models.lssl import GROUPS
+from train.evaluate_normalize import add_realism, realistic
 from train.lssl_data import NAMES, AttributeSamples, places
 
 SIZE, JUDGED = 128, 96  # sides of the pictures, and of what the classifier is shown
@@ -52,6 +53,7 @@ def add_parser(tasks):
         metavar="[NAME=]MODEL",
         help="runs, model folders or zoo ids",
     )
+    add_realism(task)
     task.add_argument("--judge", type=Path, help="a classifier of an earlier run (its judge.pt)")
     task.add_argument("--judge-steps", type=int, default=2000, help="of its training (default 2000)")
     task.add_argument("-n", type=int, default=100, help="pictures at most (default 100)")
@@ -130,6 +132,7 @@ def transfer(args):
 
     args.out.mkdir(parents=True, exist_ok=True)
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
+    nets = {name: zoo.load(model) for name, model in named_models(args.realism).items()}
     mesh, judge = FaceMesh(args.mesh), AttributeClassifier()
     if args.judge:
         judge.net.load_state_dict(torch.load(args.judge, weights_only=True))
@@ -191,7 +194,7 @@ def transfer(args):
         for name in made
         if any(line["row"] == name and line["group"] == group for line in table)
     ]
-    turned = _table_3(judge, rows, pipes, mesh, args.turned, load_pictures)
+    turned = _table_3(judge, rows, pipes, nets, mesh, args.turned, load_pictures)
 
     for name in pipes:
         columns = {"photo": pictures} | {value: made[name][group, value] for group, value in ways}
@@ -199,8 +202,9 @@ def transfer(args):
             args.out / f"grid-{name}.png"
         )
     settings = {
-        "task": "transfer", "models": args.models, "faces": [folder.name for folder in args.faces], "size": SIZE,
-        "seed": args.seed, "pictures": len(pictures), "people": len({(r["set"], r["subject"]) for r in chosen}),
+        "task": "transfer", "models": args.models, "realism": args.realism,
+        "faces": [folder.name for folder in args.faces], "size": SIZE, "seed": args.seed, "pictures": len(pictures),
+        "people": len({(row["set"], row["subject"]) for row in chosen}),
         "classifier": str(args.judge or f"{args.judge_steps} steps"),
     }  # fmt: skip
     results = {"real": real, "groups": means, "attributes": table, "turned": turned}
@@ -268,9 +272,9 @@ def _real_accuracy(judge, rows, seed, load_pictures):
     return found
 
 
-def _table_3(judge, rows, pipes, mesh, count, load_pictures):
+def _table_3(judge, rows, pipes, nets, mesh, count, load_pictures):
     """The share of neutral, happy and surprised faces that are told as such, by how far they are turned: as they are,
-    turned to the front by the mesh and filled in by mirroring, and by the models ("frontal")."""
+    turned to the front by the mesh and filled in by mirroring, by the models ("frontal"), and by mode (b)'s."""
     table = []
     for angle in ANGLES:
         chosen = [r for r in rows if abs(abs(_yaw(r)) - angle) <= 7.5 and _expression(r) != UNKNOWN][:count]
@@ -285,6 +289,8 @@ def _table_3(judge, rows, pipes, mesh, count, load_pictures):
         }
         for name, pipe in pipes.items():
             made[name] = np.stack([_run(pipe, x, [{"pose": "frontal"}])[0] for x in pictures])
+        for name, net in nets.items():
+            made[name] = np.stack([realistic(net, x, mesh) for x in pictures])
         for name, faces in made.items():
             right = judge(faces, "expression") == labels
             table.append(

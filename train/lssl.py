@@ -33,7 +33,7 @@ from train.lssl_data import AttributeSamples
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
 # which is told by a sample's "kept", and once more in the inner face (`inner`); (6)'s ŝ is compared as `side` is.
-# `person` (one minus the recogniser's cosine), `smooth` (the flow's strain), `side` (s′ against the known picture's) and
+# `person` (one minus the recogniser's cosine), `smooth` (the flow's strain), `side` (s′ against the known one) and
 # `places` (the flow at the known landmarks) are ours in both.
 COMMON = dict(adversarial=1, attribute=1, bidirectional=10, parsing=10, person=2, smooth=1, side=5, places=30)
 RECIPES = {

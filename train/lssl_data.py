@@ -134,7 +134,7 @@ def _same_pose(a, b):
 
 def _shares(kinds):
     """How often each kind of way is drawn; there are few real ones."""
-    shares = np.array([{"real": 0.3, "to photo": 0.3, "to made": 0.4}[kind] for kind in kinds])
+    shares = np.array([{"real": 0.2, "to photo": 0.4, "to made": 0.4}[kind] for kind in kinds])
     return shares / shares.sum()
 
 
