@@ -402,6 +402,16 @@ def test_a_photo_is_changed_and_pasting_leaves_the_rest_alone(model, astronaut):
     assert x - w / 2 < xs.min() and xs.max() < x + 1.5 * w and y - h / 2 < ys.min() and ys.max() < y + 1.5 * h
 
 
+def test_a_changed_expression_leaves_what_is_outside_the_face(model, astronaut):
+    pipe = facesym.load(str(model))
+    for to, rest in (("happy", True), (["happy", "dark"], False)):
+        result = pipe(astronaut, to=to)
+        same = (np.asarray(result.images[0]) == np.asarray(result.crop)).all(-1)
+        side = len(same)
+        assert same[: side // 20].all() == same[:, : side // 20].all() == rest  # the top, and the left
+        assert same[side // 2 : side * 3 // 4, side * 2 // 5 : side * 3 // 5].mean() < 0.2
+
+
 def test_what_makes_no_sense_is_refused(model, astronaut):
     pipe = facesym.load(str(model))
     for options, told in (

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -136,11 +137,32 @@ class TransferPipeline:
             strength: of the attributes.
 
         Returns:
-            A list of RGB images of ``larger``'s size.
+            A list of RGB images of ``larger``'s size. Where an expression alone is changed, what is outside the face
+            stays as it is.
         """
         net = self.net
         small, large = to_tensor(crop, net), to_tensor(larger, net)
-        points = torch.from_numpy(np.asarray(find_points(crop), np.float32))[None].to(net.device)
-        latent = net.encode(small, heat_map(points, net.config.input_size).to(net.dtype))
-        made = [net.decode(latent, strength * net.attributes(way), large).image[0] for way in ways]
-        return [to_image(picture) for picture in made]
+        points = np.asarray(find_points(crop), np.float32)
+        side = heat_map(torch.from_numpy(points)[None].to(net.device), net.config.input_size)
+        latent = net.encode(small, side.to(net.dtype))
+        made = [to_image(net.decode(latent, strength * net.attributes(way), large).image[0]) for way in ways]
+        return [
+            _within_face(face, larger, points * larger.width / crop.width)
+            if set(way) == {"expression"}
+            else face
+            for face, way in zip(made, ways)
+        ]
+
+
+def _within_face(made, crop, points):
+    """A face of another expression with what is outside the face as in the crop.
+
+    Args:
+        made, crop: RGB, of one size. points: 68x2, the crop's.
+    """
+    side = crop.width
+    region = np.maximum(face_region(points, side), face_region(find_points(made), side))
+    region = cv2.dilate(region, np.ones((side // 20, side // 20), np.uint8))
+    share = cv2.GaussianBlur(region, (0, 0), side / 50)[..., None]
+    mixed = share * np.asarray(made, np.float32) + (1 - share) * np.asarray(crop, np.float32)
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
