@@ -71,7 +71,7 @@ _SETS = {
     "aaf": "All-Age-Faces, adults only, for research",
     "mebeauty": "MEBeauty, photos from free stock sites, no licence stated",
     "generated": "portraits made by a GAN, origin not stated, for research",
-    "parsing": "FASSEG, faces with label maps (S. Khan et al.), for research; cite it",
+    "parsing": "FASSEG, faces with label maps (K. Khan, M. Mauro, R. Leonardi, ICIP 2015), for research; cite it",
     "london": "Face Research Lab London Set, CC BY 4.0, with the consent of the people shown",
 }
 # What the Hub knows by name; any other licence is "other" there, and spelled out.
