@@ -212,6 +212,10 @@ def test_a_pose_is_asked_for_where_it_is_near_its_name():
     }  # fmt: skip
     pairs.rows[0]["yaw"] = "33.0"  # too far from "right 45" to be its picture; from there it goes on
     assert set(pair_ways(pairs)) == {"real", "to photo"}
+    pairs.rows[0] |= {"kind": "real", "yaw": "44.0"}  # to the front only, to the target and the smile
+    assert {kind: [len(ways) for ways in people] for kind, people in pair_ways(pairs).items()} == {
+        "real": [4]
+    }
     pairs.rows[0] |= {"kind": "turned", "yaw": "44.0"}  # its target is no photo
     assert set(pair_ways(pairs)) == {"real"}
 

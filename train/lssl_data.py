@@ -103,7 +103,8 @@ def pair_ways(pairs):
     or it is not ("to made"): {kind: [a person's ways: [(Picture, Picture)]]}; nothing is empty.
 
     All that share a target are of one person. Turned photos with targets made from them are left out, and pictures
-    whose attributes have no names. A pose is asked for where it is within 8 degrees of its name's.
+    whose attributes have no names. A pose is asked for where it is within 8 degrees of its name's. Heads are not turned
+    away to a studio's photos: its bare background would be learned as a halo.
     """
     expressions, poses = list(GROUPS["expression"]), list(GROUPS["pose"])
     people = {}
@@ -122,6 +123,8 @@ def pair_ways(pairs):
         for a, b in permutations(person, 2):
             same = _same_pose(a, b)
             near = abs(b.yaw - POSES[poses[b.pose]]) <= 8 and abs(b.pitch) <= 8
+            if b.photo and not same and poses[b.pose] != "frontal":
+                continue
             if (same and a.expression != b.expression) or (not same and near):
                 kind = "to made" if not b.photo else "real" if a.photo else "to photo"
                 ways.setdefault(kind, {}).setdefault(number, []).append((a, b))
