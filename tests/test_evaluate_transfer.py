@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_evaluate import alexnet  # noqa: F401
-from test_normalize import mesh_file, studio_of_a_person  # noqa: F401
+from test_evaluate_normalize import studio_of_a_person  # noqa: F401
+from test_simulate import mesh_file  # noqa: F401
 from test_transfer import model  # noqa: F401
 
 from facesym import metrics

@@ -1,7 +1,5 @@
-"""NFGAN: the network, the gradients' ways, the simulated pairs, training, pipeline and command."""
+"""NFGAN: the network, the gradients' ways, training, pipeline and command."""
 
-import csv
-import json
 import shutil
 import sys
 
@@ -11,34 +9,25 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
-from test_evaluate import alexnet  # noqa: F401 (a fixture)
+from test_simulate import bank, mesh_file, pairs, studio, turned  # noqa: F401 (fixtures)
 from test_training import ROOT, folders, stats, template, train  # noqa: F401 (a fixture)
 
 import facesym
-from facesym import ImageError, metrics
+from facesym import ImageError
 from facesym.cli import main
-from facesym.data import simulate
-from facesym.data.pairs import Pairs, PairSamples
+from facesym.data.pairs import PairSamples
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
-from facesym.models import AttributeGenerator, NormalizedFaceGAN
+from facesym.models import NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFace, NormalizedFaceDiscriminator, combine
 from facesym.pipelines.base import finer_transform
 
 sys.path.insert(0, str(ROOT))
 
-from train import evaluate, evaluate_expressions, nfgan
+from train import nfgan
 from train.factor import factor
-from train.lssl_data import LOOKS
 
 SMALL = dict(encoder_widths=(8,) * 5, hidden=16, latent=8, decoder_widths=(8,) * 5)
-
-
-def closed(size):
-    """The landmarks of a schematic face whose mouth is closed."""
-    marks = template(size)
-    marks[60:68, 1] = 0.74 * size + 0.2 * (marks[60:68, 1] - 0.74 * size)
-    return marks
 
 
 @pytest.fixture(scope="module")
@@ -57,78 +46,6 @@ def model(net, tmp_path_factory):
 @pytest.fixture(scope="module")
 def pipe(model):
     return facesym.load(str(model))
-
-
-@pytest.fixture(scope="module")
-def mesh_file(tmp_path_factory):
-    """A mesh of a schematic face on half an ellipsoid, in the format of ICT FaceKit's."""
-    rng = np.random.default_rng(0)
-    x, y = rng.uniform(-1, 1, (2, 9000))
-    x, y = x[x**2 + y**2 < 1], y[x**2 + y**2 < 1]
-    x, y = np.resize(x, 7000), np.resize(y, 7000)
-    height = lambda x, y: 9 * np.sqrt(np.clip(1 - x**2 - y**2, 0, None))  # noqa: E731
-    vertices = np.stack([9 * x, 9 * y, height(x, y)], 1)
-    marks = closed(1.0) * 2 - 1  # y down
-    vertices[simulate.LANDMARK_VERTICES] = np.stack(
-        [9 * marks[:, 0], -9 * marks[:, 1], height(*marks.T * 0.8)], 1
-    )
-    names = sorted(
-        {f"{n}{s}" for shapes in simulate.EXPRESSIONS.values() for n in shapes for s in ("_L", "_R")}
-    )
-    file = tmp_path_factory.mktemp("mesh") / "mesh.npz"
-    np.savez(
-        file,
-        neutral=vertices.astype(np.float32),
-        identity=rng.normal(0, 0.05, (3, len(vertices), 3)).astype(np.float16),
-        expression=rng.normal(0, 0.2, (len(names), len(vertices), 3)).astype(np.float16),
-        expression_names=np.array(names),
-    )
-    return file
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    """Ten people from the front, neutral and smiling, and three-quarter; schematic, textured so that places show."""
-    folder, size = tmp_path_factory.mktemp("studio") / "london", 96
-    folder.mkdir()
-    rng = np.random.default_rng(1)
-    rows, points = ["file_name,subject,split,yaw,view,expression"], []
-    for person in range(10):
-        texture = cv2.resize(rng.integers(0, 255, (12, 12, 3)).astype(np.uint8), (size, size))
-        for view, expression, yaw in (
-            ("front", "neutral", 0),
-            ("front", "smiling", 1),
-            ("left_3quarter", "neutral", -40),
-        ):
-            marks = closed(size)
-            if expression == "smiling":
-                marks[[48, 54, 60, 64], 1] -= 4
-                marks[[65, 66, 67], 1] += 6
-            name = f"{person}_{expression}_{view}.webp"
-            Image.fromarray(texture).save(folder / name, lossless=True)
-            split = "train" if person < 8 else "val" if person == 8 else "test"
-            rows.append(f"{name},{person},{split},{yaw},{view},{expression}")
-            points.append(marks)
-    (folder / "metadata.csv").write_text("\n".join(rows))
-    np.save(folder / "landmarks.npy", np.array(points, np.float32))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def bank(studio, mesh_file):
-    return simulate.Expressions(studio, simulate.FaceMesh(mesh_file), 96)
-
-
-@pytest.fixture(scope="module")
-def pairs(studio, mesh_file, tmp_path_factory):
-    from train.prepare import main as prepare
-
-    out = tmp_path_factory.mktemp("pairs")
-    prepare(
-        ["pairs", str(out), str(studio), "--mesh", str(mesh_file), "--expressions", str(studio), "--count", "30",
-         "--size", "64", "--workers", "1"]
-    )  # fmt: skip
-    return out
 
 
 # --- the network
@@ -231,148 +148,7 @@ def test_losses_are_zero_where_they_should_be():
     assert facesym.losses.kept_identity_loss(features, features) == 0
 
 
-# --- simulated pairs
-
-
-def looked_up(image, places):
-    return cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_places_say_where_the_targets_pixels_went(bank, studio, seed):
-    """What is seen of the target is found again in the simulated face at the places given."""
-    target = np.asarray(Image.open(studio / "0_neutral_front.webp"))
-    made = simulate.simulate(np.random.default_rng(seed), target, closed(96), bank)
-    back = looked_up(made.image, made.places).astype(int)
-    cells = np.asarray(Image.fromarray(target).resize((simulate.GRID,) * 2, Image.Resampling.BOX)).astype(int)
-    inside = ((made.places > 2) & (made.places < 93)).all(-1) & made.seen
-    inside[:6] = inside[-4:] = False
-    assert inside.mean() > 0.3
-    assert np.abs(back - cells)[inside].mean() < 25  # of 255; the texture's own deviation is over 60
-    assert np.abs(looked_up(made.image, made.places[:, ::-1].copy()).astype(int) - cells)[inside].mean() > 40
-
-
-def test_a_head_turns_the_way_it_is_told(bank, studio):
-    target = np.asarray(Image.open(studio / "0_neutral_front.webp"))
-    vertices, _ = bank.mesh.fit(closed(96))
-    for yaw in (-30, 30):
-        _, places, seen = simulate.turn_head(target, vertices, bank.mesh.neck, yaw)
-        nose, ears = closed(96)[30], closed(96)[[1, 15]]
-        at = lambda p, places=places: places[int(p[1]), int(p[0])]  # noqa: E731
-        middle = (at(ears[0]) + at(ears[1])) / 2
-        assert np.sign(at(nose)[0] - middle[0]) == np.sign(yaw)  # the nose is in front of the ears
-        far, near = (0, 1) if yaw < 0 else (1, 0)
-        hidden = [1 - seen[30:70, 8:40].mean(), 1 - seen[30:70, 56:88].mean()]
-        assert hidden[far] > hidden[near]
-    same, places, seen = simulate.turn_head(target, vertices, bank.mesh.neck, 0)
-    assert seen.mean() > 0.99 and np.abs(same.astype(int) - target).mean() < 3
-
-
-def test_the_same_seed_gives_the_same_pair(bank, studio):
-    target = np.asarray(Image.open(studio / "1_neutral_front.webp"))
-    one, same, other = (
-        simulate.simulate(np.random.default_rng(seed), target, closed(96), bank).image for seed in (4, 4, 5)
-    )
-    assert np.array_equal(one, same) and not np.array_equal(one, other)
-
-
-def test_a_mesh_lies_on_its_landmarks(mesh_file):
-    mesh = simulate.FaceMesh(mesh_file)
-    points = closed(200) @ np.array([[0.98, 0.17], [-0.17, 0.98]]) + [30, 10]  # tilted
-    vertices, _ = mesh.fit(points)
-    off = np.linalg.norm(vertices[simulate.LANDMARK_VERTICES, :2] - points, axis=1)
-    assert off[17:].mean() < 0.03 * np.linalg.norm(points[45] - points[36])
-
-
-def test_what_is_no_mesh_and_no_bank_is_refused(tmp_path, folders, mesh_file):  # noqa: F811
-    (tmp_path / "mesh.npz").write_bytes(b"no")
-    with pytest.raises(ImageError, match="no face mesh"):
-        simulate.FaceMesh(tmp_path / "mesh.npz")
-    with pytest.raises(ImageError, match="neutral and smiling"):
-        simulate.Expressions(folders[0], simulate.FaceMesh(mesh_file), 64)
-    with pytest.raises(ImageError, match="no folder of pairs"):
-        Pairs(tmp_path)
-
-
-def test_prepared_pairs(pairs):
-    with open(pairs / "pairs.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    kinds = [row["kind"] for row in rows]
-    assert kinds.count("real") == 20 and kinds.count("simulated") == 30  # two inputs of each of ten people
-    for row in rows:
-        assert (pairs / "inputs" / row["input"]).exists() and (pairs / "targets" / row["target"]).exists()
-        person = row["subject"].rpartition("-")[2]
-        assert row["split"] == ("train" if int(person) < 8 else "val" if person == "8" else "test")
-    assert (pairs / "preview.png").exists()
-
-
-def test_the_side_that_is_turned_away_is_at_the_right(pairs):
-    loaded = Pairs(pairs)
-    samples = PairSamples(loaded, 64, augment=False)
-    rng = np.random.default_rng(0)
-    turned = [k for k, i in enumerate(samples.faces) if abs(float(loaded.rows[i]["yaw"])) > 15]
-    assert turned
-    for k in turned:
-        row = samples.faces[k]
-        sample = samples.sample(k, rng)
-        image = loaded.inputs[row].astype(int)
-        if float(loaded.rows[row]["yaw"]) < 0:
-            image = image[:, ::-1]
-        assert np.abs((sample["image"].permute(1, 2, 0).numpy() + 1) * 127.5 - image).max() < 1
-        if loaded.rows[row]["kind"] == "simulated":  # the places went along with the picture
-            places = ((sample["places"].permute(1, 2, 0).numpy() + 1) * 64 - 1) / 2
-            found = looked_up(image.astype(np.uint8), places.astype(np.float32)).astype(int)
-            target = (sample["target"].permute(1, 2, 0).numpy() + 1) * 127.5
-            cells = cv2.resize(target, (simulate.GRID,) * 2, interpolation=cv2.INTER_AREA)
-            seen = sample["weight"][0].numpy() > 0.9
-            seen &= ((places > 2) & (places < 61)).all(-1)
-            assert np.abs(found - cells)[seen].mean() < 35
-
-
-def test_real_pairs_get_their_share(pairs):
-    loaded = Pairs(pairs)
-    for share in (0.0, 0.6, 0.8):
-        rows = PairSamples(loaded, 64, real_share=share).faces
-        real = np.mean([loaded.rows[i]["kind"] == "real" for i in rows])
-        assert abs(real - share) < 0.1
-
-
-@pytest.fixture(scope="module")
-def turned(studio, mesh_file, tmp_path_factory):
-    """Pairs of a folder of web photos: a third turned by 20 degrees, a third smiling, a third frontal."""
-    from train.prepare import main as prepare
-
-    folder = tmp_path_factory.mktemp("web") / "web"
-    folder.mkdir()
-    names = [line.split(",")[0] for line in (studio / "metadata.csv").read_text().splitlines()[1:]]
-    rows = [
-        f"{name},{k},train,{(20, 20, 3)[k % 3]},0,{(0.9, 0.1, 0.9)[k % 3]}" for k, name in enumerate(names)
-    ]
-    for name in names:
-        (folder / name).write_bytes((studio / name).read_bytes())
-    (folder / "metadata.csv").write_text("\n".join(["file_name,subject,split,yaw,pitch,neutral", *rows]))
-    points = np.repeat(closed(96)[None], len(names), 0)
-    np.save(folder / "landmarks.npy", points.astype(np.float32))
-    out = tmp_path_factory.mktemp("turned")
-    prepare(
-        ["pairs", str(out), str(folder), "--mesh", str(mesh_file), "--expressions", str(studio), "--count", "6",
-         "--size", "64", "--workers", "1"]
-    )  # fmt: skip
-    return Pairs(out)
-
-
-def test_turned_photos_are_pairs_with_a_target_of_the_mesh(turned):
-    kinds = [row["kind"] for row in turned.rows]
-    assert kinds.count("turned") == 10 and kinds.count("simulated") == 6
-    assert all(row["target"].startswith("turned-") == (row["kind"] == "turned") for row in turned.rows)
-    samples = PairSamples(turned, 64, turned_share=0.8)
-    share = np.mean([turned.rows[i]["kind"] == "turned" for i in samples.faces])
-    assert abs(share - 0.8) < 0.15
-    made = {i for i, row in zip(turned.target_of, turned.rows) if row["kind"] == "turned"}
-    assert made.isdisjoint(samples.guides) and len(samples.guides)  # the critic's real pictures are photos
-
-
-def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):
+def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):  # noqa: F811
     samples = PairSamples(turned, 128)
     rows = {row["kind"]: samples.pair(i, np.random.default_rng(0)) for i, row in enumerate(turned.rows)}
     assert rows["simulated"]["trust"].min() == 1
@@ -406,7 +182,7 @@ def vgg16(tmp_path_factory):
     return file
 
 
-def test_the_released_kind_trains(pairs, vgg16, tmp_path):
+def test_the_released_kind_trains(pairs, vgg16, tmp_path):  # noqa: F811
     train("nfgan.py", (pairs,), tmp_path, "--steps", 1, "--trunk", vgg16)
     terms = {
         "pixel",
@@ -426,7 +202,7 @@ def test_the_released_kind_trains(pairs, vgg16, tmp_path):
     assert list((tmp_path / "samples").glob("*.png")) and (tmp_path / "discriminator.safetensors").exists()
 
 
-def test_the_printed_kind_goes_on_where_it_stopped(pairs, tmp_path):
+def test_the_printed_kind_goes_on_where_it_stopped(pairs, tmp_path):  # noqa: F811
     """Two steps in one go, and one, a new start, and another: the same losses and weights."""
     options = [
         "--steps",
@@ -466,49 +242,6 @@ def test_places_off_by_a_known_way():
     weight[..., 16:] = 1
     assert facesym.losses.place_loss(flow, places, weight) == pytest.approx(0.3, abs=1e-2)
     assert facesym.losses.place_loss(flow, places, weight.flip(-1)) < 2e-3
-
-
-@pytest.mark.parametrize(
-    "row, frontal",
-    [
-        ({"yaw": "3", "pitch": "5", "neutral": "0.9"}, True),
-        ({"yaw": "-14", "pitch": "5", "neutral": "0.9"}, False),
-        ({"yaw": "3", "pitch": "-20", "neutral": "0.9"}, False),
-        ({"yaw": "3", "pitch": "5", "neutral": "0.2"}, False),
-        ({"yaw": "", "pitch": "", "neutral": ""}, False),
-        ({"view": "front", "expression": "neutral", "yaw": "3"}, True),
-        ({"view": "front", "expression": "smiling", "yaw": "3", "neutral": "1"}, False),
-        ({"view": "left_3quarter", "expression": "neutral"}, False),
-    ],
-)
-def test_who_is_frontal_and_neutral(row, frontal):
-    assert simulate.is_frontal_neutral(row, closed(96)) == frontal
-    talking = closed(96)
-    talking[65:68, 1] += 8
-    assert not simulate.is_frontal_neutral(row, talking)
-
-
-@pytest.mark.parametrize("wrong", ["mesh", "full", "twice", "nothing"])
-def test_pairs_that_cannot_be_made_leave_nothing_behind(studio, mesh_file, tmp_path, capsys, wrong):
-    from train.prepare import main as prepare
-
-    out, sets, mesh, count = tmp_path / "out", [str(studio)], mesh_file, "4"
-    if wrong == "mesh":
-        mesh = tmp_path / "mesh.npz"
-        mesh.write_bytes(b"PK")
-    elif wrong == "full":
-        out.mkdir()
-        (out / "pairs.csv").write_text("mine")
-    elif wrong == "twice":
-        sets *= 2
-    else:
-        count, sets = "0", [str(tmp_path / "gone")]
-    with pytest.raises(SystemExit) as end:
-        prepare(
-            ["pairs", str(out), *sets, "--mesh", str(mesh), "--expressions", str(studio), "--count", count]
-        )
-    assert str(end.value.code).startswith("error: ")
-    assert not out.exists() or [path.name for path in out.iterdir()] == ["pairs.csv"]
 
 
 # --- pipeline, command
@@ -596,118 +329,9 @@ def test_factored_weights_do_the_same_where_they_can():
     torch.testing.assert_close(same.encode(images), net.encode(images), atol=1e-4, rtol=1e-3)
 
 
-def test_the_classical_row_turns_a_face_to_the_front(bank):
-    """The side that was seen is where it was before the head was turned."""
-    size, points = 96, closed(96)
-    texture = cv2.resize(
-        np.random.default_rng(2).integers(0, 255, (12, 12, 3)).astype(np.uint8), (size, size)
-    )
-    framed, align = simulate._align_anew(texture, points)
-    points = points @ align[:, :2].T + align[:, 2]
-    vertices, _ = bank.mesh.fit(points)
-    for yaw, seen in ((30, np.s_[40:62, 38:48]), (-30, np.s_[40:62, 48:58])):  # beside the nose
-        turned, places, _ = simulate.turn_head(framed, vertices, bank.mesh.neck, yaw)
-        moved = np.array([places[round(float(y)), round(float(x))] for x, y in points])
-        frontal = simulate.frontalise(turned, moved, bank.mesh)[0].astype(int)
-        assert (
-            np.abs(frontal[seen] - framed[seen]).mean()
-            < 0.6 * np.abs(turned[seen].astype(int) - framed[seen]).mean()
-        )
-        inner = frontal[35:75, 28:68]
-        assert (
-            np.abs(inner[:, :17] - inner[:, ::-1][:, :17]).mean() < 1
-        )  # what was hidden is the mirror image
-
-
 def test_faces_of_different_sizes_in_one_photo(pipe, astronaut):
     photo = Image.new("RGB", (1536, 1024))
     photo.paste(astronaut.resize((1024, 1024)), (0, 0))
     photo.paste(astronaut.resize((300, 300)), (1100, 100))
     out = pipe(photo, faces="all")
     assert len({image.size for image in out.images}) == 2 and len(out.identity) == 2
-
-
-# --- measures
-
-
-def test_normalised_faces_are_measured(
-    studio_of_a_person,
-    mesh_file,
-    model,
-    alexnet,  # noqa: F811
-    tmp_path,
-    capsys,
-    monkeypatch,
-):
-    monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: np.zeros(len(a)))  # it wants the real trunk
-    london, lfw = studio_of_a_person
-    torch.manual_seed(0)
-    real = AttributeGenerator(  # at first it gives back what it is given: the mesh's face
-        widths=(8, 8, 16, 16, 16), blocks=1, groups=tuple(LOOKS.items()), side_channels=3, input_size=128
-    )
-    real.save_pretrained(tmp_path / "mode b")
-    evaluate.main(
-        ["normalize", "--london", str(london), "--lfw", str(lfw), "--mesh", str(mesh_file), "--trunk", str(alexnet),
-         "--models", str(model), "--realism", f"real={tmp_path / 'mode b'}", "-n", "2", "-o", str(tmp_path)]
-    )  # fmt: skip
-    results = json.loads((tmp_path / "results.json").read_text())
-    front = {row["row"]: row for row in results["results"]["London, front, neutral"]}
-    assert set(front) == {"photo", "mesh and mirror", model.name, "real"}
-    assert front["real"]["lpips"] == 0 and abs(front["real"]["psnr"] - front["mesh and mirror"]["psnr"]) < 4
-    assert front["photo"]["identity_distance"] == 0 and front["photo"]["sharpness"] == pytest.approx(1)
-    assert front["photo"]["yaw"] < 15 and front[model.name]["psnr"] < 60
-    assert "LFW" in results["results"] and "psnr" not in results["results"]["LFW"][0]
-    assert "| photo |" in capsys.readouterr().out
-
-
-def test_the_folders_must_say_what_is_needed(folders, mesh_file, model, alexnet, tmp_path):  # noqa: F811
-    with pytest.raises(SystemExit, match="no column"):
-        evaluate.main(
-            ["normalize", "--london", str(folders[0]), "--lfw", str(folders[0]), "--mesh", str(mesh_file),
-             "--trunk", str(alexnet), "--models", str(model), "-o", str(tmp_path)]
-        )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def studio_of_a_person(astronaut, tmp_path_factory):
-    """The astronaut as two sitters of a studio, and as pictures of the wild."""
-    root = tmp_path_factory.mktemp("sets")
-    crop = np.asarray(align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 128), 128))
-    head = "file_name,subject,split,yaw,view,expression,neutral,happy"
-    for name in ("london", "lfw"):
-        (root / name).mkdir()
-        rows = [head]
-        for split in ("train", "test"):
-            for expression in ("neutral", "smiling"):
-                picture = crop if expression == "neutral" else 255 - (255 - crop) // 2
-                file = f"{split}-{expression}.webp"
-                Image.fromarray(picture).save(root / name / file, lossless=True)
-                view = "front" if name == "london" else ""
-                sure = "1,0" if expression == "neutral" else "0,1"
-                rows.append(f"{file},{split},{split},0,{view},{expression},{sure}")
-        (root / name / "metadata.csv").write_text("\n".join(rows))
-        np.save(root / name / "landmarks.npy", np.stack([closed(128)] * 4))
-    return root / "london", root / "lfw"
-
-
-def test_expressions_are_recognised_with_and_without_normalised_faces(
-    model, crop, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr(evaluate_expressions, "FOLDS", 2)
-    rows = ["file_name,subject,expression"]
-    grey = np.asarray(crop.convert("L").crop((27, 38, 101, 112)).resize((48, 48)))
-    (tmp_path / "faces").mkdir()
-    for person in range(8):
-        for expression, picture in (("happy", grey), ("angry", 255 - grey)):
-            name = f"{person}-{expression}.png"
-            Image.fromarray(picture).save(tmp_path / "faces" / name)
-            rows.append(f"{name},{person},{expression}")
-    (tmp_path / "faces" / "metadata.csv").write_text("\n".join(rows))
-    evaluate.main(
-        ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "12",
-         "-o", str(tmp_path / "out")]
-    )  # fmt: skip
-    table = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
-    assert [row["row"] for row in table] == ["faces alone", model.name]
-    assert table[0]["accuracy"] > 0.8  # a face and its negative are easy to tell apart
-    assert (tmp_path / "out" / f"{model.name}.png").exists() and "±" in capsys.readouterr().out

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_normalize import closed, mesh_file  # noqa: F401
+from test_simulate import closed, mesh_file  # noqa: F401
 from test_training import folders, stats, template, train  # noqa: F401
 
 import facesym

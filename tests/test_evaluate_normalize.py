@@ -1,0 +1,110 @@
+"""Measures of normalised faces."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_evaluate import alexnet  # noqa: F401 (a fixture)
+from test_normalize import crop, model, net  # noqa: F401
+from test_simulate import closed, mesh_file  # noqa: F401
+from test_training import ROOT, folders  # noqa: F401
+
+from facesym import metrics
+from facesym.faces.align import align_face, ffhq_transform
+from facesym.faces.detect import detect_faces
+from facesym.models import AttributeGenerator
+
+sys.path.insert(0, str(ROOT))
+
+from train import evaluate, evaluate_expressions
+from train.lssl_data import LOOKS
+
+
+@pytest.fixture(scope="module")
+def studio_of_a_person(astronaut, tmp_path_factory):
+    """The astronaut as two sitters of a studio, and as pictures of the wild."""
+    root = tmp_path_factory.mktemp("sets")
+    crop = np.asarray(align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 128), 128))  # noqa: F811
+    head = "file_name,subject,split,yaw,view,expression,neutral,happy"
+    for name in ("london", "lfw"):
+        (root / name).mkdir()
+        rows = [head]
+        for split in ("train", "test"):
+            for expression in ("neutral", "smiling"):
+                picture = crop if expression == "neutral" else 255 - (255 - crop) // 2
+                file = f"{split}-{expression}.webp"
+                Image.fromarray(picture).save(root / name / file, lossless=True)
+                view = "front" if name == "london" else ""
+                sure = "1,0" if expression == "neutral" else "0,1"
+                rows.append(f"{file},{split},{split},0,{view},{expression},{sure}")
+        (root / name / "metadata.csv").write_text("\n".join(rows))
+        np.save(root / name / "landmarks.npy", np.stack([closed(128)] * 4))
+    return root / "london", root / "lfw"
+
+
+def test_normalised_faces_are_measured(
+    studio_of_a_person,
+    mesh_file,  # noqa: F811
+    model,  # noqa: F811
+    alexnet,  # noqa: F811
+    tmp_path,
+    capsys,
+    monkeypatch,
+):
+    monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: np.zeros(len(a)))  # it wants the real trunk
+    london, lfw = studio_of_a_person
+    torch.manual_seed(0)
+    real = AttributeGenerator(  # at first it gives back what it is given: the mesh's face
+        widths=(8, 8, 16, 16, 16), blocks=1, groups=tuple(LOOKS.items()), side_channels=3, input_size=128
+    )
+    real.save_pretrained(tmp_path / "mode b")
+    evaluate.main(
+        ["normalize", "--london", str(london), "--lfw", str(lfw), "--mesh", str(mesh_file), "--trunk", str(alexnet),
+         "--models", str(model), "--realism", f"real={tmp_path / 'mode b'}", "-n", "2", "-o", str(tmp_path)]
+    )  # fmt: skip
+    results = json.loads((tmp_path / "results.json").read_text())
+    front = {row["row"]: row for row in results["results"]["London, front, neutral"]}
+    assert set(front) == {"photo", "mesh and mirror", model.name, "real"}
+    assert front["real"]["lpips"] == 0 and abs(front["real"]["psnr"] - front["mesh and mirror"]["psnr"]) < 4
+    assert front["photo"]["identity_distance"] == 0 and front["photo"]["sharpness"] == pytest.approx(1)
+    assert front["photo"]["yaw"] < 15 and front[model.name]["psnr"] < 60
+    assert "LFW" in results["results"] and "psnr" not in results["results"]["LFW"][0]
+    assert "| photo |" in capsys.readouterr().out
+
+
+def test_the_folders_must_say_what_is_needed(folders, mesh_file, model, alexnet, tmp_path):  # noqa: F811
+    with pytest.raises(SystemExit, match="no column"):
+        evaluate.main(
+            ["normalize", "--london", str(folders[0]), "--lfw", str(folders[0]), "--mesh", str(mesh_file),
+             "--trunk", str(alexnet), "--models", str(model), "-o", str(tmp_path)]
+        )  # fmt: skip
+
+
+def test_expressions_are_recognised_with_and_without_normalised_faces(
+    model,  # noqa: F811
+    crop,  # noqa: F811
+    tmp_path,
+    capsys,
+    monkeypatch,
+):
+    monkeypatch.setattr(evaluate_expressions, "FOLDS", 2)
+    rows = ["file_name,subject,expression"]
+    grey = np.asarray(crop.convert("L").crop((27, 38, 101, 112)).resize((48, 48)))
+    (tmp_path / "faces").mkdir()
+    for person in range(8):
+        for expression, picture in (("happy", grey), ("angry", 255 - grey)):
+            name = f"{person}-{expression}.png"
+            Image.fromarray(picture).save(tmp_path / "faces" / name)
+            rows.append(f"{name},{person},{expression}")
+    (tmp_path / "faces" / "metadata.csv").write_text("\n".join(rows))
+    evaluate.main(
+        ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "12",
+         "-o", str(tmp_path / "out")]
+    )  # fmt: skip
+    table = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    assert [row["row"] for row in table] == ["faces alone", model.name]
+    assert table[0]["accuracy"] > 0.8  # a face and its negative are easy to tell apart
+    assert (tmp_path / "out" / f"{model.name}.png").exists() and "±" in capsys.readouterr().out

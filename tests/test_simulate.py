@@ -1,0 +1,299 @@
+"""Simulated pairs: the mesh, expressions, turned heads, folders of pairs."""
+
+import csv
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from test_training import ROOT, folders, template, train  # noqa: F401 (a fixture)
+
+from facesym import ImageError
+from facesym.data import simulate
+from facesym.data.pairs import Pairs, PairSamples
+
+sys.path.insert(0, str(ROOT))
+
+
+def closed(size):
+    """The landmarks of a schematic face whose mouth is closed."""
+    marks = template(size)
+    marks[60:68, 1] = 0.74 * size + 0.2 * (marks[60:68, 1] - 0.74 * size)
+    return marks
+
+
+@pytest.fixture(scope="module")
+def mesh_file(tmp_path_factory):
+    """A mesh of a schematic face on half an ellipsoid, in the format of ICT FaceKit's."""
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(-1, 1, (2, 9000))
+    x, y = x[x**2 + y**2 < 1], y[x**2 + y**2 < 1]
+    x, y = np.resize(x, 7000), np.resize(y, 7000)
+    height = lambda x, y: 9 * np.sqrt(np.clip(1 - x**2 - y**2, 0, None))  # noqa: E731
+    vertices = np.stack([9 * x, 9 * y, height(x, y)], 1)
+    marks = closed(1.0) * 2 - 1  # y down
+    vertices[simulate.LANDMARK_VERTICES] = np.stack(
+        [9 * marks[:, 0], -9 * marks[:, 1], height(*marks.T * 0.8)], 1
+    )
+    names = sorted(
+        {f"{n}{s}" for shapes in simulate.EXPRESSIONS.values() for n in shapes for s in ("_L", "_R")}
+    )
+    file = tmp_path_factory.mktemp("mesh") / "mesh.npz"
+    np.savez(
+        file,
+        neutral=vertices.astype(np.float32),
+        identity=rng.normal(0, 0.05, (3, len(vertices), 3)).astype(np.float16),
+        expression=rng.normal(0, 0.2, (len(names), len(vertices), 3)).astype(np.float16),
+        expression_names=np.array(names),
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """Ten people from the front, neutral and smiling, and three-quarter; schematic, textured so that places show."""
+    folder, size = tmp_path_factory.mktemp("studio") / "london", 96
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    rows, points = ["file_name,subject,split,yaw,view,expression"], []
+    for person in range(10):
+        texture = cv2.resize(rng.integers(0, 255, (12, 12, 3)).astype(np.uint8), (size, size))
+        for view, expression, yaw in (
+            ("front", "neutral", 0),
+            ("front", "smiling", 1),
+            ("left_3quarter", "neutral", -40),
+        ):
+            marks = closed(size)
+            if expression == "smiling":
+                marks[[48, 54, 60, 64], 1] -= 4
+                marks[[65, 66, 67], 1] += 6
+            name = f"{person}_{expression}_{view}.webp"
+            Image.fromarray(texture).save(folder / name, lossless=True)
+            split = "train" if person < 8 else "val" if person == 8 else "test"
+            rows.append(f"{name},{person},{split},{yaw},{view},{expression}")
+            points.append(marks)
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    np.save(folder / "landmarks.npy", np.array(points, np.float32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bank(studio, mesh_file):
+    return simulate.Expressions(studio, simulate.FaceMesh(mesh_file), 96)
+
+
+@pytest.fixture(scope="module")
+def pairs(studio, mesh_file, tmp_path_factory):
+    from train.prepare import main as prepare
+
+    out = tmp_path_factory.mktemp("pairs")
+    prepare(
+        ["pairs", str(out), str(studio), "--mesh", str(mesh_file), "--expressions", str(studio), "--count", "30",
+         "--size", "64", "--workers", "1"]
+    )  # fmt: skip
+    return out
+
+
+def looked_up(image, places):
+    return cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_places_say_where_the_targets_pixels_went(bank, studio, seed):
+    """What is seen of the target is found again in the simulated face at the places given."""
+    target = np.asarray(Image.open(studio / "0_neutral_front.webp"))
+    made = simulate.simulate(np.random.default_rng(seed), target, closed(96), bank)
+    back = looked_up(made.image, made.places).astype(int)
+    cells = np.asarray(Image.fromarray(target).resize((simulate.GRID,) * 2, Image.Resampling.BOX)).astype(int)
+    inside = ((made.places > 2) & (made.places < 93)).all(-1) & made.seen
+    inside[:6] = inside[-4:] = False
+    assert inside.mean() > 0.3
+    assert np.abs(back - cells)[inside].mean() < 25  # of 255; the texture's own deviation is over 60
+    assert np.abs(looked_up(made.image, made.places[:, ::-1].copy()).astype(int) - cells)[inside].mean() > 40
+
+
+def test_a_head_turns_the_way_it_is_told(bank, studio):
+    target = np.asarray(Image.open(studio / "0_neutral_front.webp"))
+    vertices, _ = bank.mesh.fit(closed(96))
+    for yaw in (-30, 30):
+        _, places, seen = simulate.turn_head(target, vertices, bank.mesh.neck, yaw)
+        nose, ears = closed(96)[30], closed(96)[[1, 15]]
+        at = lambda p, places=places: places[int(p[1]), int(p[0])]  # noqa: E731
+        middle = (at(ears[0]) + at(ears[1])) / 2
+        assert np.sign(at(nose)[0] - middle[0]) == np.sign(yaw)  # the nose is in front of the ears
+        far, near = (0, 1) if yaw < 0 else (1, 0)
+        hidden = [1 - seen[30:70, 8:40].mean(), 1 - seen[30:70, 56:88].mean()]
+        assert hidden[far] > hidden[near]
+    same, places, seen = simulate.turn_head(target, vertices, bank.mesh.neck, 0)
+    assert seen.mean() > 0.99 and np.abs(same.astype(int) - target).mean() < 3
+
+
+def test_the_same_seed_gives_the_same_pair(bank, studio):
+    target = np.asarray(Image.open(studio / "1_neutral_front.webp"))
+    one, same, other = (
+        simulate.simulate(np.random.default_rng(seed), target, closed(96), bank).image for seed in (4, 4, 5)
+    )
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_a_mesh_lies_on_its_landmarks(mesh_file):
+    mesh = simulate.FaceMesh(mesh_file)
+    points = closed(200) @ np.array([[0.98, 0.17], [-0.17, 0.98]]) + [30, 10]  # tilted
+    vertices, _ = mesh.fit(points)
+    off = np.linalg.norm(vertices[simulate.LANDMARK_VERTICES, :2] - points, axis=1)
+    assert off[17:].mean() < 0.03 * np.linalg.norm(points[45] - points[36])
+
+
+def test_what_is_no_mesh_and_no_bank_is_refused(tmp_path, folders, mesh_file):  # noqa: F811
+    (tmp_path / "mesh.npz").write_bytes(b"no")
+    with pytest.raises(ImageError, match="no face mesh"):
+        simulate.FaceMesh(tmp_path / "mesh.npz")
+    with pytest.raises(ImageError, match="neutral and smiling"):
+        simulate.Expressions(folders[0], simulate.FaceMesh(mesh_file), 64)
+    with pytest.raises(ImageError, match="no folder of pairs"):
+        Pairs(tmp_path)
+
+
+def test_the_classical_row_turns_a_face_to_the_front(bank):
+    """The side that was seen is where it was before the head was turned."""
+    size, points = 96, closed(96)
+    texture = cv2.resize(
+        np.random.default_rng(2).integers(0, 255, (12, 12, 3)).astype(np.uint8), (size, size)
+    )
+    framed, align = simulate._align_anew(texture, points)
+    points = points @ align[:, :2].T + align[:, 2]
+    vertices, _ = bank.mesh.fit(points)
+    for yaw, seen in ((30, np.s_[40:62, 38:48]), (-30, np.s_[40:62, 48:58])):  # beside the nose
+        turned, places, _ = simulate.turn_head(framed, vertices, bank.mesh.neck, yaw)
+        moved = np.array([places[round(float(y)), round(float(x))] for x, y in points])
+        frontal = simulate.frontalise(turned, moved, bank.mesh)[0].astype(int)
+        assert (
+            np.abs(frontal[seen] - framed[seen]).mean()
+            < 0.6 * np.abs(turned[seen].astype(int) - framed[seen]).mean()
+        )
+        inner = frontal[35:75, 28:68]
+        assert (
+            np.abs(inner[:, :17] - inner[:, ::-1][:, :17]).mean() < 1
+        )  # what was hidden is the mirror image
+
+
+def test_prepared_pairs(pairs):
+    with open(pairs / "pairs.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = [row["kind"] for row in rows]
+    assert kinds.count("real") == 20 and kinds.count("simulated") == 30  # two inputs of each of ten people
+    for row in rows:
+        assert (pairs / "inputs" / row["input"]).exists() and (pairs / "targets" / row["target"]).exists()
+        person = row["subject"].rpartition("-")[2]
+        assert row["split"] == ("train" if int(person) < 8 else "val" if person == "8" else "test")
+    assert (pairs / "preview.png").exists()
+
+
+def test_the_side_that_is_turned_away_is_at_the_right(pairs):
+    loaded = Pairs(pairs)
+    samples = PairSamples(loaded, 64, augment=False)
+    rng = np.random.default_rng(0)
+    turned = [k for k, i in enumerate(samples.faces) if abs(float(loaded.rows[i]["yaw"])) > 15]
+    assert turned
+    for k in turned:
+        row = samples.faces[k]
+        sample = samples.sample(k, rng)
+        image = loaded.inputs[row].astype(int)
+        if float(loaded.rows[row]["yaw"]) < 0:
+            image = image[:, ::-1]
+        assert np.abs((sample["image"].permute(1, 2, 0).numpy() + 1) * 127.5 - image).max() < 1
+        if loaded.rows[row]["kind"] == "simulated":  # the places went along with the picture
+            places = ((sample["places"].permute(1, 2, 0).numpy() + 1) * 64 - 1) / 2
+            found = looked_up(image.astype(np.uint8), places.astype(np.float32)).astype(int)
+            target = (sample["target"].permute(1, 2, 0).numpy() + 1) * 127.5
+            cells = cv2.resize(target, (simulate.GRID,) * 2, interpolation=cv2.INTER_AREA)
+            seen = sample["weight"][0].numpy() > 0.9
+            seen &= ((places > 2) & (places < 61)).all(-1)
+            assert np.abs(found - cells)[seen].mean() < 35
+
+
+def test_real_pairs_get_their_share(pairs):
+    loaded = Pairs(pairs)
+    for share in (0.0, 0.6, 0.8):
+        rows = PairSamples(loaded, 64, real_share=share).faces
+        real = np.mean([loaded.rows[i]["kind"] == "real" for i in rows])
+        assert abs(real - share) < 0.1
+
+
+@pytest.fixture(scope="module")
+def turned(studio, mesh_file, tmp_path_factory):
+    """Pairs of a folder of web photos: a third turned by 20 degrees, a third smiling, a third frontal."""
+    from train.prepare import main as prepare
+
+    folder = tmp_path_factory.mktemp("web") / "web"
+    folder.mkdir()
+    names = [line.split(",")[0] for line in (studio / "metadata.csv").read_text().splitlines()[1:]]
+    rows = [
+        f"{name},{k},train,{(20, 20, 3)[k % 3]},0,{(0.9, 0.1, 0.9)[k % 3]}" for k, name in enumerate(names)
+    ]
+    for name in names:
+        (folder / name).write_bytes((studio / name).read_bytes())
+    (folder / "metadata.csv").write_text("\n".join(["file_name,subject,split,yaw,pitch,neutral", *rows]))
+    points = np.repeat(closed(96)[None], len(names), 0)
+    np.save(folder / "landmarks.npy", points.astype(np.float32))
+    out = tmp_path_factory.mktemp("turned")
+    prepare(
+        ["pairs", str(out), str(folder), "--mesh", str(mesh_file), "--expressions", str(studio), "--count", "6",
+         "--size", "64", "--workers", "1"]
+    )  # fmt: skip
+    return Pairs(out)
+
+
+def test_turned_photos_are_pairs_with_a_target_of_the_mesh(turned):
+    kinds = [row["kind"] for row in turned.rows]
+    assert kinds.count("turned") == 10 and kinds.count("simulated") == 6
+    assert all(row["target"].startswith("turned-") == (row["kind"] == "turned") for row in turned.rows)
+    samples = PairSamples(turned, 64, turned_share=0.8)
+    share = np.mean([turned.rows[i]["kind"] == "turned" for i in samples.faces])
+    assert abs(share - 0.8) < 0.15
+    made = {i for i, row in zip(turned.target_of, turned.rows) if row["kind"] == "turned"}
+    assert made.isdisjoint(samples.guides) and len(samples.guides)  # the critic's real pictures are photos
+
+
+@pytest.mark.parametrize(
+    "row, frontal",
+    [
+        ({"yaw": "3", "pitch": "5", "neutral": "0.9"}, True),
+        ({"yaw": "-14", "pitch": "5", "neutral": "0.9"}, False),
+        ({"yaw": "3", "pitch": "-20", "neutral": "0.9"}, False),
+        ({"yaw": "3", "pitch": "5", "neutral": "0.2"}, False),
+        ({"yaw": "", "pitch": "", "neutral": ""}, False),
+        ({"view": "front", "expression": "neutral", "yaw": "3"}, True),
+        ({"view": "front", "expression": "smiling", "yaw": "3", "neutral": "1"}, False),
+        ({"view": "left_3quarter", "expression": "neutral"}, False),
+    ],
+)
+def test_who_is_frontal_and_neutral(row, frontal):
+    assert simulate.is_frontal_neutral(row, closed(96)) == frontal
+    talking = closed(96)
+    talking[65:68, 1] += 8
+    assert not simulate.is_frontal_neutral(row, talking)
+
+
+@pytest.mark.parametrize("wrong", ["mesh", "full", "twice", "nothing"])
+def test_pairs_that_cannot_be_made_leave_nothing_behind(studio, mesh_file, tmp_path, capsys, wrong):
+    from train.prepare import main as prepare
+
+    out, sets, mesh, count = tmp_path / "out", [str(studio)], mesh_file, "4"
+    if wrong == "mesh":
+        mesh = tmp_path / "mesh.npz"
+        mesh.write_bytes(b"PK")
+    elif wrong == "full":
+        out.mkdir()
+        (out / "pairs.csv").write_text("mine")
+    elif wrong == "twice":
+        sets *= 2
+    else:
+        count, sets = "0", [str(tmp_path / "gone")]
+    with pytest.raises(SystemExit) as end:
+        prepare(
+            ["pairs", str(out), *sets, "--mesh", str(mesh), "--expressions", str(studio), "--count", count]
+        )
+    assert str(end.value.code).startswith("error: ")
+    assert not out.exists() or [path.name for path in out.iterdir()] == ["pairs.csv"]
