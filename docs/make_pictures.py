@@ -1,6 +1,6 @@
 """Make the README's pictures from the released models and the public-domain portraits in spaces/examples.
 
-python docs/make_pictures.py [complete] [symmetrize] [rotate] [normalize]
+python docs/make_pictures.py [complete] [symmetrize] [rotate] [normalize] [transfer]
 """
 
 import sys
@@ -104,8 +104,20 @@ def normalize():
     return rows
 
 
+def transfer():
+    """The portraits as they are, then with other expressions, poses and lights."""
+    pipe, rows = facesym.load("transfer"), []
+    for path in sorted(EXAMPLES.glob("*.jpg")):
+        out = pipe(path, grid=True)
+        shown = [out.crop] + [face for name, face in out.grid.items() if name not in ("frontal", "normal")]
+        rows.append([picture.resize((150, 150), Image.Resampling.LANCZOS) for picture in shown])
+    return rows
+
+
 def main():
-    makers = {"complete": complete, "symmetrize": symmetrize, "rotate": rotate, "normalize": normalize}
+    makers = {
+        "complete": complete, "symmetrize": symmetrize, "rotate": rotate, "normalize": normalize, "transfer": transfer,
+    }  # fmt: skip
     for name in sys.argv[1:] or makers:
         rows = [np.concatenate([np.asarray(picture) for picture in row], 1) for row in makers[name]()]
         picture = Image.fromarray(np.concatenate(rows))

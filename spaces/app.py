@@ -24,6 +24,7 @@ HEADER = """
 **Symmetrize**: see a face as it would be if both halves were alike, and measure how much they differ.
 **Rotate**: turn the head in a photo a little to either side.
 **Normalize**: make a turned, smiling face frontal and neutral.
+**Transfer**: change a face's expression, pose or light.
 """
 ETHICS = """
 Only photos of adults who agree to it. What the models put in is **made up**, not what was there: never use it to
@@ -66,9 +67,8 @@ def build() -> gr.Blocks:
             rotate.build()
         with gr.Tab("Normalize", id="normalize"):
             normalize.build()
-        if not transfer.pipeline.missing:  # no weights are released yet
-            with gr.Tab("Transfer", id="transfer"):
-                transfer.build()
+        with gr.Tab("Transfer", id="transfer"):
+            transfer.build()
     page.queue(max_size=20)
     return page
 

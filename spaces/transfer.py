@@ -86,7 +86,8 @@ def grid_shown(photo, strength, progress=gr.Progress()):  # noqa: B008
 
 
 def build() -> None:
-    """Put the tab's content into the gr.Tab that is open; spaces/app.py has none without weights."""
+    """Put the tab's content into the gr.Tab that is open."""
+    parts.notice(pipeline)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=320):
             gr.Markdown("### 1 · Add a photo of a face")

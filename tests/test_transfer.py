@@ -1,5 +1,7 @@
 """LSSL and the face parser: networks, losses, attributes, training."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,35 @@ def test_the_untrained_generator_keeps_the_face_and_y_reaches_every_place(net):
         image, side, y=net.attributes({})
     )
     assert drawn.flow is None and drawn.image.shape == image.shape
+
+
+def test_a_network_may_see_pictures_smaller_than_they_are(net):
+    torch.manual_seed(1)
+    half = AttributeGenerator(widths=(8, 8, 16, 16, 16), blocks=1, scale=2, input_size=128)
+    half.load_state_dict(net.state_dict())
+    image, side = torch.rand(1, 3, 128, 128) * 2 - 1, torch.rand(1, 1, 128, 128)
+    small = torch.nn.functional.avg_pool2d(image, 2), torch.nn.functional.avg_pool2d(side, 2)
+    y = net.attributes({"expression": "happy"})
+    found, seen = half(image, side, y), net(*small, y)
+    torch.testing.assert_close(found.latent, seen.latent)
+    assert found.image.shape == (1, 3, 128, 128) and found.side.shape == (1, 1, 128, 128)
+    # What is looked up keeps the detail that the network did not see.
+    detail = lambda x: (x - x.roll(1, -1)).abs().mean()  # noqa: E731
+    coarse = torch.nn.functional.interpolate(seen.image, scale_factor=2, mode="bilinear")
+    assert detail(found.image) > 3 * detail(coarse)
+    with pytest.raises(ValueError, match="scale"):
+        AttributeGenerator(scale=2, input_size=48)
+
+
+def test_light_changes_what_is_looked_up(net):
+    """Gain and shift are of values from 0 (black): twice as bright, and a tenth of the range more."""
+    net = copy.deepcopy(net)
+    with torch.no_grad():
+        net.maps.weight.zero_()
+        net.maps.bias.copy_(torch.tensor([0, 0, 30, np.log(2), 0.2]))
+    image = torch.full((1, 3, 64, 64), -0.6)  # a fifth of the range
+    found = net(image, torch.rand(1, 1, 64, 64), net.attributes({}))
+    torch.testing.assert_close(found.image, torch.full_like(image, 0.0), atol=1e-5, rtol=0)
 
 
 def test_the_critics_heads_and_its_penalty():

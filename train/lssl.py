@@ -133,6 +133,9 @@ def add_lssl_arguments(parser):
     parser.add_argument("--warm-up", type=int, default=0, metavar="STEPS", help="of G alone, without D")
     parser.add_argument("--preset", choices=["small", "paper"], default="small")
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument(
+        "--scale", type=int, help="G sees pictures at a scale-th of their size (default: the preset's)"
+    )
     parser.add_argument("--recipe", choices=list(RECIPES), default="released", help="the losses' weights")
     parser.add_argument("--ablation", choices=list(ABLATIONS), default="full")
     parser.add_argument("--parser", help="a FaceParser: a zoo id or a run's folder; without: no parsing loss")
@@ -152,8 +155,9 @@ class LSSL:
         self.run, self.ablated, self.weights = run, ABLATIONS[args.ablation], RECIPES[args.recipe]
         if args.init:
             net = AttributeGenerator.from_pretrained(model_folder(args.init))
-            net.register_to_config(input_size=args.size)
+            net.register_to_config(input_size=args.size, scale=args.scale or net.config.scale)
         else:
+            settings |= {"scale": args.scale} if args.scale else {}
             net = AttributeGenerator.preset(args.preset, input_size=args.size, **settings)
         self.net = run.add(net)
         attributes = sum(map(len, net.groups.values()))

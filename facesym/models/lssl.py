@@ -75,16 +75,17 @@ class AttributeGenerator(Model):
 
     y has a one for the attribute wanted of each group; a group of zeros keeps what the face has.
 
-    ``copy`` is an addition: Gdec also says where each pixel of x′ is to be found in x and how much of it to take from
-    there, as NormalizedFaceGAN's does; without it x′ is what Gdec draws, as in the paper.
+    ``copy`` is an addition: Gdec also says where each pixel of x′ is to be found in x, how much brighter it is, and how
+    much of it to take from there, as NormalizedFaceGAN's does; without it x′ is what Gdec draws, as in the paper. All
+    this is smooth, so the network may see pictures at a ``scale``-th of their size: x has the detail.
 
     Args:
         widths: channels of Genc's five convolutions; the first keeps the size, the others halve it.
         blocks: how many residual ones.
         groups: (group, its attributes) in y's order. (Pairs: a JSON file keeps no order of keys.)
-        copy: see above.
+        copy, scale: see above.
         side_channels: of the side picture: 1, a heat map; 3, a photo (mode (b)).
-        input_size: side of the pictures, a multiple of 16.
+        input_size: side of the pictures, a multiple of 16·scale.
     """
 
     @register_to_config
@@ -95,11 +96,12 @@ class AttributeGenerator(Model):
         groups: tuple = tuple(GROUPS.items()),
         copy: bool = True,
         side_channels: int = 1,
+        scale: int = 1,
         input_size: int = 128,
     ):
         super().__init__()
-        if len(widths) != 5 or input_size % 16:
-            raise ValueError("widths must be five, and input_size a multiple of 16")
+        if len(widths) != 5 or input_size % (16 * scale):
+            raise ValueError("widths must be five, and input_size a multiple of 16 times the scale")
         layers = []
         for a, b, stride in zip((3 + side_channels, *widths), widths, (1, 2, 2, 2, 2)):
             kernel = 7 if stride == 1 else 4
@@ -117,15 +119,15 @@ class AttributeGenerator(Model):
         self.draw = nn.Conv2d(widths[0], 3 + side_channels, 7, 1, 3)  # x′ and s′
         self.maps = None
         if copy:
-            self.maps = nn.Conv2d(widths[0], 3, 7, 1, 3)
+            self.maps = nn.Conv2d(widths[0], 5, 7, 1, 3)  # flow, kept, gain, shift
             with torch.no_grad():  # at first: x as it is
                 self.maps.weight.mul_(0.1)
-                self.maps.bias.copy_(torch.tensor([0.0, 0, 2]))
+                self.maps.bias.copy_(torch.tensor([0.0, 0, 2, 0, 0]))
 
     @classmethod
     def preset(cls, name, **settings):
         """ "paper": what it says of the network, with usual widths where it says nothing. "small": the released one."""
-        presets = {"paper": dict(widths=(64, 128, 256, 512, 512), copy=False), "small": {}}
+        presets = {"paper": dict(widths=(64, 128, 256, 512, 512), copy=False), "small": dict(scale=2)}
         return cls(**(presets[name] | settings))
 
     @property
@@ -154,7 +156,8 @@ class AttributeGenerator(Model):
 
     def encode(self, image, side):
         """Genc(x, s): the latent. ``image`` Bx3xSxS in [-1, 1], ``side`` BxKxSxS in [0, 1]."""
-        return self.encoder(torch.cat([image, 2 * side - 1], 1))
+        x = torch.cat([image, 2 * side - 1], 1)
+        return self.encoder(F.avg_pool2d(x, self.config.scale) if self.config.scale > 1 else x)
 
     def decode(self, latent, y, image):
         """Gdec: the picture of a latent with the attributes y (BxA).
@@ -169,15 +172,16 @@ class AttributeGenerator(Model):
         x = self.decoder(torch.cat([latent, places], 1))
         drawn = self.draw(x).float()
         picture, side = torch.tanh(drawn[:, :3]), torch.sigmoid(drawn[:, 3:])
+        grow = lambda part: F.interpolate(part, image.shape[-2:], mode="bilinear", align_corners=False)  # noqa: E731
+        if self.config.scale > 1:
+            side = F.interpolate(side, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
         if self.maps is None:
-            return Transferred(picture, side, latent, None, None)
-        maps, picture = (
-            F.interpolate(part, image.shape[-2:], mode="bilinear", align_corners=False)
-            for part in (self.maps(x).float(), picture)
-        )
+            return Transferred(grow(picture), side, latent, None, None)
+        maps, picture = grow(self.maps(x).float()), grow(picture)
         flow = identity_grid(image) + 0.1 * maps[:, :2]  # steps in tenths of the side
-        kept = torch.sigmoid(maps[:, 2:])
-        return Transferred(kept * warp(image, flow) + (1 - kept) * picture, side, latent, flow, kept)
+        kept, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:]
+        found = (gain * (warp(image, flow) + 1) + shift - 1).clamp(-1, 1)
+        return Transferred(kept * found + (1 - kept) * picture, side, latent, flow, kept)
 
     def forward(self, image, side, y):
         """Give faces (FFHQ framing) the attributes y: Bx3xSxS in [-1, 1], BxKxSxS in [0, 1], BxA to Transferred."""
