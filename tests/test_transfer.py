@@ -447,6 +447,13 @@ def test_a_changed_expression_leaves_what_is_outside_the_face(model, astronaut):
         assert same[side // 2 : side * 3 // 4, side * 2 // 5 : side * 3 // 5].mean() < 0.2
 
 
+def test_a_profile_is_warned_of(model, astronaut, monkeypatch):
+    pipe = facesym.load(str(model))
+    monkeypatch.setattr("facesym.pipelines.transfer.head_pose", lambda points: (-70.0, 0.0))
+    with pytest.warns(UserWarning, match="about 70 degrees"):
+        pipe(astronaut, to="happy")
+
+
 def test_what_makes_no_sense_is_refused(model, astronaut):
     pipe = facesym.load(str(model))
     for options, told in (

@@ -1,6 +1,7 @@
 """Change a face's expression, pose or light: photo in, face out."""
 
 import time
+import warnings
 from dataclasses import dataclass
 
 import cv2
@@ -9,11 +10,13 @@ import torch
 from PIL import Image
 
 from ..asymmetry import find_points
+from ..data.attributes import FARTHEST_YAW as TURNED
 from ..data.symmetric import face_region
 from ..errors import ImageError
 from ..faces.align import align_face
 from ..faces.load import load_image
 from ..faces.paste import paste_face
+from ..faces.pose import head_pose
 from ..models.lssl import heat_map
 from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
 from .symmetrize import face_shown
@@ -90,6 +93,12 @@ class TransferPipeline:
             ways = [wanted]
             if grid:
                 ways += [{group: name} for group, names in net.groups.items() for name in names]
+            yaw, _ = head_pose(find_points(crop))
+            if abs(yaw) > TURNED:
+                warnings.warn(
+                    f"The head is turned by about {abs(yaw):.0f} degrees: no model was trained beyond {TURNED:.0f}.",
+                    stacklevel=2,
+                )
             made, *others = self.run(crop, larger, ways, strength)
             if paste:
                 region = face_region(find_points(made), made.width)
