@@ -32,10 +32,12 @@ from train.common import Run, add_arguments, load_critic, model_folder
 from train.lssl_data import AttributeSamples
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
-# which is told by a sample's "kept", and once more in the inner face (`inner`); (6)'s ŝ is compared as `side` is.
-# `person` (one minus the recogniser's cosine), `smooth` (the flow's strain), `side` (s′ against the known one) and
-# `places` (the flow at the known landmarks) are ours in both.
-COMMON = dict(adversarial=1, attribute=1, bidirectional=10, parsing=10, person=2, smooth=1, side=5, places=30)
+# which is told by a sample's "kept", and all that is known once more in the inner face (`inner`); (6)'s ŝ goes as
+# `side` is. Ours in both: `person` (one minus the recogniser's cosine), `side` (s′ against the known one), and of a net
+# that copies `places` (the flow at the known landmarks), `smooth` (its strain), `drawn` (the share not looked up).
+COMMON = dict(
+    adversarial=1, attribute=1, bidirectional=10, parsing=10, person=2, smooth=1, side=5, places=30, drawn=1
+)
 RECIPES = {
     "paper": COMMON | dict(identity=10),
     "released": COMMON | {"identity": 10, "inner": 10, "parsing": 1, "side back": 5},
@@ -86,7 +88,7 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
     if recipe != "paper":
         x0, y0, x1, y1 = (round(share * image.shape[-1]) for share in INNER)
         off = (found.image - goal)[..., y0:y1, x0:x1].abs().mean((1, 2, 3))
-        terms["inner"] = (off * weight).sum() / weight.sum().clamp(min=1)
+        terms["inner"] = (off * sure).sum() / sure.sum().clamp(min=1)
     if "side" not in ablated:
         wrong = losses.side_loss(made, side_of(batch, ablated, "goal_"))
         terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
@@ -112,6 +114,7 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
         there = F.grid_sample(found.flow, places[:, None], align_corners=False)[:, :, 0].mT  # BxKx2
         off = ((there - source).abs().mean(2) * LANDMARKS.to(there)).mean(1)
         terms["places"] = (off * sure).sum() / sure.sum().clamp(min=1)
+        terms["drawn"] = 1 - found.kept.mean()
         terms["smooth"] = losses.tv_loss(found.flow - identity_grid(found.flow))
     return terms
 

@@ -50,7 +50,7 @@ class AttributeSamples(Samples):
         # A relit face's picture is known, of another expression a little, of a head that turns nothing.
         kept = {"light": 1.0, "expression": 0.2, "pose": 0.0}[NAMES[group]]
         return as_sample(
-            (lit, goal), (points, points), own, {group: target}, kept, NAMES[group] != "pose", photo=True
+            (lit, goal), (points, points), own, {group: target}, kept, NAMES[group] == "light", photo=True
         )
 
     def pair(self, rng):
