@@ -25,10 +25,11 @@ from facesym.data.simulate import FaceMesh, frontalise, turn_to
 from facesym.data.symmetric import face_region
 from facesym.faces.pose import head_pose
 from facesym.models.lssl import GROUPS
+from train.common import bf16_is_fast
 from train.evaluate_normalize import add_realism, realistic
 from train.lssl_data import NAMES, AttributeSamples, places
 
-SIZE, JUDGED = 128, 96  # sides of the pictures, and of what the classifier is shown
+SIZE, JUDGED = 128, 64  # sides of the pictures, and of what the classifier is shown
 ANGLES = (15, 30, 45)  # of Table 3; each with what is within 7.5 degrees of it
 
 
@@ -55,7 +56,7 @@ def add_parser(tasks):
     )
     add_realism(task)
     task.add_argument("--judge", type=Path, help="a classifier of an earlier run (its judge.pt)")
-    task.add_argument("--judge-steps", type=int, default=2000, help="of its training (default 2000)")
+    task.add_argument("--judge-steps", type=int, default=1500, help="of its training (default 1500)")
     task.add_argument("-n", type=int, default=100, help="pictures at most (default 100)")
     task.add_argument("--turned", type=int, default=300, help="turned pictures, at most (default 300)")
     task.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
@@ -83,7 +84,8 @@ class AttributeClassifier:
         bar = tqdm(total=steps, desc="classifier", disable=None)
         samples = AttributeSamples(faces, seed)
         for data in DataLoader(samples, batch, sampler=range(steps * batch), num_workers=1):
-            logits, loss = self._logits(data["image"]), 0
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):
+                logits, loss = self._logits(data["image"]).float(), 0
             for group, (a, b) in enumerate(pairwise(places())):
                 known = data["known"][:, a] > 0
                 if known.any():
