@@ -46,6 +46,12 @@ def test_attributes_by_name(net):
             net.attributes(wrong)
 
 
+def test_a_group_may_be_emphasised():
+    net = AttributeGenerator(widths=(8,) * 5, blocks=1, emphasis=(("expression", 2.0),), input_size=64)
+    y = net.attributes({"expression": "happy", "light": "dark"})
+    assert y[0, 1] == 2 and y[0, 3 + 5 + 2] == 1 and y.sum() == 3
+
+
 def test_the_untrained_generator_keeps_the_face_and_y_reaches_every_place(net):
     image = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
     side = torch.rand(1, 1, 64, 64)
