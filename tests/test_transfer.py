@@ -17,7 +17,15 @@ from facesym.data.faces import FaceFolders
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
 from facesym.models.lssl import GROUPS, heat_map
 from facesym.models.parser import CLASSES
-from train.lssl_data import LOOKS, NAMES, AttributeSamples, RealismSamples, pair_ways, places
+from train.lssl_data import (
+    LOOKS,
+    NAMES,
+    AttributeSamples,
+    RealismSamples,
+    expression_strengths,
+    pair_ways,
+    places,
+)
 from train.parsing import UNKNOWN as UNLABELLED
 from train.parsing import intersection_over_union, landmark_labels, load_labels
 
@@ -255,6 +263,29 @@ def test_a_pose_is_asked_for_where_it_is_near_its_name():
     }
     pairs.rows[0] |= {"kind": "turned", "yaw": "44.0"}  # its target is no photo
     assert set(pair_ways(pairs)) == {"real"}
+
+
+def test_an_expressions_strength_stands_in_y(folders, monkeypatch):  # noqa: F811
+    pairs = TwoPairs()
+    pairs.inputs, pairs.target_of = np.zeros((6, 64, 64, 3), np.uint8), np.zeros(6, int)
+    pairs.points = np.stack([np.stack([template(64)] * 2)] * 6).astype(np.float64)
+    smile, gape = (dict(pairs.rows[1], expression=name) for name in ("smiling", "surprised"))
+    pairs.rows = [*[smile] * 3, *[gape] * 2, dict(pairs.rows[1], expression="neutral")]
+    eyes = np.linalg.norm(pairs.points[0, 0, 42:48].mean(0) - pairs.points[0, 0, 36:42].mean(0))
+    for i, wider in enumerate((2.0, 4.0, 4.0)):  # pixels, to either side
+        pairs.points[i, 0, 48, 0] -= wider / 2
+        pairs.points[i, 0, 54, 0] += wider / 2
+    for i, lower in ((3, 0.1), (4, 0.4)):
+        pairs.points[i, 0, 66] = pairs.points[i, 0, 62] + [0, lower * eyes]
+        pairs.points[i, 1, 66] = pairs.points[i, 1, 62]
+    found = expression_strengths(pairs)
+    assert found == pytest.approx([0.5, 1, 1, 0.1 / 0.325, 0.4 / 0.325, 1], abs=1e-4)
+    samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=pairs, share=1.0)
+    drawn = [samples[n] for n in range(100)]
+    happy = {round(float(s["y"][1]), 2) for s in drawn} - {0.0}
+    assert happy == {0.5, 1.0}
+    assert {round(float(s["back"][1]), 2) for s in drawn} - {0.0} == happy
+    assert all(set(s[key].tolist()) <= {0.0, 1.0} for s in drawn for key in ("own", "wanted"))
 
 
 def test_simulated_faces_are_made_photos_and_back(monkeypatch):

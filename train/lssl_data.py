@@ -76,7 +76,10 @@ class AttributeSamples(Samples):
         light, seed = draw_light(rng), rng.integers(2**32)
         images = [relight(np.random.default_rng(seed), x, GROUPS["light"][light]) for x in images]
         changed = {group: goal[group] for group in asked}
-        return as_sample(images, points, [*own, light], changed, 1.0, True, shown[0].photo)
+        strengths = [{0: picture.strength} for picture in shown]
+        return as_sample(
+            images, points, [*own, light], changed, 1.0, True, shown[0].photo, strengths=strengths
+        )
 
 
 @dataclass
@@ -90,6 +93,7 @@ class Picture:
     yaw: float
     pitch: float
     photo: bool
+    strength: float = 1.0  # of the expression, see `expression_strengths`
 
     def image(self, pairs):
         return pairs.targets[pairs.target_of[self.input]] if self.is_target else pairs.inputs[self.input]
@@ -107,7 +111,7 @@ def pair_ways(pairs):
     away to a studio's photos: its bare background would be learned as a halo.
     """
     expressions, poses = list(GROUPS["expression"]), list(GROUPS["pose"])
-    people = {}
+    people, strengths = {}, expression_strengths(pairs)
     for i, row in enumerate(pairs.rows):
         yaw = float(row["yaw"] or "nan")
         expression, pose = _PAIRS.get(row["expression"], UNKNOWN), pose_of(yaw, poses)
@@ -116,7 +120,9 @@ def pair_ways(pairs):
         target = Picture(i, True, expressions.index("neutral"), poses.index("frontal"), 0.0, 0.0, True)
         person = people.setdefault(int(pairs.target_of[i]), [target])
         person.append(
-            Picture(i, False, expression, pose, yaw, float(row["pitch"] or 0), row["kind"] == "real")
+            Picture(
+                i, False, expression, pose, yaw, float(row["pitch"] or 0), row["kind"] == "real", strengths[i]
+            )
         )
     ways = {}
     for number, person in people.items():
@@ -129,6 +135,33 @@ def pair_ways(pairs):
                 kind = "to made" if not b.photo else "real" if a.photo else "to photo"
                 ways.setdefault(kind, {}).setdefault(number, []).append((a, b))
     return {kind: list(found.values()) for kind, found in ways.items()}
+
+
+def expression_strengths(pairs):
+    """How strong each input's expression is: N floats, 1 where three quarters of its kind are weaker; neutral: 1.
+
+    It stands in y, where there would be a one: asked for "a smile" alone, a net learns the pale mean of all of them.
+    A smile is measured by how much wider the mouth is than the target's, surprise by how much farther it is open, both
+    over the distance of the eyes, which a turn shortens as well.
+    """
+    wide, opened = (_shown_by(pairs.points, *ends) for ends in ((48, 54), (62, 66)))
+    measures = {
+        "happy": wide[:, 0] / np.maximum(wide[:, 1], 1e-6) - 1,
+        "surprised": opened[:, 0] - opened[:, 1],
+    }
+    found = np.ones(len(pairs.rows))
+    for name, measure in measures.items():
+        kind = np.array([_PAIRS.get(r["expression"]) == GROUPS["expression"].index(name) for r in pairs.rows])
+        if kind.any():
+            full = max(np.percentile(measure[kind], 75), 1e-3)
+            found[kind] = np.clip(measure[kind] / full, 0.2, 1.6)
+    return found.tolist()
+
+
+def _shown_by(points, a, b):
+    """The distance of landmarks a and b over the eyes': ...x68x2 to ...."""
+    eyes = points[..., 42:48, :].mean(-2) - points[..., 36:42, :].mean(-2)
+    return np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1) / np.linalg.norm(eyes, axis=-1)
 
 
 def _same_pose(a, b):
@@ -171,7 +204,7 @@ def draw_light(rng):
     return 0 if rng.random() < 0.5 else int(rng.integers(1, len(GROUPS["light"])))
 
 
-def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS):
+def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS, strengths=({}, {})):
     """A dict of "image" and "goal" (what is known of the result's picture), "points" and "goal_points" (68x2 pixels),
     "own" (the source's attributes) and "known" (which of them are), "y" (the changed ones, the other groups zero),
     "back" (the way back), "wanted" (the result's attributes); and "kept", "still", "photo".
@@ -184,6 +217,7 @@ def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS):
         still: False: where the features are in the result is not known.
         photo: False: the source was made by simulation.
         groups: {group: attributes}.
+        strengths: {number of a group: what stands in "back" and "y" instead of a one}, of source and result.
     """
     own = dict(enumerate(own))
     known = [np.full(len(names), own[k] != UNKNOWN) for k, names in enumerate(groups.values())]
@@ -193,8 +227,8 @@ def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS):
         "goal": to_tensor(images[1]),
         "points": torch.from_numpy(np.asarray(points[0], np.float32)),
         "goal_points": torch.from_numpy(np.asarray(points[1], np.float32)),
-        "y": one_hot(changed, groups),
-        "back": one_hot({group: own[group] for group in changed}, groups),
+        "y": one_hot(changed, groups, strengths[1]),
+        "back": one_hot({group: own[group] for group in changed}, groups, strengths[0]),
         "own": one_hot(own, groups),
         "wanted": one_hot(own | changed, groups),
         "known": torch.from_numpy(np.concatenate(known).astype(np.float32)),
@@ -209,13 +243,13 @@ def places(groups=GROUPS):
     return np.concatenate([[0], np.cumsum([len(names) for names in groups.values()])])
 
 
-def one_hot(chosen, groups=GROUPS):
-    """{number of a group: index of an attribute, or UNKNOWN} as a row of y."""
+def one_hot(chosen, groups=GROUPS, strengths=None):
+    """{number of a group: index of an attribute, or UNKNOWN} as a row of y, with ``strengths`` for ones."""
     start = places(groups)
     y = torch.zeros(int(start[-1]))
     for group, index in chosen.items():
         if index != UNKNOWN:
-            y[start[group] + index] = 1
+            y[start[group] + index] = (strengths or {}).get(group, 1)
     return y
 
 
