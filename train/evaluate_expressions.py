@@ -19,6 +19,7 @@ from facesym.asymmetry import find_points
 from facesym.errors import ImageError
 from facesym.faces.align import ffhq_transform, five_points
 from facesym.faces.pose import head_pose
+from train.common import bf16_is_fast
 
 FOLDS = 8
 SIDE = 48
@@ -107,7 +108,8 @@ def train_classifier(pictures, labels, classes, epochs, steps, seed):
     """Adam on the cross-entropy, with flips and shifts; ``steps`` an epoch whatever the number of pictures, so that
     rows with more pictures are not trained longer."""
     torch.manual_seed(seed)
-    net, x, y = classifier(classes), as_input(pictures), torch.from_numpy(labels)
+    net = classifier(classes).to(memory_format=torch.channels_last)
+    x, y = as_input(pictures), torch.from_numpy(labels)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps)
     net.train()
@@ -117,7 +119,9 @@ def train_classifier(pictures, labels, classes, epochs, steps, seed):
         top, left = torch.randint(9, (2,)).tolist()
         batch = batch[..., top : top + SIDE, left : left + SIDE]
         batch = torch.where(torch.rand(64, 1, 1, 1) < 0.5, batch.flip(-1), batch)
-        loss = F.cross_entropy(net(batch), y[chosen])
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):
+            logits = net(batch.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits.float(), y[chosen])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -199,7 +199,7 @@ class LSSL:
                 self.average.eval()
                 with torch.no_grad(), run.autocast():
                     shown = self.average(batch["image"], side, batch["y"])
-                columns = [batch["image"], side, shown.image, shown.side]
+                columns = [batch["image"], side, shown.image, shown.side, batch["goal"]]
                 columns = [2 * x - 1 if k % 2 and x.shape[1] == 3 else x for k, x in enumerate(columns)]
                 run.grid("transfer", [x[:10] for x in columns])
             for schedule in self.schedules:
