@@ -13,10 +13,11 @@ import facesym
 from facesym import FaceNotFoundError, ImageError, losses
 from facesym.cli import main
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
-from facesym.data.faces import FaceFolders
+from facesym.data.faces import FaceFolders, flip_landmarks
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
 from facesym.models.lssl import GROUPS, heat_map
 from facesym.models.parser import CLASSES
+from train.lssl import generator_terms
 from train.lssl_data import (
     LOOKS,
     NAMES,
@@ -99,10 +100,43 @@ def test_light_changes_what_is_looked_up(net):
     net = copy.deepcopy(net)
     with torch.no_grad():
         net.maps.weight.zero_()
-        net.maps.bias.copy_(torch.tensor([0, 0, 30, np.log(2), 0.2]))
+        net.maps.bias.copy_(torch.tensor([0, 0, 30, np.log(2), 0.2, 0, 0, -30]))
     image = torch.full((1, 3, 64, 64), -0.6)  # a fifth of the range
     found = net(image, torch.rand(1, 1, 64, 64), net.attributes({}))
     torch.testing.assert_close(found.image, torch.full_like(image, 0.0), atol=1e-5, rtol=0)
+
+
+def test_what_a_turned_head_hides_is_looked_up_in_the_mirror_image(net):
+    net = copy.deepcopy(net)
+    with torch.no_grad():
+        net.maps.weight.zero_()
+        net.maps.bias.copy_(torch.tensor([0, 0, 30.0, 0, 0, 0, 0, 30]))
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    found = net(image, torch.rand(1, 1, 64, 64), net.attributes({}))
+    torch.testing.assert_close(found.image, image.flip(-1), atol=1e-4, rtol=0)
+    assert found.mirrored.min() > 0.99
+
+
+def test_both_flows_are_taught_where_the_landmarks_are(net):
+    """The mirror image has the landmarks mirrored, and the left eye's where the right one's were."""
+    net, points = copy.deepcopy(net), torch.from_numpy(template(64)).float()[None] + torch.tensor([4.0, 0])
+    with torch.no_grad():
+        net.maps.weight.zero_()
+        net.maps.bias.copy_(torch.tensor([0, 0, 30.0, 0, 0, 0, 0, 30]))
+    image, wanted = torch.rand(1, 3, 64, 64), net.attributes({"expression": "happy"})
+    one, mirrored = torch.ones(1), torch.from_numpy(flip_landmarks(points.numpy(), 64))
+    batch = {
+        "image": image, "goal": image, "points": points, "y": wanted, "kept": one, "still": one, "wanted": wanted,
+        "back": wanted, "known": torch.ones_like(wanted),
+    }  # fmt: skip
+    off = {}
+    for name, goal in (("as it is", points), ("mirrored", mirrored)):
+        terms = generator_terms(
+            net, None, batch | {"goal_points": goal}, heat_map(points, 64), None, None, "released", ()
+        )
+        off[name] = terms["places"].item()
+    # Each goal suits one of the two flows, which keep every place, and is as far off for the other.
+    assert off["as it is"] == pytest.approx(off["mirrored"], rel=1e-3) and off["mirrored"] > 0.1
 
 
 def test_the_critics_heads_and_its_penalty():

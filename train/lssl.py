@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from facesym import losses, zoo
 from facesym.data.attributes import UNKNOWN, expression_of
-from facesym.data.faces import FaceFolders
+from facesym.data.faces import FLIP_68, FaceFolders
 from facesym.data.pairs import Pairs
 from facesym.models.lssl import (
     GROUPS,
@@ -34,7 +34,7 @@ from train.lssl_data import AttributeSamples
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
 # which is told by a sample's "kept", and all that is known once more in the inner face (`inner`); (6)'s ŝ goes as
 # `side` is. Ours in both: `person` (one minus the recogniser's cosine), `side` (s′ against the known one), and of a net
-# that copies `places` (the flow at the known landmarks), `smooth` (its strain), `drawn` (the share not looked up).
+# that copies `places` (the flows at the known landmarks), `smooth` (their strain), `drawn` (the share not looked up).
 COMMON = dict(
     adversarial=1, attribute=1, bidirectional=10, parsing=10, person=2, smooth=1, side=5, places=30, drawn=1
 )
@@ -111,11 +111,13 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
     if found.flow is not None:
         size = image.shape[-1]
         places, source = ((2 * batch[name] + 1) / size - 1 for name in ("goal_points", "points"))
-        there = F.grid_sample(found.flow, places[:, None], align_corners=False)[:, :, 0].mT  # BxKx2
-        off = ((there - source).abs().mean(2) * LANDMARKS.to(there)).mean(1)
-        terms["places"] = (off * sure).sum() / sure.sum().clamp(min=1)
-        terms["drawn"] = 1 - found.kept.mean()
-        terms["smooth"] = losses.tv_loss(found.flow - identity_grid(found.flow))
+        mirrored = source[:, FLIP_68] * source.new_tensor([-1, 1])  # numbered as in x
+        terms |= {"places": 0, "drawn": 1 - found.kept.mean(), "smooth": 0}
+        for flow, marks in ((found.flow, source), (found.mirror_flow, mirrored)):
+            there = F.grid_sample(flow, places[:, None], align_corners=False)[:, :, 0].mT  # BxKx2
+            off = ((there - marks).abs().mean(2) * LANDMARKS.to(there)).mean(1)
+            terms["places"] += (off * sure).sum() / sure.sum().clamp(min=1)
+            terms["smooth"] += losses.tv_loss(flow - identity_grid(flow))
     return terms
 
 

@@ -52,6 +52,8 @@ class Transferred:
     side: torch.Tensor  # s′, BxKxSxS in [0, 1]: K = 1 of heat maps
     latent: torch.Tensor  # Genc(x, s), BxCxS/16xS/16
     flow: torch.Tensor | None  # Bx2xSxS: where each pixel of x′ is looked up in x, (x, y) in [-1, 1]
+    mirror_flow: torch.Tensor | None  # the same in the mirror image of x
+    mirrored: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of what is looked up is the mirror image's
     kept: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of x′ is looked up, and not drawn
 
 
@@ -75,9 +77,10 @@ class AttributeGenerator(Model):
 
     y has a one for the attribute wanted of each group; a group of zeros keeps what the face has.
 
-    ``copy`` is an addition: Gdec also says where each pixel of x′ is to be found in x, how much brighter it is, and how
-    much of it to take from there, as NormalizedFaceGAN's does; without it x′ is what Gdec draws, as in the paper. All
-    this is smooth, so the network may see pictures at a ``scale``-th of their size: x has the detail.
+    ``copy`` is an addition: Gdec also says where each pixel of x′ is to be found in x and in its mirror image, which
+    shows what a turned head hides; which of the two to take, how much brighter it is, and how much of x′ to take from
+    there; without it x′ is what Gdec draws, as in the paper. All this is smooth, so the network may see pictures at a
+    ``scale``-th of their size: x has the detail.
 
     Args:
         widths: channels of Genc's five convolutions; the first keeps the size, the others halve it.
@@ -122,10 +125,10 @@ class AttributeGenerator(Model):
         self.draw = nn.Conv2d(widths[0], 3 + side_channels, 7, 1, 3)  # x′ and s′
         self.maps = None
         if copy:
-            self.maps = nn.Conv2d(widths[0], 5, 7, 1, 3)  # flow, kept, gain, shift
+            self.maps = nn.Conv2d(widths[0], 8, 7, 1, 3)  # flow, kept, gain, shift, mirror flow, mirrored
             with torch.no_grad():  # at first: x as it is
                 self.maps.weight.mul_(0.1)
-                self.maps.bias.copy_(torch.tensor([0.0, 0, 2, 0, 0]))
+                self.maps.bias.copy_(torch.tensor([0.0, 0, 2, 0, 0, 0, 0, -3]))
 
     @classmethod
     def preset(cls, name, **settings):
@@ -179,12 +182,16 @@ class AttributeGenerator(Model):
         if self.config.scale > 1:
             side = F.interpolate(side, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
         if self.maps is None:
-            return Transferred(grow(picture), side, latent, None, None)
-        maps, picture = grow(self.maps(x).float()), grow(picture)
-        flow = identity_grid(image) + 0.1 * maps[:, :2]  # steps in tenths of the side
-        kept, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:]
-        found = (gain * (warp(image, flow) + 1) + shift - 1).clamp(-1, 1)
-        return Transferred(kept * found + (1 - kept) * picture, side, latent, flow, kept)
+            return Transferred(grow(picture), side, latent, None, None, None, None)
+        maps, picture, grid = grow(self.maps(x).float()), grow(picture), identity_grid(image)
+        flow, mirror_flow = grid + 0.1 * maps[:, :2], grid + 0.1 * maps[:, 5:7]  # steps in tenths of the side
+        kept, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:5]
+        mirrored = torch.sigmoid(maps[:, 7:])
+        found = (1 - mirrored) * warp(image, flow) + mirrored * warp(image.flip(-1), mirror_flow)
+        found = (gain * (found + 1) + shift - 1).clamp(-1, 1)
+        return Transferred(
+            kept * found + (1 - kept) * picture, side, latent, flow, mirror_flow, mirrored, kept
+        )
 
     def forward(self, image, side, y):
         """Give faces (FFHQ framing) the attributes y: Bx3xSxS in [-1, 1], BxKxSxS in [0, 1], BxA to Transferred."""
