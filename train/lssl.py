@@ -34,9 +34,19 @@ from train.lssl_data import AttributeSamples
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
 # which is told by a sample's "kept", and all that is known once more in the inner face (`inner`); (6)'s ŝ goes as
 # `side` is. Ours in both: `person` (one minus the recogniser's cosine), `side` (s′ against the known one), and of a net
-# that copies `places` (the flows at the known landmarks), `smooth` (their strain), `drawn` (the share not looked up).
+# that copies `places` (the flows at the known landmarks), `smooth` (their strain), `drawn` (what Gdec draws,
+# against what is known), `share` (how much of x′ is that).
 COMMON = dict(
-    adversarial=1, attribute=1, bidirectional=10, parsing=10, person=2, smooth=1, side=5, places=30, drawn=1
+    adversarial=1,
+    attribute=1,
+    bidirectional=10,
+    parsing=10,
+    person=2,
+    smooth=1,
+    side=5,
+    places=30,
+    drawn=5,
+    share=0.5,
 )
 RECIPES = {
     "paper": COMMON | dict(identity=10),
@@ -85,10 +95,14 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
         goal, weight, still = batch["goal"], batch["kept"] if critic is not None else sure, batch["still"]
     off = (found.image - goal).abs().mean((1, 2, 3))
     terms["identity"] = (off * weight).sum() / weight.sum().clamp(min=1)
+    x0, y0, x1, y1 = (round(share * image.shape[-1]) for share in INNER)
+
+    def inner(picture):
+        off = (picture - goal)[..., y0:y1, x0:x1].abs().mean((1, 2, 3))
+        return (off * sure).sum() / sure.sum().clamp(min=1)
+
     if recipe != "paper":
-        x0, y0, x1, y1 = (round(share * image.shape[-1]) for share in INNER)
-        off = (found.image - goal)[..., y0:y1, x0:x1].abs().mean((1, 2, 3))
-        terms["inner"] = (off * sure).sum() / sure.sum().clamp(min=1)
+        terms["inner"] = inner(found.image)
     if "side" not in ablated:
         wrong = losses.side_loss(made, side_of(batch, ablated, "goal_"))
         terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
@@ -112,7 +126,8 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
         size = image.shape[-1]
         places, source = ((2 * batch[name] + 1) / size - 1 for name in ("goal_points", "points"))
         mirrored = source[:, FLIP_68] * source.new_tensor([-1, 1])  # numbered as in x
-        terms |= {"places": 0, "drawn": 1 - found.kept.mean(), "smooth": 0}
+        # Also where it is not shown: else nothing would teach Gdec to draw what cannot be looked up.
+        terms |= {"places": 0, "smooth": 0, "drawn": inner(found.drawn), "share": 1 - found.kept.mean()}
         for flow, marks in ((found.flow, source), (found.mirror_flow, mirrored)):
             there = F.grid_sample(flow, places[:, None], align_corners=False)[:, :, 0].mT  # BxKx2
             off = ((there - marks).abs().mean(2) * LANDMARKS.to(there)).mean(1)

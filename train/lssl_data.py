@@ -57,7 +57,7 @@ class AttributeSamples(Samples):
         """Two pictures of a person in one light: the source and the target."""
         pairs, size = self.pairs, self.faces.size
         kinds = list(self.ways)
-        people = self.ways[rng.choice(kinds, p=_shares(kinds))]
+        people = self.ways[kinds[rng.choice(len(kinds), p=_shares(kinds))]]
         ways = people[rng.integers(len(people))]
         shown = ways[rng.integers(len(ways))]
         images = [picture.image(pairs) for picture in shown]
@@ -104,7 +104,8 @@ class Picture:
 
 def pair_ways(pairs):
     """Ways from one picture of a person to another, by whether both are photos ("real"), the other one is ("to photo")
-    or it is not ("to made"): {kind: [a person's ways: [(Picture, Picture)]]}; nothing is empty.
+    or it is not ("to made"), and by the expression that alone is changed, or "pose": {kind: [a person's ways:
+    [(Picture, Picture)]]}; nothing is empty.
 
     All that share a target are of one person. Turned photos with targets made from them are left out, and pictures
     whose attributes have no names. A pose is asked for where it is within 8 degrees of its name's. Heads are not turned
@@ -133,6 +134,7 @@ def pair_ways(pairs):
                 continue
             if (same and a.expression != b.expression) or (not same and near):
                 kind = "to made" if not b.photo else "real" if a.photo else "to photo"
+                kind = (kind, expressions[b.expression] if same else "pose")
                 ways.setdefault(kind, {}).setdefault(number, []).append((a, b))
     return {kind: list(found.values()) for kind, found in ways.items()}
 
@@ -169,8 +171,11 @@ def _same_pose(a, b):
 
 
 def _shares(kinds):
-    """How often each kind of way is drawn; there are few real ones."""
-    shares = np.array([{"real": 0.2, "to photo": 0.4, "to made": 0.4}[kind] for kind in kinds])
+    """How often each kind of way is drawn. There are few real ones, and few that change the expression alone, which are
+    the small changes, learned last."""
+    sources = {"real": 0.2, "to photo": 0.4, "to made": 0.4}
+    changes = {"pose": 0.4, "neutral": 0.2, "happy": 0.2, "surprised": 0.2}
+    shares = np.array([sources[source] * changes[change] for source, change in kinds])
     return shares / shares.sum()
 
 

@@ -269,12 +269,14 @@ class Expressions:
     def draw(self, rng, points):
         """A random expression: its name, and the moved landmarks (68x2) of the face that has ``points``."""
         eyes = points[42:48].mean(0) - points[36:42].mean(0)
-        if rng.random() < 0.6:
+        kind = rng.random()
+        if kind < 0.5:
             smile = self.smiles[rng.integers(len(self.smiles))]
             # From a unit of the eyes' line to pixels: its length, and its tilt.
             turn = np.array([[eyes[0], eyes[1]], [-eyes[1], eyes[0]]])
             return "smiling", points + rng.uniform(0.4, 1.25) * smile.move @ turn
-        name = list(EXPRESSIONS)[rng.integers(len(EXPRESSIONS))]
+        # Surprise more often than the rest: it is what LSSL is asked for, beside smiles.
+        name = "surprised" if kind < 0.7 else list(EXPRESSIONS)[rng.integers(len(EXPRESSIONS))]
         move = 0
         for shape, (low, high) in EXPRESSIONS[name].items():
             strength = rng.uniform(low, high)
@@ -373,7 +375,7 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
         name, moved = expressions.draw(rng, points)
         image, places = expressions.show(rng, image, points, moved)
     yaw = pitch = 0.0
-    if rng.random() < 0.8:
+    if rng.random() < 0.7:
         yaw, pitch = rng.uniform(-max_yaw, max_yaw), rng.uniform(-max_pitch, max_pitch)
         vertices, _ = mesh.fit(moved)
         image, turned, visible = turn_head(image, vertices, mesh.neck, yaw, pitch)

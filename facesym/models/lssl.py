@@ -55,6 +55,7 @@ class Transferred:
     mirror_flow: torch.Tensor | None  # the same in the mirror image of x
     mirrored: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of what is looked up is the mirror image's
     kept: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of x′ is looked up, and not drawn
+    drawn: torch.Tensor  # Bx3xSxS in [-1, 1]: what would be drawn everywhere
 
 
 class _Residual(nn.Module):
@@ -182,7 +183,8 @@ class AttributeGenerator(Model):
         if self.config.scale > 1:
             side = F.interpolate(side, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
         if self.maps is None:
-            return Transferred(grow(picture), side, latent, None, None, None, None)
+            picture = grow(picture)
+            return Transferred(picture, side, latent, None, None, None, None, picture)
         maps, picture, grid = grow(self.maps(x).float()), grow(picture), identity_grid(image)
         flow, mirror_flow = grid + 0.1 * maps[:, :2], grid + 0.1 * maps[:, 5:7]  # steps in tenths of the side
         kept, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:5]
@@ -190,7 +192,7 @@ class AttributeGenerator(Model):
         found = (1 - mirrored) * warp(image, flow) + mirrored * warp(image.flip(-1), mirror_flow)
         found = (gain * (found + 1) + shift - 1).clamp(-1, 1)
         return Transferred(
-            kept * found + (1 - kept) * picture, side, latent, flow, mirror_flow, mirrored, kept
+            kept * found + (1 - kept) * picture, side, latent, flow, mirror_flow, mirrored, kept, picture
         )
 
     def forward(self, image, side, y):
