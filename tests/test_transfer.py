@@ -257,6 +257,7 @@ def test_every_way_between_two_pictures_of_a_person_is_learned(folders, monkeypa
     monkeypatch.setattr(
         "train.lssl_data.draw_light", lambda rng: 0
     )  # halves are told by their brightness below
+    monkeypatch.setattr("train.lssl_data.expression_strengths", lambda pairs: [1.0, 1.0])  # its smile is none
     samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=TwoPairs(), share=1.0)
     names = [name for group in GROUPS.values() for name in group]
     seen = set()
@@ -313,6 +314,9 @@ def test_an_expressions_strength_stands_in_y(folders, monkeypatch):  # noqa: F81
     assert found == pytest.approx([0.5, 1, 1, 0.1 / 0.325, 0.4 / 0.325, 1], abs=1e-4)
     samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=pairs, share=1.0)
     drawn = [samples[n] for n in range(100)]
+    pale = [min(s["y"][:3].max(), s["back"][:3].max()) < 0.5 for s in drawn]  # the weaker surprise
+    assert any(pale) and pale == [not s["known"][:3].any() for s in drawn]
+    assert all(s["known"][3:].all() for s in drawn)  # pose and light
     happy = {round(float(s["y"][1]), 2) for s in drawn} - {0.0}
     assert happy == {0.5, 1.0}
     assert {round(float(s["back"][1]), 2) for s in drawn} - {0.0} == happy

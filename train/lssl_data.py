@@ -14,6 +14,7 @@ from facesym.data.simulate import frontalise
 from facesym.models.lssl import GROUPS
 
 NAMES = list(GROUPS)
+LEAST_STRENGTH = 0.5  # of an expression, to be told as one
 LOOKS = {"look": ("simulated", "photo")}  # mode (b)'s attributes
 
 
@@ -77,9 +78,14 @@ class AttributeSamples(Samples):
         images = [relight(np.random.default_rng(seed), x, GROUPS["light"][light]) for x in images]
         changed = {group: goal[group] for group in asked}
         strengths = [{0: picture.strength} for picture in shown]
-        return as_sample(
+        sample = as_sample(
             images, points, [*own, light], changed, 1.0, True, shown[0].photo, strengths=strengths
         )
+        if min(picture.strength for picture in shown) < LEAST_STRENGTH:
+            sample["known"][: len(GROUPS["expression"])] = (
+                0  # D is not taught that this is what a smile looks like
+            )
+        return sample
 
 
 @dataclass
