@@ -250,6 +250,26 @@ def wasserstein_loss(real, fake):
     return fake.mean() - real.mean()
 
 
+def choice_loss(kept, found, drawn, target, margin=0.05):
+    """Cross-entropy of the choice between two pictures with the one that is nearer to the target, by how much it
+    matters. (Ours: a picture mixed by ``kept`` hardly teaches it any more, once it is near 1 everywhere.)
+
+    Args:
+        kept: Bx1xHxW in [0, 1]: 1 where ``found`` is chosen, 0 where ``drawn`` is.
+        found, drawn, target: Bx3xHxW in [-1, 1].
+        margin: how much nearer ``drawn`` must be, mean absolute difference.
+
+    Returns:
+        B: the mean over the places.
+    """
+    with torch.no_grad():
+        better = (found - target).abs().mean(1, keepdim=True) - (drawn - target).abs().mean(1, keepdim=True)
+        better = better - margin
+    with torch.autocast(kept.device.type, enabled=False):
+        wrong = F.binary_cross_entropy(kept.float(), (better < 0).float(), better.abs(), reduction="none")
+    return wrong.mean((1, 2, 3))
+
+
 def gradient_penalty(scores, real, fake, generator=None):
     """L_gp of (1): E(‖∇D_src(x̂)‖ − 1)² at random places x̂ between real and fake (I. Gulrajani et al., NIPS 2017).
 

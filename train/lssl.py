@@ -35,7 +35,7 @@ from train.lssl_data import AttributeSamples
 # which is told by a sample's "kept", and all that is known once more in the inner face (`inner`); (6)'s ŝ goes as
 # `side` is. Ours in both: `person` (one minus the recogniser's cosine), `side` (s′ against the known one), and of a net
 # that copies `places` (the flows at the known landmarks), `smooth` (their strain), `drawn` (what Gdec draws,
-# against what is known), `share` (how much of x′ is that).
+# against what is known), `choice` (of it, or what is looked up).
 COMMON = dict(
     adversarial=1,
     attribute=1,
@@ -46,7 +46,7 @@ COMMON = dict(
     side=5,
     places=30,
     drawn=5,
-    share=0.5,
+    choice=10,
 )
 RECIPES = {
     "paper": COMMON | dict(identity=10),
@@ -127,7 +127,9 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
         places, source = ((2 * batch[name] + 1) / size - 1 for name in ("goal_points", "points"))
         mirrored = source[:, FLIP_68] * source.new_tensor([-1, 1])  # numbered as in x
         # Also where it is not shown: else nothing would teach Gdec to draw what cannot be looked up.
-        terms |= {"places": 0, "smooth": 0, "drawn": inner(found.drawn), "share": 1 - found.kept.mean()}
+        chosen = losses.choice_loss(found.kept, found.found, found.drawn, goal)
+        terms |= {"places": 0, "smooth": 0, "drawn": inner(found.drawn)}
+        terms["choice"] = (chosen * sure).sum() / sure.sum().clamp(min=1)
         for flow, marks in ((found.flow, source), (found.mirror_flow, mirrored)):
             there = F.grid_sample(flow, places[:, None], align_corners=False)[:, :, 0].mT  # BxKx2
             off = ((there - marks).abs().mean(2) * LANDMARKS.to(there)).mean(1)
@@ -183,7 +185,8 @@ class LSSL:
         attributes = sum(map(len, net.groups.values()))
         critic = AttributeDiscriminator(attributes, size=args.size, side_channels=net.config.side_channels)
         self.critic = run.add(critic)
-        load_critic(critic, args.init)
+        if args.init and AttributeGenerator.load_config(model_folder(args.init))["input_size"] == args.size:
+            load_critic(critic, args.init)  # one head has a weight a place
         self.frozen = [
             zoo.load(str(model_folder(name)) if Path(name).is_dir() else name)
             .to(run.device, memory_format=torch.channels_last)

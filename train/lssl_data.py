@@ -45,14 +45,14 @@ class AttributeSamples(Samples):
         lights, light = GROUPS["light"], draw_light(rng)
         own = [expression_of(row, GROUPS["expression"]), pose_of(yaw, GROUPS["pose"]), light]
         group = rng.choice([k for k, value in enumerate(own) if value != UNKNOWN])
-        target = (own[group] + rng.integers(1, len(GROUPS[NAMES[group]]))) % len(GROUPS[NAMES[group]])
+        target = rng.integers(len(GROUPS[NAMES[group]]))
         lit = relight(rng, image, lights[light])
         goal = relight(rng, image, lights[target]) if NAMES[group] == "light" else lit
-        # A relit face's picture is known, of another expression a little, of a head that turns nothing.
-        kept = {"light": 1.0, "expression": 0.2, "pose": 0.0}[NAMES[group]]
-        return as_sample(
-            (lit, goal), (points, points), own, {group: target}, kept, NAMES[group] == "light", photo=True
-        )
+        # A relit face's picture is known, of another expression a little, of a head that turns nothing; and that of a
+        # face which is asked for what it has is itself.
+        sure = NAMES[group] == "light" or target == own[group]
+        kept = 1.0 if sure else {"expression": 0.2, "pose": 0.0}[NAMES[group]]
+        return as_sample((lit, goal), (points, points), own, {group: target}, kept, sure, photo=True)
 
     def pair(self, rng):
         """Two pictures of a person in one light: the source and the target."""

@@ -56,6 +56,7 @@ class Transferred:
     mirrored: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of what is looked up is the mirror image's
     kept: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of x′ is looked up, and not drawn
     drawn: torch.Tensor  # Bx3xSxS in [-1, 1]: what would be drawn everywhere
+    found: torch.Tensor | None  # the same, looked up everywhere
 
 
 class _Residual(nn.Module):
@@ -184,7 +185,7 @@ class AttributeGenerator(Model):
             side = F.interpolate(side, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
         if self.maps is None:
             picture = grow(picture)
-            return Transferred(picture, side, latent, None, None, None, None, picture)
+            return Transferred(picture, side, latent, None, None, None, None, picture, None)
         maps, picture, grid = grow(self.maps(x).float()), grow(picture), identity_grid(image)
         flow, mirror_flow = grid + 0.1 * maps[:, :2], grid + 0.1 * maps[:, 5:7]  # steps in tenths of the side
         kept, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:5]
@@ -192,7 +193,15 @@ class AttributeGenerator(Model):
         found = (1 - mirrored) * warp(image, flow) + mirrored * warp(image.flip(-1), mirror_flow)
         found = (gain * (found + 1) + shift - 1).clamp(-1, 1)
         return Transferred(
-            kept * found + (1 - kept) * picture, side, latent, flow, mirror_flow, mirrored, kept, picture
+            kept * found + (1 - kept) * picture,
+            side,
+            latent,
+            flow,
+            mirror_flow,
+            mirrored,
+            kept,
+            picture,
+            found,
         )
 
     def forward(self, image, side, y):
