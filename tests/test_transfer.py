@@ -316,12 +316,13 @@ def test_an_expressions_strength_stands_in_y(folders, monkeypatch):  # noqa: F81
     smile, gape = (dict(pairs.rows[1], expression=name) for name in ("smiling", "surprised"))
     pairs.rows = [*[smile] * 3, *[gape] * 2, dict(pairs.rows[1], expression="neutral")]
     eyes = np.linalg.norm(pairs.points[0, 0, 42:48].mean(0) - pairs.points[0, 0, 36:42].mean(0))
-    for i, wider in enumerate((2.0, 4.0, 4.0)):  # pixels, to either side
+    pairs.points[:, :, 66] = pairs.points[:, :, 62]  # closed lips
+    for i, wider in enumerate((2.0, 4.0, 4.0)):  # pixels; and how far the lips are parted
+        pairs.points[i, 0, 66, 1] += 0.05 * wider * eyes
         pairs.points[i, 0, 48, 0] -= wider / 2
         pairs.points[i, 0, 54, 0] += wider / 2
     for i, lower in ((3, 0.1), (4, 0.4)):
-        pairs.points[i, 0, 66] = pairs.points[i, 0, 62] + [0, lower * eyes]
-        pairs.points[i, 1, 66] = pairs.points[i, 1, 62]
+        pairs.points[i, 0, 66, 1] += lower * eyes
     found = expression_strengths(pairs)
     assert found == pytest.approx([0.5, 1, 1, 0.1 / 0.325, 0.4 / 0.325, 1], abs=1e-4)
     samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=pairs, share=1.0)

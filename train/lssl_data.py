@@ -148,21 +148,19 @@ def pair_ways(pairs):
 def expression_strengths(pairs):
     """How strong each input's expression is: N floats, 1 where three quarters of its kind are weaker; neutral: 1.
 
-    It stands in y, where there would be a one: asked for "a smile" alone, a net learns the pale mean of all of them.
-    A smile is measured by how much wider the mouth is than the target's, surprise by how much farther it is open, both
-    over the distance of the eyes, which a turn shortens as well.
+    It stands in y, where there would be a one: asked for "a smile" alone, a net learns the pale mean of all of them,
+    with closed lips. Measured, over the distance of the eyes (which a turn shortens as well), by how much farther the
+    lips are parted than the target's; a smile for the other half by how much wider the mouth is.
     """
-    wide, opened = (_shown_by(pairs.points, *ends) for ends in ((48, 54), (62, 66)))
-    measures = {
-        "happy": wide[:, 0] / np.maximum(wide[:, 1], 1e-6) - 1,
-        "surprised": opened[:, 0] - opened[:, 1],
-    }
+    wide, parted = (_shown_by(pairs.points, *ends) for ends in ((48, 54), (62, 66)))
+    wider, farther = wide[:, 0] / np.maximum(wide[:, 1], 1e-6) - 1, parted[:, 0] - parted[:, 1]
     found = np.ones(len(pairs.rows))
-    for name, measure in measures.items():
+    for name, measures in {"happy": (wider, farther), "surprised": (farther,)}.items():
         kind = np.array([_PAIRS.get(r["expression"]) == GROUPS["expression"].index(name) for r in pairs.rows])
         if kind.any():
-            full = max(np.percentile(measure[kind], 75), 1e-3)
-            found[kind] = np.clip(measure[kind] / full, 0.2, 1.6)
+            full = [max(np.percentile(measure[kind], 75), 1e-3) for measure in measures]
+            strength = np.mean([measure[kind] / most for measure, most in zip(measures, full)], 0)
+            found[kind] = np.clip(strength, 0.2, 1.6)
     return found.tolist()
 
 
@@ -180,7 +178,7 @@ def _shares(kinds):
     """How often each kind of way is drawn. There are few real ones, and few that change the expression alone, which are
     the small changes, learned last."""
     sources = {"real": 0.2, "to photo": 0.4, "to made": 0.4}
-    changes = {"pose": 0.4, "neutral": 0.2, "happy": 0.2, "surprised": 0.2}
+    changes = {"pose": 0.3, "neutral": 0.25, "happy": 0.25, "surprised": 0.2}
     shares = np.array([sources[source] * changes[change] for source, change in kinds])
     return shares / shares.sum()
 
