@@ -32,10 +32,10 @@ from train.common import Run, add_arguments, load_critic, model_folder
 from train.lssl_data import AttributeSamples
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
-# which is told by a sample's "kept", and all that is known once more in the inner face (`inner`); (6)'s ŝ goes as
-# `side` is. Ours in both: `person` (one minus the recogniser's cosine), `side` (s′ against the known one), and of a net
-# that copies `places` (the flows at the known landmarks), `smooth` (their strain), `drawn` (what Gdec draws,
-# against what is known), `choice` (of it, or what is looked up).
+# which is told by a sample's "kept", and all that is known once more in the inner face and once in the mouth (`inner`),
+# which is small and tells expressions; (6)'s ŝ goes as `side` is. Ours in both: `person` (one minus the recogniser's
+# cosine), `side` (s′ against the known one), and of a net that copies `places` (the flows at the known landmarks),
+# `smooth` (their strain), `drawn` (what Gdec draws, against what is known), `choice` (of it, or what is looked up).
 COMMON = dict(
     adversarial=1,
     attribute=1,
@@ -79,6 +79,15 @@ def without_side(found: Transferred, ablated):
     return torch.zeros_like(found.side) if "side" in ablated else found.side
 
 
+def mouth_box(points, size):
+    """The box about the mouth, a fifth larger: BxSxS of 0 and 1, of Bx68x2 landmarks in pixels."""
+    low, high = points[:, 48:].amin(1), points[:, 48:].amax(1)
+    margin = 0.1 * (high - low)
+    at = torch.arange(size, device=points.device)
+    x, y = ((at >= (low - margin)[:, axis, None]) & (at <= (high + margin)[:, axis, None]) for axis in (0, 1))
+    return (y[:, :, None] & x[:, None]).float()
+
+
 def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
     """(7)'s terms by name."""
     image = batch["image"]
@@ -96,10 +105,13 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
     off = (found.image - goal).abs().mean((1, 2, 3))
     terms["identity"] = (off * weight).sum() / weight.sum().clamp(min=1)
     x0, y0, x1, y1 = (round(share * image.shape[-1]) for share in INNER)
+    mouth = mouth_box(batch["goal_points"], image.shape[-1])
 
     def inner(picture):
-        off = (picture - goal)[..., y0:y1, x0:x1].abs().mean((1, 2, 3))
-        return (off * sure).sum() / sure.sum().clamp(min=1)
+        """Mean |picture − goal| over the inner face, and over the mouth, of those whose goal is known."""
+        off = (picture - goal).abs().mean(1)
+        over = off[:, y0:y1, x0:x1].mean((1, 2)) + (off * mouth).sum((1, 2)) / mouth.sum((1, 2)).clamp(min=1)
+        return (over * sure).sum() / sure.sum().clamp(min=1)
 
     if recipe != "paper":
         terms["inner"] = inner(found.image)
