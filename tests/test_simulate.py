@@ -297,3 +297,28 @@ def test_pairs_that_cannot_be_made_leave_nothing_behind(studio, mesh_file, tmp_p
         )
     assert str(end.value.code).startswith("error: ")
     assert not out.exists() or [path.name for path in out.iterdir()] == ["pairs.csv"]
+
+
+def test_a_mouth_open_farther_than_a_smile_has_teeth_above_and_is_dark_below(mesh_file, studio):
+    size, skin = 96, 150
+    bank = simulate.Expressions(studio, simulate.FaceMesh(mesh_file), size)
+    points = closed(size)
+    smiling = points.copy()
+    smiling[60:68, 1] = 0.74 * size + 1.2 * (template(size)[60:68, 1] - 0.74 * size)
+    white, black = (np.full((size, size, 3), skin, np.uint8) for _ in range(2))
+    white[64:80], black[64:80] = 255, 0
+    wide = smiling.copy()
+    wide[60:68, 1] = 0.74 * size + 3 * (wide[60:68, 1] - 0.74 * size)
+    bank.mouths = [simulate._Smile(0, black, wide, 1.0), simulate._Smile(0, white, smiling, 1.0)]
+    image = np.full((size, size, 3), skin, np.uint8)
+    middle = lambda picture, y: picture[round(float(y)), round(float(points[62, 0]))]  # noqa: E731
+    smile, _ = bank.show(image, points, smiling)  # the one of the two that is shaped alike
+    assert middle(smile, (smiling[62, 1] + smiling[66, 1]) / 2).min() > 200
+    bank.mouths = bank.mouths[1:]
+    gape = smiling.copy()
+    gape[60:68, 1] = smiling[62, 1] + 3 * (smiling[60:68, 1] - smiling[62, 1])
+    shown, _ = bank.show(image, points, gape)
+    height = gape[66, 1] - gape[62, 1]
+    assert middle(shown, gape[62, 1] + 0.2 * height).min() > 180
+    assert middle(shown, gape[62, 1] + 0.75 * height).max() < 130
+    assert middle(shown, gape[66, 1] + 4).min() > 140  # the chin

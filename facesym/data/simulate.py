@@ -29,6 +29,7 @@ LANDMARK_VERTICES = np.array(
         *(5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966),
     ]
 )
+DARK = (70, 28, 28)  # RGB, of an open mouth
 OPEN_MOUTH = 0.07  # of `mouth_opening`; up to here it counts as closed
 LEAST_NEUTRAL = 0.6  # of metadata.csv's score
 GRID = 32  # side of the fields of places that come with a pair
@@ -286,7 +287,7 @@ class Expressions:
         _, pose = self.mesh.fit(points)
         return name, points + move @ pose[:2].T
 
-    def show(self, rng, image, points, moved):
+    def show(self, image, points, moved):
         """The face with its landmarks moved, the inside of an opened mouth filled in from a smiling person's.
 
         Returns:
@@ -300,19 +301,37 @@ class Expressions:
         inner = moved[60:68]
         if mouth_opening(moved) < max(1.5 * mouth_opening(points), 0.05) or not self.mouths:
             return warped, places
-        mouth = self.mouths[rng.integers(len(self.mouths))]
-        homography, _ = cv2.findHomography(mouth.points[60:68], inner)
+        # The one shaped most alike: what is seen in a mouth then follows from its shape, and can be learned.
+        shape = _mouth_shape(inner)
+        mouth = min(self.mouths, key=lambda smile: abs(_mouth_shape(smile.points[60:68]) - shape))
+        teeth = inner.copy()
+        # A mouth that is open farther than a smile is shows teeth above, and below them the dark.
+        tall = shape / max(_mouth_shape(mouth.points[60:68]), 1e-6)
+        if tall > 1.3:
+            teeth[5:] = inner[3:0:-1] + (inner[5:] - inner[3:0:-1]) / tall
+        homography, _ = cv2.findHomography(mouth.points[60:68], teeth)
         if homography is None:
             return warped, places
         filling = cv2.warpPerspective(mouth.image, homography, (size, size), flags=cv2.INTER_LINEAR).astype(
             np.float32
         )
         gain = (_brightness(warped, moved) + 10.0) / (_brightness(mouth.image, mouth.points) + 10.0)
-        region = np.zeros((size, size), np.float32)
-        cv2.fillPoly(region, [np.round(inner * 16).astype(np.int32)], 1.0, cv2.LINE_8, shift=4)
-        region = cv2.GaussianBlur(region, (0, 0), size / 200)[..., None]
+        region, bright = (_soft_polygon(polygon, size) for polygon in (inner, teeth))
+        filling = bright * filling + (1 - bright) * np.array(DARK, np.float32)
         mixed = region * np.clip(filling * np.clip(gain, 0.4, 1.6), 0, 255) + (1 - region) * warped
         return np.rint(mixed).astype(np.uint8), places
+
+
+def _soft_polygon(points, size):
+    """SxSx1 float32: 1 inside, 0 outside."""
+    region = np.zeros((size, size), np.float32)
+    cv2.fillPoly(region, [np.round(points * 16).astype(np.int32)], 1.0, cv2.LINE_8, shift=4)
+    return cv2.GaussianBlur(region, (0, 0), size / 200)[..., None]
+
+
+def _mouth_shape(inner):
+    """How high the inner lips' outline (8x2) is, over its width."""
+    return np.linalg.norm(inner[2] - inner[6]) / max(np.linalg.norm(inner[0] - inner[4]), 1e-6)
 
 
 def _brightness(image, points):
@@ -373,7 +392,7 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
     name, moved = "neutral", points
     if rng.random() < 0.65:
         name, moved = expressions.draw(rng, points)
-        image, places = expressions.show(rng, image, points, moved)
+        image, places = expressions.show(image, points, moved)
     yaw = pitch = 0.0
     if rng.random() < 0.7:
         yaw, pitch = rng.uniform(-max_yaw, max_yaw), rng.uniform(-max_pitch, max_pitch)
