@@ -47,7 +47,8 @@ class AttributeSamples(Samples):
         group = rng.choice([k for k, value in enumerate(own) if value != UNKNOWN])
         target = rng.integers(len(GROUPS[NAMES[group]]))
         lit = relight(rng, image, lights[light])
-        goal = relight(rng, image, lights[target]) if NAMES[group] == "light" else lit
+        other = NAMES[group] == "light" and target != own[group]
+        goal = relight(rng, image, lights[target]) if other else lit
         # A relit face's picture is known, of another expression a little, of a head that turns nothing; and that of a
         # face which is asked for what it has is itself.
         sure = NAMES[group] == "light" or target == own[group]
