@@ -138,8 +138,8 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
         size = image.shape[-1]
         places, source = ((2 * batch[name] + 1) / size - 1 for name in ("goal_points", "points"))
         mirrored = source[:, FLIP_68] * source.new_tensor([-1, 1])  # numbered as in x
-        # Also where it is not shown: else nothing would teach Gdec to draw what cannot be looked up.
         chosen = losses.choice_loss(found.kept, found.found, found.drawn, goal)
+        # Also where it is not shown: else nothing would teach Gdec to draw what cannot be looked up.
         terms |= {"places": 0, "smooth": 0, "drawn": inner(found.drawn)}
         terms["choice"] = (chosen * sure).sum() / sure.sum().clamp(min=1)
         for flow, marks in ((found.flow, source), (found.mirror_flow, mirrored)):

@@ -83,9 +83,8 @@ class AttributeSamples(Samples):
             images, points, [*own, light], changed, 1.0, True, shown[0].photo, strengths=strengths
         )
         if min(picture.strength for picture in shown) < LEAST_STRENGTH:
-            sample["known"][: len(GROUPS["expression"])] = (
-                0  # D is not taught that this is what a smile looks like
-            )
+            # D is not taught that this is what a smile looks like.
+            sample["known"][: len(GROUPS["expression"])] = 0
         return sample
 
 

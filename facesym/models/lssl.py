@@ -51,12 +51,15 @@ class Transferred:
     image: torch.Tensor  # x′, Bx3xSxS in [-1, 1]
     side: torch.Tensor  # s′, BxKxSxS in [0, 1]: K = 1 of heat maps
     latent: torch.Tensor  # Genc(x, s), BxCxS/16xS/16
-    flow: torch.Tensor | None  # Bx2xSxS: where each pixel of x′ is looked up in x, (x, y) in [-1, 1]
-    mirror_flow: torch.Tensor | None  # the same in the mirror image of x
-    mirrored: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of what is looked up is the mirror image's
-    kept: torch.Tensor | None  # Bx1xSxS in [0, 1]: how much of x′ is looked up, and not drawn
     drawn: torch.Tensor  # Bx3xSxS in [-1, 1]: what would be drawn everywhere
-    found: torch.Tensor | None  # the same, looked up everywhere
+    # Of a net that copies:
+    found: torch.Tensor | None = None  # Bx3xSxS in [-1, 1]: what would be looked up everywhere
+    flow: torch.Tensor | None = None  # Bx2xSxS: where each pixel of x′ is looked up in x, (x, y) in [-1, 1]
+    mirror_flow: torch.Tensor | None = None  # the same in the mirror image of x
+    mirrored: torch.Tensor | None = (
+        None  # Bx1xSxS in [0, 1]: how much of what is looked up is the mirror image's
+    )
+    kept: torch.Tensor | None = None  # Bx1xSxS in [0, 1]: how much of x′ is looked up, and not drawn
 
 
 class _Residual(nn.Module):
@@ -183,26 +186,17 @@ class AttributeGenerator(Model):
         grow = lambda part: F.interpolate(part, image.shape[-2:], mode="bilinear", align_corners=False)  # noqa: E731
         if self.config.scale > 1:
             side = F.interpolate(side, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
+        picture = grow(picture)
         if self.maps is None:
-            picture = grow(picture)
-            return Transferred(picture, side, latent, None, None, None, None, picture, None)
-        maps, picture, grid = grow(self.maps(x).float()), grow(picture), identity_grid(image)
+            return Transferred(picture, side, latent, drawn=picture)
+        maps, grid = grow(self.maps(x).float()), identity_grid(image)
         flow, mirror_flow = grid + 0.1 * maps[:, :2], grid + 0.1 * maps[:, 5:7]  # steps in tenths of the side
         kept, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:5]
         mirrored = torch.sigmoid(maps[:, 7:])
         found = (1 - mirrored) * warp(image, flow) + mirrored * warp(image.flip(-1), mirror_flow)
         found = (gain * (found + 1) + shift - 1).clamp(-1, 1)
-        return Transferred(
-            kept * found + (1 - kept) * picture,
-            side,
-            latent,
-            flow,
-            mirror_flow,
-            mirrored,
-            kept,
-            picture,
-            found,
-        )
+        result = kept * found + (1 - kept) * picture
+        return Transferred(result, side, latent, picture, found, flow, mirror_flow, mirrored, kept)
 
     def forward(self, image, side, y):
         """Give faces (FFHQ framing) the attributes y: Bx3xSxS in [-1, 1], BxKxSxS in [0, 1], BxA to Transferred."""
