@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -31,3 +32,21 @@ def eye_hole():
     hole = np.zeros((512, 512), bool)
     hole[95:130, 190:225] = True
     return hole
+
+
+@pytest.fixture(scope="session")
+def vgg16(tmp_path_factory):
+    """A file of VGG16's random weights under torchvision's names, as far as they are used."""
+    from train.trunk import LAYERS
+
+    tensors, channels, place = {}, 3, 0
+    for layer in LAYERS[:10]:
+        if layer == "M":
+            place += 1
+            continue
+        tensors[f"features.{place}.weight"] = torch.randn(layer, channels, 3, 3) * (2 / 9 / channels) ** 0.5
+        tensors[f"features.{place}.bias"] = torch.zeros(layer)
+        channels, place = layer, place + 2
+    file = tmp_path_factory.mktemp("trunk") / "vgg16.safetensors"
+    safetensors.torch.save_file(tensors, file)
+    return file

@@ -6,7 +6,6 @@ import sys
 import cv2
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from PIL import Image
 from test_simulate import bank, mesh_file, pairs, studio, turned  # noqa: F401 (fixtures)
@@ -162,24 +161,6 @@ def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):  # noqa: 
     )
     (gradient,) = torch.autograd.grad(terms["pixel"] + terms["inner"], image)
     assert gradient[0, :, trust[0] == 0].abs().max() == 0 < gradient[0, :, trust[0] == 1].abs().max()
-
-
-@pytest.fixture(scope="module")
-def vgg16(tmp_path_factory):
-    """Random weights under torchvision's names, as far as they are used."""
-    from train.trunk import LAYERS
-
-    tensors, channels, place = {}, 3, 0
-    for layer in LAYERS[:10]:
-        if layer == "M":
-            place += 1
-            continue
-        tensors[f"features.{place}.weight"] = torch.randn(layer, channels, 3, 3) * (2 / 9 / channels) ** 0.5
-        tensors[f"features.{place}.bias"] = torch.zeros(layer)
-        channels, place = layer, place + 2
-    file = tmp_path_factory.mktemp("trunk") / "vgg16.safetensors"
-    safetensors.torch.save_file(tensors, file)
-    return file
 
 
 def test_the_released_kind_trains(pairs, vgg16, tmp_path):  # noqa: F811

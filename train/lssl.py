@@ -30,12 +30,14 @@ from facesym.models.lssl import (
 from facesym.models.symmfcnet import identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
 from train.lssl_data import AttributeSamples
+from train.trunk import VGG16Features
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
 # which is told by a sample's "kept", and all that is known once more in the inner face and once in the mouth (`inner`),
 # which is small and tells expressions; (6)'s ŝ goes as `side` is. Ours in both: `person` (one minus the recogniser's
 # cosine), `side` (s′ against the known one), and of a net that copies `places` (the flows at the known landmarks),
-# `smooth` (their strain), `drawn` (what Gdec draws, against what is known), `choice` (of it, or what is looked up).
+# `smooth` (their strain), `drawn` (what Gdec draws, against what is known), `choice` (of it, or what is looked up);
+# with a trunk `feature`, its features' distance over the inner face: absolute errors alone blur teeth.
 COMMON = dict(
     adversarial=1,
     attribute=1,
@@ -47,6 +49,7 @@ COMMON = dict(
     places=30,
     drawn=5,
     choice=10,
+    feature=3,
 )
 RECIPES = {
     "paper": COMMON | dict(identity=10),
@@ -88,7 +91,7 @@ def mouth_box(points, size):
     return (y[:, :, None] & x[:, None]).float()
 
 
-def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
+def generator_terms(net, critic, batch, side, parser, judge, trunk, recipe, ablated):
     """(7)'s terms by name."""
     image = batch["image"]
     found = net(image, side, batch["y"])
@@ -115,6 +118,12 @@ def generator_terms(net, critic, batch, side, parser, judge, recipe, ablated):
 
     if recipe != "paper":
         terms["inner"] = inner(found.image)
+    if trunk is not None and sure.any():
+        made_pictures = [found.image] if found.flow is None else [found.image, found.drawn]
+        views = [x[sure > 0, :, y0:y1, x0:x1] for x in (goal, *made_pictures)]
+        with torch.no_grad():
+            wanted = trunk(views[0])
+        terms["feature"] = sum(losses.feature_distance(trunk(view), wanted) for view in views[1:])
     if "side" not in ablated:
         wrong = losses.side_loss(made, side_of(batch, ablated, "goal_"))
         terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
@@ -174,6 +183,7 @@ def add_lssl_arguments(parser):
     parser.add_argument("--ablation", choices=list(ABLATIONS), default="full")
     parser.add_argument("--parser", help="a FaceParser: a zoo id or a run's folder; without: no parsing loss")
     parser.add_argument("--identity", help="a recogniser: a zoo id or folder; without: no such loss")
+    parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no perceptual loss")
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
 
 
@@ -207,6 +217,8 @@ class LSSL:
             else None
             for name in (args.parser, args.identity)
         ]
+        trunk = VGG16Features(args.trunk) if args.trunk else None
+        self.frozen.append(trunk and trunk.to(run.device, memory_format=torch.channels_last))
         self.optimizers = [run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic)]
         self.schedules = [
             # As it is for a half of the steps, then down to nothing: the paper's, which counts epochs.
