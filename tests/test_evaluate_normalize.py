@@ -101,7 +101,7 @@ def test_expressions_are_recognised_with_and_without_normalised_faces(
             rows.append(f"{name},{person},{expression}")
     (tmp_path / "faces" / "metadata.csv").write_text("\n".join(rows))
     evaluate.main(
-        ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "12",
+        ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "30",
          "-o", str(tmp_path / "out")]
     )  # fmt: skip
     table = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
