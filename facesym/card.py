@@ -35,7 +35,7 @@ _TASKS = {
     "transfer": (
         "image-to-image",
         "Changes a face's expression, head pose or light on request; the person stays.",
-        "For heads turned by up to 45 degrees. Expressions are pale: teeth are drawn softly, and a surprised mouth "
+        "For heads turned by up to 45 degrees. Expressions are pale: teeth are soft and bluish, and a surprised mouth "
         "looks like a smile's. The far side of a turned face and what is behind the head are made up or smeared. "
         "Trained on simulated poses and expressions beside real ones; the lights are simulated too.",
     ),

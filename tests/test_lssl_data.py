@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_simulate import closed  # noqa: F401
-from test_training import folders, template, train  # noqa: F401
+from test_training import folders, template  # noqa: F401
 
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import FaceFolders

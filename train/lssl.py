@@ -119,11 +119,11 @@ def generator_terms(net, critic, batch, side, parser, judge, trunk, recipe, abla
     if recipe != "paper":
         terms["inner"] = inner(found.image)
     if trunk is not None and sure.any():
-        made_pictures = [found.image] if found.flow is None else [found.image, found.drawn]
-        views = [x[sure > 0, :, y0:y1, x0:x1] for x in (goal, *made_pictures)]
+        seen = lambda picture: trunk(picture[sure > 0, :, y0:y1, x0:x1])  # noqa: E731
         with torch.no_grad():
-            wanted = trunk(views[0])
-        terms["feature"] = sum(losses.feature_distance(trunk(view), wanted) for view in views[1:])
+            wanted = seen(goal)
+        pictures = [found.image] if found.flow is None else [found.image, found.drawn]
+        terms["feature"] = sum(losses.feature_distance(seen(picture), wanted) for picture in pictures)
     if "side" not in ablated:
         wrong = losses.side_loss(made, side_of(batch, ablated, "goal_"))
         terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
@@ -217,8 +217,11 @@ class LSSL:
             else None
             for name in (args.parser, args.identity)
         ]
-        trunk = VGG16Features(args.trunk) if args.trunk else None
-        self.frozen.append(trunk and trunk.to(run.device, memory_format=torch.channels_last))
+        self.frozen.append(
+            VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last)
+            if args.trunk
+            else None
+        )
         self.optimizers = [run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic)]
         self.schedules = [
             # As it is for a half of the steps, then down to nothing: the paper's, which counts epochs.
