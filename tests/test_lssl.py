@@ -15,7 +15,7 @@ from facesym.data.faces import flip_landmarks
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
 from facesym.models.lssl import GROUPS, heat_map
 from facesym.models.parser import CLASSES
-from train.lssl import generator_terms
+from train.lssl import cut_mouths, generator_terms, rescaled
 from train.lssl_data import LOOKS
 
 
@@ -66,15 +66,19 @@ def test_the_untrained_generator_keeps_the_face_and_y_reaches_every_place(net):
 
 
 def test_a_network_may_see_pictures_smaller_than_they_are(net):
-    torch.manual_seed(1)
-    half = AttributeGenerator(widths=(8, 8, 16, 16, 16), blocks=1, scale=2, input_size=128)
-    half.load_state_dict(net.state_dict())
+    half = rescaled(net, 128, scale=2)
     image, side = torch.rand(1, 3, 128, 128) * 2 - 1, torch.rand(1, 1, 128, 128)
     small = torch.nn.functional.avg_pool2d(image, 2), torch.nn.functional.avg_pool2d(side, 2)
     y = net.attributes({"expression": "happy"})
     found, seen = half(image, side, y), net(*small, y)
     torch.testing.assert_close(found.latent, seen.latent)
     assert found.image.shape == (1, 3, 128, 128) and found.side.shape == (1, 1, 128, 128)
+    torch.testing.assert_close(found.drawn, seen.drawn.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    torch.testing.assert_close(rescaled(half, 64, scale=1)(*small, y).drawn, seen.drawn)
+    with torch.no_grad():  # what is drawn has the full size: each pixel of the four is its own
+        half.draw.bias[1] += 1
+    other = half(image, side, y).drawn - found.drawn
+    assert (other[:, 0, ::2, 1::2] > 0).all() and not other[:, 0, ::2, ::2].any() and not other[:, 1:].any()
     # What is looked up keeps the detail that the network did not see.
     detail = lambda x: (x - x.roll(1, -1)).abs().mean()  # noqa: E731
     coarse = torch.nn.functional.interpolate(seen.image, scale_factor=2, mode="bilinear")
@@ -119,12 +123,34 @@ def test_both_flows_are_taught_where_the_landmarks_are(net):
     }  # fmt: skip
     off = {}
     for name, goal in (("as it is", points), ("mirrored", mirrored)):
-        terms = generator_terms(
-            net, None, batch | {"goal_points": goal}, heat_map(points, 64), None, None, None, "released", ()
+        terms, _ = generator_terms(
+            net,
+            None,
+            None,
+            batch | {"goal_points": goal},
+            heat_map(points, 64),
+            None,
+            None,
+            None,
+            "released",
+            (),
         )
         off[name] = terms["places"].item()
     # Each goal suits one of the two flows, which keep every place, and is as far off for the other.
     assert off["as it is"] == pytest.approx(off["mirrored"], rel=1e-3) and off["mirrored"] > 0.1
+
+
+def test_mouths_are_cut_at_the_goals_landmarks_where_these_are_known():
+    points = torch.from_numpy(template(128)).float()[None].repeat(3, 1, 1)
+    mouth = points[0, 48:].mean(0).round().int().tolist()
+    image = torch.zeros(3, 1, 128, 128)
+    image[:, :, mouth[1] - 2 : mouth[1] + 3, mouth[0] - 2 : mouth[0] + 3] = torch.tensor([1.0, 2, 3])[
+        :, None, None, None
+    ]
+    found = cut_mouths(image, {"goal_points": points, "kept": torch.tensor([1.0, 0.2, 1])})
+    assert found.shape == (2, 1, 48, 48)
+    assert found[:, 0, 22:26, 22:26].mean((1, 2)).tolist() == pytest.approx([1, 3], abs=0.3)
+    assert not found[:, 0, 0].any()
 
 
 def test_the_choice_is_taught_also_where_it_seems_settled():
@@ -259,9 +285,9 @@ def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):  
     assert not {"bidirectional", "parsing"} & set(stats(tmp_path / "s")[0])
     train(
         "lssl.py", folders, tmp_path / "w", "--size", 64, "--steps", 2, "--critic-steps", 1, "--warm-up", 1,
-        "--trunk", vgg16,
+        "--trunk", vgg16, "--mouths",
     )  # fmt: skip
     alone, both = stats(tmp_path / "w")
-    assert {"identity", "side", "places", "smooth", "feature"} <= set(alone)
+    assert {"identity", "side", "places", "smooth", "feature", "mouth", "mouths"} <= set(alone)
     assert not {"critic", "adversarial"} & set(alone)
     assert {"critic", "penalty", "adversarial"} <= set(both)

@@ -10,7 +10,7 @@ from PIL import Image
 from test_training import ROOT, folders, template, train  # noqa: F401 (a fixture)
 
 from facesym import ImageError
-from facesym.data import simulate
+from facesym.data import expressions, simulate
 from facesym.data.pairs import Pairs, PairSamples
 
 sys.path.insert(0, str(ROOT))
@@ -37,7 +37,7 @@ def mesh_file(tmp_path_factory):
         [9 * marks[:, 0], -9 * marks[:, 1], height(*marks.T * 0.8)], 1
     )
     names = sorted(
-        {f"{n}{s}" for shapes in simulate.EXPRESSIONS.values() for n in shapes for s in ("_L", "_R")}
+        {f"{n}{s}" for shapes in expressions.EXPRESSIONS.values() for n in shapes for s in ("_L", "_R")}
     )
     file = tmp_path_factory.mktemp("mesh") / "mesh.npz"
     np.savez(
@@ -80,7 +80,7 @@ def studio(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bank(studio, mesh_file):
-    return simulate.Expressions(studio, simulate.FaceMesh(mesh_file), 96)
+    return expressions.Expressions(studio, simulate.FaceMesh(mesh_file), 96)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_what_is_no_mesh_and_no_bank_is_refused(tmp_path, folders, mesh_file):  
     with pytest.raises(ImageError, match="no face mesh"):
         simulate.FaceMesh(tmp_path / "mesh.npz")
     with pytest.raises(ImageError, match="neutral and smiling"):
-        simulate.Expressions(folders[0], simulate.FaceMesh(mesh_file), 64)
+        expressions.Expressions(folders[0], simulate.FaceMesh(mesh_file), 64)
     with pytest.raises(ImageError, match="no folder of pairs"):
         Pairs(tmp_path)
 
@@ -299,9 +299,21 @@ def test_pairs_that_cannot_be_made_leave_nothing_behind(studio, mesh_file, tmp_p
     assert not out.exists() or [path.name for path in out.iterdir()] == ["pairs.csv"]
 
 
+def test_teeth_take_the_light_of_the_face_and_half_of_its_tint(mesh_file, studio):
+    bank = expressions.Expressions(studio, simulate.FaceMesh(mesh_file), 96)
+    smiling = closed(96)
+    smiling[60:68, 1] = 0.74 * 96 + 1.2 * (template(96)[60:68, 1] - 0.74 * 96)
+    bank.mouths = [expressions.Smile(0, np.full((96, 96, 3), 150, np.uint8), smiling, 1.0)]
+    image = np.full((96, 96, 3), (150, 90, 70), np.uint8)
+    shown, _ = bank.show(image, closed(96), smiling)
+    tooth = shown[round((smiling[62, 1] + smiling[66, 1]) / 2), round(smiling[62, 0])].astype(float)
+    tints = (np.array([150, 90, 70]) + 10) / 160
+    assert tooth == pytest.approx(150 * np.sqrt(tints * tints.mean()), abs=3)
+
+
 def test_a_mouth_open_farther_than_a_smile_has_teeth_above_and_is_dark_below(mesh_file, studio):
     size, skin = 96, 150
-    bank = simulate.Expressions(studio, simulate.FaceMesh(mesh_file), size)
+    bank = expressions.Expressions(studio, simulate.FaceMesh(mesh_file), size)
     points = closed(size)
     smiling = points.copy()
     smiling[60:68, 1] = 0.74 * size + 1.2 * (template(size)[60:68, 1] - 0.74 * size)
@@ -309,11 +321,14 @@ def test_a_mouth_open_farther_than_a_smile_has_teeth_above_and_is_dark_below(mes
     white[64:80], black[64:80] = 255, 0
     wide = smiling.copy()
     wide[60:68, 1] = 0.74 * size + 3 * (wide[60:68, 1] - 0.74 * size)
-    bank.mouths = [simulate._Smile(0, black, wide, 1.0), simulate._Smile(0, white, smiling, 1.0)]
+    bank.mouths = [expressions.Smile(0, black, wide, 1.0), expressions.Smile(0, white, smiling, 1.0)]
     image = np.full((size, size, 3), skin, np.uint8)
     middle = lambda picture, y: picture[round(float(y)), round(float(points[62, 0]))]  # noqa: E731
     smile, _ = bank.show(image, points, smiling)  # the one of the two that is shaped alike
     assert middle(smile, (smiling[62, 1] + smiling[66, 1]) / 2).min() > 200
+    surprised, _ = bank.show(image, points, smiling, teeth=0.3)
+    height = smiling[66, 1] - smiling[62, 1]
+    assert middle(surprised, smiling[62, 1] + 0.8 * height).max() < 130
     bank.mouths = bank.mouths[1:]
     gape = smiling.copy()
     gape[60:68, 1] = smiling[62, 1] + 3 * (smiling[60:68, 1] - smiling[62, 1])

@@ -27,7 +27,7 @@ from facesym.models.lssl import (
     heat_map,
     parse,
 )
-from facesym.models.symmfcnet import identity_grid
+from facesym.models.symmfcnet import PARTS, SAGANDiscriminator, crop_parts, identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
 from train.lssl_data import AttributeSamples
 from train.trunk import VGG16Features
@@ -37,7 +37,8 @@ from train.trunk import VGG16Features
 # which is small and tells expressions; (6)'s ŝ goes as `side` is. Ours in both: `person` (one minus the recogniser's
 # cosine), `side` (s′ against the known one), and of a net that copies `places` (the flows at the known landmarks),
 # `smooth` (their strain), `drawn` (what Gdec draws, against what is known), `choice` (of it, or what is looked up);
-# with a trunk `feature`, its features' distance over the inner face: absolute errors alone blur teeth.
+# with a trunk `feature`, its features' distance over the inner face: absolute errors alone blur teeth; and `mouth`,
+# what a discriminator of mouths alone says: SymmFCNet's (17).
 COMMON = dict(
     adversarial=1,
     attribute=1,
@@ -50,6 +51,7 @@ COMMON = dict(
     drawn=5,
     choice=10,
     feature=3,
+    mouth=0.2,
 )
 RECIPES = {
     "paper": COMMON | dict(identity=10),
@@ -57,6 +59,7 @@ RECIPES = {
 }
 PENALTY = 10  # λ_gp
 INNER = (0.25, 0.35, 0.75, 0.88)  # x0, y0, x1, y1, shares of the side: brows to chin of an aligned face
+MOUTH = 48  # side of the mouths' crops
 # How much each landmark's place counts: the jaw's mark another line on a turned head; mouths tell expressions.
 LANDMARKS = torch.tensor([0.5] * 17 + [1.5] * 10 + [0.5] * 9 + [1.0] * 12 + [2.0] * 20)
 ABLATIONS = {
@@ -91,8 +94,15 @@ def mouth_box(points, size):
     return (y[:, :, None] & x[:, None]).float()
 
 
-def generator_terms(net, critic, batch, side, parser, judge, trunk, recipe, ablated):
-    """(7)'s terms by name."""
+def cut_mouths(image, batch):
+    """The mouths of those whose goal is known, at the goal's landmarks: NxCxMOUTHxMOUTH."""
+    sure = batch["kept"] == 1
+    places = (2 * batch["goal_points"][sure] + 1) / image.shape[-1] - 1
+    return crop_parts(image[sure], places, MOUTH)[list(PARTS).index("mouth")]
+
+
+def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, recipe, ablated):
+    """(7)'s terms by name, and what G made (Transferred). ``mouths``: the mouths' discriminator, or None."""
     image = batch["image"]
     found = net(image, side, batch["y"])
     made = without_side(found, ablated)
@@ -124,6 +134,8 @@ def generator_terms(net, critic, batch, side, parser, judge, trunk, recipe, abla
             wanted = seen(goal)
         pictures = [found.image] if found.flow is None else [found.image, found.drawn]
         terms["feature"] = sum(losses.feature_distance(seen(picture), wanted) for picture in pictures)
+    if mouths is not None and sure.any():
+        terms["mouth"] = losses.generator_loss(mouths(cut_mouths(found.image, batch)))
     if "side" not in ablated:
         wrong = losses.side_loss(made, side_of(batch, ablated, "goal_"))
         terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
@@ -156,7 +168,7 @@ def generator_terms(net, critic, batch, side, parser, judge, trunk, recipe, abla
             off = ((there - marks).abs().mean(2) * LANDMARKS.to(there)).mean(1)
             terms["places"] += (off * sure).sum() / sure.sum().clamp(min=1)
             terms["smooth"] += losses.tv_loss(flow - identity_grid(flow))
-    return terms
+    return terms, found
 
 
 def critic_terms(critic, batch, real, side, found, made):
@@ -184,7 +196,21 @@ def add_lssl_arguments(parser):
     parser.add_argument("--parser", help="a FaceParser: a zoo id or a run's folder; without: no parsing loss")
     parser.add_argument("--identity", help="a recogniser: a zoo id or folder; without: no such loss")
     parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no perceptual loss")
+    parser.add_argument("--mouths", action="store_true", help="with a discriminator of mouths")
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
+
+
+def rescaled(net, size, scale):
+    """An AttributeGenerator with the weights of another, for pictures of ``size`` at a ``scale``-th of it. What was
+    drawn as one pixel is the same colour all over the pixels that now stand for it."""
+    settings = {name: value for name, value in net.config.items() if not name.startswith("_")}
+    new = AttributeGenerator(**settings | {"input_size": size, "scale": scale})
+    state, folded = net.state_dict(), 3 * net.config.scale**2
+    for name in ("draw.weight", "draw.bias"):
+        colours = state[name][:folded].unflatten(0, (3, -1)).mean(1)
+        state[name] = torch.cat([colours.repeat_interleave(scale**2, 0), state[name][folded:]])
+    new.load_state_dict(state)
+    return new
 
 
 class LSSL:
@@ -199,7 +225,7 @@ class LSSL:
         self.run, self.ablated, self.weights = run, ABLATIONS[args.ablation], RECIPES[args.recipe]
         if args.init:
             net = AttributeGenerator.from_pretrained(model_folder(args.init))
-            net.register_to_config(input_size=args.size, scale=args.scale or net.config.scale)
+            net = rescaled(net, args.size, args.scale or net.config.scale)
         else:
             settings |= {"scale": args.scale} if args.scale else {}
             net = AttributeGenerator.preset(args.preset, input_size=args.size, **settings)
@@ -222,7 +248,11 @@ class LSSL:
             if args.trunk
             else None
         )
-        self.optimizers = [run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic)]
+        self.mouths = run.add(SAGANDiscriminator(width=32, layers=3)) if args.mouths else None
+        if self.mouths:
+            load_critic(self.mouths, args.init, "mouths.safetensors")
+        trained = (net, critic, *([self.mouths] if self.mouths else []))
+        self.optimizers = [run.adam(m.parameters(), betas=(0.5, 0.999)) for m in trained]
         self.schedules = [
             # As it is for a half of the steps, then down to nothing: the paper's, which counts epochs.
             torch.optim.lr_scheduler.LambdaLR(o, lambda s: min(1, 2 * (1 - s / (args.steps + 1))))
@@ -253,6 +283,8 @@ class LSSL:
                 schedule.step()
             run.log(**terms)
         run.save_critic(self.critic)
+        if self.mouths:
+            run.save_critic(self.mouths, "mouths.safetensors")
 
     def critic_step(self, batch, side):
         """D's step; its terms."""
@@ -278,15 +310,29 @@ class LSSL:
 
     def generator_step(self, batch, side, alone):
         """G's step; its terms."""
-        self.critic.requires_grad_(False)
+        critics = [critic for critic in (self.critic, self.mouths) if critic]
+        for critic in critics:
+            critic.requires_grad_(False)
         with self.run.autocast():
-            critic = None if alone else self.critic
-            terms = generator_terms(
-                self.net, critic, batch, side, *self.frozen, self.args.recipe, self.ablated
+            terms, found = generator_terms(
+                self.net,
+                None if alone else self.critic,
+                self.mouths,
+                batch,
+                side,
+                *self.frozen,
+                self.args.recipe,
+                self.ablated,
             )
-        self.critic.requires_grad_(True)
+        for critic in critics:
+            critic.requires_grad_(True)
         self.run.update(self.optimizers[0], losses.total(terms, self.weights))
         self.run.average_step()
+        if "mouth" in terms:
+            with self.run.autocast():
+                real, fake = (cut_mouths(x, batch) for x in (batch["goal"], found.image.detach()))
+                terms["mouths"] = losses.discriminator_loss(self.mouths(real), self.mouths(fake))
+            self.run.update(self.optimizers[2], terms["mouths"])
         return terms
 
 

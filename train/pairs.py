@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from facesym.data.expressions import Expressions
 from facesym.data.faces import read_metadata
 from facesym.data.simulate import (
     GRID,
-    Expressions,
     FaceMesh,
     frontalise,
     is_frontal_neutral,
@@ -35,7 +35,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     Args:
         out: folder to write.
         folders: of aligned faces.
-        mesh: of facesym.data.simulate.FaceMesh. expressions: folder of facesym.data.simulate.Expressions.
+        mesh: of facesym.data.simulate.FaceMesh. expressions: folder of facesym.data.expressions.Expressions.
         count: of simulated pairs. size: side of the pictures.
 
     Returns:

@@ -1,9 +1,8 @@
 """Turned and expressive versions of frontal, neutral faces: the pairs that NFGAN learns from where no real ones are.
 
 The face's depth comes from a mesh that is fitted to its landmarks. A head is turned by moving every pixel as its
-depth says, front pixels over hidden ones; expressions are warps of the landmarks, by displacements measured on real
-people or by the mesh's blendshapes, with the inside of the mouth taken from real photos. All on aligned crops (FFHQ
-framing), SxSx3 uint8, landmarks 68x2 in pixels. Everything random comes from the generator that is passed in.
+depth says, front pixels over hidden ones; expressions are those of `Expressions`. All on aligned crops (FFHQ framing),
+SxSx3 uint8, landmarks 68x2 in pixels. Everything random comes from the generator that is passed in.
 """
 
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..faces.align import ffhq_transform, five_points
-from .faces import FaceFolders
-from .symmetric import thin_plate
+from .expressions import mouth_opening
 
 # The vertices of ICT FaceKit's mesh that are the 68 landmarks.
 LANDMARK_VERTICES = np.array(
@@ -29,26 +27,9 @@ LANDMARK_VERTICES = np.array(
         *(5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966),
     ]
 )
-DARK = (70, 28, 28)  # RGB, of an open mouth
 OPEN_MOUTH = 0.07  # of `mouth_opening`; up to here it counts as closed
 LEAST_NEUTRAL = 0.6  # of metadata.csv's score
 GRID = 32  # side of the fields of places that come with a pair
-# Blendshapes that go together (both sides of each at once, strengths of their own), beside smiles, which are
-# measured on people.
-EXPRESSIONS = {
-    "surprised": {
-        "jawOpen": (0.15, 0.6),
-        "browInnerUp": (0.3, 1),
-        "browOuterUp": (0.3, 1),
-        "eyeWide": (0.3, 1),
-    },
-    "angry": {"browDown": (0.5, 1.2), "eyeSquint": (0.2, 0.8), "mouthPress": (0, 0.8), "noseSneer": (0, 0.6)},
-    "sad": {"browInnerUp": (0.3, 1), "mouthFrown": (0.4, 1.2), "eyeSquint": (0, 0.4)},
-    "disgusted": {"noseSneer": (0.5, 1.2), "mouthUpperUp": (0.3, 0.9), "browDown": (0.2, 0.8)},
-    "talking": {"jawOpen": (0.08, 0.35), "mouthLowerDown": (0, 0.6), "mouthUpperUp": (0, 0.4)},
-    "pursed": {"mouthPucker": (0.3, 1)},
-    "eyes closed": {"eyeBlink": (0.6, 1)},
-}
 
 
 class FaceMesh:
@@ -228,129 +209,6 @@ def turn_head(image, vertices, neck, yaw, pitch=0.0):
 
 
 @dataclass
-class _Smile:
-    move: np.ndarray  # 68x2, in distances of the eyes: from the neutral face's landmarks to the smiling one's
-    image: np.ndarray  # SxSx3, the smiling face
-    points: np.ndarray  # 68x2
-    opening: float  # of the inner lips, in distances of the eyes
-
-
-class Expressions:
-    """A bank of expressions: smiles measured on people, with what is seen in their mouths; the mesh's blendshapes.
-
-    Args:
-        folder: aligned faces whose metadata.csv has ``view`` and ``expression``: frontal views, neutral and smiling,
-            of the same subjects. Training people only are used.
-        mesh: FaceMesh.
-        size: of the pictures.
-
-    Raises:
-        ImageError: the folder has no such pairs.
-    """
-
-    def __init__(self, folder, mesh, size):
-        faces = FaceFolders([folder], size)
-        front = {
-            (row["subject"], row["expression"]): i
-            for i, row in enumerate(faces.rows)
-            if row.get("view") == "front" and row.get("expression")
-        }
-        self.smiles, self.mesh = [], mesh
-        for (subject, expression), i in front.items():
-            if expression != "smiling" or (subject, "neutral") not in front:
-                continue
-            neutral, smiling = faces.landmarks[front[subject, "neutral"]], faces.landmarks[i]
-            move = _in_eyes(smiling) - _in_eyes(neutral)
-            opening = np.linalg.norm(_in_eyes(smiling)[62] - _in_eyes(smiling)[66])
-            self.smiles.append(_Smile(move, faces.images[i], smiling, opening))
-        if not self.smiles:
-            raise ImageError(f"{folder} has no frontal neutral and smiling pictures of the same people")
-        self.mouths = [smile for smile in self.smiles if smile.opening > 0.08]
-
-    def draw(self, rng, points):
-        """A random expression: its name, and the moved landmarks (68x2) of the face that has ``points``."""
-        eyes = points[42:48].mean(0) - points[36:42].mean(0)
-        kind = rng.random()
-        if kind < 0.5:
-            smile = self.smiles[rng.integers(len(self.smiles))]
-            # From a unit of the eyes' line to pixels: its length, and its tilt.
-            turn = np.array([[eyes[0], eyes[1]], [-eyes[1], eyes[0]]])
-            return "smiling", points + rng.uniform(0.4, 1.25) * smile.move @ turn
-        # Surprise more often than the rest: it is what LSSL is asked for, beside smiles.
-        name = "surprised" if kind < 0.7 else list(EXPRESSIONS)[rng.integers(len(EXPRESSIONS))]
-        move = 0
-        for shape, (low, high) in EXPRESSIONS[name].items():
-            strength = rng.uniform(low, high)
-            for side in ("", "_L", "_R"):
-                if shape + side in self.mesh.expression:
-                    move = move + strength * self.mesh.expression[shape + side]
-        _, pose = self.mesh.fit(points)
-        return name, points + move @ pose[:2].T
-
-    def show(self, image, points, moved):
-        """The face with its landmarks moved, the inside of an opened mouth filled in from a smiling person's.
-
-        Returns:
-            SxSx3 uint8, and SxSx2 float32: where each pixel has gone to.
-        """
-        size = len(image)
-        source, places = thin_plate(moved, points, size), thin_plate(points, moved, size)
-        warped = cv2.remap(
-            image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-        )
-        inner = moved[60:68]
-        if mouth_opening(moved) < max(1.5 * mouth_opening(points), 0.05) or not self.mouths:
-            return warped, places
-        # The one shaped most alike: what is seen in a mouth then follows from its shape, and can be learned.
-        shape = _mouth_shape(inner)
-        mouth = min(self.mouths, key=lambda smile: abs(_mouth_shape(smile.points[60:68]) - shape))
-        teeth = inner.copy()
-        # A mouth that is open farther than a smile is shows teeth above, and below them the dark.
-        tall = shape / max(_mouth_shape(mouth.points[60:68]), 1e-6)
-        if tall > 1.3:
-            teeth[5:] = inner[3:0:-1] + (inner[5:] - inner[3:0:-1]) / tall
-        homography, _ = cv2.findHomography(mouth.points[60:68], teeth)
-        if homography is None:
-            return warped, places
-        filling = cv2.warpPerspective(mouth.image, homography, (size, size), flags=cv2.INTER_LINEAR).astype(
-            np.float32
-        )
-        gain = (_brightness(warped, moved) + 10.0) / (_brightness(mouth.image, mouth.points) + 10.0)
-        region, bright = (_soft_polygon(polygon, size) for polygon in (inner, teeth))
-        filling = bright * filling + (1 - bright) * np.array(DARK, np.float32)
-        mixed = region * np.clip(filling * np.clip(gain, 0.4, 1.6), 0, 255) + (1 - region) * warped
-        return np.rint(mixed).astype(np.uint8), places
-
-
-def _soft_polygon(points, size):
-    """SxSx1 float32: 1 inside, 0 outside."""
-    region = np.zeros((size, size), np.float32)
-    cv2.fillPoly(region, [np.round(points * 16).astype(np.int32)], 1.0, cv2.LINE_8, shift=4)
-    return cv2.GaussianBlur(region, (0, 0), size / 200)[..., None]
-
-
-def _mouth_shape(inner):
-    """How high the inner lips' outline (8x2) is, over its width."""
-    return np.linalg.norm(inner[2] - inner[6]) / max(np.linalg.norm(inner[0] - inner[4]), 1e-6)
-
-
-def _brightness(image, points):
-    """Of a face's middle: a patch about the nose's tip, between the cheeks."""
-    x, y = points[30]
-    reach = np.linalg.norm(points[42] - points[39]) / 2
-    patch = image[int(max(y - reach, 0)) : int(y + reach) + 1, int(max(x - reach, 0)) : int(x + reach) + 1]
-    return float(patch.mean()) if patch.size else 128.0
-
-
-def _in_eyes(points):
-    """Landmarks with the eyes' middle as the origin and the line between the eyes as the unit, level."""
-    left, right = points[36:42].mean(0), points[42:48].mean(0)
-    across = right - left
-    level = np.array([[across[0], -across[1]], [across[1], across[0]]]) / (across @ across)
-    return (points - (left + right) / 2) @ level
-
-
-@dataclass
 class Simulated:
     """A made-up input to a real target.
 
@@ -392,7 +250,7 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
     name, moved = "neutral", points
     if rng.random() < 0.65:
         name, moved = expressions.draw(rng, points)
-        image, places = expressions.show(image, points, moved)
+        image, places = expressions.show(image, points, moved, teeth=1.0 if name == "smiling" else 0.3)
     yaw = pitch = 0.0
     if rng.random() < 0.7:
         yaw, pitch = rng.uniform(-max_yaw, max_yaw), rng.uniform(-max_pitch, max_pitch)
@@ -459,12 +317,6 @@ def _align_anew(image, points):
     align = ffhq_transform(five_points(points), size)
     framed = cv2.warpAffine(image, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return framed, align
-
-
-def mouth_opening(points):
-    """How far the inner lips of landmarks (68x2) are apart, in distances of the eyes."""
-    unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
-    return np.mean([np.linalg.norm(points[a] - points[b]) for a, b in ((61, 67), (62, 66), (63, 65))]) / unit
 
 
 def _scored_neutral(row, points):

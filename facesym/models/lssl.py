@@ -127,7 +127,8 @@ class AttributeGenerator(Model):
             layers += [nn.Conv2d(a, 4 * b, 3, 1, 1, bias=False), nn.PixelShuffle(2)]  # sub-pixel convolution
             layers += [nn.InstanceNorm2d(b, affine=True), nn.ReLU(inplace=True)]
         self.decoder = nn.Sequential(*layers)
-        self.draw = nn.Conv2d(widths[0], 3 + side_channels, 7, 1, 3)  # x′ and s′
+        # x′, its pixels folded so that it has the full size, and s′.
+        self.draw = nn.Conv2d(widths[0], 3 * scale**2 + side_channels, 7, 1, 3)
         self.maps = None
         if copy:
             self.maps = nn.Conv2d(widths[0], 8, 7, 1, 3)  # flow, kept, gain, shift, mirror flow, mirrored
@@ -182,7 +183,9 @@ class AttributeGenerator(Model):
         places = y.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[-2:])
         x = self.decoder(torch.cat([latent, places], 1))
         drawn = self.draw(x).float()
-        picture, side = torch.tanh(drawn[:, :3]), torch.sigmoid(drawn[:, 3:])
+        folded = 3 * self.config.scale**2
+        picture = torch.tanh(F.pixel_shuffle(drawn[:, :folded], self.config.scale))
+        side = torch.sigmoid(drawn[:, folded:])
         grow = lambda part: F.interpolate(part, image.shape[-2:], mode="bilinear", align_corners=False)  # noqa: E731
         if self.config.scale > 1:
             side = F.interpolate(side, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
