@@ -43,8 +43,10 @@ def test_attributes_by_name(net):
             net.attributes(wrong)
 
 
-def test_a_group_may_be_emphasised():
-    net = AttributeGenerator(widths=(8,) * 5, blocks=1, emphasis=(("expression", 2.0),), input_size=64)
+def test_a_group_or_an_attribute_of_it_may_be_emphasised():
+    emphasis = ("expression", 2.0), ("surprised", 1.5)
+    net = AttributeGenerator(widths=(8,) * 5, blocks=1, emphasis=emphasis, input_size=64)
+    assert net.attributes({"expression": "surprised"})[0, 2] == 1.5
     y = net.attributes({"expression": "happy", "light": "dark"})
     assert y[0, 1] == 2 and y[0, 3 + 5 + 2] == 1 and y.sum() == 3
 

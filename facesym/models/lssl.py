@@ -93,7 +93,7 @@ class AttributeGenerator(Model):
         groups: (group, its attributes) in y's order. (Pairs: a JSON file keeps no order of keys.)
         copy, scale: see above.
         side_channels: of the side picture: 1, a heat map; 3, a photo (mode (b)).
-        emphasis: (group, factor): what stands in y for an attribute of this group instead of 1, at run time. Where the
+        emphasis: (attribute or group, factor): what stands in y for it instead of 1, at run time. Where the
             known results differ from each other, as smiles do, the net has learned a pale mean of them.
         input_size: side of the pictures, a multiple of 16·scale.
     """
@@ -162,7 +162,8 @@ class AttributeGenerator(Model):
             raise KeyError(f"no such attribute: {', '.join(map(str, unknown))}")
         for group, names in self.groups.items():
             if group in wanted:
-                y[:, start + list(names).index(wanted[group])] = dict(self.config.emphasis).get(group, 1)
+                name, factors = wanted[group], dict(self.config.emphasis)
+                y[:, start + list(names).index(name)] = factors.get(name, factors.get(group, 1))
             start += len(names)
         return y
 
