@@ -35,8 +35,9 @@ _TASKS = {
     "transfer": (
         "image-to-image",
         "Changes a face's expression, head pose or light on request; the person stays.",
-        "For heads turned by up to 45 degrees. Expressions are pale: teeth are soft and bluish, and a surprised mouth "
-        "looks like a smile's. The far side of a turned face and what is behind the head are made up or smeared. "
+        "For heads turned by up to 45 degrees. The teeth of a smile and the dark of a surprised mouth are drawn, soft "
+        "and much the same for all; teeth that the photo shows go in part only. The far side of a turned face and what "
+        "is behind the head are made up or smeared. "
         "Trained on simulated poses and expressions beside real ones; the lights are simulated too.",
     ),
     "parse": (
