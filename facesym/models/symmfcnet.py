@@ -424,22 +424,24 @@ class SAGANDiscriminator(nn.Module):
 PARTS = {"right_eye": range(36, 42), "left_eye": range(42, 48), "nose": range(27, 36), "mouth": range(48, 68)}
 
 
-def crop_parts(image, landmarks, size, margin=1.6):
-    """The four parts' squares about their landmarks, resized bilinearly (the paper: to 128×128).
+def crop_parts(image, landmarks, size, margin=1.6, parts=tuple(PARTS)):
+    """Parts' squares about their landmarks, resized bilinearly (the paper: to 128×128).
 
     Args:
         image: Bx3xHxW.
         landmarks: Bx68x2 (x, y) in [-1, 1].
         size: side of the crops in pixels.
         margin: the square's side over the longer side of the landmarks' bounding box.
+        parts: names in PARTS.
 
     Returns:
-        A list of four Bx3x``size``x``size``: right eye, left eye (the picture's left first), nose, mouth.
+        A list of Bx3x``size``x``size``, one a part: of all four, right eye, left eye (the picture's left first), nose,
+        mouth.
     """
     base = identity_grid(image.new_empty(len(image), 1, size, size)).permute(0, 2, 3, 1)
     crops = []
-    for indices in PARTS.values():
-        points = landmarks[:, list(indices)]
+    for name in parts:
+        points = landmarks[:, list(PARTS[name])]
         low, high = points.amin(1), points.amax(1)
         half = margin * (high - low).amax(1, keepdim=True) / 2
         grid = (low + high)[:, None, None] / 2 + base * half[:, None, None]
