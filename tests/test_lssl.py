@@ -80,6 +80,7 @@ def test_a_network_may_see_pictures_smaller_than_they_are(net):
     with torch.no_grad():  # what is drawn has the full size: each pixel of the four is its own
         half.draw.bias[1] += 1
     other = half(image, side, y).drawn - found.drawn
+    torch.testing.assert_close(rescaled(half, 128, scale=2).draw.bias, half.draw.bias)  # and stays it
     assert (other[:, 0, ::2, 1::2] > 0).all() and not other[:, 0, ::2, ::2].any() and not other[:, 1:].any()
     # What is looked up keeps the detail that the network did not see.
     detail = lambda x: (x - x.roll(1, -1)).abs().mean()  # noqa: E731

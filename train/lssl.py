@@ -27,7 +27,7 @@ from facesym.models.lssl import (
     heat_map,
     parse,
 )
-from facesym.models.symmfcnet import PARTS, SAGANDiscriminator, crop_parts, identity_grid
+from facesym.models.symmfcnet import SAGANDiscriminator, crop_parts, identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
 from train.lssl_data import AttributeSamples
 from train.trunk import VGG16Features
@@ -98,7 +98,7 @@ def cut_mouths(image, batch):
     """The mouths of those whose goal is known, at the goal's landmarks: NxCxMOUTHxMOUTH."""
     sure = batch["kept"] == 1
     places = (2 * batch["goal_points"][sure] + 1) / image.shape[-1] - 1
-    return crop_parts(image[sure], places, MOUTH)[list(PARTS).index("mouth")]
+    return crop_parts(image[sure], places, MOUTH, parts=("mouth",))[0]
 
 
 def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, recipe, ablated):
@@ -201,14 +201,15 @@ def add_lssl_arguments(parser):
 
 
 def rescaled(net, size, scale):
-    """An AttributeGenerator with the weights of another, for pictures of ``size`` at a ``scale``-th of it. What was
-    drawn as one pixel is the same colour all over the pixels that now stand for it."""
+    """An AttributeGenerator with the weights of another, for pictures of ``size`` at a ``scale``-th of it. Where that
+    is another scale than its own, what was drawn as one pixel is one colour all over the pixels that stand for it."""
     settings = {name: value for name, value in net.config.items() if not name.startswith("_")}
     new = AttributeGenerator(**settings | {"input_size": size, "scale": scale})
     state, folded = net.state_dict(), 3 * net.config.scale**2
-    for name in ("draw.weight", "draw.bias"):
-        colours = state[name][:folded].unflatten(0, (3, -1)).mean(1)
-        state[name] = torch.cat([colours.repeat_interleave(scale**2, 0), state[name][folded:]])
+    if scale != net.config.scale:  # else each of the folded pixels has learned its own
+        for name in ("draw.weight", "draw.bias"):
+            colours = state[name][:folded].unflatten(0, (3, -1)).mean(1)
+            state[name] = torch.cat([colours.repeat_interleave(scale**2, 0), state[name][folded:]])
     new.load_state_dict(state)
     return new
 

@@ -250,6 +250,7 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
     name, moved = "neutral", points
     if rng.random() < 0.65:
         name, moved = expressions.draw(rng, points)
+        # An open mouth that does not smile is dark but for the edge of the upper teeth.
         image, places = expressions.show(image, points, moved, teeth=1.0 if name == "smiling" else 0.3)
     yaw = pitch = 0.0
     if rng.random() < 0.7:
