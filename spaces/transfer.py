@@ -104,7 +104,7 @@ def build() -> None:
             slider, numbers, download = parts.comparison("transfer-")
             gr.Markdown(
                 "Poses are as seen in the picture: *left* turns the nose to its left. What the photo does not show is "
-                "made up, teeth too: at a strength of 0.6 a smile hardly opens the mouth."
+                "made up, teeth too: at a strength of 0.3 a smile hardly opens the mouth."
             )
     every = gr.Button("Everything at once: one picture for each", elem_id="transfer-every")
     gallery = gr.Gallery(
