@@ -122,6 +122,10 @@ def test_a_pose_is_asked_for_where_it_is_near_its_name():
     assert count() == smiles | {("real", "pose"): [2]}
     pairs.rows[0] |= {"kind": "turned", "yaw": "44.0"}  # its target is no photo
     assert count() == smiles
+    pairs.rows[1]["kind"] = "expressive"  # nor is this one's, but it shows the same head
+    assert count() == {("to photo", "happy"): [1], ("to made", "neutral"): [1]}
+    pairs.rows[1]["yaw"] = "7.0"  # turned to the front by the mesh
+    assert count() == {}
 
 
 def test_an_expressions_strength_stands_in_y(folders, monkeypatch):  # noqa: F811

@@ -11,6 +11,7 @@ from test_training import ROOT, folders, template, train  # noqa: F401 (a fixtur
 
 from facesym import ImageError
 from facesym.data import expressions, simulate
+from facesym.data.faces import flip_landmarks
 from facesym.data.pairs import Pairs, PairSamples
 
 sys.path.insert(0, str(ROOT))
@@ -167,7 +168,11 @@ def test_the_classical_row_turns_a_face_to_the_front(bank):
     for yaw, seen in ((30, np.s_[40:62, 38:48]), (-30, np.s_[40:62, 48:58])):  # beside the nose
         turned, places, _ = simulate.turn_head(framed, vertices, bank.mesh.neck, yaw)
         moved = np.array([places[round(float(y)), round(float(x))] for x, y in points])
-        frontal = simulate.frontalise(turned, moved, bank.mesh)[0].astype(int)
+        frontal, marks = simulate.frontalise(turned, moved, bank.mesh)
+        np.testing.assert_allclose(
+            marks, flip_landmarks(marks, size), atol=1e-3
+        )  # those of what fills it, too
+        frontal = frontal.astype(int)
         assert (
             np.abs(frontal[seen] - framed[seen]).mean()
             < 0.6 * np.abs(turned[seen].astype(int) - framed[seen]).mean()
@@ -223,7 +228,7 @@ def test_real_pairs_get_their_share(pairs):
 
 @pytest.fixture(scope="module")
 def turned(studio, mesh_file, tmp_path_factory):
-    """Pairs of a folder of web photos: a third turned by 20 degrees, a third smiling, a third frontal."""
+    """Pairs of a folder of web photos: a third turned by 20 degrees, a third so and smiling, a third frontal."""
     from train.prepare import main as prepare
 
     folder = tmp_path_factory.mktemp("web") / "web"
@@ -245,14 +250,16 @@ def turned(studio, mesh_file, tmp_path_factory):
     return Pairs(out)
 
 
-def test_turned_photos_are_pairs_with_a_target_of_the_mesh(turned):
+def test_web_photos_are_pairs_with_a_target_that_is_made(turned):
     kinds = [row["kind"] for row in turned.rows]
-    assert kinds.count("turned") == 10 and kinds.count("simulated") == 6
-    assert all(row["target"].startswith("turned-") == (row["kind"] == "turned") for row in turned.rows)
-    samples = PairSamples(turned, 64, turned_share=0.8)
-    share = np.mean([turned.rows[i]["kind"] == "turned" for i in samples.faces])
-    assert abs(share - 0.8) < 0.15
-    made = {i for i, row in zip(turned.target_of, turned.rows) if row["kind"] == "turned"}
+    assert [kinds.count(kind) for kind in ("turned", "expressive", "simulated")] == [10, 10, 6]
+    for kind in ("turned", "expressive"):
+        assert all(row["target"].startswith(f"{kind}-") == (row["kind"] == kind) for row in turned.rows)
+    samples = PairSamples(turned, 64, turned_share=0.3, expressive_share=0.5)
+    for kind, wanted in (("turned", 0.3), ("expressive", 0.5)):
+        share = np.mean([turned.rows[i]["kind"] == kind for i in samples.faces])
+        assert abs(share - wanted) < 0.15
+    made = {i for i, row in zip(turned.target_of, turned.rows) if row["kind"] != "simulated"}
     assert made.isdisjoint(samples.guides) and len(samples.guides)  # the critic's real pictures are photos
 
 
@@ -337,3 +344,22 @@ def test_a_mouth_open_farther_than_a_smile_has_teeth_above_and_is_dark_below(mes
     assert middle(shown, gape[62, 1] + 0.2 * height).min() > 180
     assert middle(shown, gape[62, 1] + 0.75 * height).max() < 130
     assert middle(shown, gape[66, 1] + 4).min() > 140  # the chin
+
+
+@pytest.mark.parametrize(
+    "row, expressive",
+    [
+        ({"yaw": "3", "pitch": "5", "neutral": "0.1"}, True),
+        ({"yaw": "-35", "pitch": "5", "neutral": "0.1"}, True),
+        ({"yaw": "3", "pitch": "5", "neutral": "0.6"}, False),
+        ({"yaw": "50", "pitch": "5", "neutral": "0.1"}, False),
+        ({"yaw": "3", "pitch": "30", "neutral": "0.1"}, False),
+        ({"yaw": "3", "pitch": "", "neutral": ""}, False),
+        (
+            {"view": "front", "expression": "smiling", "yaw": "3", "neutral": "0"},
+            False,
+        ),  # its neutral one is real
+    ],
+)
+def test_who_has_an_expression(row, expressive):
+    assert simulate.is_expressive(row) == expressive

@@ -10,6 +10,7 @@ import torch
 
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import Samples, affine_jitter, colour_jitter, flip_landmarks, to_tensor
+from facesym.data.pairs import NEARLY_FRONTAL
 from facesym.data.simulate import frontalise
 from facesym.models.lssl import GROUPS
 
@@ -113,24 +114,26 @@ def pair_ways(pairs):
     or it is not ("to made"), and by the expression that alone is changed, or "pose": {kind: [a person's ways:
     [(Picture, Picture)]]}; nothing is empty.
 
-    All that share a target are of one person. Turned photos with targets made from them are left out, and pictures
-    whose attributes have no names. A pose is asked for where it is within 8 degrees of its name's. Heads are not turned
-    away to a studio's photos: its bare background would be learned as a halo.
+    All that share a target are of one person. Photos whose targets are brought to the front by a mesh are left out,
+    and pictures whose attributes have no names. A pose is asked for where it is within 8 degrees of its name's. Heads
+    are not turned away to a studio's photos: its bare background would be learned as a halo.
     """
     expressions, poses = list(GROUPS["expression"]), list(GROUPS["pose"])
     people, strengths = {}, expression_strengths(pairs)
     for i, row in enumerate(pairs.rows):
         yaw = float(row["yaw"] or "nan")
         expression, pose = _PAIRS.get(row["expression"], UNKNOWN), pose_of(yaw, poses)
-        if row["kind"] == "turned" or UNKNOWN in (expression, pose):
+        expressive = row["kind"] == "expressive"
+        if row["kind"] == "turned" or (expressive and abs(yaw) > NEARLY_FRONTAL):
             continue
-        target = Picture(i, True, expressions.index("neutral"), poses.index("frontal"), 0.0, 0.0, True)
+        if UNKNOWN in (expression, pose):
+            continue
+        pitch = float(row["pitch"] or 0)
+        at = (yaw, pitch) if expressive else (0.0, 0.0)
+        target = Picture(i, True, expressions.index("neutral"), poses.index("frontal"), *at, not expressive)
         person = people.setdefault(int(pairs.target_of[i]), [target])
-        person.append(
-            Picture(
-                i, False, expression, pose, yaw, float(row["pitch"] or 0), row["kind"] == "real", strengths[i]
-            )
-        )
+        photo = row["kind"] in ("real", "expressive")
+        person.append(Picture(i, False, expression, pose, yaw, pitch, photo, strengths[i]))
     ways = {}
     for number, person in people.items():
         for a, b in permutations(person, 2):

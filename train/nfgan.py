@@ -14,8 +14,8 @@ Adversarial and symmetry errors do not reach Enc. Departures:
   direction, on the picture at half its size or a window of it by turns. The weights are balanced for that; the paper's
   are η = 0.1, λ1 = 3e-3, λ2 = 1e-3, λ3 = 0.3 beside 1 for its L_feat. ``--preset paper`` is the network as printed, 64
   pixels and grey, without the paper's histogram equalisation.
-- Turned photos from the web have no frontal partner: their target is what the mesh and the mirror image make of them
-  (simulate.frontalise), and counts on the face alone.
+- Photos from the web have no frontal neutral partner: their target is what the mesh and the mirror image make of them
+  (simulate.frontalise), with the expression taken off by landmarks (data/neutral.py), and counts on the face alone.
 - The guiding set, the critic's real pictures, are the pairs' targets that are photos: what the folders have of frontal
   neutral faces.
 - R1 (``--r1``): without it the critic wins after a few hundred steps.
@@ -164,15 +164,21 @@ def main():
     )
     parser.add_argument("--real-share", type=float, default=0.2, help="of real pairs in the stream")
     parser.add_argument(
-        "--turned-share", type=float, default=0.3, help="of photos of turned heads with the mesh's targets"
+        "--turned-share", type=float, default=0.2, help="of photos of turned heads with the mesh's targets"
+    )
+    parser.add_argument(
+        "--expressive-share", type=float, default=0.3, help="of photos with expressions that are taken off"
     )
     parser.add_argument(
         "--r1", type=float, default=1.0, help="weight of the critic's R1, an addition; 0: none"
     )
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
     args = parser.parse_args()
-    if min(args.real_share, args.turned_share) < 0 or args.real_share + args.turned_share >= 1:
-        raise SystemExit("--real-share and --turned-share must be at least 0, and together under 1")
+    shares = (args.real_share, args.turned_share, args.expressive_share)
+    if min(shares) < 0 or sum(shares) >= 1:
+        raise SystemExit(
+            "--real-share, --turned-share and --expressive-share must be at least 0, and together under 1"
+        )
     run = Run(args)
     if args.init:
         net = NormalizedFaceGAN.from_pretrained(model_folder(args.init))
@@ -210,7 +216,7 @@ def main():
     average = run.average(net)
     run.restore()
     pairs = load_pairs(args.data, ("train",), args.limit)
-    samples = PairSamples(pairs, net.size, channels, args.seed, args.real_share, args.turned_share)
+    samples = PairSamples(pairs, net.size, channels, args.seed, *shares)
     kinds = Counter(row["kind"] for row in pairs.rows)
     run.print(f"{len(pairs)} pairs: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
     validation = validation_batch(args, net.size, channels, run.device)

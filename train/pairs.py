@@ -1,5 +1,5 @@
 """Aligned faces -> a folder of pairs for train/nfgan.py (train/prepare.py pairs): simulated ones from frontal neutral
-faces; real ones of people whom a folder has in several views; and turned photos with a target that the mesh makes."""
+faces; real ones of people whom a folder has in several views; and turned and expressive photos whose target is made."""
 
 import csv
 import io
@@ -13,12 +13,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from facesym.data.attributes import LEAST_SCORE
 from facesym.data.expressions import Expressions
 from facesym.data.faces import read_metadata
+from facesym.data.neutral import Neutral
+from facesym.data.pairs import NEARLY_FRONTAL
 from facesym.data.simulate import (
     GRID,
     FaceMesh,
     frontalise,
+    is_expressive,
     is_frontal_neutral,
     is_turned_neutral,
     preview,
@@ -30,7 +34,8 @@ from train.prepare import write_whole
 
 def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     """Simulated pairs from frontal neutral faces; real ones where a folder has several views of a person; and of the
-    other folders every neutral photo of a turned head, with what `frontalise` makes of it as the target.
+    other folders every neutral photo of a turned head, with what `frontalise` makes of it as the target, and every
+    photo with an expression, which `Neutral` takes off besides.
 
     Args:
         out: folder to write.
@@ -47,7 +52,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     if len({folder.name for folder in folders}) < len(folders):
         raise FacesymError("two folders have the same name, which pictures and people are told apart by")
     _begin_pairs(out, mesh, expressions, size, seed)  # here too: what is wrong with them shows at once
-    tasks, sources = [], []
+    tasks, sources, neutral = [], [], []
     for folder in folders:
         people = read_metadata(folder, ("train", "val", "test"))
         points = np.load(folder / "landmarks.npy")
@@ -62,8 +67,13 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
                 rows.append((folder, row, points[row["index"]]))
             if is_turned_neutral(row, points[row["index"]]):
                 tasks.append(("turned", folder, row, points[row["index"]], row, points[row["index"]]))
+            if is_expressive(row):
+                tasks.append(("expressive", folder, row, points[row["index"]], row, points[row["index"]]))
         if rows:
             sources.append(rows)
+        neutral += [
+            points[row["index"]] for row in people if row["index"] in good and row["split"] == "train"
+        ]
     if not sources:
         raise FacesymError(
             "no face in these folders is frontal and neutral (metadata.csv: yaw, neutral; or view)"
@@ -76,14 +86,16 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     tasks = [(k, *task) for k, task in enumerate(tasks)]
     if not tasks:
         raise FacesymError(
-            "no pairs: no --count, no folder with several views of a person, no turned, neutral photo"
+            "no pairs: no --count, no folder with several views of a person, no turned or expressive photo"
         )
     for name in ("inputs", "targets"):
         (out / name).mkdir(parents=True, exist_ok=True)
     table, both, places = [], [], []
     parts = [tasks[k : k + 50] for k in range(0, len(tasks), 50)]
-    settings = (out, mesh, expressions, size, seed)
+    settings = (out, mesh, expressions, size, seed, neutral)
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_pairs, initargs=settings)
+    if workers == 1:
+        _begin_pairs(*settings)
     try:
         done = pool.map(_make_pairs, parts) if workers > 1 else map(_make_pairs, parts)
         for made in tqdm(done, total=len(parts), unit="× 50 pairs", disable=None):
@@ -111,11 +123,13 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     return Counter(f"{line['kind']}, {line['split']}" for line in table)
 
 
-def _begin_pairs(out, mesh, expressions, size, seed):
-    """What each process keeps: the mesh and the bank of expressions."""
+def _begin_pairs(out, mesh, expressions, size, seed, neutral=()):
+    """What each process keeps: the mesh, the bank of expressions, and what takes them off, if there are ``neutral``
+    landmarks to learn it from."""
     cv2.setNumThreads(1)
     _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2)
     _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"])
+    _pairs["neutral"] = Neutral(_pairs["bank"], neutral) if neutral else None
 
 
 _pairs = {}
@@ -144,15 +158,19 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
         "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
     }  # fmt: skip
     shrink = lambda p: (p + 0.5) * size / work - 0.5  # noqa: E731
-    if kind == "turned":
-        line["target"] = f"turned-{line['target']}"
-        goal_image, goal = frontalise(*load(row, points, work), _pairs["bank"].mesh)
+    if kind in ("turned", "expressive"):
+        line["target"] = f"{kind}-{line['target']}"
+        goal_image, goal = load(row, points, work)
+        if kind == "turned" or abs(float(row["yaw"])) > NEARLY_FRONTAL:
+            goal_image, goal = frontalise(goal_image, goal, _pairs["bank"].mesh)
+        if kind == "expressive":
+            goal_image, goal = _pairs["neutral"].show(goal_image, goal)
         goal_image, goal = _shrink(goal_image, size), shrink(goal)
     else:
         goal_image, goal = load(target, target_points, size)
     if kind != "simulated":
         image, where = load(row, points, size)
-        line |= {"yaw": row["yaw"], "pitch": row.get("pitch", ""), "expression": row.get("expression", "")}
+        line |= {"yaw": row["yaw"], "pitch": row.get("pitch", ""), "expression": _expression(kind, row)}
         places = None
     else:
         made = simulate(
@@ -170,6 +188,15 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
     if not (out / "targets" / line["target"]).exists():
         _save_webp(goal_image, out / "targets" / line["target"])
     return line, np.stack([where, goal]), places
+
+
+def _expression(kind, row):
+    """What pairs.csv calls a photo's expression: the studio's name, or by the scores of those that are told surely."""
+    if kind != "expressive":
+        return row.get("expression", "")
+    names = {"happy": "smiling", "surprised": "surprised"}
+    sure = [name for name in names if float(row.get(name) or 0) >= LEAST_SCORE]
+    return names[sure[0]] if sure else "other"
 
 
 def _shrink(pixels, size):

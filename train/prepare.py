@@ -319,8 +319,8 @@ def _parser():
         "pairs",
         help="aligned faces to pairs for train/nfgan.py",
         description="Turned and expressive versions of frontal, neutral faces (metadata.csv: yaw, neutral), and the "
-        "real pairs of folders that have several views of a person (view, expression); and turned, neutral photos, "
-        "brought to the front by the mesh.",
+        "real pairs of folders that have several views of a person (view, expression); and turned or expressive "
+        "photos, brought to the front by the mesh, the expression taken off by landmarks.",
     )
     pairs.add_argument("out", type=Path, help="folder to write")
     pairs.add_argument("faces", nargs="+", type=Path, help="folders of aligned faces")

@@ -63,8 +63,8 @@ class Expressions:
             if expression != "smiling" or (subject, "neutral") not in front:
                 continue
             neutral, smiling = faces.landmarks[front[subject, "neutral"]], faces.landmarks[i]
-            move = _in_eyes(smiling) - _in_eyes(neutral)
-            opening = np.linalg.norm(_in_eyes(smiling)[62] - _in_eyes(smiling)[66])
+            move = in_eyes(smiling) - in_eyes(neutral)
+            opening = np.linalg.norm(in_eyes(smiling)[62] - in_eyes(smiling)[66])
             self.smiles.append(Smile(move, faces.images[i], smiling, opening))
         if not self.smiles:
             raise ImageError(f"{folder} has no frontal neutral and smiling pictures of the same people")
@@ -150,7 +150,7 @@ def _skin(image, points):
     return patch.mean((0, 1)) if patch.size else np.full(3, 128.0)
 
 
-def _in_eyes(points):
+def in_eyes(points):
     """Landmarks with the eyes' middle as the origin and the line between the eyes as the unit, level."""
     left, right = points[36:42].mean(0), points[42:48].mean(0)
     across = right - left

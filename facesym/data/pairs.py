@@ -1,8 +1,8 @@
 """Folders of pairs (train/prepare.py pairs): a face as it came, and the same person frontal and neutral.
 
 A folder holds ``inputs/`` and ``targets/`` (WebP), ``pairs.csv`` (``input, target, subject, split, kind, yaw, pitch,
-expression``; kind is real, simulated or turned), ``points.npy`` (Nx2x68x2 float32: the landmarks of the input and of
-the target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: where the target's pixels are in the input, x and y in
+expression``; kind is real, simulated, turned or expressive), ``points.npy`` (Nx2x68x2 float32: the landmarks of the
+input and of the target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: where the target's pixels are in the input, x and y in
 pixels, and 1 where they are seen there; NaN where that is not known).
 """
 
@@ -18,6 +18,10 @@ from PIL import Image
 from ..errors import ImageError
 from .faces import Samples, affine_jitter, colour_jitter, soften, to_tensor
 
+MADE = ("turned", "expressive")  # kinds whose target is no photo
+NEARLY_FRONTAL = (
+    5  # degrees of yaw, up to which an expressive photo's target keeps its pose and its background
+)
 INNER = np.arange(17, 68)  # the jaw's landmarks mark another line on a turned head
 
 
@@ -77,8 +81,8 @@ class PairSamples(Samples):
     Args:
         pairs: Pairs.
         size, channels: of the pictures.
-        real_share, turned_share: of the stream that are pairs of these kinds, however few they are (if there are any,
-            and simulated ones), together under 1.
+        real_share, turned_share, expressive_share: of the stream that are pairs of these kinds, however few they are
+            (if there are any, and simulated ones), together under 1.
         augment: False: each pair as it is.
 
     Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS; "places" 2xGxG in [-1, 1]
@@ -86,18 +90,28 @@ class PairSamples(Samples):
     target's and the input's landmarks within the face.
     """
 
-    def __init__(self, pairs, size, channels=3, seed=0, real_share=0.2, turned_share=0.3, augment=True):
-        of_kind = {kind: [] for kind in ("simulated", "real", "turned")}
+    def __init__(
+        self,
+        pairs,
+        size,
+        channels=3,
+        seed=0,
+        real_share=0.2,
+        turned_share=0.2,
+        expressive_share=0.3,
+        augment=True,
+    ):
+        of_kind = {kind: [] for kind in ("simulated", "real", *MADE)}
         for i, row in enumerate(pairs.rows):
             of_kind[row["kind"]].append(i)
-        shares = {"real": real_share, "turned": turned_share}
+        shares = {"real": real_share, "turned": turned_share, "expressive": expressive_share}
         made = of_kind["simulated"]
         rest = 1 - sum(share for kind, share in shares.items() if of_kind[kind])
         for kind, share in shares.items():
             if of_kind[kind] and made:
                 of_kind[kind] *= round(share / rest * len(made) / len(of_kind[kind]))
         # The guiding set: photos only, not what the mesh makes of turned ones (unless there is nothing else).
-        photos = of_kind["simulated"] + of_kind["real"] or of_kind["turned"]
+        photos = of_kind["simulated"] + of_kind["real"] or of_kind["turned"] or of_kind["expressive"]
         self.guides = np.unique(pairs.target_of[photos])
         self.pairs, self.size, self.channels, self.augment = pairs, size, channels, augment
         # What the mesh makes of hair and background is no target; where the face is in the framing, is known.
@@ -105,7 +119,7 @@ class PairSamples(Samples):
         self.oval = np.clip((1 - np.hypot((x - 0.5) / 0.3, (y - 0.61) / 0.36)) / 0.15, 0, 1).astype(
             np.float32
         )
-        super().__init__([*of_kind["real"], *of_kind["turned"], *made], seed)
+        super().__init__([i for kind in ("real", *MADE, "simulated") for i in of_kind[kind]], seed)
 
     def sample(self, i, rng):
         return self.pair(self.faces[i], rng)
@@ -150,9 +164,7 @@ class PairSamples(Samples):
             "places": share(places).permute(2, 0, 1),
             # What is hidden has its place too: it counts, but less.
             "weight": torch.from_numpy(0.2 * float(known) + 0.8 * np.ascontiguousarray(seen))[None].float(),
-            "trust": torch.from_numpy(self.oval if row["kind"] == "turned" else np.ones_like(self.oval))[
-                None
-            ],
+            "trust": torch.from_numpy(self.oval if row["kind"] in MADE else np.ones_like(self.oval))[None],
             "goal": share(goal[INNER]),
             "points": share(points[INNER]),
         }

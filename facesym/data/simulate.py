@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import ImageError
 from ..faces.align import ffhq_transform, five_points
 from .expressions import mouth_opening
+from .faces import flip_landmarks
 
 # The vertices of ICT FaceKit's mesh that are the 68 landmarks.
 LANDMARK_VERTICES = np.array(
@@ -299,8 +300,7 @@ def frontalise(image, points, mesh):
         image: SxSx3 uint8, an aligned face. points: its landmarks, 68x2. mesh: FaceMesh.
 
     Returns:
-        SxSx3 uint8, aligned anew; and 68x2 float32, where the landmarks are in it (on the side that was hidden: of what
-        was there before the filling in).
+        SxSx3 uint8, aligned anew; and 68x2 float32, where the landmarks are in it.
     """
     size = len(image)
     turned, moved, yaw = turn_to(image, points, mesh, 0)
@@ -309,7 +309,11 @@ def frontalise(image, points, mesh):
     # The side that the nose pointed to was hidden; over 6 % of the width the two halves fade into each other.
     far = np.arange(size) - (size - 1) / 2 if yaw > 0 else (size - 1) / 2 - np.arange(size)
     share = np.clip(far / (0.06 * size) + 0.5, 0, 1)[None, :, None]
-    return np.rint(share * turned[:, ::-1] + (1 - share) * turned).astype(np.uint8), moved
+    mirrored = flip_landmarks(moved, size)
+    middle = (moved + mirrored)[:, :1] / 2 - (size - 1) / 2
+    filled = middle > 0 if yaw > 0 else middle < 0
+    marks = np.where(np.abs(middle) < 1e-3, (moved + mirrored) / 2, np.where(filled, mirrored, moved))
+    return np.rint(share * turned[:, ::-1] + (1 - share) * turned).astype(np.uint8), marks.astype(np.float32)
 
 
 def _align_anew(image, points):
@@ -343,6 +347,15 @@ def is_turned_neutral(row, points, least_yaw=6.0, max_yaw=45.0, max_pitch=25.0):
         return False
     turned = least_yaw < abs(float(row.get("yaw") or 0)) <= max_yaw
     return turned and abs(float(row.get("pitch") or 0)) <= max_pitch and _scored_neutral(row, points)
+
+
+def is_expressive(row, max_yaw=40.0, max_pitch=20.0, most_neutral=0.3):
+    """Whether a photo's face has an expression, by metadata.csv's score "neutral", and is turned by no more than what
+    `frontalise` can bring to the front. Not of studios' views, whose neutral pictures are real."""
+    if row.get("view") or not row.get("neutral"):
+        return False
+    turned = abs(float(row.get("yaw") or 90)) > max_yaw or abs(float(row.get("pitch") or 0)) > max_pitch
+    return not turned and float(row["neutral"]) <= most_neutral
 
 
 def preview(pairs, path: Path):
