@@ -67,7 +67,7 @@ def test_normalised_faces_are_measured(
     )  # fmt: skip
     results = json.loads((tmp_path / "results.json").read_text())
     front = {row["row"]: row for row in results["results"]["London, front, neutral"]}
-    assert set(front) == {"photo", "mesh and mirror", model.name, "real"}
+    assert set(front) == {"photo", "mesh and mirror", "mesh, mirror, landmarks", model.name, "real"}
     assert front["real"]["lpips"] == 0 and abs(front["real"]["psnr"] - front["mesh and mirror"]["psnr"]) < 4
     assert front["photo"]["identity_distance"] == 0 and front["photo"]["sharpness"] == pytest.approx(1)
     assert front["photo"]["yaw"] < 15 and front[model.name]["psnr"] < 60

@@ -17,8 +17,10 @@ from tqdm import tqdm
 
 from facesym import metrics, zoo
 from facesym.asymmetry import find_points
-from facesym.data.faces import to_tensor
-from facesym.data.simulate import FaceMesh, frontalise
+from facesym.data.expressions import Expressions
+from facesym.data.faces import read_metadata, to_tensor
+from facesym.data.neutral import Neutral
+from facesym.data.simulate import FaceMesh, frontalise, is_frontal_neutral
 from facesym.errors import ImageError
 from facesym.faces.pose import head_pose
 from facesym.pipelines.base import to_image
@@ -141,10 +143,10 @@ def normalize(args):
     """Of each row's pictures: the distance of dlib's descriptors to the person's frontal neutral photo (London; of LFW
     to the photo itself) and the share within 0.6; the mean |yaw| by landmarks; the share that a classifier takes for
     neutral; PSNR, SSIM and LPIPS to the true photo (London); the inner face's sharpness over the true photo's (LFW:
-    over the photo's own). Rows: the photos as they are; turned back by a mesh, what is hidden mirrored; the models; the
-    mesh's faces made to look real by LSSL's mode (b)."""
+    over the photo's own). Rows: the photos as they are; turned back by a mesh, what is hidden mirrored; these with the
+    expression taken off by landmarks, which is what web photos' targets are in training; the models; the mesh's faces
+    made to look real by LSSL's mode (b)."""
     import facesym
-    from facesym.data.faces import read_metadata
     from train.evaluate import load_pictures, picture_grid, select_pictures
     from train.evaluate_rotate import named_models
 
@@ -152,6 +154,7 @@ def normalize(args):
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
     nets = {name: zoo.load(model) for name, model in named_models(args.realism).items()}
     mesh = FaceMesh(args.mesh)
+    neutral = Neutral(Expressions(args.london, mesh, SIZE), neutral_landmarks([args.london, args.lfw]))
 
     def studio(splits):
         rows = read_metadata(args.london, splits)
@@ -192,11 +195,11 @@ def normalize(args):
     tables = {}
     for name, (pictures, truth, paired) in sets.items():
         wanted, own = metrics.identity_descriptor(truth), metrics.identity_descriptor(pictures)
-        made = {"photo": pictures, "mesh and mirror": []}
+        made = {"photo": pictures, "mesh and mirror": [], "mesh, mirror, landmarks": []}
         for picture in tqdm(pictures, desc=name, disable=None):
-            made["mesh and mirror"].append(
-                frontalise(picture, find_points(Image.fromarray(picture)), mesh)[0]
-            )
+            frontal, points = frontalise(picture, find_points(Image.fromarray(picture)), mesh)
+            made["mesh and mirror"].append(frontal)
+            made["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
         for model, pipe in pipes.items():
             made[model] = [np.asarray(_result(pipe, picture)) for picture in pictures]
         for model, net in nets.items():
@@ -244,6 +247,16 @@ def normalize(args):
     print(f"\nThe classifier of neutral faces is right in {accuracy:.1%} of {len(checked)} held-out photos.")
     print(f"\nwritten: {args.out}")
     return tables
+
+
+def neutral_landmarks(folders):
+    """The landmarks (68x2 each) of the folders' frontal neutral faces, training people's."""
+    found = []
+    for folder in folders:
+        points = np.load(folder / "landmarks.npy")
+        rows = read_metadata(folder, ("train",))
+        found += [points[row["index"]] for row in rows if is_frontal_neutral(row, points[row["index"]])]
+    return found
 
 
 def _result(pipe, picture):

@@ -2,8 +2,8 @@
 
 A folder holds ``inputs/`` and ``targets/`` (WebP), ``pairs.csv`` (``input, target, subject, split, kind, yaw, pitch,
 expression``; kind is real, simulated, turned or expressive), ``points.npy`` (Nx2x68x2 float32: the landmarks of the
-input and of the target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: where the target's pixels are in the input, x and y in
-pixels, and 1 where they are seen there; NaN where that is not known).
+input and of the target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: where the target's pixels are in the input,
+x and y in pixels, and 1 where they are seen there; NaN where that is not known).
 """
 
 import csv
@@ -19,9 +19,8 @@ from ..errors import ImageError
 from .faces import Samples, affine_jitter, colour_jitter, soften, to_tensor
 
 MADE = ("turned", "expressive")  # kinds whose target is no photo
-NEARLY_FRONTAL = (
-    5  # degrees of yaw, up to which an expressive photo's target keeps its pose and its background
-)
+# Degrees of yaw, up to which an expressive photo's target keeps its pose, and its background.
+NEARLY_FRONTAL = 5
 INNER = np.arange(17, 68)  # the jaw's landmarks mark another line on a turned head
 
 
