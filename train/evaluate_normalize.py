@@ -154,7 +154,6 @@ def normalize(args):
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
     nets = {name: zoo.load(model) for name, model in named_models(args.realism).items()}
     mesh = FaceMesh(args.mesh)
-    neutral = Neutral(Expressions(args.london, mesh, SIZE), neutral_landmarks([args.london, args.lfw]))
 
     def studio(splits):
         rows = read_metadata(args.london, splits)
@@ -164,6 +163,7 @@ def normalize(args):
         missing = columns - read_metadata(folder, ("train", "val", "test"))[0].keys()
         if missing:
             raise ImageError(f"{folder}/metadata.csv has no column {', '.join(sorted(missing))}")
+    neutral = Neutral(Expressions(args.london, mesh, SIZE), neutral_landmarks([args.london, args.lfw]))
     known = studio(("train",)) + [row for row in read_metadata(args.lfw, ("train",)) if _sure(row)][:2000]
     judge = NeutralClassifier(load_pictures(known, SIZE)[0], [_neutral(row) for row in known], args.trunk)
 
