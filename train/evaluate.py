@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from facesym import metrics
 from facesym.errors import FacesymError, ImageError
 from facesym.faces.paste import fill_smoothly
+from facesym.faces.texture import with_texture
 from train import (
     evaluate_augment,
     evaluate_expressions,
@@ -36,6 +37,7 @@ from train import (
     evaluate_transfer,
 )
 
+ALONE = ", network alone"  # of a model's row: without the borrowed texture
 GREY = 127  # what stands in a hole; 0 for the networks
 
 
@@ -175,7 +177,7 @@ CLASSICAL = {
 # --- the models' rows of `complete`
 
 
-def complete_with(model, pictures, holes, device="cpu", batch=8):
+def complete_with(model, pictures, holes, device="cpu", batch=8, texture=True):
     """Complete pictures with a network, at the size that it was made for, as the pipeline does: smaller pictures are
     enlarged for it and its results shrunk.
 
@@ -183,6 +185,7 @@ def complete_with(model, pictures, holes, device="cpu", batch=8):
         model: called as facesym.models.SymmFCNet.
         pictures: NxSxSx3 uint8; what is under the hole is not shown to the network.
         holes: NxSxS bool, True = missing.
+        texture: False: the network's own picture, without what the pipeline borrows beside the face.
 
     Returns:
         NxSxSx3 uint8 with known pixels as they were, and N floats: the share of the hole which stage I filled
@@ -207,10 +210,15 @@ def complete_with(model, pictures, holes, device="cpu", batch=8):
                 shown = part
             image = torch.from_numpy(shown).to(device).permute(0, 3, 1, 2) / 127.5 - 1
             out = model(image * known, known)
-            done = out.completed.float()
+            done = ((out.completed.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            if texture and getattr(out, "face_region", None) is not None:
+                missing, faces = ((x[:, 0] > 0.5).cpu().numpy() for x in (1 - known, out.face_region))
+                crops = done.permute(0, 2, 3, 1).cpu().numpy()
+                crops = np.stack([with_texture(*x) for x in zip(crops, missing, faces)])
+                done = torch.from_numpy(crops).permute(0, 3, 1, 2)
             if larger > 1:
-                done = F.interpolate(done, pictures.shape[1:3], mode="bilinear", antialias=True)
-            done = ((done + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+                done = F.interpolate(done.float(), pictures.shape[1:3], mode="bilinear", antialias=True)
+                done = done.round().clamp(0, 255).to(torch.uint8)
             done = done.permute(0, 2, 3, 1).cpu().numpy()
             results[i : i + batch] = np.where(hole[..., None], done, part)
             if getattr(out, "half_mask", None) is not None:  # 0 where stage I fills, 1 elsewhere
@@ -336,15 +344,18 @@ def complete(args):
     }
     args.out.mkdir(parents=True, exist_ok=True)
     tables, pictures_csv = {}, []
-    bar = tqdm(total=len(all_holes) * (len(CLASSICAL) + len(models)), unit="row", disable=None)
+    names = [*CLASSICAL, *(name + part for name in models for part in ("", ALONE))]
+    bar = tqdm(total=len(all_holes) * len(names), unit="row", disable=None)
     for kind, holes in all_holes.items():
         inputs = np.where(holes[..., None], np.uint8(GREY), truths)
         grid, table = {}, []
-        for name in [*CLASSICAL, *models]:
+        for name in names:
             bar.set_description(f"{kind}, {name}")
-            extra = {}
-            if name in models:
-                results, filled = complete_with(models[name], inputs, holes, args.device)
+            extra, model = {}, models.get(name.removesuffix(ALONE))
+            if model:
+                results, filled = complete_with(
+                    model, inputs, holes, args.device, texture=not name.endswith(ALONE)
+                )
                 if filled is not None:
                     extra = {
                         "stage1_share_of_hole": filled,

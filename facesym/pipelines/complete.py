@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from ..errors import ImageError
 from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.load import load_image, load_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_hole
+from ..faces.texture import borrow_texture, find_texture
 from ..losses import relight
 from ..models.symmfcnet import warp
 from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
@@ -90,11 +92,13 @@ class CompletePipeline:
                 raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
             before.append(align_face(photo, transforms[i], size))
             out = self._run(crop, known)
-            completed = to_image(out.completed[0])
+            smooth = np.asarray(to_image(out.completed[0]))
+            face = (out.face_region[0, 0] > 0.5).cpu().numpy()
+            texture = find_texture(smooth, ~known, face)
+            completed = Image.fromarray(borrow_texture(smooth, ~known, face, *texture))
             if paste:
-                done = paste_hole(
-                    done, *self._with_detail(clean, transforms[i], out, completed), hole, own[i]
-                )
+                crop = self._with_detail(clean, hole, transforms[i], out, smooth, texture)
+                done = paste_hole(done, *(crop or (completed, transforms[i])), hole, own[i])
             confidence.append((out.confidence * (1 - out.half_mask))[0, 0].float().cpu().numpy())
             stages.append((to_image(out.warped[0]), to_image(out.stage1[0]), completed))
         left = hole & ~np.any([own[i] for i in chosen], axis=0)
@@ -120,25 +124,26 @@ class CompletePipeline:
         return self.net(to_tensor(crop, self.net), mask)
 
     @torch.inference_mode()
-    def _with_detail(self, photo, transform, out, completed):
+    def _with_detail(self, photo, hole, transform, out, completed, texture):
         """The completed crop with the photo's own fine detail, where the photo shows the face larger than the net.
 
         Flow and light are smooth, so what they say at the net's size holds for the photo's own pixels: where stage I
-        copied, the copy's detail that the net could not see is taken from the mirrored half of a larger crop.
+        copied, the copy's detail that the net could not see is taken from the mirrored half of a larger crop. What
+        looks alike at the net's size does so in the photo: beside the face the finds' own pixels give the texture.
 
         Args:
-            photo: RGB, its hole smoothed over.
+            photo: RGB, its hole smoothed over. hole: HxW bool.
             transform: 2x3, photo pixel -> crop pixel.
             out: SymmFCNetOutput of the crop.
-            completed: RGB crop, S x S.
+            completed: SxSx3 uint8, without texture. texture: of facesym.faces.texture.find_texture.
 
         Returns:
-            RGB crop, K·S x K·S with a whole K ≥ 1, and its transform.
+            RGB crop, K·S x K·S with a whole K ≥ 2, and its transform; None where K would be 1.
         """
-        larger, size = finer_transform(transform, completed.width)
-        times = size // completed.width
+        larger, size = finer_transform(transform, len(completed))
+        times = size // len(completed)
         if times < 2:
-            return completed, transform
+            return None
         sharp = to_tensor(align_face(photo, larger, size), self.net).float()
 
         def grow(x):
@@ -153,7 +158,12 @@ class CompletePipeline:
         blurred = F.interpolate(
             to_tensor(completed, self.net).float(), (size, size), mode="bicubic", align_corners=False
         )
-        return to_image((blurred + trust * detail)[0]), larger
+        detailed = np.asarray(to_image((blurred + trust * detail)[0]))
+        # What is known, as the photo has it: texture is taken from there.
+        missing = warp_mask_to_crop(hole, larger, size)
+        shown = np.where(missing[..., None], detailed, np.asarray(to_image(sharp[0])))
+        face = (grow(out.face_region) > 0.5)[0, 0].cpu().numpy()
+        return Image.fromarray(borrow_texture(shown, missing, face, *texture, times)), larger
 
     @staticmethod
     def _touched(faces, chosen, own):
