@@ -189,3 +189,20 @@ def test_a_dark_rim_outside_the_mask_does_not_darken_the_fill(astronaut):
     clean = np.asarray(released(photo, hole).images[0]).astype(int)
     dark = np.where(rim[..., None], np.uint8(15), photo)
     assert np.abs(np.asarray(released(dark, hole).images[0]) - clean)[hole].mean() < 12
+
+
+@pytest.mark.parametrize("side", [512, 1536])
+def test_hair_is_filled_as_rough_as_hair_is(astronaut, monkeypatch, side):
+    """Also in a photo that shows the face larger than the network sees it."""
+    y, x = np.mgrid[:512, :512]
+    hole = np.hypot(x - 168, y - 70) < 24  # over the hair on the picture's left
+    photo, hole = astronaut.resize((side, side)), Image.fromarray(hole).resize((side, side))
+    pipe, roughness = facesym.load("complete"), {}
+    nothing = (np.zeros((0, 2), int),) * 2
+    for name, found in (("texture", None), ("smooth", lambda *_: nothing)):
+        if found:
+            monkeypatch.setattr("facesym.pipelines.complete.find_texture", found)
+        done = np.asarray(pipe(photo, hole).images[0].resize((512, 512)).convert("L"))
+        roughness[name] = cv2.Laplacian(done, cv2.CV_64F)[58:82, 156:180].std()
+    before = cv2.Laplacian(np.asarray(astronaut.convert("L")), cv2.CV_64F)[58:82, 156:180].std()
+    assert roughness["smooth"] < 0.5 * before < roughness["texture"] < 2 * before, (roughness, before)
