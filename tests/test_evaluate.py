@@ -94,18 +94,25 @@ def test_the_whole_protocol(data, model_folder, tmp_path, capsys):
     assert settings["pictures"] == 5 and settings["sets"] == {"large": 3, "small": 2}  # test split only
     for kind in ("irregular", "centre"):
         rows = {row["row"]: row for row in results["results"][kind]["rows"]}
-        assert list(rows) == ["input", "Telea", "Navier-Stokes", "mirror + Telea", "tiny"]
+        assert list(rows) == [
+            "input",
+            "Telea",
+            "Navier-Stokes",
+            "mirror + Telea",
+            "tiny",
+            "tiny, network alone",
+        ]
         assert rows["Telea"]["ssim"] > rows["input"]["ssim"]
         for row in rows.values():
             assert row["psnr_in_hole"] < row["psnr"] and 0 < row["ssim"] < 1 and 0 <= row["same_person"] <= 1
             assert "lpips" not in row  # never printed without its trunk
         assert 0 <= rows["tiny"]["stage1_share_of_hole"] <= 1 and "stage1_share_of_hole" not in rows["Telea"]
         with Image.open(out / f"grid-{kind}.png") as grid:
-            assert grid.size == (5 * 64, 2 * 64 + 24)
+            assert grid.size == (6 * 64, 2 * 64 + 24)
     assert results["results"]["centre"]["rows"][0]["hole_share"] == pytest.approx(0.375**2)
     assert results["results"]["irregular"]["rows"][0]["hole_share"] < 0.35  # the mask of 90 % is left out
     with open(out / "pictures.csv", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 2 * 5 * 5
+        assert len(list(csv.DictReader(file))) == 2 * 6 * 5
     printed = capsys.readouterr().out
     assert (
         "| Telea | 14.1% |" in printed

@@ -23,7 +23,8 @@ def smiling():
     marks = closed(SIZE)
     marks[[48, 54, 60, 64], 1] -= 4
     marks[[65, 66, 67], 1] += 6
-    image = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    ramp = np.add.outer(np.arange(SIZE), np.arange(SIZE)) * 0.6 + 10  # a shift of a pixel changes it
+    image = np.rint(ramp).astype(np.uint8)[..., None].repeat(3, 2)
     cv2.fillPoly(image, [np.round(marks[60:68] * 16).astype(np.int32)], (255, 255, 255), cv2.LINE_8, 4)
     return image, marks
 
@@ -48,7 +49,8 @@ def test_teeth_go_and_the_border_stays(neutral):
     assert (image > 200).sum() > 100 and (shown > 150).sum() == 0
     middle = np.rint((goal[62] + goal[66]) / 2).astype(int)
     assert shown[middle[1], middle[0]].max() < 100  # the line between closed lips
-    assert np.array_equal(shown[:10], image[:10]) and np.array_equal(shown[:, :10], image[:, :10])
+    off = np.abs(shown.astype(int) - image)
+    assert max(off[:4].max(), off[-4:].max(), off[:, :4].max(), off[:, -4:].max()) <= 1
 
 
 def test_a_closed_mouth_gets_no_line(neutral):
@@ -56,4 +58,4 @@ def test_a_closed_mouth_gets_no_line(neutral):
     marks = closed(SIZE)
     marks[65:68] = marks[[63, 62, 61]] + (0, 0.1)
     shown, _ = neutral.show(image, marks)
-    assert np.array_equal(shown, image)
+    assert np.array_equal(shown, image)  # even skin stays so

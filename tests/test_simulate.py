@@ -172,6 +172,10 @@ def test_the_classical_row_turns_a_face_to_the_front(bank):
         np.testing.assert_allclose(
             marks, flip_landmarks(marks, size), atol=1e-3
         )  # those of what fills it, too
+        shown = points[:, 0] < 46 if yaw > 0 else points[:, 0] > 49
+        _, unfilled, _ = simulate.turn_to(turned, moved, bank.mesh, 0)
+        np.testing.assert_allclose(marks[shown], unfilled[shown], atol=1e-3)  # not the hidden side's
+        assert np.abs(marks - unfilled).max() > 0.1
         frontal = frontal.astype(int)
         assert (
             np.abs(frontal[seen] - framed[seen]).mean()

@@ -95,3 +95,15 @@ def test_where_nothing_is_known_nothing_is_borrowed():
     assert (~hole).sum() < LEAST
     assert np.array_equal(with_texture(picture, hole, NO_FACE), picture)
     assert np.array_equal(with_texture(picture, NO_FACE, NO_FACE), picture)
+
+
+def test_a_faces_colour_does_not_come_in():
+    """A bright face before a dark background."""
+    picture = np.full((SIZE, SIZE, 3), 40, np.uint8)
+    face, hole = NO_FACE.copy(), NO_FACE.copy()
+    face[30:100, 30:70] = True
+    picture[face] = 200
+    for hidden in (False, True):  # of the face
+        hole[40:90, (50 if hidden else 70) : 110] = True
+        done = with_texture(picture, hole, face).astype(int)
+        assert np.abs(done - picture).max() <= 1

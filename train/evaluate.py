@@ -344,7 +344,7 @@ def complete(args):
     }
     args.out.mkdir(parents=True, exist_ok=True)
     tables, pictures_csv = {}, []
-    names = [*CLASSICAL, *(name + part for name in models for part in ("", ALONE))]
+    names = [*CLASSICAL, *(name + part for name, net in models.items() for part in _rows_of(net))]
     bar = tqdm(total=len(all_holes) * len(names), unit="row", disable=None)
     for kind, holes in all_holes.items():
         inputs = np.where(holes[..., None], np.uint8(GREY), truths)
@@ -414,6 +414,12 @@ def complete(args):
 
 def _about(model):
     return {"class": type(model).__name__, "parameters": sum(p.numel() for p in model.parameters())}
+
+
+def _rows_of(model):
+    """A model's rows: as the pipeline does it, and the network alone, where that is another picture: without stage I
+    no face is found, beside which texture would be borrowed."""
+    return ("", ALONE) if getattr(getattr(model, "config", None), "stage1", False) else ("",)
 
 
 def _picture_rows(kind, name, rows, values):

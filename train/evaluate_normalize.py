@@ -19,8 +19,8 @@ from facesym import metrics, zoo
 from facesym.asymmetry import find_points
 from facesym.data.expressions import Expressions
 from facesym.data.faces import read_metadata, to_tensor
-from facesym.data.neutral import Neutral
-from facesym.data.simulate import FaceMesh, frontalise, is_frontal_neutral
+from facesym.data.neutral import Neutral, neutral_landmarks
+from facesym.data.simulate import FaceMesh, frontalise
 from facesym.errors import ImageError
 from facesym.faces.pose import head_pose
 from facesym.pipelines.base import to_image
@@ -144,7 +144,7 @@ def normalize(args):
     to the photo itself) and the share within 0.6; the mean |yaw| by landmarks; the share that a classifier takes for
     neutral; PSNR, SSIM and LPIPS to the true photo (London); the inner face's sharpness over the true photo's (LFW:
     over the photo's own). Rows: the photos as they are; turned back by a mesh, what is hidden mirrored; these with the
-    expression taken off by landmarks, which is what web photos' targets are in training; the models; the mesh's faces
+    expression taken off by landmarks, as the targets of expressive web photos are made; the models; the mesh's faces
     made to look real by LSSL's mode (b)."""
     import facesym
     from train.evaluate import load_pictures, picture_grid, select_pictures
@@ -247,16 +247,6 @@ def normalize(args):
     print(f"\nThe classifier of neutral faces is right in {accuracy:.1%} of {len(checked)} held-out photos.")
     print(f"\nwritten: {args.out}")
     return tables
-
-
-def neutral_landmarks(folders):
-    """The landmarks (68x2 each) of the folders' frontal neutral faces, training people's."""
-    found = []
-    for folder in folders:
-        points = np.load(folder / "landmarks.npy")
-        rows = read_metadata(folder, ("train",))
-        found += [points[row["index"]] for row in rows if is_frontal_neutral(row, points[row["index"]])]
-    return found
 
 
 def _result(pipe, picture):

@@ -10,7 +10,7 @@ import torch
 
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import Samples, affine_jitter, colour_jitter, flip_landmarks, to_tensor
-from facesym.data.pairs import NEARLY_FRONTAL
+from facesym.data.pairs import keeps_pose
 from facesym.data.simulate import frontalise
 from facesym.models.lssl import GROUPS
 
@@ -124,7 +124,7 @@ def pair_ways(pairs):
         yaw = float(row["yaw"] or "nan")
         expression, pose = _PAIRS.get(row["expression"], UNKNOWN), pose_of(yaw, poses)
         expressive = row["kind"] == "expressive"
-        if row["kind"] == "turned" or (expressive and abs(yaw) > NEARLY_FRONTAL):
+        if row["kind"] == "turned" or (expressive and not keeps_pose(row)):
             continue
         if UNKNOWN in (expression, pose):
             continue

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from facesym.data.attributes import LEAST_SCORE
 from facesym.data.expressions import Expressions
 from facesym.data.faces import read_metadata
-from facesym.data.neutral import Neutral
-from facesym.data.pairs import NEARLY_FRONTAL
+from facesym.data.neutral import Neutral, neutral_landmarks
+from facesym.data.pairs import keeps_pose
 from facesym.data.simulate import (
     GRID,
     FaceMesh,
@@ -52,7 +52,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     if len({folder.name for folder in folders}) < len(folders):
         raise FacesymError("two folders have the same name, which pictures and people are told apart by")
     _begin_pairs(out, mesh, expressions, size, seed)  # here too: what is wrong with them shows at once
-    tasks, sources, neutral = [], [], []
+    tasks, sources = [], []
     for folder in folders:
         people = read_metadata(folder, ("train", "val", "test"))
         points = np.load(folder / "landmarks.npy")
@@ -71,9 +71,6 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
                 tasks.append(("expressive", folder, row, points[row["index"]], row, points[row["index"]]))
         if rows:
             sources.append(rows)
-        neutral += [
-            points[row["index"]] for row in people if row["index"] in good and row["split"] == "train"
-        ]
     if not sources:
         raise FacesymError(
             "no face in these folders is frontal and neutral (metadata.csv: yaw, neutral; or view)"
@@ -88,14 +85,21 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         raise FacesymError(
             "no pairs: no --count, no folder with several views of a person, no turned or expressive photo"
         )
+    neutral = None
+    if any(kind == "expressive" for _, kind, *_ in tasks):
+        landmarks = neutral_landmarks(folders)
+        if not landmarks:
+            raise FacesymError(
+                "what an expression changes cannot be learned: no training person's face is frontal and neutral"
+            )
+        neutral = Neutral(_pairs["bank"], landmarks)
     for name in ("inputs", "targets"):
         (out / name).mkdir(parents=True, exist_ok=True)
     table, both, places = [], [], []
     parts = [tasks[k : k + 50] for k in range(0, len(tasks), 50)]
     settings = (out, mesh, expressions, size, seed, neutral)
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_pairs, initargs=settings)
-    if workers == 1:
-        _begin_pairs(*settings)
+    _pairs["neutral"] = neutral  # for one process, which is this
     try:
         done = pool.map(_make_pairs, parts) if workers > 1 else map(_make_pairs, parts)
         for made in tqdm(done, total=len(parts), unit="× 50 pairs", disable=None):
@@ -123,13 +127,11 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     return Counter(f"{line['kind']}, {line['split']}" for line in table)
 
 
-def _begin_pairs(out, mesh, expressions, size, seed, neutral=()):
-    """What each process keeps: the mesh, the bank of expressions, and what takes them off, if there are ``neutral``
-    landmarks to learn it from."""
+def _begin_pairs(out, mesh, expressions, size, seed, neutral=None):
+    """What each process keeps: the mesh, the bank of expressions, and what takes them off."""
     cv2.setNumThreads(1)
-    _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2)
+    _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2, neutral=neutral)
     _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"])
-    _pairs["neutral"] = Neutral(_pairs["bank"], neutral) if neutral else None
 
 
 _pairs = {}
@@ -161,7 +163,7 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
     if kind in ("turned", "expressive"):
         line["target"] = f"{kind}-{line['target']}"
         goal_image, goal = load(row, points, work)
-        if kind == "turned" or abs(float(row["yaw"])) > NEARLY_FRONTAL:
+        if kind == "turned" or not keeps_pose(row):
             goal_image, goal = frontalise(goal_image, goal, _pairs["bank"].mesh)
         if kind == "expressive":
             goal_image, goal = _pairs["neutral"].show(goal_image, goal)

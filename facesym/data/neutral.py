@@ -5,12 +5,15 @@ here it is the one with it. Nets that have seen only made smiles know those by h
 as they are. On aligned, frontal crops (FFHQ framing), SxSx3 uint8, landmarks 68x2 in pixels.
 """
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 
 from .expressions import in_eyes, mouth_opening
-from .faces import flip_landmarks
+from .faces import flip_landmarks, read_metadata
+from .simulate import is_frontal_neutral
 
 # How much of what is predicted is done: brows, the jaw and eyes differ between people more than by expression.
 SHARE = np.array([0.7] * 17 + [0.5] * 10 + [1.0] * 9 + [0.7] * 12 + [1.0] * 20)[:, None]
@@ -25,7 +28,7 @@ class Neutral:
 
     Args:
         expressions: facesym.data.expressions.Expressions.
-        neutral: landmarks (68x2 each) of frontal neutral faces, of any scale.
+        neutral: landmarks (68x2 each) of frontal neutral faces, of any scale (`neutral_landmarks`).
         count: of faces drawn.
     """
 
@@ -79,12 +82,15 @@ class Neutral:
         # Linear between landmarks, since a smooth map cannot close a mouth; smoothed away from the lips.
         map_back = LinearNDInterpolator(np.concatenate([goal, border]), np.concatenate([ends, border]))
         pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1)
-        source = map_back(pixels.reshape(-1, 2)).reshape(size, size, 2).astype(np.float32)
+        move = (map_back(pixels.reshape(-1, 2)).reshape(size, size, 2) - pixels).astype(np.float32)
         lips = np.zeros((size, size), np.float32)
         hull = cv2.convexHull(_sixteenths(goal[48:60]))
         cv2.fillConvexPoly(lips, hull, 1.0, cv2.LINE_8, 4)
         lips = cv2.GaussianBlur(lips, (0, 0), size / 150)[..., None]
-        source = lips * source + (1 - lips) * cv2.GaussianBlur(source, (0, 0), size / 40)
+        rim = np.arange(size, dtype=np.float32)
+        rim = np.clip(np.minimum(rim, rim[::-1]) / (size / 10), 0, 1)  # where nothing moves
+        calm = cv2.GaussianBlur(move, (0, 0), size / 40) * np.minimum(rim[:, None], rim)[..., None]
+        source = pixels.astype(np.float32) + lips * move + (1 - lips) * calm
         x, y = source[..., 0], source[..., 1]
         shown = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
         if (
@@ -102,6 +108,16 @@ class Neutral:
             line = cv2.GaussianBlur(line, (0, 0), size * 0.006)
             shown = np.rint(shown * (1 - 0.4 * line[..., None] / max(line.max(), 1e-6))).astype(np.uint8)
         return shown, goal.astype(np.float32)
+
+
+def neutral_landmarks(folders):
+    """The landmarks (68x2 each, pixels) of the frontal neutral faces of training people in folders of aligned faces."""
+    found = []
+    for folder in folders:
+        points = np.load(Path(folder) / "landmarks.npy")
+        rows = read_metadata(folder, ("train",))
+        found += [points[row["index"]] for row in rows if is_frontal_neutral(row, points[row["index"]])]
+    return found
 
 
 def _features(points):

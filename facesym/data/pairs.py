@@ -19,9 +19,13 @@ from ..errors import ImageError
 from .faces import Samples, affine_jitter, colour_jitter, soften, to_tensor
 
 MADE = ("turned", "expressive")  # kinds whose target is no photo
-# Degrees of yaw, up to which an expressive photo's target keeps its pose, and its background.
-NEARLY_FRONTAL = 5
 INNER = np.arange(17, 68)  # the jaw's landmarks mark another line on a turned head
+
+
+def keeps_pose(row):
+    """Whether an expressive photo's target has its pose, and its background: by its yaw and pitch, it is nearly
+    frontal; the others are brought to the front by the mesh."""
+    return abs(float(row["yaw"])) <= 5 and abs(float(row["pitch"] or 0)) <= 12
 
 
 class Pairs:
@@ -106,11 +110,12 @@ class PairSamples(Samples):
         shares = {"real": real_share, "turned": turned_share, "expressive": expressive_share}
         made = of_kind["simulated"]
         rest = 1 - sum(share for kind, share in shares.items() if of_kind[kind])
+        rng = np.random.default_rng(seed)
         for kind, share in shares.items():
-            if of_kind[kind] and made:
-                of_kind[kind] *= round(share / rest * len(made) / len(of_kind[kind]))
+            if of_kind[kind] and made:  # all of them as often, some once more
+                of_kind[kind] = np.resize(rng.permutation(of_kind[kind]), round(share / rest * len(made)))
         # The guiding set: photos only, not what the mesh makes of turned ones (unless there is nothing else).
-        photos = of_kind["simulated"] + of_kind["real"] or of_kind["turned"] or of_kind["expressive"]
+        photos = [i for i, row in enumerate(pairs.rows) if row["kind"] not in MADE] or range(len(pairs))
         self.guides = np.unique(pairs.target_of[photos])
         self.pairs, self.size, self.channels, self.augment = pairs, size, channels, augment
         # What the mesh makes of hair and background is no target; where the face is in the framing, is known.

@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 import torch
 
-BLUR = 2.0  # sigma of what is compared; this and the lengths below are for pictures of 256 pixels, as cut by align_face
+BLUR = 2.0  # sigma of what is compared; this and the lengths below are pixels, chosen on crops of 256
 COARSE = 4.0  # sigma: what is coarser is the network's, what is finer is borrowed
 OFFSETS = range(-4, 5, 4)  # pixels, along both axes, at which colours are compared
-NEARNESS = 0.3  # grey levels that a pixel of distance, from a place or its mirror image, counts as
+NEARNESS = (
+    0.3  # how much a pixel of distance counts, to a place or its mirror image, beside 27 values of colour
+)
 STRIDE = 2  # between places that look for their like
 REACH = 1.4  # sigma of how far a place's find is copied
 LEAST = 50  # places to choose from
@@ -26,8 +28,8 @@ def find_texture(picture, hole, face):
         picture: SxSx3 uint8, completed. hole: SxS bool, what was missing. face: SxS bool, what is left alone.
 
     Returns:
-        Nx2 and Nx2 int: (y, x) of places in the hole, and of their finds in the picture with its mirror image to the
-        right of it (Sx2S); N = 0 if nothing is to do, or too little is known to choose from.
+        Nx2 and Nx2 int: (y, x) of places in the hole and at its rim, and of their finds in the picture with its mirror
+        image to the right of it (Sx2S); N = 0 if nothing is to do, or too little is known to choose from.
     """
     size, margin = len(picture), max(OFFSETS)
     blurred = _beside_mirrored(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), BLUR))
@@ -73,11 +75,16 @@ def borrow_texture(picture, hole, face, places, sources, times=1):
     if not len(places):
         return picture
     values, size = picture.astype(np.float32), len(picture)
-    known = (~hole).astype(np.float32)[..., None]
     blur = lambda x, sigma: cv2.GaussianBlur(x, (0, 0), sigma * times).reshape(x.shape)  # noqa: E731
-    coarse = blur(values, COARSE)
-    # What the hole holds is no part of the detail of what is beside it.
-    detail = values - blur(values * known, COARSE) / np.maximum(blur(known, COARSE), 1e-3)
+    # The face is no part of what is beside it, nor what fills the hole of the known places' detail. But what is known
+    # beside the hole is part of what is coarse in it: light that differs a little flows over the rim.
+    own, known, beside = (
+        (x & ~face).astype(np.float32)[..., None] for x in (hole, ~hole, np.ones_like(hole))
+    )
+    coarse, known_coarse = (
+        blur(values * x, COARSE) / np.maximum(blur(x, COARSE), 1e-3) for x in (beside, known)
+    )
+    detail = values - known_coarse
     reach = int(np.ceil(1.5 * REACH * times))
     detail = np.pad(_beside_mirrored(detail), ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
     votes = np.zeros((size + 2 * reach, size + 2 * reach, 4), np.float32)
@@ -92,7 +99,7 @@ def borrow_texture(picture, hole, face, places, sources, times=1):
             votes[to_y + dy, to_x + dx, 3] += weight
     votes = votes[reach:-reach, reach:-reach]
     borrowed = coarse + votes[..., :3] / np.maximum(votes[..., 3:], 1e-3)
-    share = blur((hole & ~face).astype(np.float32)[..., None], 1.0) * hole[..., None]
+    share = blur(own, 1.0) * own
     return np.clip(np.rint(values + share * (borrowed - values)), 0, 255).astype(np.uint8)
 
 
