@@ -29,8 +29,9 @@ _TASKS = {
         "image-to-image",
         "Makes a face frontal and neutral: the same person without expression, looking at the camera.",
         "For heads turned by up to 45 degrees. What the photo does not show (the far side of the face, a closed mouth "
-        "behind a laugh) is mirrored or made up; hair and background behind a turned head are rough. Trained on "
-        "simulated poses and expressions and on few real pairs.",
+        "behind a laugh) is mirrored or made up; hair and background behind a turned head are rough, and wide open "
+        "mouths close in part only. Trained on few real pairs, on simulated poses and expressions, and on photos whose "
+        "frontal, neutral picture was made by a face mesh and landmarks.",
     ),
     "transfer": (
         "image-to-image",
