@@ -37,9 +37,10 @@ _TASKS = {
         "image-to-image",
         "Changes a face's expression, head pose or light on request; the person stays.",
         "For heads turned by up to 45 degrees. The teeth of a smile and the dark of a surprised mouth are drawn, soft "
-        "and much the same for all; teeth that the photo shows go in part only. The far side of a turned face and what "
+        "and much the same for all. The far side of a turned face and what "
         "is behind the head are made up or smeared. "
-        "Trained on simulated poses and expressions beside real ones; the lights are simulated too.",
+        "Trained on simulated poses and expressions beside real ones, and on smiles whose picture without one was made by "
+        "landmarks; the lights are simulated too.",
     ),
     "parse": (
         "image-segmentation",
