@@ -39,8 +39,8 @@ _TASKS = {
         "For heads turned by up to 45 degrees. The teeth of a smile and the dark of a surprised mouth are drawn, soft "
         "and much the same for all. The far side of a turned face and what "
         "is behind the head are made up or smeared. "
-        "Trained on simulated poses and expressions beside real ones, and on smiles whose picture without one was made by "
-        "landmarks; the lights are simulated too.",
+        "Trained on simulated poses and expressions beside real ones, and on smiles whose picture without one was made "
+        "by landmarks; the lights are simulated too.",
     ),
     "parse": (
         "image-segmentation",
