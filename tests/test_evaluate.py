@@ -259,7 +259,8 @@ def test_the_benchmark_times_both_networks(model_folder, capsys):
     finally:
         torch.set_num_threads(threads)
     report = json.loads(capsys.readouterr().out)
-    model, unet = report["rows"]
+    model, texture, unet = report["rows"]
+    assert texture["row"] == benchmark.TEXTURE and texture["median_ms"] > 0 == texture["parameters"]
     assert model["median_ms"] > 0 and unet["row"] == "plain U-Net" and report["settings"]["threads"] == 1
     assert abs(unet["parameters"] / model["parameters"] - 1) < 0.05
 
