@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 from test_simulate import bank, closed, mesh_file, studio  # noqa: F401 (fixtures)
-from test_training import folders  # noqa: F401 (a fixture)
 
 from facesym.data.expressions import mouth_opening
 from facesym.data.faces import flip_landmarks

@@ -169,9 +169,8 @@ def test_the_classical_row_turns_a_face_to_the_front(bank):
         turned, places, _ = simulate.turn_head(framed, vertices, bank.mesh.neck, yaw)
         moved = np.array([places[round(float(y)), round(float(x))] for x, y in points])
         frontal, marks = simulate.frontalise(turned, moved, bank.mesh)
-        np.testing.assert_allclose(
-            marks, flip_landmarks(marks, size), atol=1e-3
-        )  # those of what fills it, too
+        # Those of what fills it, too.
+        np.testing.assert_allclose(marks, flip_landmarks(marks, size), atol=1e-3)
         shown = points[:, 0] < 46 if yaw > 0 else points[:, 0] > 49
         _, unfilled, _ = simulate.turn_to(turned, moved, bank.mesh, 0)
         np.testing.assert_allclose(marks[shown], unfilled[shown], atol=1e-3)  # not the hidden side's
@@ -359,10 +358,8 @@ def test_a_mouth_open_farther_than_a_smile_has_teeth_above_and_is_dark_below(mes
         ({"yaw": "50", "pitch": "5", "neutral": "0.1"}, False),
         ({"yaw": "3", "pitch": "30", "neutral": "0.1"}, False),
         ({"yaw": "3", "pitch": "", "neutral": ""}, False),
-        (
-            {"view": "front", "expression": "smiling", "yaw": "3", "neutral": "0"},
-            False,
-        ),  # its neutral one is real
+        # A studio's: its neutral picture is real.
+        ({"view": "front", "expression": "smiling", "yaw": "3", "neutral": "0"}, False),
     ],
 )
 def test_who_has_an_expression(row, expressive):

@@ -83,9 +83,8 @@ def test_a_larger_picture_gets_its_own_detail(holed):
     )
     assert np.array_equal(done[~missing], large[~missing])
     fine = done[110:150, 178:206].astype(float)
-    assert (
-        np.abs(np.diff(fine, axis=1)).mean() > 8
-    )  # checks of one pixel, which the small picture has no room for
+    # Checks of one pixel, which the small picture has no room for.
+    assert np.abs(np.diff(fine, axis=1)).mean() > 8
 
 
 def test_where_nothing_is_known_nothing_is_borrowed():

@@ -106,9 +106,8 @@ def benchmark(args):
             torch.cuda.synchronize()
 
     networks, calls = {name: model}, {name: lambda: (model(*inputs, **options), wait())}
-    if (
-        args.task == "complete"
-    ):  # what the pipeline does after it, on the CPU; here for a hole beside the face
+    # What the pipeline does after it, on the CPU; here for a hole beside the face.
+    if args.task == "complete":
         picture = ((image[0] + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy()
         hole = (mask[0, 0] == 0).cpu().numpy()
         networks[TEXTURE] = nn.Identity()

@@ -10,7 +10,7 @@ import torch
 
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import Samples, affine_jitter, colour_jitter, flip_landmarks, to_tensor
-from facesym.data.pairs import keeps_pose
+from facesym.data.pairs import MADE, keeps_pose
 from facesym.data.simulate import frontalise
 from facesym.models.lssl import GROUPS
 
@@ -286,7 +286,7 @@ class RealismSamples(Samples):
         pairs, row = self.pairs, self.pairs.rows[i]
         photo, (points, goal_points) = pairs.inputs[i], pairs.points[i]
         simulated, moved = frontalise(photo, points, self.mesh)
-        known = row["kind"] != "turned" and row["expression"] == "neutral"
+        known = row["kind"] not in MADE and row["expression"] == "neutral"
         goal = pairs.targets[pairs.target_of[i]]
         images, points = [photo, simulated, goal], [points, moved, goal_points]
         if pairs.size != self.size:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from facesym.data.attributes import LEAST_SCORE
+from facesym.data.attributes import UNKNOWN, expression_of
 from facesym.data.expressions import Expressions
 from facesym.data.faces import read_metadata
 from facesym.data.neutral import Neutral, neutral_landmarks
@@ -196,9 +196,8 @@ def _expression(kind, row):
     """What pairs.csv calls a photo's expression: the studio's name, or by the scores of those that are told surely."""
     if kind != "expressive":
         return row.get("expression", "")
-    names = {"happy": "smiling", "surprised": "surprised"}
-    sure = [name for name in names if float(row.get(name) or 0) >= LEAST_SCORE]
-    return names[sure[0]] if sure else "other"
+    found = expression_of(row, ("happy", "surprised"))
+    return "other" if found == UNKNOWN else ("smiling", "surprised")[found]
 
 
 def _shrink(pixels, size):

@@ -10,6 +10,7 @@ from ..errors import ImageError
 from .faces import FaceFolders
 from .symmetric import thin_plate
 
+INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # landmarks that face each other, upper and lower
 DARK = (62, 26, 26)  # RGB, of an open mouth
 # Blendshapes that go together (both sides of each at once, strengths of their own), beside smiles, which are
 # measured on people.
@@ -72,13 +73,10 @@ class Expressions:
 
     def draw(self, rng, points):
         """A random expression: its name, and the moved landmarks (68x2) of the face that has ``points``."""
-        eyes = points[42:48].mean(0) - points[36:42].mean(0)
         kind = rng.random()
         if kind < 0.5:
             smile = self.smiles[rng.integers(len(self.smiles))]
-            # From a unit of the eyes' line to pixels: its length, and its tilt.
-            turn = np.array([[eyes[0], eyes[1]], [-eyes[1], eyes[0]]])
-            return "smiling", points + rng.uniform(0.5, 1.6) * smile.move @ turn
+            return "smiling", points + from_eyes(rng.uniform(0.5, 1.6) * smile.move, points)
         # Surprise more often than the rest: it is what LSSL is asked for, beside smiles.
         name = "surprised" if kind < 0.7 else list(EXPRESSIONS)[rng.integers(len(EXPRESSIONS))]
         move = 0
@@ -158,7 +156,18 @@ def in_eyes(points):
     return (points - (left + right) / 2) @ level
 
 
+def from_eyes(move, points):
+    """A displacement (68x2) in the units of `in_eyes`, in pixels of the face that has ``points``."""
+    x, y = points[42:48].mean(0) - points[36:42].mean(0)
+    return move @ np.array([[x, y], [-y, x]])
+
+
+def eye_distance(points):
+    """From the middle of one eye to that of the other, of landmarks (68x2)."""
+    return np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
+
+
 def mouth_opening(points):
     """How far the inner lips of landmarks (68x2) are apart, in distances of the eyes."""
-    unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
-    return np.mean([np.linalg.norm(points[a] - points[b]) for a, b in ((61, 67), (62, 66), (63, 65))]) / unit
+    gaps = [np.linalg.norm(points[upper] - points[lower]) for upper, lower in INNER_LIPS]
+    return np.mean(gaps) / eye_distance(points)

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 
-from .expressions import in_eyes, mouth_opening
+from .expressions import INNER_LIPS, eye_distance, from_eyes, in_eyes, mouth_opening
 from .faces import flip_landmarks, read_metadata
 from .simulate import is_frontal_neutral
+from .symmetric import border_points
 
 # How much of what is predicted is done: brows, the jaw and eyes differ between people more than by expression.
 SHARE = np.array([0.7] * 17 + [0.5] * 10 + [1.0] * 9 + [0.7] * 12 + [1.0] * 20)[:, None]
-FACING = ((61, 67), (62, 66), (63, 65))  # the inner lips' landmarks, upper and lower
 OUTER = {61: 50, 62: 51, 63: 52, 65: 56, 66: 57, 67: 58}  # the outer lips' beside them
 RIDGE = 0.1
 
@@ -37,17 +37,14 @@ class Neutral:
         for _ in range(count):
             points = np.asarray(neutral[rng.integers(len(neutral))], np.float64)
             moved = expressions.draw(rng, points)[1] if rng.random() < 0.9 else points
-            unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
-            before.append(in_eyes(moved + rng.normal(0, 0.006 * unit, moved.shape)))
+            before.append(in_eyes(moved + rng.normal(0, 0.006 * eye_distance(points), moved.shape)))
             after.append(in_eyes(points))
         before, after = np.array(before), np.array(after)
         known, wanted = _features(before), (after - before).reshape(count, -1)
         self.weights = np.linalg.solve(known.T @ known + RIDGE * np.eye(known.shape[1]), known.T @ wanted)
 
     def _move(self, points):
-        eyes = points[42:48].mean(0) - points[36:42].mean(0)
-        turn = np.array([[eyes[0], eyes[1]], [-eyes[1], eyes[0]]])
-        return (_features(in_eyes(points)) @ self.weights).reshape(68, 2) @ turn
+        return from_eyes((_features(in_eyes(points)) @ self.weights).reshape(68, 2), points)
 
     def landmarks(self, points):
         """The landmarks without the expression: 68x2, the lips closed. A mirrored face gives the mirror image."""
@@ -55,8 +52,8 @@ class Neutral:
         mirrored = flip_landmarks(points, 0)
         move = (self._move(points) + flip_landmarks(mirrored + self._move(mirrored), 0) - points) / 2
         found = points + SHARE * move
-        unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
-        for upper, lower in FACING:
+        unit = eye_distance(points)
+        for upper, lower in INNER_LIPS:
             middle, half = (found[upper] + found[lower]) / 2, np.array([0, 0.002 * unit])
             found[upper], found[lower] = middle - half, middle + half
         return found
@@ -72,13 +69,11 @@ class Neutral:
         """
         size, points = len(image), np.asarray(points, np.float64)
         goal, opening = self.landmarks(points), mouth_opening(points)
-        unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
         # Landmarks are a pixel or two off, and teeth must not be left: the lips close over some of themselves as well.
         ends = points.copy()
         for inner, outer in OUTER.items():
             ends[inner] += 0.45 * min(1, opening / 0.06) * (points[outer] - points[inner])
-        edge = np.linspace(0, size - 1, 5)
-        border = [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
+        border = border_points(size)
         # Linear between landmarks, since a smooth map cannot close a mouth; smoothed away from the lips.
         map_back = LinearNDInterpolator(np.concatenate([goal, border]), np.concatenate([ends, border]))
         pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1)
@@ -93,18 +88,19 @@ class Neutral:
         source = pixels.astype(np.float32) + lips * move + (1 - lips) * calm
         x, y = source[..., 0], source[..., 1]
         shown = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        if (
-            opening > 0.03
-        ):  # what is left of teeth at the lips' rim goes, and closed lips have a dark line between them
+        # What is left of teeth at the lips' rim goes, and closed lips have a dark line between them.
+        if opening > 0.03:
             teeth = np.zeros((size, size), np.uint8)
             cv2.fillPoly(teeth, [_sixteenths(points[60:68])], 255, cv2.LINE_8, 4)
             teeth = cv2.dilate(teeth, np.ones((2 * round(size * 0.012) + 1,) * 2, np.uint8))
             left = np.uint8(255) * (cv2.remap(teeth, x, y, cv2.INTER_LINEAR) > 64)
             shown = cv2.inpaint(shown, left, 0.03 * size, cv2.INPAINT_TELEA)
-            middles = [(goal[upper] + goal[lower]) / 2 for upper, lower in FACING]
+            middles = [(goal[upper] + goal[lower]) / 2 for upper, lower in INNER_LIPS]
             line = np.zeros((size, size), np.float32)
             path = _sixteenths(np.array([goal[60], *middles, goal[64]]))
-            cv2.polylines(line, [path], False, 1.0, max(1, round(unit * 0.015)), cv2.LINE_AA, 4)
+            cv2.polylines(
+                line, [path], False, 1.0, max(1, round(eye_distance(points) * 0.015)), cv2.LINE_AA, 4
+            )
             line = cv2.GaussianBlur(line, (0, 0), size * 0.006)
             shown = np.rint(shown * (1 - 0.4 * line[..., None] / max(line.max(), 1e-6))).astype(np.uint8)
         return shown, goal.astype(np.float32)

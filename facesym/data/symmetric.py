@@ -37,11 +37,16 @@ def symmetric_landmarks(points, size):
     return (points + flip_landmarks(points, size)) / 2
 
 
+def border_points(size):
+    """Five places along each side of a picture, which a warp is to leave where they are: a list of (x, y)."""
+    edge = np.linspace(0, size - 1, 5)
+    return [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
+
+
 def thin_plate(points, targets, size):
     """The thin-plate spline that takes ``points`` to ``targets`` (Kx2 each, pixels) and leaves the picture's border:
     SxSx2 float32, for each pixel where it goes."""
-    edge = np.linspace(0, size - 1, 5)
-    border = [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
+    border = border_points(size)
     spline = RBFInterpolator(
         np.concatenate([points, border]), np.concatenate([targets, border]) / size, smoothing=1e-3
     )

@@ -31,6 +31,9 @@ def find_texture(picture, hole, face):
         Nx2 and Nx2 int: (y, x) of places in the hole and at its rim, and of their finds in the picture with its mirror
         image to the right of it (Sx2S); N = 0 if nothing is to do, or too little is known to choose from.
     """
+    none = np.empty((0, 2), int)
+    if not (hole & ~face).any():
+        return none, none
     size, margin = len(picture), max(OFFSETS)
     blurred = _beside_mirrored(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), BLUR))
     blurred = np.pad(blurred, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
@@ -42,8 +45,8 @@ def find_texture(picture, hole, face):
     grid[::STRIDE, ::STRIDE] = True
     # The even columns of the mirror image are the odd ones of the picture.
     places, sources = np.argwhere(wanted & grid), np.argwhere(_beside_mirrored(known) & np.tile(grid, 2))
-    if not (hole & ~face).any() or len(sources) < LEAST:
-        return places[:0], sources[:0]
+    if len(sources) < LEAST:
+        return none, none
 
     def looks(at):
         y, x = at.T + margin
