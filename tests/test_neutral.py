@@ -1,20 +1,32 @@
 """Expressions taken off by landmarks."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 from test_simulate import bank, closed, mesh_file, studio  # noqa: F401 (fixtures)
 
-from facesym.data.expressions import mouth_opening
+from facesym.data.expressions import eye_distance, mouth_opening
 from facesym.data.faces import flip_landmarks
-from facesym.data.neutral import Neutral
+from facesym.data.neutral import Lips, Neutral, _without_folds, neutral_faces
+from facesym.errors import ImageError
 
 SIZE = 96
 
 
 @pytest.fixture(scope="module")
 def neutral(bank):  # noqa: F811
-    return Neutral(bank, [closed(SIZE), closed(SIZE) * 1.1], count=800)
+    return Neutral(bank, [closed(SIZE), closed(SIZE) * 1.1], [lips(128), lips(20)], count=800)
+
+
+def lips(skin):
+    """A closed mouth: red, with a black line."""
+    marks, image = closed(SIZE), np.full((SIZE, SIZE, 3), skin, np.uint8)
+    cv2.fillPoly(image, [np.rint(marks[48:60]).astype(np.int32)], (200, 60, 60))
+    ends = np.rint([marks[60], marks[64]]).astype(int)
+    cv2.line(image, ends[0].tolist(), ends[1].tolist(), (0, 0, 0), 2)
+    return Lips(image, marks)
 
 
 def smiling():
@@ -42,14 +54,56 @@ def test_a_mirrored_face_gives_the_mirror_image(neutral):
     np.testing.assert_allclose(mirrored, flip_landmarks(neutral.landmarks(marks), SIZE), atol=1e-6)
 
 
-def test_teeth_go_and_the_border_stays(neutral):
+def test_teeth_go_the_lips_close_and_the_border_stays(neutral):
     image, marks = smiling()
     shown, goal = neutral.show(image, marks)
-    assert (image > 200).sum() > 100 and (shown > 150).sum() == 0
+    assert (image > 200).sum() > 100 and (shown > 170).sum() == 0
     middle = np.rint((goal[62] + goal[66]) / 2).astype(int)
-    assert shown[middle[1], middle[0]].max() < 100  # the line between closed lips
+    assert shown[middle[1], middle[0]].max() < 60  # the line between closed lips
     off = np.abs(shown.astype(int) - image)
     assert max(off[:4].max(), off[-4:].max(), off[:, :4].max(), off[:, -4:].max()) <= 1
+
+
+def test_lips_are_those_of_the_most_alike_face_in_the_photos_own_colour(bank):  # noqa: F811
+    image, marks = smiling()
+    alike, other = lips(int(image[66, 48, 0])), lips(250)
+    other.image[..., 2] = 0
+    made = [
+        Neutral(bank, [closed(SIZE)], mouths, count=200).show(image, marks)[0]
+        for mouths in ([alike], [other, alike])
+    ]
+    assert np.array_equal(*made)
+    goal = Neutral(bank, [closed(SIZE)], [alike], count=200).show(image, marks)[1]
+    x, y = np.rint((goal[57] + goal[66]) / 2).astype(int)
+    assert np.ptp(made[0][y, x].astype(int)) < 30  # grey as this photo's lips, not red
+
+
+def test_a_smiles_folds_go_and_pores_stay():
+    marks = smiling()[1]
+    x0, y0 = np.rint((marks[48] + marks[2]) / 2).astype(int)  # on the cheek
+    y, x = np.mgrid[:SIZE, :SIZE]
+    fold = 60 * np.exp(-(((x - x0) / (0.1 * eye_distance(marks))) ** 2))
+    pores = np.where((x + y) % 2, 8, -8)
+
+    def left(relief):
+        photo = np.rint(150 - relief).astype(np.uint8)[..., None].repeat(3, 2)
+        found = 150.0 - _without_folds(photo, marks, 1.0)[..., 0]
+        return found[y0, x0 - 6 : x0 + 7]
+
+    assert np.ptp(left(0 * fold)) == 0
+    assert np.ptp(left(fold)) < 0.6 * 60
+    assert np.abs(left(pores)).min() >= 6
+
+
+def test_closed_mouths_are_training_peoples(studio, tmp_path):  # noqa: F811
+    landmarks, mouths = neutral_faces([studio], 48)
+    assert len(landmarks) == len(mouths) == 8
+    assert mouths[0].image.shape == (48, 48, 3)
+    np.testing.assert_allclose(mouths[0].points, (closed(SIZE) + 0.5) / 2 - 0.5, atol=1e-4)
+    folder = shutil.copytree(studio, tmp_path / "held-out")
+    (folder / "metadata.csv").write_text((studio / "metadata.csv").read_text().replace(",train,", ",test,"))
+    with pytest.raises(ImageError, match="frontal and neutral"):
+        neutral_faces([folder], 48)
 
 
 def test_a_closed_mouth_gets_no_line(neutral):

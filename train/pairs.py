@@ -16,7 +16,7 @@ from tqdm import tqdm
 from facesym.data.attributes import UNKNOWN, expression_of
 from facesym.data.expressions import Expressions
 from facesym.data.faces import read_metadata
-from facesym.data.neutral import Neutral, neutral_landmarks
+from facesym.data.neutral import Neutral, neutral_faces
 from facesym.data.pairs import keeps_pose
 from facesym.data.simulate import (
     GRID,
@@ -87,12 +87,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         )
     neutral = None
     if any(kind == "expressive" for _, kind, *_ in tasks):
-        landmarks = neutral_landmarks(folders)
-        if not landmarks:
-            raise FacesymError(
-                "what an expression changes cannot be learned: no training person's face is frontal and neutral"
-            )
-        neutral = Neutral(_pairs["bank"], landmarks)
+        neutral = Neutral(_pairs["bank"], *neutral_faces(folders, _pairs["work"]))
     for name in ("inputs", "targets"):
         (out / name).mkdir(parents=True, exist_ok=True)
     table, both, places = [], [], []

@@ -1,38 +1,56 @@
-"""Expressions taken off real faces: what a photo that smiles would be with its mouth closed, by landmarks alone.
+"""Expressions taken off real faces: what a photo that smiles would be with its mouth closed. Landmarks go to where they
+would be; lips that were apart are those of somebody whose mouth is closed; a smile's folds go from the cheeks.
 
 The other way round from `expressions`: there the picture without an expression is a photo and the one with it is made,
 here it is the one with it. Nets that have seen only made smiles know those by how they were made, and leave real ones
 as they are. On aligned, frontal crops (FFHQ framing), SxSx3 uint8, landmarks 68x2 in pixels.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from scipy.interpolate import LinearNDInterpolator
 
+from ..errors import ImageError
 from .expressions import INNER_LIPS, eye_distance, from_eyes, in_eyes, mouth_opening
 from .faces import flip_landmarks, read_metadata
 from .simulate import is_frontal_neutral
-from .symmetric import border_points
+from .symmetric import border_points, thin_plate
 
-# How much of what is predicted is done: brows, the jaw and eyes differ between people more than by expression.
-SHARE = np.array([0.7] * 17 + [0.5] * 10 + [1.0] * 9 + [0.7] * 12 + [1.0] * 20)[:, None]
+# How much of what is predicted is done: brows, the jaw and eyes differ between people more than by expression; of
+# mouths a ridge regression says too little.
+SHARE = np.array([0.7] * 17 + [0.5] * 10 + [1.0] * 9 + [0.7] * 12 + [1.1] * 20)[:, None]
+APART = 0.04  # of `mouth_opening`, from which on lips come from another face
+FOLDS = (0.04, 0.3)  # how wide a smile's folds are, from and to, in distances of the eyes
 OUTER = {61: 50, 62: 51, 63: 52, 65: 56, 66: 57, 67: 58}  # the outer lips' beside them
 RIDGE = 0.1
 
 
+@dataclass
+class Lips:
+    """A closed mouth."""
+
+    image: np.ndarray  # SxSx3 uint8, the face it belongs to
+    points: np.ndarray  # 68x2
+
+
 class Neutral:
     """Where the landmarks of a face with an expression would be without it: a ridge regression, learned from neutral
-    faces' landmarks with drawn expressions.
+    faces' landmarks with drawn expressions; and how the face would look.
 
     Args:
         expressions: facesym.data.expressions.Expressions.
-        neutral: landmarks (68x2 each) of frontal neutral faces, of any scale (`neutral_landmarks`).
+        neutral: landmarks (68x2 each) of frontal neutral faces, of any scale; lips: closed mouths, at least one
+            (`neutral_faces`).
         count: of faces drawn.
     """
 
-    def __init__(self, expressions, neutral, count=6000, seed=0):
+    def __init__(self, expressions, neutral, lips, count=6000, seed=0):
+        self.lips = lips
+        self.likeness = np.stack([_likeness(mouth.image, mouth.points, mouth.points) for mouth in lips])
         rng, before, after = np.random.default_rng(seed), [], []
         for _ in range(count):
             points = np.asarray(neutral[rng.integers(len(neutral))], np.float64)
@@ -88,32 +106,148 @@ class Neutral:
         source = pixels.astype(np.float32) + lips * move + (1 - lips) * calm
         x, y = source[..., 0], source[..., 1]
         shown = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        # What is left of teeth at the lips' rim goes, and closed lips have a dark line between them.
-        if opening > 0.03:
-            teeth = np.zeros((size, size), np.uint8)
-            cv2.fillPoly(teeth, [_sixteenths(points[60:68])], 255, cv2.LINE_8, 4)
-            teeth = cv2.dilate(teeth, np.ones((2 * round(size * 0.012) + 1,) * 2, np.uint8))
-            left = np.uint8(255) * (cv2.remap(teeth, x, y, cv2.INTER_LINEAR) > 64)
+        # By how much the mouth's corners came in and down: a smile, or none.
+        corners = np.abs(in_eyes(points) - in_eyes(goal))[[48, 54]].sum(1).mean()
+        shown = _without_folds(shown, goal, min(1, corners / 0.15))
+        if opening > APART:
+            # What is left of teeth at the lips' rim goes first: it would shine through.
+            teeth = cv2.dilate(_area(points[60:68], size), _disc(0.012 * size))
+            left = np.uint8(255) * (cv2.remap(teeth, x, y, cv2.INTER_LINEAR) > 0.25)
             shown = cv2.inpaint(shown, left, 0.03 * size, cv2.INPAINT_TELEA)
-            middles = [(goal[upper] + goal[lower]) / 2 for upper, lower in INNER_LIPS]
-            line = np.zeros((size, size), np.float32)
-            path = _sixteenths(np.array([goal[60], *middles, goal[64]]))
-            cv2.polylines(
-                line, [path], False, 1.0, max(1, round(eye_distance(points) * 0.015)), cv2.LINE_AA, 4
-            )
-            line = cv2.GaussianBlur(line, (0, 0), size * 0.006)
-            shown = np.rint(shown * (1 - 0.4 * line[..., None] / max(line.max(), 1e-6))).astype(np.uint8)
+            shown = self._closed(shown, goal, image, points)
         return shown, goal.astype(np.float32)
 
+    def _closed(self, shown, goal, image, points):
+        """A face with the lips of the closed mouth that fits it best.
 
-def neutral_landmarks(folders):
-    """The landmarks (68x2 each, pixels) of the frontal neutral faces of training people in folders of aligned faces."""
-    found = []
-    for folder in folders:
-        points = np.load(Path(folder) / "landmarks.npy")
+        Args:
+            shown, goal: the face and its landmarks without an expression. image, points: with it.
+        """
+        size = len(shown)
+        unlike = ((self.likeness - _likeness(image, points, goal)) ** 2).sum(1)
+        mouth = self.lips[unlike.argmin()]
+        source = thin_plate(goal, mouth.points, size)
+        mouth = cv2.remap(
+            mouth.image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+        )
+        own, other = _colour(_red_of(points, size), image), _colour(_red_of(goal, size), mouth)
+        soft = cv2.GaussianBlur(_area(goal[48:60], size), (0, 0), size / 150)[..., None]
+        tint = soft * np.clip(own - other, -40, 40)
+        mouth = np.clip(np.rint(mouth + tint), 0, 255).astype(np.uint8)
+        region = (_area(goal[48:60], size) > 0.5).astype(np.uint8)
+        region = cv2.dilate(region, _disc(0.1 * eye_distance(goal)))
+        x, y, width, height = cv2.boundingRect(region)
+        middle = (x + width // 2, y + height // 2)
+        return cv2.seamlessClone(mouth, shown, 255 * region, middle, cv2.NORMAL_CLONE)
+
+
+def neutral_faces(folders, size, each=120, seed=0):
+    """What `Neutral` is made from, of training people whose faces are frontal and neutral.
+
+    Args:
+        folders: of aligned faces. size: of the pictures. each: closed mouths of a folder, at most.
+
+    Returns:
+        Landmarks (a list of 68x2, pixels), and closed mouths (a list of `Lips`).
+
+    Raises:
+        ImageError: no face is frontal and neutral, or none of these has its mouth closed.
+    """
+    rng, landmarks, lips = np.random.default_rng(seed), [], []
+    for folder in map(Path, folders):
+        points = np.load(folder / "landmarks.npy")
         rows = read_metadata(folder, ("train",))
-        found += [points[row["index"]] for row in rows if is_frontal_neutral(row, points[row["index"]])]
-    return found
+        rows = [row for row in rows if is_frontal_neutral(row, points[row["index"]])]
+        landmarks += [points[row["index"]] for row in rows]
+        closed = [row for row in rows if mouth_opening(points[row["index"]]) < APART]
+        for k in rng.permutation(len(closed))[:each]:
+            row = closed[k]
+            try:
+                with Image.open(row["path"]) as picture:
+                    share = size / picture.width
+                    image = np.asarray(picture.convert("RGB").resize((size, size), Image.LANCZOS))
+            except OSError as error:
+                raise ImageError(f"cannot read {row['path']}: {error}") from error
+            lips.append(Lips(image, (points[row["index"]] + 0.5) * share - 0.5))
+    if not lips:
+        raise ImageError(
+            "what an expression changes cannot be learned: no training person's face is frontal and neutral, with the "
+            "mouth closed"
+        )
+    return landmarks, lips
+
+
+def _likeness(image, points, goal):
+    """What lips are chosen by (46): the skin's colour, and over it the upper lip's, the chin's and the lips' own (of a
+    face with ``points``, smiling or not); and the closed mouth's shape, of ``goal``."""
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
+    reach = max(1, round(0.08 * eye_distance(points)))
+
+    def patch(place):
+        x, y = np.clip(np.rint(place).astype(int), reach, len(image) - 1 - reach)
+        return lab[y - reach : y + reach + 1, x - reach : x + reach + 1].mean((0, 1))
+
+    skin = (patch(points[31] * 2.2 - points[33] * 1.2) + patch(points[35] * 2.2 - points[33] * 1.2)) / 2
+    others = [
+        patch((points[33] + points[51]) / 2),
+        patch((points[57] + points[8]) / 2),
+        _colour(_red_of(points, len(image)), lab),
+    ]
+    shape = in_eyes(goal)[48:68]
+    shape = (shape - shape.mean(0)) * np.array([1, 2]) / 0.3
+    return np.concatenate(
+        [skin / np.array([80, 40, 40]), *((colour - skin) / 15 for colour in others), shape.ravel()]
+    )
+
+
+def _without_folds(image, points, share):
+    """A face (SxSx3 uint8) with a share of what is as wide as a smile's folds gone from its cheeks and chin; pores and
+    the light stay."""
+    size, unit = len(image), eye_distance(points)
+    down = np.array([0, unit])
+    top = [
+        (points[1] + points[36]) / 2 + 0.25 * down,
+        points[39] + 0.35 * down,
+        points[31],
+        points[33],
+        points[35],
+        points[42] + 0.35 * down,
+        (points[15] + points[45]) / 2 + 0.25 * down,
+    ]
+    skin = _area(np.array([*top, *points[[12, 10, 8, 6, 4]]]), size)
+    lips, nose = (_area(points[part], size) for part in (np.arange(48, 60), [27, 31, 32, 33, 34, 35]))
+    skin *= (1 - cv2.dilate(lips, np.ones((3, 3)))) * (1 - nose)
+
+    def low(share):
+        blurred = cv2.GaussianBlur(image * skin[..., None], (0, 0), share * unit)
+        return blurred / np.maximum(cv2.GaussianBlur(skin, (0, 0), share * unit), 1e-3)[..., None]
+
+    inside = skin * np.clip(2 * cv2.GaussianBlur(skin, (0, 0), 0.06 * unit) - 1, 0, 1)
+    narrow, wide = map(low, FOLDS)
+    return np.clip(np.rint(image - share * inside[..., None] * (narrow - wide)), 0, 255).astype(np.uint8)
+
+
+def _area(outline, size):
+    """SxS float32: 1 within an outline (Kx2)."""
+    area = np.zeros((size, size), np.float32)
+    cv2.fillPoly(area, [_sixteenths(outline)], 1.0, cv2.LINE_8, 4)
+    return area
+
+
+def _red_of(points, size):
+    """SxS float32: 1 on the lips, and not between them nor next to that."""
+    return _area(points[48:60], size) * (1 - cv2.dilate(_area(points[60:68], size), np.ones((3, 3))))
+
+
+def _colour(area, image):
+    """An image's median within an area (all of it where that is empty): 3."""
+    inside = area > 0.5
+    return np.median(image[inside] if inside.any() else image.reshape(-1, 3), 0).astype(np.float32)
+
+
+def _disc(radius):
+    side = 2 * round(radius) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
 def _features(points):
