@@ -12,7 +12,7 @@ demo: $(VENV)/.app
 	$(BIN)/python spaces/app.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

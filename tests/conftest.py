@@ -1,5 +1,11 @@
 """What several tests need: a photo that may be shown, and a small random completion model."""
 
+import os
+
+# `make test` runs two tests at a time (pytest-xdist): one thread each, also of what they start. Before torch is there.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import safetensors.torch

@@ -77,6 +77,18 @@ def test_the_three_sources():
     assert torch.equal(combine(copied, drawn, only(2)), drawn)
 
 
+def test_leaning_to_the_photo_keeps_more_of_it(net):
+    leaning = NormalizedFaceGAN(**SMALL, lean=3.0).eval()
+    leaning.load_state_dict(net.state_dict())
+    z, image = torch.randn(1, 8), torch.rand(1, 3, 128, 128) * 2 - 1
+    plain, more = net.decode(z, image).choice, leaning.decode(z, image).choice
+    torch.testing.assert_close(more.sum(1), torch.ones(1, 128, 128))
+    torch.testing.assert_close(more[:, 0] / more[:, 2], 3 * plain[:, 0] / plain[:, 2])
+    torch.testing.assert_close(more[:, 0] / more[:, 1], plain[:, 0] / plain[:, 1])
+    assert torch.equal(leaning.train().decode(z, image).choice, net.train().decode(z, image).choice)
+    net.eval()
+
+
 def test_the_walk_begins_at_the_face_and_ends_at_the_result(net):
     image = torch.rand(1, 3, 128, 128) * 2 - 1
     z = net.encode(image)

@@ -6,6 +6,8 @@
 The paper's Algorithm 1: Enc learns from L_feat + λ1 L_id + λ2 L_pixel; Dec from these and from η L_GAN and λ3 L_sym.
 Adversarial and symmetry errors do not reach Enc. Departures:
 
+- L_id is against the target where that is a photo of the person, else against the input, as in the paper: maps of a
+  turned and of a frontal face do not lie over each other.
 - A net that copies also learns where to look things up (the true places of simulated pairs, the landmarks of all, a
   smooth flow), and to draw the whole face: else it would not be able to where nothing can be copied, since it is
   hardly asked to. These terms reach Enc too.
@@ -103,8 +105,9 @@ def terms_of(out, batch, trunk, judge, rng):
             maps = judge.features(colour(x))
             return [maps, judge.embed(maps)]
 
+        photo = trust.amin((1, 2, 3), keepdim=True) == 1  # the target counts everywhere: it is one
         with torch.no_grad():
-            wanted = last_two(image)
+            wanted = last_two(torch.where(photo, target, image))
         terms["identity"] = losses.kept_identity_loss(last_two(out.image), wanted)
     if out.flow is not None:
         terms["drawn"] = losses.pixel_loss(out.drawn, target) + losses.pixel_loss(

@@ -197,7 +197,8 @@ class AttributeGenerator(Model):
         flow, mirror_flow = grid + 0.1 * maps[:, :2], grid + 0.1 * maps[:, 5:7]  # steps in tenths of the side
         kept, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:5]
         mirrored = torch.sigmoid(maps[:, 7:])
-        found = (1 - mirrored) * warp(image, flow) + mirrored * warp(image.flip(-1), mirror_flow)
+        mode = "bilinear" if self.training else "bicubic"  # sharper; bilinear is what training can afford
+        found = (1 - mirrored) * warp(image, flow, mode) + mirrored * warp(image.flip(-1), mirror_flow, mode)
         found = (gain * (found + 1) + shift - 1).clamp(-1, 1)
         result = kept * found + (1 - kept) * picture
         return Transferred(result, side, latent, picture, found, flow, mirror_flow, mirrored, kept)
