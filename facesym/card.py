@@ -31,7 +31,7 @@ _TASKS = {
         "For heads turned by up to 45 degrees. What the photo does not show (the far side of the face, a closed mouth "
         "behind a laugh) is mirrored or made up; hair and background behind a turned head are rough, and wide open "
         "mouths close in part only. Trained on few real pairs, on simulated poses and expressions, and on photos whose "
-        "frontal, neutral picture was made by a face mesh and landmarks.",
+        "frontal, neutral picture was made by a face mesh, landmarks and, for open mouths, other people's lips.",
     ),
     "transfer": (
         "image-to-image",
@@ -40,7 +40,7 @@ _TASKS = {
         "and much the same for all. The far side of a turned face and what "
         "is behind the head are made up or smeared. "
         "Trained on simulated poses and expressions beside real ones, and on smiles whose picture without one was made "
-        "by landmarks; the lights are simulated too.",
+        "by landmarks and other people's closed lips; the lights are simulated too.",
     ),
     "parse": (
         "image-segmentation",
