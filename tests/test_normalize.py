@@ -17,7 +17,7 @@ from facesym.cli import main
 from facesym.data.pairs import PairSamples
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
-from facesym.models import NormalizedFaceGAN
+from facesym.models import LightCNN, NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFace, NormalizedFaceDiscriminator, combine
 from facesym.pipelines.base import finer_transform
 
@@ -173,6 +173,26 @@ def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):  # noqa: 
     )
     (gradient,) = torch.autograd.grad(terms["pixel"] + terms["inner"], image)
     assert gradient[0, :, trust[0] == 0].abs().max() == 0 < gradient[0, :, trust[0] == 1].abs().max()
+
+
+def test_the_person_is_the_targets(turned, net):  # noqa: F811
+    """L_id is nothing for the target itself, and something for the input; so is what the mouth adds."""
+    samples = PairSamples(turned, 128)
+    i = next(i for i, row in enumerate(turned.rows) if row["kind"] == "simulated")
+    batch = {key: value[None] for key, value in samples.pair(i, np.random.default_rng(0)).items()}
+    out, judge = net(batch["image"]), LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).eval()
+
+    def terms(image):
+        made = NormalizedFace(image, out.z, out.drawn, out.flow, out.choice)
+        return nfgan.terms_of(made, batch, None, judge, None)
+
+    same, other = terms(batch["target"]), terms(batch["image"])
+    assert same["identity"] < 1e-6 < 1e-4 < other["identity"] and same["inner"] == 0
+    spoiled = batch["target"].clone()
+    spoiled[..., 95, 64] += 0.5  # where mouths are: counted twice
+    cheek = batch["target"].clone()
+    cheek[..., 80, 35] += 0.5
+    assert terms(spoiled)["inner"] > 2 * terms(cheek)["inner"] > 0
 
 
 def test_the_released_kind_trains(pairs, vgg16, tmp_path):  # noqa: F811
