@@ -78,6 +78,12 @@ def test_lips_are_those_of_the_most_alike_face_in_the_photos_own_colour(bank):  
     assert np.ptp(made[0][y, x].astype(int)) < 30  # grey as this photo's lips, not red
 
 
+@pytest.mark.parametrize("down", [20, 60])
+def test_a_mouth_at_the_border_or_beyond_is_no_error(neutral, down):
+    image, marks = smiling()
+    assert neutral.show(image, marks + np.array([0, down]))[0].shape == image.shape
+
+
 def test_a_smiles_folds_go_and_pores_stay():
     marks = smiling()[1]
     x0, y0 = np.rint((marks[48] + marks[2]) / 2).astype(int)  # on the cheek

@@ -136,6 +136,9 @@ class Neutral:
         mouth = np.clip(np.rint(mouth + tint), 0, 255).astype(np.uint8)
         region = (_area(goal[48:60], size) > 0.5).astype(np.uint8)
         region = cv2.dilate(region, _disc(0.1 * eye_distance(goal)))
+        region = np.pad(region[2:-2, 2:-2], 2)  # blending needs a rim
+        if not region.any():
+            return shown
         x, y, width, height = cv2.boundingRect(region)
         middle = (x + width // 2, y + height // 2)
         return cv2.seamlessClone(mouth, shown, 255 * region, middle, cv2.NORMAL_CLONE)
@@ -218,9 +221,10 @@ def _without_folds(image, points, share):
     lips, nose = (_area(points[part], size) for part in (np.arange(48, 60), [27, 31, 32, 33, 34, 35]))
     skin *= (1 - cv2.dilate(lips, np.ones((3, 3)))) * (1 - nose)
 
-    def low(share):
-        blurred = cv2.GaussianBlur(image * skin[..., None], (0, 0), share * unit)
-        return blurred / np.maximum(cv2.GaussianBlur(skin, (0, 0), share * unit), 1e-3)[..., None]
+    def low(width):
+        """What is wider than that on the skin."""
+        blurred = cv2.GaussianBlur(image * skin[..., None], (0, 0), width * unit)
+        return blurred / np.maximum(cv2.GaussianBlur(skin, (0, 0), width * unit), 1e-3)[..., None]
 
     inside = skin * np.clip(2 * cv2.GaussianBlur(skin, (0, 0), 0.06 * unit) - 1, 0, 1)
     narrow, wide = map(low, FOLDS)
