@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from facesym.data.attributes import UNKNOWN, expression_of
 from facesym.data.expressions import Expressions
-from facesym.data.faces import read_metadata
+from facesym.data.faces import read_face, read_metadata
 from facesym.data.neutral import Neutral, neutral_faces
 from facesym.data.pairs import keeps_pose
 from facesym.data.simulate import (
@@ -28,7 +28,7 @@ from facesym.data.simulate import (
     preview,
     simulate,
 )
-from facesym.errors import FacesymError, ImageError
+from facesym.errors import FacesymError
 from train.prepare import write_whole
 
 
@@ -141,15 +141,6 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
     # Turned at half as many pixels again: what is looked up twice blurs.
     out, size, work = _pairs["out"], _pairs["size"], _pairs["work"]
 
-    def load(row, points, side):
-        try:
-            with Image.open(row["path"]) as picture:
-                own = picture.width
-                pixels = np.asarray(picture.convert("RGB").resize((side, side), Image.LANCZOS))
-        except OSError as error:
-            raise ImageError(f"cannot read {row['path']}: {error}") from error
-        return pixels, (points + 0.5) * side / own - 0.5
-
     line = {
         "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
         "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
@@ -157,21 +148,21 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
     shrink = lambda p: (p + 0.5) * size / work - 0.5  # noqa: E731
     if kind in ("turned", "expressive"):
         line["target"] = f"{kind}-{line['target']}"
-        goal_image, goal = load(row, points, work)
+        goal_image, goal = read_face(row, points, work)
         if kind == "turned" or not keeps_pose(row):
             goal_image, goal = frontalise(goal_image, goal, _pairs["bank"].mesh)
         if kind == "expressive":
             goal_image, goal = _pairs["neutral"].show(goal_image, goal)
         goal_image, goal = _shrink(goal_image, size), shrink(goal)
     else:
-        goal_image, goal = load(target, target_points, size)
+        goal_image, goal = read_face(target, target_points, size)
     if kind != "simulated":
-        image, where = load(row, points, size)
+        image, where = read_face(row, points, size)
         line |= {"yaw": row["yaw"], "pitch": row.get("pitch", ""), "expression": _expression(kind, row)}
         places = None
     else:
         made = simulate(
-            np.random.default_rng((_pairs["seed"], number)), *load(row, points, work), _pairs["bank"]
+            np.random.default_rng((_pairs["seed"], number)), *read_face(row, points, work), _pairs["bank"]
         )
         image = _shrink(made.image, size)
         where = shrink(made.points)

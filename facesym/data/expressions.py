@@ -122,17 +122,22 @@ class Expressions:
         # Its light, and half of its tint: the other half is the skin's.
         tints = (_skin(warped, moved) + 10.0) / (_skin(mouth.image, mouth.points) + 10.0)
         gain = np.sqrt(tints * tints.mean())
-        region, bright = (_soft_polygon(polygon, size) for polygon in (inner, bottom))
+        region, bright = (_soft_polygon(outline, size) for outline in (inner, bottom))
         filling = bright * filling + (1 - bright) * np.array(DARK, np.float32)
         mixed = region * np.clip(filling * np.clip(gain, 0.4, 1.6), 0, 255) + (1 - region) * warped
         return np.rint(mixed).astype(np.uint8), places
 
 
-def _soft_polygon(points, size):
-    """SxSx1 float32: 1 inside, 0 outside."""
+def polygon(points, size):
+    """SxS float32: 1 within an outline (Kx2, pixels), 0 outside."""
     region = np.zeros((size, size), np.float32)
     cv2.fillPoly(region, [np.round(points * 16).astype(np.int32)], 1.0, cv2.LINE_8, shift=4)
-    return cv2.GaussianBlur(region, (0, 0), size / 200)[..., None]
+    return region
+
+
+def _soft_polygon(points, size):
+    """SxSx1 float32: the same with a soft rim."""
+    return cv2.GaussianBlur(polygon(points, size), (0, 0), size / 200)[..., None]
 
 
 def _mouth_shape(inner):

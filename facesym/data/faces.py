@@ -76,6 +76,21 @@ def read_metadata(folder, splits=("train",), min_size=0):
     return rows
 
 
+def read_face(row, points, size):
+    """A picture (a row of `read_metadata`) and its landmarks (68x2) at another size: SxSx3 uint8, and 68x2.
+
+    Raises:
+        ImageError: the picture cannot be read.
+    """
+    try:
+        with Image.open(row["path"]) as picture:
+            scale = size / picture.width
+            pixels = np.asarray(picture.convert("RGB").resize((size, size), Image.LANCZOS))
+    except OSError as error:
+        raise ImageError(f"cannot read {row['path']}: {error}") from error
+    return pixels, (points + 0.5) * scale - 0.5  # pixel centres
+
+
 class FaceFolders:
     """All pictures of some folders in memory.
 
@@ -99,10 +114,9 @@ class FaceFolders:
                 f"no pictures of split {'/'.join(splits)} of at least {min_size} pixels in {folders}"
             )
         self.images = np.empty((len(self.rows), size, size, 3), np.uint8)
+        self.landmarks = np.stack(landmarks).astype(np.float32)
         with ThreadPoolExecutor() as pool:  # PIL's decoders release the GIL
-            scales = list(pool.map(self._decode, range(len(self.rows))))
-        scales = np.array(scales, np.float32)[:, None, None]
-        self.landmarks = (np.stack(landmarks).astype(np.float32) + 0.5) * scales - 0.5  # pixel centres
+            list(pool.map(self._decode, range(len(self.rows))))
 
     def keep(self, indices):
         """Leave only these pictures, in this order; returns itself."""
@@ -111,15 +125,7 @@ class FaceFolders:
         return self
 
     def _decode(self, i):
-        try:
-            with Image.open(self.rows[i]["path"]) as picture:
-                side = picture.size[0]
-                self.images[i] = np.asarray(
-                    picture.convert("RGB").resize((self.size, self.size), Image.LANCZOS)
-                )
-        except OSError as error:
-            raise ImageError(f"cannot read {self.rows[i]['path']}: {error}") from error
-        return self.size / side
+        self.images[i], self.landmarks[i] = read_face(self.rows[i], self.landmarks[i], self.size)
 
     def __len__(self):
         return len(self.rows)

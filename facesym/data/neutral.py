@@ -11,12 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 from scipy.interpolate import LinearNDInterpolator
 
 from ..errors import ImageError
-from .expressions import INNER_LIPS, eye_distance, from_eyes, in_eyes, mouth_opening
-from .faces import flip_landmarks, read_metadata
+from .expressions import INNER_LIPS, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
+from .faces import flip_landmarks, read_face, read_metadata
 from .simulate import is_frontal_neutral
 from .symmetric import border_points, thin_plate
 
@@ -97,7 +96,7 @@ class Neutral:
         pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1)
         move = (map_back(pixels.reshape(-1, 2)).reshape(size, size, 2) - pixels).astype(np.float32)
         lips = np.zeros((size, size), np.float32)
-        hull = cv2.convexHull(_sixteenths(goal[48:60]))
+        hull = cv2.convexHull(np.round(goal[48:60] * 16).astype(np.int32))
         cv2.fillConvexPoly(lips, hull, 1.0, cv2.LINE_8, 4)
         lips = cv2.GaussianBlur(lips, (0, 0), size / 150)[..., None]
         rim = np.arange(size, dtype=np.float32)
@@ -111,7 +110,7 @@ class Neutral:
         shown = _without_folds(shown, goal, min(1, corners / 0.15))
         if opening > APART:
             # What is left of teeth at the lips' rim goes first: it would shine through.
-            teeth = cv2.dilate(_area(points[60:68], size), _disc(0.012 * size))
+            teeth = cv2.dilate(polygon(points[60:68], size), _disc(0.012 * size))
             left = np.uint8(255) * (cv2.remap(teeth, x, y, cv2.INTER_LINEAR) > 0.25)
             shown = cv2.inpaint(shown, left, 0.03 * size, cv2.INPAINT_TELEA)
             shown = self._closed(shown, goal, image, points)
@@ -131,17 +130,16 @@ class Neutral:
             mouth.image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
         )
         own, other = _colour(_red_of(points, size), image), _colour(_red_of(goal, size), mouth)
-        soft = cv2.GaussianBlur(_area(goal[48:60], size), (0, 0), size / 150)[..., None]
-        tint = soft * np.clip(own - other, -40, 40)
+        region = polygon(goal[48:60], size)
+        tint = cv2.GaussianBlur(region, (0, 0), size / 150)[..., None] * np.clip(own - other, -40, 40)
         mouth = np.clip(np.rint(mouth + tint), 0, 255).astype(np.uint8)
-        region = (_area(goal[48:60], size) > 0.5).astype(np.uint8)
-        region = cv2.dilate(region, _disc(0.1 * eye_distance(goal)))
+        region = cv2.dilate(np.uint8(255) * (region > 0.5), _disc(0.1 * eye_distance(goal)))
         region = np.pad(region[2:-2, 2:-2], 2)  # blending needs a rim
         if not region.any():
             return shown
         x, y, width, height = cv2.boundingRect(region)
         middle = (x + width // 2, y + height // 2)
-        return cv2.seamlessClone(mouth, shown, 255 * region, middle, cv2.NORMAL_CLONE)
+        return cv2.seamlessClone(mouth, shown, region, middle, cv2.NORMAL_CLONE)
 
 
 def neutral_faces(folders, size, each=120, seed=0):
@@ -164,14 +162,7 @@ def neutral_faces(folders, size, each=120, seed=0):
         landmarks += [points[row["index"]] for row in rows]
         closed = [row for row in rows if mouth_opening(points[row["index"]]) < APART]
         for k in rng.permutation(len(closed))[:each]:
-            row = closed[k]
-            try:
-                with Image.open(row["path"]) as picture:
-                    share = size / picture.width
-                    image = np.asarray(picture.convert("RGB").resize((size, size), Image.LANCZOS))
-            except OSError as error:
-                raise ImageError(f"cannot read {row['path']}: {error}") from error
-            lips.append(Lips(image, (points[row["index"]] + 0.5) * share - 0.5))
+            lips.append(Lips(*read_face(closed[k], points[closed[k]["index"]], size)))
     if not lips:
         raise ImageError(
             "what an expression changes cannot be learned: no training person's face is frontal and neutral, with the "
@@ -217,8 +208,8 @@ def _without_folds(image, points, share):
         points[42] + 0.35 * down,
         (points[15] + points[45]) / 2 + 0.25 * down,
     ]
-    skin = _area(np.array([*top, *points[[12, 10, 8, 6, 4]]]), size)
-    lips, nose = (_area(points[part], size) for part in (np.arange(48, 60), [27, 31, 32, 33, 34, 35]))
+    skin = polygon(np.array([*top, *points[[12, 10, 8, 6, 4]]]), size)
+    lips, nose = (polygon(points[part], size) for part in (np.arange(48, 60), [27, 31, 32, 33, 34, 35]))
     skin *= (1 - cv2.dilate(lips, np.ones((3, 3)))) * (1 - nose)
 
     def low(width):
@@ -231,16 +222,9 @@ def _without_folds(image, points, share):
     return np.clip(np.rint(image - share * inside[..., None] * (narrow - wide)), 0, 255).astype(np.uint8)
 
 
-def _area(outline, size):
-    """SxS float32: 1 within an outline (Kx2)."""
-    area = np.zeros((size, size), np.float32)
-    cv2.fillPoly(area, [_sixteenths(outline)], 1.0, cv2.LINE_8, 4)
-    return area
-
-
 def _red_of(points, size):
     """SxS float32: 1 on the lips, and not between them nor next to that."""
-    return _area(points[48:60], size) * (1 - cv2.dilate(_area(points[60:68], size), np.ones((3, 3))))
+    return polygon(points[48:60], size) * (1 - cv2.dilate(polygon(points[60:68], size), np.ones((3, 3))))
 
 
 def _colour(area, image):
@@ -261,8 +245,3 @@ def _features(points):
     spans = np.stack([np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1) for a, b in ends], -1)
     flat = points.reshape(*points.shape[:-2], -1)
     return np.concatenate([np.ones_like(flat[..., :1]), flat, spans, spans**2], -1)
-
-
-def _sixteenths(points):
-    """Pixels as cv2's drawing takes them with a shift of 4."""
-    return np.round(points * 16).astype(np.int32)
