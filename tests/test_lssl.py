@@ -13,9 +13,9 @@ from test_training import folders, stats, template, train  # noqa: F401
 from facesym import losses
 from facesym.data.faces import flip_landmarks
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
-from facesym.models.lssl import GROUPS, heat_map
+from facesym.models.lssl import GROUPS, MouthDiscriminator, heat_map
 from facesym.models.parser import CLASSES
-from train.lssl import cut_mouths, generator_terms, rescaled
+from train.lssl import cut_mouths, generator_terms, rescaled, told_expressions
 from train.lssl_data import LOOKS
 
 
@@ -156,6 +156,20 @@ def test_mouths_are_cut_at_the_goals_landmarks_where_these_are_known():
     assert not found[:, 0, 0].any()
 
 
+def test_expressions_of_mouths_are_told_where_they_are_known():
+    """Of three mouths one is not known, of one the expression is not: what is said of these changes nothing."""
+    wanted = torch.eye(3).repeat(1, 4)  # more attributes follow the expressions
+    known = torch.tensor([[1.0], [1.0], [0.0]]).expand(3, 12)
+    batch = {"kept": torch.tensor([1.0, 0.2, 1.0]), "wanted": wanted, "known": known}
+    logits = torch.zeros(2, 3, requires_grad=True)  # of the first and the third
+    told_expressions(logits, batch).backward()
+    assert logits.grad[0, 0] < 0 < logits.grad[0, 1] and not logits.grad[1].any()
+    right, wrong = torch.tensor([[9.0, -9, -9]] * 2), torch.tensor([[-9.0, 9, -9]] * 2)
+    assert told_expressions(right, batch) < 0.01 < 1 < told_expressions(wrong, batch)
+    scores, logits = MouthDiscriminator(3, 48)(torch.zeros(2, 3, 48, 48))
+    assert scores.shape == (2, 1, 6, 6) and logits.shape == (2, 3)
+
+
 def test_the_choice_is_taught_also_where_it_seems_settled():
     """Where the drawn picture is nearer, the gradient asks for it, though next to nothing of it is seen."""
     logit = torch.full((1, 1, 2, 2), 9.0, requires_grad=True)
@@ -291,6 +305,16 @@ def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):  
         "--trunk", vgg16, "--mouths",
     )  # fmt: skip
     alone, both = stats(tmp_path / "w")
-    assert {"identity", "side", "places", "smooth", "feature", "mouth", "mouths"} <= set(alone)
+    assert {
+        "identity",
+        "side",
+        "places",
+        "smooth",
+        "feature",
+        "mouth",
+        "mouths",
+        "expression",
+        "told",
+    } <= set(alone)
     assert not {"critic", "adversarial"} & set(alone)
     assert {"critic", "penalty", "adversarial"} <= set(both)

@@ -189,7 +189,8 @@ def normalize(args):
     checked = studio(("test",)) + [
         row for row in select_pictures([args.lfw], 0, None, args.seed) if _sure(row)
     ]
-    accuracy = float((judge(load_pictures(checked, SIZE)[0]) == [_neutral(row) for row in checked]).mean())
+    told, wanted = judge(load_pictures(checked, SIZE)[0]), np.array([_neutral(row) for row in checked])
+    accuracy, passing = float((told == wanted).mean()), float(told[wanted].mean())
     del pictures
 
     tables = {}
@@ -238,13 +239,17 @@ def normalize(args):
         "task": "normalize", "models": args.models, "realism": args.realism, "size": SIZE, "seed": args.seed,
         "pictures": {name: len(pictures) for name, (pictures, *_) in sets.items()},
         "neutral_classifier_accuracy": accuracy, "neutral_classifier_checked_on": len(checked),
+        "neutral_photos_taken_for_neutral": passing,
     }  # fmt: skip
     (args.out / "results.json").write_text(
         json.dumps({"settings": settings, "results": tables}, indent=1) + "\n"
     )
     for name, table in tables.items():
         _print(name, settings["pictures"][name], table)
-    print(f"\nThe classifier of neutral faces is right in {accuracy:.1%} of {len(checked)} held-out photos.")
+    print(
+        f"\nThe classifier of neutral faces is right in {accuracy:.1%} of {len(checked)} held-out photos, and takes "
+        f"{passing:.1%} of the neutral ones for neutral."
+    )
     print(f"\nwritten: {args.out}")
     return tables
 

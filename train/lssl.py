@@ -23,11 +23,12 @@ from facesym.models.lssl import (
     GROUPS,
     AttributeDiscriminator,
     AttributeGenerator,
+    MouthDiscriminator,
     Transferred,
     heat_map,
     parse,
 )
-from facesym.models.symmfcnet import SAGANDiscriminator, crop_parts, identity_grid
+from facesym.models.symmfcnet import crop_parts, identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
 from train.lssl_data import AttributeSamples
 from train.trunk import VGG16Features
@@ -38,7 +39,7 @@ from train.trunk import VGG16Features
 # cosine), `side` (s′ against the known one), and of a net that copies `places` (the flows at the known landmarks),
 # `smooth` (their strain), `drawn` (what Gdec draws, against what is known), `choice` (of it, or what is looked up);
 # with a trunk `feature`, its features' distance over the inner face: absolute errors alone blur teeth; and `mouth`,
-# what a discriminator of mouths alone says: SymmFCNet's (17).
+# what a discriminator of mouths alone says: SymmFCNet's (17); `expression`, (3) by its other head.
 COMMON = dict(
     adversarial=1,
     attribute=1,
@@ -52,6 +53,7 @@ COMMON = dict(
     choice=10,
     feature=3,
     mouth=0.2,
+    expression=0.2,
 )
 RECIPES = {
     "paper": COMMON | dict(identity=10),
@@ -60,6 +62,7 @@ RECIPES = {
 PENALTY = 10  # λ_gp
 INNER = (0.25, 0.35, 0.75, 0.88)  # x0, y0, x1, y1, shares of the side: brows to chin of an aligned face
 MOUTH = 48  # side of the mouths' crops
+EXPRESSIONS = len(GROUPS["expression"])  # y begins with them
 # How much each landmark's place counts: the jaw's mark another line on a turned head; mouths tell expressions.
 LANDMARKS = torch.tensor([0.5] * 17 + [1.5] * 10 + [0.5] * 9 + [1.0] * 12 + [2.0] * 20)
 ABLATIONS = {
@@ -101,6 +104,12 @@ def cut_mouths(image, batch):
     return crop_parts(image[sure], places, MOUTH, parts=("mouth",))[0]
 
 
+def told_expressions(logits, batch):
+    """(2) or (3) on mouths' logits (see `cut_mouths`): of those whose expression is known, and strong enough."""
+    sure = batch["kept"] == 1
+    return losses.attribute_loss(logits, *(batch[name][sure, :EXPRESSIONS] for name in ("wanted", "known")))
+
+
 def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, recipe, ablated):
     """(7)'s terms by name, and what G made (Transferred). ``mouths``: the mouths' discriminator, or None."""
     image = batch["image"]
@@ -135,7 +144,9 @@ def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, reci
         pictures = [found.image] if found.flow is None else [found.image, found.drawn]
         terms["feature"] = sum(losses.feature_distance(seen(picture), wanted) for picture in pictures)
     if mouths is not None and sure.any():
-        terms["mouth"] = losses.generator_loss(mouths(cut_mouths(found.image, batch)))
+        scores, logits = mouths(cut_mouths(found.image, batch))
+        terms["mouth"] = losses.generator_loss(scores)
+        terms["expression"] = told_expressions(logits, batch)
     if "side" not in ablated:
         wrong = losses.side_loss(made, side_of(batch, ablated, "goal_"))
         terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
@@ -249,7 +260,7 @@ class LSSL:
             if args.trunk
             else None
         )
-        self.mouths = run.add(SAGANDiscriminator(width=32, layers=3)) if args.mouths else None
+        self.mouths = run.add(MouthDiscriminator(EXPRESSIONS, MOUTH)) if args.mouths else None
         if self.mouths:
             load_critic(self.mouths, args.init, "mouths.safetensors")
         trained = (net, critic, *([self.mouths] if self.mouths else []))
@@ -332,8 +343,10 @@ class LSSL:
         if "mouth" in terms:
             with self.run.autocast():
                 real, fake = (cut_mouths(x, batch) for x in (batch["goal"], found.image.detach()))
-                terms["mouths"] = losses.discriminator_loss(self.mouths(real), self.mouths(fake))
-            self.run.update(self.optimizers[2], terms["mouths"])
+                scores, logits = self.mouths(real)
+                terms["mouths"] = losses.discriminator_loss(scores, self.mouths(fake)[0])
+                terms["told"] = told_expressions(logits, batch)
+            self.run.update(self.optimizers[2], terms["mouths"] + terms["told"])
         return terms
 
 

@@ -9,7 +9,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from .base import Model
-from .symmfcnet import identity_grid, warp
+from .symmfcnet import SAGANDiscriminator, identity_grid, warp
 
 GROUPS = {
     "expression": ("neutral", "happy", "surprised"),
@@ -232,6 +232,24 @@ class AttributeDiscriminator(nn.Module):
         """Bx3xSxS in [-1, 1] and BxKxSxS in [0, 1] to scores Bx1xhxw (large = real) and attributes' logits BxA."""
         x = self.layers(torch.cat([image, 2 * side - 1], 1))
         return self.source(x), self.attributes(x).flatten(1)
+
+
+class MouthDiscriminator(SAGANDiscriminator):
+    """D's two heads on crops of mouths alone, where expressions show most. An addition; trained by SymmFCNet's (17) and
+    by (2) and (3).
+
+    Args:
+        expressions: how many. size: side of the crops, a multiple of 8.
+    """
+
+    def __init__(self, expressions, size=48):
+        super().__init__(width=32, layers=3)
+        self.expressions = nn.Conv2d(self.out.in_channels, expressions, size // self.stride)
+
+    def forward(self, image):
+        """Bx3xSxS in [-1, 1] to logits Bx1xhxw (large = real) and expressions' logits BxE."""
+        x = self.layers(image)
+        return self.out(x), self.expressions(x).flatten(1)
 
 
 def parse(parser, image):

@@ -51,6 +51,8 @@ class NormalizedFaceGAN(Model):
             channels between them. For a trained net: what they hold takes far fewer than they have.
         lean: out of training, how much more the copies count than Dec says. It learned by absolute errors, for which
             a face drawn like many is safer than one whose eyes are a pixel off; for a person it is the other way round.
+        passes: with ``copy``, how often the net runs, each time on its result: a mouth that is wide open comes only
+            part of the way in one.
     """
 
     @register_to_config
@@ -65,6 +67,7 @@ class NormalizedFaceGAN(Model):
         copy: bool = True,
         rank: int | None = None,
         lean: float = 1.0,
+        passes: int = 1,
     ):
         super().__init__()
         if latent % 4:
@@ -131,6 +134,14 @@ class NormalizedFaceGAN(Model):
         """Enc: BxCxSxS in [-1, 1] to BxZ float32."""
         return self.encoder(image).float()
 
+    def latents(self, image):
+        """Enc of the face, BxCxSxS in [-1, 1], and of the result of each pass but the last: BxZ each."""
+        found = [self.encode(image)]
+        while len(found) < self.config.passes:
+            image = self.decode(found[-1], image).image.to(self.dtype)
+            found.append(self.encode(image))
+        return found
+
     def decode(self, z, image, share=1.0):
         """Dec: a picture of z.
 
@@ -160,7 +171,7 @@ class NormalizedFaceGAN(Model):
         return NormalizedFace(combine(copied, drawn, choice), z, drawn, flow, choice)
 
     def forward(self, image):
-        """Make faces frontal and neutral.
+        """Make faces frontal and neutral, in one pass.
 
         Args:
             image: BxCxSxS in [-1, 1], aligned faces (FFHQ framing), the side that is turned away at the right.

@@ -136,14 +136,19 @@ class NormalizePipeline:
             small, large = small.mean(1, keepdim=True), large.mean(1, keepdim=True)
         if yaw < 0:
             small, large = small.flip(-1), large.flip(-1)
-        z = net.encode(small)
-        if shares is None:
-            made = [net.decode(z, large).image]
-        elif net.config.copy:
-            made = [net.decode(z, large, float(share)).image for share in shares]
+        zs = net.latents(small)
+        if shares is None or net.config.copy:
+            made = [self.passes(zs, large, float(share)) for share in ([1] if shares is None else shares)]
         else:
+            (z,) = zs
             last = net.encode(net.decode(z, small).image.to(net.dtype))
             made = [net.decode(z + float(share) * (last - z), small).image for share in shares]
         made = torch.cat(made)
         made = made.flip(-1) if yaw < 0 else made
         return [to_image(picture) for picture in made.expand(-1, 3, -1, -1)]
+
+    def passes(self, zs, image, share):
+        """Dec of each latent in turn, on the result before: so far (`NormalizedFaceGAN.decode`) on the way."""
+        for z in zs:
+            image = self.net.decode(z, image, share).image
+        return image
