@@ -95,6 +95,8 @@ class AttributeGenerator(Model):
         side_channels: of the side picture: 1, a heat map; 3, a photo (mode (b)).
         emphasis: (attribute or group, factor): what stands in y for it instead of 1, at run time. Where the
             known results differ from each other, as smiles do, the net has learned a pale mean of them.
+        passes: how often the net runs for an expression, each time on its result, in which it sees what is still short
+            of what was asked for.
         input_size: side of the pictures, a multiple of 16·scale.
     """
 
@@ -108,6 +110,7 @@ class AttributeGenerator(Model):
         side_channels: int = 1,
         scale: int = 1,
         emphasis: tuple = (),
+        passes: int = 1,
         input_size: int = 128,
     ):
         super().__init__()

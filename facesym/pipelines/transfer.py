@@ -154,13 +154,34 @@ class TransferPipeline:
         points = np.asarray(find_points(crop), np.float32)
         side = heat_map(torch.from_numpy(points)[None].to(net.device), net.config.input_size)
         latent = net.encode(small, side.to(net.dtype))
-        made = [to_image(net.decode(latent, strength * net.attributes(way), large).image[0]) for way in ways]
+        made = [to_image(self.passes(latent, small, large, way, strength)[0]) for way in ways]
         return [
             _within_face(face, larger, points * larger.width / crop.width)
             if set(way) == {"expression"}
             else face
             for face, way in zip(made, ways)
         ]
+
+    def passes(self, latent, small, large, way, strength):
+        """The net's result of a face; for an expression the result's result, as often as its ``passes`` say. A light
+        would get darker each time, and a background beside a turned head smear more.
+
+        Args:
+            latent: of ``small``, 1x3xSxS in [-1, 1]. large: 1x3xHxW, the same crop. way, strength: see `run`.
+
+        Returns:
+            1x3xHxW.
+        """
+        net = self.net
+        y = strength * net.attributes(way)
+        made = net.decode(latent, y, large)
+        expression = {group: name for group, name in way.items() if group == "expression"}
+        for _ in range(net.config.passes - 1 if expression else 0):
+            small = net.decode(latent, y, small).image
+            latent = net.encode(small.to(net.dtype), made.side.to(net.dtype))
+            y = strength * net.attributes(expression)
+            made = net.decode(latent, y, made.image)
+        return made.image
 
 
 def _within_face(made, crop, points):
