@@ -14,7 +14,7 @@ from test_training import ROOT, folders, stats, template, train  # noqa: F401 (a
 import facesym
 from facesym import ImageError
 from facesym.cli import main
-from facesym.data.pairs import Pairs, PairSamples
+from facesym.data.pairs import PairSamples
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
 from facesym.models import LightCNN, NormalizedFaceGAN
@@ -109,23 +109,6 @@ def test_passes_are_runs_on_the_results(model, pipe, tmp_path):
     assert np.abs(np.asarray(first, int) - np.asarray(crop)).max() <= 1 and last == made[0]
 
 
-def test_every_third_picture_is_a_result_whose_places_are_not_known(pairs, net):  # noqa: F811
-    samples = PairSamples(Pairs(pairs), 128)
-    drawn = [samples.pair(i % len(samples.pairs), np.random.default_rng(i)) for i in range(6)]
-    batch = {key: torch.stack([sample[key] for sample in drawn]) for key in drawn[0]}
-    given, weight = batch["image"].clone(), batch["weight"].clone()
-    image = nfgan.some_again(batch, net)
-    fresh = [0, 1, 3, 4]
-    assert torch.equal(image[fresh], given[fresh]) and torch.equal(batch["image"], given)
-    assert torch.allclose(image[[2, 5]], net(given[[2, 5]]).image, atol=1e-5)
-    assert torch.equal(batch["weight"][fresh], weight[fresh]) and not batch["weight"][[2, 5]].any()
-    net.zero_grad()
-    out = net(image)
-    terms = nfgan.terms_of(out, batch, None, None, None)
-    (gradient,) = torch.autograd.grad(terms["place"] + terms["landmark"], out.flow)
-    assert gradient[fresh].abs().amax((1, 2, 3)).min() > 0 == gradient[[2, 5]].abs().max()
-
-
 def test_a_larger_crop_gives_a_larger_result_of_the_same_face(net):
     image = torch.nn.functional.interpolate(torch.rand(1, 3, 16, 16) * 2 - 1, (256, 256), mode="bicubic")
     small = torch.nn.functional.avg_pool2d(image, 2)
@@ -195,7 +178,7 @@ def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):  # noqa: 
     assert rows["simulated"]["trust"].min() == 1
     trust = rows["turned"]["trust"]
     assert trust[0, 78, 64] == 1 and trust[0, 5, 5] == 0
-    batch = {key: value[None] for key, value in rows["turned"].items()} | {"fresh": torch.tensor([True])}
+    batch = {key: value[None] for key, value in rows["turned"].items()}
     out = net(batch["image"])
     image = out.image.detach().requires_grad_()
     terms = nfgan.terms_of(
@@ -210,7 +193,6 @@ def test_the_person_is_that_of_the_target_where_it_is_a_photo(turned, net):  # n
     for kind, nothing, something in (("simulated", "target", "image"), ("turned", "image", "target")):
         i = next(i for i, row in enumerate(turned.rows) if row["kind"] == kind)
         batch = {key: value[None] for key, value in samples.pair(i, np.random.default_rng(0)).items()}
-        batch["fresh"] = torch.tensor([True])
         out = net(batch["image"])
 
         def identity(name):

@@ -20,8 +20,6 @@ Adversarial and symmetry errors do not reach Enc. Departures:
   (simulate.frontalise), with the expression taken off by landmarks (data/neutral.py), and counts on the face alone.
 - The guiding set, the critic's real pictures, are the pairs' targets that are photos: what the folders have of frontal
   neutral faces.
-- A net that copies runs several times, each time on its result (NormalizedFaceGAN's ``passes``): one in three of its
-  pictures is the result of its average so far, whose target is the picture's own.
 - R1 (``--r1``): without it the critic wins after a few hundred steps.
 
 ``--ablation`` leaves parts out. The paper's auto-encoder alone is ``--ablation autoencoder --no-copy``.
@@ -47,7 +45,6 @@ from train.common import Run, add_arguments, load_critic, model_folder
 from train.trunk import VGG16Features
 
 R1_EVERY = 8  # steps
-AGAIN = 3  # one picture of so many
 INNER = (
     0.2,
     0.3,
@@ -88,19 +85,6 @@ def two_views(pictures, rng):
     return [x[..., top : top + side, left : left + side] for x in pictures]
 
 
-@torch.no_grad()
-def some_again(batch, net):
-    """The pictures that the net is given, BxCxSxS: every third is ``net``'s result of the batch's. Where things are in
-    these is not known: their "weight" is 0 from here on, and they are not "fresh"."""
-    image = batch["image"].clone()
-    again = torch.arange(len(image), device=image.device) % AGAIN == AGAIN - 1
-    batch["fresh"] = ~again
-    if again.any():
-        image[again] = net(image[again]).image
-        batch["weight"] = batch["weight"] * ~again[:, None, None, None]
-    return image
-
-
 def terms_of(out, batch, trunk, judge, rng):
     """The generator's terms but the critic's, by name."""
     image, trust = batch["image"], batch["trust"]
@@ -131,8 +115,7 @@ def terms_of(out, batch, trunk, judge, rng):
         )
         terms["place"] = losses.place_loss(out.flow, batch["places"], batch["weight"])
         terms["landmark"] = (
-            losses.landmark_loss(*(x[batch["fresh"]] for x in (out.flow, batch["goal"], batch["points"])))
-            / batch["goal"].shape[1]
+            losses.landmark_loss(out.flow, batch["goal"], batch["points"]) / batch["goal"].shape[1]
         )
         terms["smooth"] = losses.tv_loss(out.flow - identity_grid(out.flow))
     return terms
@@ -245,10 +228,9 @@ def main():
         rng = np.random.default_rng((args.seed, run.step))
         critical = weights["adversarial"] > 0 and run.step >= args.critic_from
         with run.autocast():
-            image = some_again(batch, average) if average.config.copy else batch["image"]
-            z = net.encode(image)
+            z = net.encode(batch["image"])
             handed = z.detach().requires_grad_(True)  # Dec's graph begins here
-            out = net.decode(handed, image)
+            out = net.decode(handed, batch["image"])
             terms = terms_of(out, batch, trunk, judge, rng)
             if critical:
                 critic.requires_grad_(False)
