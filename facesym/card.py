@@ -30,7 +30,7 @@ _TASKS = {
         "Makes a face frontal and neutral: the same person without expression, looking at the camera.",
         "For heads turned by up to 45 degrees. What the photo does not show (the far side of the face, a closed mouth "
         "behind a laugh) is mirrored or made up; hair and background behind a turned head are rough, and lips "
-        "that had to close are soft. Trained on few real pairs, on simulated poses and expressions, and on photos whose "
+        "that had to close are soft. Trained on few real pairs, on simulated poses and expressions, and photos whose "
         "frontal, neutral picture was made by a face mesh, landmarks and, for open mouths, other people's lips.",
     ),
     "transfer": (
