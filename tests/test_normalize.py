@@ -118,7 +118,9 @@ def test_a_larger_crop_gives_a_larger_result_of_the_same_face(net):
     assert (torch.nn.functional.avg_pool2d(large, 2) - net.decode(z, small).image).abs().mean() < 0.02
 
 
-@pytest.mark.parametrize("wrong", [{"latent": 6}, {"kernel": 5}, {"encoder_widths": (8,) * 6}])
+@pytest.mark.parametrize(
+    "wrong", [{"latent": 6}, {"kernel": 5}, {"encoder_widths": (8,) * 6}, {"copy": False, "passes": 2}]
+)
 def test_settings_that_make_no_network_are_refused(wrong):
     with pytest.raises(ValueError):
         NormalizedFaceGAN(**(SMALL | wrong))

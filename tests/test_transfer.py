@@ -47,7 +47,7 @@ def test_a_changed_expression_leaves_what_is_outside_the_face(model, astronaut):
         assert same[side // 2 : side * 3 // 4, side * 2 // 5 : side * 3 // 5].mean() < 0.2
 
 
-def test_an_expression_is_given_to_the_result_again_and_nothing_else_is(model, astronaut, tmp_path):
+def test_an_expression_is_given_to_the_result_again_and_nothing_else_is(model, astronaut):
     pipe = facesym.load(str(model))
     crop = pipe(astronaut, to="happy").crop.resize((64, 64))
     ways = [

@@ -72,6 +72,8 @@ class NormalizedFaceGAN(Model):
         super().__init__()
         if latent % 4:
             raise ValueError(f"latent must be a multiple of 4 (2x2 maps), not {latent}")
+        if passes > 1 and not copy:
+            raise ValueError("without copy there is one pass: what is drawn is frontal and neutral already")
         if kernel not in (3, 4):
             raise ValueError(f"kernel must be 3 or 4, not {kernel}")
         if len(encoder_widths) > len(decoder_widths):
