@@ -24,6 +24,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from facesym import metrics
+from facesym.data.faces import read_face, read_metadata
 from facesym.errors import FacesymError, ImageError
 from facesym.faces.paste import fill_smoothly
 from facesym.faces.texture import with_texture
@@ -49,8 +50,6 @@ def select_pictures(folders, size, count, seed):
 
     They are ordered by a hash of seed and name, so that a smaller count takes the first of a larger one's.
     """
-    from facesym.data.faces import read_metadata
-
     rows = []
     for folder in map(Path, folders):
         rows += [row | {"set": folder.name} for row in read_metadata(folder, ("test",), min_size=size)]
@@ -66,15 +65,7 @@ def load_pictures(rows, size):
     tables = {folder: np.load(folder / "landmarks.npy") for folder in {row["path"].parent for row in rows}}
     pictures, landmarks = np.empty((len(rows), size, size, 3), np.uint8), np.empty((len(rows), 68, 2))
     for i, row in enumerate(rows):
-        try:
-            with Image.open(row["path"]) as picture:
-                scale = size / picture.width
-                pictures[i] = np.asarray(
-                    picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
-                )
-        except OSError as error:
-            raise ImageError(f"cannot read {row['path']}: {error}") from error
-        landmarks[i] = (tables[row["path"].parent][row["index"]] + 0.5) * scale - 0.5  # pixel centres
+        pictures[i], landmarks[i] = read_face(row, tables[row["path"].parent][row["index"]], size)
     return pictures, landmarks
 
 

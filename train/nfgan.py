@@ -45,12 +45,8 @@ from train.common import Run, add_arguments, load_critic, model_folder
 from train.trunk import VGG16Features
 
 R1_EVERY = 8  # steps
-INNER = (
-    0.2,
-    0.3,
-    0.8,
-    0.9,
-)  # x0, y0, x1, y1, shares of the side: brows to chin, where an aligned frontal face has them
+# x0, y0, x1, y1, shares of the side: brows to chin, where an aligned frontal face has them.
+INNER = (0.2, 0.3, 0.8, 0.9)
 # What each ablation leaves out, of the weights' names below.
 ABLATIONS = {
     "full": (),

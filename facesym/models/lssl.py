@@ -175,18 +175,27 @@ class AttributeGenerator(Model):
         x = torch.cat([image, 2 * side - 1], 1)
         return self.encoder(F.avg_pool2d(x, self.config.scale) if self.config.scale > 1 else x)
 
+    def read(self, latent, y):
+        """Gdec's own part, which needs a latent and the attributes y (BxA) alone: what `compose` makes a picture of."""
+        places = y.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[-2:])
+        x = self.decoder(torch.cat([latent, places], 1))
+        return latent, self.draw(x).float(), None if self.maps is None else self.maps(x).float()
+
     def decode(self, latent, y, image):
-        """Gdec: the picture of a latent with the attributes y (BxA).
+        """Gdec: the picture of a latent with the attributes y (BxA). See `compose`."""
+        return self.compose(self.read(latent, y), image)
+
+    def compose(self, read, image):
+        """The picture of what Gdec said.
 
         Args:
+            read: `read`'s.
             image: Bx3xHxW: what ``copy`` looks things up in, x or the same crop with more pixels.
 
         Returns:
             Transferred.
         """
-        places = y.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[-2:])
-        x = self.decoder(torch.cat([latent, places], 1))
-        drawn = self.draw(x).float()
+        latent, drawn, maps = read
         folded = 3 * self.config.scale**2
         picture = torch.tanh(F.pixel_shuffle(drawn[:, :folded], self.config.scale))
         side = torch.sigmoid(drawn[:, folded:])
@@ -194,9 +203,9 @@ class AttributeGenerator(Model):
         if self.config.scale > 1:
             side = F.interpolate(side, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
         picture = grow(picture)
-        if self.maps is None:
+        if maps is None:
             return Transferred(picture, side, latent, drawn=picture)
-        maps, grid = grow(self.maps(x).float()), identity_grid(image)
+        maps, grid = grow(maps), identity_grid(image)
         flow, mirror_flow = grid + 0.1 * maps[:, :2], grid + 0.1 * maps[:, 5:7]  # steps in tenths of the side
         kept, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:5]
         mirrored = torch.sigmoid(maps[:, 7:])

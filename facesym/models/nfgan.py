@@ -136,19 +136,28 @@ class NormalizedFaceGAN(Model):
         """Enc: BxCxSxS in [-1, 1] to BxZ float32."""
         return self.encoder(image).float()
 
-    def latents(self, image):
-        """Enc of the face, BxCxSxS in [-1, 1], and of the result of each pass but the last: BxZ each."""
-        found = [self.encode(image)]
+    def read(self, z):
+        """Dec's own part, which needs z (BxZ) alone: what `compose` makes a picture of, (z, drawn, maps)."""
+        x = self.decoder(z.to(self.dtype).view(len(z), -1, 2, 2))
+        return z, torch.tanh(self.draw(x).float()), None if self.maps is None else self.maps(x).float()
+
+    def passes(self, image):
+        """`read` of the face, BxCxSxS in [-1, 1], and of the result of each pass but the last: a list."""
+        found = [self.read(self.encode(image))]
         while len(found) < self.config.passes:
-            image = self.decode(found[-1], image).image.to(self.dtype)
-            found.append(self.encode(image))
+            image = self.compose(found[-1], image).image.to(self.dtype)
+            found.append(self.read(self.encode(image)))
         return found
 
     def decode(self, z, image, share=1.0):
-        """Dec: a picture of z.
+        """Dec: a picture of z. See `compose`."""
+        return self.compose(self.read(z), image, share)
+
+    def compose(self, read, image, share=1.0):
+        """The picture of what Dec said of z.
 
         Args:
-            z: BxZ.
+            read: `read`'s.
             image: BxCxHxW: what ``copy`` looks things up in, x or the same crop with more pixels.
             share: less than 1: on the way from x (0) to x̃ (1), with ``copy``: so far along the flow, so much of what is
                 not x's own.
@@ -156,11 +165,10 @@ class NormalizedFaceGAN(Model):
         Returns:
             NormalizedFace.
         """
-        x = self.decoder(z.to(self.dtype).view(len(z), -1, 2, 2))
-        drawn = torch.tanh(self.draw(x).float())
-        if self.maps is None:
+        z, drawn, maps = read
+        if maps is None:
             return NormalizedFace(drawn, z, drawn, None, None)
-        maps = F.interpolate(self.maps(x).float(), image.shape[-2:], mode="bilinear", align_corners=False)
+        maps = F.interpolate(maps, image.shape[-2:], mode="bilinear", align_corners=False)
         # Steps of the flow in tenths of the side: of the size that a network gives out by itself.
         flow = identity_grid(image) + share * 0.1 * maps[:, :2]
         lean = 1.0 if self.training else self.config.lean

@@ -136,19 +136,19 @@ class NormalizePipeline:
             small, large = small.mean(1, keepdim=True), large.mean(1, keepdim=True)
         if yaw < 0:
             small, large = small.flip(-1), large.flip(-1)
-        zs = net.latents(small)
+        read = net.passes(small)
         if shares is None or net.config.copy:
-            made = [self.passes(zs, large, float(share)) for share in ([1] if shares is None else shares)]
+            made = [self.compose(read, large, float(share)) for share in ([1] if shares is None else shares)]
         else:
-            (z,) = zs
+            z = read[0][0]
             last = net.encode(net.decode(z, small).image.to(net.dtype))
             made = [net.decode(z + float(share) * (last - z), small).image for share in shares]
         made = torch.cat(made)
         made = made.flip(-1) if yaw < 0 else made
         return [to_image(picture) for picture in made.expand(-1, 3, -1, -1)]
 
-    def passes(self, zs, image, share):
-        """Dec of each latent in turn, on the result before: so far (`NormalizedFaceGAN.decode`) on the way."""
-        for z in zs:
-            image = self.net.decode(z, image, share).image
+    def compose(self, read, image, share):
+        """The picture of each pass in turn, on the result before: so far (`NormalizedFaceGAN.compose`) on the way."""
+        for each in read:
+            image = self.net.compose(each, image, share).image
         return image

@@ -173,14 +173,14 @@ class TransferPipeline:
             1x3xHxW.
         """
         net = self.net
-        y = strength * net.attributes(way)
-        made = net.decode(latent, y, large)
+        read = net.read(latent, strength * net.attributes(way))
+        made = net.compose(read, large)
         expression = {group: name for group, name in way.items() if group == "expression"}
         for _ in range(net.config.passes - 1 if expression else 0):
-            small = net.decode(latent, y, small).image
+            small = net.compose(read, small).image
             latent = net.encode(small.to(net.dtype), made.side.to(net.dtype))
-            y = strength * net.attributes(expression)
-            made = net.decode(latent, y, made.image)
+            read = net.read(latent, strength * net.attributes(expression))
+            made = net.compose(read, made.image)
         return made.image
 
 
