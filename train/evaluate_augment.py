@@ -68,7 +68,8 @@ def synthesise(pipe, pictures, count, name):
 def augment(args):
     """How many expressions a small classifier tells, trained on few real faces and a number of synthetic ones a class:
     on held-out faces (neutral, happy, surprised), and on CK+ (seven expressions; folds by people; synthetic faces of
-    the two that LSSL knows). Mean and deviation of several seeds; the same number of steps in all."""
+    the two that LSSL knows). Mean and deviation of several seeds; the same number of steps in all, in which half of the
+    faces are real ones however many are synthetic."""
     import facesym
     from train.evaluate_rotate import named_models
 
@@ -94,7 +95,7 @@ def augment(args):
             y = [known[1][chosen], *(np.full(len(more[e][:count]), k) for k, e in enumerate(NAMES))]
             scores = []
             for seed in range(args.seeds):
-                net = train_classifier(np.concatenate(x), np.concatenate(y), len(NAMES), 1, args.steps, seed)
+                net = _train(x, y, len(NAMES), args.steps, seed)
                 told = _tell(net, test[0])
                 # Each class counts alike: surprised faces are rare.
                 scores.append(np.mean([(told == k)[test[1] == k].mean() for k in np.unique(test[1])]))
@@ -107,12 +108,11 @@ def augment(args):
                 for k in tqdm(range(args.folds), desc=f"CK+, {count}, seed {seed}", disable=None):
                     train = fold != k
                     extra = {ours: more[ours][:count] for ours in CKPLUS.values()}
-                    x = np.concatenate([pictures[train], *extra.values()])
+                    x = [pictures[train], *extra.values()]
                     numbers = [
                         np.full(len(extra[ours]), classes.index(theirs)) for theirs, ours in CKPLUS.items()
                     ]
-                    y = np.concatenate([labels[train], *numbers])
-                    net = train_classifier(x, y, len(classes), 1, args.steps, 100 * seed + k)
+                    net = _train(x, [labels[train], *numbers], len(classes), args.steps, 100 * seed + k)
                     right += int((_tell(net, pictures[~train]) == labels[~train]).sum())
                 scores.append(right / len(pictures))
             tables["CK+"].append(_row(name, count, scores))
@@ -144,6 +144,13 @@ def _labelled(folders, split):
     images = faces.images[order]
     sure = np.flatnonzero(labels != UNKNOWN)
     return (np.stack([tight(images[i]) for i in sure]), labels[sure]), images
+
+
+def _train(x, y, classes, steps, seed):
+    """A classifier of real faces (the first of the arrays) and, as often, of synthetic ones (the others)."""
+    real, synthetic = len(x[0]), sum(map(len, x[1:]))
+    often = np.repeat([1 / real, 1 / max(synthetic, 1)], [real, synthetic])
+    return train_classifier(np.concatenate(x), np.concatenate(y), classes, 1, steps, seed, often)
 
 
 @torch.no_grad()

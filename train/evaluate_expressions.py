@@ -104,17 +104,18 @@ def as_input(pictures):
     return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1)
 
 
-def train_classifier(pictures, labels, classes, epochs, steps, seed):
+def train_classifier(pictures, labels, classes, epochs, steps, seed, often=None):
     """Adam on the cross-entropy, with flips and shifts; ``steps`` an epoch whatever the number of pictures, so that
-    rows with more pictures are not trained longer."""
+    rows with more pictures are not trained longer. ``often``: how often each picture is drawn (N); None: all alike."""
     torch.manual_seed(seed)
+    often = torch.ones(len(pictures)) if often is None else torch.from_numpy(often)
     net = classifier(classes).to(memory_format=torch.channels_last)
     x, y = as_input(pictures), torch.from_numpy(labels)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps)
     net.train()
     for _ in range(epochs * steps):
-        chosen = torch.randint(len(x), (64,))
+        chosen = torch.multinomial(often, 64, replacement=True)
         batch = F.pad(x[chosen], (4, 4, 4, 4), mode="reflect")
         top, left = torch.randint(9, (2,)).tolist()
         batch = batch[..., top : top + SIDE, left : left + SIDE]

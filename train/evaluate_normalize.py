@@ -20,6 +20,7 @@ from facesym.asymmetry import find_points
 from facesym.data.expressions import Expressions
 from facesym.data.faces import read_metadata, to_tensor
 from facesym.data.neutral import Neutral, neutral_faces
+from facesym.data.shading import mean_smile_shading
 from facesym.data.simulate import FaceMesh, frontalise
 from facesym.errors import ImageError
 from facesym.faces.pose import head_pose
@@ -163,7 +164,8 @@ def normalize(args):
         missing = columns - read_metadata(folder, ("train", "val", "test"))[0].keys()
         if missing:
             raise ImageError(f"{folder}/metadata.csv has no column {', '.join(sorted(missing))}")
-    neutral = Neutral(Expressions(args.london, mesh, SIZE), *neutral_faces([args.london, args.lfw], SIZE))
+    bank = Expressions(args.london, mesh, SIZE, mean_smile_shading([args.lfw], SIZE))
+    neutral = Neutral(bank, *neutral_faces([args.london, args.lfw], SIZE))
     known = studio(("train",)) + [row for row in read_metadata(args.lfw, ("train",)) if _sure(row)][:2000]
     judge = NeutralClassifier(load_pictures(known, SIZE)[0], [_neutral(row) for row in known], args.trunk)
 

@@ -18,6 +18,7 @@ from facesym.data.expressions import Expressions
 from facesym.data.faces import read_face, read_metadata
 from facesym.data.neutral import Neutral, neutral_faces
 from facesym.data.pairs import keeps_pose
+from facesym.data.shading import mean_smile_shading
 from facesym.data.simulate import (
     GRID,
     FaceMesh,
@@ -51,7 +52,10 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         raise FacesymError(f"{out} is not empty: give another folder, or delete it")
     if len({folder.name for folder in folders}) < len(folders):
         raise FacesymError("two folders have the same name, which pictures and people are told apart by")
-    _begin_pairs(out, mesh, expressions, size, seed)  # here too: what is wrong with them shows at once
+    shading = mean_smile_shading(folders, size * 3 // 2)
+    _begin_pairs(
+        out, mesh, expressions, size, seed, shading
+    )  # here too: what is wrong with them shows at once
     tasks, sources = [], []
     for folder in folders:
         people = read_metadata(folder, ("train", "val", "test"))
@@ -92,7 +96,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         (out / name).mkdir(parents=True, exist_ok=True)
     table, both, places = [], [], []
     parts = [tasks[k : k + 50] for k in range(0, len(tasks), 50)]
-    settings = (out, mesh, expressions, size, seed, neutral)
+    settings = (out, mesh, expressions, size, seed, shading, neutral)
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_pairs, initargs=settings)
     _pairs["neutral"] = neutral  # for one process, which is this
     try:
@@ -122,11 +126,11 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     return Counter(f"{line['kind']}, {line['split']}" for line in table)
 
 
-def _begin_pairs(out, mesh, expressions, size, seed, neutral=None):
+def _begin_pairs(out, mesh, expressions, size, seed, shading, neutral=None):
     """What each process keeps: the mesh, the bank of expressions, and what takes them off."""
     cv2.setNumThreads(1)
     _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2, neutral=neutral)
-    _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"])
+    _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"], shading)
 
 
 _pairs = {}

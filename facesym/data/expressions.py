@@ -47,19 +47,20 @@ class Expressions:
             of the same subjects. Training people only are used.
         mesh: FaceMesh.
         size: of the pictures.
+        shading: facesym.data.shading.SmileShading, or None: smiles are warps and teeth alone.
 
     Raises:
         ImageError: the folder has no such pairs.
     """
 
-    def __init__(self, folder, mesh, size):
+    def __init__(self, folder, mesh, size, shading=None):
         faces = FaceFolders([folder], size)
         front = {
             (row["subject"], row["expression"]): i
             for i, row in enumerate(faces.rows)
             if row.get("view") == "front" and row.get("expression")
         }
-        self.smiles, self.mesh = [], mesh
+        self.smiles, self.mesh, self.shading = [], mesh, shading
         for (subject, expression), i in front.items():
             if expression != "smiling" or (subject, "neutral") not in front:
                 continue

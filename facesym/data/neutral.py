@@ -1,5 +1,6 @@
 """Expressions taken off real faces: what a photo that smiles would be with its mouth closed. Landmarks go to where they
-would be; lips that were apart are those of somebody whose mouth is closed; a smile's folds go from the cheeks.
+would be; lips that were apart are those of somebody whose mouth is closed; a smile's folds and its shading go from the
+cheeks.
 
 The other way round from `expressions`: there the picture without an expression is a photo and the one with it is made,
 here it is the one with it. Nets that have seen only made smiles know those by how they were made, and leave real ones
@@ -41,14 +42,14 @@ class Neutral:
     faces' landmarks with drawn expressions; and how the face would look.
 
     Args:
-        expressions: facesym.data.expressions.Expressions.
+        expressions: facesym.data.expressions.Expressions; its shading is taken off smiles.
         neutral: landmarks (68x2 each) of frontal neutral faces, of any scale; lips: closed mouths, at least one
             (`neutral_faces`).
         count: of faces drawn.
     """
 
     def __init__(self, expressions, neutral, lips, count=6000, seed=0):
-        self.lips = lips
+        self.lips, self.shading = lips, expressions.shading
         self.likeness = np.stack([_likeness(mouth.image, mouth.points, mouth.points) for mouth in lips])
         rng, before, after = np.random.default_rng(seed), [], []
         for _ in range(count):
@@ -114,6 +115,8 @@ class Neutral:
             left = np.uint8(255) * (cv2.remap(teeth, x, y, cv2.INTER_LINEAR) > 0.25)
             shown = cv2.inpaint(shown, left, 0.03 * size, cv2.INPAINT_TELEA)
             shown = self._closed(shown, goal, image, points)
+        if self.shading:
+            shown = self.shading.add(shown, goal, -self.shading.strength(points, goal))
         return shown, goal.astype(np.float32)
 
     def _closed(self, shown, goal, image, points):
@@ -131,7 +134,10 @@ class Neutral:
         )
         own, other = _colour(_red_of(points, size), image), _colour(_red_of(goal, size), mouth)
         region = polygon(goal[48:60], size)
-        tint = cv2.GaussianBlur(region, (0, 0), size / 150)[..., None] * np.clip(own - other, -40, 40)
+        lighter = (own - other).mean()
+        # Of its colour only a little: parted lips' own is not sure, and blue lips are worse than another's.
+        tint = np.clip(lighter, -40, 40) + np.clip(own - other - lighter, -12, 12)
+        tint = cv2.GaussianBlur(region, (0, 0), size / 150)[..., None] * tint
         mouth = np.clip(np.rint(mouth + tint), 0, 255).astype(np.uint8)
         region = cv2.dilate(np.uint8(255) * (region > 0.5), _disc(0.1 * eye_distance(goal)))
         region = np.pad(region[2:-2, 2:-2], 2)  # blending needs a rim

@@ -253,6 +253,8 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
         name, moved = expressions.draw(rng, points)
         # An open mouth that does not smile is dark but for the edge of the upper teeth.
         image, places = expressions.show(image, points, moved, teeth=1.0 if name == "smiling" else 0.3)
+        if name == "smiling" and expressions.shading:
+            image = expressions.shading.add(image, moved, expressions.shading.strength(moved, points))
     yaw = pitch = 0.0
     if rng.random() < 0.7:
         yaw, pitch = rng.uniform(-max_yaw, max_yaw), rng.uniform(-max_pitch, max_pitch)
