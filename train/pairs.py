@@ -89,6 +89,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         raise FacesymError(
             "no pairs: no --count, no folder with several views of a person, no turned or expressive photo"
         )
+    shading = _pairs["bank"].shading = mean_smile_shading(folders, _pairs["work"])
     neutral = None
     if any(kind == "expressive" for _, kind, *_ in tasks):
         neutral = Neutral(_pairs["bank"], *neutral_faces(folders, _pairs["work"]))
@@ -126,7 +127,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     return Counter(f"{line['kind']}, {line['split']}" for line in table)
 
 
-def _begin_pairs(out, mesh, expressions, size, seed, shading, neutral=None):
+def _begin_pairs(out, mesh, expressions, size, seed, shading=None, neutral=None):
     """What each process keeps: the mesh, the bank of expressions, and what takes them off."""
     cv2.setNumThreads(1)
     _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2, neutral=neutral)
