@@ -52,10 +52,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         raise FacesymError(f"{out} is not empty: give another folder, or delete it")
     if len({folder.name for folder in folders}) < len(folders):
         raise FacesymError("two folders have the same name, which pictures and people are told apart by")
-    shading = mean_smile_shading(folders, size * 3 // 2)
-    _begin_pairs(
-        out, mesh, expressions, size, seed, shading
-    )  # here too: what is wrong with them shows at once
+    _begin_pairs(out, mesh, expressions, size, seed)  # here too: what is wrong with them shows at once
     tasks, sources = [], []
     for folder in folders:
         people = read_metadata(folder, ("train", "val", "test"))
