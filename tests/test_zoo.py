@@ -218,7 +218,7 @@ def test_push_dry_run(own_zoo, registered):
     assert "landmarks" in header["tags"]
     results = header["model-index"][0]["results"][0]["metrics"]
     assert {item["name"]: item["value"] for item in results} == {"error_percent (0-15)": 2.5}
-    for text in ("## Limits", "adults only", "labelled", "London Set", "2.5", registered["sha256"]):
+    for text in ("## Limits", "meant to show adults", "labelled", "London Set", "2.5", registered["sha256"]):
         assert text in card
     assert type(zoo.load(folder)) is LandmarkNet
     with pytest.raises(ZooError, match="-o FOLDER"):
