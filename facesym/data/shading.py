@@ -26,7 +26,7 @@ class SmileShading:
     """The mean smile's shading.
 
     Attributes:
-        ratio: SxSx1 float32, logarithm of smiling over neutral pixels; 0 but on the cheeks, the chin and the nose.
+        ratio: SxS float32, logarithm of smiling over neutral pixels; 0 but on the cheeks, the chin and the nose.
         points: 68x2 float32 pixels, the landmarks of the face it lies on.
         corners: how far the mean smile's corners of the mouth are out and up, in distances of the eyes.
     """
@@ -66,14 +66,8 @@ def mean_smile_shading(folders, size, most=500, max_yaw=8.0, seed=0):
     Returns:
         `SmileShading`, or None where no folder has enough frontal faces, neutral and smiling.
     """
-    rng, names, ratio, corners, weight, mean = (
-        np.random.default_rng(seed),
-        ("neutral", "happy"),
-        0.0,
-        0.0,
-        0,
-        None,
-    )
+    rng, names = np.random.default_rng(seed), ("neutral", "happy")
+    ratio, corners, weight, mean = 0.0, 0.0, 0, None
     for folder in map(Path, folders):
         landmarks = np.load(folder / "landmarks.npy")
         kinds = [[], []]
@@ -100,7 +94,7 @@ def mean_smile_shading(folders, size, most=500, max_yaw=8.0, seed=0):
     features = np.max([polygon(mean[part], size) for part in _FEATURES], 0)
     near, far = (cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (size // k) + 1,) * 2) for k in (64, 32))
     skin = cv2.GaussianBlur(cv2.erode(skin, far) * (1 - cv2.dilate(features, near)), (0, 0), size / 80)
-    return SmileShading((ratio * skin)[..., None].astype(np.float32), mean, corners / weight)
+    return SmileShading((ratio * skin).astype(np.float32), mean, corners / weight)
 
 
 _FEATURES = (np.arange(36, 42), np.arange(42, 48), np.arange(48, 60))  # both eyes, the lips
