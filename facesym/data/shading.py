@@ -18,7 +18,8 @@ from .symmetric import thin_plate
 
 STRONGEST = 2.0  # smile, in mean ones
 DARKEST = 12.0  # added to pixels before their logarithm, so that noise in the dark does not count
-LEAST_FACES = 20  # of each kind in a folder
+LEAST_FACES, MOST_FACES = 20, 500  # of each kind in a folder
+FRONTAL = 8.0  # degrees, at most
 
 
 @dataclass
@@ -54,30 +55,29 @@ class SmileShading:
         return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
 
 
-def mean_smile_shading(folders, size, most=500, max_yaw=8.0, seed=0):
+def mean_smile_shading(folders, size):
     """The shading of training people's smiles.
 
     The difference is taken within each folder, so that one folder's light and another's smiles are not mixed up.
 
     Args:
         folders: of aligned faces, with scores of expressions in metadata.csv. size: side of the pictures.
-        most: photos of each kind and folder. max_yaw: of the heads, degrees.
 
     Returns:
         `SmileShading`, or None where no folder has enough frontal faces, neutral and smiling.
     """
-    rng, names = np.random.default_rng(seed), ("neutral", "happy")
+    rng, names = np.random.default_rng(0), ("neutral", "happy")
     ratio, corners, weight, mean = 0.0, 0.0, 0, None
     for folder in map(Path, folders):
         landmarks = np.load(folder / "landmarks.npy")
         kinds = [[], []]
         for row in read_metadata(folder, ("train",)):
             kind = expression_of(row, names) if not row.get("view") else UNKNOWN
-            if kind != UNKNOWN and abs(float(row.get("yaw") or 90)) <= max_yaw:
+            if kind != UNKNOWN and abs(float(row.get("yaw") or 90)) <= FRONTAL:
                 kinds[kind].append(row)
         if min(map(len, kinds)) < LEAST_FACES:
             continue
-        kinds = [[rows[k] for k in rng.permutation(len(rows))[:most]] for rows in kinds]
+        kinds = [[rows[k] for k in rng.permutation(len(rows))[:MOST_FACES]] for rows in kinds]
         if mean is None:
             mean = np.mean([read_face(row, landmarks[row["index"]], size)[1] for row in kinds[0]], 0)
             mean = ((mean + flip_landmarks(mean, size)) / 2).astype(np.float32)
