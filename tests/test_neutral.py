@@ -20,21 +20,21 @@ def neutral(bank):  # noqa: F811
     return Neutral(bank, [closed(SIZE), closed(SIZE) * 1.1], [lips(128), lips(20)], count=800)
 
 
-def lips(skin):
+def lips(skin, size=SIZE):
     """A closed mouth: red, with a black line."""
-    marks, image = closed(SIZE), np.full((SIZE, SIZE, 3), skin, np.uint8)
+    marks, image = closed(size), np.full((size, size, 3), skin, np.uint8)
     cv2.fillPoly(image, [np.rint(marks[48:60]).astype(np.int32)], (200, 60, 60))
     ends = np.rint([marks[60], marks[64]]).astype(int)
     cv2.line(image, ends[0].tolist(), ends[1].tolist(), (0, 0, 0), 2)
     return Lips(image, marks)
 
 
-def smiling():
+def smiling(size=SIZE):
     """The studio's smile: landmarks, and a picture with white teeth between its lips, of the neutral face's skin."""
-    marks = closed(SIZE)
-    marks[[48, 54, 60, 64], 1] -= 4
-    marks[[65, 66, 67], 1] += 6
-    ramp = np.add.outer(np.arange(SIZE), np.arange(SIZE)) * 0.6 + 10  # a shift of a pixel changes it
+    marks, scale = closed(size), size / SIZE
+    marks[[48, 54, 60, 64], 1] -= 4 * scale
+    marks[[65, 66, 67], 1] += 6 * scale
+    ramp = np.add.outer(np.arange(size), np.arange(size)) * 0.6 / scale + 10  # a shift of a pixel changes it
     image = np.rint(ramp).astype(np.uint8)[..., None].repeat(3, 2)
     cv2.fillPoly(image, [np.round(marks[60:68] * 16).astype(np.int32)], (255, 255, 255), cv2.LINE_8, 4)
     return image, marks
@@ -64,7 +64,7 @@ def test_teeth_go_the_lips_close_and_the_border_stays(neutral):
     assert max(off[:4].max(), off[-4:].max(), off[:, :4].max(), off[:, -4:].max()) <= 1
 
 
-def test_lips_are_those_of_the_most_alike_face_in_the_photos_own_colour(bank):  # noqa: F811
+def test_lips_are_those_of_the_most_alike_face(bank):  # noqa: F811
     image, marks = smiling()
     alike, other = lips(int(image[66, 48, 0])), lips(250)
     other.image[..., 2] = 0
@@ -73,9 +73,24 @@ def test_lips_are_those_of_the_most_alike_face_in_the_photos_own_colour(bank):  
         for mouths in ([alike], [other, alike])
     ]
     assert np.array_equal(*made)
-    goal = Neutral(bank, [closed(SIZE)], [alike], count=200).show(image, marks)[1]
-    x, y = np.rint((goal[57] + goal[66]) / 2).astype(int)
-    assert np.ptp(made[0][y, x].astype(int)) < 30  # grey as this photo's lips, not red
+
+
+def test_lips_take_the_photos_light_and_colour(bank):  # noqa: F811
+    image, marks = smiling(3 * SIZE)  # the lips are some pixels wide
+    net = Neutral(bank, [closed(SIZE)], [lips(int(image[198, 144, 0]), 3 * SIZE)], count=200)
+
+    def shown(colour):
+        photo = image.copy()
+        cv2.fillPoly(photo, [np.rint(marks[48:60]).astype(np.int32)], colour)
+        cv2.fillPoly(photo, [np.rint(marks[60:68]).astype(np.int32)], (255, 255, 255))
+        made, goal = net.show(photo, marks)
+        x, y = np.rint((goal[57] + goal[66]) / 2).astype(int)
+        return made[y, x].astype(float)
+
+    dark, bright = shown((60, 60, 60)), shown((150, 150, 150))
+    assert bright.mean() > dark.mean() + 20
+    plain, red = shown((110, 110, 110)), shown((150, 90, 90))
+    assert red[0] - red[2] > plain[0] - plain[2] + 5
 
 
 @pytest.mark.parametrize("down", [20, 60])

@@ -134,10 +134,7 @@ class Neutral:
         )
         own, other = _colour(_red_of(points, size), image), _colour(_red_of(goal, size), mouth)
         region = polygon(goal[48:60], size)
-        lighter = (own - other).mean()
-        # Of its colour only a little: parted lips' own is not sure, and blue lips are worse than another's.
-        tint = np.clip(lighter, -40, 40) + np.clip(own - other - lighter, -12, 12)
-        tint = cv2.GaussianBlur(region, (0, 0), size / 150)[..., None] * tint
+        tint = cv2.GaussianBlur(region, (0, 0), size / 150)[..., None] * np.clip(own - other, -40, 40)
         mouth = np.clip(np.rint(mouth + tint), 0, 255).astype(np.uint8)
         region = cv2.dilate(np.uint8(255) * (region > 0.5), _disc(0.1 * eye_distance(goal)))
         region = np.pad(region[2:-2, 2:-2], 2)  # blending needs a rim
