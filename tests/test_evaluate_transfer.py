@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from test_evaluate import alexnet  # noqa: F401
 from test_evaluate_normalize import studio_of_a_person  # noqa: F401
@@ -15,7 +16,7 @@ from facesym import metrics
 from facesym.data.attributes import relight
 from facesym.models.lssl import GROUPS
 from train import evaluate
-from train.evaluate_augment import synthesise, tight
+from train.evaluate_augment import _train, synthesise, tight
 from train.evaluate_expressions import as_input, folds, train_classifier
 from train.evaluate_transfer import AttributeClassifier, _lpips_outside, _mean
 
@@ -120,6 +121,19 @@ def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_pa
     pictures, labels = np.concatenate(list(made.values())), np.repeat(np.arange(3), 3)
     net = train_classifier(pictures, labels, 3, 1, 40, 0)
     assert (net(as_input(pictures)).argmax(1).numpy() == labels).mean() > 0.6
+
+
+def test_real_faces_are_half_of_what_is_learned_from_however_many_are_synthetic(monkeypatch):
+    drawn = []
+    draw = torch.multinomial
+    monkeypatch.setattr(
+        torch, "multinomial", lambda *args, **kw: drawn.append(draw(*args, **kw)) or drawn[-1]
+    )
+    real, synthetic = np.zeros((5, 48, 48), np.uint8), np.zeros((200, 48, 48), np.uint8)
+    labels = np.arange(205) % 2
+    _train([real, synthetic[:50], synthetic[50:]], [labels[:5], labels[5:55], labels[55:]], 2, 6, 0)
+    share = (torch.cat(drawn) < 5).float().mean().item()
+    assert len(drawn) == 6 and share == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_tight_face_is_the_middle_of_the_crop():
