@@ -10,6 +10,7 @@ from facesym.faces.load import load_image
 from facesym.models.lssl import GROUPS
 
 KEEP = "as it is"
+FIRST = {"expression": "happy"}  # so that the button does something for whoever has chosen nothing
 
 pipeline = parts.Pipeline("transfer")
 
@@ -94,7 +95,12 @@ def build() -> None:
             photo = parts.photo_input("transfer-")
             gr.Markdown("### 2 · What should change?")
             radios = [
-                gr.Radio([KEEP, *names], value=KEEP, label=group.capitalize(), elem_id=f"transfer-{group}")
+                gr.Radio(
+                    [KEEP, *names],
+                    value=FIRST.get(group, KEEP),
+                    label=group.capitalize(),
+                    elem_id=f"transfer-{group}",
+                )
                 for group, names in GROUPS.items()
             ]
             strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", elem_id="transfer-strength")

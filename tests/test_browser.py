@@ -222,6 +222,8 @@ def test_normalize_tab(page, photo, tmp_path):
 
 def test_transfer_tab(page, photo, tmp_path):
     open_tab(page, "Transfer", photo, tmp_path)
+    assert page.locator("#transfer-expression").get_by_label("happy").is_checked()
+    page.locator("#transfer-expression").get_by_text("as it is").click()
     page.get_by_role("button", name="3 · Change").click()
     page.get_by_text("Choose an expression").wait_for()
     page.locator("#transfer-expression").get_by_text("happy").click()
