@@ -185,7 +185,8 @@ def _plot(tables, path):
                 [row["count"] for row in rows], [100 * row["accuracy"] for row in rows],
                 [100 * row["std"] for row in rows], marker="o", capsize=3, label=name,
             )  # fmt: skip
-        axis.set(title=title, xlabel="synthetic faces a class", ylabel="accuracy, %", xscale="symlog")
+        axis.set(title=title, xlabel="synthetic faces a class", ylabel="accuracy, %")
+        axis.set_xscale("symlog", linthresh=min((row["count"] for row in table if row["count"]), default=1))
         axis.legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)
