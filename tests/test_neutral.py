@@ -64,7 +64,7 @@ def test_teeth_go_the_lips_close_and_the_border_stays(neutral):
     assert max(off[:4].max(), off[-4:].max(), off[:, :4].max(), off[:, -4:].max()) <= 1
 
 
-def test_lips_are_those_of_the_most_alike_face(bank):  # noqa: F811
+def test_lips_are_those_of_the_most_alike_face_in_the_photos_own_colour(bank):  # noqa: F811
     image, marks = smiling()
     alike, other = lips(int(image[66, 48, 0])), lips(250)
     other.image[..., 2] = 0
@@ -73,6 +73,9 @@ def test_lips_are_those_of_the_most_alike_face(bank):  # noqa: F811
         for mouths in ([alike], [other, alike])
     ]
     assert np.array_equal(*made)
+    goal = Neutral(bank, [closed(SIZE)], [alike], count=200).show(image, marks)[1]
+    x, y = np.rint((goal[57] + goal[66]) / 2).astype(int)
+    assert np.ptp(made[0][y, x].astype(int)) < 30  # grey as this photo's lips, not red
 
 
 def test_lips_take_the_photos_light_and_colour(bank):  # noqa: F811

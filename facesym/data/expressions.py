@@ -136,6 +136,12 @@ def polygon(points, size):
     return region
 
 
+def disc(radius):
+    """A round structuring element for erosion and dilation, ``radius`` in pixels."""
+    side = 2 * round(radius) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+
+
 def _soft_polygon(points, size):
     """SxSx1 float32: the same with a soft rim."""
     return cv2.GaussianBlur(polygon(points, size), (0, 0), size / 200)[..., None]

@@ -15,10 +15,10 @@ import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 
 from ..errors import ImageError
-from .expressions import INNER_LIPS, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
+from .expressions import INNER_LIPS, disc, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
 from .faces import flip_landmarks, read_face, read_metadata
 from .simulate import is_frontal_neutral
-from .symmetric import border_points, thin_plate
+from .symmetric import border_points, warp_points
 
 # How much of what is predicted is done: brows, the jaw and eyes differ between people more than by expression; of
 # mouths a ridge regression says too little.
@@ -111,7 +111,7 @@ class Neutral:
         shown = _without_folds(shown, goal, min(1, corners / 0.15))
         if opening > APART:
             # What is left of teeth at the lips' rim goes first: it would shine through.
-            teeth = cv2.dilate(polygon(points[60:68], size), _disc(0.012 * size))
+            teeth = cv2.dilate(polygon(points[60:68], size), disc(0.012 * size))
             left = np.uint8(255) * (cv2.remap(teeth, x, y, cv2.INTER_LINEAR) > 0.25)
             shown = cv2.inpaint(shown, left, 0.03 * size, cv2.INPAINT_TELEA)
             shown = self._closed(shown, goal, image, points)
@@ -128,15 +128,12 @@ class Neutral:
         size = len(shown)
         unlike = ((self.likeness - _likeness(image, points, goal)) ** 2).sum(1)
         mouth = self.lips[unlike.argmin()]
-        source = thin_plate(goal, mouth.points, size)
-        mouth = cv2.remap(
-            mouth.image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-        )
+        mouth, _ = warp_points(mouth.image, mouth.points, goal)
         own, other = _colour(_red_of(points, size), image), _colour(_red_of(goal, size), mouth)
         region = polygon(goal[48:60], size)
         tint = cv2.GaussianBlur(region, (0, 0), size / 150)[..., None] * np.clip(own - other, -40, 40)
         mouth = np.clip(np.rint(mouth + tint), 0, 255).astype(np.uint8)
-        region = cv2.dilate(np.uint8(255) * (region > 0.5), _disc(0.1 * eye_distance(goal)))
+        region = cv2.dilate(np.uint8(255) * (region > 0.5), disc(0.1 * eye_distance(goal)))
         region = np.pad(region[2:-2, 2:-2], 2)  # blending needs a rim
         if not region.any():
             return shown
@@ -234,11 +231,6 @@ def _colour(area, image):
     """An image's median within an area (all of it where that is empty): 3."""
     inside = area > 0.5
     return np.median(image[inside] if inside.any() else image.reshape(-1, 3), 0).astype(np.float32)
-
-
-def _disc(radius):
-    side = 2 * round(radius) + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
 def _features(points):

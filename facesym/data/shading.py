@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from .attributes import UNKNOWN, expression_of
-from .expressions import in_eyes, polygon
+from .expressions import disc, in_eyes, polygon
 from .faces import flip_landmarks, read_face, read_metadata
-from .symmetric import thin_plate
+from .symmetric import thin_plate, warp_points
 
 STRONGEST = 2.0  # smile, in mean ones
 DARKEST = 12.0  # added to pixels before their logarithm, so that noise in the dark does not count
@@ -77,13 +77,19 @@ def mean_smile_shading(folders, size):
                 kinds[kind].append(row)
         if min(map(len, kinds)) < LEAST_FACES:
             continue
-        kinds = [[rows[k] for k in rng.permutation(len(rows))[:MOST_FACES]] for rows in kinds]
+        kinds = [
+            [
+                read_face(rows[k], landmarks[rows[k]["index"]], size)
+                for k in rng.permutation(len(rows))[:MOST_FACES]
+            ]
+            for rows in kinds
+        ]
         if mean is None:
-            mean = np.mean([read_face(row, landmarks[row["index"]], size)[1] for row in kinds[0]], 0)
+            mean = np.mean([points for _, points in kinds[0]], 0)
             mean = ((mean + flip_landmarks(mean, size)) / 2).astype(np.float32)
             skin = polygon(mean[np.r_[0:17, 26:16:-1]], size)
-        logs = [_mean_log(rows, landmarks, size, mean, skin > 0) for rows in kinds]
-        reach = [np.mean([_corners(landmarks[row["index"]]) for row in rows]) for rows in kinds]
+        logs = [_mean_log(faces, mean, skin > 0) for faces in kinds]
+        reach = [np.mean([_corners(points) for _, points in faces]) for faces in kinds]
         count = len(kinds[1])
         ratio, corners = ratio + count * (logs[1] - logs[0]), corners + count * (reach[1] - reach[0])
         weight += count
@@ -92,8 +98,8 @@ def mean_smile_shading(folders, size):
     ratio = cv2.GaussianBlur((ratio + ratio[:, ::-1]) / (2 * weight), (0, 0), size / 128)
     ratio -= np.median(ratio[skin > 0])
     features = np.max([polygon(mean[part], size) for part in _FEATURES], 0)
-    near, far = (cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * (size // k) + 1,) * 2) for k in (64, 32))
-    skin = cv2.GaussianBlur(cv2.erode(skin, far) * (1 - cv2.dilate(features, near)), (0, 0), size / 80)
+    skin = cv2.erode(skin, disc(size // 32)) * (1 - cv2.dilate(features, disc(size // 64)))
+    skin = cv2.GaussianBlur(skin, (0, 0), size / 80)
     return SmileShading((ratio * skin).astype(np.float32), mean, corners / weight)
 
 
@@ -106,15 +112,15 @@ def _corners(points):
     return (right[0] - left[0] - left[1] - right[1]) / 2
 
 
-def _mean_log(rows, landmarks, size, mean, skin):
-    """The mean of pictures' logarithms, laid on the mean face, each without its own light: SxS."""
+def _mean_log(faces, mean, skin):
+    """The mean of pictures' logarithms, laid on the mean face, each without its own light: SxS.
+
+    Args:
+        faces: (SxSx3 uint8, landmarks). mean: landmarks, 68x2. skin: SxS bool.
+    """
     total = 0.0
-    for row in rows:
-        image, points = read_face(row, landmarks[row["index"]], size)
-        source = thin_plate(mean, points, size)
-        laid = cv2.remap(
-            image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-        )
-        log = np.log(cv2.GaussianBlur(laid.astype(np.float32), (0, 0), size / 192) + DARKEST).mean(-1)
+    for image, points in faces:
+        laid, _ = warp_points(image, points, mean)
+        log = np.log(cv2.GaussianBlur(laid.astype(np.float32), (0, 0), len(image) / 192) + DARKEST).mean(-1)
         total = total + log - np.median(log[skin])
-    return total / len(rows)
+    return total / len(faces)
