@@ -309,10 +309,10 @@ def test_masks_always_leave_something_known_and_something_missing():
 
 
 def test_pictures_of_minors_are_never_read(tmp_path):
-    name = next(iter(left_out())).removeprefix("mebeauty/")
+    its, name = min(left_out()).split("/")
     text = f"file_name,subject,split\n{name},1,train\ngrown-up.webp,2,train\n"
-    for folder in ("mebeauty", "another"):
+    for folder in (its, "another"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "metadata.csv").write_text(text)
-    assert [row["index"] for row in read_metadata(tmp_path / "mebeauty")] == [1]
+    assert [row["index"] for row in read_metadata(tmp_path / its)] == [1]
     assert len(read_metadata(tmp_path / "another")) == 2
