@@ -16,44 +16,92 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from facesym.data.balance import balanced_weights, kinds
 from facesym.data.faces import (
     FaceFolders,
     Samples,
-    affine_jitter,
     colour_jitter,
     cover,
     flip_landmarks,
+    side_light,
     soften,
     to_tensor,
 )
-from facesym.data.symmetric import simulate_palsy
+from facesym.data.symmetric import simulate_palsy, warp_points
 from facesym.models.landmark import LandmarkNet
 from train.common import Run, add_arguments
 
 CONTOUR_WEIGHT = 0.5  # the jaw line's points slide along it: their labels are less certain
 
 
+def random_roll(rng):
+    """Degrees: mostly a few, a quarter up to ±60, a fifth any, so that the net tells the roll of any head."""
+    kind = rng.random()
+    return (
+        rng.normal(0, 12) if kind < 0.55 else rng.uniform(-60, 60) if kind < 0.8 else rng.uniform(-180, 180)
+    )
+
+
+def close_eye(image, points, side, amount):
+    """Draw the upper lid of one eye down to the lower one.
+
+    Args:
+        image: SxSx3 uint8.
+        points: 68x2 landmarks in pixels.
+        side: "left" or "right" of the picture.
+        amount: 0 = as it is, 1 = closed.
+
+    Returns:
+        The picture and its landmarks.
+    """
+    upper, lower = ([37, 38], [41, 40]) if side == "left" else ([43, 44], [47, 46])
+    moved = np.asarray(points, np.float64).copy()
+    moved[upper] += 0.95 * amount * (moved[lower] - moved[upper])
+    return warp_points(image, points, moved)[0], moved
+
+
+def photograph(rng, image):
+    """The picture as another camera might have taken it: light, exposure, blur, JPEG, grain, grey; float32."""
+    if rng.random() < 0.3:
+        image = soften(rng, image)
+    if rng.random() < 0.2:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
+        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+    if rng.random() < 0.15:
+        image = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    if rng.random() < 0.3:
+        image = side_light(rng, np.float32(image))
+    if rng.random() < 0.3:
+        # Darker or lighter middle tones: exposure, and the skin of other people.
+        image = 255 * (np.float32(image) / 255) ** np.exp(rng.uniform(-0.5, 0.9))
+    image = colour_jitter(rng, np.float32(image), 0.35)
+    if rng.random() < 0.2:
+        image = np.clip(image + rng.normal(0, rng.uniform(2, 14), image.shape), 0, 255).astype(np.float32)
+    return image
+
+
 class LandmarkSamples(Samples):
-    """Faces turned, scaled, shifted, recoloured, blurred, partly covered, some with a simulated palsy; their landmarks
-    as shares."""
+    """Faces rolled by any angle, scaled, shifted, photographed otherwise, partly covered, some with a simulated palsy
+    or a closed eye; their landmarks as fractions of the side."""
 
     def sample(self, i, rng):
         image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
         if rng.random() < 0.5:
             image, points = np.ascontiguousarray(image[:, ::-1]), flip_landmarks(points, size)
-        if rng.random() < 0.3:
+        kind = rng.random()
+        if kind < 0.2:
             # The labels are of nearly symmetric faces, and a net learns from them to see every face so.
             image, points = simulate_palsy(
                 image, points, rng.choice(["left", "right"]), rng.uniform(-0.3, 1.5)
             )
-        matrix = affine_jitter(rng, size, degrees=20, scale=0.2, shift=0.08)
+        elif kind < 0.3:
+            image, points = close_eye(image, points, rng.choice(["left", "right"]), rng.uniform(0.4, 1))
+        centre = ((size - 1) / 2, (size - 1) / 2)
+        matrix = cv2.getRotationMatrix2D(centre, random_roll(rng), rng.uniform(0.75, 1.25))
+        matrix[:, 2] += rng.uniform(-0.09, 0.09, 2) * size
         image = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
         points = points @ matrix[:, :2].T + matrix[:, 2]
-        if rng.random() < 0.3:
-            image = soften(rng, image)
-        if rng.random() < 0.15:
-            image = np.repeat(image.mean(2, keepdims=True), 3, 2)
-        image = colour_jitter(rng, image, 0.35)
+        image = photograph(rng, image)
         for _ in range(rng.integers(0, 3)):
             cover(rng, image)
         return {"image": to_tensor(image), "landmarks": torch.from_numpy((points + 0.5) / size).float()}
@@ -110,7 +158,7 @@ def main():
     weight = torch.ones(68, 1, device=run.device)
     weight[:17] = CONTOUR_WEIGHT
     net.train()
-    for batch in run.batches(LandmarkSamples(faces, args.seed), args.steps):
+    for batch in run.batches(LandmarkSamples(faces, args.seed, balanced_weights(kinds(faces))), args.steps):
         with run.autocast():
             found = net(batch["image"])
         # Smooth l1 with a knee at half a pixel: the labels are another network's, with outliers.

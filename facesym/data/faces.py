@@ -194,11 +194,20 @@ class Samples(Dataset):
     seen, whatever the number of loader workers. Subclasses turn one face and a generator into one sample.
     """
 
-    def __init__(self, faces, seed=0):
+    def __init__(self, faces, seed=0, weights=None):
+        """Args:
+        faces: FaceFolders, or anything with a length.
+        seed: of the stream.
+        weights: how likely each face is to be drawn (`facesym.data.balance`); default: each once an epoch.
+        """
         self.faces, self.seed = faces, seed
         self._epoch, self._order = None, None
+        self._cumulative = None if weights is None else np.cumsum(weights) / np.sum(weights)
 
     def __getitem__(self, n):
+        if self._cumulative is not None:
+            rng = np.random.default_rng((self.seed, 1, n))
+            return self.sample(min(np.searchsorted(self._cumulative, rng.random()), len(self.faces) - 1), rng)
         epoch, i = divmod(n, len(self.faces))
         if epoch != self._epoch:
             self._epoch = epoch

@@ -1,0 +1,77 @@
+"""How often each picture is drawn, so that no kind of face is rare in a batch."""
+
+import cv2
+import numpy as np
+
+SMALLEST = 0.05  # of a batch: no kind has less
+MOST = 12.0  # times its plain chance that one picture may be drawn, at the most
+DARK, LIGHT = 50.0, 70.0  # CIE L* of the cheek
+
+
+def cheek_lightness(image, points):
+    """CIE L* of the lighter inner cheek, 0 to 100: a stand-in for skin tone that glare and shadow on one side spare.
+
+    Args:
+        image: SxSx3 uint8.
+        points: 68x2 landmarks in pixels.
+    """
+    radius = max(1, round(0.02 * len(image)))
+    values = []
+    for eye, mouth in (((40, 41), 48), ((46, 47), 54)):
+        x, y = np.rint(0.5 * points[list(eye)].mean(0) + 0.5 * points[mouth]).astype(int)
+        patch = image[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
+        if patch.size:
+            lab = cv2.cvtColor(np.float32(patch) / 255, cv2.COLOR_RGB2LAB)
+            values.append(float(np.median(lab[..., 0])))
+    return max(values, default=0.0)
+
+
+def kinds(faces):
+    """The kinds of face in `facesym.data.faces.FaceFolders`: a dict of N bool arrays.
+
+    By set, yaw, expression and skin tone, as far as ``metadata.csv`` has the columns.
+    """
+    sets = np.array([row["path"].parent.name for row in faces.rows])
+    found = {f"set {name}": sets == name for name in np.unique(sets)}
+
+    def column(name):
+        return np.array([float(row.get(name) or "nan") for row in faces.rows])
+
+    yaw = column("yaw")
+    for name, low, high in (
+        ("left", -90, -20),
+        ("half left", -20, -10),
+        ("half right", 10, 20),
+        ("right", 20, 90),
+    ):
+        found[f"turned {name}"] = (yaw >= low) & (yaw < high)
+    for name in ("happy", "surprised", "sad", "angry"):
+        found[name] = column(name) > 0.5
+    light = np.array([cheek_lightness(x, p) for x, p in zip(faces.images, faces.landmarks)])
+    return found | {"dark skin": light < DARK, "light skin": light > LIGHT}
+
+
+def balanced_weights(kinds, smallest=SMALLEST, most=MOST):
+    """How likely each picture is to be drawn.
+
+    Rare kinds are raised in turn until each has ``smallest`` of the draws (raking); a kind of which there are so few
+    pictures that this would show one more than ``most`` times as often as by chance stays below it.
+
+    Args:
+        kinds: {name: N bool array}; a picture may be of several.
+        smallest: fraction of the draws.
+        most: bound on a picture's weight, in units of 1/N.
+
+    Returns:
+        N float64, summing to 1.
+    """
+    groups = [group for group in kinds.values() if group.any()]
+    n = len(groups[0])
+    weights = np.full(n, 1 / n)
+    for _ in range(100):
+        for group in groups:
+            fraction = weights[group].sum()
+            if fraction < smallest:
+                weights[group] = np.minimum(weights[group] * smallest / fraction, most / n)
+                weights /= weights.sum()
+    return weights
