@@ -10,23 +10,8 @@ import numpy as np
 from PIL import Image
 from scipy.optimize import least_squares
 
-from .data.faces import FLIP_68, flip_landmarks
-from .data.symmetric import face_region, symmetric_landmarks, warp_points
-from .faces.landmarks import detect_landmarks
-
-# How far each landmark lies before the eye corners, in outer-eye distances: the slope of a landmark's asymmetry on
-# sin(yaw) over 24 thousand training faces within ±35°. (Together with roll it explains 98 % of their asymmetry.)
-# Jaw from ear to chin, brow from outside in, nose ridge, nose base, eye, outer lip, inner lip;
-# the other half mirrors it.
-_DEPTH = {
-    **dict(zip(range(9), (-0.65, -0.61, -0.58, -0.54, -0.43, -0.28, -0.11, 0.04, 0.10))),
-    **dict(zip(range(17, 22), (-0.13, -0.02, 0.06, 0.14, 0.21))),
-    **dict(zip(range(27, 34), (0.24, 0.31, 0.39, 0.47, 0.26, 0.30, 0.33))),
-    **dict(zip(range(36, 42), (-0.03, 0.02, 0.03, 0.03, 0.03, 0.01))),
-    **dict(zip((48, 49, 50, 51, 57, 58, 59), (0.02, 0.16, 0.25, 0.27, 0.25, 0.23, 0.14))),
-    **dict(zip((60, 61, 62, 66, 67), (0.03, 0.24, 0.26, 0.25, 0.24))),
-}
-DEPTH_68 = np.array([_DEPTH[k] if k in _DEPTH else _DEPTH[int(FLIP_68[k])] for k in range(68)])
+from .faces.geometry import DEPTH_68, face_region, flip_landmarks, symmetric_landmarks, warp_points
+from .faces.landmarks import find_points
 
 # Landmarks that the muscles of expression hardly move: pose is fitted on them alone, so that a drooping brow or
 # mouth corner does not pass for a tilted head.
@@ -94,13 +79,6 @@ def landmark_asymmetry(points):
     return residual(fit.x), float(roll), float(np.degrees(np.arcsin(np.clip(turn, -1, 1))))
 
 
-def turn(points, degrees):
-    """The landmarks of a head turned by some degrees more (positive: to the picture's right), as
-    `landmark_asymmetry` models it: each moves sideways by its depth."""
-    unit = np.linalg.norm(points[45] - points[36])
-    return points + np.stack([unit * DEPTH_68 * np.sin(np.radians(degrees)), np.zeros(68)], 1)
-
-
 def region_indices(points):
     """The landmark indices of ``Asymmetry.regions`` and ``overall``, and roll and yaw: two dicts."""
     rest, roll, yaw = landmark_asymmetry(points)
@@ -151,17 +129,6 @@ def appearance_map(image, points):
     difference = blur(np.abs(detail - detail[:, ::-1]) * region, 0.012)
     back = warp_points(difference[..., None], goal, points)[0].reshape(size, size)
     return np.clip(back, 0, None) * face_region(points, size, forehead=0.25)
-
-
-def find_points(crop):
-    """The 68 landmarks of an aligned face (RGB image) by the zoo's network, in the crop and in its mirror image,
-    averaged, so that the network's own preference for a side falls out: 68x2 float32, pixels.
-
-    Raises:
-        ZooError: the zoo's landmark network cannot be had.
-    """
-    mirrored = detect_landmarks(Image.fromarray(np.ascontiguousarray(np.asarray(crop)[:, ::-1])))
-    return ((detect_landmarks(crop) + flip_landmarks(mirrored, crop.width)) / 2).astype(np.float32)
 
 
 def measure_asymmetry(crop, points=None):

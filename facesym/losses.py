@@ -8,6 +8,8 @@ The paper writes sums of squares; here they are averaged over pixels and batch: 
 import torch
 import torch.nn.functional as F
 
+from .ops import relight
+
 
 # --- SymmFCNet, stage I ---------------------------------------------------------------------------------------------
 def face_region_loss(predicted, target):
@@ -69,11 +71,6 @@ def confidence_loss(confidence, copied, target, face_region):
     side = max(target.shape[-1] // 32 * 2 + 1, 3)
     error = F.avg_pool2d(error, side, 1, side // 2, count_include_pad=False)
     return ((confidence.float() - (-error / 0.3).exp()) * face_region.detach()).square().mean()
-
-
-def relight(image, light):
-    """I ⊙ R for a picture in [-1, 1]: the ratio acts on brightness, so on (I + 1) / 2."""
-    return (image + 1) * light - 1
 
 
 # --- SymmFCNet, stage II --------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from facesym import metrics  # noqa: E402
-from facesym.data.faces import flip_landmarks  # noqa: E402
 from facesym.errors import ImageError  # noqa: E402
+from facesym.faces.geometry import flip_landmarks  # noqa: E402
 from train import benchmark, evaluate, evaluate_identity, evaluate_rotate, evaluate_symmetrize  # noqa: E402
 
 

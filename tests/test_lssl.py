@@ -11,7 +11,7 @@ from test_simulate import closed, mesh_file  # noqa: F401
 from test_training import folders, stats, template, train  # noqa: F401
 
 from facesym import losses
-from facesym.data.faces import flip_landmarks
+from facesym.faces.geometry import flip_landmarks
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
 from facesym.models.lssl import GROUPS, MouthDiscriminator, heat_map
 from facesym.models.parser import CLASSES

@@ -8,9 +8,9 @@ import pytest
 from test_simulate import bank, closed, mesh_file, studio  # noqa: F401 (fixtures)
 
 from facesym.data.expressions import eye_distance, mouth_opening
-from facesym.data.faces import flip_landmarks
 from facesym.data.neutral import Lips, Neutral, _without_folds, neutral_faces
 from facesym.errors import ImageError
+from facesym.faces.geometry import flip_landmarks
 
 SIZE = 96
 

@@ -11,12 +11,12 @@ from PIL import Image
 
 import facesym
 from facesym import FaceNotFoundError, ImageError, ZooError
-from facesym.asymmetry import find_points, landmark_asymmetry
+from facesym.asymmetry import landmark_asymmetry
 from facesym.cli import main
-from facesym.data.faces import flip_landmarks
-from facesym.data.symmetric import warp_points
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
+from facesym.faces.geometry import flip_landmarks, warp_points
+from facesym.faces.landmarks import find_points
 from facesym.faces.turn import turned_photo, with_detail
 from facesym.fit import Fit
 from facesym.models import SymmetricEncoder, SymmetricGenerator

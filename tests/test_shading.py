@@ -8,9 +8,9 @@ from test_neutral import lips
 from test_simulate import bank, closed, mesh_file, studio  # noqa: F401 (fixtures)
 
 from facesym.data import simulate
-from facesym.data.faces import flip_landmarks
 from facesym.data.neutral import Neutral
 from facesym.data.shading import LEAST_FACES, STRONGEST, mean_smile_shading
+from facesym.faces.geometry import flip_landmarks
 
 SIZE = 96
 DARK = 0.7  # what a smile leaves of the light on a cheek

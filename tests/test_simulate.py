@@ -11,8 +11,8 @@ from test_training import ROOT, folders, template, train  # noqa: F401 (a fixtur
 
 from facesym import ImageError
 from facesym.data import expressions, simulate
-from facesym.data.faces import flip_landmarks
 from facesym.data.pairs import Pairs, PairSamples
+from facesym.faces.geometry import flip_landmarks
 
 sys.path.insert(0, str(ROOT))
 

@@ -10,13 +10,13 @@ from test_training import template
 
 import facesym
 from facesym import ImageError, losses
-from facesym.asymmetry import DEPTH_68, REGIONS, landmark_asymmetry, measure_asymmetry, region_indices
-from facesym.data.faces import FLIP_68, flip_landmarks
-from facesym.data.symmetric import (
-    droop,
+from facesym.asymmetry import REGIONS, landmark_asymmetry, measure_asymmetry, region_indices
+from facesym.data.symmetric import droop, simulate_palsy, symmetric_faces
+from facesym.faces.geometry import (
+    DEPTH_68,
+    FLIP_68,
     face_region,
-    simulate_palsy,
-    symmetric_faces,
+    flip_landmarks,
     symmetric_landmarks,
     warp_points,
 )

@@ -4,18 +4,15 @@ import pytest
 import torch
 
 from facesym import losses
+from facesym.models.discriminators import SAGANDiscriminator
 from facesym.models.symmfcnet import (
-    PARTS,
-    SAGANDiscriminator,
     SymmFCNet,
     background_mask,
     both_half_mask,
-    crop_parts,
-    identity_grid,
     one_half_mask,
     stage_two_condition,
-    warp,
 )
+from facesym.ops import PARTS, crop_parts, identity_grid, relight, warp
 
 
 @pytest.fixture
@@ -82,7 +79,7 @@ def test_an_untrained_stage_one_copies_the_mirrored_half_in_place(net, batch):
     holed = image * mask
     assert torch.allclose(out.warped, holed.flip(-1), atol=1e-5)
     # Where it fills it fills with the relit copy, elsewhere it keeps the input.
-    expected = losses.relight(out.warped, out.light) * (1 - out.half_mask) + holed * out.half_mask
+    expected = relight(out.warped, out.light) * (1 - out.half_mask) + holed * out.half_mask
     assert torch.allclose(out.stage1, expected)
     # The mirrored place of the hole's left part is known, that of the part that crosses the middle is not.
     assert (out.half_mask[0, 0, 20:40, 12:30] < 1).all()

@@ -15,8 +15,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from facesym.data.faces import FLIP_68, FaceFolders, left_out, read_metadata
+from facesym.data.faces import FaceFolders, left_out, read_metadata
 from facesym.data.masks import random_mask
+from facesym.faces.geometry import FLIP_68
 from facesym.models import LightCNN, SymmetricEncoder, SymmetricGenerator, SymmetrizerVAE
 from facesym.models.symmfcnet import SymmFCNet
 

@@ -126,7 +126,7 @@ def fill_mirror(picture, hole, landmarks):
     The mirrored face is warped onto the face triangle by triangle, by the 68 landmarks of the unhidden
     picture: better ones than could be found in the input, so the row shows what copying can do at most.
     """
-    from facesym.data.faces import flip_landmarks
+    from facesym.faces.geometry import flip_landmarks
 
     size = len(picture)
     x, y = warp_by_landmarks(landmarks, flip_landmarks(landmarks, size), size)

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from facesym.asymmetry import find_points
 from facesym.errors import ImageError
 from facesym.faces.align import ffhq_transform, five_points
+from facesym.faces.landmarks import find_points
 from facesym.faces.pose import head_pose
 from train.common import bf16_is_fast
 

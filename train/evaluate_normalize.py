@@ -16,13 +16,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from facesym import metrics, zoo
-from facesym.asymmetry import find_points
 from facesym.data.expressions import Expressions
 from facesym.data.faces import read_metadata, to_tensor
 from facesym.data.neutral import Neutral, neutral_faces
 from facesym.data.shading import mean_smile_shading
 from facesym.data.simulate import FaceMesh, frontalise
 from facesym.errors import ImageError
+from facesym.faces.landmarks import find_points
 from facesym.faces.pose import head_pose
 from facesym.pipelines.base import to_image
 

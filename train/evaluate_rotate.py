@@ -203,8 +203,9 @@ def rotate(args):
     the photo's detail (the generator's own pictures); fits without the warped views; and warping the photo by its
     landmarks alone, without a network."""
     import facesym
-    from facesym.asymmetry import find_points, landmark_asymmetry, turn
-    from facesym.data.symmetric import warp_points
+    from facesym.asymmetry import landmark_asymmetry
+    from facesym.faces.geometry import turn, warp_points
+    from facesym.faces.landmarks import find_points
     from facesym.pipelines.base import to_image
     from train.evaluate import load_pictures, picture_grid, select_pictures
 
@@ -290,7 +291,8 @@ def rotate(args):
 
 def _add_turned(row, frames):
     """A face's pictures at TURNS, and their yaws as measured, to a row."""
-    from facesym.asymmetry import find_points, landmark_asymmetry
+    from facesym.asymmetry import landmark_asymmetry
+    from facesym.faces.landmarks import find_points
 
     row["turned"].append([np.asarray(frame) for frame in frames])
     row["yaw"].append([landmark_asymmetry(find_points(frame))[2] for frame in frames])

@@ -14,12 +14,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from facesym import metrics
-from facesym.data.faces import flip_landmarks
-from facesym.data.symmetric import face_region, simulate_palsy, symmetric_faces, symmetric_landmarks
+from facesym.data.symmetric import simulate_palsy, symmetric_faces
 from facesym.errors import ImageError
+from facesym.faces.geometry import face_region, face_shown, flip_landmarks, symmetric_landmarks
 from facesym.faces.paste import paste_face
 from facesym.pipelines.base import to_image
-from facesym.pipelines.symmetrize import face_shown, one_piece
+from facesym.pipelines.symmetrize import one_piece
 
 FRONTAL = 20  # degrees of yaw: a palsy is simulated on faces that are turned less
 PROFILE = 60  # from there on landmarks, and so every row and the judge, mean nothing: left out

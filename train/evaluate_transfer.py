@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from facesym import metrics, zoo
-from facesym.asymmetry import find_points
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import FaceFolders, to_tensor
 from facesym.data.simulate import FaceMesh, frontalise, turn_to
-from facesym.data.symmetric import face_region
+from facesym.faces.geometry import face_region
+from facesym.faces.landmarks import find_points
 from facesym.faces.pose import head_pose
 from facesym.models.lssl import GROUPS
 from train.common import bf16_is_fast

@@ -17,17 +17,9 @@ import torch
 import torch.nn.functional as F
 
 from facesym.data.balance import balanced_weights, kinds
-from facesym.data.faces import (
-    FaceFolders,
-    Samples,
-    colour_jitter,
-    cover,
-    flip_landmarks,
-    side_light,
-    soften,
-    to_tensor,
-)
-from facesym.data.symmetric import simulate_palsy, warp_points
+from facesym.data.faces import FaceFolders, Samples, colour_jitter, cover, side_light, soften, to_tensor
+from facesym.data.symmetric import simulate_palsy
+from facesym.faces.geometry import flip_landmarks, warp_points
 from facesym.models.landmark import LandmarkNet
 from train.common import Run, add_arguments
 

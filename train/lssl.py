@@ -17,8 +17,9 @@ import torch.nn.functional as F
 
 from facesym import losses, zoo
 from facesym.data.attributes import UNKNOWN, expression_of
-from facesym.data.faces import FLIP_68, FaceFolders
+from facesym.data.faces import FaceFolders
 from facesym.data.pairs import Pairs
+from facesym.faces.geometry import FLIP_68
 from facesym.models.lssl import (
     GROUPS,
     AttributeDiscriminator,
@@ -28,7 +29,7 @@ from facesym.models.lssl import (
     heat_map,
     parse,
 )
-from facesym.models.symmfcnet import crop_parts, identity_grid
+from facesym.ops import crop_parts, identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
 from train.lssl_data import AttributeSamples
 from train.trunk import VGG16Features

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
-from facesym.data.faces import Samples, affine_jitter, colour_jitter, flip_landmarks, to_tensor
+from facesym.data.faces import Samples, affine_jitter, colour_jitter, to_tensor
 from facesym.data.pairs import MADE, keeps_pose
 from facesym.data.simulate import frontalise
+from facesym.faces.geometry import flip_landmarks
 from facesym.models.lssl import GROUPS
 
 NAMES = list(GROUPS)

@@ -40,7 +40,7 @@ from facesym import losses, zoo
 from facesym.data.pairs import Pairs, PairSamples
 from facesym.models import LightCNN, NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFaceDiscriminator
-from facesym.models.symmfcnet import identity_grid
+from facesym.ops import identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
 from train.trunk import VGG16Features
 

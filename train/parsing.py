@@ -25,13 +25,13 @@ from facesym.data.faces import (
     affine_jitter,
     colour_jitter,
     cover,
-    flip_landmarks,
     read_metadata,
     side_light,
     soften,
     to_tensor,
 )
 from facesym.errors import ImageError
+from facesym.faces.geometry import flip_landmarks
 from facesym.models.parser import CLASSES, FaceParser
 from train.common import Run, add_arguments
 

@@ -22,27 +22,12 @@ import torch
 import torch.nn.functional as F
 
 from facesym import losses, zoo
-from facesym.asymmetry import turn
-from facesym.data.faces import (
-    FaceFolders,
-    Samples,
-    affine_jitter,
-    colour_jitter,
-    cover,
-    flip_landmarks,
-    soften,
-    to_tensor,
-)
-from facesym.data.symmetric import (
-    droop,
-    face_region,
-    symmetric_faces,
-    symmetric_landmarks,
-    warp_points,
-)
+from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
+from facesym.data.symmetric import droop, symmetric_faces
+from facesym.faces.geometry import face_region, flip_landmarks, symmetric_landmarks, turn, warp_points
 from facesym.models import LightCNN, SymmetrizerVAE
 from facesym.models.symmetrizer import REMOVED, PatchDiscriminator
-from facesym.models.symmfcnet import identity_grid
+from facesym.ops import identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
 
 TURNED = 0.48  # log ratio of the nose's distances to the two sides of the face: beyond about 12° of yaw

@@ -19,18 +19,12 @@ import torch
 import torch.nn.functional as F
 
 from facesym import losses, zoo
-from facesym.data.faces import (
-    FLIP_68,
-    FaceFolders,
-    Samples,
-    affine_jitter,
-    colour_jitter,
-    flip_landmarks,
-    side_light,
-    to_tensor,
-)
+from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, side_light, to_tensor
 from facesym.data.masks import load_irregular, random_mask
-from facesym.models.symmfcnet import PARTS, PRESETS, SAGANDiscriminator, SymmFCNet, crop_parts, warp
+from facesym.faces.geometry import FLIP_68, flip_landmarks
+from facesym.models.discriminators import SAGANDiscriminator
+from facesym.models.symmfcnet import PRESETS, SymmFCNet
+from facesym.ops import PARTS, crop_parts, relight, warp
 from train.common import Run, add_arguments, load_critic, model_folder
 from train.trunk import VGG16Features
 
@@ -135,7 +129,7 @@ def stage_one_terms(out, batch, relit):
         "landmark": losses.landmark_loss(out.flow, batch["landmarks"], batch["flipped"]),
         "tv": losses.tv_loss(out.motion),
         "confidence": losses.confidence_loss(
-            out.confidence, losses.relight(warped, out.light), batch["image"], batch["face"]
+            out.confidence, relight(warped, out.light), batch["image"], batch["face"]
         ),
     }
     if relit:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from ..faces.pose import FARTHEST_YAW
 from .faces import side_light
 
 UNKNOWN = -1
 LEAST_SCORE = 0.85  # of the expression network, for a label to be taken
-FARTHEST_YAW = 60.0  # degrees: landmarks are poor beyond
 POSES = {"left 45": -45, "left 20": -20, "frontal": 0, "right 20": 20, "right 45": 45}  # degrees of yaw
 _STUDIO = {"neutral": "neutral", "smiling": "happy", "happy": "happy"}
 

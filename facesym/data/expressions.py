@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from ..errors import ImageError
+from ..faces.geometry import thin_plate
 from .faces import FaceFolders
-from .symmetric import thin_plate
 
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # landmarks that face each other, upper and lower
 DARK = (62, 26, 26)  # RGB, of an open mouth

@@ -16,24 +16,6 @@ from torch.utils.data import Dataset
 
 from ..errors import ImageError
 
-# FLIP_68[k] is the landmark that becomes number k when the picture is mirrored (iBUG's 68-point order).
-FLIP_68 = np.array(
-    [
-        *range(16, -1, -1),  # jaw
-        *range(26, 16, -1),  # brows
-        *(27, 28, 29, 30, 35, 34, 33, 32, 31),  # nose
-        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
-        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # outer lips
-        *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lips
-    ]
-)
-
-
-def flip_landmarks(points, width):
-    """Landmarks (…x68x2 array, pixels) of the mirrored picture: mirrored, and renumbered so that k stays the same
-    part of the face."""
-    return points[..., FLIP_68, :] * np.array([-1, 1], points.dtype) + np.array([width - 1, 0], points.dtype)
-
 
 def left_out():
     """The pictures of people who may be minors, found by looking: {"folder/file name", …}."""

@@ -15,10 +15,10 @@ import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 
 from ..errors import ImageError
+from ..faces.geometry import border_points, flip_landmarks, warp_points
 from .expressions import INNER_LIPS, disc, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
-from .faces import flip_landmarks, read_face, read_metadata
+from .faces import read_face, read_metadata
 from .simulate import is_frontal_neutral
-from .symmetric import border_points, warp_points
 
 # How much of what is predicted is done: brows, the jaw and eyes differ between people more than by expression; of
 # mouths a ridge regression says too little.

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..faces.geometry import flip_landmarks, thin_plate, warp_points
 from .attributes import UNKNOWN, expression_of
 from .expressions import disc, in_eyes, polygon
-from .faces import flip_landmarks, read_face, read_metadata
-from .symmetric import thin_plate, warp_points
+from .faces import read_face, read_metadata
 
 STRONGEST = 2.0  # smile, in mean ones
 DARKEST = 12.0  # added to pixels before their logarithm, so that noise in the dark does not count

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import ImageError
 from ..faces.align import ffhq_transform, five_points
+from ..faces.geometry import flip_landmarks
 from .expressions import mouth_opening
-from .faces import flip_landmarks
 
 # The vertices of ICT FaceKit's mesh that are the 68 landmarks.
 LANDMARK_VERTICES = np.array(

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..data.faces import FLIP_68
+from .geometry import FLIP_68
 
 
 def midline(points):

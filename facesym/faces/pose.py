@@ -2,6 +2,8 @@
 
 import numpy as np
 
+FARTHEST_YAW = 60.0  # degrees: landmarks are poor beyond
+
 # A mean face at landmarks 27-47, 48, 54 (nose, eyes, mouth corners: what moves least with expression). x to
 # the picture's right, y down, z to the viewer; unit: the distance of the eyes' centres. Our own fit to the
 # landmarks of a few thousand faces of known yaw and pitch, made symmetric.

@@ -3,9 +3,7 @@
 import cv2
 import numpy as np
 
-from ..asymmetry import turn
-from ..data.faces import flip_landmarks
-from ..data.symmetric import face_region, warp_points
+from .geometry import face_region, flip_landmarks, turn, warp_points
 
 COARSE = (
     0.04  # sigma, as a share of the side: coarser than this the generator's picture counts, finer the photo

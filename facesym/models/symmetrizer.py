@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+from ..ops import identity_grid, warp
 from .base import Model
-from .symmfcnet import identity_grid, warp
 
 REMOVED = -1.0  # black: what stands where the picture is not face
 

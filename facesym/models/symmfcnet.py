@@ -13,7 +13,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ..losses import relight
+from ..ops import identity_grid, relight, warp
 from .base import Model
 
 
@@ -41,21 +41,6 @@ def stage_two_condition(known, half, face, confidence):
     """
     both = both_half_mask(known, half, face)
     return ((1 - half) * confidence + half * both) * (1 - background_mask(known, face))
-
-
-# --- flow -----------------------------------------------------------------------------------------------------------
-def identity_grid(like):
-    """Bx2xHxW pixel centres (x, y) of ``like`` in [-1, 1], as grid_sample(align_corners=False) counts them."""
-    batch, _, height, width = like.shape
-    xs = (2 * torch.arange(width, device=like.device, dtype=torch.float32) + 1) / width - 1
-    ys = (2 * torch.arange(height, device=like.device, dtype=torch.float32) + 1) / height - 1
-    return torch.stack(torch.meshgrid(xs, ys, indexing="xy")).expand(batch, -1, -1, -1)
-
-
-def warp(image, flow, mode="bilinear"):
-    """Equations (4), (5): sampling of ``image`` (BxCxHxW) at the places Φ (Bx2xHxW, [-1, 1])."""
-    places = flow.permute(0, 2, 3, 1)
-    return F.grid_sample(image.float(), places, mode, align_corners=False, padding_mode="border")
 
 
 # --- stage I --------------------------------------------------------------------------------------------------------
@@ -374,76 +359,3 @@ class SymmFCNet(Model):
             condition,
             features,
         )
-
-
-# --- discriminator --------------------------------------------------------------------------------------------------
-class SelfAttention(nn.Module):
-    """Self-attention of SAGAN (Zhang et al. 2019), with 1/8 of the channels for keys and queries."""
-
-    def __init__(self, channels):
-        super().__init__()
-        self.query = spectral_norm(nn.Conv2d(channels, channels // 8, 1))
-        self.key = spectral_norm(nn.Conv2d(channels, channels // 8, 1))
-        self.value = spectral_norm(nn.Conv2d(channels, channels, 1))
-        self.gain = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x):
-        query, key, value = (
-            layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value)
-        )
-        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        return x + self.gain * seen.transpose(1, 2).reshape(x.shape)
-
-
-class SAGANDiscriminator(nn.Module):
-    """A spectrally normalised discriminator with self-attention; for the whole face and for each part.
-
-    Args:
-        width: channels of the first layer, doubled at each.
-        layers: stride-2 convolutions; attention stands after the second.
-        fold: pixels folded into channels at the input (PixelUnshuffle), so that a large picture costs little.
-    """
-
-    def __init__(self, width=48, layers=4, fold=1):
-        super().__init__()
-        channels = [3 * fold**2, *(min(width * 2**i, 8 * width) for i in range(layers))]
-        blocks = [nn.PixelUnshuffle(fold)]
-        for i, (a, b) in enumerate(zip(channels[:-1], channels[1:])):
-            blocks += [spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.1, inplace=True)]
-            if i == 1:
-                blocks.append(SelfAttention(b))
-        self.layers = nn.Sequential(*blocks)
-        self.out = spectral_norm(nn.Conv2d(channels[-1], 1, 3, 1, 1))
-        self.stride = fold * 2**layers
-
-    def forward(self, image):
-        """Bx3xHxW in [-1, 1] to logits Bx1xH/sxW/s, s = ``stride``; their mean is SAGAN's one logit."""
-        return self.out(self.layers(image))
-
-
-PARTS = {"right_eye": range(36, 42), "left_eye": range(42, 48), "nose": range(27, 36), "mouth": range(48, 68)}
-
-
-def crop_parts(image, landmarks, size, margin=1.6, parts=tuple(PARTS)):
-    """Parts' squares about their landmarks, resized bilinearly (the paper: to 128×128).
-
-    Args:
-        image: Bx3xHxW.
-        landmarks: Bx68x2 (x, y) in [-1, 1].
-        size: side of the crops in pixels.
-        margin: the square's side over the longer side of the landmarks' bounding box.
-        parts: names in PARTS.
-
-    Returns:
-        A list of Bx3x``size``x``size``, one a part: of all four, right eye, left eye (the picture's left first), nose,
-        mouth.
-    """
-    base = identity_grid(image.new_empty(len(image), 1, size, size)).permute(0, 2, 3, 1)
-    crops = []
-    for name in parts:
-        points = landmarks[:, list(PARTS[name])]
-        low, high = points.amin(1), points.amax(1)
-        half = margin * (high - low).amax(1, keepdim=True) / 2
-        grid = (low + high)[:, None, None] / 2 + base * half[:, None, None]
-        crops.append(F.grid_sample(image.float(), grid, align_corners=False, padding_mode="reflection"))
-    return crops

@@ -14,8 +14,7 @@ from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.load import load_image, load_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_hole
 from ..faces.texture import borrow_texture, find_texture
-from ..losses import relight
-from ..models.symmfcnet import warp
+from ..ops import relight, warp
 from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
 
 

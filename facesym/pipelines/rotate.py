@@ -10,16 +10,16 @@ import torch
 from PIL import Image
 from scipy.optimize import isotonic_regression
 
-from ..asymmetry import find_points, landmark_asymmetry, turn
-from ..data.symmetric import face_region, warp_points
+from ..asymmetry import landmark_asymmetry
 from ..errors import ImageError, ZooError
 from ..faces.align import align_face
+from ..faces.geometry import face_region, face_shown, turn, warp_points
+from ..faces.landmarks import find_points
 from ..faces.load import load_image
 from ..faces.paste import paste_face
 from ..faces.turn import turned_photo, with_detail
 from ..fit import fit_and_tune
 from .base import Result, find_faces, identity_similarity, per_face, to_image, to_tensor
-from .symmetrize import face_shown
 
 VIEWS = (-20, -10, 10, 20)  # degrees from the photo's own yaw at which warped copies of it are fitted too
 REACH = 35.0  # degrees of yaw that are looked at, to either side

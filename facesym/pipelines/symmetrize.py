@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from ..asymmetry import measure_asymmetry
-from ..data.symmetric import face_region
 from ..errors import ImageError
 from ..faces.align import align_face
+from ..faces.geometry import face_region, face_shown
 from ..faces.load import load_image
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
@@ -42,12 +42,6 @@ class SymmetrizeResult(Result):
     crop: Image.Image | list
     composites: dict | list | None
     seconds: float
-
-
-def face_shown(points, size):
-    """Where a crop surely shows the face: SxS float32, a little less than its landmarks' region. There alone a pasted
-    face must have the photo's colours."""
-    return cv2.erode(face_region(points, size), np.ones((size // 32,) * 2))
 
 
 def one_piece(region):

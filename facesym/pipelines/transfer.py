@@ -9,17 +9,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..asymmetry import find_points
-from ..data.attributes import FARTHEST_YAW as TURNED
-from ..data.symmetric import face_region
 from ..errors import ImageError
 from ..faces.align import align_face
+from ..faces.geometry import face_region, face_shown
+from ..faces.landmarks import find_points
 from ..faces.load import load_image
 from ..faces.paste import paste_face
+from ..faces.pose import FARTHEST_YAW as TURNED
 from ..faces.pose import head_pose
 from ..models.lssl import heat_map
 from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
-from .symmetrize import face_shown
 
 
 @dataclass

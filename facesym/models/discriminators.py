@@ -1,0 +1,50 @@
+"""The discriminator that several models train against."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+class SelfAttention(nn.Module):
+    """Self-attention of SAGAN (Zhang et al. 2019), with 1/8 of the channels for keys and queries."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.query = spectral_norm(nn.Conv2d(channels, channels // 8, 1))
+        self.key = spectral_norm(nn.Conv2d(channels, channels // 8, 1))
+        self.value = spectral_norm(nn.Conv2d(channels, channels, 1))
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        query, key, value = (
+            layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return x + self.gain * seen.transpose(1, 2).reshape(x.shape)
+
+
+class SAGANDiscriminator(nn.Module):
+    """A spectrally normalised discriminator with self-attention; for the whole face and for each part.
+
+    Args:
+        width: channels of the first layer, doubled at each.
+        layers: stride-2 convolutions; attention stands after the second.
+        fold: pixels folded into channels at the input (PixelUnshuffle), so that a large picture costs little.
+    """
+
+    def __init__(self, width=48, layers=4, fold=1):
+        super().__init__()
+        channels = [3 * fold**2, *(min(width * 2**i, 8 * width) for i in range(layers))]
+        blocks = [nn.PixelUnshuffle(fold)]
+        for i, (a, b) in enumerate(zip(channels[:-1], channels[1:])):
+            blocks += [spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.1, inplace=True)]
+            if i == 1:
+                blocks.append(SelfAttention(b))
+        self.layers = nn.Sequential(*blocks)
+        self.out = spectral_norm(nn.Conv2d(channels[-1], 1, 3, 1, 1))
+        self.stride = fold * 2**layers
+
+    def forward(self, image):
+        """Bx3xHxW in [-1, 1] to logits Bx1xH/sxW/s, s = ``stride``; their mean is SAGAN's one logit."""
+        return self.out(self.layers(image))

@@ -1,0 +1,52 @@
+"""The package's layers: a module imports from layers above it in this list only, also within its functions."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LAYERS = (
+    "errors",
+    "files ops",
+    "video",
+    "faces losses models",
+    "zoo fit asymmetry metrics",
+    "card pipelines",
+    "data",
+    "evaluation",
+    "cli_zoo",
+    "cli",
+    "__main__",
+)
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts.split()}
+UPWARD = {("faces", "zoo")}  # landmarks come from the zoo's network, loaded at the first call
+ROOT = Path(__file__).parents[1]
+FILES = [path.relative_to(ROOT) for path in sorted((ROOT / "facesym").rglob("*.py"))]
+
+
+def imports(file):
+    """Yield the dotted name of each module that a file imports (with a name of the package, that name's)."""
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = file.parts[: len(file.parts) - node.level] if node.level else ()
+            module = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "facesym" else [module]
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_imports_point_down(file):
+    part = file.parts[1].removesuffix(".py")
+    if part == "__init__":
+        return
+    for name in imports(file):
+        top, _, rest = name.partition(".")
+        other = rest.split(".")[0]
+        assert top not in ("train", "spaces", "tests") or part == "cli", name
+        if top == "facesym" and other != part and (part, other) not in UPWARD and other in LEVEL:
+            assert LEVEL[other] < LEVEL[part], f"{file} imports {name}"
+
+
+def test_every_part_has_its_layer():
+    assert {file.parts[1].removesuffix(".py") for file in FILES} - {"__init__"} <= LEVEL.keys()
