@@ -12,6 +12,7 @@ from facesym.models.layers import (
     SymmetricConvTranspose2d,
     SymmetricMap,
     fold_symmetric,
+    symmetric_spectral_norm,
     unfold_antisymmetric,
     unfold_symmetric,
 )
@@ -84,8 +85,57 @@ def test_unfolding_and_folding_as_in_the_paper():
     assert unfold_symmetric(half, 6).tolist() == [[1, 2, 3, 3, 2, 1]]
     assert unfold_antisymmetric(half[:, :2], 5).tolist() == [[1, 2, 0, -2, -1]]
     assert unfold_antisymmetric(half, 6).tolist() == [[1, 2, 3, -3, -2, -1]]
-    assert fold_symmetric(torch.tensor([[1.0, 2, 3, 4, 5]])).tolist() == [[6, 6, 6]]
-    assert fold_symmetric(torch.tensor([[1.0, 2, 3, 4]])).tolist() == [[5, 5]]
+    root = 2**0.5
+    torch.testing.assert_close(
+        fold_symmetric(torch.arange(1.0, 6)[None]), torch.tensor([[6 / root, 6 / root, 3]])
+    )
+    torch.testing.assert_close(
+        fold_symmetric(torch.arange(1.0, 5)[None]), torch.tensor([[5 / root, 5 / root]])
+    )
+
+
+def operator_norm(layer, shape):
+    """The largest factor by which a linear map stretches a tensor, by power iteration."""
+    zero, x = layer(torch.zeros(1, *shape)), torch.randn(1, *shape, requires_grad=True)
+    for _ in range(200):
+        y = layer(x) - zero
+        (x,) = torch.autograd.grad(y, x, y.detach())
+        x = (x / x.norm()).detach().requires_grad_(True)
+    return (layer(x) - zero).norm().item()
+
+
+@pytest.mark.parametrize("kernel", [4, 5, 6])
+def test_the_spectral_norm_is_that_of_the_unfolded_kernel(kernel):
+    """Laid without overlap, a kernel's operator norm is its norm as a matrix."""
+    torch.manual_seed(0)
+    layer = symmetric_spectral_norm(SymmetricConv2d(3, 8, kernel, stride=kernel))
+    for _ in range(100):
+        layer(torch.zeros(1, 3, kernel, kernel))  # the power iteration behind the norm moves with each call
+    assert operator_norm(layer.eval(), (3, kernel, 2 * kernel)) == pytest.approx(1, abs=1e-4)
+    assert (layer.weight == mirror(layer.weight)).all()
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_discriminators_layers_have_norm_one(symmetric):
+    torch.manual_seed(0)
+    net = SymmetricDiscriminator(symmetric, size=32, widths=(8, 16, 16))
+    for _ in range(100):
+        net(torch.zeros(1, 3, 32, 32))
+    net.eval()
+    for layer in net.layers[::2]:
+        norm = torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)
+        assert norm == pytest.approx(1, abs=1e-3)
+
+    def last(x):
+        return net.out((fold_symmetric(x) if symmetric else x).flatten(1))
+
+    assert operator_norm(last, (16, 4, 4)) == pytest.approx(1, abs=1e-3)
+
+
+def test_released_generators_are_not_normalised():
+    """Their state dicts hold the free numbers alone, and load as they are."""
+    for net in (SymmetricGenerator(**TINY), SymmetricEncoder(size=32, widths=(8, 8))):
+        assert not any("parametrizations" in name for name in net.state_dict())
     assert SymmetricMap(7, 512, 5).linear.out_features == 7680
     assert AntisymmetricMap(5, 512, 5).linear.out_features == 5120
     assert AntisymmetricMap(5, 8, 4).linear.bias is None

@@ -9,6 +9,8 @@ The kernel is unfolded from them at each call, so no optimiser, average or round
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
 
 
 def unfold_symmetric(half, width):
@@ -23,9 +25,45 @@ def unfold_antisymmetric(half, width):
 
 
 def fold_symmetric(x):
-    """Column k + column (width + 1 − k): …xHxW to …xHx⌈W/2⌉; a middle column is doubled. The same for x and its
-    mirror image."""
-    return (x + x.flip(-1))[..., : (x.shape[-1] + 1) // 2]
+    """(Column k + column (W + 1 − k)) / √2, a middle column as it is: …xHxW to …xHx⌈W/2⌉.
+
+    The same for x and its mirror image. The rows of this map are orthonormal: a layer behind it has the operator norm
+    that its own weight has.
+    """
+    half = x.shape[-1] // 2
+    pairs = (x[..., :half] + x[..., x.shape[-1] - half :].flip(-1)) / 2**0.5
+    return torch.cat([pairs, x[..., half : x.shape[-1] - half]], -1)
+
+
+class _ScaleColumns(nn.Module):
+    """A parametrization: the columns of a kernel's half, each times a number."""
+
+    def __init__(self, factors):
+        super().__init__()
+        self.register_buffer("factors", factors, persistent=False)
+
+    def forward(self, half):
+        return half * self.factors.to(half.dtype)
+
+
+def symmetric_spectral_norm(layer):
+    """Divide a symmetric layer's kernel by the largest singular value of the unfolded kernel, as a matrix.
+
+    `torch.nn.utils.parametrizations.spectral_norm` of ``free`` alone would leave out the columns that are copied, and
+    the layer would have a norm of up to √2. A column that stands twice counts √2 times in the norm.
+
+    Args:
+        layer: SymmetricConv2d.
+
+    Returns:
+        The layer.
+    """
+    counts = torch.full((layer.free.shape[-1],), 2**0.5)
+    counts[layer.kernel // 2 :] = 1  # the middle column of an odd kernel
+    parametrize.register_parametrization(layer, "free", _ScaleColumns(counts))
+    spectral_norm(layer, "free")
+    parametrize.register_parametrization(layer, "free", _ScaleColumns(1 / counts))
+    return layer
 
 
 class _SymmetricKernel(nn.Module):

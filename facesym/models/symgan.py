@@ -14,6 +14,7 @@ from .layers import (
     SymmetricConvTranspose2d,
     SymmetricMap,
     fold_symmetric,
+    symmetric_spectral_norm,
 )
 
 KINDS = ("zprime", "flip", "plain", "tile")
@@ -229,7 +230,9 @@ class SymmetricDiscriminator(Model):
         layers = []
         for i, (a, b) in enumerate(zip((3, *widths[:-1]), widths)):
             layer = conv(a, b, kernel, 2, kernel // 2 - 1, bias=spectral or i == 0)
-            layers.append(spectral_norm(layer, "free" if symmetric else "weight") if spectral else layer)
+            if spectral:
+                layer = symmetric_spectral_norm(layer) if symmetric else spectral_norm(layer)
+            layers.append(layer)
             if i and not spectral:
                 layers.append(nn.BatchNorm2d(b))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
