@@ -92,7 +92,7 @@ def _push(args: argparse.Namespace) -> int:
         raise ZooError("--dry-run and -o FOLDER go together: say where to write what would be published.")
     if args.dry_run:
         for name, data in release_files(args.id).items():
-            write_atomic(args.output / name, data)
+            write_atomic(args.output / name, data, ZooError)
         print(f"Nothing was published. See {args.output / 'README.md'}")
         return 0
     revision = push(args.id)

@@ -1,16 +1,19 @@
-"""A model's two files: fetched from the Hugging Face Hub or its local cache, written in one step.
+"""Files: models fetched from the Hugging Face Hub or its local cache; anything written in one step.
 
 `huggingface_hub` does the fetching (cache, resume of cut downloads, HF_HUB_OFFLINE, HF_ENDPOINT); this module
 turns its many exceptions into ZooErrors that say what to do. Nothing here imports torch.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from facesym.errors import ZooError
+from facesym.errors import FacesymError, ZooError
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -126,22 +129,44 @@ def read_file(path: Path) -> bytes:
         ) from error
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` in one step, so that no reader and no crash ever meets half a file.
+@contextlib.contextmanager
+def atomic_file(path: Path, error: type[FacesymError] = FacesymError) -> Iterator[BinaryIO]:
+    """Open a file to write that takes the place of `path` in one step, so that no reader meets half a file.
+
+    It has another, short name until the block ends; if the block fails, it goes and what was at `path` stays. The
+    folder is made if need be.
+
+    Args:
+        path: where the file is to be.
+        error: what to raise.
+
+    Yields:
+        A binary file, open to read and write.
 
     Raises:
-        ZooError: no room, no permission. The earlier file is still there.
+        error: no room, no permission, a name that is too long, a folder that is a file.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{os.urandom(6).hex()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            file.write(data)
+        with open(partial, "x+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ZooError(
-            f"Could not write {path}: {error.strerror}. What was there before is unchanged."
-        ) from error
+    except OSError as cause:
+        reason = cause.strerror or cause
+        raise error(f"Could not write {path}: {reason}. What was there before is unchanged.") from cause
+    finally:
+        with contextlib.suppress(OSError):  # of an error, the first is the one to be told
+            partial.unlink()
+
+
+def write_atomic(path: Path, data: bytes, error: type[FacesymError] = FacesymError) -> None:
+    """Replace `path` by `data` in one step; see `atomic_file`.
+
+    Raises:
+        error: as `atomic_file`.
+    """
+    with atomic_file(path, error) as file:
+        file.write(data)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import FacesymError, ImageError
+from .errors import ImageError
+from .faces.save import description
 from .files import write_atomic
 
 FORMATS = (".gif", ".mp4")
@@ -16,7 +17,7 @@ def save_video(frames, path, task, fps=12):
     """Write frames there and back, so that it can be played in a loop; the file says that it is edited.
 
     Args:
-        frames: RGB images of one size, at least two; an even width and height for MP4.
+        frames: images of one size, at least two; an even width and height for MP4.
         path: .gif or .mp4 (H.264); its folder is made if need be. It appears whole or not at all.
         task: what facesym did, e.g. "rotate".
         fps: frames a second.
@@ -34,15 +35,13 @@ def save_video(frames, path, task, fps=12):
     (width, height), *others = {frame.size for frame in frames}
     if others or (kind == ".mp4" and (width % 2 or height % 2)):
         raise ImageError("Frames must all have one size, an even one for MP4.")
-    about = f"Face edited with AI by facesym (task: {task})"
-    frames = [*frames, *frames[-2:0:-1]]
+    frames = [frame.convert("RGB") for frame in [*frames, *frames[-2:0:-1]]]
     try:
-        data = _gif(frames, about, fps) if kind == ".gif" else _mp4(frames, about, fps)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
-    except (OSError, RuntimeError, FacesymError) as error:
+        data = (_gif if kind == ".gif" else _mp4)(frames, description(task), fps)
+    except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"Could not write {path}: {reason}. Nothing was changed there.") from error
+        raise ImageError(f"Could not write {path}: {reason}. What was there before is unchanged.") from error
+    write_atomic(path, data, ImageError)
 
 
 def _gif(frames, about, fps):

@@ -223,7 +223,7 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
     packaged = WEIGHTS / id
     if folder.resolve() != packaged.resolve():
         for name in (WEIGHTS_NAME, CONFIG_NAME):
-            write_atomic(packaged / name, read_file(folder / name))
+            write_atomic(packaged / name, read_file(folder / name), ZooError)
     if entry["default"]:
         others = [{**other, "default": other["default"] and other["task"] != task} for other in others]
     _write([*others, entry])
@@ -238,7 +238,7 @@ def set_revision(id: str, revision: str) -> None:
 
 def _write(entries: list[dict]) -> None:
     entries = sorted(entries, key=lambda entry: (entry["task"], not entry["default"], entry["id"]))
-    write_atomic(ZOO_FILE, (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomic(ZOO_FILE, (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode(), ZooError)
 
 
 def _find(name: str, known: dict[str, dict]) -> dict:

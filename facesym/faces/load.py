@@ -1,211 +1,233 @@
-"""Photos and masks in, finished pictures out."""
+"""Photos and masks in, and edits back into the photo's own colours."""
 
-import os
-import warnings
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image
 
 from ..errors import ImageError
+from .colour import apply_tint, convert, find_tint, is_srgb, srgb_profile, to_srgb
+from .decode import MAX_DECODED, MAX_PIXELS, READABLE, decode, to_8_bit
+from .save import FORMATS, SOURCE_TYPE, mark_edited, save_image
 
-MAX_PIXELS = 25_000_000
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "READABLE",
+    "SOURCE_TYPE",
+    "Photo",
+    "load_image",
+    "load_mask",
+    "mark_edited",
+    "read_photo",
+    "save_image",
+]
+
+_MIN_SIDE = 8
 
 
-def load_image(source, max_pixels: int = MAX_PIXELS) -> Image.Image:
+@dataclass
+class Photo:
+    """A photo as the models see it, and what it takes to give an edit back in the photo's own colours.
+
+    Attributes:
+        image: RGB, sRGB, upright, at most 25 megapixels; transparency laid onto white.
+        full_size: (width, height) of the photo before it was scaled down; masks of that size fit it too.
+        notes: what the user should know, one sentence each.
+    """
+
+    image: Image.Image
+    full_size: tuple[int, int]
+    notes: list[str]
+    _own: Image.Image = field(repr=False)  # RGB, in the photo's colour space
+    _profile: bytes | None = field(repr=False)  # of that space
+    _alpha: Image.Image | None = field(repr=False)
+    _tint: np.ndarray | None = field(repr=False)  # see find_tint
+
+    def restore(self, edited: Image.Image) -> Image.Image:
+        """Give an edit of the whole photo the photo's own colours.
+
+        Args:
+            edited: `image` with some pixels changed; RGB.
+
+        Returns:
+            RGB image, or RGBA if the photo has transparency, with the photo's profile in ``info``. Pixels that equal
+            `image` are the photo's, bit for bit. Changed ones are converted to the photo's profile; of a grey or
+            tinted photo, they have its tint. CMYK, Lab and grey profiles come back as sRGB.
+        """
+        before, after = np.asarray(self.image), np.asarray(edited)
+        changed = (before != after).any(2)
+        if not changed.any():
+            return self._finish(self._own.copy(), self._alpha)
+        rows, columns = changed.any(1).nonzero()[0], changed.any(0).nonzero()[0]
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        part = np.s_[top:bottom, left:right]
+        pixels = after[part]
+        if self._alpha is not None:
+            pixels = _lift_off_white(pixels, np.asarray(self._alpha)[part])
+        result = np.array(self._own)
+        np.copyto(result[part], np.asarray(self._recolour(pixels)), where=changed[part][..., None])
+        return self._finish(Image.fromarray(result), self._alpha)
+
+    def restore_crop(self, crop: Image.Image) -> Image.Image:
+        """Give a picture cut from an edit (RGB, of any size) the photo's tint and profile; no transparency."""
+        return self._finish(self._recolour(np.asarray(crop)), None)
+
+    def _recolour(self, pixels):
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        if self._tint is not None:
+            image = apply_tint(image, self._tint)
+        if self._profile and not is_srgb(self._profile):
+            image = convert(image, srgb_profile(), self._profile)
+            if self._tint is not None and (self._tint == self._tint[:, :1]).all():
+                image = image.getchannel("G").convert(
+                    "RGB"
+                )  # rounding is no reason for colour in a grey photo
+        return image
+
+    def _finish(self, image, alpha):
+        if alpha is not None:
+            image.putalpha(alpha)
+        image.info = {"icc_profile": self._profile} if self._profile else {}
+        return image
+
+
+def read_photo(source, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a photo.
 
     Args:
-        source: a path, a PIL image, or an array, uint8: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey). Files are turned
-            upright by their EXIF orientation; transparency is laid onto white; 16-bit pictures become 8-bit; of
-            an animation, the first frame counts.
-        max_pixels: larger pictures are refused before they are decoded, since a small file can hold gigabytes.
+        source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255 or
+            floats in [0, 1] or [0, 255]; a tensor of the same values, CxHxW or HxW; the bytes of an image file; a file
+            object opened in binary mode; or a Photo, which is returned as it is. Files are turned upright by their
+            EXIF orientation; of an animation, the first frame counts.
+        max_pixels: larger photos are scaled down to it, and a note says so.
 
     Returns:
-        RGB image, a copy; its `info` keeps the colour profile, if any, and nothing else.
+        Photo.
 
     Raises:
-        ImageError: no such file, not an image, damaged, empty, too large, or an array of another kind.
+        ImageError: no such file, not an image, damaged, empty, too large to be decoded, smaller than 8 pixels, or an
+            array of another kind.
     """
-    if isinstance(source, np.ndarray):
-        return _lay_on(_from_array(source, max_pixels), "white")
-    if isinstance(source, Image.Image):
-        return _finish(source, "the image", max_pixels, "white")
-    return _open(source, max_pixels, "white")
+    if isinstance(source, Photo):
+        return source
+    decoded = decode(source, "image", max_pixels, max(MAX_DECODED, max_pixels))
+    if min(decoded.image.size) < _MIN_SIDE:
+        width, height = decoded.image.size
+        raise ImageError(f"The image is {width}x{height} pixels: too small to show a face.")
+    profile = decoded.image.info.get("icc_profile")
+    image, alpha = _split(decoded.image, "image")
+    own, image, attached = to_srgb(image, profile)
+    notes = list(decoded.notes)
+    if profile and not attached:
+        notes.append(
+            "The photo's colour profile is damaged, or is not one for such a picture, and was left out."
+        )
+    tint = find_tint(image)
+    if alpha is not None:
+        white = Image.new("RGB", image.size, "white")
+        image = Image.composite(image, white, alpha)
+    elif image is decoded.image:
+        own = image = image.copy()
+    image.info = {}
+    return Photo(image, decoded.full_size, notes, own, attached, alpha, tint)
 
 
-def load_mask(source, size: tuple[int, int]) -> np.ndarray:
+def load_image(source, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read a photo as the models see it: `read_photo`'s image, RGB in sRGB, upright, transparency laid onto white.
+
+    Args:
+        source: see `read_photo`.
+        max_pixels: see `read_photo`.
+
+    Returns:
+        RGB image, a copy.
+
+    Raises:
+        ImageError: see `read_photo`.
+    """
+    image = read_photo(source, max_pixels).image
+    return image.copy() if isinstance(source, Photo) else image
+
+
+def load_mask(source, size: tuple[int, int], full_size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a mask.
 
     Args:
-        source: a path, a PIL image, or an array: HxW bool (True = missing), or uint8 as for `load_image` (white,
-            above 127, = missing; transparent = known).
+        source: a path, a PIL image, an array, a tensor, bytes or a file object, as for `read_photo`. White or True
+            marks what is missing; so does any colour on transparency, and the brighter of any two values.
         size: (width, height) of the photo it belongs to.
+        full_size: (width, height) of that photo before it was scaled down, if it was: a mask of that size is scaled
+            with it.
 
     Returns:
         HxW bool array, True = missing.
 
     Raises:
-        ImageError: as for `load_image`, or another size than the photo's.
+        ImageError: as for `read_photo`, another size than the photo's, or black and white exchanged.
     """
-    bound = max(MAX_PIXELS, size[0] * size[1])
-    if isinstance(source, np.ndarray) and source.dtype == bool and source.ndim == 2:
-        mask = source.copy()
-    else:
-        if isinstance(source, np.ndarray):
-            if source.dtype == np.uint8 and source.size and source.max() == 1:
-                raise ImageError(
-                    "The mask's values are 0 and 1: pass it as bool, or use 255 for what is missing."
-                )
-            image = _lay_on(_from_array(source, bound, "mask"), "black")
-        elif isinstance(source, Image.Image):
-            image = _finish(source, "the mask", bound, "black")
-        else:
-            image = _open(source, bound, "black")
-        mask = np.asarray(image.convert("L")) > 127
+    largest = max(MAX_DECODED, *(width * height for width, height in (size, full_size or size)))
+    decoded = decode(source, "mask", largest, largest)
+    mask = _missing(decoded.image)
     if mask.shape != (size[1], size[0]):
+        if full_size is None or mask.shape != (full_size[1], full_size[0]):
+            raise ImageError(
+                f"The mask is {mask.shape[1]}x{mask.shape[0]} pixels and the photo {size[0]}x{size[1]}: make the mask "
+                "on the photo as it is displayed (upright), at its full size."
+            )
+        # Every pixel that has a part in the mask is missing: the photo's were mixed in the same way.
+        scaled = Image.fromarray(mask * np.uint8(255)).resize(size, Image.Resampling.BILINEAR)
+        mask = np.asarray(scaled) > 0
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if 0.5 < mask.mean() < 1 and border.mean() > 0.9:
         raise ImageError(
-            f"The mask is {mask.shape[1]}x{mask.shape[0]} pixels and the photo {size[0]}x{size[1]}: make the mask "
-            "on the photo as it is displayed (upright), at its full size."
+            f"The mask seems to be inverted: it marks {mask.mean():.0%} of the photo as missing, with all of its "
+            "border. White (or True) marks what is to be filled in: exchange black and white."
         )
     return mask
 
 
-def save_image(image: Image.Image, path, task: str) -> None:
-    """Write a result, marked as edited by AI (IPTC digital source type in XMP, and a plain description).
+def _missing(image):
+    """HxW bool: what a mask picture marks."""
+    image, alpha = _split(image, "mask")
+    grey = np.asarray(image.convert("RGB").convert("L"))
+    if alpha is not None:
+        alpha = np.asarray(alpha)
+        drawn = alpha > 127
+        if not drawn.all():
+            shades = np.unique(grey[drawn])
+            if not (
+                len(shades) == 2 and shades[0] < 16 and shades[1] > 239
+            ):  # black and white, and some left out
+                return drawn
+        grey = np.where(drawn, grey, 0)
+    low, high = int(grey.min()), int(grey.max())
+    if low == high:
+        return grey > 0
+    if high - low < 16 and len(np.unique(grey)) > 2:  # noise
+        return grey > 127
+    return grey > (low + high) / 2
 
-    The file appears whole or not at all: it is written under another name first. A colour profile in the image's
-    `info` is kept.
 
-    Args:
-        image: RGB image.
-        path: .png, .jpg, .jpeg or .webp; its folder is made if need be. PNG keeps every pixel as it is.
-        task: what facesym did, e.g. "complete".
-
-    Raises:
-        ImageError: another file type, a folder that cannot be written, or a full disk.
-    """
-    path = Path(path)
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise ImageError(f"Cannot write {path.name}: use one of {', '.join(FORMATS)}.")
-    about = f"Face edited with AI by facesym (task: {task})"
-    xmp = (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-        ' xmlns:dc="http://purl.org/dc/elements/1.1/"'
-        f' Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"><dc:description><rdf:Alt>'
-        f'<rdf:li xml:lang="x-default">{about}</rdf:li></rdf:Alt></dc:description></rdf:Description>'
-        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-    )
-    options = {"icc_profile": image.info.get("icc_profile")}
-    if kind == "PNG":
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_text("Software", "facesym")
-        options["pnginfo"].add_text("Description", about)
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
-    else:
-        exif = Image.Exif()
-        exif[0x010E], exif[0x0131] = about, "facesym"  # ImageDescription, Software
-        options |= {"exif": exif, "xmp": xmp.encode(), "quality": 95}
-        if kind == "JPEG":
-            options["subsampling"] = 0  # full colour resolution: faces are full of red edges
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+def _split(image, name):
+    """A picture without transparency, 8 bits a channel, and its alpha channel (L; None if there is none)."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "xb") as file:
-            image.save(file, kind, **options)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"Could not write {path}: {reason}. Nothing was changed there.") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _open(source, max_pixels, background):
-    try:
-        path = Path(source)
-    except TypeError:
+        image = to_8_bit(image)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            return image.convert("RGB"), image.getchannel("A")
+        if image.mode not in ("L", "RGB", "CMYK", "LAB"):
+            image = image.convert("L" if image.mode == "1" else "RGB")
+        return image, None
+    except ImageError:
+        raise
+    except Exception as error:
         raise ImageError(
-            f"Expected a path, a PIL image or a uint8 array, got {type(source).__name__}."
-        ) from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is ours
-            with Image.open(path) as image:
-                return _finish(image, str(path), max_pixels, background)
-    except FileNotFoundError:
-        raise ImageError(f"There is no file {path}.") from None
-    except IsADirectoryError:
-        raise ImageError(f"{path} is a folder: give one picture.") from None
-    except Image.DecompressionBombError:
-        raise ImageError(f"{path} is too large; {_bound(max_pixels)}.") from None
-    except Image.UnidentifiedImageError:
-        raise ImageError(f"{path} is not an image that can be read: save it as JPEG, PNG or WebP.") from None
-    except PermissionError:
-        raise ImageError(f"{path} may not be read: check its permissions.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(f"{path} is damaged ({error}): get the file again.") from error
+            f"The {name} cannot be converted to RGB ({error}): save it as PNG or JPEG."
+        ) from error
 
 
-def _bound(max_pixels):
-    return f"at most {max_pixels / 1e6:.3g} megapixels are taken: scale it down first"
-
-
-def _check_size(width, height, name, max_pixels):
-    if width < 1 or height < 1:
-        raise ImageError(f"{name} is empty ({width}x{height} pixels).")
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{name} is too large ({width}x{height} is {width * height / 1e6:.3g} megapixels); "
-            f"{_bound(max_pixels)}."
-        )
-
-
-def _from_array(array, max_pixels, name="image"):
-    kinds = "uint8 array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey)"
-    if array.dtype != np.uint8:
-        hint = " Multiply by 255 and round." if array.dtype.kind == "f" else ""
-        raise ImageError(f"The {name} is an array of {array.dtype}; expected a {kinds}.{hint}")
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise ImageError(f"The {name} is an array of shape {array.shape}; expected a {kinds}.")
-    _check_size(array.shape[1], array.shape[0], f"The {name}", max_pixels)
-    return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _finish(image, name, max_pixels, background):
-    """Check, decode, turn upright, and bring to RGB."""
-    _check_size(*image.size, name[0].upper() + name[1:] if name.startswith("the ") else name, max_pixels)
-    try:
-        image.load()
-        image = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(f"{name} is damaged or cut short ({error}): get the file again.") from error
-    return _lay_on(image, background)
-
-
-def _lay_on(image, background):
-    """RGB copy of an image of any mode, its transparent parts showing `background`."""
-    profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
-    if image.mode.startswith("I") or image.mode == "F":  # 16 or 32 bits a pixel, which convert() would clip
-        values = np.asarray(image).astype(np.float64)
-        if image.mode.startswith("I;16") or values.max() > 255:
-            values = values / 257.0
-        elif image.mode == "F" and values.max() <= 1:
-            values = values * 255.0
-        image = Image.fromarray(np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, background)
-        image = Image.alpha_composite(ground, image)
-    image = image.convert("RGB") if image.mode != "RGB" else image.copy()
-    image.info = {"icc_profile": profile} if profile else {}
-    return image
+def _lift_off_white(pixels, alpha):
+    """Colours that give `pixels` when they are laid onto white with `alpha`."""
+    fraction = np.maximum(alpha, 1)[..., None].astype(np.float32) / 255
+    return np.rint(255 - (255 - pixels.astype(np.float32)) / fraction).clip(0, 255).astype(np.uint8)

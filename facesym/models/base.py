@@ -98,8 +98,10 @@ class Model(ModelMixin, ConfigMixin):
                     )
             # A copy in plain memory order: safetensors refuses channels_last and tied tensors.
             tensors[key] = tensor.detach().to("cpu", copy=True).contiguous()
-        write_atomic(Path(folder) / WEIGHTS_NAME, safetensors.torch.save(tensors, metadata={"format": "pt"}))
-        write_atomic(Path(folder) / CONFIG_NAME, self.to_json_string().encode())
+        write_atomic(
+            Path(folder) / WEIGHTS_NAME, safetensors.torch.save(tensors, metadata={"format": "pt"}), ZooError
+        )
+        write_atomic(Path(folder) / CONFIG_NAME, self.to_json_string().encode(), ZooError)
 
     def push_to_hub(
         self,

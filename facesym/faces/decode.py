@@ -1,0 +1,271 @@
+"""Read a picture from whatever holds one: decoded, upright, of a bounded size."""
+
+import contextlib
+import io
+import math
+import sys
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pillow_heif
+from PIL import Image, ImageFile
+
+from ..errors import ImageError
+
+MAX_PIXELS = 25_000_000  # what facesym works on; larger photos are scaled down to it
+MAX_DECODED = 64_000_000  # what is decoded at all: a file of a few kilobytes can hold gigabytes of pixels
+
+_MAX_STREAM = 256_000_000  # bytes that are read from a file object without seek
+_KINDS = (
+    "a path, a PIL image, an array (HxWx3, HxWx4 or HxW), a tensor (CxHxW), the bytes of an image file, or a file "
+    "object opened in binary mode"
+)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+Image.init()
+# Of what Pillow reads, what photos come in: others can run programs (EPS) or hold no photo.
+FORMATS = [
+    kind
+    for kind in ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+    if kind in Image.OPEN
+]
+READABLE = sorted(suffix for suffix, kind in Image.EXTENSION.items() if kind in FORMATS)  # of files
+
+
+@dataclass
+class Decoded:
+    """A picture as it was given, upright.
+
+    Attributes:
+        image: PIL image of any mode; its ``info`` is the file's.
+        full_size: (width, height) before it was scaled down, upright.
+        notes: what the user should know, one sentence each.
+    """
+
+    image: Image.Image
+    full_size: tuple[int, int]
+    notes: list[str] = field(default_factory=list)
+
+
+def decode(
+    source, name: str = "image", max_pixels: int = MAX_PIXELS, max_decoded: int = MAX_DECODED
+) -> Decoded:
+    """Read a picture.
+
+    Args:
+        source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255, bool,
+            or floats in [0, 1] or [0, 255]; a tensor of the same values, CxHxW or HxW; the bytes of an image file;
+            or a file object opened in binary mode. Files are turned upright by their EXIF orientation. Of an
+            animation, the first frame counts.
+        name: what messages call a picture without a path, e.g. "mask".
+        max_pixels: larger pictures are scaled down to this many pixels.
+        max_decoded: files of more pixels are refused before they are decoded. JPEGs are decoded at half their width
+            and height if that brings them within the bound.
+
+    Returns:
+        Decoded. Its image may be `source` itself: change a copy.
+
+    Raises:
+        ImageError: no such file, not an image, damaged, empty, too large, or values out of range.
+    """
+    name = f"The {name}"
+    with contextlib.ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about pixels and metadata: the bounds below are ours
+        if isinstance(source, Image.Image):
+            return _finish(source, name, max_pixels, max_decoded)
+        if isinstance(source, np.ndarray) or _is_tensor(source):
+            return _finish(_from_array(source, name), name, max_pixels, max_decoded)
+        file, name = _open_file(source, name, stack)
+        try:
+            image = stack.enter_context(Image.open(file, formats=FORMATS))
+        except Image.DecompressionBombError:
+            raise ImageError(f"{name} is too large; {_bound(max_decoded)}.") from None
+        except Image.UnidentifiedImageError:
+            raise ImageError(
+                f"{name} is not an image that can be read: save it as JPEG, PNG or WebP."
+            ) from None
+        except Exception as error:
+            raise _damaged(name, error) from error
+        half = (image.width // 2, image.height // 2)
+        if math.prod(image.size) > max_decoded and "progressive" not in image.info:
+            size = image.size  # a progressive JPEG would take its whole memory all the same
+            _try(name, image.draft, None, half)
+            return _finish(image, name, max_pixels, max_decoded, size)
+        return _finish(image, name, max_pixels, max_decoded)
+
+
+def to_8_bit(image: Image.Image) -> Image.Image:
+    """A picture of 16 or 32 bits a pixel as a grey one of 8, any other as it is."""
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return image
+    values = np.asarray(image)
+    if image.mode == "F":
+        return Image.fromarray(_from_floats(values, "The image"))
+    if not image.mode.startswith("I;16") and values.max() <= 255:
+        return Image.fromarray(values.clip(0).astype(np.uint8))
+    pixels = np.empty(values.shape, np.uint8)
+    for row, line in enumerate(values):  # by rows: whole pictures of floats would take gigabytes
+        pixels[row] = np.rint(line.clip(0, 65535) / 257)
+    return Image.fromarray(pixels)
+
+
+def _finish(image, name, max_pixels, max_decoded, drafted=None):
+    """Check, decode, turn upright, scale down. ``drafted``: the size of which a smaller version is decoded."""
+    lazy = isinstance(image, ImageFile.ImageFile)  # the others are in memory already
+    _check_size(image.size, drafted or image.size, name, max_decoded if lazy else None)
+    _try(name, image.load)
+    full_size = drafted or image.size
+    _check_size(image.size, full_size, name, max_decoded if lazy else None)  # some files lie about it
+    turn = _orientation(image)
+    if turn in _TURNS:
+        image = _try(name, image.transpose, _TURNS[turn])
+        full_size = full_size[::-1] if turn >= 5 else full_size
+    if math.prod(image.size) > max_pixels:
+        image = _try(name, _scale_down, image, max_pixels)
+    notes = []
+    if image.size != full_size:
+        notes.append(
+            f"{name} was scaled down from {full_size[0]}x{full_size[1]} to {image.width}x{image.height} pixels: "
+            f"facesym works on at most {max_pixels / 1e6:.3g} megapixels."
+        )
+    return Decoded(image, full_size, notes)
+
+
+def _orientation(image):
+    """The EXIF orientation, 1 to 8. Malformed metadata is no reason to refuse a photo: it then counts as upright."""
+    try:
+        turn = image.getexif().get(0x0112)
+    except Exception:
+        return 1
+    return turn if isinstance(turn, int) else 1
+
+
+def _scale_down(image, max_pixels):
+    scale = math.sqrt(max_pixels / math.prod(image.size))
+    size = [max(1, math.floor(side * scale)) for side in image.size]
+    info = image.info
+    if image.mode in ("P", "PA", "1"):  # which Pillow scales without smoothing
+        image = image.convert("RGBA" if image.has_transparency_data else "L" if image.mode == "1" else "RGB")
+    image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image.info = {key: value for key, value in info.items() if key == "icc_profile"}
+    return image
+
+
+def _try(name, function, *args):
+    """Call what decodes: whatever a damaged file makes it raise is an ImageError."""
+    try:
+        return function(*args)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
+def _damaged(name, error):
+    return ImageError(f"{name} is damaged or cut short ({error}): get the file again.")
+
+
+def _bound(max_decoded):
+    return f"at most {max_decoded / 1e6:.3g} megapixels are read: scale it down first"
+
+
+def _check_size(size, full_size, name, max_decoded):
+    if min(size) < 1:
+        raise ImageError(f"{name} is empty ({size[0]}x{size[1]} pixels).")
+    if max_decoded and math.prod(size) > max_decoded:
+        width, height = full_size
+        raise ImageError(
+            f"{name} is too large ({width}x{height} is {width * height / 1e6:.3g} megapixels); {_bound(max_decoded)}."
+        )
+
+
+def _open_file(source, name, stack):
+    """A file object that can seek, and what messages call it."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source), name
+    if hasattr(source, "read"):
+        return _try(name, _rewindable, source, name), name
+    try:
+        path = Path(source)
+    except TypeError:
+        raise ImageError(f"{name} is of type {type(source).__name__}; expected {_KINDS}.") from None
+    try:
+        return stack.enter_context(open(path, "rb")), str(path)
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path}.") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path} is a folder: give one picture.") from None
+    except PermissionError:
+        raise ImageError(f"{path} may not be read: check its permissions.") from None
+    except (OSError, ValueError) as error:  # a name that is too long, or with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path} cannot be opened: {reason}.") from error
+
+
+def _rewindable(file, name):
+    if isinstance(file, io.TextIOBase):
+        raise ImageError(f'{name} is a file opened as text: open it with mode "rb".')
+    if hasattr(file, "seekable") and file.seekable():
+        return file
+    data = file.read(_MAX_STREAM + 1)
+    if len(data) > _MAX_STREAM:
+        raise ImageError(
+            f"{name} is a file of more than {_MAX_STREAM // 1_000_000} megabytes: save it smaller."
+        )
+    return io.BytesIO(data)
+
+
+def _is_tensor(source):
+    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+    return torch is not None and isinstance(source, torch.Tensor)
+
+
+def _from_array(source, name):
+    if not isinstance(source, np.ndarray):
+        source = source.detach().cpu()
+        if source.is_floating_point():
+            source = source.float()  # NumPy has no bfloat16
+        array, kinds = source.numpy(), "tensor: CxHxW with 1, 3 or 4 channels, or HxW"
+        if array.ndim == 3:
+            array = np.moveaxis(array, 0, -1)
+    else:
+        array, kinds = source, "array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey)"
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(f"{name} has the shape {tuple(source.shape)}; expected one picture as {kinds}.")
+    if not array.size:
+        raise ImageError(f"{name} is empty ({array.shape[1]}x{array.shape[0]} pixels).")
+    if array.dtype == bool:
+        array = array * np.uint8(255)
+    elif array.dtype.kind == "f":
+        array = _from_floats(array, name)
+    elif array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
+        raise ImageError(
+            f"{name} has values of {array.dtype}; expected integers from 0 to 255 or floats in [0, 1]."
+        )
+    return Image.fromarray(np.ascontiguousarray(array, np.uint8))
+
+
+def _from_floats(values, name):
+    """Floats in [0, 1] or, if they exceed 2, in [0, 255] to uint8. Interpolation may overshoot a little."""
+    low, high = values.min(), values.max()  # NaN if any value is
+    scale = 255 if high <= 2 else 1
+    slack = 8 / scale
+    if not (low >= -slack and high <= 255 / scale + slack):
+        raise ImageError(
+            f"{name} has values from {low:.4g} to {high:.4g}; expected floats in [0, 1] or in [0, 255]: scale and "
+            "clip them first."
+        )
+    return np.rint((values * np.float32(scale)).clip(0, 255)).astype(np.uint8)

@@ -1,0 +1,92 @@
+"""Finished pictures to files, marked as edited by AI."""
+
+from pathlib import Path
+
+from PIL import Image, PngImagePlugin
+
+from ..errors import ImageError
+from ..files import atomic_file
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+
+
+def description(task: str) -> str:
+    """The sentence that every result carries."""
+    return f"Face edited with AI by facesym (task: {task})"
+
+
+def mark_edited(image: Image.Image, task: str) -> Image.Image:
+    """Make Pillow's own `save` write the mark that `save_image` writes.
+
+    ``image.save("a.png")`` (also JPEG, WebP and AVIF) then says that the picture is edited. Copies of the image do not
+    have the mark: `save_image` is the sure way.
+
+    Args:
+        image: a result; changed in place.
+        task: what facesym did, e.g. "complete".
+
+    Returns:
+        The same image.
+    """
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Software", "facesym")
+    chunks.add_text("Description", description(task))
+    chunks.add_itxt("XML:com.adobe.xmp", _xmp(task))
+    image.encoderinfo = {"pnginfo": chunks, "xmp": _xmp(task).encode()}
+    if profile := image.info.get("icc_profile"):
+        image.encoderinfo["icc_profile"] = profile  # WebP takes it from here alone
+    image.info["comment"] = description(task)  # of JPEG and GIF
+    return image
+
+
+def save_image(image: Image.Image, path, task: str) -> None:
+    """Write a result, marked as edited by AI (IPTC digital source type in XMP, and a plain description).
+
+    The file appears whole or not at all. A colour profile in the image's ``info`` is kept. JPEG has no transparency:
+    there, it is laid onto white.
+
+    Args:
+        image: RGB or RGBA image.
+        path: .png, .jpg, .jpeg or .webp; its folder is made if need be. PNG keeps every pixel as it is.
+        task: what facesym did, e.g. "complete".
+
+    Raises:
+        ImageError: another file type, a picture too large for it, a folder that cannot be written, or a full disk.
+    """
+    path = Path(path)
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise ImageError(f"Cannot write {path.name}: use one of {', '.join(FORMATS)}.")
+    profile = image.info.get("icc_profile")
+    if image.mode == "RGBA" and kind == "JPEG":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    else:
+        image = image.copy()
+    image.info = {"icc_profile": profile} if profile else {}
+    options = {}
+    if kind != "PNG":
+        exif = Image.Exif()
+        exif[0x010E], exif[0x0131] = description(task), "facesym"  # ImageDescription, Software
+        options = {"exif": exif, "quality": 95}
+        if kind == "JPEG":
+            options["subsampling"] = 0  # full colour resolution: faces are full of red edges
+    with atomic_file(path, ImageError) as file:
+        try:
+            mark_edited(image, task).save(file, kind, **options)
+        except OSError:
+            raise
+        except Exception as error:  # WebP holds 16,383 pixels a side, for instance
+            raise ImageError(f"Could not write {path}: {error}. Use PNG.") from error
+
+
+def _xmp(task):
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        ' xmlns:dc="http://purl.org/dc/elements/1.1/"'
+        f' Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"><dc:description><rdf:Alt>'
+        f'<rdf:li xml:lang="x-default">{description(task)}</rdf:li></rdf:Alt></dc:description></rdf:Description>'
+        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    )
