@@ -15,13 +15,23 @@ __version__ = "0.1.0"
 _WHERE = {
     "load": "facesym.pipelines",
     "FacesymError": "facesym.errors",
+    "DeviceError": "facesym.errors",
     "FaceNotFoundError": "facesym.errors",
     "ImageError": "facesym.errors",
     "ZooError": "facesym.errors",
 }
 _MODULES = ("zoo", "models", "faces", "pipelines", "losses", "metrics", "video")
 
-__all__ = ["FaceNotFoundError", "FacesymError", "ImageError", "ZooError", "__version__", "load", "zoo"]
+__all__ = [
+    "DeviceError",
+    "FaceNotFoundError",
+    "FacesymError",
+    "ImageError",
+    "ZooError",
+    "__version__",
+    "load",
+    "zoo",
+]
 
 
 def __getattr__(name: str):

@@ -15,3 +15,7 @@ class ImageError(FacesymError):
 
 class ZooError(FacesymError):
     """A model is unknown, or its weights are missing, altered or cannot be fetched."""
+
+
+class DeviceError(FacesymError):
+    """A device is unknown, or this machine or this build of torch does not have it."""

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facesym.device import check_device
 from facesym.errors import ZooError
 from facesym.files import (
     CONFIG_NAME,
@@ -136,9 +137,11 @@ def load(
 
     Raises:
         ZooError: nothing of that name, or its weights are missing, altered or do not fit.
+        DeviceError: no such device on this machine.
     """
     from facesym.models.base import Model
 
+    check_device(device)
     entries = list()
     # The ids come last: no task may hide one.
     named = {entry["task"]: entry for entry in entries if entry["default"]} | {e["id"]: e for e in entries}

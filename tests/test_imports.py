@@ -7,9 +7,9 @@ import pytest
 
 LAYERS = (
     "errors",
-    "files ops",
-    "video",
+    "device files ops",
     "faces losses models",
+    "video",
     "zoo fit asymmetry metrics",
     "card pipelines",
     "data",

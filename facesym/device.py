@@ -1,0 +1,27 @@
+"""Whether a device that a user names is there."""
+
+from .errors import DeviceError
+
+
+def check_device(device) -> None:
+    """Try a device.
+
+    Args:
+        device: torch.device or its name: "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        DeviceError: no such name, or this machine or this build of torch has no such device.
+    """
+    if str(device) == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError, TypeError) as error:
+        found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        found += ["mps"] * torch.backends.mps.is_available()
+        raise DeviceError(
+            f"There is no device {str(device)!r} here, or this build of torch does not support it: use "
+            f"{' or '.join(['cpu', *found])}."
+        ) from error
