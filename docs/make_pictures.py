@@ -56,8 +56,8 @@ def symmetrize():
             if side:
                 image = Image.fromarray(simulate_palsy(np.asarray(crop), points, side, 1.0)[0])
             out = pipe(image, aligned=True, composites=True)
-            heat = draw_heatmap(out.crop, out.heatmap)
-            pictures = [image, out.images[0], out.composites["left"], out.composites["right"], heat]
+            heat = draw_heatmap(out.crop[0], out.heatmap[0])
+            pictures = [image, out.images[0], out.composites[0]["left"], out.composites[0]["right"], heat]
             rows.append([picture.resize((224, 224), Image.Resampling.LANCZOS) for picture in pictures])
     return rows
 
@@ -73,7 +73,7 @@ def rotate():
     pipe, rows = facesym.load("rotate"), []
     for path in sorted(EXAMPLES.glob("*.jpg")):
         out = pipe(path, yaw=(-20, 20), frames=8)
-        rows.append([out.crop, *out.frames])
+        rows.append([out.crop[0], *out.frames[0]])
     for seed in (1, 2, 3):
         z = pipe.net.sample(1, torch.Generator().manual_seed(seed), SPREAD)
         with torch.inference_mode():
@@ -90,7 +90,7 @@ def normalize():
 
     pipe, rows, inputs = facesym.load("normalize"), [], []
     for path in sorted(EXAMPLES.glob("*.jpg")):
-        inputs.append(pipe(path).crop)
+        inputs.append(pipe(path).crop[0])
     net = facesym.zoo.load("rotate")
     for seed, yaw in ((5, -30), (8, 30), (11, -30), (14, 30)):
         z = net.turned(net.sample(1, torch.Generator().manual_seed(seed), SPREAD), yaw)
@@ -99,7 +99,7 @@ def normalize():
     for image in inputs:
         out = pipe(image, aligned=True, walk=5)
         rows.append(
-            [picture.resize((200, 200), Image.Resampling.LANCZOS) for picture in (image, *out.walk[1:])]
+            [picture.resize((200, 200), Image.Resampling.LANCZOS) for picture in (image, *out.walk[0][1:])]
         )
     return rows
 
@@ -109,7 +109,7 @@ def transfer():
     pipe, rows = facesym.load("transfer"), []
     for path in sorted(EXAMPLES.glob("*.jpg")):
         out = pipe(path, grid=True)
-        shown = [out.crop] + [face for name, face in out.grid.items() if name not in ("frontal", "normal")]
+        shown = out.crop + [face for name, face in out.grid[0].items() if name not in ("frontal", "normal")]
         rows.append([picture.resize((150, 150), Image.Resampling.LANCZOS) for picture in shown])
     return rows
 

@@ -142,7 +142,7 @@ def _complete(args):
         if photo.stem not in masks:
             raise ImageError(f"there is no mask of the name {photo.stem}")
         result = pipe(photo, masks[photo.stem], faces=faces)
-        return result, {"hole_share": round(result.hole_share, 5)}, {}
+        return result, {"mask_fraction": round(result.mask_fraction, 5)}, {}
 
     return _work(args, run)
 
@@ -150,24 +150,17 @@ def _complete(args):
 def _symmetrize(args):
     def run(pipe, photo, output, faces):
         result = pipe(photo, faces=faces, method=args.method, composites=args.extras)
-        several = isinstance(result.asymmetry, list)
         extras = {}
         if args.extras:
             from .asymmetry import draw_heatmap
 
-            crops, maps, sets = (
-                values if several else [values] for values in (result.crop, result.heatmap, result.composites)
-            )
             # In a folder of their own: no extra can take another photo's name.
             folder = output.with_name(f"{output.stem}-extras")
-            for i, (crop, heat, pictures) in enumerate(zip(crops, maps, sets)):
-                number = f"{i}-" if several else ""
+            for i, (crop, heat, pictures) in enumerate(zip(result.crop, result.heatmap, result.composites)):
+                number = f"{i}-" if faces == "all" else ""
                 for name, picture in {"heatmap": draw_heatmap(crop, heat), **pictures}.items():
                     extras[folder / f"{number}{name}.png"] = picture
-        rounded = [
-            {key: round(value, 4) for key, value in numbers.items()}
-            for numbers in (result.asymmetry if several else [result.asymmetry])
-        ]
+        rounded = [{key: round(value, 4) for key, value in numbers.items()} for numbers in result.asymmetry]
         return result, {"asymmetry": rounded}, extras
 
     return _work(args, run, table="asymmetry")
@@ -195,17 +188,14 @@ def _rotate(args):
             faces=faces,
             paste=args.paste,
         )
-        several = faces == "all"
-        made = result.frames if several else [result.frames]
-        fits = result.fit if several else [result.fit]
         extras = {}
         if not args.paste:
             # The first face takes the output's name; the others lie in a folder: none can take another photo's name.
             folder = output.with_name(f"{output.stem}-faces")
-            for i, series in enumerate(made):
+            for i, series in enumerate(result.frames):
                 frames = series if film else series[-1]
                 extras[folder / f"{i}{output.suffix}" if i else output] = frames
-        return result, {"fit": fits}, extras
+        return result, {"fit": result.fit}, extras
 
     return _work(args, run, suffix=".mp4" if film else ".png", formats=FILMS if film else tuple(FORMATS))
 
@@ -216,18 +206,15 @@ def _normalize(args):
 
     def run(pipe, photo, output, faces):
         result = pipe(photo, faces=faces, paste=args.paste, walk=args.walk)
-        several = faces == "all"
-        walks = result.walk if several else [result.walk]
-        yaws = result.yaw if several else [result.yaw]
         # The first face takes the output's name; what is more lies in a folder: none can take another photo's name.
         folder, extras = output.with_name(f"{output.stem}-faces"), {}
         if not args.paste:
             extras = {folder / f"{i}{output.suffix}": face for i, face in enumerate(result.images) if i}
-        for i, frames in enumerate(walks):
+        for i, frames in enumerate(result.walk):
             if frames:
                 name = folder / f"{i}-walk.mp4" if i else output.with_name(f"{output.stem}-walk.mp4")
                 extras[name] = frames
-        return result, {"yaw": yaws}, extras
+        return result, {"yaw": result.yaw}, extras
 
     return _work(args, run)
 
@@ -243,7 +230,7 @@ def _transfer(args):
         folder, extras = output.with_name(f"{output.stem}-faces"), {}
         if not args.paste:
             extras = {folder / f"{i}{output.suffix}": face for i, face in enumerate(result.images) if i}
-        for i, grid in enumerate(result.grid if faces == "all" else [result.grid]):
+        for i, grid in enumerate(result.grid):
             place = folder / f"{i}-grid" if i else output.with_name(f"{output.stem}-grid")
             extras |= {place / f"{name}{output.suffix}": face for name, face in grid.items()}
         return result, {"to": to}, extras

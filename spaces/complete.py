@@ -55,7 +55,7 @@ def finish(photo, mask, faces, name, progress):
     download = parts.publish(after, folder, f"{Path(name).stem}-completed.png", "complete")
     count = len(result.faces)
     numbers = (
-        f"**{count} face{'s' * (count != 1)}** completed · **{100 * result.hole_share:.1f} %** of the photo "
+        f"**{count} face{'s' * (count != 1)}** completed · **{100 * result.mask_fraction:.1f} %** of the photo "
         f"was marked · **{result.seconds:.1f} s**"
     )
     return slider, download, numbers, stage_pictures(result, folder)
@@ -63,10 +63,8 @@ def finish(photo, mask, faces, name, progress):
 
 def stage_pictures(result, folder: Path) -> list[tuple[str, str]]:
     """(path, caption) of the steps that each face went through."""
-    several = isinstance(result.confidence, list)
-    faces = zip(result.stages, result.confidence) if several else [(result.stages, result.confidence)]
     pictures = []
-    for i, ((warped, stage1, final), confidence) in enumerate(faces):
+    for i, ((warped, stage1, final), confidence) in enumerate(zip(result.stages, result.confidence)):
         levels = np.clip(np.asarray(confidence) * 255, 0, 255).astype(np.uint8)
         heat = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]  # BGR to RGB
         steps = {

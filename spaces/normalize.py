@@ -32,17 +32,17 @@ def finish(photo, name: str, progress):
     progress(0.8, "Writing the pictures")
     folder = parts.private_folder()
     before = folder / "before.jpg"  # cut out of the photo: not edited, so not tagged
-    parts.as_frame(result.crop).save(before, quality=92)
+    parts.as_frame(result.crop[0]).save(before, quality=92)
     frames = [
         parts.publish(parts.as_frame(frame), folder, f"{i}.webp", "normalize")
-        for i, frame in enumerate(result.walk)
+        for i, frame in enumerate(result.walk[0])
     ]
     after = parts.publish(parts.as_frame(result.images[0]), folder, "after.webp", "normalize")
     download = parts.publish(result.images[0], folder, f"{Path(name).stem}-frontal.png", "normalize")
     film = folder / f"{Path(name).stem}-walk.mp4"
-    save_video([parts.as_frame(frame) for frame in result.walk], film, "normalize")
+    save_video([parts.as_frame(frame) for frame in result.walk[0]], film, "normalize")
     kept = "" if result.identity is None else f" · likeness **{result.identity[0]:.2f}** of 1"
-    numbers = f"Photo's yaw **{result.yaw:.0f}°**{kept} · **{result.seconds:.1f} s**"
+    numbers = f"Photo's yaw **{result.yaw[0]:.0f}°**{kept} · **{result.seconds:.1f} s**"
     return (str(before), after), download, str(film), numbers, frames
 
 

@@ -32,7 +32,7 @@ def write(result, folder: Path, stem: str):
     """The frames' files and the two films: paths."""
     from facesym.video import save_video
 
-    frames = [parts.as_frame(frame) for frame in result.frames]
+    frames = [parts.as_frame(frame) for frame in result.frames[0]]
     files = [parts.publish(frame, folder, f"{i}.webp", "rotate") for i, frame in enumerate(frames)]
     films = [folder / f"{stem}-turning{kind}" for kind in (".mp4", ".gif")]
     for film in films:
@@ -61,7 +61,7 @@ def rotate_file(photo: str, low: float = -20.0, high: float = 20.0, progress=gr.
 
     result, _ = rotate(load_image(photo), low, high, tell)
     _, films = write(result, parts.private_folder(), Path(photo).stem)
-    return films[0], result.fit
+    return films[0], result.fit[0]
 
 
 @parts.tell_errors
@@ -108,17 +108,17 @@ def rotate_shown(photo):
     for note in notes:
         gr.Warning(note)
     files, films = write(result, folder, Path(photo).stem)
-    low, high = result.yaws[0], result.yaws[-1]
-    own = min(max(result.fit["yaw"], low), high)
-    nearest = min(range(FRAMES), key=lambda i: abs(result.yaws[i] - own))
-    fit = result.fit
+    yaws, fit = result.yaws[0], result.fit[0]
+    low, high = yaws[0], yaws[-1]
+    own = min(max(fit["yaw"], low), high)
+    nearest = min(range(FRAMES), key=lambda i: abs(yaws[i] - own))
     likeness = "" if fit["identity"] is None else f" · likeness **{fit['identity']:.2f}** of 1"
     numbers = f"Photo's own yaw **{fit['yaw']:.0f}°**{likeness} · fitted in **{fit['seconds']:.0f} s**"
     if not turns(low, high):
         numbers += " · the model finds no other view of this face: try another photo"
-    slider = slider_over(low, high, round(result.yaws[nearest], 1))
+    slider = slider_over(low, high, round(yaws[nearest], 1))
     ready = [gr.DownloadButton(value=film, interactive=True) for film in films]
-    yield files[nearest], slider, [[yaw, file] for yaw, file in zip(result.yaws, files)], numbers, *ready
+    yield files[nearest], slider, [[yaw, file] for yaw, file in zip(yaws, files)], numbers, *ready
 
 
 def turns(low: float, high: float) -> bool:

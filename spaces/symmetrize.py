@@ -44,16 +44,12 @@ def finish(photo, name: str, faces: str, progress):
     parts.shrink(photo, parts.SHOWN).save(before, quality=92)
     after = parts.publish(parts.shrink(result.images[0], parts.SHOWN), folder, "after.webp", "symmetrize")
     download = parts.publish(result.images[0], folder, f"{Path(name).stem}-symmetric.png", "symmetrize")
-    several = isinstance(result.asymmetry, list)
-    rows = result.asymmetry if several else [result.asymmetry]
-    sets = result.composites if several else [result.composites]
-    maps = zip(result.crop, result.heatmap) if several else [(result.crop, result.heatmap)]
-    pictures = []
-    for i, (pictures_of_face, (crop, heat)) in enumerate(zip(sets, maps)):
+    rows, pictures = result.asymmetry, []
+    for i, (crop, heat, composites) in enumerate(zip(result.crop, result.heatmap, result.composites)):
         shown = {
-            "Symmetric face": pictures_of_face["model"],
-            "Left half, mirrored": pictures_of_face["left"],
-            "Right half, mirrored": pictures_of_face["right"],
+            "Symmetric face": composites["model"],
+            "Left half, mirrored": composites["left"],
+            "Right half, mirrored": composites["right"],
             "Where the halves differ": draw_heatmap(crop, heat),
         }
         for caption, picture in shown.items():

@@ -32,13 +32,13 @@ def finish(photo, name: str, to: list, strength: float, grid: bool, progress):
     progress(0.8, "Writing the pictures")
     folder = parts.private_folder()
     before = folder / "before.jpg"  # cut out of the photo: not edited, so not tagged
-    parts.as_frame(result.crop).save(before, quality=92)
+    parts.as_frame(result.crop[0]).save(before, quality=92)
     # With nothing chosen but the grid the result is the face as it is: the grid is what was asked for.
     after = parts.publish(parts.as_frame(result.images[0]), folder, "after.webp", "transfer")
     download = parts.publish(result.images[0], folder, f"{Path(name).stem}-transfer.png", "transfer")
     shown = [
         (parts.publish(parts.as_frame(face), folder, f"{attribute}.webp", "transfer"), attribute)
-        for attribute, face in result.grid.items()
+        for attribute, face in result.grid[0].items()
     ]
     kept = "" if result.identity is None else f"Likeness **{result.identity[0]:.2f}** of 1 · "
     return (str(before), after), download, f"{kept}**{result.seconds:.1f} s**", shown

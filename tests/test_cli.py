@@ -45,7 +45,7 @@ def test_one_photo(photos, tiny_model, capsys):
     ]
     assert run(*command, "-o", out, "--json") == 0
     line = json.loads(capsys.readouterr().out)
-    assert line["output"] == str(out) and line["hole_share"] > 0 and len(line["faces"]) == 1
+    assert line["output"] == str(out) and line["mask_fraction"] > 0 and len(line["faces"]) == 1
     assert Image.open(out).size == (512, 512) and "facesym" in Image.open(out).text["Description"]
     assert run(*command) == 0
     assert (photos / "photos" / "a-complete.png").exists()

@@ -32,9 +32,10 @@ def test_only_the_hole_changes(pipe, astronaut, eye_hole):
     assert (after[eye_hole] != before[eye_hole]).any(axis=-1).mean() > 0.5
     (face,) = out.faces
     assert face.points.shape == (5, 2) and 0 < face.score <= 1
-    assert out.confidence.shape == (128, 128) and 0 <= out.confidence.min() <= out.confidence.max() <= 1
-    assert [stage.size for stage in out.stages] == [(128, 128)] * 3
-    assert out.hole_share == pytest.approx(eye_hole.mean())
+    (confidence,), (stages,) = out.confidence, out.stages
+    assert confidence.shape == (128, 128) and 0 <= confidence.min() <= confidence.max() <= 1
+    assert [stage.size for stage in stages] == [(128, 128)] * 3
+    assert out.mask_fraction == pytest.approx(eye_hole.mean())
 
 
 def test_paths_arrays_and_images_give_the_same(pipe, astronaut, eye_hole, tmp_path):

@@ -283,10 +283,11 @@ def test_a_mirrored_head_gives_the_mirrored_face(pipe, crop):
 def test_results(pipe, astronaut):
     out = pipe(astronaut, walk=3)
     times = finer_transform(ffhq_transform(detect_faces(astronaut)[0].points, 128), 128)[1] // 128
-    assert out.images[0].size == out.crop.size == (128 * times,) * 2
-    assert len(out.walk) == 3 and len(out.identity) == 1 and abs(out.yaw) < 15
-    assert np.abs(np.asarray(out.walk[0]).astype(int) - np.asarray(out.crop)).mean() < 2
-    assert np.abs(np.asarray(out.walk[-1]).astype(int) - np.asarray(out.images[0])).max() <= 1
+    (walk,), (crop,), (yaw,) = out.walk, out.crop, out.yaw
+    assert out.images[0].size == crop.size == (128 * times,) * 2
+    assert len(walk) == 3 and len(out.identity) == 1 and abs(yaw) < 15
+    assert np.abs(np.asarray(walk[0]).astype(int) - np.asarray(crop)).mean() < 2
+    assert np.abs(np.asarray(walk[-1]).astype(int) - np.asarray(out.images[0])).max() <= 1
     both = Image.new("RGB", (1024, 512))
     both.paste(astronaut), both.paste(astronaut, (512, 0))
     every = pipe(both, faces="all")

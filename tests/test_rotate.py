@@ -61,14 +61,15 @@ def result(pipe, crop):
 
 
 def test_a_series_of_frames(result):
-    assert len(result.frames) == len(result.yaws) == 5
-    assert all(frame.size == (128, 128) and frame.mode == "RGB" for frame in result.frames)
-    assert result.images == [result.frames[-1]] and result.crop.size == (128, 128)
-    low, high = result.fit["range"]
-    assert low <= min(result.yaws) <= max(result.yaws) <= high
-    assert {"psnr_before", "psnr", "identity", "yaw", "range", "seconds"} == set(result.fit)
-    assert result.fit["psnr"] > result.fit["psnr_before"]
-    assert abs(result.fit["yaw"]) < 10  # the astronaut looks into the camera
+    (frames,), (yaws,), (fit,) = result.frames, result.yaws, result.fit
+    assert len(frames) == len(yaws) == 5
+    assert all(frame.size == (128, 128) and frame.mode == "RGB" for frame in frames)
+    assert result.images == [frames[-1]] and result.crop[0].size == (128, 128)
+    low, high = fit["range"]
+    assert low <= min(yaws) <= max(yaws) <= high
+    assert {"psnr_before", "psnr", "identity", "yaw", "range", "seconds"} == set(fit)
+    assert fit["psnr"] > fit["psnr_before"]
+    assert abs(fit["yaw"]) < 10  # the astronaut looks into the camera
 
 
 def test_the_way_of_a_turned_head_leads_to_its_mirror_image(pipe, crop):
@@ -99,7 +100,7 @@ def test_one_yaw_and_pasting_leaves_the_rest_alone(pipe, astronaut):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = pipe(astronaut, yaw=10, steps=3, paste=True)
-    assert len(result.frames) == 1 and result.images[0].size == astronaut.size
+    assert len(result.frames[0]) == 1 and result.images[0].size == astronaut.size
     changed = (np.asarray(result.images[0]) != np.asarray(astronaut)).any(-1)
     assert changed.any()
     x, y, w, h = result.faces[0].box
@@ -186,7 +187,7 @@ def test_a_series_is_spread_over_the_range(pipe, crop, monkeypatch):
     monkeypatch.setattr(rotate.Turner, "frames", lambda self, yaws: [Image.new("RGB", (64, 64))] * len(yaws))
     with pytest.warns(UserWarning, match="from -6 to 3"):
         result = pipe(crop, aligned=True, yaw=(-20, 20), frames=4, steps=1)
-    assert result.yaws == [-6, -3, 0, 3]
+    assert result.yaws == [[-6, -3, 0, 3]]
 
 
 def test_progress_is_told_and_what_it_raises_ends_the_fit(pipe, crop):

@@ -297,8 +297,8 @@ def test_only_the_face_changes(pipe, astronaut):
     changed = (before != after).any(2)
     assert after.shape == before.shape and 0.02 < changed.mean() < 0.5
     assert not changed[300:].any() and not changed[:, :90].any()  # the suit, the flag
-    assert set(out.asymmetry) == {"overall", *REGIONS, "roll", "yaw"}
-    assert out.heatmap.shape == (128, 128) and out.crop.size == (128, 128) and out.composites is None
+    assert set(out.asymmetry[0]) == {"overall", *REGIONS, "roll", "yaw"}
+    assert out.heatmap[0].shape == out.crop[0].size == (128, 128) and out.composites == [{}]
     assert len(out.faces) == 1
 
 
@@ -311,10 +311,10 @@ def test_an_aligned_crop_comes_back_exactly_symmetric(pipe, crop):
 
 def test_mirroring_on_request(pipe, crop):
     out = pipe(crop, aligned=True, paste=False, composites=True)
-    assert list(out.composites) == ["original", "left", "right", "average", "mirrored", "model"]
+    assert list(out.composites[0]) == ["original", "left", "right", "average", "mirrored", "model"]
     for method in ("left", "right", "average"):
         image = pipe(crop, aligned=True, paste=False, method=method).images[0]
-        assert image.tobytes() == out.composites[method].tobytes()
+        assert image.tobytes() == out.composites[0][method].tobytes()
     pasted = np.asarray(pipe(crop, aligned=True, method="left").images[0])
     assert (pasted[:10] == np.asarray(crop)[:10]).all()  # the face alone
 

@@ -1,7 +1,5 @@
 """Complete the hidden part of a face: photo and mask in, completed photo out."""
 
-import time
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,32 +9,71 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..faces.align import align_face, warp_mask_to_crop
-from ..faces.load import load_image, load_mask
+from ..faces.load import load_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_hole
 from ..faces.texture import borrow_texture, find_texture
+from ..models.symmfcnet import SymmFCNetOutput
 from ..ops import relight, warp
-from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
+from .base import FaceJob, PhotoJob, Pipeline, Result, find_faces, finer_transform, to_image, to_tensor
 
 
-@dataclass
+@dataclass(kw_only=True, repr=False)
 class CompleteResult(Result):
-    """What `CompletePipeline` returns. With ``faces="all"`` the first two fields are lists, one entry a face.
+    """What `CompletePipeline` returns. The first two fields are lists, one entry a face.
 
     Attributes:
         confidence: HxW float32 in [0, 1], in the aligned crop: how far stage I's copy from the mirrored half is
             trusted; 0 where nothing was copied.
-        stages: three RGB images, aligned crops: the warped flip, stage I, the final crop.
-        hole_share: share of the photo's pixels that were to be filled.
-        seconds: the whole call.
+        stages: tuples of three RGB images, aligned crops: the warped flip, stage I, the final crop.
+        mask_fraction: fraction of the photo's pixels that were to be filled.
     """
 
-    confidence: np.ndarray | list
-    stages: tuple | list
-    hole_share: float
-    seconds: float
+    confidence: list[np.ndarray]
+    stages: list[tuple[Image.Image, Image.Image, Image.Image]]
+    mask_fraction: float
 
 
-class CompletePipeline:
+@dataclass(kw_only=True)
+class CompletePhoto(PhotoJob):
+    """A photo with its mask.
+
+    Attributes:
+        mask: HxW bool, True = missing.
+        clean: RGB, the photo with what is missing smoothed over.
+        own: HxW bool for each face found: its part of the mask.
+    """
+
+    mask: np.ndarray
+    clean: Image.Image
+    own: list[np.ndarray]
+
+
+@dataclass(kw_only=True)
+class CompleteJob(FaceJob):
+    """A face on its way: first what the network is given, then what it and the search for texture find.
+
+    Attributes:
+        photo: the photo it is in.
+        own: HxW bool, its part of the photo's mask.
+        clean: RGB crop of the photo with what is missing smoothed over.
+        mask: SxS bool, what is missing of the crop.
+        found: SymmFCNetOutput, of one picture.
+        smooth: SxSx3 uint8, the network's result.
+        face: SxS bool, where the face is.
+        texture: what `facesym.faces.texture.find_texture` found for the rest.
+    """
+
+    photo: CompletePhoto
+    own: np.ndarray
+    clean: Image.Image
+    mask: np.ndarray
+    found: SymmFCNetOutput | None = None
+    smooth: np.ndarray | None = None
+    face: np.ndarray | None = None
+    texture: tuple[np.ndarray, np.ndarray] | None = None
+
+
+class CompletePipeline(Pipeline):
     """Runs a SymmFCNet on photos; made by ``facesym.load("complete")``.
 
     Args:
@@ -44,9 +81,7 @@ class CompletePipeline:
     """
 
     task = "complete"
-
-    def __init__(self, net):
-        self.net = net
+    result = CompleteResult
 
     def __call__(self, image, mask, *, faces="largest", paste=True, aligned=False):
         """Complete a photo.
@@ -66,131 +101,139 @@ class CompletePipeline:
                 not touch the face.
             FaceNotFoundError: no face, or not the one asked for.
         """
-        start = time.perf_counter()
-        photo = load_image(image)
-        hole = load_mask(mask, photo.size)
-        if not hole.any():
+        return self._process(image, mask=mask, faces=faces, paste=paste, aligned=aligned)
+
+    def _find(self, photo, options):
+        mask = load_mask(options.mask, photo.size)
+        if not mask.any():
             raise ImageError("The mask is empty: mark in white (or True) what is to be filled in.")
-        if hole.all():
+        if mask.all():
             raise ImageError("The mask covers the whole photo: nothing is left to complete it from.")
-        size = self.net.config.input_size
-        # The kernels that cut the crop reach over the hole's rim: without this, the thing that hides the face
-        # would tint crop pixels which count as known.
-        clean = fill_smoothly(photo, hole)
-        # What hides the face may hide it from the detector too: look again with the hole smoothed over.
-        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned, uncovered=clean)
-        own = [hole]
-        if not aligned:
-            own = _shares(hole, found, transforms, size)
-            chosen = self._touched(faces, chosen, own)
-        done, confidence, stages, before = photo, [], [], []
-        for i in chosen:
-            crop = align_face(clean, transforms[i], size)
-            known = ~warp_mask_to_crop(hole, transforms[i], size)
-            if not known.any():
-                raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
-            before.append(align_face(photo, transforms[i], size))
-            out = self._run(crop, known)
-            smooth = np.asarray(to_image(out.completed[0]))
-            face = (out.face_region[0, 0] > 0.5).cpu().numpy()
-            texture = find_texture(smooth, ~known, face)
-            completed = Image.fromarray(borrow_texture(smooth, ~known, face, *texture))
-            if paste:
-                crop = self._with_detail(clean, hole, transforms[i], out, smooth, texture)
-                done = paste_hole(done, *(crop or (completed, transforms[i])), hole, own[i])
-            confidence.append((out.confidence * (1 - out.half_mask))[0, 0].float().cpu().numpy())
-            stages.append((to_image(out.warped[0]), to_image(out.stage1[0]), completed))
-        left = hole & ~np.any([own[i] for i in chosen], axis=0)
+        # The kernels that cut the crop reach over the mask's rim: without this, the thing that hides the face
+        # would tint crop pixels which count as visible.
+        clean = fill_smoothly(photo, mask)
+        # What hides the face may hide it from the detector too: look again with the mask smoothed over.
+        found, chosen, transforms = find_faces(
+            photo, options.faces, self.size, aligned=options.aligned, uncovered=clean
+        )
+        job = CompletePhoto(photo, found, chosen, transforms, mask=mask, clean=clean, own=[mask])
+        if not options.aligned:
+            job.own = _parts(mask, transforms, self.size)
+            job.chosen = _touched(chosen, job.own)
+        left = mask & ~np.any([job.own[i] for i in job.chosen], axis=0)
         if left.any():
-            warnings.warn(
-                f"{left.sum() / hole.sum():.0%} of the mask lies outside the square about the face, or nearer to "
-                "another face, and was left as it was.",
-                stacklevel=2,
+            job.notes.append(
+                f"{left.sum() / mask.sum():.0%} of the mask lies outside the square about the face, or nearer to "
+                "another face, and was left as it was."
             )
-        return CompleteResult(
-            images=[done] if paste else [final for *_, final in stages],
-            faces=[found[i] for i in chosen] if found else [],
-            identity=identity_similarity(before, [final for *_, final in stages]),
-            confidence=per_face(confidence, faces, aligned),
-            stages=per_face(stages, faces, aligned),
-            hole_share=float(hole.mean()),
-            seconds=time.perf_counter() - start,
+        return job
+
+    def _align(self, job, index, options):
+        transform = job.transforms[index]
+        mask = warp_mask_to_crop(job.mask, transform, self.size)
+        if mask.all():
+            raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
+        return CompleteJob(
+            transform,
+            align_face(job.image, transform, self.size),
+            photo=job,
+            own=job.own[index],
+            clean=align_face(job.clean, transform, self.size),
+            mask=mask,
         )
 
     @torch.inference_mode()
-    def _run(self, crop, known):
-        mask = torch.from_numpy(known[None, None]).to(self.net.device, self.net.dtype)
-        return self.net(to_tensor(crop, self.net), mask)
+    def _run(self, faces, options):
+        for face in faces:
+            visible = torch.from_numpy(~face.mask[None, None]).to(self.net.device, self.net.dtype)
+            face.found = self.net(to_tensor(face.clean, self.net), visible)
+            face.smooth = np.asarray(to_image(face.found.completed[0]))
+            face.face = (face.found.face_region[0, 0] > 0.5).cpu().numpy()
+            face.texture = find_texture(face.smooth, face.mask, face.face)
+            face.output = Image.fromarray(borrow_texture(face.smooth, face.mask, face.face, *face.texture))
+
+    def _paste(self, photo, face):
+        crop, transform = self._detailed(face) or (face.output, face.transform)
+        return paste_hole(photo, crop, transform, face.photo.mask, face.own)
 
     @torch.inference_mode()
-    def _with_detail(self, photo, hole, transform, out, completed, texture):
+    def _detailed(self, face):
         """The completed crop with the photo's own fine detail, where the photo shows the face larger than the net.
 
         Flow and light are smooth, so what they say at the net's size holds for the photo's own pixels: where stage I
         copied, the copy's detail that the net could not see is taken from the mirrored half of a larger crop. What
         looks alike at the net's size does so in the photo: beside the face the finds' own pixels give the texture.
 
-        Args:
-            photo: RGB, its hole smoothed over. hole: HxW bool.
-            transform: 2x3, photo pixel -> crop pixel.
-            out: SymmFCNetOutput of the crop.
-            completed: SxSx3 uint8, without texture. texture: of facesym.faces.texture.find_texture.
-
         Returns:
             RGB crop, K·S x K·S with a whole K ≥ 2, and its transform; None where K would be 1.
         """
-        larger, size = finer_transform(transform, len(completed))
-        times = size // len(completed)
+        larger, size = finer_transform(face.transform, self.size)
+        times, found = size // self.size, face.found
         if times < 2:
             return None
-        sharp = to_tensor(align_face(photo, larger, size), self.net).float()
+        sharp = to_tensor(align_face(face.photo.clean, larger, size), self.net).float()
 
-        def grow(x):
-            return F.interpolate(x.float(), (size, size), mode="bilinear", align_corners=False)
+        def grow(x, mode="bilinear"):
+            return F.interpolate(x.float(), (size, size), mode=mode, align_corners=False)
 
         def shrink(x):
             return F.interpolate(x, scale_factor=1 / times, mode="area")
 
-        copied = relight(warp(sharp.flip(-1), grow(out.flow)), grow(out.light))
+        copied = relight(warp(sharp.flip(-1), grow(found.flow)), grow(found.light))
         detail = copied - grow(shrink(copied))
-        trust = grow(out.confidence * (1 - out.half_mask))
-        blurred = F.interpolate(
-            to_tensor(completed, self.net).float(), (size, size), mode="bicubic", align_corners=False
-        )
+        trust = grow(found.confidence * (1 - found.half_mask))
+        blurred = grow(to_tensor(face.smooth, self.net), "bicubic")
         detailed = np.asarray(to_image((blurred + trust * detail)[0]))
-        # What is known, as the photo has it: texture is taken from there.
-        missing = warp_mask_to_crop(hole, larger, size)
+        # What is visible, as the photo has it: texture is taken from there.
+        missing = warp_mask_to_crop(face.photo.mask, larger, size)
         shown = np.where(missing[..., None], detailed, np.asarray(to_image(sharp[0])))
-        face = (grow(out.face_region) > 0.5)[0, 0].cpu().numpy()
-        return Image.fromarray(borrow_texture(shown, missing, face, *texture, times)), larger
+        region = (grow(found.face_region) > 0.5)[0, 0].cpu().numpy()
+        return Image.fromarray(borrow_texture(shown, missing, region, *face.texture, times)), larger
 
-    @staticmethod
-    def _touched(faces, chosen, own):
-        """Those of the chosen faces that have a part in the mask."""
-        touched = [i for i, share in enumerate(own) if share.any()]
-        kept = [i for i in chosen if i in touched]
-        if kept:
-            return kept
-        if touched:
-            numbers = " or ".join(f"faces={i}" for i in touched)
-            raise ImageError(f'The mask does not touch the chosen face: try {numbers}, or faces="all".')
-        raise ImageError(
-            "The mask does not touch any face: paint over the part of the face that is to be filled in."
-        )
+    def _fields(self, faces):
+        found = [face.found for face in faces]
+        return {
+            "confidence": [(x.confidence * (1 - x.half_mask))[0, 0].float().cpu().numpy() for x in found],
+            "stages": [
+                (to_image(x.warped[0]), to_image(x.stage1[0]), face.output) for x, face in zip(found, faces)
+            ],
+            "mask_fraction": float(faces[0].photo.mask.mean()),
+        }
 
 
-def _shares(hole, faces, transforms, size):
-    """The part of the hole that belongs to each face (HxW bool): in its square, and nearer to it than to others.
+def _touched(chosen, own):
+    """Those of the chosen faces (indices) that have a part in the mask.
+
+    Args:
+        own: HxW bool for each face: its part.
+
+    Raises:
+        ImageError: none has.
+    """
+    touched = [i for i, part in enumerate(own) if part.any()]
+    kept = [i for i in chosen if i in touched]
+    if kept:
+        return kept
+    if touched:
+        numbers = " or ".join(f"faces={i}" for i in touched)
+        raise ImageError(f'The mask does not touch the chosen face: try {numbers}, or faces="all".')
+    raise ImageError(
+        "The mask does not touch any face: paint over the part of the face that is to be filled in."
+    )
+
+
+def _parts(mask, transforms, size):
+    """The part of the mask that belongs to each face (HxW bool): in its square, and nearer to it than to others.
 
     Nearness counts in crops, so that a large face in front has a larger reach than a small one behind it.
     """
-    ys, xs = np.nonzero(hole)
-    places = np.stack([xs, ys, np.ones_like(xs)]).astype(np.float64)
-    distance = [np.linalg.norm(t @ places - (size - 1) / 2, axis=0) for t in transforms]
+    ys, xs = np.nonzero(mask)
+    coordinates = np.stack([xs, ys, np.ones_like(xs)]).astype(np.float64)
+    distance = [np.linalg.norm(t @ coordinates - (size - 1) / 2, axis=0) for t in transforms]
     nearest = np.argmin(distance, axis=0)
-    shares = []
+    parts = []
     for i, transform in enumerate(transforms):
-        share = np.zeros_like(hole)
-        share[ys[nearest == i], xs[nearest == i]] = True
-        shares.append(share & inside_square(transform, size, hole.shape))
-    return shares
+        part = np.zeros_like(mask)
+        part[ys[nearest == i], xs[nearest == i]] = True
+        parts.append(part & inside_square(transform, size, mask.shape))
+    return parts

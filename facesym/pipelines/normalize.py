@@ -1,48 +1,48 @@
 """Make a face frontal and neutral: photo in, face out."""
 
-import time
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from PIL import Image
 
 from ..errors import ImageError
-from ..faces.align import align_face
-from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
-from ..faces.load import load_image
-from ..faces.paste import paste_face
 from ..faces.pose import head_pose
-from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result, to_image, to_tensor
 
 TURNED = 45  # degrees of yaw beyond which no model was trained
 MOST_FRAMES = 100  # of a walk
 FRONTAL = 15  # degrees of yaw up to which a frontal face fits on the head in the photo
 
 
-@dataclass
+@dataclass(kw_only=True, repr=False)
 class NormalizeResult(Result):
-    """What `NormalizePipeline` returns. With ``faces="all"`` (and not ``aligned``) the fields are lists, one entry a
-    face.
+    """What `NormalizePipeline` returns. The fields are lists, one entry a face.
 
     Attributes:
-        walk: RGB images, aligned crops, evenly on the way from the face as it is to the frontal, neutral one; empty
-            unless asked for. With a net that does not copy from the photo: the paper's walk between the latents of the
-            face and of its result, all of which are drawn frontal.
+        walk: lists of RGB images, aligned crops, evenly on the way from the face as it is to the frontal, neutral one;
+            empty unless asked for. With a net that does not copy from the photo: the paper's walk between the latents
+            of the face and of its result, all of which are drawn frontal.
         yaw: of the head in the photo, degrees; negative when the nose points to the picture's left.
-        crop: RGB, the aligned crop that was worked on, as large as the result.
-        seconds: the whole call.
+        crop: RGB images, the aligned crops that were worked on, as large as the results.
     """
 
-    walk: list
-    yaw: float | list
-    crop: Image.Image | list
-    seconds: float
+    walk: list[list[Image.Image]]
+    yaw: list[float]
+    crop: list[Image.Image]
 
 
-class NormalizePipeline:
+@dataclass(kw_only=True)
+class NormalizeJob(FaceJob):
+    """A face on its way. ``small``: RGB, the crop at the net's size. ``yaw``: degrees. ``walk``: see the result."""
+
+    small: Image.Image
+    yaw: float
+    walk: list = field(default_factory=list)
+
+
+class NormalizePipeline(Pipeline):
     """Runs a NormalizedFaceGAN on photos; made by ``facesym.load("normalize")``.
 
     Args:
@@ -50,9 +50,11 @@ class NormalizePipeline:
     """
 
     task = "normalize"
+    result = NormalizeResult
 
-    def __init__(self, net):
-        self.net = net
+    @property
+    def size(self):
+        return self.net.size
 
     def __call__(self, image, *, faces="largest", paste=False, aligned=False, walk=0):
         """Make the face in a photo frontal and neutral.
@@ -73,48 +75,36 @@ class NormalizePipeline:
             ImageError: the picture cannot be read, or ``walk`` makes no sense.
             FaceNotFoundError: no face, or not the one asked for.
         """
-        start = time.perf_counter()
         if not isinstance(walk, int) or walk not in (0, *range(2, MOST_FRAMES + 1)):
             raise ImageError(f"walk must be 0, or a whole number from 2 to {MOST_FRAMES}.")
-        photo = load_image(image)
-        size = self.net.size
-        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
-        done, crops, results, walks, yaws = photo, [], [], [], []
-        for i in chosen:
-            crop = align_face(photo, transforms[i], size)
-            yaw, _ = head_pose(find_points(crop))
-            if abs(yaw) > TURNED:
-                warnings.warn(
-                    f"The head is turned by about {abs(yaw):.0f} degrees: beyond {TURNED} half of the face is a guess.",
-                    stacklevel=2,
-                )
-            transform, larger = transforms[i], crop
-            if self.net.config.copy:
-                transform, side = finer_transform(transforms[i], size)
-                larger = align_face(photo, transform, side)
-            (made,) = self.run(crop, larger, yaw)
-            if paste:
-                if abs(yaw) > FRONTAL:
-                    warnings.warn(
-                        f"The head is turned by about {abs(yaw):.0f} degrees: a frontal face does not fit on it.",
-                        stacklevel=2,
-                    )
-                region = face_region(find_points(made), made.width)
-                shown = face_shown(find_points(larger), larger.width) * region
-                done = paste_face(done, made, transform, region, shown)
-            crops.append(larger)
-            results.append(made)
-            walks.append(self.run(crop, larger, yaw, np.linspace(0, 1, walk)) if walk else [])
-            yaws.append(round(yaw, 2))
-        return NormalizeResult(
-            images=[done] if paste else results,
-            faces=[found[i] for i in chosen] if found else [],
-            identity=identity_similarity(crops, results),
-            walk=per_face(walks, faces, aligned),
-            yaw=per_face(yaws, faces, aligned),
-            crop=per_face(crops, faces, aligned),
-            seconds=time.perf_counter() - start,
-        )
+        return self._process(image, faces=faces, paste=paste, aligned=aligned, walk=walk)
+
+    def _align(self, job, index, options):
+        small, crop, transform = self._cut(job, index)
+        yaw, _ = head_pose(find_points(small))
+        face = NormalizeJob(transform, crop, small=small, yaw=yaw)
+        if abs(yaw) > TURNED:
+            face.notes.append(
+                f"The head is turned by about {abs(yaw):.0f} degrees: beyond {TURNED} half of the face is a guess."
+            )
+        if options.paste and abs(yaw) > FRONTAL:
+            face.notes.append(
+                f"The head is turned by about {abs(yaw):.0f} degrees: a frontal face does not fit on it."
+            )
+        return face
+
+    def _run(self, faces, options):
+        for face in faces:
+            (face.output,) = self.run(face.small, face.crop, face.yaw)
+            if options.walk:
+                face.walk = self.run(face.small, face.crop, face.yaw, np.linspace(0, 1, options.walk))
+
+    def _fields(self, faces):
+        return {
+            "walk": [face.walk for face in faces],
+            "yaw": [round(face.yaw, 2) for face in faces],
+            "crop": [face.crop for face in faces],
+        }
 
     @torch.inference_mode()
     def run(self, crop, larger, yaw, shares=None):

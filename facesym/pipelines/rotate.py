@@ -1,9 +1,7 @@
 """Turn the head in a photo: FitAndTune on that one photo, then a walk through the tuned generator's latents."""
 
 import math
-import time
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,13 +11,11 @@ from scipy.optimize import isotonic_regression
 from ..asymmetry import landmark_asymmetry
 from ..errors import ImageError, ZooError
 from ..faces.align import align_face
-from ..faces.geometry import face_region, face_shown, turn, warp_points
+from ..faces.geometry import turn, warp_points
 from ..faces.landmarks import find_points
-from ..faces.load import load_image
-from ..faces.paste import paste_face
 from ..faces.turn import turned_photo, with_detail
 from ..fit import fit_and_tune
-from .base import Result, find_faces, identity_similarity, per_face, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result, to_image, to_tensor
 
 VIEWS = (-20, -10, 10, 20)  # degrees from the photo's own yaw at which warped copies of it are fitted too
 REACH = 35.0  # degrees of yaw that are looked at, to either side
@@ -28,27 +24,34 @@ TURNED = 10  # degrees of yaw from which a photo's head counts as turned: its wa
 SAME = 0.4  # the identity net's cosine down to which a turned face counts as that person
 
 
-@dataclass
+@dataclass(kw_only=True, repr=False)
 class RotateResult(Result):
-    """What `RotatePipeline` returns; ``images`` shows the head at the (last) yaw asked for. With ``faces="all"`` (and
-    not ``aligned``) the fields are lists, one entry a face.
+    """What `RotatePipeline` returns; ``images`` shows the head at the (last) yaw asked for. The fields are lists, one
+    entry a face.
 
     Attributes:
-        frames: RGB images, aligned crops of twice the generator's size: the head at each of ``yaws``.
-        yaws: degrees, as asked for, within ``fit["range"]``.
-        fit: a dict: "psnr_before" and "psnr" (dB, of the crop at the generator's size; before and after the generator
+        frames: lists of RGB images, aligned crops of twice the generator's size: the head at each of ``yaws``.
+        yaws: lists of degrees, as asked for, within ``fit["range"]``.
+        fit: dicts: "psnr_before" and "psnr" (dB, of the crop at the generator's size; before and after the generator
             was tuned), "identity" (cosine of the fitted face and the crop by the zoo's identity net), "yaw" (the
             photo's), "range" (the least and the greatest yaw at which the face still is that person), "seconds" (of
             the fit).
-        crop: RGB, the aligned crop that was fitted, of the frames' size.
-        seconds: the whole call.
+        crop: RGB images, the aligned crops that were fitted, of the frames' size.
     """
 
-    frames: list
-    yaws: list
-    fit: dict | list
-    crop: Image.Image | list
-    seconds: float
+    frames: list[list[Image.Image]]
+    yaws: list[list[float]]
+    fit: list[dict]
+    crop: list[Image.Image]
+
+
+@dataclass(kw_only=True)
+class RotateJob(FaceJob):
+    """A face on its way. ``frames``, ``yaws`` and ``fit``: see the result."""
+
+    frames: list = field(default_factory=list)
+    yaws: list = field(default_factory=list)
+    fit: dict = field(default_factory=dict)
 
 
 class Turner:
@@ -146,7 +149,7 @@ class Turner:
         ]
 
 
-class RotatePipeline:
+class RotatePipeline(Pipeline):
     """Fits a SymmetricGenerator to photos and turns their heads; made by ``facesym.load("rotate")``.
 
     Args:
@@ -157,6 +160,7 @@ class RotatePipeline:
     """
 
     task = "rotate"
+    result = RotateResult
 
     def __init__(self, net):
         from .. import zoo
@@ -175,6 +179,10 @@ class RotatePipeline:
             or any(self.encoder.config[key] != net.config[key] for key in own)
         ):
             self.encoder = None  # another generator's
+
+    @property
+    def size(self):
+        return 2 * self.net.size  # of the frames: they have the photo's detail
 
     def _helper(self, task):
         from .. import zoo
@@ -215,7 +223,6 @@ class RotatePipeline:
             ImageError: the picture cannot be read, or a number makes no sense.
             FaceNotFoundError: no face, or not the one asked for.
         """
-        start = time.perf_counter()
         try:
             ends = np.atleast_1d(np.asarray(yaw, float))
         except (TypeError, ValueError):
@@ -226,48 +233,51 @@ class RotatePipeline:
             raise ImageError("frames and steps must be whole numbers of at least 1.")
         if seconds is not None and not seconds > 0:
             raise ImageError("seconds must be more than 0.")
-        photo = load_image(image)
-        size = 2 * self.net.size  # of the frames: they have the photo's detail
-        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
-        done, crops, series, degrees, fits = photo, [], [], [], []
-        for number, i in enumerate(chosen):
-            told = progress and (
-                lambda share, x, n=number: progress((n + share) / len(chosen), to_image(x[0]))
+        return self._process(
+            image, faces=faces, paste=paste, aligned=aligned, ends=ends, frames=frames, steps=steps, seconds=seconds,
+            progress=progress,
+        )  # fmt: skip
+
+    def _align(self, job, index, options):
+        transform = job.transforms[index]
+        return RotateJob(transform, align_face(job.image, transform, self.size))
+
+    def _run(self, faces, options):
+        for number, face in enumerate(faces):
+
+            def tell(fraction, picture, number=number):
+                options.progress((number + fraction) / len(faces), to_image(picture[0]))
+
+            turner = self.fit(
+                face.crop,
+                steps=options.steps,
+                seconds=options.seconds,
+                progress=tell if options.progress else None,
             )
-            crop = align_face(photo, transforms[i], size)
-            turner = self.fit(crop, steps=steps, seconds=seconds, progress=told)
             low, high = turner.range
-            within = np.clip(ends, low, high)
+            within = np.clip(options.ends, low, high)
             if turner.alike is not None and turner.alike < SAME:
-                warnings.warn(
-                    "The model could not be fitted well to this face: it looks like someone else.",
-                    stacklevel=2,
+                face.notes.append(
+                    "The model could not be fitted well to this face: it looks like someone else."
                 )
-            elif np.abs(within - ends).max() > 1:
-                warnings.warn(
+            elif np.abs(within - options.ends).max() > 1:
+                face.notes.append(
                     f"This face can be turned from {low:.0f} to {high:.0f} degrees and still be that person: the yaw "
-                    "was held within.",
-                    stacklevel=2,
+                    "was held within."
                 )
-            yaws = np.linspace(within[0], within[-1], frames if len(ends) == 2 else 1)
-            made = turner.frames(yaws)
-            if paste:
-                done = self._paste(done, crop, made[-1], transforms[i])
-            crops.append(crop)
-            series.append(made)
-            degrees.append([round(float(y), 2) for y in yaws])
-            fits.append(self._numbers(turner, crop))
-        last = [made[-1] for made in series]
-        return RotateResult(
-            images=[done] if paste else last,
-            faces=[found[i] for i in chosen] if found else [],
-            identity=identity_similarity(crops, last),
-            frames=per_face(series, faces, aligned),
-            yaws=per_face(degrees, faces, aligned),
-            fit=per_face(fits, faces, aligned),
-            crop=per_face(crops, faces, aligned),
-            seconds=time.perf_counter() - start,
-        )
+            yaws = np.linspace(within[0], within[-1], options.frames if len(options.ends) == 2 else 1)
+            face.frames = turner.frames(yaws)
+            face.output = face.frames[-1]
+            face.yaws = [round(float(y), 2) for y in yaws]
+            face.fit = self._numbers(turner, face.crop)
+
+    def _fields(self, faces):
+        return {
+            "frames": [face.frames for face in faces],
+            "yaws": [face.yaws for face in faces],
+            "fit": [face.fit for face in faces],
+            "crop": [face.crop for face in faces],
+        }
 
     def fit(self, crop, *, steps=200, seconds=None, progress=None, views=True):
         """Algorithm 1 on an aligned crop: a `Turner`.
@@ -320,10 +330,3 @@ class RotatePipeline:
             "range": [round(end, 2) for end in turner.range],
             "seconds": round(turner.fit.seconds, 2),
         }
-
-    @staticmethod
-    def _paste(photo, crop, frame, transform):
-        """The turned face over the photo, by its own region; colours matched where the photo shows the face too."""
-        region, size = face_region(find_points(frame), frame.width), frame.width
-        shown = face_shown(find_points(crop), size) * region
-        return paste_face(photo, frame, transform, region, shown)

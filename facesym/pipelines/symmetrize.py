@@ -1,47 +1,60 @@
 """Make a face symmetric, and say how asymmetric it was: photo in, photo and numbers out."""
 
-import time
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
 
-from ..asymmetry import measure_asymmetry
+from ..asymmetry import Asymmetry, measure_asymmetry
 from ..errors import ImageError
 from ..faces.align import align_face
 from ..faces.geometry import face_region, face_shown
-from ..faces.load import load_image
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
-from .base import Result, find_faces, identity_similarity, per_face, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result, identity_similarity, to_image, to_tensor
 
 METHODS = ("model", "left", "right", "average")
 TURNED = 30  # degrees of yaw beyond which the numbers, and mirrored halves, mean little
 
 
-@dataclass
+@dataclass(kw_only=True, repr=False)
 class SymmetrizeResult(Result):
-    """What `SymmetrizePipeline` returns. With ``faces="all"`` (and not ``aligned``) the fields are lists, one entry a
-    face.
+    """What `SymmetrizePipeline` returns. The fields are lists, one entry a face.
 
     Attributes:
-        asymmetry: how asymmetric the face in the photo is, a dict: "overall", an index for each region
+        asymmetry: how asymmetric the face in the photo is, dicts: "overall", an index for each region
             (`facesym.asymmetry.REGIONS`), "roll" and "yaw" in degrees. See `facesym.asymmetry.Asymmetry`.
         heatmap: SxS float32 ≥ 0, in the aligned crop: where the face differs from its mirror image.
-        crop: RGB, the aligned crop that was worked on.
-        composites: with ``composites=True`` a dict of six aligned crops: "original", "mirrored", "left", "right",
-            "average" and "model"; else None.
-        seconds: the whole call.
+        crop: RGB images, the aligned crops that were worked on.
+        composites: dicts of six aligned crops: "original", "mirrored", "left", "right", "average" and "model"; empty
+            unless asked for.
     """
 
-    asymmetry: dict | list
-    heatmap: np.ndarray | list
-    crop: Image.Image | list
-    composites: dict | list | None
-    seconds: float
+    asymmetry: list[dict[str, float]]
+    heatmap: list[np.ndarray]
+    crop: list[Image.Image]
+    composites: list[dict[str, Image.Image]]
+
+
+@dataclass(kw_only=True)
+class SymmetrizeJob(FaceJob):
+    """A face on its way.
+
+    Attributes:
+        measure: facesym.asymmetry.Asymmetry of the crop.
+        picture: RGB, what is pasted: the output with something behind it.
+        region: SxS float32, where it is pasted.
+        shown: RGB crop, the face as the result shows it.
+        composites: see the result.
+    """
+
+    measure: Asymmetry
+    picture: Image.Image | None = None
+    region: np.ndarray | None = None
+    shown: Image.Image | None = None
+    composites: dict = field(default_factory=dict)
 
 
 def one_piece(region):
@@ -55,7 +68,7 @@ def one_piece(region):
     return cv2.erode(whole, np.ones((len(region) // 64 * 2 + 1,) * 2)).astype(np.float32)
 
 
-class SymmetrizePipeline:
+class SymmetrizePipeline(Pipeline):
     """Runs a SymmetrizerVAE on photos; made by ``facesym.load("symmetrize")``.
 
     Args:
@@ -63,9 +76,7 @@ class SymmetrizePipeline:
     """
 
     task = "symmetrize"
-
-    def __init__(self, net):
-        self.net = net
+    result = SymmetrizeResult
 
     def __call__(
         self,
@@ -97,52 +108,66 @@ class SymmetrizePipeline:
             ImageError: the picture cannot be read, or an unknown method.
             FaceNotFoundError: no face, or not the one asked for.
         """
-        start = time.perf_counter()
         if method not in METHODS:
             raise ImageError(f"There is no method {method!r}: use one of {', '.join(METHODS)}.")
-        photo = load_image(image)
-        size = self.net.config.input_size
-        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
-        done, crops, results, shown, measures, sets = photo, [], [], [], [], []
-        for i in chosen:
-            crop = align_face(photo, transforms[i], size)
-            measure = measure_asymmetry(crop)
-            if abs(measure.yaw) > TURNED:
-                warnings.warn(
-                    f"The head is turned by about {abs(measure.yaw):.0f} degrees: beyond {TURNED} neither the numbers "
-                    "nor the symmetric face can be relied on.",
-                    stacklevel=2,
-                )
-            mirrored = mirror_composites(crop, measure.points) if composites or method != "model" else {}
-            if composites or method == "model":
-                face, picture, region = self._run(crop, exact)
-            if composites:
-                sets.append({"original": crop, **mirrored, "model": face})
-            if method == "model":
-                result = face
-            else:
-                picture = result = mirrored[method]
-                region = face_region(measure.points, size)
-                region = np.maximum(region, reflect(region, measure.points))
-            if paste:
-                done = paste_face(done, picture, transforms[i], region, face_shown(measure.points, size))
-            crops.append(crop)
-            results.append(result)
-            shown.append(align_face(done, transforms[i], size) if paste else picture)
-            measures.append(measure)
-        return SymmetrizeResult(
-            images=[done] if paste else results,
-            faces=[found[i] for i in chosen] if found else [],
-            identity=identity_similarity(crops, shown),
-            asymmetry=per_face([measure.numbers() for measure in measures], faces, aligned),
-            heatmap=per_face([measure.heatmap for measure in measures], faces, aligned),
-            crop=per_face(crops, faces, aligned),
-            composites=per_face(sets, faces, aligned) if composites else None,
-            seconds=time.perf_counter() - start,
+        return self._process(
+            image,
+            faces=faces,
+            paste=paste,
+            aligned=aligned,
+            method=method,
+            exact=exact,
+            composites=composites,
         )
 
+    def _align(self, job, index, options):
+        crop = align_face(job.image, job.transforms[index], self.size)
+        face = SymmetrizeJob(job.transforms[index], crop, measure=measure_asymmetry(crop))
+        yaw = abs(face.measure.yaw)
+        if yaw > TURNED:
+            face.notes.append(
+                f"The head is turned by about {yaw:.0f} degrees: beyond {TURNED} neither the numbers nor the symmetric "
+                "face can be relied on."
+            )
+        return face
+
+    def _run(self, faces, options):
+        for face in faces:
+            points = face.measure.points
+            mirrored = (
+                mirror_composites(face.crop, points)
+                if options.composites or options.method != "model"
+                else {}
+            )
+            if options.composites or options.method == "model":
+                face.output, face.picture, face.region = self._symmetrize(face.crop, options.exact)
+            if options.composites:
+                face.composites = {"original": face.crop, **mirrored, "model": face.output}
+            if options.method != "model":
+                face.picture = face.output = mirrored[options.method]
+                region = face_region(points, self.size)
+                face.region = np.maximum(region, reflect(region, points))
+            face.shown = face.picture
+
+    def _paste(self, photo, face):
+        shown = face_shown(face.measure.points, self.size)
+        photo = paste_face(photo, face.picture, face.transform, face.region, shown)
+        face.shown = align_face(photo, face.transform, self.size)
+        return photo
+
+    def _identity(self, faces):
+        return identity_similarity([face.crop for face in faces], [face.shown for face in faces])
+
+    def _fields(self, faces):
+        return {
+            "asymmetry": [face.measure.numbers() for face in faces],
+            "heatmap": [face.measure.heatmap for face in faces],
+            "crop": [face.crop for face in faces],
+            "composites": [face.composites for face in faces],
+        }
+
     @torch.inference_mode()
-    def _run(self, crop, exact):
+    def _symmetrize(self, crop, exact):
         """The face alone and the picture behind it (RGB images), and the face's region (SxS float32)."""
         out = self.net(to_tensor(crop, self.net), exact=exact)
         region = one_piece(out.region[0, 0].float().cpu().numpy())

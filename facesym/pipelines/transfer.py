@@ -1,8 +1,6 @@
 """Change a face's expression, pose or light: photo in, face out."""
 
-import time
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -10,34 +8,36 @@ import torch
 from PIL import Image
 
 from ..errors import ImageError
-from ..faces.align import align_face
-from ..faces.geometry import face_region, face_shown
+from ..faces.geometry import face_region
 from ..faces.landmarks import find_points
-from ..faces.load import load_image
-from ..faces.paste import paste_face
 from ..faces.pose import FARTHEST_YAW as TURNED
 from ..faces.pose import head_pose
 from ..models.lssl import heat_map
-from .base import Result, find_faces, finer_transform, identity_similarity, per_face, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result, to_image, to_tensor
 
 
-@dataclass
+@dataclass(kw_only=True, repr=False)
 class TransferResult(Result):
-    """What `TransferPipeline` returns. With ``faces="all"`` (and not ``aligned``) the fields are lists, one entry a
-    face.
+    """What `TransferPipeline` returns. The fields are lists, one entry a face.
 
     Attributes:
-        grid: {attribute: RGB image, the aligned crop with that one alone}; empty unless asked for.
-        crop: RGB, the aligned crop that was worked on, as large as the result.
-        seconds: the whole call.
+        grid: dicts {attribute: RGB image, the aligned crop with that one alone}; empty unless asked for.
+        crop: RGB images, the aligned crops that were worked on, as large as the results.
     """
 
-    grid: dict | list
-    crop: Image.Image | list
-    seconds: float
+    grid: list[dict[str, Image.Image]]
+    crop: list[Image.Image]
 
 
-class TransferPipeline:
+@dataclass(kw_only=True)
+class TransferJob(FaceJob):
+    """A face on its way. ``small``: RGB, the crop at the net's size. ``grid``: see the result."""
+
+    small: Image.Image
+    grid: dict = field(default_factory=dict)
+
+
+class TransferPipeline(Pipeline):
     """Runs an AttributeGenerator on photos; made by ``facesym.load`` of such a model.
 
     Args:
@@ -45,9 +45,7 @@ class TransferPipeline:
     """
 
     task = "transfer"
-
-    def __init__(self, net):
-        self.net = net
+    result = TransferResult
 
     def __call__(
         self, image, *, to=(), strength=1.0, faces="largest", paste=False, aligned=False, grid=False
@@ -73,47 +71,34 @@ class TransferPipeline:
             ImageError: the picture cannot be read, or an attribute or the strength makes no sense.
             FaceNotFoundError: no face, or not the one asked for.
         """
-        start = time.perf_counter()
         wanted = self.wanted(to)
         if not wanted and not grid:
             raise ImageError(f"Say what to change the face to: {self._choices()}.")
         if not isinstance(strength, (int, float)) or not 0 <= strength <= 1.5:
             raise ImageError("strength must be a number from 0 to 1.5.")
-        photo, net = load_image(image), self.net
-        size = net.config.input_size
-        found, chosen, transforms = find_faces(photo, faces, size, aligned=aligned)
-        done, crops, results, grids = photo, [], [], []
-        for i in chosen:
-            crop, transform = align_face(photo, transforms[i], size), transforms[i]
-            larger = crop
-            if net.config.copy:
-                transform, side = finer_transform(transforms[i], size)
-                larger = align_face(photo, transform, side)
-            ways = [wanted]
-            if grid:
-                ways += [{group: name} for group, names in net.groups.items() for name in names]
-            yaw, _ = head_pose(find_points(crop))
-            if abs(yaw) > TURNED:
-                warnings.warn(
-                    f"The head is turned by about {abs(yaw):.0f} degrees: no model was trained beyond {TURNED:.0f}.",
-                    stacklevel=2,
-                )
-            made, *others = self.run(crop, larger, ways, strength)
-            if paste:
-                region = face_region(find_points(made), made.width)
-                shown = face_shown(find_points(larger), larger.width) * region
-                done = paste_face(done, made, transform, region, shown)
-            crops.append(larger)
-            results.append(made)
-            grids.append({next(iter(way.values())): face for way, face in zip(ways[1:], others)})
-        return TransferResult(
-            images=[done] if paste else results,
-            faces=[found[i] for i in chosen] if found else [],
-            identity=identity_similarity(crops, results),
-            grid=per_face(grids, faces, aligned),
-            crop=per_face(crops, faces, aligned),
-            seconds=time.perf_counter() - start,
+        return self._process(
+            image, faces=faces, paste=paste, aligned=aligned, wanted=wanted, strength=strength, grid=grid
         )
+
+    def _align(self, job, index, options):
+        small, crop, transform = self._cut(job, index)
+        face = TransferJob(transform, crop, small=small)
+        yaw, _ = head_pose(find_points(small))
+        if abs(yaw) > TURNED:
+            face.notes.append(
+                f"The head is turned by about {abs(yaw):.0f} degrees: no model was trained beyond {TURNED:.0f}."
+            )
+        return face
+
+    def _run(self, faces, options):
+        single = {name: {group: name} for group, names in self.net.groups.items() for name in names}
+        ways = [options.wanted, *single.values()] if options.grid else [options.wanted]
+        for face in faces:
+            face.output, *others = self.run(face.small, face.crop, ways, options.strength)
+            face.grid = dict(zip(single, others))
+
+    def _fields(self, faces):
+        return {"grid": [face.grid for face in faces], "crop": [face.crop for face in faces]}
 
     def wanted(self, to):
         """Attributes' names as {group: attribute}.
