@@ -7,7 +7,7 @@ from PIL import Image
 from facesym.errors import FaceNotFoundError, ImageError
 from facesym.faces.align import align_face, ffhq_transform, warp_mask_to_crop
 from facesym.faces.detect import detect_faces, select_faces
-from facesym.faces.landmarks import detect_landmarks
+from facesym.faces.landmarks import find_points
 from facesym.faces.paste import diffuse, fill_smoothly, paste_face, paste_hole
 
 
@@ -43,7 +43,7 @@ def test_selection(astronaut):
     assert select_faces(faces, "all") == faces
     with pytest.raises(FaceNotFoundError, match="no face number 5"):
         select_faces(faces, 5)
-    with pytest.raises(ValueError, match="largest"):
+    with pytest.raises(ImageError, match="largest"):
         select_faces(faces, "smallest")
     with pytest.raises(FaceNotFoundError, match="aligned=True"):
         select_faces(detect_faces(Image.new("RGB", (200, 200), "blue")))
@@ -86,7 +86,7 @@ def test_no_pixel_of_the_hole_is_seen_as_known():
 def test_landmarks_of_the_astronaut(astronaut):
     (face,) = detect_faces(astronaut)
     transform = ffhq_transform(face.points, 256)
-    points = detect_landmarks(align_face(astronaut, transform, 256))
+    points = find_points(align_face(astronaut, transform, 256))
     assert points.shape == (68, 2)
     five = np.array([transform @ [*p, 1] for p in face.points])
     eyes = np.linalg.norm(five[0] - five[1])

@@ -146,10 +146,10 @@ def _landmarks(crop, pixels, source):
         return dlib_landmarks(pixels)
     import torch
 
-    from facesym.faces.landmarks import detect_landmarks
+    from facesym.faces.landmarks import find_points
 
     torch.set_num_threads(1)
-    return np.asarray(detect_landmarks(crop))
+    return np.asarray(find_points(crop))
 
 
 def write_whole(path, data):

@@ -2,7 +2,7 @@
 
 import importlib.util
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..errors import FaceNotFoundError
+from ..errors import FaceNotFoundError, ImageError
+from .level import level_points
 
 # YuNet sees faces of about 10 to 300 pixels: each scale (the photo's long side) adds a range of face sizes.
-_SCALES = (640, 320, 1280)
+_SCALES = (320, 640, 1280)
 _SCORE = 0.6
-_FINE = 80  # width in pixels of the second look: the best of 60, 80 and 100 in a trial
+_ENLARGE = 4.0  # a small photo is enlarged by this at the most
+_TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
 _lock = threading.Lock()  # one detector for all threads: it keeps the size of its input as state
 
 
@@ -25,8 +27,8 @@ class Face:
 
     Attributes:
         box: (x0, y0, x1, y1) in pixels; may reach past the photo's border.
-        points: 5x2 float array, pixels: the eye on the picture's left, the other eye, nose tip, the mouth's left
-            and right corner (left and right as seen in the picture).
+        points: 5x2 float array, pixels: the eye on the left, the other eye, nose tip, the mouth's left and right
+            corner (left and right as seen when the face is upright).
         score: the detector's confidence, 0 to 1.
     """
 
@@ -40,17 +42,56 @@ class Face:
         x0, y0, x1, y1 = self.box
         return (x1 - x0) * (y1 - y0)
 
+    @property
+    def roll(self) -> float:
+        """How far the head is tilted in the photo, in degrees, clockwise, from -180 to 180."""
+        x, y = self.points[1] - self.points[0]
+        return float(np.degrees(np.arctan2(y, x)))
+
 
 def detect_faces(image: Image.Image) -> list[Face]:
-    """All faces found in an RGB photo, from left to right; an empty list if there are none. Safe to call from
-    several threads."""
-    for scale in _SCALES:
-        faces = _detect_at(image, min(scale / max(image.size), 4.0))
-        if faces:
-            return sorted(
-                (_refine(image, face) for face in faces), key=lambda face: face.box[0] + face.box[2]
-            )
-    return []
+    """Find all faces in a photo, at any roll.
+
+    YuNet finds the boxes, but sees every face as nearly upright: the points are those of the landmark network, which
+    knows roll (`facesym.faces.level`). A face whose upright direction cannot be made sure of is left out.
+
+    Args:
+        image: RGB photo.
+
+    Returns:
+        Faces from left to right; an empty list if there are none. Safe to call from several threads.
+    """
+    return [face for face in detect_all(image) if face.points is not None]
+
+
+def detect_all(image: Image.Image) -> list[Face]:
+    """`detect_faces`, with the faces that could not be brought upright: their ``points`` are None."""
+    boxes = detect_boxes(image)
+    points = level_points(image, [face.box for face in boxes])
+    faces = [replace(face, points=found) for face, found in zip(boxes, points)]
+    return sorted(faces, key=lambda face: face.box[0] + face.box[2])
+
+
+def detect_boxes(image: Image.Image) -> list[Face]:
+    """Faces as YuNet sees them, best first, each once; the points are not to be trusted in a tilted face."""
+    longest = max(image.size)
+    scales = [scale for scale in _SCALES if scale <= _ENLARGE * longest] or [_ENLARGE * longest]
+    # No use in enlarging far: one scale beyond the photo's own size is enough.
+    scales = [s for i, s in enumerate(scales) if i == 0 or scales[i - 1] < longest or s <= _SCALES[1]]
+    found = [face for scale in scales for face in _detect_at(image, scale / longest)]
+    if not found:
+        for turn in _TURNS:
+            turned = image.transpose(turn)
+            found += [_turned_back(face, turn, image.size) for face in _detect_at(turned, 640 / longest)]
+    return _suppress(found)
+
+
+def overlap(a, b) -> float:
+    """Intersection of two boxes over the smaller one's area."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+    return max(width, 0) * max(height, 0) / smaller
 
 
 def select_faces(faces: list[Face], which: str | int = "largest") -> list[Face]:
@@ -62,14 +103,13 @@ def select_faces(faces: list[Face], which: str | int = "largest") -> list[Face]:
 
     Raises:
         FaceNotFoundError: there are no faces, or none with this index.
-        ValueError: `which` is something else.
+        ImageError: `which` is something else.
     """
-    if not (which in ("largest", "all") or (isinstance(which, int) and not isinstance(which, bool))):
-        raise ValueError(f'faces must be "largest", "all" or an index from left to right, not {which!r}.')
+    check_which(which)
     if not faces:
         raise FaceNotFoundError(
-            "No face was found. Try a photo in which the face is upright, larger or less hidden; if the picture "
-            "already is an aligned square crop of a face, say aligned=True."
+            "No face was found. Try a photo in which the face is larger or less hidden; if the picture already is an "
+            "aligned square crop of a face, pass aligned=True."
         )
     if which == "all":
         return list(faces)
@@ -81,6 +121,13 @@ def select_faces(faces: list[Face], which: str | int = "largest") -> list[Face]:
             f"There is no face number {which}: {count} found, counted from 0 at the left."
         )
     return [faces[which]]
+
+
+def check_which(which) -> None:
+    """Raise ImageError unless ``which`` is "largest", "all" or a whole number (also one of numpy's)."""
+    number = isinstance(which, (int, np.integer)) and not isinstance(which, (bool, np.bool_))
+    if not (number or (isinstance(which, str) and which in ("largest", "all"))):
+        raise ImageError(f'faces must be "largest", "all" or an index from left to right, not {which!r}.')
 
 
 @lru_cache(maxsize=1)
@@ -96,29 +143,28 @@ def _detector():
     return cv2.FaceDetectorYN.create(str(files[-1]), "", (320, 320), _SCORE, 0.3, 5000)
 
 
-def _refine(image, face):
-    """The face with its points seen again at the best size, as it is and mirrored, and averaged.
+def _suppress(faces):
+    """Non-maximum suppression over scales: of boxes one of which has its middle in the other, the best stays."""
+    kept = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if not any(_centred_in(face.box, other.box) or _centred_in(other.box, face.box) for other in kept):
+            kept.append(face)
+    return kept
 
-    This steadies the rotation of the crop, and a mirrored photo gives mirrored points.
-    """
-    x0, y0, x1, y1 = face.box
-    width, height = x1 - x0, y1 - y0
-    corner = np.floor([max(x0 - width, 0), max(y0 - height, 0)])
-    end = np.ceil([min(x1 + width, image.width), min(y1 + height, image.height)])
-    part = image.crop((*corner.astype(int).tolist(), *end.astype(int).tolist()))
-    scale = min(_FINE / width, 4.0)
-    seen = []
-    for mirrored in (False, True):
-        view = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else part
-        for other in _detect_at(view, scale):
-            points = other.points
-            if mirrored:
-                points = (points * [-1, 1] + [part.width - 1, 0])[[1, 0, 2, 4, 3]]
-            points = points + corner
-            # The same face, not a neighbour's.
-            if np.linalg.norm(points.mean(0) - face.points.mean(0)) < width / 4:
-                seen.append(points)
-    return Face(face.box, np.mean(seen, 0), face.score) if seen else face
+
+def _centred_in(a, b):
+    return all(b[k] <= (a[k] + a[k + 2]) / 2 <= b[k + 2] for k in (0, 1))
+
+
+def _turned_back(face, turn, size):
+    """A face found in a photo that was turned by a quarter or more, in the pixels of the photo itself."""
+    (x0, y0, x1, y1), (width, height) = face.box, size
+    box = {
+        Image.Transpose.ROTATE_90: (width - y1, x0, width - y0, x1),
+        Image.Transpose.ROTATE_180: (width - x1, height - y1, width - x0, height - y0),
+        Image.Transpose.ROTATE_270: (y0, height - x1, y1, height - x0),
+    }[turn]
+    return replace(face, box=box)
 
 
 def _detect_at(image, scale):
@@ -136,8 +182,6 @@ def _detect_at(image, scale):
             continue
         x0, y0 = row[:2] * ratio
         x1, y1 = (row[:2] + row[2:4]) * ratio
-        # Its points are (x, y) on a grid whose pixel centres are at whole numbers, at the detector's scale.
-        points = (row[4:14].reshape(5, 2).astype(np.float64) + 0.5) * ratio - 0.5
         if x1 > x0 and y1 > y0:
-            faces.append(Face((float(x0), float(y0), float(x1), float(y1)), points, float(row[14])))
+            faces.append(Face((float(x0), float(y0), float(x1), float(y1)), None, float(row[14])))
     return faces

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..errors import ImageError
-from ..faces.align import align_face, ffhq_transform, scale_of
-from ..faces.detect import Face, detect_faces, select_faces
+from ..faces.align import align_face, scale_of
+from ..faces.detect import Face
+from ..faces.find import find_faces
 from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
 from ..faces.load import load_image, save_image
@@ -206,57 +206,6 @@ class Pipeline:
     def _fields(self, faces):
         """The task's own fields of the result: a dict."""
         raise NotImplementedError
-
-
-def whole_picture_transform(photo, size):
-    """The transform of a picture that is an aligned crop already: a change of scale (2x3, pixel centres).
-
-    Raises:
-        ImageError: the picture is not square.
-    """
-    if photo.width != photo.height:
-        raise ImageError(
-            f"With aligned=True the picture must be a square crop of a face, not {photo.width}x{photo.height}; "
-            "leave aligned out, and the face will be found in the photo."
-        )
-    scale = size / photo.width
-    return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
-
-
-def find_faces(photo, faces, size, *, aligned=False, uncovered=None):
-    """The faces asked for, with their transforms.
-
-    Args:
-        photo: RGB image.
-        faces: "largest", "all" or an index from left to right.
-        size: side of the crops.
-        aligned: the photo is one face's crop already; nothing is looked for.
-        uncovered: another version of the photo, in which what hides a face is gone: faces that show only there
-            count too.
-
-    Returns:
-        All faces of the photo from left to right (none if aligned), the indices of those chosen, and one 2x3 transform
-        per face.
-
-    Raises:
-        FaceNotFoundError: there is no face, or not that one.
-        ImageError: aligned, and not square.
-    """
-    if aligned:
-        return [], [0], [whole_picture_transform(photo, size)]
-    found = detect_faces(photo)
-    if uncovered is not None:
-        more = [face for face in detect_faces(uncovered) if not any(_same(face, other) for other in found)]
-        found = sorted(found + more, key=lambda face: face.box[0] + face.box[2])
-    chosen = select_faces(found, faces)
-    indices = [i for i, face in enumerate(found) if any(face is other for other in chosen)]
-    return found, indices, [ffhq_transform(face.points, size) for face in found]
-
-
-def _same(face, other):
-    """Whether two boxes are about the same face: the middle of one lies in the other."""
-    inside = lambda a, b: all(b.box[k] <= (a.box[k] + a.box[k + 2]) / 2 <= b.box[k + 2] for k in (0, 1))  # noqa: E731
-    return inside(face, other) or inside(other, face)
 
 
 def finer_transform(transform, size, most=4):

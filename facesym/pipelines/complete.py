@@ -9,12 +9,13 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..faces.align import align_face, warp_mask_to_crop
+from ..faces.find import find_faces
 from ..faces.load import load_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_hole
 from ..faces.texture import borrow_texture, find_texture
 from ..models.symmfcnet import SymmFCNetOutput
 from ..ops import relight, warp
-from .base import FaceJob, PhotoJob, Pipeline, Result, find_faces, finer_transform, to_image, to_tensor
+from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, to_image, to_tensor
 
 
 @dataclass(kw_only=True, repr=False)

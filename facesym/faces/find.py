@@ -1,0 +1,82 @@
+"""From a photo to the faces asked for, each with the transform to its upright aligned crop."""
+
+import numpy as np
+from PIL import Image
+
+from ..errors import FaceNotFoundError, ImageError
+from .align import ffhq_transform
+from .detect import Face, check_which, detect_all, overlap, select_faces
+
+UNCOVERED_SCORE = (
+    0.75  # of a face that shows only once the mask is smoothed over: a smooth patch can look like one
+)
+SEPARATE = 0.1  # overlap of two boxes up to which they are two faces
+
+
+def whole_picture_transform(photo: Image.Image, size: int) -> np.ndarray:
+    """The transform of a picture that is an aligned crop already: a change of scale (2x3, pixel centres).
+
+    Args:
+        photo: RGB image.
+        size: side of the crop in pixels.
+
+    Raises:
+        ImageError: the picture is not square.
+    """
+    if photo.width != photo.height:
+        raise ImageError(
+            f"With aligned=True the picture must be a square crop of a face, not {photo.width}x{photo.height}; "
+            "leave aligned out, and the face will be found in the photo."
+        )
+    scale = size / photo.width
+    return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
+
+
+def find_faces(
+    photo: Image.Image,
+    faces: str | int,
+    size: int,
+    *,
+    aligned: bool = False,
+    uncovered: Image.Image | None = None,
+) -> tuple[list[Face], list[int], list[np.ndarray]]:
+    """The faces asked for, with their transforms.
+
+    Args:
+        photo: RGB image.
+        faces: "largest", "all" or an index from left to right.
+        size: side of the crops in pixels.
+        aligned: the photo is one face's crop already; nothing is looked for.
+        uncovered: another version of the photo, in which what hides a face is gone: faces that show only there
+            count too, if they overlap none that is there and the detector is surer of them.
+
+    Returns:
+        All faces of the photo from left to right (none if aligned), the indices of those chosen, and one 2x3 transform
+        per face.
+
+    Raises:
+        FaceNotFoundError: there is no face, none that can be brought upright, or not the one asked for.
+        ImageError: aligned, and not square; or ``faces`` is something else.
+    """
+    check_which(faces)
+    if aligned:
+        return [], [0], [whole_picture_transform(photo, size)]
+    seen = detect_all(photo)
+    if uncovered is not None:
+        seen += [
+            face
+            for face in detect_all(uncovered)
+            if face.score >= UNCOVERED_SCORE
+            and all(overlap(face.box, other.box) <= SEPARATE for other in seen)
+        ]
+    found = sorted(
+        (face for face in seen if face.points is not None), key=lambda face: face.box[0] + face.box[2]
+    )
+    if seen and not found:
+        raise FaceNotFoundError(
+            "A face was found, but not which way is up in it. Turn the photo so that the face is upright and try "
+            "again; if the picture already is an aligned square crop of a face, pass aligned=True."
+        )
+    chosen = select_faces(found, faces)
+    indices = [i for i, face in enumerate(found) if any(face is other for other in chosen)]
+    return found, indices, [ffhq_transform(face.points, size) for face in found]
