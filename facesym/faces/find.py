@@ -7,9 +7,8 @@ from ..errors import FaceNotFoundError, ImageError
 from .align import ffhq_transform
 from .detect import Face, check_which, detect_all, overlap, select_faces
 
-UNCOVERED_SCORE = (
-    0.75  # of a face that shows only once the mask is smoothed over: a smooth patch can look like one
-)
+# Of a face that shows only once the mask is smoothed over: a smooth patch can look like a face.
+UNCOVERED_SCORE = 0.7
 SEPARATE = 0.1  # overlap of two boxes up to which they are two faces
 
 
