@@ -1,13 +1,17 @@
 """Photos and masks in, finished pictures out."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageFile
 
 from facesym.errors import ImageError
-from facesym.faces.load import SOURCE_TYPE, load_image, load_mask, read_photo, save_image
+from facesym.faces.load import SOURCE_TYPE, load_image, load_mask, mark_edited, read_photo, save_image
+from facesym.files import write_atomic
+from facesym.video import save_video
 
 RNG = np.random.default_rng(0)
 
@@ -72,6 +76,254 @@ def test_a_mask_of_another_size_is_explained():
         load_mask(np.zeros((20, 10), bool), (20, 10))
 
 
+# --- what a picture may come as -------------------------------------------------------------------------------------
+PIXELS = RNG.integers(0, 256, (20, 30, 3), np.uint8)
+
+
+def as_file(pixels, kind="PNG", **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    file.seek(0)
+    return file
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: p,
+        lambda p: p.astype(np.int64),
+        lambda p: p / 255,
+        lambda p: p.astype(np.float32),
+        lambda p: p / np.float16(255),
+        lambda p: np.asfortranarray(p),
+        lambda p: torch.from_numpy(p.copy()).permute(2, 0, 1),
+        lambda p: (torch.from_numpy(p / 255).permute(2, 0, 1)).requires_grad_(),
+        lambda p: Image.fromarray(p),
+        lambda p: as_file(p),
+        lambda p: as_file(p).getvalue(),
+        lambda p: bytearray(as_file(p).getvalue()),
+        lambda p: io.BufferedReader(Pipe(as_file(p))),
+    ],
+)
+def test_every_kind_of_source_gives_the_same_picture(make):
+    assert (np.asarray(load_image(make(PIXELS))) == PIXELS).all()
+
+
+class Pipe(io.RawIOBase):
+    """A stream that cannot seek."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self.file.readinto(buffer)
+
+
+def test_bfloat16_and_grey_tensors():
+    grey = torch.linspace(0, 1, 400, dtype=torch.bfloat16).reshape(1, 20, 20)
+    assert np.asarray(load_image(grey)).shape == (20, 20, 3)
+    assert (np.asarray(load_image(grey)) == np.asarray(load_image(grey[0]))).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (PIXELS / 255 * 2 - 1, r"from -1 to 1; expected floats in \[0, 1\]"),
+        (PIXELS * 3.0, "expected floats"),
+        (np.full((20, 20, 3), np.nan), "from nan to nan"),
+        (PIXELS.astype(np.int32) - 1, "expected integers from 0 to 255"),
+        (PIXELS.astype(np.uint16) * 257, "expected integers from 0 to 255"),
+        (PIXELS.astype(complex), "complex128"),
+        (PIXELS.transpose(2, 0, 1), r"shape \(3, 20, 30\)"),
+        (PIXELS[None], "one picture"),
+        (torch.zeros(2, 3, 20, 20), "CxHxW"),
+        (np.zeros((0, 20, 3), np.uint8), "empty"),
+        (np.zeros((1, 20, 3), np.uint8), "too small"),
+        (b"no picture", "not an image"),
+        (io.StringIO("text"), 'mode "rb"'),
+        (None, "NoneType; expected a path"),
+        ("a" * 300 + ".png", "name too long"),
+        ("a\0.png", "null"),
+    ],
+)
+def test_other_sources_are_refused_with_words(source, words):
+    with pytest.raises(ImageError, match=words):
+        load_image(source)
+
+
+def test_a_file_object_stays_open_and_a_photo_stays_itself():
+    file = as_file(PIXELS)
+    photo = read_photo(file)
+    assert not file.closed and read_photo(photo) is photo
+    assert load_image(photo) is not photo.image
+
+
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF", "JPEG2000", "PPM"]
+)
+def test_formats(kind, astronaut):
+    loaded = np.asarray(load_image(as_file(np.asarray(astronaut), kind)), int)
+    assert np.abs(loaded - np.asarray(astronaut)).mean() < 12
+
+
+# --- metadata -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+def test_photos_are_turned_upright(orientation, kind):
+    picture = np.full((40, 80, 3), 128, np.uint8)
+    picture[:20, :40] = 255  # the corner that is to stay above and to the left
+    turned = Image.fromarray(picture)
+    back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the inverse of what a reader has to do
+    if orientation in back:
+        turned = turned.transpose(Image.Transpose(back[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    loaded = load_image(as_file(np.asarray(turned), kind, exif=exif))
+    assert loaded.size == (80, 40) and np.asarray(loaded)[5:15, 5:35].mean() > 240
+
+
+def exif_with(entry, tail=b""):
+    """EXIF that says orientation 6, and one more entry."""
+    tags = struct.pack("<H", 2) + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + entry + struct.pack("<I", 0)
+    return b"Exif\0\0II*\0\x08\0\0\0" + tags + tail
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        exif_with(struct.pack("<HHII", 0x011A, 10, 1, 38), struct.pack("<ii", -1, 0)),  # a fraction over zero
+        exif_with(struct.pack("<HHII", 0x8769, 2, 4, 1)),  # text where a table should be
+        exif_with(struct.pack("<HHII", 0x9003, 7, 1 << 30, 1 << 30)),  # a place outside the file
+        exif_with(struct.pack("<HHII", 0x8825, 4, 1, 8)),  # a table in itself
+    ],
+)
+def test_malformed_exif_is_no_reason_to_refuse_a_photo(exif, kind):
+    assert load_image(as_file(PIXELS, kind, exif=exif)).size == (20, 30)
+
+
+@pytest.mark.parametrize(
+    "exif", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0" + bytes(range(99))]
+)
+def test_exif_that_cannot_be_read_counts_as_upright(exif):
+    assert load_image(as_file(PIXELS, "JPEG", exif=exif)).size == (30, 20)
+
+
+def test_whatever_decoding_raises_is_an_image_error(monkeypatch):
+    def load(self):
+        raise RuntimeError("from below")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(ImageError, match="damaged or cut short \\(from below"):
+        load_image(as_file(PIXELS))
+
+
+# --- large photos ---------------------------------------------------------------------------------------------------
+def test_a_large_photo_is_scaled_down_with_its_mask(tmp_path):
+    picture = Image.new("L", (8000, 6000), "white")
+    picture.paste("black", (4000, 0, 8000, 6000))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "48mp.jpg", exif=exif)
+    photo = read_photo(tmp_path / "48mp.jpg")
+    assert photo.full_size == (6000, 8000) and 24_900_000 < np.prod(photo.image.size) <= 25_000_000
+    assert abs(photo.image.width / photo.image.height - 0.75) < 0.001
+    assert len(photo.notes) == 1 and "6000x8000" in photo.notes[0]
+    mask = Image.new("1", (6000, 8000))
+    mask.paste(1, (0, 4000, 6000, 4001))  # one line, which must not get lost
+    mask.save(tmp_path / "mask.png")
+    scaled = load_mask(tmp_path / "mask.png", photo.image.size, photo.full_size)
+    assert scaled.shape == photo.image.size[::-1]
+    assert scaled.any(1).sum() in (1, 2, 3) and scaled[round(4000 * photo.image.height / 8000)].all()
+    assert (load_mask(scaled, photo.image.size, photo.full_size) == scaled).all()
+
+
+def test_a_jpeg_above_the_bound_on_decoding_is_decoded_smaller(tmp_path):
+    Image.new("L", (10000, 9000), 200).save(tmp_path / "90mp.jpg")
+    photo = read_photo(tmp_path / "90mp.jpg")
+    assert photo.image.size == (5000, 4500) and photo.full_size == (10000, 9000) and photo.notes
+    Image.new("L", (10000, 9000), 200).save(tmp_path / "progressive.jpg", progressive=True)
+    with pytest.raises(ImageError, match="90 megapixels"):
+        read_photo(tmp_path / "progressive.jpg")
+
+
+@pytest.mark.parametrize("mode", ["P", "LA", "RGBA", "1", "CMYK", "I;16", "F"])
+def test_large_pictures_of_every_mode(mode):
+    picture = Image.new(mode, (300, 200))
+    photo = read_photo(picture, max_pixels=15000)
+    assert photo.image.size == (150, 100) and photo.restore(photo.image).size == (150, 100)
+
+
+# --- masks ----------------------------------------------------------------------------------------------------------
+STROKE = np.zeros((40, 60), bool)
+STROKE[10:20, 15:40] = True
+
+
+def painted(colour, ground=(0, 0, 0, 0)):
+    image = Image.new("RGBA", (60, 40), ground)
+    image.paste(colour, (15, 10, 40, 20))
+    return image
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        STROKE,
+        STROKE.astype(np.uint8),
+        STROKE.astype(np.int64) * 255,
+        STROKE.astype(float),
+        STROKE * np.float32(255),
+        STROKE[..., None].repeat(3, 2) * np.uint8(255),
+        np.where(STROKE, 7, 3).astype(np.uint8),
+        np.where(STROKE, 255, 200).astype(np.uint8),
+        np.where(STROKE, 100, 0).astype(np.uint8),
+        torch.from_numpy(STROKE),
+        torch.from_numpy(STROKE)[None].float(),
+        Image.fromarray(STROKE),
+        painted("blue"),
+        painted("black"),
+        painted("white"),
+        painted((255, 255, 255, 90)),  # a brush that covers a third
+        painted((0, 0, 255), "black").convert("RGB"),
+        painted("white", "black").convert("P"),
+    ],
+)
+def test_what_marks_a_mask(mask):
+    assert (load_mask(mask, (60, 40)) == STROKE).all()
+
+
+def test_strokes_of_several_colours_and_black_and_white_with_parts_left_out():
+    strokes = painted("blue")
+    strokes.paste("yellow", (15, 30, 40, 35))
+    strokes.paste("black", (50, 0, 60, 10))
+    assert load_mask(strokes, (60, 40)).sum() == STROKE.sum() + 125 + 100
+    black_and_white = painted("white")
+    black_and_white.paste("black", (0, 25, 60, 40))
+    assert (load_mask(black_and_white, (60, 40)) == STROKE).all()
+
+
+def test_a_jpeg_of_a_mask():
+    mask = load_mask(as_file(STROKE * np.uint8(255), "JPEG", quality=50), (60, 40))
+    assert (mask != STROKE).mean() < 0.01
+
+
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_a_mask_of_one_value(value):
+    assert load_mask(np.full((40, 60), value, np.uint8), (60, 40)).all() == bool(value)
+
+
+@pytest.mark.parametrize(
+    "mask", [~STROKE, painted((0, 0, 0, 0), "white"), np.where(STROKE, 3, 7).astype(np.uint8)]
+)
+def test_an_inverted_mask_is_named(mask):
+    with pytest.raises(ImageError, match="inverted: it marks 90%"):
+        load_mask(mask, (60, 40))
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
 def test_saved_pictures_say_that_they_are_edited(ending, tmp_path):
     save_image(Image.new("RGB", (32, 32), "red"), tmp_path / "new" / f"a.{ending}", "complete")
@@ -97,10 +349,45 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         save_image(Image.new("RGB", (8, 8)), tmp_path / "a.txt", "complete")
 
 
-def test_what_an_edit_leaves_alone_stays_the_photos_own():
-    astronaut = Image.open("spaces/examples/astronaut.jpg")
-    photo = read_photo(astronaut)
-    edited = photo.image.copy()
-    edited.paste((200, 30, 30), (50, 60, 90, 100))
-    done = np.asarray(photo.restore(edited))
-    assert (done == np.asarray(edited)).all()
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "avif"])
+def test_pillows_own_save_writes_the_mark_of_a_marked_image(ending, tmp_path):
+    image = mark_edited(Image.new("RGB", (32, 32), "red"), "complete")
+    image.save(tmp_path / f"a.{ending}")
+    assert SOURCE_TYPE.encode() in (tmp_path / f"a.{ending}").read_bytes()
+
+
+LONG = "a" * 245
+
+
+@pytest.mark.parametrize("write", ["picture", "video", "bytes"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (f"{LONG}.png", None),
+        (f"{LONG}aaaaaaa.png", "name too long"),
+        ("file.png/below.png", "Not a directory|File exists"),
+        ("/dev/full/a.png", "Not a directory|File exists"),
+    ],
+)
+def test_one_writer_for_all(write, name, words, tmp_path):
+    (tmp_path / "file.png").write_bytes(b"before")
+    path = tmp_path / name
+    calls = {
+        "picture": lambda: save_image(Image.new("RGB", (8, 8)), path, "complete"),
+        "video": lambda: save_video([Image.new("RGB", (8, 8))] * 2, path.with_suffix(".gif"), "rotate"),
+        "bytes": lambda: write_atomic(path, b"data", ImageError),
+    }
+    if words:
+        with pytest.raises(ImageError, match=f"Could not write .*({words}).*unchanged"):
+            calls[write]()
+    else:
+        calls[write]()
+        assert len(list(tmp_path.iterdir())) == 2
+    assert (tmp_path / "file.png").read_bytes() == b"before"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_picture_too_large_for_its_format(tmp_path):
+    with pytest.raises(ImageError, match="Use PNG"):
+        save_image(Image.new("RGB", (16500, 8)), tmp_path / "a.webp", "complete")
+    assert not list(tmp_path.iterdir())

@@ -26,23 +26,30 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Ima
 
     Returns:
         The picture in its own RGB space, the picture in sRGB (the same image if that is its space), and the profile of
-        the first; None if it had none. Pictures that are not RGB (CMYK, Lab, grey with a grey profile) come as sRGB.
+        the first; None if it had none. Pictures that are not RGB (CMYK, Lab, grey with a grey profile), and those of
+        a profile that leads one way only (a scanner's), come as sRGB in both.
     """
     space = _colour_space(profile)
     if space == "RGB" and image.mode not in ("CMYK", "LAB"):
         own = image.convert("RGB")
         if is_srgb(profile):
             return own, own, profile
-        return own, convert(own, profile, srgb_profile()), profile
+        in_srgb = convert(own, profile, srgb_profile())
+        return (own, in_srgb, profile) if _leads_back(profile) else (in_srgb, in_srgb, srgb_profile())
     if image.mode == "LAB":
-        lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-        own = convert(image, lab, srgb_profile())
-    elif (space, image.mode) in (("CMYK", "CMYK"), ("GRAY", "L")):
-        own = convert(image, profile, srgb_profile())
-    else:
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    elif (space, image.mode) not in (("CMYK", "CMYK"), ("GRAY", "L")):
         own = image.convert("RGB")
         return own, own, None
+    own = convert(image, profile, srgb_profile())
+    if image.mode == "L":
+        own = grey(own)
     return own, own, srgb_profile()
+
+
+def grey(image: Image.Image) -> Image.Image:
+    """An RGB picture that is grey but for rounding, with three equal channels."""
+    return image.getchannel("G").convert("RGB")
 
 
 def convert(image: Image.Image, source: bytes, target: bytes) -> Image.Image:
@@ -69,21 +76,22 @@ def find_tint(image: Image.Image) -> np.ndarray | None:
         256x3 uint8, brightness -> colour, for a grey, sepia or otherwise tinted photo; None for a colour photo.
     """
     small = image.copy()
-    small.thumbnail((256, 256), Image.Resampling.BOX)
+    small.thumbnail((128, 128), Image.Resampling.BOX)  # less noise of the grain and of JPEG
     pixels = np.asarray(small, np.float32).reshape(-1, 3)
     luma = pixels @ _LUMA
-    levels = np.arange(256, dtype=np.float32)
-    if _mostly_within(pixels - luma[:, None], 6):
-        return np.repeat(levels[:, None], 3, axis=1).astype(np.uint8)
-    bins = (luma / 16).astype(int)
-    used = [i for i in range(16) if (bins == i).sum() >= 8]
-    centres = np.array([luma[bins == i].mean() for i in used])
-    colours = np.array([np.median(pixels[bins == i] - luma[bins == i, None], axis=0) for i in used])
-    if not used:
+    levels = np.arange(256, dtype=np.float32)[:, None]
+    if _mostly_below(np.abs(pixels - luma[:, None]).max(1), 8):
+        return np.repeat(levels, 3, axis=1).astype(np.uint8)
+    bins = (luma / 4).astype(int)
+    used = np.flatnonzero(np.bincount(bins, minlength=64) >= 8)
+    if not len(used):
         return None
-    curve = np.stack([np.interp(levels, centres, colours[:, k]) for k in range(3)], axis=1)
-    tint = levels[:, None] + curve
-    if not _mostly_within(pixels - tint[luma.round().astype(int)], 6):
+    centres = np.array([luma[bins == i].mean() for i in used])
+    chroma = np.array([np.median(pixels[bins == i] - luma[bins == i, None], axis=0) for i in used])
+    tint = levels + np.stack([np.interp(levels[:, 0], centres, chroma[:, k]) for k in range(3)], axis=1)
+    off = np.abs(pixels - tint[luma.round().astype(int)]).max(1)
+    clipped = pixels.max(1) >= 250  # there, a tint fades to white
+    if not _mostly_below(off[~clipped] if clipped.mean() < 0.9 else off, 9):
         return None
     return np.rint(tint).clip(0, 255).astype(np.uint8)
 
@@ -93,8 +101,8 @@ def apply_tint(image: Image.Image, tint: np.ndarray) -> Image.Image:
     return Image.fromarray(tint[np.asarray(image.convert("L"))])
 
 
-def _mostly_within(difference, most):
-    return np.quantile(np.abs(difference).max(1), 0.995) <= most
+def _mostly_below(values, most):
+    return np.quantile(values, 0.99) <= most
 
 
 def _colour_space(profile):
@@ -102,13 +110,21 @@ def _colour_space(profile):
     if not profile:
         return None
     try:
-        parsed = _parse(profile)
-        space = parsed.profile.xcolor_space.strip()
-        if space == "RGB":
-            is_srgb(profile)  # a header can be whole, and the tables behind it not
+        space = _parse(profile).profile.xcolor_space.strip()
+        mode = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}[space]
+        _transform(profile, srgb_profile(), mode)  # a header can be whole, and the tables behind it not
         return space
     except Exception:
         return None
+
+
+def _leads_back(profile):
+    """Whether colours can be converted to a profile, not only from it."""
+    try:
+        _transform(srgb_profile(), profile, "RGB")
+    except ImageCms.PyCMSError:
+        return False
+    return True
 
 
 def _parse(profile):

@@ -1,12 +1,13 @@
 """Photos and masks in, and edits back into the photo's own colours."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
-from .colour import apply_tint, convert, find_tint, is_srgb, srgb_profile, to_srgb
+from .colour import apply_tint, convert, find_tint, grey, is_srgb, srgb_profile, to_srgb
 from .decode import MAX_DECODED, MAX_PIXELS, READABLE, decode, to_8_bit
 from .save import FORMATS, SOURCE_TYPE, mark_edited, save_image
 
@@ -80,9 +81,7 @@ class Photo:
         if self._profile and not is_srgb(self._profile):
             image = convert(image, srgb_profile(), self._profile)
             if self._tint is not None and (self._tint == self._tint[:, :1]).all():
-                image = image.getchannel("G").convert(
-                    "RGB"
-                )  # rounding is no reason for colour in a grey photo
+                image = grey(image)  # rounding is no reason for colour in a grey photo
         return image
 
     def _finish(self, image, alpha):
@@ -166,14 +165,15 @@ def load_mask(source, size: tuple[int, int], full_size: tuple[int, int] | None =
     Raises:
         ImageError: as for `read_photo`, another size than the photo's, or black and white exchanged.
     """
-    largest = max(MAX_DECODED, *(width * height for width, height in (size, full_size or size)))
+    largest = max(MAX_DECODED, math.prod(size), math.prod(full_size or size))
     decoded = decode(source, "mask", largest, largest)
     mask = _missing(decoded.image)
+    full_size = full_size or size
     if mask.shape != (size[1], size[0]):
-        if full_size is None or mask.shape != (full_size[1], full_size[0]):
+        if mask.shape != (full_size[1], full_size[0]):
             raise ImageError(
-                f"The mask is {mask.shape[1]}x{mask.shape[0]} pixels and the photo {size[0]}x{size[1]}: make the mask "
-                "on the photo as it is displayed (upright), at its full size."
+                f"The mask is {mask.shape[1]}x{mask.shape[0]} pixels and the photo {full_size[0]}x{full_size[1]}: make "
+                "the mask on the photo as it is displayed (upright), at its full size."
             )
         # Every pixel that has a part in the mask is missing: the photo's were mixed in the same way.
         scaled = Image.fromarray(mask * np.uint8(255)).resize(size, Image.Resampling.BILINEAR)
@@ -190,23 +190,24 @@ def load_mask(source, size: tuple[int, int], full_size: tuple[int, int] | None =
 def _missing(image):
     """HxW bool: what a mask picture marks."""
     image, alpha = _split(image, "mask")
-    grey = np.asarray(image.convert("RGB").convert("L"))
+    luma = to_srgb(image, None)[1].convert("L")
+    values = np.asarray(luma)
     if alpha is not None:
         alpha = np.asarray(alpha)
-        drawn = alpha > 127
+        drawn = alpha > alpha.max() // 2
         if not drawn.all():
-            shades = np.unique(grey[drawn])
-            if not (
-                len(shades) == 2 and shades[0] < 16 and shades[1] > 239
-            ):  # black and white, and some left out
-                return drawn
-        grey = np.where(drawn, grey, 0)
-    low, high = int(grey.min()), int(grey.max())
+            counts = np.array(luma.histogram(Image.fromarray(drawn)))
+            black, white = counts[:16].sum(), counts[240:].sum()
+            if min(black, white) < 0.01 * counts.sum() or black + white < 0.95 * counts.sum():
+                return drawn  # strokes of any colour, not a black and white mask with parts left out
+            values = np.where(drawn, values, 0)
+    used = np.flatnonzero(Image.fromarray(values).histogram())
+    low, high = int(used[0]), int(used[-1])
     if low == high:
-        return grey > 0
-    if high - low < 16 and len(np.unique(grey)) > 2:  # noise
-        return grey > 127
-    return grey > (low + high) / 2
+        return values > 0
+    if high - low < 16 and len(used) > 2:  # noise
+        return values > 127
+    return values > (low + high) / 2
 
 
 def _split(image, name):
