@@ -30,13 +30,13 @@ def main(argv=None):
     _add_normalize(commands)
     _add_transfer(commands)
     cli_zoo.add_parser(commands)
-    evaluate = commands.add_parser(
-        "evaluate", help="measure models (in a checkout: train/evaluate.py)", add_help=False
-    )
+    # What follows these commands is their own parsers'.
+    evaluate = commands.add_parser("evaluate", help="measure models", add_help=False)
     evaluate.set_defaults(run=_evaluate)
-    # What follows `evaluate` is train/evaluate.py's.
+    prepare = commands.add_parser("prepare", help="make folders of faces to train with", add_help=False)
+    prepare.set_defaults(run=_prepare)
     args, rest = parser.parse_known_args(argv)
-    if rest and args.run is not _evaluate:
+    if rest and args.run not in (_evaluate, _prepare):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     args.rest = rest
     try:
@@ -380,13 +380,14 @@ def _process():
 
 
 def _evaluate(args):
-    root = Path(__file__).resolve().parents[1]
-    if not (root / "train" / "evaluate.py").is_file():
-        raise FacesymError(
-            "`facesym evaluate` needs the repository's train/ folder: clone it, and pip install -e ."
-        )
-    sys.path.insert(0, str(root))
-    from train.evaluate import main as evaluate
+    from .evaluation import main
 
-    evaluate(args.rest)
+    main(args.rest)
+    return 0
+
+
+def _prepare(args):
+    from .data.prepare import main
+
+    main(args.rest)
     return 0

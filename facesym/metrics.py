@@ -205,6 +205,11 @@ def _dlib_shape(picture):
     return predictor(np.ascontiguousarray(picture), box)
 
 
+def require_dlib():
+    """Raise FacesymError if dlib or its models are missing."""
+    _dlib_models()
+
+
 @lru_cache(maxsize=1)
 def _dlib_models():
     try:

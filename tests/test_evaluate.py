@@ -1,26 +1,21 @@
-"""train/evaluate.py and train/benchmark.py, on small made sets and a tiny random network."""
+"""`facesym evaluate` and train/benchmark.py, on small synthetic sets and a tiny random network."""
 
 import csv
 import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from skimage import data as skimage_data
 
-skimage_data = pytest.importorskip("skimage.data")
-pytest.importorskip("dlib")
-pytest.importorskip("face_recognition_models")
-torch = pytest.importorskip("torch")
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from facesym import metrics  # noqa: E402
-from facesym.errors import ImageError  # noqa: E402
-from facesym.faces.geometry import flip_landmarks  # noqa: E402
-from train import benchmark, evaluate, evaluate_identity, evaluate_rotate, evaluate_symmetrize  # noqa: E402
+from facesym import evaluation, metrics
+from facesym.errors import FacesymError, ImageError
+from facesym.evaluation import asymmetry, complete, features, fills, identity, symgan, symmetrize
+from facesym.evaluation import data as chosen
+from facesym.faces.geometry import flip_landmarks
+from train import benchmark
 
 
 def face(size):
@@ -83,7 +78,7 @@ def run(data, out, *more):
         "--masks",
         str(data / "masks"),
     ]
-    evaluate.main([*command, "-o", str(out), *map(str, more)])
+    evaluation.main([*command, "-o", str(out), *map(str, more)])
     return json.loads((out / "results.json").read_text())
 
 
@@ -129,47 +124,47 @@ def test_the_same_command_gives_the_same_files(data, model_folder, tmp_path):
 
 
 def test_small_pictures_are_not_enlarged(data):
-    rows = evaluate.select_pictures([data / "large", data / "small"], 128, 100, seed=0)
+    rows = chosen.select_pictures([data / "large", data / "small"], 128, 100, seed=0)
     assert {row["set"] for row in rows} == {"large"}
     with pytest.raises(ImageError, match="at least 256"):
-        evaluate.select_pictures([data / "large"], 256, 100, seed=0)
+        chosen.select_pictures([data / "large"], 256, 100, seed=0)
 
 
 def test_fewer_pictures_are_the_first_of_more_and_keep_their_holes(data):
     folders = [data / "large", data / "small"]
-    many, few = (evaluate.select_pictures(folders, 64, count, seed=0) for count in (5, 2))
+    many, few = (chosen.select_pictures(folders, 64, count, seed=0) for count in (5, 2))
     assert many[:2] == few
-    holes = [evaluate.irregular_holes(data / "masks", rows, 64, 0.5, seed=0) for rows in (many, few)]
+    holes = [complete.irregular_holes(data / "masks", rows, 64, 0.5, seed=0) for rows in (many, few)]
     np.testing.assert_array_equal(holes[0][:2], holes[1])
 
 
 def test_landmarks_follow_the_picture_when_it_is_made_smaller(data):
-    rows = evaluate.select_pictures([data / "large"], 64, 1, seed=0)
-    _, half = evaluate.load_pictures(rows, 64)
-    _, full = evaluate.load_pictures(rows, 128)
+    rows = chosen.select_pictures([data / "large"], 64, 1, seed=0)
+    _, half = chosen.load_pictures(rows, 64)
+    _, full = chosen.load_pictures(rows, 128)
     np.testing.assert_allclose(half * 2, full, atol=0.51)
 
 
 def test_missing_data_is_a_clear_error(data, tmp_path, capsys):
-    with pytest.raises(SystemExit, match="has no metadata"):
+    with pytest.raises(FacesymError, match="has no metadata"):
         run(data, tmp_path, "--size", 64, "--masks", tmp_path)
-    with pytest.raises(SystemExit, match="there is no file"):
+    with pytest.raises(FacesymError, match="there is no file"):
         run(data, tmp_path, "--size", 64, "--trunk", tmp_path / "none.safetensors")
     assert not (tmp_path / "results.json").exists()
 
 
 def test_chance_level_counts_pairs_of_different_people_only():
     descriptors = np.array([[0.0], [0.1], [0.5], [2.0]])
-    assert evaluate.chance_level(descriptors, ["a", "a", "b", "c"]) == pytest.approx(2 / 5)
-    assert evaluate.chance_level(descriptors[:2], ["a", "a"]) is None
+    assert complete.chance_level(descriptors, ["a", "a", "b", "c"]) == pytest.approx(2 / 5)
+    assert complete.chance_level(descriptors[:2], ["a", "a"]) is None
 
 
-@pytest.mark.parametrize("name", list(evaluate.CLASSICAL))
+@pytest.mark.parametrize("name", list(fills.CLASSICAL))
 def test_classical_rows_leave_known_pixels_alone(name):
     picture, points = face(64)
     hole = np.zeros((64, 64), bool)
     hole[20:50, 10:34] = True
-    filled = evaluate.CLASSICAL[name](np.where(hole[..., None], np.uint8(127), picture), hole, points)
+    filled = fills.CLASSICAL[name](np.where(hole[..., None], np.uint8(127), picture), hole, points)
     np.testing.assert_array_equal(filled[~hole], picture[~hole])
 
 
@@ -179,7 +174,7 @@ def test_the_mirror_row_restores_half_of_a_symmetric_face():
     hole[45:105, 20:64] = True  # one eye, half the nose and the mouth
     grey = np.where(hole[..., None], np.uint8(127), picture)
     scores = {
-        name: metrics.psnr(evaluate.CLASSICAL[name](grey, hole, points), picture, hole)
+        name: metrics.psnr(fills.CLASSICAL[name](grey, hole, points), picture, hole)
         for name in ("Telea", "mirror + Telea")
     }
     assert scores["mirror + Telea"] > scores["Telea"] + 3
@@ -191,9 +186,7 @@ def test_the_mirror_row_copies_nothing_that_is_hidden_too():
     hole[40:80, 24:104] = True  # both eyes
     results = []
     for hidden in (0, 255):  # whatever is under the hole must not show
-        results.append(
-            evaluate.fill_mirror(np.where(hole[..., None], np.uint8(hidden), picture), hole, points)
-        )
+        results.append(fills.fill_mirror(np.where(hole[..., None], np.uint8(hidden), picture), hole, points))
     assert np.abs(results[0].astype(int) - results[1]).max() <= 1
 
 
@@ -210,7 +203,7 @@ def test_a_network_does_not_see_the_hole_nor_change_the_rest():
     holes = np.zeros((3, 64, 64), bool)
     holes[:, 10:30, 20:40] = True
     network = Echo()
-    results, filled = evaluate.complete_with(network, np.stack([picture] * 3), holes, batch=2)
+    results, filled = complete.complete_with(network, np.stack([picture] * 3), holes, batch=2)
     image, mask = network.seen
     assert mask[0, 0, 15, 25] == 0 and mask[0, 0, 0, 0] == 1
     assert (image[:, :, 10:30, 20:40] == 0).all()
@@ -227,7 +220,7 @@ def test_a_network_for_larger_pictures_gets_them_larger_and_without_the_hole():
     network.config = SimpleNamespace(input_size=128)
     for hidden in (0, 255):
         shown = np.where(holes[..., None], np.uint8(hidden), picture[None])
-        results, _ = evaluate.complete_with(network, shown, holes)
+        results, _ = complete.complete_with(network, shown, holes)
         seen.append(network.seen[0])
         np.testing.assert_array_equal(results[~holes], shown[~holes])
     assert seen[0].shape == (1, 3, 128, 128) and torch.equal(*seen)
@@ -277,18 +270,18 @@ def test_symmetric_kernels_are_timed_beside_plain_ones(capsys):
 # --- identity and symmetry ------------------------------------------------------------------------------------------
 def test_verification_pairs_are_balanced_and_counted_right():
     people = ["a"] * 5 + ["b"] * 2 + ["c"]
-    same, different = evaluate_identity.choose_pairs(people, 100, seed=0)
+    same, different = identity.choose_pairs(people, 100, seed=0)
     assert len(same) == len(different) == 11
     assert all(people[i] == people[j] for i, j in same) and all(people[i] != people[j] for i, j in different)
     with pytest.raises(ImageError, match="10 pairs"):
-        evaluate_identity.choose_pairs(["a", "b"], 10, seed=0)
+        identity.choose_pairs(["a", "b"], 10, seed=0)
     rng = np.random.default_rng(0)
     near, far = rng.uniform(0, 1, 200), rng.uniform(2, 3, 200)
-    accuracy, _, auc = evaluate_identity.accuracy_and_auc(near, far)
+    accuracy, _, auc = identity.accuracy_and_auc(near, far)
     assert accuracy > 0.98 and auc == 1
-    accuracy, _, auc = evaluate_identity.accuracy_and_auc(near, rng.uniform(0, 1, 200))
+    accuracy, _, auc = identity.accuracy_and_auc(near, rng.uniform(0, 1, 200))
     assert 0.35 < accuracy < 0.65 and 0.4 < auc < 0.6
-    assert evaluate_identity.accuracy_and_auc(far, near)[2] == 0
+    assert identity.accuracy_and_auc(far, near)[2] == 0
 
 
 def test_verification_beside_dlib(tmp_path, capsys):
@@ -300,7 +293,7 @@ def test_verification_beside_dlib(tmp_path, capsys):
         text = text.replace(f"person {i}", f"person {'ab'[i % 2]}")
     (tmp_path / "set" / "metadata.csv").write_text(text)
     LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).save_pretrained(tmp_path / "net")
-    evaluate.main(
+    evaluation.main(
         [
             "identity",
             "--faces",
@@ -323,21 +316,23 @@ def test_table_one_and_the_palsy_plot(data, tmp_path, capsys):
     SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=128).save_pretrained(tmp_path / "net")
     command = ["--faces", str(data / "large"), "--size", "128", "-n", "2"]
     out = tmp_path / "out"
-    evaluate.main(["symmetrize", *command, "--models", str(tmp_path / "net"), "-o", str(out), "--grid", "1"])
+    evaluation.main(
+        ["symmetrize", *command, "--models", str(tmp_path / "net"), "-o", str(out), "--grid", "1"]
+    )
     table = json.loads((out / "results.json").read_text())["results"]["simulated palsy"]
     rows = {row["row"]: row for row in table["rows"]}
     assert table["pictures"] == 2 and (out / "grid-simulated-palsy.png").exists()
     assert list(rows) == ["mirror, left", "mirror, right", "mirror, average", "landmark target, left", "net"]
     assert rows["mirror, average"]["landmarks"] < 0.05 and rows["net"]["mae"] > 0
     assert "lpips" not in rows["net"]  # never printed without its trunk
-    evaluate.main(["asymmetry", *command, "-o", str(tmp_path / "plot")])
+    evaluation.main(["asymmetry", *command, "-o", str(tmp_path / "plot")])
     assert "| mouth corner |" in capsys.readouterr().out
     with Image.open(tmp_path / "plot" / "palsy.png") as plot:
         assert plot.width > 600
     with open(tmp_path / "plot" / "pictures.csv", newline="") as file:
         found = list(csv.DictReader(file))
-    assert len(found) == 2 * len(evaluate_symmetrize.STRENGTHS)
-    first = [float(row["overall"]) for row in found[: len(evaluate_symmetrize.STRENGTHS)]]
+    assert len(found) == 2 * len(asymmetry.STRENGTHS)
+    first = [float(row["overall"]) for row in found[: len(asymmetry.STRENGTHS)]]
     assert first[-1] > first[0] + 0.01
 
 
@@ -345,7 +340,7 @@ def test_a_symmetric_picture_has_symmetric_landmarks():
     picture, _ = face(128)
     skewed = np.roll(picture, 3, axis=1).copy()
     skewed[:, :64] = np.roll(skewed[:, :64], 4, axis=0)
-    assert evaluate_symmetrize.landmark_residual(picture) < evaluate_symmetrize.landmark_residual(skewed)
+    assert symmetrize.landmark_residual(picture) < symmetrize.landmark_residual(skewed)
 
 
 # --- rotate
@@ -371,19 +366,19 @@ def test_mirror_errors_of_known_series():
         :, None, None, None, None
     ]  # from a face over a symmetric one to its mirror image
     picture = torch.linspace(-1, 1, 8).expand(1, 3, 8, 8)
-    own, pairs = evaluate_rotate.mirror_errors(ramp * picture)
+    own, pairs = symgan.mirror_errors(ramp * picture)
     assert own[4] == 0 and own[0] == pytest.approx(own[8]) and own[0] > own[1] > own[2] > own[3] > 0
     assert pairs == 0
-    _, pairs = evaluate_rotate.mirror_errors((ramp + 0.1) * picture)
+    _, pairs = symgan.mirror_errors((ramp + 0.1) * picture)
     assert pairs == pytest.approx(4 * 0.01 * picture.square().mean().item(), rel=1e-4)
 
 
 def test_frechet_distance_of_known_distributions():
     rng = np.random.default_rng(0)
     a = rng.standard_normal((4000, 3))
-    assert evaluate_rotate.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
-    assert evaluate_rotate.frechet_distance(a, a + np.array([2, 0, 0])) == pytest.approx(4, abs=1e-6)
-    assert evaluate_rotate.frechet_distance(a, 3 * a) == pytest.approx(3 * 4, rel=0.05)  # 3 · (3 − 1)²
+    assert features.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert features.frechet_distance(a, a + np.array([2, 0, 0])) == pytest.approx(4, abs=1e-6)
+    assert features.frechet_distance(a, 3 * a) == pytest.approx(3 * 4, rel=0.05)  # 3 · (3 − 1)²
 
 
 def test_generators_are_compared(data, alexnet, tmp_path, capsys):
@@ -405,7 +400,7 @@ def test_generators_are_compared(data, alexnet, tmp_path, capsys):
         "-n",
         6,
     ]
-    evaluate.main([str(x) for x in [*options, "-o", tmp_path / "out"]])
+    evaluation.main([str(x) for x in [*options, "-o", tmp_path / "out"]])
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     middle = {row["row"]: row["own_mirror"][4] for row in results["results"]}
     assert middle["zprime"] < 1e-9 and middle["flip"] < 1e-9 < middle["plain"]
@@ -420,7 +415,7 @@ def test_fits_are_measured(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: np.zeros(len(a)))
     SymmetricGenerator(latent=12, first=4, widths=(16, 8, 8, 8), yaw=True).save_pretrained(tmp_path / "net")
     options = ["rotate", "--faces", data / "large", "--models", tmp_path / "net", "--trunk", "none", "-n", 2]
-    evaluate.main([str(x) for x in [*options, "--steps", 3, "-o", tmp_path / "out"]])
+    evaluation.main([str(x) for x in [*options, "--steps", 3, "-o", tmp_path / "out"]])
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
     assert [row["row"] for row in rows] == ["net", "net, no views", "net, no detail", "landmark warp"]
     assert rows[0]["psnr_after"] > rows[0]["psnr_before"] and "psnr_after" not in rows[3]
@@ -428,3 +423,16 @@ def test_fits_are_measured(data, tmp_path, capsys, monkeypatch):
     # Three steps fit nothing: the photo's own pixels are all that there is to see.
     assert rows[0]["sharpness"] > 2 * rows[2]["sharpness"]
     assert "| landmark warp |" in capsys.readouterr().out and (tmp_path / "out" / "grid.png").exists()
+
+
+def test_missing_packages_are_named_with_their_extra(monkeypatch, data, tmp_path):
+    monkeypatch.setattr(evaluation, "find_spec", lambda name: None if name in ("lpips", "dlib") else name)
+    with pytest.raises(FacesymError, match=r"dlib, lpips.*pip install 'facesym\[eval\]'"):
+        evaluation.main(["asymmetry", "--faces", str(data / "large"), "-o", str(tmp_path)])
+
+
+def test_the_command_names_itself_and_its_tasks(capsys):
+    with pytest.raises(SystemExit):
+        evaluation.main(["--help"])
+    text = capsys.readouterr().out
+    assert text.startswith("usage: facesym evaluate") and all(task in text for task in evaluation.TASKS)

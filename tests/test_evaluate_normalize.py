@@ -12,15 +12,16 @@ from test_normalize import crop, model, net  # noqa: F401
 from test_simulate import closed, mesh_file  # noqa: F401
 from test_training import ROOT, folders  # noqa: F401
 
-from facesym import metrics
+from facesym import ImageError, metrics
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
 from facesym.models import AttributeGenerator
 
 sys.path.insert(0, str(ROOT))
 
-from train import evaluate, evaluate_expressions
-from train.lssl_data import LOOKS
+from facesym import evaluation
+from facesym.data.lssl import LOOKS
+from facesym.evaluation import ckplus
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_normalised_faces_are_measured(
         widths=(8, 8, 16, 16, 16), blocks=1, groups=tuple(LOOKS.items()), side_channels=3, input_size=128
     )
     real.save_pretrained(tmp_path / "mode b")
-    evaluate.main(
+    evaluation.main(
         ["normalize", "--london", str(london), "--lfw", str(lfw), "--mesh", str(mesh_file), "--trunk", str(alexnet),
          "--models", str(model), "--realism", f"real={tmp_path / 'mode b'}", "-n", "2", "-o", str(tmp_path)]
     )  # fmt: skip
@@ -76,8 +77,8 @@ def test_normalised_faces_are_measured(
 
 
 def test_the_folders_must_say_what_is_needed(folders, mesh_file, model, alexnet, tmp_path):  # noqa: F811
-    with pytest.raises(SystemExit, match="no column"):
-        evaluate.main(
+    with pytest.raises(ImageError, match="no column"):
+        evaluation.main(
             ["normalize", "--london", str(folders[0]), "--lfw", str(folders[0]), "--mesh", str(mesh_file),
              "--trunk", str(alexnet), "--models", str(model), "-o", str(tmp_path)]
         )  # fmt: skip
@@ -90,7 +91,7 @@ def test_expressions_are_recognised_with_and_without_normalised_faces(
     capsys,
     monkeypatch,
 ):
-    monkeypatch.setattr(evaluate_expressions, "FOLDS", 2)
+    monkeypatch.setattr(ckplus, "FOLDS", 2)
     rows = ["file_name,subject,expression"]
     grey = np.asarray(crop.convert("L").crop((27, 38, 101, 112)).resize((48, 48)))
     (tmp_path / "faces").mkdir()
@@ -100,7 +101,7 @@ def test_expressions_are_recognised_with_and_without_normalised_faces(
             Image.fromarray(picture).save(tmp_path / "faces" / name)
             rows.append(f"{name},{person},{expression}")
     (tmp_path / "faces" / "metadata.csv").write_text("\n".join(rows))
-    evaluate.main(
+    evaluation.main(
         ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "30",
          "-o", str(tmp_path / "out")]
     )  # fmt: skip

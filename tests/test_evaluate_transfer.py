@@ -1,4 +1,4 @@
-"""train/evaluate.py transfer, on the astronaut and a tiny random network."""
+"""`facesym evaluate transfer` and `augment`, on the astronaut and a tiny random network."""
 
 import json
 from types import SimpleNamespace
@@ -12,13 +12,13 @@ from test_evaluate_normalize import studio_of_a_person  # noqa: F401
 from test_simulate import mesh_file  # noqa: F401
 from test_transfer import model  # noqa: F401
 
-from facesym import metrics
+from facesym import evaluation, metrics
 from facesym.data.attributes import relight
+from facesym.evaluation.augment import synthesise, tight, train_mixed
+from facesym.evaluation.classifiers import AttributeClassifier
+from facesym.evaluation.expressions import folds, predict, train_classifier
+from facesym.evaluation.transfer import group_means, lpips_outside
 from facesym.models.lssl import GROUPS
-from train import evaluate
-from train.evaluate_augment import _train, synthesise, tight
-from train.evaluate_expressions import as_input, folds, train_classifier
-from train.evaluate_transfer import AttributeClassifier, _lpips_outside, _mean
 
 
 def test_transferred_faces_are_measured(
@@ -36,7 +36,7 @@ def test_transferred_faces_are_measured(
         "transfer", "--faces", *map(str, studio_of_a_person), "--mesh", str(mesh_file), "--trunk", str(alexnet),
         "--models", f"tiny={model}", "-n", "2", "--grid", "1",
     ]  # fmt: skip
-    evaluate.main([*command, "--judge-steps", "2", "-o", str(tmp_path)])
+    evaluation.main([*command, "--judge-steps", "2", "-o", str(tmp_path)])
     found = json.loads((tmp_path / "results.json").read_text())
     lines = {(line["row"], line["attribute"]): line for line in found["results"]["attributes"]}
     assert {name for name, _ in lines} == {"photo", "mesh", "tiny"} and ("mesh", "happy") not in lines
@@ -51,7 +51,7 @@ def test_transferred_faces_are_measured(
         assert lines["photo", attribute]["yaw_error"] == pytest.approx(degrees, abs=12)
     assert (tmp_path / "grid-tiny.png").exists() and "| pose: mesh |" in capsys.readouterr().out
     # The same classifier again gives the same numbers.
-    evaluate.main([*command, "--judge", str(tmp_path / "judge.pt"), "-o", str(tmp_path / "again")])
+    evaluation.main([*command, "--judge", str(tmp_path / "judge.pt"), "-o", str(tmp_path / "again")])
     again = json.loads((tmp_path / "again" / "results.json").read_text())
     assert again["results"] == found["results"]
 
@@ -74,8 +74,8 @@ def test_only_what_is_outside_the_face_counts_there(monkeypatch, astronaut_crop)
     smile, background = face.copy(), face.copy()
     smile[:, 60:80, 50:80] += 9
     background[:, :10] += 9
-    assert _lpips_outside(smile, face, None) == 0
-    assert _lpips_outside(background, face, None) > 0.05
+    assert lpips_outside(smile, face, None) == 0
+    assert lpips_outside(background, face, None) > 0.05
 
 
 def test_a_group_s_row_is_the_mean_of_its_attributes():
@@ -83,7 +83,7 @@ def test_a_group_s_row_is_the_mean_of_its_attributes():
         {"row": "a", "group": "light", "attribute": "dark", "pictures": 3, "accuracy": 0.5},
         {"row": "a", "group": "light", "attribute": "weak", "pictures": 1, "accuracy": 1.0},
     ]
-    assert _mean(lines) == {"row": "a", "group": "light", "accuracy": 0.75}
+    assert group_means(lines) == [{"row": "a", "group": "light", "accuracy": 0.75}]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_pa
 
     monkeypatch.setattr("facesym.load", lambda name: Pipe())
     london, _ = studio_of_a_person
-    evaluate.main(
+    evaluation.main(
         ["augment", "--faces", str(london), "--models", "stripes=transfer", "--real", "1", "--counts", "0", "2",
          "--seeds", "1", "--steps", "3", "-o", str(tmp_path)]
     )  # fmt: skip
@@ -119,8 +119,8 @@ def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_pa
     made = synthesise(Pipe(), np.zeros((5, 64, 64, 3), np.uint8), 3, "stripes")
     assert {name: faces.shape for name, faces in made.items()} == dict.fromkeys(width, (3, 48, 48))
     pictures, labels = np.concatenate(list(made.values())), np.repeat(np.arange(3), 3)
-    net = train_classifier(pictures, labels, 3, 1, 40, 0)
-    assert (net(as_input(pictures)).argmax(1).numpy() == labels).mean() > 0.6
+    net = train_classifier(pictures, labels, 3, 40, 0)
+    assert (predict(net, pictures) == labels).mean() > 0.6
 
 
 def test_real_faces_are_half_of_what_is_learned_from_however_many_are_synthetic(monkeypatch):
@@ -131,7 +131,7 @@ def test_real_faces_are_half_of_what_is_learned_from_however_many_are_synthetic(
     )
     real, synthetic = np.zeros((5, 48, 48), np.uint8), np.zeros((200, 48, 48), np.uint8)
     labels = np.arange(205) % 2
-    _train([real, synthetic[:50], synthetic[50:]], [labels[:5], labels[5:55], labels[55:]], 2, 6, 0)
+    train_mixed([real, synthetic[:50], synthetic[50:]], [labels[:5], labels[5:55], labels[55:]], 2, 6, 0)
     share = (torch.cat(drawn) < 5).float().mean().item()
     assert len(drawn) == 6 and share == pytest.approx(0.5, abs=0.1)
 

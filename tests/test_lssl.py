@@ -11,12 +11,12 @@ from test_simulate import closed, mesh_file  # noqa: F401
 from test_training import folders, stats, template, train  # noqa: F401
 
 from facesym import losses
+from facesym.data.lssl import LOOKS
 from facesym.faces.geometry import flip_landmarks
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
 from facesym.models.lssl import GROUPS, MouthDiscriminator, heat_map
 from facesym.models.parser import CLASSES
 from train.lssl import cut_mouths, generator_terms, rescaled, told_expressions
-from train.lssl_data import LOOKS
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from test_training import folders, template  # noqa: F401
 
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import FaceFolders
-from facesym.models.lssl import GROUPS
-from train.lssl_data import (
+from facesym.data.lssl import (
     NAMES,
     AttributeSamples,
     RealismSamples,
@@ -16,6 +15,7 @@ from train.lssl_data import (
     pair_ways,
     places,
 )
+from facesym.models.lssl import GROUPS
 
 
 def test_attributes_of_metadata():
@@ -82,9 +82,11 @@ class TwoPairs:
 
 def test_every_way_between_two_pictures_of_a_person_is_learned(folders, monkeypatch):  # noqa: F811
     monkeypatch.setattr(
-        "train.lssl_data.draw_light", lambda rng: 0
+        "facesym.data.lssl.draw_light", lambda rng: 0
     )  # halves are told by their brightness below
-    monkeypatch.setattr("train.lssl_data.expression_strengths", lambda pairs: [1.0, 1.0])  # its smile is none
+    monkeypatch.setattr(
+        "facesym.data.lssl.expression_strengths", lambda pairs: [1.0, 1.0]
+    )  # its smile is none
     samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=TwoPairs(), share=1.0)
     names = [name for group in GROUPS.values() for name in group]
     seen = set()
@@ -159,7 +161,7 @@ def test_simulated_faces_are_made_photos_and_back(monkeypatch):
     """Mode (b): the turned photo is the side picture; where the photo from the front is not known, the simulated face
     is what is left of it."""
     simulated = np.full((64, 64, 3), 90, np.uint8)
-    monkeypatch.setattr("train.lssl_data.frontalise", lambda image, points, mesh: (simulated, points))
+    monkeypatch.setattr("facesym.data.lssl.frontalise", lambda image, points, mesh: (simulated, points))
     pairs = TwoPairs()
     pairs.inputs[:] = 200
     pairs.targets[:] = 20

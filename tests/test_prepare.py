@@ -1,26 +1,18 @@
-"""train/prepare.py: photos in, a training folder out; on scikit-image's astronaut and on made pictures."""
+"""`facesym prepare`: photos in, a training folder out; on scikit-image's astronaut and on made pictures."""
 
 import csv
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from skimage import data as skimage_data
 
-skimage_data = pytest.importorskip("skimage.data")
-pytest.importorskip("dlib")
-pytest.importorskip("face_recognition_models")
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from facesym.errors import FacesymError  # noqa: E402
-from facesym.faces import pose  # noqa: E402
-from train import prepare  # noqa: E402
+from facesym.data import prepare_faces as prepare
+from facesym.errors import FacesymError
+from facesym.faces import pose
 
 SETTINGS = {"size": 128, "landmarks": "dlib", "min_score": 0.7, "min_side": 64, "min_sharp": 5.0}
 
@@ -133,15 +125,16 @@ def test_empty_or_missing_folders_are_clear_errors(tmp_path):
 def test_the_command_with_two_processes(photos, tmp_path):
     command = [
         sys.executable,
-        "train/prepare.py",
+        "-m",
+        "facesym",
+        "prepare",
         "faces",
         str(photos),
         str(tmp_path / "out"),
         "--size",
         "64",
     ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "kept 2 of 5 photos" in done.stdout and "no_face" in done.stdout
     assert len(read_rows(tmp_path / "out")) == 2

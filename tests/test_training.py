@@ -57,7 +57,7 @@ def template(size):
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
-    """A folder of twelve schematic faces and one of four masks, in the formats of train/prepare.py."""
+    """A folder of twelve schematic faces and one of four masks, in the formats of `facesym prepare`."""
     root, size = tmp_path_factory.mktemp("data"), 64
     rng = np.random.default_rng(0)
     faces, masks = root / "faces", root / "masks"

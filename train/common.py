@@ -23,12 +23,13 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from facesym import zoo
+from facesym.ops import bf16_is_fast
 
 
 def add_arguments(parser, *, out, batch, lr):
     """The options every training script takes; the keywords are the script's own defaults."""
     parser.add_argument(
-        "--data", nargs="+", required=True, metavar="FOLDER", help="aligned faces (train/prepare.py)"
+        "--data", nargs="+", required=True, metavar="FOLDER", help="aligned faces (`facesym prepare`)"
     )
     parser.add_argument(
         "--out", default=out, help="folder of the run: checkpoints, samples, logs (default: %(default)s)"
@@ -69,13 +70,6 @@ def load_critic(critic, init, name="discriminator.safetensors"):
     """Load what `Run.save_critic` wrote into the run that --init names; nothing if there is none."""
     if init and (Path(init) / name).exists():
         critic.load_state_dict(safetensors.torch.load_file(Path(init) / name))
-
-
-def bf16_is_fast():
-    """Whether this machine multiplies bf16 in hardware (on other CPUs autocast is far slower than fp32)."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 class Run:

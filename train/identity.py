@@ -4,7 +4,7 @@
 
 Each folder holds ``identity.npy`` (Nx128, row i of metadata.csv) beside its aligned pictures; if one of them does not,
 the vectors are dlib's, computed once into the run's folder. What the net is worth is measured by
-``train/evaluate.py identity``.
+`facesym evaluate identity`.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from facesym import metrics
 from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
+from facesym.evaluation.identity import embed
 from facesym.files import write_atomic
 from facesym.models import LightCNN
 from train.common import Run, add_arguments
@@ -82,16 +83,6 @@ def load_vectors(faces, run):
 def unit(vectors):
     """Rows of length 1."""
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-@torch.no_grad()
-def embed(net, images, device="cpu", batch=64):
-    """The net's vectors of NxSxSx3 uint8 pictures: NxE float32, unit length."""
-    found = []
-    for start in range(0, len(images), batch):
-        x = torch.stack([to_tensor(image) for image in images[start : start + batch]]).to(device)
-        found.append(net(x).cpu().numpy())
-    return np.concatenate(found)
 
 
 def main():

@@ -3,7 +3,7 @@
     accelerate launch train/lssl.py --data FACES … --pairs PAIRS --parser runs/parsing --identity identity
 
 A step trains D; each fifth also G. The paper's data are unpaired (``--data``); ``--pairs`` adds faces whose picture
-with other attributes is known (train/prepare.py pairs), on which G can begin alone (``--warm-up``).
+with other attributes is known (`facesym prepare pairs`), on which G can begin alone (``--warm-up``).
 """
 
 import argparse
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from facesym import losses, zoo
 from facesym.data.attributes import UNKNOWN, expression_of
 from facesym.data.faces import FaceFolders
+from facesym.data.lssl import AttributeSamples
 from facesym.data.pairs import Pairs
 from facesym.faces.geometry import FLIP_68
 from facesym.models.lssl import (
@@ -31,7 +32,6 @@ from facesym.models.lssl import (
 )
 from facesym.ops import crop_parts, identity_grid
 from train.common import Run, add_arguments, load_critic, model_folder
-from train.lssl_data import AttributeSamples
 from train.trunk import VGG16Features
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
@@ -357,7 +357,7 @@ def main():
     )
     add_arguments(parser, out="runs/lssl", batch=8, lr=1e-4)
     add_lssl_arguments(parser)
-    parser.add_argument("--pairs", metavar="FOLDER", help="of train/prepare.py pairs; without: no pairs")
+    parser.add_argument("--pairs", metavar="FOLDER", help="of `facesym prepare pairs`; without: no pairs")
     parser.add_argument("--pair-share", type=float, default=0.5, help="of samples")
     args = parser.parse_args()
     run = Run(args)

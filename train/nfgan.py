@@ -1,6 +1,6 @@
 """Train NFGAN: a face with any expression, turned by up to 45 degrees, to the same person frontal and neutral.
 
-    python train/prepare.py pairs PAIRS FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON
+    facesym prepare pairs PAIRS FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON
     accelerate launch train/nfgan.py --data PAIRS --trunk VGG16 --identity identity-128 --steps 20000 --out runs/nfgan
 
 The paper's Algorithm 1: Enc learns from L_feat + λ1 L_id + λ2 L_pixel; Dec from these and from η L_GAN and λ3 L_sym.
@@ -268,7 +268,9 @@ def widths(net):
 def load_pairs(folders, splits, limit=None):
     """The pairs of the one folder that --data names."""
     if len(folders) > 1:
-        raise SystemExit("--data: one folder of pairs; train/prepare.py pairs takes several folders of faces")
+        raise SystemExit(
+            "--data: one folder of pairs; `facesym prepare pairs` takes several folders of faces"
+        )
     return Pairs(folders[0], splits, limit)
 
 

@@ -3,7 +3,7 @@
     accelerate launch train/parsing.py --data FACES … --labels PARSING --steps 3000 --out runs/parsing
 
 PARSING holds pictures, their label maps and metadata.csv (``file_name, label, subject, split``); ``--data`` are folders
-of train/prepare.py. Landmarks say nothing of hair, nor where a forehead ends: there such faces teach nothing. It ends
+of `facesym prepare`. Landmarks say nothing of hair, nor where a forehead ends: there such faces teach nothing. It ends
 with the IoU on held-out people.
 """
 

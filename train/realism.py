@@ -3,7 +3,7 @@
     accelerate launch train/realism.py --data PAIRS --mesh ict_face_model.npz --identity identity
 
 The same networks, losses and schedule as train/lssl.py's. The side picture s is the turned photo (three channels), and
-the one attribute is whether a picture is simulated or a photo. PAIRS: a folder of train/prepare.py pairs.
+the one attribute is whether a picture is simulated or a photo. PAIRS: a folder of `facesym prepare pairs`.
 """
 
 import argparse
@@ -12,11 +12,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from facesym.data.lssl import LOOKS, RealismSamples
 from facesym.data.pairs import Pairs
 from facesym.data.simulate import FaceMesh
 from train.common import Run, add_arguments
 from train.lssl import LSSL, add_lssl_arguments
-from train.lssl_data import LOOKS, RealismSamples
 
 
 def main():

@@ -4,7 +4,7 @@ bedrooms).
     python train/rooms.py --out rooms --count 4000 --size 64
 
 A box-shaped room seen from its middle line by a camera that is turned a little: a bed, a window or a picture above it,
-lamps at its sides, a wardrobe at one wall. The folder has the format of train/prepare.py's, for train/symgan.py; its
+lamps at its sides, a wardrobe at one wall. The folder has the format of `facesym prepare`, for train/symgan.py; its
 landmarks are zeros.
 """
 

@@ -42,28 +42,3 @@ class VGG16Features(nn.Module):
             if i in self.taps:
                 features.append(x)
         return features
-
-
-def alexnet_features(path):
-    """torchvision's AlexNet up to its last convolution, in eval mode: Bx3xHxW in [0, 1] to Bx256xhxw.
-
-    Args:
-        path: safetensors with torchvision's names.
-    """
-    relu, pool = nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)
-    layers = nn.Sequential(
-        nn.Conv2d(3, 64, 11, 4, 2), relu, pool, nn.Conv2d(64, 192, 5, padding=2), relu, pool,
-        nn.Conv2d(192, 384, 3, padding=1), relu, nn.Conv2d(384, 256, 3, padding=1), relu,
-        nn.Conv2d(256, 256, 3, padding=1), relu,
-    )  # fmt: skip
-    weights = safetensors.torch.load_file(path)
-    layers.load_state_dict({name: weights[f"features.{name}"].float() for name in layers.state_dict()})
-    return nn.Sequential(_Normalise(), layers).requires_grad_(False).eval()
-
-
-class _Normalise(nn.Module):
-    """ImageNet's mean and standard deviation."""
-
-    def forward(self, image):
-        mean, std = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-        return (image - mean) / std

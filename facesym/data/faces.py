@@ -1,7 +1,7 @@
 """Folders of aligned faces, decoded into memory, and the augmentation that training draws from them.
 
 A folder holds pictures cut in the FFHQ framing, ``metadata.csv`` (at least ``file_name, subject, split``) and
-``landmarks.npy`` (Nx68x2 float32, pixels of that row's picture): what ``train/prepare.py`` writes.
+``landmarks.npy`` (Nx68x2 float32, pixels of that row's picture): what `facesym prepare` writes.
 """
 
 import csv
@@ -35,7 +35,7 @@ def read_metadata(folder, splits=("train",), min_size=0):
     """
     folder = Path(folder)
     if not (folder / "metadata.csv").is_file():
-        raise ImageError(f"{folder} has no metadata.csv; make one with train/prepare.py")
+        raise ImageError(f"{folder} has no metadata.csv; make one with `facesym prepare`")
     with open(folder / "metadata.csv", newline="") as file:
         rows = [
             row | {"index": i, "path": folder / row["file_name"]}

@@ -1,4 +1,4 @@
-"""Folders of pairs (train/prepare.py pairs): a face as it came, and the same person frontal and neutral.
+"""Folders of pairs (`facesym prepare pairs`): a face as it came, and the same person frontal and neutral.
 
 A folder holds ``inputs/`` and ``targets/`` (WebP), ``pairs.csv`` (``input, target, subject, split, kind, yaw, pitch,
 expression``; kind is real, simulated, turned or expressive), ``points.npy`` (Nx2x68x2 float32: the landmarks of the
@@ -48,7 +48,7 @@ class Pairs:
             if not len(rows) == len(points) == len(places):
                 raise ValueError("pairs.csv, points.npy and places.npy differ in length")
         except (OSError, EOFError, ValueError) as error:
-            raise ImageError(f"{folder} is no folder of pairs (train/prepare.py pairs): {error}") from error
+            raise ImageError(f"{folder} is no folder of pairs (`facesym prepare pairs`): {error}") from error
         self.rows = [row for row in rows if row["split"] in splits][:limit]
         if not self.rows:
             raise ImageError(f"{folder} has no pairs of split {'/'.join(splits)}")

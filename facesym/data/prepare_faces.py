@@ -1,30 +1,31 @@
-"""Photos -> a folder of aligned faces to train and measure with; aligned faces -> a folder of pairs for NFGAN.
+"""Photos -> a folder of aligned faces to train and measure with (`facesym prepare faces`).
 
-    python train/prepare.py faces PHOTOS OUT --size 256 --workers 2
-    python train/prepare.py pairs OUT FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON --count 20000
-
-`faces`: OUT gets ``<name>.webp``, ``metadata.csv`` and ``landmarks.npy`` (Nx68x2 float32, pixels; row i of the csv),
-and ``report.json``: what was dropped and why. A run that was stopped goes on where it was when started again.
-`pairs`: what OUT gets is described in facesym/data/pairs.py; and ``preview.png``.
+The folder gets ``<name>.webp``, ``metadata.csv`` and ``landmarks.npy`` (Nx68x2 float32, pixels; row i of the csv), and
+``report.json``: what was dropped and why. A run that was stopped goes on where it was when started again.
 """
 
-import argparse
 import csv
 import hashlib
 import io
 import json
-import os
-import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 from tqdm import tqdm
 
-from facesym.errors import FacesymError, ImageError
-from facesym.faces.pose import head_pose
+from ..errors import FacesymError, ImageError
+from ..faces.align import align_face, ffhq_transform
+from ..faces.detect import detect_faces
+from ..faces.landmarks import find_points
+from ..faces.load import load_image
+from ..faces.pose import head_pose
+from ..files import write_atomic
+from ..metrics import dlib_landmarks, laplacian_at_128, require_dlib
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
 COLUMNS = ["file_name", "subject", "split", "det", "yaw", "pitch", "sharp", "colour"]
@@ -84,13 +85,6 @@ def prepare_one(task):
 
 
 def _cut(photo, target, subject, settings):
-    import cv2
-
-    from facesym.faces.align import align_face, ffhq_transform
-    from facesym.faces.detect import detect_faces
-    from facesym.faces.load import load_image
-    from facesym.metrics import laplacian_at_128
-
     cv2.setNumThreads(1)  # the processes share the cores already
     size = settings["size"]
     try:
@@ -124,7 +118,7 @@ def _cut(photo, target, subject, settings):
 
     data = io.BytesIO()
     crop.save(data, "WEBP", quality=95, method=4)
-    write_whole(target, data.getvalue())
+    write_atomic(target, data.getvalue())
     yaw, pitch = head_pose(points)
     spread = pixels.max(-1).astype(np.float32) - pixels.min(-1)
     row = [
@@ -141,22 +135,9 @@ def _cut(photo, target, subject, settings):
 
 def _landmarks(crop, pixels, source):
     if source == "dlib":
-        from facesym.metrics import dlib_landmarks
-
         return dlib_landmarks(pixels)
-    import torch
-
-    from facesym.faces.landmarks import find_points
-
     torch.set_num_threads(1)
     return np.asarray(find_points(crop))
-
-
-def write_whole(path, data):
-    """Whole or not at all, so that a killed run leaves no half file under the final name."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
 
 
 def read_journal(path, settings):
@@ -194,9 +175,7 @@ def prepare_faces(photos, out, settings, workers):
     if not named:
         raise FacesymError(f"{photos} holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
     if settings["landmarks"] == "dlib":
-        from facesym.metrics import _dlib_models
-
-        _dlib_models()  # a missing package is the run's error, not each photo's
+        require_dlib()  # a missing package is the run's error, not each photo's
     out.mkdir(parents=True, exist_ok=True)
 
     header = settings | {"photos": str(photos.resolve())}
@@ -260,9 +239,9 @@ def _write_tables(out, entries, header, other_files):
             if "dropped" in entry
         ],
     }
-    write_whole(out / "metadata.csv", table.getvalue().encode())
-    write_whole(out / "landmarks.npy", points.getvalue())
-    write_whole(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+    write_atomic(out / "metadata.csv", table.getvalue().encode())
+    write_atomic(out / "landmarks.npy", points.getvalue())
+    write_atomic(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
     return report
 
 
@@ -278,110 +257,3 @@ def summary(report):
             f"  {report['several_faces_largest_taken']} photos had several faces; the largest was taken"
         )
     return "\n".join(lines)
-
-
-def _parser():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    faces = commands.add_parser(
-        "faces",
-        help="photos to aligned faces",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Cut the largest face of every photo (FFHQ framing), with landmarks, pose and sharpness.",
-        epilog="Adults only: this tool cannot tell anyone's age. Remove photos of minors, and of people who\n"
-        "have not agreed, before you run it. A sub-folder is a person, and so is a photo at the top; the\n"
-        "splits (80/10/10) go by person.",
-    )
-    faces.add_argument("photos", type=Path, help="folder of photos, searched with all its sub-folders")
-    faces.add_argument(
-        "out", type=Path, help="folder to write; give the same again to go on with a stopped run"
-    )
-    faces.add_argument("--size", type=int, default=256, help="side of the crops, in pixels (default 256)")
-    faces.add_argument("--workers", type=int, default=2, help="processes (default 2)")
-    faces.add_argument(
-        "--landmarks",
-        choices=["dlib", "facesym"],
-        help="whose 68 landmarks (default: dlib where it is installed)",
-    )
-    faces.add_argument("--min-score", type=float, default=0.8, help="of the detector, 0-1 (default 0.8)")
-    faces.add_argument(
-        "--min-side", type=float, help="of the face's square in the photo, in pixels (default: --size)"
-    )
-    faces.add_argument(
-        "--min-sharp",
-        type=float,
-        default=7.0,
-        help="standard deviation of the Laplacian at 128x128 (default 7)",
-    )
-    pairs = commands.add_parser(
-        "pairs",
-        help="aligned faces to pairs for train/nfgan.py",
-        description="Turned and expressive versions of frontal, neutral faces (metadata.csv: yaw, neutral), and the "
-        "real pairs of folders that have several views of a person (view, expression); and turned or expressive "
-        "photos, brought to the front by the mesh, the expression taken off by landmarks.",
-    )
-    pairs.add_argument("out", type=Path, help="folder to write")
-    pairs.add_argument("faces", nargs="+", type=Path, help="folders of aligned faces")
-    pairs.add_argument(
-        "--mesh", type=Path, required=True, help="ict_face_model.npz (ICT FaceKit's face area)"
-    )
-    pairs.add_argument(
-        "--expressions",
-        type=Path,
-        required=True,
-        help="folder with the same people neutral and smiling, from the front",
-    )
-    pairs.add_argument("--count", type=int, default=20000, help="of simulated pairs (default 20000)")
-    pairs.add_argument("--size", type=int, default=128, help="side of the pictures (default 128)")
-    pairs.add_argument("--seed", type=int, default=0)
-    pairs.add_argument("--workers", type=int, default=2, help="processes (default 2)")
-    return parser
-
-
-def main(argv=None):
-    args = _parser().parse_args(argv)
-    if args.command == "pairs":
-        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-        from train.pairs import prepare_pairs
-
-        try:
-            made = prepare_pairs(
-                args.out,
-                args.faces,
-                args.mesh,
-                args.expressions,
-                args.count,
-                args.size,
-                args.seed,
-                args.workers,
-            )
-        except FacesymError as error:
-            sys.exit(f"error: {error}")
-        print("\n".join(f"{count:6d} {kind}" for kind, count in sorted(made.items())))
-        print(f"{args.out / 'preview.png'} shows some")
-        return
-    if args.landmarks is None:
-        from importlib.util import find_spec
-
-        args.landmarks = "dlib" if find_spec("dlib") and find_spec("face_recognition_models") else "facesym"
-    settings = {
-        "size": args.size,
-        "landmarks": args.landmarks,
-        "min_score": args.min_score,
-        "min_side": args.size if args.min_side is None else args.min_side,
-        "min_sharp": args.min_sharp,
-    }
-    try:
-        report = prepare_faces(args.photos, args.out, settings, args.workers)
-    except FacesymError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command goes on from here")
-    print(summary(report))
-    print(f"{args.out / 'report.json'} lists every dropped photo")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,36 +1,32 @@
-"""`train/evaluate.py identity`: face verification on held-out people, beside dlib's descriptor on the same pairs.
+"""`facesym evaluate identity`: face verification on held-out people, beside dlib's descriptor on the same pairs.
 
-    python train/evaluate.py identity --faces FACES/lfw --models identity-128 -o results/identity
+    facesym evaluate identity --faces FACES/lfw --models identity-128 -o results/identity
 
-Pairs of one person and as many of two, from the test split, told apart by a threshold that is chosen on nine tenths
-of the pairs and counted on the last, ten times. Unlike LFW's own folds, these share people; nothing but the threshold
-is fitted to them. One look at each picture, for the networks and for dlib.
+Pairs of one person and as many of two, from the test split, separated by a threshold that is chosen on nine tenths of
+the pairs and scored on the last, ten times. Unlike LFW's own folds, these share people; nothing but the threshold is
+fitted to them. Networks and dlib see each picture once.
 """
 
 import itertools
-import json
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
+import torch
+from tqdm import tqdm
 
-from facesym import metrics
-from facesym.errors import ImageError
+from .. import metrics
+from ..data.faces import to_tensor
+from ..errors import ImageError
+from .data import add_common_arguments, load_models, load_pictures, select_pictures
+from .tables import markdown, save_results
 
 FOLDS = 10
+COLUMNS = {"accuracy": "{accuracy:.1%} ± {deviation:.1%}", "AUC": "{auc:.4f}"}
 
 
-def add_parser(tasks):
-    task = tasks.add_parser(
-        "identity", help="face verification on held-out people", description=verify.__doc__
-    )
-    task.set_defaults(run=verify)
-    task.add_argument("--faces", nargs="+", type=Path, required=True, help="folders of aligned faces")
-    task.add_argument("--models", nargs="+", default=["identity"], help="zoo ids, folders, Hub repositories")
-    task.add_argument("-n", type=int, default=1500, help="pairs of one person, at most (default 1500)")
-    task.add_argument("--seed", type=int, default=0)
-    task.add_argument("--device", default="cpu")
-    task.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+def add_arguments(command):
+    add_common_arguments(command, models=["identity"], device=True)
+    command.add_argument("-n", type=int, default=1500, help="pairs of one person, at most (default 1500)")
 
 
 def choose_pairs(people, count, seed, most=20):
@@ -83,11 +79,18 @@ def accuracy_and_auc(same, different, seed=0):
     return float(np.mean(accuracies)), float(np.std(accuracies)), float(1 - ranks.mean() / 2 / len(different))
 
 
-def verify(args):
-    """Verification accuracy and AUC of identity networks and of dlib's descriptor, on the same pairs."""
-    from train.evaluate import load_models, load_pictures, select_pictures
-    from train.identity import embed
+@torch.no_grad()
+def embed(net, images, device="cpu", batch=64):
+    """An identity network's vectors of NxSxSx3 uint8 pictures: NxE float32, unit length."""
+    vectors = []
+    for start in range(0, len(images), batch):
+        x = torch.stack([to_tensor(image) for image in images[start : start + batch]]).to(device)
+        vectors.append(net(x).cpu().numpy())
+    return np.concatenate(vectors)
 
+
+def run(args):
+    """Measure verification accuracy and AUC of identity networks and of dlib's descriptor, on the same pairs."""
     rows = select_pictures(args.faces, 0, None, args.seed)
     people = [f"{row['set']}/{row['subject']}" for row in rows]
     same, different = choose_pairs(people, args.n, args.seed)
@@ -96,14 +99,16 @@ def verify(args):
     same, different = (np.vectorize(where.get)(pairs) for pairs in (same, different))
     rows = [rows[i] for i in used]
     pictures, _ = load_pictures(rows, 256)
-    vectors = {"dlib": metrics.identity_descriptor(pictures)}
+    vectors = {
+        "dlib": np.stack([metrics.identity_descriptor(x) for x in tqdm(pictures, desc="dlib", disable=None)])
+    }
     for name, net in load_models(args.models, args.device).items():
         vectors[name] = embed(net, pictures, args.device)
-    table = {}
+    results = {}
     for name, v in vectors.items():
         distances = [np.linalg.norm(v[p[:, 0]] - v[p[:, 1]], axis=1) for p in (same, different)]
         accuracy, deviation, auc = accuracy_and_auc(*distances, args.seed)
-        table[name] = {"accuracy": accuracy, "deviation": deviation, "auc": auc}
+        results[name] = {"accuracy": accuracy, "deviation": deviation, "auc": auc}
     args.out.mkdir(parents=True, exist_ok=True)
     settings = {
         "task": "identity",
@@ -113,13 +118,9 @@ def verify(args):
         "pairs": 2 * len(same),
         "seed": args.seed,
     }
-    text = json.dumps({"settings": settings, "results": table}, indent=1)
-    (args.out / "results.json").write_text(text + "\n")
+    save_results(args.out, settings, results)
     print(
         f"\n{settings['pairs']} pairs, half of one person; {len(rows)} pictures of {settings['people']} people\n"
     )
-    print("| | accuracy | AUC |\n|---|---|---|")
-    for name, row in table.items():
-        print(f"| {name} | {row['accuracy']:.1%} ± {row['deviation']:.1%} | {row['auc']:.4f} |")
+    print(markdown([{"row": name} | row for name, row in results.items()], COLUMNS))
     print(f"\nwritten: {args.out}")
-    return table

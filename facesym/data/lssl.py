@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import torch
 
-from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
-from facesym.data.faces import Samples, affine_jitter, colour_jitter, to_tensor
-from facesym.data.pairs import MADE, keeps_pose
-from facesym.data.simulate import frontalise
-from facesym.faces.geometry import flip_landmarks
-from facesym.models.lssl import GROUPS
+from ..faces.geometry import flip_landmarks
+from ..models.lssl import GROUPS
+from .attributes import POSES, UNKNOWN, expression_of, pose_of, relight
+from .faces import Samples, affine_jitter, colour_jitter, to_tensor
+from .pairs import MADE, keeps_pose
+from .simulate import frontalise
 
 NAMES = list(GROUPS)
 LEAST_STRENGTH = 0.5  # of an expression, to be told as one

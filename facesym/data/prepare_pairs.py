@@ -1,5 +1,8 @@
-"""Aligned faces -> a folder of pairs for train/nfgan.py (train/prepare.py pairs): simulated ones from frontal neutral
-faces; real ones of people whom a folder has in several views; and turned and expressive photos whose target is made."""
+"""Aligned faces -> a folder of pairs for NFGAN (`facesym prepare pairs`): simulated ones from frontal neutral faces;
+real ones of people whom a folder has in several views; and turned and expressive photos with a synthetic target.
+
+What the folder gets is described in facesym/data/pairs.py; and ``preview.png``.
+"""
 
 import csv
 import io
@@ -13,13 +16,15 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from facesym.data.attributes import UNKNOWN, expression_of
-from facesym.data.expressions import Expressions
-from facesym.data.faces import read_face, read_metadata
-from facesym.data.neutral import Neutral, neutral_faces
-from facesym.data.pairs import keeps_pose
-from facesym.data.shading import mean_smile_shading
-from facesym.data.simulate import (
+from ..errors import FacesymError
+from ..files import write_atomic
+from .attributes import UNKNOWN, expression_of
+from .expressions import Expressions
+from .faces import read_face, read_metadata
+from .neutral import Neutral, neutral_faces
+from .pairs import keeps_pose
+from .shading import mean_smile_shading
+from .simulate import (
     GRID,
     FaceMesh,
     frontalise,
@@ -29,8 +34,6 @@ from facesym.data.simulate import (
     preview,
     simulate,
 )
-from facesym.errors import FacesymError
-from train.prepare import write_whole
 
 
 def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
@@ -113,14 +116,14 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     for name, values in (("points", np.array(both, np.float32)), ("places", np.array(places, np.float16))):
         data = io.BytesIO()
         np.save(data, values)
-        write_whole(out / f"{name}.npy", data.getvalue())
+        write_atomic(out / f"{name}.npy", data.getvalue())
     chosen = rng.permutation(len(table))[:32]
     read = lambda part, name: np.asarray(Image.open(out / part / name).convert("RGB"))  # noqa: E731
     preview(
         [(read("inputs", table[k]["input"]), read("targets", table[k]["target"])) for k in chosen],
         out / "preview.png",
     )
-    write_whole(out / "pairs.csv", text.getvalue().encode())  # last: with it the folder is whole
+    write_atomic(out / "pairs.csv", text.getvalue().encode())  # last: with it the folder is whole
     return Counter(f"{line['kind']}, {line['split']}" for line in table)
 
 
@@ -195,4 +198,4 @@ def _shrink(pixels, size):
 def _save_webp(pixels, path):
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "WEBP", quality=95, method=2)
-    write_whole(path, data.getvalue())
+    write_atomic(path, data.getvalue())

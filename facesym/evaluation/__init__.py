@@ -1,0 +1,54 @@
+"""`facesym evaluate`: measure models on people whom they were not trained on.
+
+    facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --trunk ALEXNET --size 256 \\
+        --models symmfc-256 runs/ablation/export -n 400 -o results/complete-256
+
+Each task writes results.json (means and all settings) and grids of pictures to look at, and prints its tables in
+Markdown. The same command gives the same numbers.
+"""
+
+import argparse
+from importlib import import_module
+from importlib.util import find_spec
+
+from ..errors import FacesymError
+
+TASKS = {
+    "complete": "face completion: irregular masks and a centre square",
+    "identity": "face verification on held-out people",
+    "symmetrize": "recognition error of symmetric faces",
+    "asymmetry": "asymmetry against the strength of a simulated palsy",
+    "symgan": "symmetry of generators, and Fréchet distances",
+    "rotate": "fits on held-out faces",
+    "normalize": "frontal, neutral faces",
+    "ckplus": "expression recognition with normalised faces as training data",
+    "transfer": "changed expression, pose and light",
+    "augment": "expression recognition with synthetic faces as training data",
+}
+PACKAGES = ("dlib", "face_recognition_models", "lpips", "matplotlib", "skimage", "torchvision")
+
+
+def main(argv=None):
+    """Run `facesym evaluate` with these arguments (a list of strings; default: the process's own).
+
+    Raises:
+        FacesymError: a package of the extra ``eval``, a folder or a model is missing.
+    """
+    parser = argparse.ArgumentParser(
+        "facesym evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(metavar="TASK", required=True)
+    for name, summary in TASKS.items():
+        module = import_module(f".{name}", __name__)
+        description = module.run.__doc__
+        command = commands.add_parser(name, help=summary, description=description)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if missing:
+        raise FacesymError(
+            f"facesym evaluate needs packages that are missing ({', '.join(missing)}): "
+            "pip install 'facesym[eval]'"
+        )
+    args.run(args)

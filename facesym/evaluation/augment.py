@@ -1,0 +1,168 @@
+"""`facesym evaluate augment`: whether expressions that LSSL puts on faces, as extra training data, help to recognise
+expressions (its Table 1 and Fig. 8).
+
+    facesym evaluate augment --faces FACES/lfw FACES/scut --ckplus CKPLUS --models transfer -o results/augment
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+import facesym
+
+from ..data.attributes import UNKNOWN, expression_of
+from ..data.faces import FaceFolders
+from ..models.lssl import GROUPS
+from .data import add_common_arguments, named_models
+from .expressions import SIDE, accuracy_row, folds, load_faces, predict, train_classifier
+from .report import plot, save_sheet
+from .tables import markdown, save_results
+
+NAMES = GROUPS["expression"]
+CKPLUS = {"happy": "happy", "surprise": "surprised"}  # CK+'s name: ours; it has no neutral faces
+BOX = (0.21, 0.30, 0.79, 0.88)  # of an aligned crop: what a tight face such as CK+'s shows
+
+
+def add_arguments(command):
+    add_common_arguments(command, models=["transfer"], seed=False)
+    command.add_argument(
+        "--ckplus", type=Path, help="folder: 48x48 grey faces, metadata.csv; without: not measured"
+    )
+    command.add_argument("--real", type=int, default=100, help="real faces a class, of --faces (default 100)")
+    command.add_argument(
+        "--counts", nargs="+", type=int, default=[0, 500, 1000, 2000, 5000, 10000],
+        help="synthetic faces a class (default 0 500 1000 2000 5000 10000)",
+    )  # fmt: skip
+    command.add_argument("--folds", type=int, default=8, help="of CK+, by people (default 8)")
+    command.add_argument("--seeds", type=int, default=3, help="runs of each (default 3)")
+    command.add_argument("--steps", type=int, default=600, help="of each classifier's training (default 600)")
+
+
+def tight(picture):
+    """An aligned crop (SxSx3 uint8) as the expression sets show faces: SIDExSIDE uint8, grey."""
+    box = tuple(round(edge * len(picture)) for edge in BOX)
+    return np.asarray(
+        Image.fromarray(picture).convert("L").crop(box).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    )
+
+
+def synthesise(pipe, pictures, count, name):
+    """``count`` faces (at most) with each expression that they were given: {expression: NxSIDExSIDE uint8}."""
+    side, faces = pipe.net.config.input_size, {expression: [] for expression in NAMES}
+    for picture in tqdm(pictures[:count], desc=name, disable=None):
+        crop = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
+        outputs = pipe.run(crop, crop, [{"expression": expression} for expression in NAMES])
+        for expression, output in zip(NAMES, outputs):
+            faces[expression].append(tight(np.asarray(output)))
+    return {expression: np.stack(values) for expression, values in faces.items()}
+
+
+def run(args):
+    """Measure how many expressions a small classifier recognises, trained on few real faces and a number of synthetic
+    ones a class: on held-out faces (neutral, happy, surprised), and on CK+ (seven expressions; folds by people;
+    synthetic faces of the two that LSSL knows). Mean and deviation of several seeds; the same number of steps in all,
+    in which half of the faces are real ones however many are synthetic."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
+    (faces, labels), sources = labelled_faces(args.faces, "train")
+    real = [np.flatnonzero(labels == k)[: args.real] for k in range(len(NAMES))]
+    chosen = np.concatenate(real)
+    train, (test, _) = (faces[chosen], labels[chosen]), labelled_faces(args.faces, "test")
+    ckplus = load_faces(args.ckplus) if args.ckplus else None
+    tables = {"held-out faces": []} | ({"CK+": []} if args.ckplus else {})
+    for name, pipe in pipes.items():
+        synthetic = synthesise(pipe, sources, max(args.counts), name)
+        save_sheet([synthetic[e][:12] for e in NAMES], args.out / f"{name}.png")
+        for count in args.counts:
+            scores = held_out_scores(train, test, synthetic, count, args)
+            tables["held-out faces"].append(accuracy_row(name, scores, count=count))
+            if args.ckplus:
+                tables["CK+"].append(
+                    accuracy_row(name, ckplus_scores(ckplus, synthetic, count, args), count=count)
+                )
+    settings = {
+        "task": "augment", "models": args.models, "real": [len(k) for k in real], "seeds": args.seeds,
+        "steps": args.steps, "folds": args.folds, "tested": np.bincount(test[1], minlength=len(NAMES)).tolist(),
+    }  # fmt: skip
+    save_results(args.out, settings, tables)
+    _plot(tables, args.out / "augment.png")
+    for title, table in tables.items():
+        print(f"\n{title}: accuracy by synthetic faces a class, {args.seeds} seeds\n")
+        rows = [
+            {"row": name, "cells": {row["count"]: row for row in table if row["row"] == name}}
+            for name in pipes
+        ]
+        cell = "{{cells[{0}][accuracy]:.1%}} ± {{cells[{0}][std]:.1%}}"
+        print(markdown(rows, {str(count): cell.format(count) for count in args.counts}))
+    print(f"\nwritten: {args.out}")
+
+
+def labelled_faces(folders, split):
+    """(NxSIDExSIDE faces, N labels) of one split, in a fixed shuffle; and all its pictures, uncropped."""
+    faces = FaceFolders(folders, 128, splits=(split,))
+    order = np.random.default_rng(0).permutation(len(faces))
+    labels = np.array([expression_of(faces.rows[i], NAMES) for i in order])
+    images = faces.images[order]
+    sure = np.flatnonzero(labels != UNKNOWN)
+    return (np.stack([tight(images[i]) for i in sure]), labels[sure]), images
+
+
+def held_out_scores(train, test, synthetic, count, args):
+    """Accuracy on held-out faces, a number a seed.
+
+    Args:
+        train, test: (faces, labels).
+        synthetic: from `synthesise`. count: how many of these a class.
+    """
+    x = [train[0], *(synthetic[e][:count] for e in NAMES)]
+    y = [train[1], *(np.full(len(synthetic[e][:count]), k) for k, e in enumerate(NAMES))]
+    scores = []
+    for seed in tqdm(range(args.seeds), desc=f"held-out faces, {count}", disable=None):
+        output = predict(train_mixed(x, y, len(NAMES), args.steps, seed), test[0])
+        # Each class counts alike: surprised faces are rare.
+        scores.append(np.mean([(output == k)[test[1] == k].mean() for k in np.unique(test[1])]))
+    return scores
+
+
+def ckplus_scores(ckplus, synthetic, count, args):
+    """Accuracy on CK+ over all folds, a number a seed; ``ckplus``: from `load_faces`."""
+    pictures, subjects, expressions = ckplus
+    classes = sorted(set(expressions))
+    labels, fold = np.array([classes.index(e) for e in expressions]), folds(subjects, args.folds)
+    extra = {classes.index(theirs): synthetic[ours][:count] for theirs, ours in CKPLUS.items()}
+    scores = []
+    for seed in range(args.seeds):
+        right = 0
+        for k in tqdm(range(args.folds), desc=f"CK+, {count}, seed {seed}", disable=None):
+            train = fold != k
+            x = [pictures[train], *extra.values()]
+            y = [labels[train], *(np.full(len(faces), number) for number, faces in extra.items())]
+            net = train_mixed(x, y, len(classes), args.steps, 100 * seed + k)
+            right += int((predict(net, pictures[~train]) == labels[~train]).sum())
+        scores.append(right / len(pictures))
+    return scores
+
+
+def train_mixed(x, y, classes, steps, seed):
+    """A classifier of real faces (the first of the arrays) and, as often, of synthetic ones (the others)."""
+    real, synthetic = len(x[0]), sum(map(len, x[1:]))
+    weights = np.repeat([1 / real, 1 / max(synthetic, 1)], [real, synthetic])
+    return train_classifier(np.concatenate(x), np.concatenate(y), classes, steps, seed, weights)
+
+
+def _plot(tables, path):
+    """Accuracy by how many synthetic faces a class."""
+    with plot(path, len(tables), figsize=(5 * len(tables), 3.4)) as axes:
+        for axis, (title, table) in zip(axes, tables.items()):
+            for name in dict.fromkeys(row["row"] for row in table):
+                rows = [row for row in table if row["row"] == name]
+                axis.errorbar(
+                    [row["count"] for row in rows], [100 * row["accuracy"] for row in rows],
+                    [100 * row["std"] for row in rows], marker="o", capsize=3, label=name,
+                )  # fmt: skip
+            axis.set(title=title, xlabel="synthetic faces a class", ylabel="accuracy, %")
+            least = min((row["count"] for row in table if row["count"]), default=1)
+            axis.set_xscale("symlog", linthresh=least)
+            axis.legend()

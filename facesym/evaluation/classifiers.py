@@ -1,0 +1,134 @@
+"""Classifiers that measure with: neutral faces; and expression, pose and light."""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from .. import metrics
+from ..data.attributes import UNKNOWN, expression_of
+from ..data.faces import FaceFolders, to_tensor
+from ..data.lssl import NAMES, AttributeSamples, places
+from ..models.lssl import GROUPS
+from ..ops import bf16_is_fast
+from .features import alexnet_features
+
+SIZE, SIDE = 128, 64  # sides of the training pictures, and of what the attribute classifier sees
+
+
+class NeutralClassifier:
+    """Neutral or smiling: a linear classifier on AlexNet's last convolution over the face, trained on training people:
+    London's studio labels, and the surest of LFW's scores.
+
+    Args:
+        pictures: NxSxSx3 uint8. neutral: N bool. trunk: the AlexNet features' file.
+    """
+
+    def __init__(self, pictures, neutral, trunk):
+        self.net = alexnet_features(trunk)
+        x, y = self._features(pictures), torch.from_numpy(np.asarray(neutral, np.float32))
+        self.mean, self.std = x.mean(0), x.std(0) + 1e-3
+        x = (x - self.mean) / self.std
+        self.weight, self.bias = (
+            torch.zeros(x.shape[1], requires_grad=True),
+            torch.zeros(1, requires_grad=True),
+        )
+        share = y.mean()
+        optimizer = torch.optim.LBFGS([self.weight, self.bias], max_iter=60, line_search_fn="strong_wolfe")
+
+        def loss():
+            optimizer.zero_grad()
+            value = F.binary_cross_entropy_with_logits(
+                x @ self.weight + self.bias, y, pos_weight=(1 - share) / share
+            )
+            value = value + 1e-2 * self.weight.square().sum()
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+
+    @torch.no_grad()
+    def _features(self, pictures):
+        features = []
+        side = pictures.shape[1]
+        # The inner face, in which expressions are.
+        top, bottom, left, right = (round(v * side) for v in (0.3, 0.95, 0.17, 0.83))
+        for i in range(0, len(pictures), 64):
+            x = torch.from_numpy(pictures[i : i + 64, top:bottom, left:right]).permute(0, 3, 1, 2) / 255
+            x = F.interpolate(x, (224, 224), mode="bilinear", antialias=True)
+            features.append(F.adaptive_avg_pool2d(self.net(x), 4).flatten(1))
+        return torch.cat(features)
+
+    @torch.no_grad()
+    def __call__(self, pictures):
+        """N bool: whether each of NxSxSx3 pictures shows a neutral face."""
+        x = (self._features(pictures) - self.mean) / self.std
+        return (x @ self.weight + self.bias > 0).numpy()
+
+
+class AttributeClassifier:
+    """Expression, pose and light: torchvision's ResNet-18, trained from scratch on training people's photos, mirrored,
+    jittered and relit as for LSSL. It is not the network that LSSL was trained with."""
+
+    def __init__(self):
+        self.net = metrics._import_torchvision().models.resnet18(num_classes=int(places()[-1]))
+
+    def train(self, folders, steps, seed=0, batch=32):
+        """Minimise the cross-entropy of each group; rare expressions count as much as frequent ones.
+
+        Args:
+            folders: of aligned faces.
+            steps: how many batches.
+        """
+        torch.manual_seed(seed)
+        faces = FaceFolders(folders, SIZE)
+        labels = [expression_of(row, GROUPS["expression"]) for row in faces.rows]
+        counts = np.bincount([k for k in labels if k != UNKNOWN], minlength=len(GROUPS["expression"]))
+        weights = torch.from_numpy(counts.sum() / np.maximum(counts, 1) / len(counts)).float()
+        self.net.train().to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=0.02)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+        bar = tqdm(total=steps, desc="classifier", disable=None)
+        samples = AttributeSamples(faces, seed)
+        for data in DataLoader(samples, batch, sampler=range(steps * batch), num_workers=1):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):
+                logits, loss = self._logits(data["image"]).float(), 0
+            for group, (a, b) in enumerate(pairwise(places())):
+                known = data["known"][:, a] > 0
+                if known.any():
+                    loss = loss + F.cross_entropy(
+                        logits[known, a:b],
+                        data["own"][known, a:b].argmax(1),
+                        weights if NAMES[group] == "expression" else None,
+                    )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            bar.update()
+        bar.close()
+        self.net.eval()
+        return self
+
+    def _logits(self, image):
+        image = F.interpolate(image, (SIDE, SIDE), mode="bilinear", antialias=True)
+        return self.net(image.contiguous(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def __call__(self, pictures, group):
+        """Predict one group's attribute.
+
+        Args:
+            pictures: NxSxSx3 uint8.
+            group: name of the group.
+
+        Returns:
+            N, indices of the group's attributes.
+        """
+        a, b = places()[NAMES.index(group) :][:2]
+        parts = [pictures[i : i + 64] for i in range(0, len(pictures), 64)]
+        logits = [self._logits(torch.stack([to_tensor(x) for x in part])) for part in parts]
+        return torch.cat(logits)[:, a:b].argmax(1).numpy()

@@ -1,0 +1,310 @@
+"""`facesym evaluate complete`: Table II's protocol, irregular masks and a centre square on people never seen in
+training.
+
+    facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --trunk ALEXNET --size 256 \\
+        --models symmfc-256 -n 400 -o results/complete-256
+"""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from tqdm import tqdm
+
+from .. import metrics
+from ..errors import ImageError
+from ..faces.paste import fill_smoothly
+from ..faces.texture import with_texture
+from .data import add_common_arguments, digest, load_models, load_pictures, named_models, select_pictures
+from .fills import CLASSICAL
+from .report import picture_grid
+from .tables import markdown, save_results, save_rows
+
+ALONE = ", network alone"  # of a model's row: without the borrowed texture
+GREY = 127  # value of masked pixels; 0 for the networks
+
+COLUMNS = {
+    "hole": "{hole_share:.1%}",
+    "PSNR": "{psnr:.2f}",
+    "SSIM": "{ssim:.3f}",
+    "LPIPS": "{lpips:.3f}",
+    "PSNR in hole": "{psnr_in_hole:.2f}",
+    "same person": "{same_person:.1%}",
+    "identity distance": "{identity_distance:.3f}",
+    "sharpness": "{sharpness:.1f}",
+    "filled by stage I": "{stage1_share_of_hole:.1%}",
+}
+
+
+def add_arguments(command):
+    add_common_arguments(command, models=[], device=True)
+    command.add_argument("--masks", type=Path, required=True, help="folder of masks with metadata.csv")
+    command.add_argument("--trunk", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)")
+    command.add_argument(
+        "--size", type=int, default=256, help="sets of smaller pictures are left out (default 256)"
+    )
+    command.add_argument("-n", type=int, default=400, help="pictures at most (default 400)")
+    command.add_argument(
+        "--largest-hole", type=float, default=0.5,
+        help="fraction that an irregular mask hides, at most (default 0.5)",
+    )  # fmt: skip
+    command.add_argument(
+        "--centre", type=float, default=0.375,
+        help="side of the centre square, as a fraction of the picture's (default 0.375)",
+    )  # fmt: skip
+    command.add_argument("--grid", type=int, default=8, help="pictures in the grids (default 8)")
+
+
+# --- masks
+
+
+def irregular_holes(folder, rows, size, largest, seed):
+    """A mask for each picture (NxSxS bool, True = missing) from the test split of a folder of masks.
+
+    Args:
+        folder: pictures, white = missing, and metadata.csv with ``file_name, hole_share, split``.
+        largest: masks that hide a larger fraction of the picture are left out.
+    """
+    folder = Path(folder)
+    if not (folder / "metadata.csv").is_file():
+        raise ImageError(f"{folder} has no metadata.csv (file_name, hole_share, split)")
+    with open(folder / "metadata.csv", newline="") as file:
+        masks = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    masks = sorted(row["file_name"] for row in masks if float(row["hole_share"]) <= largest)
+    if not masks:
+        raise ImageError(f"{folder} has no masks of split test that hide at most {largest:.0%}")
+    holes = np.empty((len(rows), size, size), bool)
+    for i, row in enumerate(rows):
+        name = masks[int(digest(seed, "hole", row["set"], row["file_name"]), 16) % len(masks)]
+        with Image.open(folder / name) as mask:
+            holes[i] = np.asarray(mask.convert("L").resize((size, size), Image.Resampling.NEAREST)) > 127
+    return holes
+
+
+def centre_holes(count, size, side):
+    """A square in the middle of each picture (NxSxS bool); ``side`` is a fraction of the picture's side."""
+    holes = np.zeros((count, size, size), bool)
+    length = round(size * side)
+    start = (size - length) // 2
+    holes[:, start : start + length, start : start + length] = True
+    return holes
+
+
+# --- models
+
+
+@torch.inference_mode()
+def complete_with(model, pictures, holes, device="cpu", batch=8, texture=True):
+    """Complete pictures with a network, at the size that it was made for, as the pipeline does: smaller pictures are
+    enlarged for it and its outputs reduced.
+
+    Args:
+        model: called as facesym.models.SymmFCNet.
+        pictures: NxSxSx3 uint8; the network does not see what is masked.
+        holes: NxSxS bool, True = missing.
+        texture: False: the network's own picture, without what the pipeline borrows beside the face.
+
+    Returns:
+        NxSxSx3 uint8 with visible pixels unchanged, and N floats: the fraction of the mask that stage I filled
+        (None if the model has no stage I).
+    """
+    results, filled = np.empty_like(pictures), []
+    for i in range(0, len(pictures), batch):
+        part, hole = pictures[i : i + batch], holes[i : i + batch]
+        image, known = _network_input(model, part, hole, device)
+        out = model(image * known, known)
+        done = ((out.completed.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        if texture and getattr(out, "face_region", None) is not None:
+            missing, faces = ((x[:, 0] > 0.5).cpu().numpy() for x in (1 - known, out.face_region))
+            crops = done.permute(0, 2, 3, 1).cpu().numpy()
+            crops = np.stack([with_texture(*x) for x in zip(crops, missing, faces)])
+            done = torch.from_numpy(crops).permute(0, 3, 1, 2)
+        if done.shape[-1] > part.shape[1]:
+            done = F.interpolate(done.float(), part.shape[1:3], mode="bilinear", antialias=True)
+            done = done.round().clamp(0, 255).to(torch.uint8)
+        done = done.permute(0, 2, 3, 1).cpu().numpy()
+        results[i : i + batch] = np.where(hole[..., None], done, part)
+        if getattr(out, "half_mask", None) is not None:  # 0 where stage I fills, 1 elsewhere
+            copied = (1 - out.half_mask.float()) * (1 - known)
+            filled.append((copied.sum((1, 2, 3)) / (1 - known).sum((1, 2, 3)).clamp(min=1)).cpu().numpy())
+    return results, (np.concatenate(filled) if filled else None)
+
+
+def _network_input(model, pictures, holes, device):
+    """Pictures (Bx3xHxW in [-1, 1]) and visible pixels (Bx1xHxW, 1 = visible) at a network's size."""
+    side = getattr(getattr(model, "config", None), "input_size", 0)
+    known = torch.from_numpy(~holes).to(device)[:, None].float()
+    if side > pictures.shape[1]:
+        # Nothing of the mask's grey may reach visible pixels: see CompletePipeline.
+        smooth = (fill_smoothly(Image.fromarray(p), h) for p, h in zip(pictures, holes))
+        pictures = np.stack([np.asarray(p.resize((side, side), Image.Resampling.BICUBIC)) for p in smooth])
+        known = F.interpolate(known, (side, side), mode="nearest")
+    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2) / 127.5 - 1, known
+
+
+def _rows_of(name, model):
+    """A model's rows: as the pipeline does it, and the network alone where that is another picture. (Without stage I
+    no face is found, beside which texture would be borrowed.)"""
+    return [name, name + ALONE] if getattr(getattr(model, "config", None), "stage1", False) else [name]
+
+
+# --- measures
+
+
+def measure(results, targets, holes, descriptors, trunk=None, device="cpu"):
+    """All measures of one row: a dict of arrays of N.
+
+    Args:
+        results, targets: NxSxSx3 uint8; visible pixels are equal.
+        holes: NxSxS bool.
+        descriptors: Nx128, identity descriptors of the targets.
+        trunk: AlexNet's file; without it LPIPS is left out.
+    """
+    values = {
+        "psnr": metrics.psnr(results, targets),
+        "ssim": metrics.ssim(results, targets),
+        "psnr_in_hole": metrics.psnr(results, targets, holes),
+        "identity_distance": np.linalg.norm(metrics.identity_descriptor(results) - descriptors, axis=-1),
+        "sharpness": metrics.sharpness(results),
+    }
+    if trunk:
+        values["lpips"] = metrics.lpips(results, targets, trunk, device)
+    return values
+
+
+def mean_row(name, values):
+    """The means over pictures, and the fraction of faces that pass as the same person."""
+    row = {"row": name} | {key: float(np.mean(value)) for key, value in values.items()}
+    row["same_person"] = float(np.mean(values["identity_distance"] <= metrics.SAME_PERSON))
+    return row
+
+
+def chance_level(descriptors, people):
+    """The fraction of pairs of different people within ``SAME_PERSON``: what a random face would get.
+
+    dlib's descriptor separates some groups of people less than others, so this depends much on the sets.
+    """
+    distances = np.linalg.norm(descriptors[:, None] - descriptors[None], axis=-1)
+    _, person = np.unique(people, return_inverse=True)
+    different = person[:, None] != person[None]
+    return float((distances[different] <= metrics.SAME_PERSON).mean()) if different.any() else None
+
+
+def against_classical(rows, classical):
+    """For each model's row: dB above the best classical row, and its LPIPS as a fraction of that row's best."""
+    baseline = [row for row in rows if row["row"] in classical and row["row"] != "input"]
+    best = max(row["psnr"] for row in baseline)
+    lines = []
+    for row in rows:
+        if row["row"] in classical:
+            continue
+        line = f"{row['row']}: {row['psnr'] - best:+.2f} dB against the best classical row"
+        if "lpips" in row:
+            line += f", LPIPS {row['lpips'] / min(r['lpips'] for r in baseline):.0%} of it"
+        lines.append(f"{line}, same person {row['same_person']:.1%}")
+    return lines
+
+
+# --- the task
+
+
+def run(args):
+    """Measure completion with irregular masks and a centre square, on people never seen in training (Table II)."""
+    rows = select_pictures(args.faces, args.size, args.n, args.seed)
+    targets, landmarks = load_pictures(rows, args.size)
+    models = load_models(args.models, args.device)
+    if args.trunk:  # a wrong file must end the run now, not after the slow parts
+        metrics.lpips(targets[:1], targets[:1], args.trunk, args.device)
+    descriptors = metrics.identity_descriptor(targets)
+    all_holes = {
+        "irregular": irregular_holes(args.masks, rows, args.size, args.largest_hole, args.seed),
+        "centre": centre_holes(len(rows), args.size, args.centre),
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    tables, pictures = {}, []
+    names = [*CLASSICAL, *(row for name, net in models.items() for row in _rows_of(name, net))]
+    with tqdm(total=len(all_holes) * len(names), unit="row", disable=None) as bar:
+        for kind, holes in all_holes.items():
+            table, grid = [], {}
+            for name in names:
+                bar.set_description(f"{kind}, {name}")
+                results, extra = _row(name, models, targets, holes, landmarks, args.device)
+                values = measure(results, targets, holes, descriptors, args.trunk, args.device) | extra
+                table.append(mean_row(name, values))
+                pictures += _picture_rows(kind, name, rows, values)
+                if name != "Navier-Stokes":  # looks like Telea's
+                    grid[name] = results[: args.grid]
+                bar.update()
+            tables[kind] = {"rows": table, "sharpness_of_truth": float(metrics.sharpness(targets).mean())}
+            picture_grid(grid | {"target": targets[: args.grid]}).save(args.out / f"grid-{kind}.png")
+    settings = _settings(args, rows, models, descriptors)
+    save_results(args.out, settings, tables)
+    save_rows(args.out / "pictures.csv", pictures)
+    _print(settings, tables)
+    print(f"\nwritten: {args.out}")
+
+
+def _row(name, models, targets, holes, landmarks, device):
+    """A row's pictures (NxSxSx3 uint8), and a dict of what is counted besides the measures, arrays of N."""
+    inputs, extra = np.where(holes[..., None], np.uint8(GREY), targets), {"hole_share": holes.mean((1, 2))}
+    model = models.get(name.removesuffix(ALONE))
+    if model is None:
+        fill = CLASSICAL[name]
+        return np.stack([fill(*x) for x in zip(inputs, holes, landmarks, strict=True)]), extra
+    results, filled = complete_with(model, inputs, holes, device, texture=not name.endswith(ALONE))
+    if filled is not None:
+        extra |= {"stage1_share_of_hole": filled, "stage1_share_of_picture": filled * holes.mean((1, 2))}
+    return results, extra
+
+
+def _picture_rows(kind, name, rows, values):
+    about = [
+        {"hole": kind, "row": name} | {k: row.get(k, "") for k in ("set", "file_name", "yaw")} for row in rows
+    ]
+    return [
+        line | {key: round(float(value[i]), 5) for key, value in values.items()}
+        for i, line in enumerate(about)
+    ]
+
+
+def _settings(args, rows, models, descriptors):
+    people = [f"{row['set']}/{row['subject']}" for row in rows]
+    sources = named_models(args.models)
+    return {
+        "task": "complete",
+        "size": args.size,
+        "pictures": len(rows),
+        "people": len(set(people)),
+        "sets": dict(sorted(Counter(row["set"] for row in rows).items())),
+        "pictures_sha256": digest(*(f"{row['set']}/{row['file_name']}" for row in rows)),
+        "holes": {
+            "irregular": f"masks of split test, at most {args.largest_hole:.0%} hidden",
+            "centre": f"square of {args.centre} of the side",
+        },
+        "seed": args.seed,
+        "models": {name: {"source": sources[name]} | _about(net) for name, net in models.items()},
+        "lpips": "AlexNet, version 0.1" if args.trunk else "not measured (no --trunk)",
+        "identity": f"dlib descriptor, the same person within {metrics.SAME_PERSON}",
+        "different_people_within": chance_level(descriptors, people),
+        "device": args.device,
+    }
+
+
+def _about(model):
+    return {"class": type(model).__name__, "parameters": sum(p.numel() for p in model.parameters())}
+
+
+def _print(settings, tables):
+    sets, size = ", ".join(f"{count} {name}" for name, count in settings["sets"].items()), settings["size"]
+    print(f"\n{settings['pictures']} pictures of {settings['people']} people at {size}x{size} ({sets})")
+    if settings["different_people_within"] is not None:
+        print(f"pass as the same person by chance: {settings['different_people_within']:.1%} of pairs")
+    for kind, table in tables.items():
+        print(f"\n{kind} masks; sharpness of the targets {table['sharpness_of_truth']:.1f}\n")
+        print(markdown(table["rows"], COLUMNS))
+        for line in against_classical(table["rows"], CLASSICAL):
+            print(f"\n{line}")

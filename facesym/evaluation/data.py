@@ -1,0 +1,108 @@
+"""What is measured: held-out pictures and models; and the arguments that choose them."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from .. import zoo
+from ..data.faces import read_face, read_metadata
+from ..errors import ImageError
+
+MODELS = "zoo ids, model folders, training runs or Hub repositories"
+
+
+def add_common_arguments(command, *, faces=True, models=None, device=False, seed=True):
+    """Add the arguments that tasks share to a parser.
+
+    Args:
+        faces: whether the task takes --faces.
+        models: default of --models, a list; None leaves the argument out.
+        device: whether the task takes --device.
+        seed: whether the task takes --seed.
+    """
+    if faces:
+        command.add_argument("--faces", nargs="+", type=Path, required=True, help="folders of aligned faces")
+    if models is not None:
+        command.add_argument("--models", nargs="*", default=models, metavar="[NAME=]MODEL", help=MODELS)
+    if device:
+        command.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    if seed:
+        command.add_argument("--seed", type=int, default=0, help="chooses the pictures (default 0)")
+    command.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+
+
+def select_pictures(folders, size, count, seed):
+    """Test pictures (rows of metadata.csv, plus ``set``) of the sets that are not smaller than ``size``.
+
+    They are ordered by a hash of seed and name, so that a smaller count takes the first of a larger one's.
+    """
+    rows = []
+    for folder in map(Path, folders):
+        rows += [row | {"set": folder.name} for row in read_metadata(folder, ("test",), min_size=size)]
+    if not rows:
+        raise ImageError(
+            f"none of {', '.join(map(str, folders))} has test pictures of at least {size} pixels"
+        )
+    return sorted(rows, key=lambda row: digest(seed, row["set"], row["file_name"]))[:count]
+
+
+def load_pictures(rows, size):
+    """Pictures (NxSxSx3 uint8) and their landmarks (Nx68x2 float64, pixels of the SxS picture)."""
+    tables = {folder: np.load(folder / "landmarks.npy") for folder in {row["path"].parent for row in rows}}
+    pictures, landmarks = np.empty((len(rows), size, size, 3), np.uint8), np.empty((len(rows), 68, 2))
+    for i, row in enumerate(rows):
+        pictures[i], landmarks[i] = read_face(row, tables[row["path"].parent][row["index"]], size)
+    return pictures, landmarks
+
+
+def yaw_of(row, default="nan"):
+    """The measured yaw of a row of metadata.csv in degrees; ``default`` where there is none."""
+    return float(row.get("yaw") or default)
+
+
+def digest(*parts):
+    """SHA-256 of some values, in hex."""
+    return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
+
+
+def named_models(given):
+    """Name the models of --models.
+
+    Args:
+        given: a list of [NAME=]MODEL; a model is a zoo id, a Hub repository, or the folder of a model or of a run.
+
+    Returns:
+        {name: what facesym.load takes}; a name is NAME, else the model's last part, or all of it if two share that.
+
+    Raises:
+        ImageError: two models have one name.
+    """
+    pairs = [text.rpartition("=")[::2] for text in given]
+    last = [Path(model).name for name, model in pairs if not name]
+    models = {}
+    for name, model in pairs:
+        short = Path(model).name
+        name = name or (short if last.count(short) == 1 else model)
+        if name in models:
+            raise ImageError(f"two models are called {name}: give them names, NAME=MODEL")
+        run = Path(model) / "model"
+        models[name] = str(run) if run.is_dir() else model
+    return models
+
+
+def load_models(given, device="cpu"):
+    """The networks of --models, in eval mode, by their names (`named_models`)."""
+    return {name: zoo.load(model, device=device).eval() for name, model in named_models(given).items()}
+
+
+def one_size(nets):
+    """The side of the pictures that all of these generators (a dict) make.
+
+    Raises:
+        ImageError: they differ.
+    """
+    sizes = {name: net.size for name, net in nets.items()}
+    if len(set(sizes.values())) > 1:
+        raise ImageError(f"the models make pictures of several sizes: {sizes}")
+    return next(iter(sizes.values()))

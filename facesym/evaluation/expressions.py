@@ -1,0 +1,116 @@
+"""Expression recognition on small grey faces such as CK+'s: the faces, and the classifier."""
+
+import csv
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from ..errors import ImageError
+from ..ops import bf16_is_fast
+
+SIDE = 48  # of the faces, in pixels
+
+
+def load_faces(folder):
+    """Read a folder of labelled faces.
+
+    Args:
+        folder: pictures of tight grey faces, and metadata.csv with ``file_name, subject, expression``.
+
+    Returns:
+        NxSIDExSIDE uint8, and the subject and the expression of each.
+
+    Raises:
+        ImageError: the folder is not like that.
+    """
+    try:
+        with open(folder / "metadata.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        pictures = []
+        for row in rows:
+            with Image.open(folder / row["file_name"]) as picture:
+                pictures.append(np.asarray(picture.convert("L").resize((SIDE, SIDE))))
+    except (OSError, KeyError) as error:
+        raise ImageError(f"{folder} is no folder of labelled faces: {error}") from error
+    return np.stack(pictures), [row["subject"] for row in rows], [row["expression"] for row in rows]
+
+
+def folds(subjects, count):
+    """The fold of each picture; all pictures of a person are in one."""
+    people = sorted(set(subjects))
+    order = np.random.default_rng(0).permutation(len(people))
+    fold_of = {people[k]: i % count for i, k in enumerate(order)}
+    return np.array([fold_of[subject] for subject in subjects])
+
+
+def classifier(classes):
+    """A small convolutional network: Bx1x48x48 to ``classes`` logits."""
+    layers, channels = [], 1
+    for width in (32, 64, 128):
+        layers += [
+            nn.Conv2d(channels, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ]
+        layers += [nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        layers += [nn.MaxPool2d(2)]
+        channels = width
+    return nn.Sequential(
+        *layers, nn.Flatten(), nn.Dropout(0.5), nn.Linear(channels * (SIDE // 8) ** 2, classes)
+    )
+
+
+def as_input(pictures):
+    """Each picture with its own mean and deviation taken out."""
+    x = torch.from_numpy(pictures[:, None].astype(np.float32))
+    return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1)
+
+
+def train_classifier(pictures, labels, classes, steps, seed, weights=None):
+    """Train a classifier with flips and shifts.
+
+    Args:
+        pictures: NxSIDExSIDE uint8.
+        labels: N integers below ``classes``.
+        steps: how many batches, whatever the number of pictures, so that more pictures do not mean more training.
+        seed: of the weights, the batches and the augmentation.
+        weights: N, how often each picture is drawn; None: all alike.
+    """
+    torch.manual_seed(seed)
+    weights = torch.ones(len(pictures)) if weights is None else torch.from_numpy(weights)
+    net = classifier(classes).to(memory_format=torch.channels_last)
+    x, y = as_input(pictures), torch.from_numpy(labels)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    net.train()
+    for _ in range(steps):
+        chosen = torch.multinomial(weights, 64, replacement=True)
+        batch = F.pad(x[chosen], (4, 4, 4, 4), mode="reflect")
+        top, left = torch.randint(9, (2,)).tolist()
+        batch = batch[..., top : top + SIDE, left : left + SIDE]
+        batch = torch.where(torch.rand(64, 1, 1, 1) < 0.5, batch.flip(-1), batch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):
+            logits = net(batch.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits.float(), y[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return net.eval()
+
+
+@torch.no_grad()
+def predict(net, pictures, classes=None):
+    """Labels of NxSIDExSIDE uint8 pictures; ``classes``: among the first so many."""
+    logits = [net(as_input(pictures[i : i + 256]))[:, :classes] for i in range(0, len(pictures), 256)]
+    return torch.cat(logits).argmax(1).numpy()
+
+
+def accuracy_row(name, scores, **more):
+    """Mean and standard deviation of several seeds' accuracies, as a row of a table."""
+    spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+    seeds = [float(score) for score in scores]
+    return {"row": name} | more | {"accuracy": float(np.mean(scores)), "std": spread, "seeds": seeds}

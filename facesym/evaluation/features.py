@@ -1,0 +1,61 @@
+"""Features of ImageNet's AlexNet, and the Fréchet distance of two sets of them."""
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def alexnet_features(path):
+    """torchvision's AlexNet up to its last convolution, in eval mode: Bx3xHxW in [0, 1] to Bx256xhxw.
+
+    Args:
+        path: safetensors with torchvision's names.
+    """
+    relu, pool = nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 64, 11, 4, 2), relu, pool, nn.Conv2d(64, 192, 5, padding=2), relu, pool,
+        nn.Conv2d(192, 384, 3, padding=1), relu, nn.Conv2d(384, 256, 3, padding=1), relu,
+        nn.Conv2d(256, 256, 3, padding=1), relu,
+    )  # fmt: skip
+    weights = safetensors.torch.load_file(path)
+    layers.load_state_dict({name: weights[f"features.{name}"].float() for name in layers.state_dict()})
+    return nn.Sequential(_Normalise(), layers).requires_grad_(False).eval()
+
+
+class _Normalise(nn.Module):
+    """ImageNet's mean and standard deviation."""
+
+    def forward(self, image):
+        mean, std = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+        return (image - mean) / std
+
+
+@torch.inference_mode()
+def mean_features(pictures, net, batch=64):
+    """AlexNet's last convolution, averaged over places.
+
+    Args:
+        pictures: NxSxSx3 uint8.
+        net: from `alexnet_features`.
+
+    Returns:
+        Nx256 float64.
+    """
+    vectors = []
+    for i in range(0, len(pictures), batch):
+        x = torch.from_numpy(pictures[i : i + batch]).permute(0, 3, 1, 2) / 255
+        x = F.interpolate(x, (224, 224), mode="bilinear", antialias=True)
+        vectors.append(net(x).mean((2, 3)))
+    return torch.cat(vectors).double().numpy()
+
+
+def frechet_distance(a, b):
+    """Between two sets of vectors (NxC, MxC), as normal distributions: |μ − μ'|² + tr(Σ + Σ' − 2 (ΣΣ')^½)."""
+    one, other = np.cov(a.T), np.cov(b.T)
+    values, vectors = np.linalg.eigh(one)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    # (ΣΣ')^½ and (Σ^½ Σ' Σ^½)^½ have the same trace; the latter is symmetric.
+    both = np.sqrt(np.linalg.eigvalsh(root @ other @ root).clip(0)).sum()
+    return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(one) + np.trace(other) - 2 * both)

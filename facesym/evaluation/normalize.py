@@ -1,0 +1,217 @@
+"""`facesym evaluate normalize`: how frontal, neutral, sharp and like the person normalised faces are, on held-out
+people.
+
+    facesym evaluate normalize --london FACES/london --lfw FACES/lfw --mesh ict_face_model.npz --trunk ALEXNET \\
+        --models normalize -o results/normalize
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+import facesym
+
+from .. import metrics
+from ..data.expressions import Expressions
+from ..data.faces import read_metadata
+from ..data.neutral import Neutral, neutral_faces
+from ..data.shading import mean_smile_shading
+from ..data.simulate import FaceMesh, frontalise
+from ..errors import ImageError
+from ..faces.landmarks import find_points
+from ..faces.pose import head_pose
+from .classifiers import NeutralClassifier
+from .data import add_common_arguments, load_models, load_pictures, named_models, select_pictures, yaw_of
+from .realism import add_realism, realistic
+from .report import picture_grid
+from .tables import markdown, save_results
+
+SIZE = 128
+TURNED = 45  # degrees of yaw (metadata): pictures turned further are left out
+
+COLUMNS = {
+    "identity distance": "{identity_distance:.3f}",
+    "same person": "{same_person:.1%}",
+    "over 0.6 to the input": "{over_to_input:.1%}",
+    "mean yaw": "{yaw:.1f}",
+    "neutral": "{neutral:.1%}",
+    "sharpness": "{sharpness:.2f}",
+    "PSNR": "{psnr:.2f}",
+    "SSIM": "{ssim:.3f}",
+    "LPIPS": "{lpips:.3f}",
+}
+
+
+def add_arguments(command):
+    add_common_arguments(command, faces=False, models=["normalize"])
+    command.add_argument(
+        "--london", type=Path, required=True, help="folder of aligned faces with view and expression"
+    )
+    command.add_argument(
+        "--lfw", type=Path, required=True, help="folder of aligned faces with yaw, neutral and happy"
+    )
+    command.add_argument("--mesh", type=Path, required=True, help="ict_face_model.npz, for the classical row")
+    command.add_argument("--trunk", type=Path, required=True, help="torchvision's AlexNet features")
+    add_realism(command)
+    command.add_argument("-n", type=int, default=200, help="pictures of LFW, at most (default 200)")
+    command.add_argument("--grid", type=int, default=10, help="pictures in the grids (default 10)")
+
+
+def run(args):
+    """Measure, for each row's pictures: the distance of dlib's descriptors to the person's frontal neutral photo
+    (London; of LFW to the photo itself) and the fraction within 0.6; the mean |yaw| by landmarks; the fraction that a
+    classifier takes for neutral; PSNR, SSIM and LPIPS to the target photo (London); the inner face's sharpness over the
+    target's (LFW: over the photo's own). Rows: the photos as they are; turned back by a mesh, hidden parts mirrored;
+    these with the expression taken off by landmarks, as the targets of expressive web photos are; the models; the
+    mesh's faces made to look real by LSSL's mode (b)."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
+    nets, mesh = load_models(args.realism), FaceMesh(args.mesh)
+    _check_columns(args.london, {"view", "expression"})
+    _check_columns(args.lfw, {"neutral", "happy", "yaw"})
+    bank = Expressions(args.london, mesh, SIZE, mean_smile_shading([args.lfw], SIZE))
+    neutral = Neutral(bank, *neutral_faces([args.london, args.lfw], SIZE))
+    classifier, accuracy = train_classifier(args)
+
+    tables, counts = {}, {}
+    for name, (pictures, targets, paired) in picture_sets(args).items():
+        rows = {"photo": pictures, "mesh and mirror": [], "mesh, mirror, landmarks": []}
+        for picture in tqdm(pictures, desc=name, disable=None):
+            frontal, points = frontalise(picture, find_points(Image.fromarray(picture)), mesh)
+            rows["mesh and mirror"].append(frontal)
+            rows["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
+        for model, pipe in pipes.items():
+            rows[model] = [
+                np.asarray(_result(pipe, picture)) for picture in tqdm(pictures, model, disable=None)
+            ]
+        for model, net in nets.items():
+            rows[model] = [realistic(net, picture, mesh) for picture in tqdm(pictures, model, disable=None)]
+        rows = {row: np.stack(values) for row, values in rows.items()}
+        tables[name] = measure(rows, targets, classifier, args.trunk if paired else None)
+        counts[name] = len(pictures)
+        columns = {row: values[: args.grid] for row, values in rows.items()}
+        picture_grid(columns | ({"target photo": targets[: args.grid]} if paired else {})).save(
+            args.out / f"grid-{name.lower().replace(', ', '-').replace(' ', '-')}.png"
+        )
+    settings = {
+        "task": "normalize", "models": args.models, "realism": args.realism, "size": SIZE, "seed": args.seed,
+        "pictures": counts,
+    } | accuracy  # fmt: skip
+    save_results(args.out, settings, tables)
+    for name, table in tables.items():
+        print(f"\n{name}: {counts[name]} pictures\n\n{markdown(table, COLUMNS)}")
+    print(
+        f"\nThe classifier of neutral faces is right in {accuracy['neutral_classifier_accuracy']:.1%} of "
+        f"{accuracy['neutral_classifier_checked_on']} held-out photos, and takes "
+        f"{accuracy['neutral_photos_taken_for_neutral']:.1%} of the neutral ones for neutral."
+    )
+    print(f"\nwritten: {args.out}")
+
+
+def _check_columns(folder, columns):
+    missing = columns - read_metadata(folder, ("train", "val", "test"))[0].keys()
+    if missing:
+        raise ImageError(f"{folder}/metadata.csv has no column {', '.join(sorted(missing))}")
+
+
+def train_classifier(args):
+    """The classifier of neutral faces, and how often it is right on held-out photos: a dict."""
+    known = _studio(args.london, ("train",))
+    known += [row for row in read_metadata(args.lfw, ("train",)) if _sure(row)][:2000]
+    classifier = NeutralClassifier(
+        load_pictures(known, SIZE)[0], [_neutral(row) for row in known], args.trunk
+    )
+    checked = _studio(args.london, ("test",))
+    checked += [row for row in select_pictures([args.lfw], 0, None, args.seed) if _sure(row)]
+    output = classifier(load_pictures(checked, SIZE)[0])
+    target = np.array([_neutral(row) for row in checked])
+    return classifier, {
+        "neutral_classifier_accuracy": float((output == target).mean()),
+        "neutral_classifier_checked_on": len(checked),
+        "neutral_photos_taken_for_neutral": float(output[target].mean()),
+    }
+
+
+def picture_sets(args):
+    """What is measured: {name: (pictures, targets, whether these are other photos of the person)}, NxSxSx3 uint8."""
+    sets = {}
+    rows = _studio(args.london, ("test",))
+    front = {row["subject"]: i for i, row in enumerate(rows) if row["view"] == "front" and _neutral(row)}
+    pictures, _ = load_pictures(rows, SIZE)
+    for view, name in (("front", "London, front"), ("quarter", "London, three-quarter")):
+        for expression in ("neutral", "smiling"):
+            chosen = [
+                i
+                for i, row in enumerate(rows)
+                if row["subject"] in front and view in row["view"] and row["expression"] == expression
+            ]
+            if chosen:
+                targets = [front[rows[i]["subject"]] for i in chosen]
+                sets[f"{name}, {expression}"] = (pictures[chosen], pictures[targets], True)
+    wild = select_pictures([args.lfw], 0, None, args.seed)
+    pictures = load_pictures([row for row in wild if abs(yaw_of(row, 90)) <= TURNED][: args.n], SIZE)[0]
+    return sets | {"LFW": (pictures, pictures, False)}
+
+
+def measure(rows, targets, classifier, trunk=None):
+    """The table of one set.
+
+    Args:
+        rows: {row: NxSxSx3 uint8}; "photo" holds the inputs.
+        targets: NxSxSx3 uint8.
+        classifier: NeutralClassifier.
+        trunk: AlexNet's file; None: the targets are the inputs, and the differences to them are left out.
+    """
+    target_vectors, own = metrics.identity_descriptor(targets), metrics.identity_descriptor(rows["photo"])
+    table = []
+    for name, outputs in rows.items():
+        vectors = metrics.identity_descriptor(outputs)
+        far = np.linalg.norm(vectors - target_vectors, axis=1)
+        from_input = np.linalg.norm(vectors - own, axis=1)
+        yaw = [abs(head_pose(metrics.dlib_landmarks(picture))[0]) for picture in outputs]
+        sharp = metrics.sharpness(outputs) / np.maximum(metrics.sharpness(targets), 1e-6)
+        row = {
+            "row": name,
+            "identity_distance": float(far.mean()),
+            "same_person": float((far <= metrics.SAME_PERSON).mean()),
+            "over_to_input": float((from_input > metrics.SAME_PERSON).mean()),
+            "yaw": float(np.mean(yaw)),
+            "neutral": float(classifier(outputs).mean()),
+            "sharpness": float(sharp.mean()),
+        }
+        if trunk is not None:
+            row |= {
+                "psnr": float(metrics.psnr(outputs, targets).mean()),
+                "ssim": float(metrics.ssim(outputs, targets).mean()),
+                "lpips": float(metrics.lpips(outputs, targets, trunk).mean()),
+            }
+        table.append(row)
+    return table
+
+
+def _result(pipe, picture):
+    """A model's face for one aligned crop, at the network's own size, grey or colour."""
+    crop = Image.fromarray(picture)
+    size = pipe.net.size
+    if size != crop.width:
+        crop = crop.resize((size, size), Image.Resampling.LANCZOS)
+    yaw, _ = head_pose(find_points(crop))
+    return pipe.run(crop, crop, yaw)[0].resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+
+
+def _studio(folder, splits):
+    """London's pictures with an expression, profiles left out."""
+    rows = read_metadata(folder, splits)
+    return [row for row in rows if row.get("expression") and "profile" not in row["view"]]
+
+
+def _neutral(row):
+    return row["expression"] == "neutral" if row.get("view") else float(row["neutral"]) > 0.5
+
+
+def _sure(row):
+    """Whether LFW's scores leave no doubt."""
+    score = max(float(row["neutral"] or 0), float(row["happy"] or 0))
+    return score >= 0.95 and abs(yaw_of(row, 90)) <= TURNED

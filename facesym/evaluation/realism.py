@@ -1,0 +1,40 @@
+"""LSSL's mode (b): simulated frontal faces made to look like photos (train/realism.py)."""
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from ..data.faces import to_tensor
+from ..data.simulate import frontalise
+from ..faces.landmarks import find_points
+from ..pipelines.base import to_image
+
+
+def add_realism(command):
+    """Add the option for models of mode (b) to a parser."""
+    command.add_argument(
+        "--realism", nargs="*", default=[], metavar="[NAME=]MODEL", help="models of train/realism.py"
+    )
+
+
+@torch.inference_mode()
+def realistic(net, picture, mesh):
+    """Bring an aligned crop to the front by the mesh, and make the result look like a photo.
+
+    Args:
+        net: AttributeGenerator of train/realism.py.
+        picture: SxSx3 uint8.
+        mesh: facesym.data.simulate.FaceMesh.
+
+    Returns:
+        SxSx3 uint8.
+    """
+    side = net.config.input_size
+    photo = picture
+    if len(picture) != side:
+        photo = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+    simulated, _ = frontalise(photo, find_points(Image.fromarray(photo)), mesh)
+    image, beside = (to_tensor(x)[None] for x in (simulated, photo))
+    output = to_image(net(image, (beside + 1) / 2, net.attributes({"look": "photo"})).image[0])
+    return np.asarray(output.resize((len(picture),) * 2, Image.Resampling.LANCZOS))

@@ -1,0 +1,45 @@
+"""Pictures of results: grids and plots."""
+
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+
+def picture_grid(columns):
+    """One picture of all: a dict of heading -> kxSxSx3 uint8, a column each."""
+    size = next(iter(columns.values())).shape[1]
+    body = np.concatenate([np.concatenate(list(pictures)) for pictures in columns.values()], axis=1)
+    grid = Image.new("RGB", (body.shape[1], body.shape[0] + 24), "white")
+    grid.paste(Image.fromarray(body), (0, 24))
+    draw = ImageDraw.Draw(grid)
+    for i, heading in enumerate(columns):
+        draw.text((i * size + 4, 4), heading, fill="black", font_size=max(9, min(16, size // 10)))
+    return grid
+
+
+def save_sheet(rows, path):
+    """Save rows of pictures without headings: a list of lists of SxSx3 or SxS uint8."""
+    Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(path)
+
+
+@contextmanager
+def plot(path, columns=1, **size):
+    """Axes to draw on, saved as a picture on leaving.
+
+    Args:
+        columns: how many plots, side by side.
+        size: of matplotlib's ``subplots``, e.g. figsize.
+
+    Yields:
+        A list of matplotlib axes.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, columns, squeeze=False, layout="constrained", **size)
+    yield list(axes[0])
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,158 @@
+"""`facesym evaluate rotate`: fits of the generator on held-out faces.
+
+facesym evaluate rotate --faces FACES/scut … --trunk ALEXNET --models rotate -n 50 -o results/rotate
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+import facesym
+
+from .. import metrics
+from ..asymmetry import landmark_asymmetry
+from ..faces.geometry import turn, warp_points
+from ..faces.landmarks import find_points
+from ..pipelines.base import to_image
+from .data import add_common_arguments, load_pictures, named_models, one_size, select_pictures, yaw_of
+from .report import picture_grid
+from .tables import markdown, save_results
+
+TURNS = (-20, -10, 0, 10, 20)  # degrees of yaw at which a turned face is compared with its photo
+FRONTAL = 30  # degrees of yaw: photos turned further are left out
+WARP = "landmark warp"
+
+
+def _each(key, form):
+    """The format of a table's cell that lists a number for each of TURNS."""
+    return ", ".join(f"{{{key}[{i}]:{form}}}" for i in range(len(TURNS)))
+
+
+_AT = ", ".join(f"{yaw:+d}°" if yaw else "0°" for yaw in TURNS)
+COLUMNS = {
+    "PSNR before, after": "{psnr_before:.1f}, {psnr_after:.1f}",
+    "LPIPS before, after": "{lpips_before:.3f}, {lpips_after:.3f}",
+    "identity before, after": "{identity_before:.2f}, {identity_after:.2f}",
+    f"identity at {_AT}": _each("identity_turned", ".2f"),
+    "same person at these": _each("same_person_turned", ".0%"),
+    "yaw measured at these": _each("yaw_measured", ".0f"),
+    "sharpness at 0°": "{sharpness:.2f}",
+    "range": "{range[0]:.0f} to {range[1]:.0f}",
+    "seconds": "{seconds:.0f}",
+}
+
+
+def add_arguments(command):
+    add_common_arguments(command, models=["rotate"], device=True)
+    command.add_argument("--trunk", type=Path, required=True, help="torchvision's AlexNet features")
+    command.add_argument("-n", type=int, default=50, help="pictures at most (default 50)")
+    command.add_argument("--steps", type=int, default=200, help="of the tuning (default 200)")
+    command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
+
+
+def run(args):
+    """Measure FitAndTune on held-out faces: PSNR, LPIPS and identity (dlib's descriptor) of the fitted face before and
+    after the tuning, identity and yaw along the turn, seconds. Rows: the released way; the same fits without the
+    photo's detail (the generator's own pictures); fits without the warped views; and warping the photo by its
+    landmarks alone, without a network."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    models = named_models(args.models)
+    pipes = {name: facesym.load(model, device=args.device) for name, model in models.items()}
+    size = one_size({name: pipe.net for name, pipe in pipes.items()})
+    rows = select_pictures(args.faces, size, None, args.seed)
+    rows = [row for row in rows if abs(yaw_of(row, 0)) < FRONTAL][: args.n]
+    pictures, _ = load_pictures(rows, size)
+    outputs = fit_all(pipes, pictures, args.steps)
+    truth = metrics.identity_descriptor(pictures)
+    table = [
+        measure(name, output, pictures, truth, args.trunk, args.device) for name, output in outputs.items()
+    ]
+    _grid(outputs, pictures, next(iter(pipes)), args.grid).save(args.out / "grid.png")
+    settings = {
+        "task": "rotate", "models": args.models, "pictures": len(pictures), "size": size, "steps": args.steps,
+        "seed": args.seed, "faces": [folder.name for folder in args.faces], "turned_less_than": FRONTAL,
+    }  # fmt: skip
+    save_results(args.out, settings, table)
+    print(f"\n{len(pictures)} held-out faces of {size} pixels; identity: dlib's distance to the photo\n")
+    lists = [{key: list(v.values()) if isinstance(v, dict) else v for key, v in row.items()} for row in table]
+    print(markdown(lists, COLUMNS))
+    print(f"\nwritten: {args.out}")
+
+
+def fit_all(pipes, pictures, steps):
+    """Fit each picture with each pipeline, and turn it.
+
+    Returns:
+        {row: dict of lists, one entry a picture}: "before" and "after" the tuning, "turned" (pictures at TURNS), their
+        measured "yaw", the "range" of yaw, "seconds".
+    """
+    ways = {}
+    for name, pipe in pipes.items():
+        ways[name] = (pipe, True)
+        if pipe.net.config.yaw:
+            ways[f"{name}, no views"] = (pipe, False)
+    names = [*ways, *(f"{name}, no detail" for name in pipes), WARP]
+    keys = ("before", "after", "turned", "yaw", "range", "seconds")
+    outputs = {name: {key: [] for key in keys} for name in names}
+    for picture in tqdm(pictures, unit="face", disable=None):
+        crop = Image.fromarray(picture)
+        for name, (pipe, views) in ways.items():
+            turner = pipe.fit(crop, steps=steps, views=views)
+            row = outputs[name]
+            row["before"].append(np.asarray(to_image(turner.fit.before[0])))
+            row["after"].append(np.asarray(to_image(turner.fit.after[0])))
+            _add_turned(row, turner.frames(TURNS))
+            if views:
+                _add_turned(outputs[f"{name}, no detail"], turner.frames(TURNS, detail=False))
+            row["range"].append(turner.range)
+            row["seconds"].append(turner.fit.seconds)
+        points = find_points(crop).astype(np.float64)
+        own = landmark_asymmetry(points)[2]
+        warped = [warp_points(picture, points, turn(points, yaw - own))[0] for yaw in TURNS]
+        _add_turned(outputs[WARP], [Image.fromarray(w) for w in warped])
+    return outputs
+
+
+def _add_turned(row, frames):
+    """Add a face's pictures at TURNS, and their measured yaws, to a row."""
+    row["turned"].append([np.asarray(frame) for frame in frames])
+    row["yaw"].append([landmark_asymmetry(find_points(frame))[2] for frame in frames])
+
+
+def measure(name, output, pictures, truth, trunk, device="cpu"):
+    """One row: the means of `fit_all`'s outputs. ``truth``: Nx128, identity descriptors of the pictures."""
+    row = {"row": name}
+    for when in ("before", "after"):
+        if output[when]:
+            fitted = np.stack(output[when])
+            row |= {
+                f"psnr_{when}": float(metrics.psnr(fitted, pictures).mean()),
+                f"lpips_{when}": float(metrics.lpips(fitted, pictures, trunk, device).mean()),
+                f"identity_{when}": float(_distances(fitted, truth).mean()),
+            }
+    turned = np.stack(output["turned"])  # NxTxSxSx3
+    far = {str(yaw): _distances(turned[:, k], truth) for k, yaw in enumerate(TURNS)}
+    row["identity_turned"] = {yaw: float(d.mean()) for yaw, d in far.items()}
+    row["same_person_turned"] = {yaw: float((d <= metrics.SAME_PERSON).mean()) for yaw, d in far.items()}
+    row["yaw_measured"] = dict(zip(far, np.mean(output["yaw"], 0).round(2).tolist()))
+    sharp = np.maximum(metrics.sharpness(pictures), 1e-6)
+    row["sharpness"] = float((metrics.sharpness(turned[:, TURNS.index(0)]) / sharp).mean())
+    if output["range"]:
+        row["range"] = np.mean(output["range"], 0).round(2).tolist()
+        row["seconds"] = float(np.mean(output["seconds"]))
+    return row
+
+
+def _distances(pictures, truth):
+    return np.linalg.norm(metrics.identity_descriptor(pictures) - truth, axis=1)
+
+
+def _grid(outputs, pictures, name, count):
+    """The photos, the fits of one model and its turned faces, with detail and without, and the warped photos."""
+    columns = {"photo": pictures, "fitted": np.stack(outputs[name]["after"])}
+    for heading, row in (("yaw", name), ("no detail", f"{name}, no detail"), ("warp", WARP)):
+        turned = np.stack(outputs[row]["turned"])
+        columns |= {f"{heading} {yaw}": turned[:, k] for k, yaw in enumerate(TURNS)}
+    return picture_grid({heading: values[:count] for heading, values in columns.items()})

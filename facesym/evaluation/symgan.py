@@ -1,0 +1,105 @@
+"""`facesym evaluate symgan`: how symmetric generators are, and their Fréchet distance from held-out photos.
+
+    facesym evaluate symgan --faces FACES/scut … --models DC-GAN=runs/plain soft=runs/soft zprime=runs/zprime \\
+        --trunk ALEXNET -o results/symgan
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..errors import ImageError
+from .data import add_common_arguments, load_models, load_pictures, one_size, select_pictures
+from .features import alexnet_features, frechet_distance, mean_features
+from .report import picture_grid, plot, save_sheet
+from .tables import markdown, save_results
+
+STEPS = np.linspace(0, 1, 9)  # the paper's nine pictures from a face to its mirror image
+COLUMNS = {str(i + 1): f"{{own_mirror[{i}]:.1e}}" for i in range(len(STEPS))} | {
+    "opposite pictures": "{opposite:.1e}",
+    "Fréchet (AlexNet)": "{frechet:.2f}",
+}
+
+
+def add_arguments(command):
+    add_common_arguments(command, models=["symgan"], device=True)
+    command.add_argument("--trunk", type=Path, required=True, help="torchvision's AlexNet features")
+    command.add_argument("-n", type=int, default=2000, help="random faces, and pictures (default 2000)")
+
+
+@torch.inference_mode()
+def sweeps(net, count, seed):
+    """``count`` random faces on the way to their mirror images: 9xNx3xSxS in [0, 1], on the CPU."""
+    z = net.sample(count, torch.Generator().manual_seed(seed))
+    series = [
+        torch.cat([net(net.between(part, float(step))) for part in z.split(32)]).float().cpu()
+        for step in tqdm(STEPS, "sweeps", disable=None)
+    ]
+    return (torch.stack(series) + 1) / 2
+
+
+def mirror_errors(series):
+    """Of 9xNx3xSxS: the mean squared difference of each place's pictures and their own mirror images (Fig. 7 of the
+    supplement), and of the k-th picture and the mirror image of the (10 − k)-th, over all (the ghosting of Fig. 10: a
+    quarter of it is the variance that averaging the two takes away). Nine numbers, and one."""
+    own = (series - series.flip(-1)).square().mean((1, 2, 3, 4))
+    pairs = (series - series.flip(0).flip(-1)).square().mean()
+    return own.tolist(), float(pairs)
+
+
+@torch.inference_mode()
+def random_faces(net, count, seed):
+    """NxSxSx3 uint8."""
+    z = net.sample(count, torch.Generator().manual_seed(seed))
+    faces = torch.cat([net(part).float().cpu() for part in tqdm(z.split(32), "random faces", disable=None)])
+    return ((faces + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def run(args):
+    """Measure random faces of each generator, on the way from a face to its mirror image in nine steps: the difference
+    of each picture and its own mirror image, and of opposite pictures' mirror images; and the Fréchet distance of the
+    faces and held-out photos."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    trunk = alexnet_features(args.trunk)
+    models = load_models(args.models, args.device)
+    size = one_size(models)
+    rows = select_pictures(args.faces, 0, None, args.seed)
+    real, _ = load_pictures(rows[: args.n], size)
+    if len(real) < 4:
+        raise ImageError(f"{len(real)} pictures are too few for a Fréchet distance")
+    halves = [mean_features(part, trunk) for part in (real[::2], real[1::2])]
+    wanted = np.concatenate(halves)
+    table, grid = [], {}
+    for name, net in models.items():
+        series = sweeps(net, min(args.n, 200), args.seed)
+        own, pairs = mirror_errors(series)
+        faces = random_faces(net, args.n, args.seed + 1)
+        distance = frechet_distance(mean_features(faces, trunk), wanted)
+        table.append({"row": name, "own_mirror": own, "opposite": pairs, "frechet": distance})
+        pictures = (series[:, :4] * 255).round().byte().permute(1, 0, 3, 4, 2).numpy()
+        save_sheet(pictures, args.out / f"sweep-{name}.png")
+        grid[name] = faces[:8]
+    picture_grid(grid).save(args.out / "grid.png")
+    settings = {
+        "task": "symgan", "models": args.models, "size": size, "seed": args.seed, "random_faces": args.n,
+        "photos": len(real), "sweeps": min(args.n, 200), "frechet": "AlexNet, last convolution, mean over places",
+        "frechet_of_two_halves_of_the_photos": frechet_distance(*halves),
+    }  # fmt: skip
+    save_results(args.out, settings, table)
+    with plot(args.out / "mirror.png", figsize=(6, 3.4)) as (axis,):
+        for row in table:
+            axis.plot(range(1, 10), row["own_mirror"], marker="o", markersize=3, label=row["row"])
+        axis.set(
+            xlabel="picture, from a face (1) to its mirror image (9)", ylabel="MSE to its own mirror image"
+        )
+        axis.legend(fontsize=8)
+    print(
+        f"\n{args.n} random faces, {len(real)} photos of {size} pixels; MSE of a picture and its mirror image\n"
+    )
+    print(markdown(table, COLUMNS))
+    print(
+        f"\nFréchet distance of two halves of the photos: {settings['frechet_of_two_halves_of_the_photos']:.2f}"
+    )
+    print(f"\nwritten: {args.out}")

@@ -1,0 +1,207 @@
+"""`facesym evaluate symmetrize`: Table 1, the recognition error of symmetric faces, on held-out people.
+
+    facesym evaluate symmetrize --faces FACES/lfw FACES/london FACES/scut FACES/mebeauty FACES/generated \\
+        --trunk ALEXNET --models symmetrize-256 -o results/symmetrize
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from .. import metrics
+from ..data.symmetric import simulate_palsy, symmetric_faces
+from ..errors import ImageError
+from ..faces.geometry import face_region, face_shown, flip_landmarks, symmetric_landmarks
+from ..faces.mirror import midline, mirror_composites, reflect
+from ..faces.paste import paste_face
+from ..pipelines.base import to_image
+from ..pipelines.symmetrize import one_piece
+from .data import add_common_arguments, load_models, load_pictures, select_pictures, yaw_of
+from .report import picture_grid
+from .tables import markdown, save_results
+
+FRONTAL = 20  # degrees of yaw: a palsy is simulated on faces that are turned less
+PROFILE = 60  # degrees of yaw: landmarks of faces that are turned further mean nothing; these are left out
+STAYS = np.array([[1.0, 0, 0], [0, 1, 0]])  # the transform of an aligned crop to itself
+
+COLUMNS = {
+    "error": "{error:.3f}",
+    "identity distance": "{identity_distance:.3f}",
+    "to the healthy face": "{distance_to_healthy:.3f}",
+    "sharpness": "{sharpness:.2f}",
+    "landmark asymmetry": "{landmarks:.3f}",
+    "error, face alone": "{error_alone:.3f}",
+    "MAE to its mirror": "{mae:.2f}",
+    "LPIPS to its mirror": "{lpips:.3f}",
+}
+
+
+def add_arguments(command):
+    add_common_arguments(command, models=["symmetrize"], device=True)
+    command.add_argument("--trunk", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)")
+    command.add_argument(
+        "--palsy", type=float, default=1.0, help="strength of the simulated palsy (default 1)"
+    )
+    command.add_argument("-n", type=int, default=2000, help="pictures of each kind, at most (default 2000)")
+    command.add_argument("--size", type=int, default=256, help="side of the pictures (default 256)")
+    command.add_argument("--grid", type=int, default=8, help="pictures in the grids (default 8)")
+
+
+def baselines(picture):
+    """The rows of mirroring, and of the training target, for one picture (SxSx3 uint8): a dict of pictures.
+
+    All use dlib's landmarks of the picture itself, and are pasted into it by the face's region as the models' outputs
+    are: the rows differ in the face alone.
+    """
+    size, before = len(picture), Image.fromarray(picture)
+    points = metrics.dlib_landmarks(picture).astype(np.float64)
+    shown, goal = face_shown(points, size), symmetric_landmarks(points, size)
+    composites = mirror_composites(before, points)
+    region = face_region(points, size)
+    region = np.maximum(region, reflect(region, points))
+    rows = {
+        f"mirror, {name}": paste_face(before, composites[name], STAYS, region, shown)
+        for name in ("left", "right", "average")
+    }
+    region = face_region(goal, size)
+    target = Image.fromarray(symmetric_faces(picture, points)[0])
+    rows["landmark target, left"] = paste_face(
+        before, target, STAYS, np.maximum(region, region[:, ::-1]), shown
+    )
+    return {name: np.asarray(image) for name, image in rows.items()}
+
+
+@torch.inference_mode()
+def symmetrize_with(model, pictures, device="cpu", batch=8):
+    """A network's faces.
+
+    Returns:
+        The outputs as a user gets them, pasted into the crop; the faces alone (exact=False: as the network gives
+        them). NxSxSx3 uint8 each.
+
+    Raises:
+        ImageError: the model is for pictures of another size.
+    """
+    if model.config.input_size != pictures.shape[1]:
+        raise ImageError(f"this model is for --size {model.config.input_size}, not {pictures.shape[1]}")
+    whole, alone = np.empty_like(pictures), np.empty_like(pictures)
+    for i in range(0, len(pictures), batch):
+        x = torch.from_numpy(pictures[i : i + batch]).to(device).permute(0, 3, 1, 2) / 127.5 - 1
+        exact, plain = model(x, exact=True), model(x)
+        for k in range(len(x)):
+            region = one_piece(exact.region[k, 0].float().cpu().numpy())
+            before = Image.fromarray(pictures[i + k])
+            shown = face_shown(metrics.dlib_landmarks(pictures[i + k]), before.width)
+            pasted = paste_face(before, to_image(exact.picture[k]), STAYS, region, shown)
+            whole[i + k], alone[i + k] = np.asarray(pasted), np.asarray(to_image(plain.face[k]))
+    return whole, alone
+
+
+def landmark_residual(picture):
+    """How far dlib's landmarks of a picture are from symmetric about their own middle line, in outer-eye distances."""
+    points = metrics.dlib_landmarks(picture).astype(np.float64)
+    centre, direction = midline(points)
+    upright = (points - centre) @ np.array([[direction[1], direction[0]], [-direction[0], direction[1]]])
+    d = upright - flip_landmarks(upright, 1.0)
+    return float(np.linalg.norm(d, axis=1).mean() / np.linalg.norm(points[45] - points[36]))
+
+
+def kinds(args):
+    """The pictures of each column of Table 1: {name: (pictures, healthy pictures or None)}."""
+    sets = {}
+    for folder in args.faces:
+        if folder.name not in ("lfw", "london"):
+            continue
+        rows = select_pictures([folder], 0, None, args.seed)
+        yaw = np.array([abs(yaw_of(row, 0)) for row in rows])
+        parts = {folder.name: yaw < PROFILE}
+        if folder.name == "london":  # studio views: 0, 45 and 90 degrees
+            parts = {
+                "london, front": yaw < FRONTAL,
+                "london, three-quarter": (yaw >= FRONTAL) & (yaw < PROFILE),
+            }
+        for name, chosen in parts.items():
+            if chosen.any():
+                part = [row for row, inside in zip(rows, chosen) if inside][: args.n]
+                sets[name] = (load_pictures(part, args.size)[0], None)
+    frontal = [f for f in args.faces if f.name not in ("lfw", "london")] or args.faces
+    rows = select_pictures(frontal, 0, None, args.seed)
+    rows = [row for row in rows if abs(yaw_of(row, 0)) < FRONTAL][: args.n]
+    if rows:
+        healthy, points = load_pictures(rows, args.size)
+        sick = [
+            simulate_palsy(image, p, ("left", "right")[i % 2], args.palsy)[0]
+            for i, (image, p) in enumerate(zip(healthy, points))
+        ]
+        sets["simulated palsy"] = (np.stack(sick), healthy)
+    return sets
+
+
+def run(args):
+    """Measure symmetric faces: the recognition error (the fraction of outputs that dlib's descriptor does not take for
+    the input's person), identity distance, sharpness of the inner face against the input's, and symmetry of the output.
+    Rows: mirroring, the target that landmarks make, and models."""
+    models = load_models(args.models, args.device)
+    args.out.mkdir(parents=True, exist_ok=True)
+    tables = {}
+    for kind, (pictures, healthy) in kinds(args).items():
+        made = [baselines(p) for p in tqdm(pictures, f"{kind}: mirroring", disable=None)]
+        results = {name: (np.stack([m[name] for m in made]), None) for name in made[0]}
+        for name, model in tqdm(models.items(), f"{kind}: models", disable=None):
+            results[name] = symmetrize_with(model, pictures, args.device)
+        table = measure(results, pictures, healthy, args.trunk, args.device)
+        tables[kind] = {"pictures": len(pictures), "rows": table}
+        columns = {"input": pictures} | {name: whole for name, (whole, _) in results.items()}
+        grid = {name: values[: args.grid] for name, values in columns.items()}
+        picture_grid(grid).save(args.out / f"grid-{kind.replace(',', '').replace(' ', '-')}.png")
+    settings = {
+        "task": "symmetrize",
+        "size": args.size,
+        "seed": args.seed,
+        "palsy": args.palsy,
+        "models": args.models,
+        "faces": [folder.name for folder in args.faces],
+    }
+    save_results(args.out, settings, tables)
+    for kind, table in tables.items():
+        print(f"\n{kind}: {table['pictures']} pictures\n\n{markdown(table['rows'], COLUMNS)}")
+    print(f"\nwritten: {args.out}")
+
+
+def measure(results, pictures, healthy, trunk=None, device="cpu"):
+    """The rows of one kind of picture.
+
+    Args:
+        results: {row: (outputs pasted into the crops, the networks' faces alone or None)}, NxSxSx3 uint8 each.
+        pictures: the inputs. healthy: without the simulated palsy, or None.
+        trunk: AlexNet's file; without it LPIPS is left out.
+    """
+    before = metrics.identity_descriptor(pictures)
+    truth = None if healthy is None else metrics.identity_descriptor(healthy)
+    sharp = metrics.sharpness(pictures)
+    table = []
+    for name, (whole, alone) in results.items():
+        after = metrics.identity_descriptor(whole)
+        distance = np.linalg.norm(after - before, axis=1)
+        row = {
+            "row": name,
+            "error": float((distance > metrics.SAME_PERSON).mean()),
+            "identity_distance": float(distance.mean()),
+            "sharpness": float((metrics.sharpness(whole) / np.maximum(sharp, 1e-6)).mean()),
+            "landmarks": float(np.mean([landmark_residual(p) for p in whole])),
+        }
+        if truth is not None:
+            row["distance_to_healthy"] = float(np.linalg.norm(after - truth, axis=1).mean())
+        if alone is not None:
+            inside = np.linalg.norm(metrics.identity_descriptor(alone) - before, axis=1)
+            row["error_alone"] = float((inside > metrics.SAME_PERSON).mean())
+            mirrored = np.ascontiguousarray(alone[:, :, ::-1])
+            face = (alone > 8).any(-1) | (mirrored > 8).any(-1)  # around it both are black
+            row["mae"] = float(np.abs(alone.astype(float) - mirrored)[face].mean())
+            if trunk:
+                row["lpips"] = float(metrics.lpips(alone, mirrored, trunk, device).mean())
+        table.append(row)
+    return table

@@ -1,0 +1,42 @@
+"""Results as JSON, CSV and Markdown."""
+
+import csv
+import json
+
+
+def save_results(out, settings, results):
+    """Write ``results.json``: the settings and the results of a task."""
+    text = json.dumps({"settings": settings, "results": results}, indent=1)
+    (out / "results.json").write_text(text + "\n")
+
+
+def save_rows(path, rows):
+    """Write a list of dicts as CSV; keys that a row lacks stay empty."""
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def markdown(rows, columns):
+    """A table in Markdown.
+
+    Args:
+        rows: dicts; "row" is a line's heading.
+        columns: {heading: format}, e.g. {"PSNR": "{psnr:.2f}"}. Where a row lacks a key its cell stays empty;
+            columns that would stay empty are left out.
+    """
+    cells = {heading: [_cell(form, row) for row in rows] for heading, form in columns.items()}
+    cells = {heading: column for heading, column in cells.items() if any(column)}
+    lines = ["| | " + " | ".join(cells) + " |", "|---" * (len(cells) + 1) + "|"]
+    for i, row in enumerate(rows):
+        lines.append(f"| {row['row']} | " + " | ".join(column[i] for column in cells.values()) + " |")
+    return "\n".join(lines)
+
+
+def _cell(form, row):
+    try:
+        return form.format_map(row)
+    except KeyError:
+        return ""

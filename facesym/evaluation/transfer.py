@@ -1,0 +1,266 @@
+"""`facesym evaluate transfer`: whether transferred faces show what was asked and keep the identity, on held-out people.
+
+    facesym evaluate transfer --faces FACES/scut FACES/mebeauty FACES/lfw --trunk ALEXNET \\
+        --mesh ict_face_model.npz --models transfer -o results/transfer
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+import facesym
+
+from .. import metrics
+from ..data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
+from ..data.lssl import NAMES
+from ..data.simulate import FaceMesh, frontalise, turn_to
+from ..faces.geometry import face_region
+from ..faces.landmarks import find_points
+from ..faces.pose import head_pose
+from ..models.lssl import GROUPS
+from .classifiers import AttributeClassifier
+from .data import add_common_arguments, load_models, load_pictures, named_models, select_pictures, yaw_of
+from .realism import add_realism, realistic
+from .report import picture_grid
+from .tables import markdown, save_results
+
+SIZE = 128
+ANGLES = (15, 30, 45)  # of Table 3; each with the pictures within 7.5 degrees of it
+WAYS = [(group, name) for group, names in GROUPS.items() for name in names]
+
+COLUMNS = {
+    "accuracy": "{accuracy:.1%}",
+    "identity distance": "{identity_distance:.3f}",
+    "same person": "{same_person:.1%}",
+    "sharpness": "{sharpness:.2f}",
+    "LPIPS outside the face": "{lpips_outside:.3f}",
+    "yaw error": "{yaw_error:.1f}",
+}
+
+
+def add_arguments(command):
+    add_common_arguments(command, models=["transfer"])
+    command.add_argument(
+        "--trunk", type=Path, required=True, help="torchvision's AlexNet features, for LPIPS"
+    )
+    command.add_argument("--mesh", type=Path, required=True, help="ict_face_model.npz, for the classical row")
+    add_realism(command)
+    command.add_argument("--judge", type=Path, help="a classifier of an earlier run (its judge.pt)")
+    command.add_argument("--judge-steps", type=int, default=1500, help="of its training (default 1500)")
+    command.add_argument("-n", type=int, default=100, help="pictures at most (default 100)")
+    command.add_argument("--turned", type=int, default=300, help="turned pictures, at most (default 300)")
+    command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
+
+
+def run(args):
+    """Give held-out faces each attribute that they lack, and measure: the fraction in which a classifier sees it
+    (beside its accuracy on held-out photos); the distance of dlib's descriptors to the photo's and the fraction within
+    0.6; the inner face's sharpness over the photo's; for expressions LPIPS outside the face; for poses the distance of
+    the measured yaw from the one asked for. Rows: the photos as they are; for poses, a mesh that turns them; the
+    models. And Table 3: how often expressions of turned faces are recognised before and after they are brought to the
+    front."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
+    nets, mesh = load_models(args.realism), FaceMesh(args.mesh)
+    classifier = load_classifier(args)
+    rows = select_pictures(args.faces, 0, None, args.seed)
+    rows = [row for row in rows if _pose(row) != UNKNOWN]
+    real = real_accuracy(classifier, rows, args.seed)
+    chosen = [row for row in rows if abs(yaw_of(row)) <= 30][: args.n]
+    pictures = load_pictures(chosen, SIZE)[0]
+    own = [(_expression(row), _pose(row), 0) for row in chosen]
+    outputs = transfer_all(pipes, mesh, pictures)
+    table = measure(outputs, pictures, own, classifier, args.trunk)
+    turned = table_3(classifier, rows, pipes, nets, mesh, args.turned)
+    for name in pipes:
+        columns = {"photo": pictures} | {value: outputs[name][group, value] for group, value in WAYS}
+        grid = picture_grid({heading: faces[: args.grid] for heading, faces in columns.items()})
+        grid.save(args.out / f"grid-{name}.png")
+    settings = {
+        "task": "transfer", "models": args.models, "realism": args.realism,
+        "faces": [folder.name for folder in args.faces], "size": SIZE, "seed": args.seed, "pictures": len(pictures),
+        "people": len({(row["set"], row["subject"]) for row in chosen}),
+        "classifier": str(args.judge or f"{args.judge_steps} steps"),
+    }  # fmt: skip
+    results = {"real": real, "groups": group_means(table), "attributes": table, "turned": turned}
+    save_results(args.out, settings, results)
+    _print(settings, results)
+    print(f"\nwritten: {args.out}")
+
+
+def load_classifier(args):
+    """The classifier of --judge, or a new one, trained on training people and kept as judge.pt."""
+    classifier = AttributeClassifier()
+    if args.judge:
+        classifier.net.load_state_dict(torch.load(args.judge, weights_only=True))
+        classifier.net.eval()
+    else:
+        classifier.train(args.faces, args.judge_steps, args.seed)
+        torch.save(classifier.net.state_dict(), args.out / "judge.pt")
+    return classifier
+
+
+def transfer_all(pipes, mesh, pictures):
+    """Each picture with each attribute: {row: {(group, attribute): NxSIZExSIZEx3 uint8}}."""
+    outputs = {"photo": dict.fromkeys(WAYS, pictures), "mesh": {}}
+    for group, value in tqdm([way for way in WAYS if way[0] == "pose"], "mesh", disable=None):
+        outputs["mesh"][group, value] = np.stack(
+            [turn_to(x, find_points(Image.fromarray(x)), mesh, POSES[value])[0] for x in pictures]
+        )
+    for name, pipe in pipes.items():
+        wanted = [{group: value} for group, value in WAYS]
+        faces = [_run(pipe, picture, wanted) for picture in tqdm(pictures, desc=name, disable=None)]
+        outputs[name] = {way: np.stack([each[k] for each in faces]) for k, way in enumerate(WAYS)}
+    return outputs
+
+
+def measure(outputs, pictures, own, classifier, trunk):
+    """A row for each model and attribute.
+
+    Args:
+        outputs: from `transfer_all`.
+        pictures: NxSIZExSIZEx3 uint8.
+        own: N tuples, the index of each picture's attribute in each of NAMES.
+        classifier: AttributeClassifier.
+        trunk: AlexNet's file.
+    """
+    truth, sharp = metrics.identity_descriptor(pictures), metrics.sharpness(pictures)
+    table = []
+    for name, results in outputs.items():
+        for (group, value), faces in tqdm(results.items(), f"measure {name}", disable=None):
+            wanted = GROUPS[group].index(value)
+            asked = [i for i, has in enumerate(own) if has[NAMES.index(group)] != wanted]
+            if not asked:
+                continue
+            faces = faces[asked]
+            far = np.linalg.norm(metrics.identity_descriptor(faces) - truth[asked], axis=1)
+            row = {
+                "row": name,
+                "group": group,
+                "attribute": value,
+                "pictures": len(asked),
+                "accuracy": float((classifier(faces, group) == wanted).mean()),
+                "identity_distance": float(far.mean()),
+                "same_person": float((far <= metrics.SAME_PERSON).mean()),
+                "sharpness": float((metrics.sharpness(faces) / np.maximum(sharp[asked], 1e-6)).mean()),
+            }
+            if group == "expression":
+                row["lpips_outside"] = float(lpips_outside(faces, pictures[asked], trunk).mean())
+            if group == "pose":
+                yaw = np.array([head_pose(metrics.dlib_landmarks(face))[0] for face in faces])
+                row["yaw_error"] = float(np.abs(yaw - POSES[value]).mean())
+            table.append(row)
+    return table
+
+
+def lpips_outside(faces, pictures, trunk):
+    """LPIPS between pictures that differ only outside the photo's face (grown by a twentieth of the side)."""
+    grown = np.ones((SIZE // 10 + 1,) * 2, np.uint8)
+    inside = np.stack(
+        [cv2.dilate(face_region(find_points(Image.fromarray(x)), SIZE), grown) > 0 for x in pictures]
+    )
+    return metrics.lpips(np.where(inside[..., None], pictures, faces), pictures, trunk)
+
+
+def real_accuracy(classifier, rows, seed):
+    """The classifier's accuracy on held-out photos: {group: {"mean": …, attribute: …}}."""
+    rng = np.random.default_rng(seed)
+    pictures = load_pictures(rows, SIZE)[0]
+    labels = {
+        "expression": np.array([_expression(row) for row in rows]),
+        "pose": np.array([_pose(row) for row in rows]),
+        "light": rng.integers(len(GROUPS["light"]), size=len(rows)),
+    }
+    lit = [relight(rng, x, GROUPS["light"][k]) for x, k in zip(pictures, labels["light"])]
+    accuracy = {}
+    for group, names in GROUPS.items():
+        output = classifier(np.stack(lit).round().astype(np.uint8) if group == "light" else pictures, group)
+        each = {
+            name: float((output == k)[labels[group] == k].mean())
+            for k, name in enumerate(names)
+            if (labels[group] == k).any()
+        }
+        accuracy[group] = {"mean": float(np.mean(list(each.values())))} | each
+    return accuracy
+
+
+def table_3(classifier, rows, pipes, nets, mesh, count):
+    """The fraction of neutral, happy and surprised faces that are recognised as such, by how far they are turned: as
+    they are, turned to the front by the mesh and filled in by mirroring, by the models ("frontal"), and by mode
+    (b)'s."""
+    table = []
+    for angle in ANGLES:
+        near = [row for row in rows if abs(abs(yaw_of(row)) - angle) <= 7.5]
+        chosen = [row for row in near if _expression(row) != UNKNOWN][:count]
+        if not chosen:
+            continue
+        pictures, labels = load_pictures(chosen, SIZE)[0], np.array([_expression(row) for row in chosen])
+        ways = {
+            "photo": lambda x: x,
+            "mesh and mirror": lambda x: frontalise(x, find_points(Image.fromarray(x)), mesh)[0],
+            **{
+                name: lambda x, pipe=pipe: _run(pipe, x, [{"pose": "frontal"}])[0]
+                for name, pipe in pipes.items()
+            },
+            **{name: lambda x, net=net: realistic(net, x, mesh) for name, net in nets.items()},
+        }
+        for name, bring_to_front in tqdm(ways.items(), f"±{angle}°", disable=None):
+            faces = np.stack([bring_to_front(x) for x in pictures])
+            accuracy = float((classifier(faces, "expression") == labels).mean())
+            table.append({"row": name, "angle": angle, "pictures": len(chosen), "accuracy": accuracy})
+    return table
+
+
+def group_means(table):
+    """The means over each group's attributes: a row for each group and model."""
+    means = []
+    for group in GROUPS:
+        for name in dict.fromkeys(row["row"] for row in table):
+            rows = [row for row in table if row["row"] == name and row["group"] == group]
+            if rows:
+                keys = [key for key, value in rows[0].items() if isinstance(value, float)]
+                mean = {key: float(np.mean([row[key] for row in rows])) for key in keys}
+                means.append({"row": name, "group": group} | mean)
+    return means
+
+
+def _expression(row):
+    return expression_of(row, GROUPS["expression"])
+
+
+def _pose(row):
+    return pose_of(yaw_of(row), tuple(POSES))
+
+
+def _run(pipe, picture, ways):
+    """A model's faces for one aligned crop, SIZExSIZEx3 uint8."""
+    crop = Image.fromarray(picture)
+    side = pipe.net.config.input_size
+    if side != crop.width:
+        crop = crop.resize((side, side), Image.Resampling.LANCZOS)
+    faces = pipe.run(crop, crop, ways)
+    return [np.asarray(face.resize((SIZE, SIZE), Image.Resampling.LANCZOS)) for face in faces]
+
+
+def _print(settings, results):
+    print(f"\n{settings['pictures']} held-out pictures of {settings['people']} people\n")
+    rows = []
+    for group in GROUPS:
+        rows.append({"row": f"{group}: held-out photos", "accuracy": results["real"][group]["mean"]})
+        rows += [
+            row | {"row": f"{group}: {row['row']}"} for row in results["groups"] if row["group"] == group
+        ]
+    print(markdown(rows, COLUMNS))
+    turned = results["turned"]
+    angles = sorted({row["angle"] for row in turned})
+    print(f"\nExpressions recognised in faces turned by {', '.join(f'±{angle}°' for angle in angles)}\n")
+    rows = []
+    for name in dict.fromkeys(row["row"] for row in turned):
+        rows.append(
+            {"row": name, "at": {row["angle"]: row["accuracy"] for row in turned if row["row"] == name}}
+        )
+    print(markdown(rows, {f"±{angle}°": f"{{at[{angle}]:.1%}}" for angle in angles}))
