@@ -81,11 +81,12 @@ _SETS = {
 _LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"}
 
 
-def model_card(entry: dict) -> str:
+def model_card(entry: dict, name: str | None = None) -> str:
     """Markdown with the Hub's YAML front matter.
 
     Args:
         entry: the model's entry in zoo.json.
+        name: what `facesym.load` takes for it, in the example; default: its id.
     """
     from huggingface_hub import ModelCardData
 
@@ -118,7 +119,7 @@ the {entry["framing"].upper()} framing at {entry["input_size"]}×{entry["input_s
 ## How to use
 
 ```python
-{_example(entry)}
+{_example(entry | {"id": name or entry["id"]})}
 ```
 
 The network alone, without the steps from photo to face and back:

@@ -167,8 +167,8 @@ def local_path(entry: dict) -> Path | None:
     return cached[1].parent if all(cached) else None
 
 
-def register(id: str, folder: str | os.PathLike, **fields) -> dict:
-    """Enter a model into zoo.json, or bring its entry up to date. For the exports of train/.
+def describe(id: str, folder: str | os.PathLike, **fields) -> dict:
+    """A model's entry as zoo.json would have it; nothing is written.
 
     `sha256`, `params`, `dtype` and `class` are read from the files. The other fields of zoo.json come from
     `fields`, else from the earlier entry, else: repo_id "facesym/<id>", framing "ffhq", default True for the
@@ -176,8 +176,8 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
     they were another file's.
 
     Args:
-        id: name of the model, also of its folder.
-        folder: what `save_pretrained` wrote; copied to facesym/weights/<id>/ unless it is that.
+        id: name of the model.
+        folder: what `save_pretrained` wrote.
         fields: see FIELDS. `metrics` may also be one dict {"protocol": …, "data": …, name: number, …};
             without data, they were measured on the sets trained on.
 
@@ -185,7 +185,7 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
         The entry.
 
     Raises:
-        ZooError: the folder does not load, or a field is missing or of the wrong type. Nothing is written.
+        ZooError: the folder does not load, or a field is missing or of the wrong type.
     """
     from safetensors.torch import load
 
@@ -197,7 +197,6 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
     dtype = next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
     entries = list()
     previous = next((entry for entry in entries if entry["id"] == id), {})
-    others = [entry for entry in entries if entry["id"] != id]
     task = fields.get("task", previous.get("task"))
     computed = {
         "id": id,
@@ -209,7 +208,9 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
     guessed = {
         "repo_id": f"facesym/{id}",
         "framing": "ffhq",
-        "default": not any(entry["task"] == task and entry["default"] for entry in others),
+        "default": not any(
+            entry["task"] == task and entry["default"] for entry in entries if entry["id"] != id
+        ),
         "revision": None,
         "metrics": [],
     }
@@ -222,7 +223,25 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
         entry["metrics"] = [{"data": data, "protocol": values.pop("protocol", ""), "values": values}]
     entry = {key: entry[key] for key in [*FIELDS, *entry] if key in entry}  # the order of the schema
     _check(entry)
+    return entry
 
+
+def register(id: str, folder: str | os.PathLike, **fields) -> dict:
+    """Enter a model into zoo.json, or bring its entry up to date. For the recipes of train/.
+
+    Args:
+        id: name of the model, also of its folder.
+        folder: what `save_pretrained` wrote; copied to facesym/weights/<id>/ unless it is that.
+        fields: as of `describe`.
+
+    Returns:
+        The entry, see `describe`.
+
+    Raises:
+        ZooError: the folder does not load, or a field is missing or of the wrong type. Nothing is written.
+    """
+    folder, entry = Path(folder), describe(id, folder, **fields)
+    task, others = entry["task"], [other for other in list() if other["id"] != id]
     packaged = WEIGHTS / id
     if folder.resolve() != packaged.resolve():
         for name in (WEIGHTS_NAME, CONFIG_NAME):

@@ -41,6 +41,15 @@ def eye_hole():
 
 
 @pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """A folder of twelve schematic faces and one of four masks, in the formats of `facesym prepare`."""
+    from training import make_faces, make_masks
+
+    root = tmp_path_factory.mktemp("data")
+    return make_faces(root / "faces"), make_masks(root / "masks")
+
+
+@pytest.fixture(scope="session")
 def vgg16(tmp_path_factory):
     """A file of VGG16's random weights under torchvision's names, as far as they are used."""
     from train.trunk import LAYERS

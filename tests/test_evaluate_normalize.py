@@ -10,7 +10,7 @@ from PIL import Image
 from test_evaluate import alexnet  # noqa: F401 (a fixture)
 from test_normalize import crop, model, net  # noqa: F401
 from test_simulate import closed, mesh_file  # noqa: F401
-from test_training import ROOT, folders  # noqa: F401
+from training import ROOT
 
 from facesym import ImageError, metrics
 from facesym.faces.align import align_face, ffhq_transform

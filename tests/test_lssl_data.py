@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_training import folders, template  # noqa: F401
+from training import template
 
 from facesym.data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from facesym.data.faces import FaceFolders
@@ -40,7 +40,7 @@ def test_lights():
     assert left > 1.5 * right
 
 
-def test_a_sample_changes_one_group(folders):  # noqa: F811
+def test_a_sample_changes_one_group(folders):
     samples = AttributeSamples(FaceFolders([folders[0]], 64))
     seen, asked_same = set(), False
     for n in range(60):
@@ -80,7 +80,7 @@ class TwoPairs:
         ]
 
 
-def test_every_way_between_two_pictures_of_a_person_is_learned(folders, monkeypatch):  # noqa: F811
+def test_every_way_between_two_pictures_of_a_person_is_learned(folders, monkeypatch):
     monkeypatch.setattr(
         "facesym.data.lssl.draw_light", lambda rng: 0
     )  # halves are told by their brightness below
@@ -130,7 +130,7 @@ def test_a_pose_is_asked_for_where_it_is_near_its_name():
     assert count() == {}
 
 
-def test_an_expressions_strength_stands_in_y(folders, monkeypatch):  # noqa: F811
+def test_an_expressions_strength_stands_in_y(folders, monkeypatch):
     pairs = TwoPairs()
     pairs.inputs, pairs.target_of = np.zeros((6, 64, 64, 3), np.uint8), np.zeros(6, int)
     pairs.points = np.stack([np.stack([template(64)] * 2)] * 6).astype(np.float64)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from test_simulate import bank, mesh_file, pairs, studio, turned  # noqa: F401 (fixtures)
-from test_training import ROOT, folders, stats, template, train  # noqa: F401 (a fixture)
+from training import ROOT, stats, train
 
 import facesym
 from facesym import ImageError
@@ -224,36 +224,10 @@ def test_the_released_kind_trains(pairs, vgg16, tmp_path):  # noqa: F811
     assert list((tmp_path / "samples").glob("*.png")) and (tmp_path / "discriminator.safetensors").exists()
 
 
-def test_the_printed_kind_goes_on_where_it_stopped(pairs, tmp_path):  # noqa: F811
-    """Two steps in one go, and one, a new start, and another: the same losses and weights."""
-    options = [
-        "--steps",
-        2,
-        "--save-every",
-        1,
-        "--preset",
-        "paper",
-        "--real-share",
-        "0.3",
-        "--identity",
-        "none",
-    ]
-    train("nfgan.py", (pairs,), tmp_path / "whole", *options)
-    parts = tmp_path / "parts"
-    shutil.copytree(
-        tmp_path / "whole" / "checkpoints" / "step-0000001", parts / "checkpoints" / "step-0000001"
-    )
-    train("nfgan.py", (pairs,), parts, *options, "--resume")
-    (_, wanted), (found,) = stats(tmp_path / "whole"), stats(parts)
-    assert found["step"] == 2
-    for name in ("pixel", "adversarial", "critic", "val"):
-        assert found[name] == pytest.approx(wanted[name], rel=1e-4)
-    one, other = (
-        NormalizedFaceGAN.from_pretrained(folder / "model") for folder in (tmp_path / "whole", parts)
-    )
-    assert one.size == 64 and one.config.channels == 1
-    for a, b in zip(one.parameters(), other.parameters()):
-        assert torch.allclose(a, b, atol=1e-3)
+def test_the_printed_kind_trains(pairs, tmp_path):  # noqa: F811
+    train("nfgan.py", (pairs,), tmp_path, "--steps", 1, "--preset", "paper", "--identity", "none")
+    net = NormalizedFaceGAN.from_pretrained(tmp_path / "model")
+    assert net.size == 64 and net.config.channels == 1
 
 
 def test_places_off_by_a_known_way():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_training import template
+from training import template
 
 from facesym import ImageError
 from facesym.models.parser import CLASSES

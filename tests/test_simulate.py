@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from test_training import ROOT, folders, template, train  # noqa: F401 (a fixture)
+from training import ROOT, template
 
 from facesym import FacesymError, ImageError
 from facesym.data import expressions, simulate
@@ -146,7 +146,7 @@ def test_a_mesh_lies_on_its_landmarks(mesh_file):
     assert off[17:].mean() < 0.03 * np.linalg.norm(points[45] - points[36])
 
 
-def test_what_is_no_mesh_and_no_bank_is_refused(tmp_path, folders, mesh_file):  # noqa: F811
+def test_what_is_no_mesh_and_no_bank_is_refused(tmp_path, folders, mesh_file):
     (tmp_path / "mesh.npz").write_bytes(b"no")
     with pytest.raises(ImageError, match="no face mesh"):
         simulate.FaceMesh(tmp_path / "mesh.npz")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_training import template
+from training import template
 
 import facesym
 from facesym import ImageError, losses

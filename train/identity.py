@@ -1,13 +1,12 @@
 """Train LightCNN to see who a face is, by the vectors of a larger recogniser (distillation by cosine).
 
-    accelerate launch train/identity.py --data FACES [FACES …] --steps 9000 --export identity-128
+    accelerate launch train/identity.py --data FACES [FACES …] --steps 9000 --zoo identity-128
 
 Each folder holds ``identity.npy`` (Nx128, row i of metadata.csv) beside its aligned pictures; if one of them does not,
 the vectors are dlib's, computed once into the run's folder. What the net is worth is measured by
 `facesym evaluate identity`.
 """
 
-import argparse
 import hashlib
 import io
 import sys
@@ -26,7 +25,8 @@ from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitte
 from facesym.evaluation.identity import embed
 from facesym.files import write_atomic
 from facesym.models import LightCNN
-from train.common import Run, add_arguments
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run
 
 
 class IdentitySamples(Samples):
@@ -86,20 +86,14 @@ def unit(vectors):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser, out="runs/identity", batch=64, lr=1e-3)
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/identity", batch=64, lr=1e-3, warm_up=900)
     parser.add_argument("--steps", type=int, default=9000)
     args = parser.parse_args()
     run = Run(args)
     net = run.add(LightCNN())
     size = net.config.input_size
     optimizer = run.adam(net.parameters(), weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, args.lr, total_steps=args.steps + 1, pct_start=0.1
-    )
-    run.register(schedule)
     average = run.average(net)
     run.restore()
     faces = FaceFolders(args.data, size, limit=args.limit)
@@ -116,7 +110,6 @@ def main():
         cosine = (found * batch["vector"]).sum(1).mean()
         terms = {"loss": 1 - cosine}
         run.update(optimizer, terms["loss"])
-        schedule.step()
         run.average_step()
         if run.due(args.sample_every):
             with run.autocast():
@@ -131,10 +124,9 @@ def main():
         framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(d).name for d in args.data],
-        train_command=f"accelerate launch train/identity.py --data FACES … --steps {args.steps}",
         paper="X. Wu et al., A Light CNN for Deep Face Representation with Noisy Labels, IEEE TIFS 2018",
     )
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -1,11 +1,10 @@
 """Train LandmarkNet on aligned faces with 68 landmarks.
 
-    accelerate launch train/landmarks.py --data FACES [FACES …] --steps 6000 --export landmarks-68
+    accelerate launch train/landmarks.py --data FACES [FACES …] --steps 6000 --zoo landmarks-68
 
 It ends with the held-out error by yaw; with ``--resume`` and the same ``--steps`` it only measures and exports.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from facesym.data.faces import FaceFolders, Samples, colour_jitter, cover, side_
 from facesym.data.symmetric import simulate_palsy
 from facesym.faces.geometry import flip_landmarks, warp_points
 from facesym.models.landmark import LandmarkNet
-from train.common import Run, add_arguments
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run
 
 CONTOUR_WEIGHT = 0.5  # the jaw line's points slide along it: their labels are less certain
 
@@ -128,10 +128,8 @@ def by_yaw(faces, error):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3)
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3, warm_up=600)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--width", type=int, default=56)
     parser.add_argument("--init", metavar="FOLDER", help="start from this model's weights")
@@ -141,10 +139,6 @@ def main():
     size = net.config.input_size
     faces = FaceFolders(args.data, size, limit=args.limit)
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, args.lr, total_steps=args.steps + 1, pct_start=0.1
-    )
-    run.register(schedule)
     average = run.average(net)
     run.restore()
     weight = torch.ones(68, 1, device=run.device)
@@ -157,9 +151,8 @@ def main():
         difference = F.smooth_l1_loss(found * size, batch["landmarks"] * size, beta=0.5, reduction="none")
         loss = (weight * difference).mean()
         run.update(optimizer, loss)
-        schedule.step()
         run.average_step()
-        run.log(loss=loss, lr=schedule.get_last_lr()[0])
+        run.log(loss=loss)
     held_out = FaceFolders(args.data, size, splits=("test",), limit=args.limit)
     table = by_yaw(held_out, errors(average, held_out, run.device))
     run.print(f"held-out error, % of the outer-eye distance, by |yaw|: {table}")
@@ -171,7 +164,6 @@ def main():
         framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(d).name for d in args.data],
-        train_command=f"accelerate launch train/landmarks.py --data FACES … --steps {args.steps}",
         paper=None,
         metrics=[
             {
@@ -184,4 +176,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

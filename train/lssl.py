@@ -3,10 +3,9 @@
     accelerate launch train/lssl.py --data FACES … --pairs PAIRS --parser runs/parsing --identity identity
 
 A step trains D; each fifth also G. The paper's data are unpaired (``--data``); ``--pairs`` adds faces whose picture
-with other attributes is known (`facesym prepare pairs`), on which G can begin alone (``--warm-up``).
+with other attributes is known (`facesym prepare pairs`), on which G can begin alone (``--adversary-from``).
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 import torch.nn.functional as F
+from torch.utils.data import default_collate
 
 from facesym import losses, zoo
 from facesym.data.attributes import UNKNOWN, expression_of
@@ -31,7 +31,8 @@ from facesym.models.lssl import (
     parse,
 )
 from facesym.ops import crop_parts, identity_grid
-from train.common import Run, add_arguments, load_critic, model_folder
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run, load_discriminator, model_folder
 from train.trunk import VGG16Features
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
@@ -197,7 +198,7 @@ def add_lssl_arguments(parser):
     """What both modes are told."""
     parser.add_argument("--steps", type=int, default=100000, help="of D; G takes one in --critic-steps")
     parser.add_argument("--critic-steps", type=int, default=5, help="D's steps for one of G's")
-    parser.add_argument("--warm-up", type=int, default=0, metavar="STEPS", help="of G alone, without D")
+    parser.add_argument("--adversary-from", type=int, default=0, metavar="STEP", help="first step with D")
     parser.add_argument("--preset", choices=["small", "paper"], default="small")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument(
@@ -245,64 +246,70 @@ class LSSL:
         self.net = run.add(net)
         attributes = sum(map(len, net.groups.values()))
         critic = AttributeDiscriminator(attributes, size=args.size, side_channels=net.config.side_channels)
-        self.critic = run.add(critic)
+        self.critic = run.add(critic, "discriminators")
         if args.init and AttributeGenerator.load_config(model_folder(args.init))["input_size"] == args.size:
-            load_critic(critic, args.init)  # one head has a weight a place
+            load_discriminator(critic, args.init)  # one head has a weight a place
         self.frozen = [
-            zoo.load(str(model_folder(name)) if Path(name).is_dir() else name)
-            .to(run.device, memory_format=torch.channels_last)
-            .requires_grad_(False)
+            run.freeze(zoo.load(str(model_folder(name)) if Path(name).is_dir() else name), part)
             if name
             else None
-            for name in (args.parser, args.identity)
+            for name, part in ((args.parser, "parser"), (args.identity, "identity model"))
         ]
         self.frozen.append(
-            VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last)
-            if args.trunk
-            else None
+            run.freeze(VGG16Features(args.trunk), "perceptual backbone") if args.trunk else None
         )
-        self.mouths = run.add(MouthDiscriminator(EXPRESSIONS, MOUTH)) if args.mouths else None
+        self.mouths = (
+            run.add(MouthDiscriminator(EXPRESSIONS, MOUTH), "discriminators") if args.mouths else None
+        )
         if self.mouths:
-            load_critic(self.mouths, args.init, "mouths.safetensors")
+            load_discriminator(self.mouths, args.init, "mouths.safetensors")
         trained = (net, critic, *([self.mouths] if self.mouths else []))
         self.optimizers = [run.adam(m.parameters(), betas=(0.5, 0.999)) for m in trained]
-        self.schedules = [
-            # As it is for a half of the steps, then down to nothing: the paper's, which counts epochs.
-            torch.optim.lr_scheduler.LambdaLR(o, lambda s: min(1, 2 * (1 - s / (args.steps + 1))))
-            for o in self.optimizers
-        ]
-        run.register(*self.schedules)
         self.average = run.average(net)
         run.restore()
 
-    def fit(self, samples):
-        """Train on the samples, to the last step."""
+    def fit(self, samples, held_out):
+        """Train on the samples, to the last step; ``held_out``: Samples to validate with."""
         run, args = self.run, self.args
+        validation = default_collate([held_out[n] for n in range(24)])
+        validation = {name: value.to(run.device) for name, value in validation.items()}
         self.net.train(), self.critic.train()
-        for batch in run.batches(samples, args.steps):
-            side, alone, terms = side_of(batch, self.ablated), run.step < args.warm_up, {}
+        for batch in run.batches(samples, args.steps, cycle=args.critic_steps):
+            side, alone, terms = side_of(batch, self.ablated), run.step < args.adversary_from, {}
             if not alone:
                 terms |= self.critic_step(batch, side)
             if alone or (run.step + 1) % args.critic_steps == 0:
                 terms |= self.generator_step(batch, side, alone)
             if run.due(args.sample_every):
-                self.average.eval()
-                with torch.no_grad(), run.autocast():
-                    shown = self.average(batch["image"], side, batch["y"])
-                columns = [batch["image"], side, shown.image, shown.side, batch["goal"]]
-                columns = [2 * x - 1 if k % 2 and x.shape[1] == 3 else x for k, x in enumerate(columns)]
-                run.grid("transfer", [x[:10] for x in columns])
-            for schedule in self.schedules:
-                schedule.step()
+                terms["val"] = run.validated(self.average, self.validate(validation))
             run.log(**terms)
-        run.save_critic(self.critic)
+        run.save_discriminator(self.critic)
         if self.mouths:
-            run.save_critic(self.mouths, "mouths.safetensors")
+            run.save_discriminator(self.mouths, "mouths.safetensors")
+
+    @torch.no_grad()
+    def validate(self, batch):
+        """A grid of samples; the mean absolute error of those whose target is known."""
+        side = side_of(batch, self.ablated)
+        with self.run.autocast():
+            shown = self.average.eval()(batch["image"], side, batch["y"])
+        columns = {
+            "input": batch["image"], "condition map": side, "output": shown.image, "predicted map": shown.side,
+            "target": batch["goal"],
+        }  # fmt: skip
+        for title in ("condition map", "predicted map"):
+            if columns[title].shape[1] == 3:  # from [0, 1]
+                columns[title] = 2 * columns[title] - 1
+        self.run.grid("transfer", {title: x[:10] for title, x in columns.items()})
+        sure = (batch["kept"] == 1).float()
+        error = (shown.image.float() - batch["goal"]).abs().mean((1, 2, 3))
+        return (error * sure).sum() / sure.sum().clamp(min=1)
 
     def critic_step(self, batch, side):
         """D's step; its terms."""
         real = batch["photo"] > 0
         if not real.any():
+            self.run.update(self.optimizers[1], None)
             return {}
         with self.run.autocast():
             with torch.no_grad():
@@ -341,21 +348,22 @@ class LSSL:
             critic.requires_grad_(True)
         self.run.update(self.optimizers[0], losses.total(terms, self.weights))
         self.run.average_step()
-        if "mouth" in terms:
-            with self.run.autocast():
-                real, fake = (cut_mouths(x, batch) for x in (batch["goal"], found.image.detach()))
-                scores, logits = self.mouths(real)
-                terms["mouths"] = losses.discriminator_loss(scores, self.mouths(fake)[0])
-                terms["told"] = told_expressions(logits, batch)
-            self.run.update(self.optimizers[2], terms["mouths"] + terms["told"])
+        if self.mouths:
+            loss = None
+            if "mouth" in terms:  # else no target of this batch is known
+                with self.run.autocast():
+                    real, fake = (cut_mouths(x, batch) for x in (batch["goal"], found.image.detach()))
+                    scores, logits = self.mouths(real)
+                    terms["mouths"] = losses.discriminator_loss(scores, self.mouths(fake)[0])
+                    terms["told"] = told_expressions(logits, batch)
+                loss = terms["mouths"] + terms["told"]
+            self.run.update(self.optimizers[2], loss)
         return terms
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser, out="runs/lssl", batch=8, lr=1e-4)
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/lssl", batch=8, lr=1e-4, scheduler="constant-linear", warm_up=0)
     add_lssl_arguments(parser)
     parser.add_argument("--pairs", metavar="FOLDER", help="of `facesym prepare pairs`; without: no pairs")
     parser.add_argument("--pair-share", type=float, default=0.5, help="of samples")
@@ -366,20 +374,23 @@ def main():
     labelled = sum(expression_of(row, GROUPS["expression"]) != UNKNOWN for row in faces.rows)
     pairs = Pairs(args.pairs, limit=args.limit) if args.pairs else None
     samples = AttributeSamples(faces, args.seed, pairs, args.pair_share)
+    held_out = AttributeSamples(
+        FaceFolders(args.data, args.size, splits=("val",)), 0,
+        Pairs(args.pairs, ("val",)) if args.pairs else None, args.pair_share,
+    )  # fmt: skip
     ways = sum(len(way) for people in samples.ways.values() for way in people)
     run.print(
         f"{len(faces)} faces, {labelled} with an expression; {ways} ways between pairs' pictures; "
         f"{lssl.net.num_parameters()} parameters"
     )
-    lssl.fit(samples)
+    lssl.fit(samples, held_out)
     run.export(
         lssl.average, task="transfer", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
-        train_command="accelerate launch train/lssl.py (see README, “Train”)",
         paper="Learning to synthesize and synthesize to learn (LSSL), 2019",
     )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

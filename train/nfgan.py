@@ -25,7 +25,6 @@ Adversarial and symmetry errors do not reach Enc. Departures:
 ``--ablation`` leaves parts out. The paper's auto-encoder alone is ``--ablation autoencoder --no-copy``.
 """
 
-import argparse
 import sys
 from collections import Counter
 from pathlib import Path
@@ -41,7 +40,8 @@ from facesym.data.pairs import Pairs, PairSamples
 from facesym.models import LightCNN, NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFaceDiscriminator
 from facesym.ops import identity_grid
-from train.common import Run, add_arguments, load_critic, model_folder
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run, load_discriminator, model_folder
 from train.trunk import VGG16Features
 
 R1_EVERY = 8  # steps
@@ -133,9 +133,7 @@ def routed_loss(z, handed, terms, weights):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add_arguments(parser, out="runs/nfgan", batch=24, lr=4e-4)
     parser.add_argument("--preset", choices=["paper", "colour"], default="colour")
     parser.add_argument("--ablation", choices=ABLATIONS, default="full")
@@ -159,7 +157,7 @@ def main():
     parser.add_argument("--place", type=float, default=12.0, help="of the flow's true places, where known")
     parser.add_argument("--smooth", type=float, default=0.1, help="of the flow's strain")
     parser.add_argument(
-        "--critic-from", type=int, default=0, metavar="STEP", help="first step with the critic"
+        "--adversary-from", type=int, default=0, metavar="STEP", help="first step with the discriminator"
     )
     parser.add_argument("--real-share", type=float, default=0.2, help="of real pairs in the stream")
     parser.add_argument(
@@ -186,8 +184,9 @@ def main():
     else:
         net = NormalizedFaceGAN.preset(args.preset)
     channels = net.config.channels
-    net, critic = run.add(net), run.add(NormalizedFaceDiscriminator(channels, widths(net)))
-    load_critic(critic, args.init)
+    net = run.add(net)
+    critic = run.add(NormalizedFaceDiscriminator(channels, widths(net)), "discriminators")
+    load_discriminator(critic, args.init)
     weights = dict(
         feature=args.feature, pixel=args.lambda2, identity=args.lambda1, symmetry=args.lambda3,
         adversarial=args.eta, place=args.place, landmark=25 * args.place, smooth=args.smooth, inner=args.inner,
@@ -199,19 +198,11 @@ def main():
         weights["identity"] = 0.0
     trunk = judge = None
     if args.trunk and weights["feature"]:
-        trunk = VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last)
+        trunk = run.freeze(VGG16Features(args.trunk), "perceptual backbone")
     if weights["identity"]:
-        judge = zoo.load(args.identity).to(run.device, memory_format=torch.channels_last)
+        judge = run.freeze(zoo.load(args.identity), "identity model")
         assert isinstance(judge, LightCNN), f"{args.identity} is no LightCNN"
-        judge.requires_grad_(False)
     optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic))
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(
-            o, lambda s: min(1, (s + 1) / 100) * (0.03 + 0.97 * (0.5 + 0.5 * np.cos(np.pi * min(1, s / args.steps))))
-        )
-        for o in (optimizer, critic_optimizer)
-    ]  # fmt: skip
-    run.register(*schedules)
     average = run.average(net)
     run.restore()
     pairs = load_pairs(args.data, ("train",), args.limit)
@@ -220,9 +211,9 @@ def main():
     run.print(f"{len(pairs)} pairs: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
     validation = validation_batch(args, net.size, channels, run.device)
     net.train(), critic.train()
-    for batch in run.batches(samples, args.steps):
+    for batch in run.batches(samples, args.steps, cycle=R1_EVERY if args.r1 else 1):
         rng = np.random.default_rng((args.seed, run.step))
-        critical = weights["adversarial"] > 0 and run.step >= args.critic_from
+        critical = weights["adversarial"] > 0 and run.step >= args.adversary_from
         with run.autocast():
             z = net.encode(batch["image"])
             handed = z.detach().requires_grad_(True)  # Dec's graph begins here
@@ -243,19 +234,16 @@ def main():
                 terms["r1"] = losses.r1_penalty(critic, batch["guide"], args.r1)
                 total = total + R1_EVERY * terms["r1"]
             run.update(critic_optimizer, total)
-        for schedule in schedules[: 1 + critical]:
-            schedule.step()
         if run.due(args.sample_every):
             average.eval()
-            terms["val"] = validate(run, average, validation)
+            terms["val"] = run.validated(average, validate(run, average, validation))
         run.log(**terms)
-    run.save_critic(critic)
+    run.save_discriminator(critic)
     released = net.size == 128 and net.config.copy and args.ablation == "full"
     run.export(
         average, task="normalize", default=released, input_size=net.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=sorted({row["subject"].partition("-")[0] for row in pairs.rows}),
-        train_command="accelerate launch train/nfgan.py (see README, “Train”)",
         paper="X. Liu et al., Normalized Face Image Generation with Perceptron Generative Adversarial Networks, 2018",
     )  # fmt: skip
 
@@ -288,13 +276,18 @@ def validate(run, net, batch):
     """A grid of samples (input, result, target, copy's share, drawn); the mean error where the target counts."""
     with run.autocast():
         out = net(batch["image"])
-    columns = [batch["image"], out.image, batch["target"], out.drawn]
+    columns = {
+        "input": batch["image"],
+        "output": out.image,
+        "target": batch["target"],
+        "synthesized": out.drawn,
+    }
     if out.choice is not None:
-        columns += [out.choice[:, k : k + 1] for k in range(3)]
+        columns |= {name: out.choice[:, k : k + 1] for k, name in enumerate(("copied", "mirrored", "drawn"))}
     run.grid("val", columns)
     off = (out.image - batch["target"]).abs().mean(1, keepdim=True)
     return (off * batch["trust"]).sum() / batch["trust"].sum()
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -7,7 +7,6 @@ of `facesym prepare`. Landmarks say nothing of hair, nor where a forehead ends: 
 with the IoU on held-out people.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -33,7 +32,8 @@ from facesym.data.faces import (
 from facesym.errors import ImageError
 from facesym.faces.geometry import flip_landmarks
 from facesym.models.parser import CLASSES, FaceParser
-from train.common import Run, add_arguments
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run
 
 SKIN, EYES, NOSE, MOUTH = (CLASSES.index(name) for name in ("skin", "eyes and brows", "nose", "mouth"))
 UNKNOWN = 255
@@ -143,10 +143,8 @@ def intersection_over_union(net, pictures, device="cpu", batch=32):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser, out="runs/parsing", batch=32, lr=2e-3)
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/parsing", batch=32, lr=2e-3, warm_up=150)
     parser.add_argument("--labels", required=True, metavar="FOLDER", help="pictures with label maps")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--size", type=int, default=128)
@@ -161,10 +159,6 @@ def main():
         f"{len(pictures)} pictures with label maps, {len(faces)} faces, {net.num_parameters()} parameters"
     )
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, args.lr, total_steps=args.steps + 1, pct_start=0.1
-    )
-    run.register(schedule)
     average = run.average(net)
     run.restore()
     net.train()
@@ -173,13 +167,12 @@ def main():
             logits = net(batch["image"])
         loss = F.cross_entropy(logits, batch["labels"], ignore_index=UNKNOWN)
         run.update(optimizer, loss)
-        schedule.step()
         run.average_step()
         if run.due(args.sample_every):
             average.eval()
             found = average(batch["image"][:10]).argmax(1, keepdim=True) / len(CLASSES)
             known = (batch["labels"][:10, None] % UNKNOWN) / len(CLASSES)
-            run.grid("labels", [batch["image"][:10], found, known])
+            run.grid("labels", {"input": batch["image"][:10], "output": found, "target": known})
         run.log(loss=loss)
     average.eval()
     table = intersection_over_union(average, load_labels(args.labels, args.size, ("test",)), run.device)
@@ -188,7 +181,6 @@ def main():
         average, task="parse", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in (*args.data, args.labels)],
-        train_command=f"accelerate launch train/parsing.py --data FACES … --labels PARSING --steps {args.steps}",
         paper=None,
         metrics=[{
             "data": "test split of the labelled pictures", "protocol": "intersection over union, all pixels",
@@ -198,4 +190,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -6,7 +6,6 @@ The same networks, losses and schedule as train/lssl.py's. The side picture s is
 the one attribute is whether a picture is simulated or a photo. PAIRS: a folder of `facesym prepare pairs`.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -15,15 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from facesym.data.lssl import LOOKS, RealismSamples
 from facesym.data.pairs import Pairs
 from facesym.data.simulate import FaceMesh
-from train.common import Run, add_arguments
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run
 from train.lssl import LSSL, add_lssl_arguments
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser, out="runs/realism", batch=8, lr=1e-4)
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/realism", batch=8, lr=1e-4, scheduler="constant-linear", warm_up=0)
     add_lssl_arguments(parser)
     parser.add_argument("--mesh", required=True, help="ict_face_model.npz (ICT FaceKit's face area)")
     args = parser.parse_args()
@@ -32,15 +30,15 @@ def main():
     (folder,) = args.data
     samples = RealismSamples(Pairs(folder, limit=args.limit), FaceMesh(args.mesh), args.size, args.seed)
     run.print(f"{len(samples.faces)} turned faces, {lssl.net.num_parameters()} parameters")
-    lssl.fit(samples)
+    held_out = RealismSamples(Pairs(folder, ("val",)), samples.mesh, args.size)
+    lssl.fit(samples, held_out)
     run.export(
         lssl.average, task="realism", input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
-        train_command="accelerate launch train/realism.py (see README, “Train”)",
         paper="Learning to synthesize and synthesize to learn (LSSL), 2019",
     )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -14,7 +14,6 @@ x (a VAE-GAN): many times fewer pictures are needed than by the critic alone. Wi
 the head's yaw (from metadata.csv, where it has a column ``yaw``).
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -31,7 +30,8 @@ from facesym.data.augment import augment
 from facesym.data.faces import FaceFolders, Samples, to_tensor
 from facesym.models import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
 from facesym.models.symgan import YAW
-from train.common import Run, add_arguments, load_critic, model_folder
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run, load_discriminator, model_folder
 from train.trunk import VGG16Features
 
 ALPHA = {"soft": 40.0, "hard": 100.0}
@@ -135,10 +135,8 @@ def encoder_terms(encoder, normal, yaw, rebuilt, image, trunk, rng):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser, out="runs/symgan", batch=32, lr=2e-4)
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/symgan", batch=32, lr=2e-4, scheduler="constant-linear", warm_up=0)
     parser.add_argument(
         "--kind", choices=["zprime", "flip", "plain", "soft", "hard", "tile"], default="zprime"
     )
@@ -157,7 +155,7 @@ def main():
     parser.add_argument("--encoder", action="store_true", help="VAE-GAN, see above")
     parser.add_argument("--trunk", help="VGG16 features as safetensors, for --encoder; without: pixels alone")
     parser.add_argument(
-        "--critic-from", type=int, default=0, metavar="STEP", help="first step with the critic (--encoder)"
+        "--adversary-from", type=int, default=0, metavar="STEP", help="first step with D (--encoder)"
     )
     args = parser.parse_args()
     if args.encoder and args.kind not in ("zprime", "flip"):
@@ -177,10 +175,10 @@ def main():
         fresh, generator = generator, SymmetricGenerator.from_pretrained(model_folder(args.init))
         if settings(fresh) != settings(generator):
             raise SystemExit(f"--init: {args.init} is of another kind, size, latent or width")
-        load_critic(critic, args.init)
+        load_discriminator(critic, args.init)
         if encoder and (Path(args.init) / "encoder").is_dir():
             encoder = SymmetricEncoder.from_pretrained(Path(args.init) / "encoder")
-    generator, critic = run.add(generator), run.add(critic)
+    generator, critic = run.add(generator), run.add(critic, "discriminators")
     average = run.average(generator)
     trained, trunk = list(generator.parameters()), None
     if encoder:
@@ -188,20 +186,15 @@ def main():
         average_encoder = run.average(encoder)
         trained += encoder.parameters()
         if args.trunk:
-            trunk = VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last)
+            trunk = run.freeze(VGG16Features(args.trunk), "perceptual backbone")
     optimizer = run.adam(trained, betas=(0.5, 0.999))
     critic_optimizer = run.adam(critic.parameters(), betas=(0.5, 0.999))
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(o, lambda s: min(1, 0.05 + 5 * (1 - s / args.steps)))
-        for o in (optimizer, critic_optimizer)
-    ]
-    run.register(*schedules)
     run.restore()
     shown = generator.sample(8, torch.Generator().manual_seed(0))
     validation = validation_pictures(args, run.device) if encoder else None
     changed = (lambda x: x) if args.no_augment else augment
     seen = (lambda x: changed(rolled(x))) if args.kind == "tile" else changed
-    for batch in run.batches(samples, args.steps):
+    for batch in run.batches(samples, args.steps, cycle=args.r1_every if args.r1 else 1):
         generator.train(), critic.train()
         image, count = batch["image"], len(batch["image"])
         z, terms, known = generator.sample(count), {}, (count + 1) // 2 if encoder else 0
@@ -217,7 +210,7 @@ def main():
                 terms |= encoder_terms(
                     encoder, normal, batch["yaw"][:known], fake[:known], image[:known], trunk, rng
                 )
-            critical = not encoder or run.step >= args.critic_from
+            critical = not encoder or run.step >= args.adversary_from
             if critical:
                 critic.requires_grad_(False)
                 terms["generator"] = losses.generator_loss(critic(seen(fake)))
@@ -236,22 +229,21 @@ def main():
                 terms["r1"] = losses.r1_penalty(critic, image, args.r1)
                 total = total + args.r1_every * terms["r1"]
             run.update(critic_optimizer, total)
-        for schedule in schedules:
-            schedule.step()
         if run.due(args.sample_every):
             average.eval()
             with torch.no_grad():
                 if args.kind == "tile":  # four of each, side by side
-                    run.grid("tiles", [average(shown).repeat(1, 1, 2, 2)])
-                steps = [average(average.between(shown, share)) for share in np.linspace(0, 1, 9)]
-                run.grid("sweep", steps)
+                    run.grid("tiles", {"2x2 tiles": average(shown).repeat(1, 1, 2, 2)})
+                run.grid(
+                    "sweep", {f"{t:.3g}": average(average.between(shown, t)) for t in np.linspace(0, 1, 9)}
+                )
                 if encoder:
                     z = encoder.uniform(average_encoder.eval()(validation))
-                    steps = [average(average.between(z, share)) for share in (0, 0.25, 0.5, 0.75, 1)]
-                    terms["val"] = (steps[0] - validation).abs().mean()
-                    run.grid("rebuilt", [validation, *steps])
+                    steps = {f"{t:.3g}": average(average.between(z, t)) for t in (0, 0.25, 0.5, 0.75, 1)}
+                    terms["val"] = run.validated(average, (steps["0"] - validation).abs().mean())
+                    run.grid("rebuilt", {"photo": validation} | steps)
         run.log(**terms)
-    run.save_critic(critic)
+    run.save_discriminator(critic)
     if encoder:  # the codes of faces fill a part of the latents only: random ones are to lie there
         chosen = np.random.default_rng(args.seed).permutation(len(faces))[:4000]
         with torch.no_grad():
@@ -262,20 +254,28 @@ def main():
                 for part in (chosen[k : k + 32] for k in range(0, len(chosen), 32))
             ]
         codes = torch.cat(codes)
-        average.set_prior(codes + torch.randn_like(codes) * (average_encoder.spread() / 2).exp())
+        noise = torch.randn(codes.shape, generator=torch.Generator().manual_seed(args.seed)).to(codes)
+        average.set_prior(codes + noise * (average_encoder.spread() / 2).exp())
     about = dict(
         input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
-        train_command="accelerate launch train/symgan.py (see README, “Train”)",
         paper="Symmetric GANs (see README)",
     )  # fmt: skip
     task = "rotate" if args.kind in ("zprime", "flip") else "generate"
     run.export(average, task=task, default=yaw, **about)
     if encoder and run.main:
         average_encoder.save_pretrained(run.out / "encoder", dtype=torch.float16)
-        if args.export:
-            zoo.register(f"{args.export}-encoder", run.out / "encoder", task="encode", default=yaw, **about)
+        if args.zoo:
+            command = f"train/recipes/{args.zoo}.sh"
+            zoo.register(
+                f"{args.zoo}-encoder",
+                run.out / "encoder",
+                task="encode",
+                default=yaw,
+                train_command=command,
+                **about,
+            )
 
 
 def validation_pictures(args, device, count=8):
@@ -286,4 +286,4 @@ def validation_pictures(args, device, count=8):
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -9,7 +9,6 @@ end-to-end ablation. The targets are made from the folders' landmarks (facesym/d
 pictures only.
 """
 
-import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +27,8 @@ from facesym.faces.geometry import face_region, flip_landmarks, symmetric_landma
 from facesym.models import LightCNN, SymmetrizerVAE
 from facesym.models.symmetrizer import REMOVED, PatchDiscriminator
 from facesym.ops import identity_grid
-from train.common import Run, add_arguments, load_critic, model_folder
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run, load_discriminator, model_folder
 
 TURNED = 0.48  # log ratio of the nose's distances to the two sides of the face: beyond about 12° of yaw
 
@@ -154,9 +154,7 @@ def flow_loss(flow, goal, places):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add_arguments(parser, out="runs/symmetrize", batch=16, lr=4e-4)
     parser.add_argument("--stage", type=int, choices=[1, 2, 3], required=True)
     parser.add_argument("--steps", type=int, default=3000)
@@ -183,25 +181,13 @@ def main():
     parser.add_argument("--no-copy", action="store_true", help="ablation: the decoder draws every pixel")
     args = parser.parse_args()
     run = Run(args)
-    net, critic = run.add(start(args)), run.add(PatchDiscriminator())
-    load_critic(critic, args.init)
+    net, critic = run.add(build(args)), run.add(PatchDiscriminator(), "discriminators")
+    load_discriminator(critic, args.init)
     judge = None
     if args.identity != "none":
-        judge = zoo.load(args.identity).to(run.device, memory_format=torch.channels_last)
+        judge = run.freeze(zoo.load(args.identity), "identity model")
         assert isinstance(judge, LightCNN), f"{args.identity} is no LightCNN"
-        judge.requires_grad_(False)
     optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic))
-    warm = min(100, args.steps // 10 + 1)
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(
-            o,
-            lambda s: (
-                min(1, (s + 1) / warm) * (0.03 + 0.97 * (0.5 + 0.5 * np.cos(np.pi * min(1, s / args.steps))))
-            ),
-        )
-        for o in (optimizer, critic_optimizer)
-    ]
-    run.register(*schedules)
     average = run.average(net)
     run.restore()
     faces = not_turned(FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit), args)
@@ -238,23 +224,20 @@ def main():
             real, fake = critic(batch["target"]), critic(out.face.detach())
             terms["critic"] = losses.symmetrizer_discriminator_loss(real, fake, args.lambda1)
         run.update(critic_optimizer, terms["critic"])
-        for schedule in schedules:
-            schedule.step()
         if run.due(args.sample_every):
             average.eval()
-            terms["val"] = validate(run, average, validation, f"stage{args.stage}")
+            terms["val"] = run.validated(average, validate(run, average, validation, f"stage{args.stage}"))
         run.log(**terms)
-    run.save_critic(critic)
+    run.save_discriminator(critic)
     run.export(
         average, task="symmetrize", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
-        train_command="accelerate launch train/symmetrize.py --stage 1, 2, 3 (see README, “Train”)",
         paper="S. Zhang et al., A hierarchically trained generative network for robust facial symmetrization, 2019",
     )  # fmt: skip
 
 
-def start(args):
+def build(args):
     """A new net, or --init's with its weights."""
     if args.init:
         net = SymmetrizerVAE.from_pretrained(model_folder(args.init))
@@ -287,10 +270,13 @@ def validate(run, net, batch, name):
     absolute error."""
     with run.autocast():
         out, exact = net(batch["image"]), net(batch["image"], exact=True)
-    columns = [batch["image"], out.picture.clamp(-1, 1), out.face, exact.face, batch["target"], out.region]
-    run.grid(name, columns + ([out.choice] if out.choice is not None else []))
+    columns = {
+        "input": batch["image"], "copy": out.picture.clamp(-1, 1), "output": out.face, "exact": exact.face,
+        "target": batch["target"], "region": out.region,
+    }  # fmt: skip
+    run.grid(name, columns | ({"choice": out.choice} if out.choice is not None else {}))
     return (out.face - batch["target"]).abs().mean()
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -2,12 +2,11 @@
 
     accelerate launch train/symmfc.py --data FACES … --masks MASKS --trunk vgg16-imagenet-features.safetensors \\
         --size 128 --phase-steps 1000 4000 2000 --out runs/symmfc-128
-    accelerate launch train/symmfc.py … --size 256 --init runs/symmfc-128 --phase-steps 0 0 3000 --export symmfc-256
+    accelerate launch train/symmfc.py … --size 256 --init runs/symmfc-128 --phase-steps 0 0 3000 --zoo symmfc-256
 
 The perceptual loss's trunk is ImageNet's VGG16, since VGG-Face is not to be had.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -25,7 +24,8 @@ from facesym.faces.geometry import FLIP_68, flip_landmarks
 from facesym.models.discriminators import SAGANDiscriminator
 from facesym.models.symmfcnet import PRESETS, SymmFCNet
 from facesym.ops import PARTS, crop_parts, relight, warp
-from train.common import Run, add_arguments, load_critic, model_folder
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run, load_discriminator, model_folder
 from train.trunk import VGG16Features
 
 # λ of (16), (18), (19). "paper": as printed. "released": the weights the released model ended with, set by eye on
@@ -186,19 +186,17 @@ def validate(run, net, batch, name):
     with run.autocast():
         out = net(batch["image"], batch["mask"])
     mse = (out.completed.float() - batch["image"]).square().mean((1, 2, 3)) / 4
-    rows = slice(0, 10)
-    holed = torch.where(batch["mask"] > 0.5, batch["image"], 0)
-    run.grid(
-        name, [x[rows] for x in (holed, out.warped, out.stage1, out.condition, out.completed, batch["image"])]
-    )
+    columns = {
+        "input": torch.where(batch["mask"] > 0.5, batch["image"], 0), "warped flip": out.warped,
+        "stage I": out.stage1, "condition": out.condition, "output": out.completed, "target": batch["image"],
+    }  # fmt: skip
+    run.grid(name, {title: x[:10] for title, x in columns.items()})
     return mse.mean(), (-10 * mse.log10()).mean()
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser, out="runs/symmfc", batch=16, lr=2e-4)
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/symmfc", batch=16, lr=2e-4, warm_up=200)
     parser.add_argument(
         "--masks", help="irregular masks (PNG, white = hole, metadata.csv); without: the drawn ones only"
     )
@@ -223,9 +221,6 @@ def main():
         default=96,
         help="side of the window, at a place of the hole, that the trunk sees",
     )
-    parser.add_argument(
-        "--schedule", choices=["cosine", "plateau"], default="cosine", help="plateau: the paper's"
-    )
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
     args = parser.parse_args()
     first, second, _ = args.phase_steps
@@ -233,20 +228,12 @@ def main():
     run = Run(args)
     weights = RECIPES[args.recipe]
 
-    net = run.add(start(args))
-    critics = run.add(Discriminators(args.preset))
-    load_critic(critics, args.init, "discriminators.safetensors")
-    trunk = (
-        VGG16Features(args.trunk).to(run.device, memory_format=torch.channels_last) if args.trunk else None
-    )
-    judge = None
-    if args.identity:
-        judge = (
-            zoo.load(args.identity).to(run.device, memory_format=torch.channels_last).requires_grad_(False)
-        )
+    net = run.add(build(args))
+    critics = run.add(Discriminators(args.preset), "discriminators")
+    load_discriminator(critics, args.init, "discriminators.safetensors")
+    trunk = run.freeze(VGG16Features(args.trunk), "perceptual backbone") if args.trunk else None
+    judge = run.freeze(zoo.load(args.identity), "identity model") if args.identity else None
     optimizer, critics_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critics))
-    schedules = [make_schedule(o, args, total) for o in (optimizer, critics_optimizer)]
-    run.register(*schedules)
     average = run.average(net)
     run.restore()
 
@@ -299,41 +286,25 @@ def main():
         if run.due(args.sample_every):
             average.eval()
             mse, terms["val_psnr"] = validate(run, average, validation, f"phase{phase}")
-            if args.schedule == "plateau":
-                for schedule in schedules:
-                    schedule.step(mse)
-        if args.schedule == "cosine":
-            for schedule in schedules:
-                schedule.step()
+            run.validated(average, mse)
         run.log(phase=phase, **terms)
 
-    run.save_critic(critics, "discriminators.safetensors")
+    run.save_discriminator(critics, "discriminators.safetensors")
     run.export(
         average, task="complete", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
-        train_command="accelerate launch train/symmfc.py (see README, “Train”)",
         paper="X. Li et al., Learning Symmetry Consistent Deep CNNs for Face Completion, IEEE TIP 2020",
     )  # fmt: skip
 
 
-def start(args):
+def build(args):
     """A new net, or --init's with its weights and this run's size."""
     if not args.init:
         return SymmFCNet.preset(args.preset, **ABLATIONS[args.ablation], input_size=args.size)
     net = SymmFCNet.from_pretrained(model_folder(args.init))
     net.register_to_config(input_size=args.size)
     return net
-
-
-def make_schedule(optimizer, args, total):
-    if args.schedule == "plateau":
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=5)
-    warm = min(200, total // 10 + 1)
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda s: min(1, (s + 1) / warm) * (0.05 + 0.95 * (0.5 + 0.5 * np.cos(np.pi * min(1, s / total)))),
-    )
 
 
 def validation_batch(args, device, count=40):
@@ -352,4 +323,4 @@ def validation_batch(args, device, count=40):
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -41,4 +41,4 @@ class VGG16Features(nn.Module):
             x = layer(x)
             if i in self.taps:
                 features.append(x)
-        return features
+        return tuple(features)

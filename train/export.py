@@ -1,0 +1,54 @@
+"""What is written when a run has ended: the model, its card, and where they are to go."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from facesym import zoo
+from facesym.card import model_card
+from train.arguments import command_line
+
+
+def export(run, net, fields):
+    """Write a net as fp16, with its card, to the run's folder; and on request elsewhere.
+
+    Args:
+        run: train.common.Run; its ``--export``, ``--push-to-hub`` and ``--zoo`` say where to.
+        net: a facesym Model.
+        fields: of its zoo.json entry (task, input_size, training_data …); see facesym.zoo.register.
+    """
+    args, folder = run.args, run.out / "model"
+    net.save_pretrained(folder, dtype=torch.float16)
+    place = Path(args.export or folder)
+    fields = {"train_command": command_line(), "default": False} | fields
+    if args.zoo:
+        fields |= {"train_command": f"train/recipes/{args.zoo}.sh"}
+    where = {"repo_id": args.push_to_hub or str(place)}
+    name = (
+        args.zoo
+        or (args.push_to_hub or (place.name if args.export else run.out.resolve().name)).split("/")[-1]
+    )
+    card = model_card(
+        zoo.describe(name, folder, **fields, **({} if args.zoo else where)), args.zoo or where["repo_id"]
+    )
+    (folder / "README.md").write_text(card)
+    run.print(f"wrote {folder}")
+    if args.export:
+        shutil.copytree(folder, place, dirs_exist_ok=True)
+        run.print(f"wrote {place}")
+    if args.zoo:
+        zoo.register(args.zoo, folder, **fields)
+        run.print(f"entered {args.zoo} into {zoo.WEIGHTS} and {zoo.ZOO_FILE}")
+    if args.push_to_hub:
+        push(folder, args.push_to_hub)
+        run.print(f"pushed {args.push_to_hub}")
+
+
+def push(folder, repo_id):
+    """Upload a model's folder with its card, making the repository if needed."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    api.create_repo(repo_id, exist_ok=True)
+    api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload model")

@@ -1,0 +1,103 @@
+"""``--precision auto``: the number format that is fastest here, measured on the run's own first steps."""
+
+import time
+
+import torch
+
+# Number format of the convolutions, memory format of pictures and weights.
+CANDIDATES = (("no", "contiguous"), ("no", "channels_last"), ("bf16", "channels_last"))
+NAMES = {"no": "fp32", "bf16": "bf16"}
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+STEPS = 3  # timed with each candidate, after one that allocates and chooses kernels
+WORTH = 1.1  # how much faster another candidate must be than the first
+HOPELESS = 3  # one that is so much slower in its first step is given up
+
+
+class Precision:
+    """Which candidate the steps run in; with several, each for a few steps, then the fastest.
+
+    Args:
+        asked: "no", "bf16" or "auto".
+        apply: called with a memory format whenever it changes.
+        agree: averages a tensor over the processes.
+        say: prints a line.
+    """
+
+    def __init__(self, asked, apply, agree, say):
+        self.apply, self.agree, self.say = apply, agree, say
+        self.candidates = [c for c in CANDIDATES if asked == "auto" or c[0] == asked][
+            : None if asked == "auto" else 1
+        ]
+        self.rates, self._step, self._seconds = [], 0, 0.0
+        self.current = None
+
+    def begin(self, steps, cycle):
+        """Before the first step.
+
+        Args:
+            steps: how many the run has: too few are not worth a measurement.
+            cycle: steps after which the same work comes again.
+        """
+        self.cycle = cycle
+        if len(self.candidates) > 1 and steps < 5 * len(self.candidates) * (STEPS + 1) * cycle:
+            self.candidates = self.candidates[:1]
+        self._use(self.candidates[0])
+
+    @property
+    def name(self):
+        return self.current[0]
+
+    @property
+    def memory_format(self):
+        return LAYOUTS[self.current[1]]
+
+    def step_done(self, seconds, pictures):
+        """Count a step of so many seconds and pictures; after the last candidate's the fastest is taken."""
+        if len(self.candidates) == 1:
+            return
+        self._step, self._seconds = self._step + 1, self._seconds + seconds
+        warm, last = self._step == self.cycle, self._step == self.cycle * (STEPS + 1)
+        if not warm and not last:
+            return
+        timed = self.cycle * (STEPS if last else 1)
+        rate = timed * pictures / self.agree(torch.tensor(self._seconds)).item()
+        self._seconds = 0.0
+        if warm and not (self.rates and rate < max(self.rates) / HOPELESS):
+            return
+        self.rates.append(rate)
+        self._step = 0
+        if len(self.rates) < len(self.candidates):
+            self._use(self.candidates[len(self.rates)])
+        else:
+            self._choose()
+
+    def _choose(self):
+        table = dict(zip(self.candidates, self.rates))
+        best = max(table, key=table.get)
+        if table[best] < WORTH * self.rates[0]:
+            best = self.candidates[0]
+        shown = ", ".join(f"{NAMES[c[0]]} {c[1]} {rate:.2f}" for c, rate in table.items())
+        self.say(f"images/s measured: {shown}; taking {NAMES[best[0]]} {best[1]}")
+        self.candidates = [best]
+        self._use(best)
+
+    def _use(self, candidate):
+        changed = self.current is None or self.current[1] != candidate[1]
+        self.current = candidate
+        if changed:
+            self.apply(self.memory_format)
+
+    def state_dict(self):
+        """What was chosen; None while it is being measured."""
+        return {"chosen": list(self.candidates[0]) if len(self.candidates) == 1 else None}
+
+    def load_state_dict(self, state):
+        if state["chosen"]:
+            self.candidates = [tuple(state["chosen"])]
+
+
+def clock(device):
+    """Seconds, when all work so far is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
