@@ -1,30 +1,17 @@
-"""The command, as a user types it."""
+"""The command, as a user types it: its arguments, and one photo."""
 
-import csv
 import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from facesym.cli import main
-
-
-@pytest.fixture
-def photos(astronaut, eye_hole, tmp_path):
-    """Folders of three photos (one broken) and of their masks."""
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "masks").mkdir()
-    mask = Image.fromarray(eye_hole.astype(np.uint8) * 255)
-    for name in ("a", "b"):
-        astronaut.save(tmp_path / "photos" / f"{name}.jpg")
-        mask.save(tmp_path / "masks" / f"{name}.png")
-    (tmp_path / "photos" / "c.jpg").write_text("broken")
-    mask.save(tmp_path / "masks" / "c.png")
-    return tmp_path
+import facesym
+from facesym.cli import main, make_parser
+from facesym.faces.load import load_image
 
 
 def run(*arguments):
@@ -33,125 +20,294 @@ def run(*arguments):
     return stop.value.code
 
 
-def test_one_photo(photos, tiny_model, capsys):
-    out = photos / "done.png"
-    command = [
-        "complete",
-        photos / "photos" / "a.jpg",
-        "--mask",
-        photos / "masks" / "a.png",
-        "--model",
-        tiny_model,
-    ]
-    assert run(*command, "-o", out, "--json") == 0
+@pytest.fixture
+def photo(astronaut, tmp_path):
+    astronaut.save(tmp_path / "photo.jpg")
+    return tmp_path / "photo.jpg"
+
+
+@pytest.fixture
+def mask(eye_hole, tmp_path):
+    Image.fromarray(eye_hole).save(tmp_path / "mask.png")
+    return tmp_path / "mask.png"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Pipelines that give the photo back; what they are called with, {"task": ..., keyword: ...} a call."""
+    calls = []
+
+    def load(name, device):
+        def pipe(photo, *inputs, **options):
+            image = load_image(photo)
+            calls.append({"task": name, "size": image.size, **options})
+            return SimpleNamespace(
+                images=[image], faces=[], identity=None, seconds=0.1, notes=["It was scaled down."],
+                mask_fraction=0.1, asymmetry=[{"overall": 0.5}], frames=[[image, image]], fit=[{}], yaw=[0], walk=[[]],
+                grid=[{}],
+            )  # fmt: skip
+
+        pipe.task = name
+        return pipe
+
+    monkeypatch.setattr(facesym, "load", load)
+    return calls
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """A machine on which loading a model fails the test."""
+    monkeypatch.setattr(facesym, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+
+
+def test_one_photo(photo, mask, tiny_model, tmp_path, capsys):
+    command = ["complete", photo, "--mask", mask, "--model", tiny_model]
+    assert run(*command, "-o", tmp_path / "done.png", "--json") == 0
     line = json.loads(capsys.readouterr().out)
-    assert line["output"] == str(out) and line["mask_fraction"] > 0 and len(line["faces"]) == 1
-    assert Image.open(out).size == (512, 512) and "facesym" in Image.open(out).text["Description"]
-    assert run(*command) == 0
-    assert (photos / "photos" / "a-complete.png").exists()
-
-
-def test_errors_are_one_line_and_no_traceback(photos, tiny_model, capsys):
-    command = [
-        "complete",
-        photos / "photos" / "c.jpg",
-        "--mask",
-        photos / "masks" / "c.png",
-        "--model",
-        tiny_model,
-    ]
-    assert run(*command) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("facesym: ") and "not an image" in error and error.count("\n") == 1
     assert (
-        run("complete", photos / "photos" / "a.jpg", "--mask", photos / "masks" / "a.png", "-o", "x.txt") == 1
+        line["output"] == str(tmp_path / "done.png") and line["mask_fraction"] > 0 and len(line["faces"]) == 1
     )
-    assert (
-        run("complete", photos / "photos", "--mask", photos / "masks" / "a.png", "--model", tiny_model) == 1
-    )
-    assert run("complete") == 2
-
-
-def test_a_folder_goes_on_after_errors_and_is_not_done_twice(photos, tiny_model, capsys):
-    command = [
-        "complete",
-        photos / "photos",
-        "--mask",
-        photos / "masks",
-        "-o",
-        photos / "out",
-        "--model",
-        tiny_model,
-    ]
-    Image.new("RGB", (64, 64)).save(photos / "photos" / "d.png")  # no mask
-    assert run(*command, "--json") == 1
-    captured = capsys.readouterr()
-    assert sorted(p.name for p in (photos / "out").iterdir()) == ["a.png", "b.png", "errors.json"]
-    assert set(json.loads((photos / "out" / "errors.json").read_text())) == {"c.jpg", "d.png"}
-    assert "2 done, 0 were there already, 2 failed" in captured.err
-    assert sum("error" in json.loads(line) for line in captured.out.splitlines()) == 2
-    stamps = {p: p.stat().st_mtime_ns for p in (photos / "out").glob("*.png")}
-    (photos / "photos" / "c.jpg").unlink()
-    (photos / "photos" / "d.png").unlink()
+    with Image.open(tmp_path / "done.png") as done:
+        assert done.size == (512, 512) and "facesym" in done.text["Description"]
     assert run(*command) == 0
-    assert "0 done, 2 were there already, 0 failed" in capsys.readouterr().err
-    assert {p: p.stat().st_mtime_ns for p in (photos / "out").glob("*.png")} == stamps
-    assert not (photos / "out" / "errors.json").exists()
+    assert (tmp_path / "photo-complete.png").exists()
 
 
-def test_symmetrize_a_folder_gives_one_table(photos, tmp_path, capsys):
+def test_numbers_and_extras_of_one_photo(photo, tmp_path, capsys):
     from facesym.models import SymmetrizerVAE
 
-    model = tmp_path / "symmetrizer"
-    SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=64).save_pretrained(model)
-    command = ["symmetrize", photos / "photos", "-o", photos / "out", "--model", model]
-    assert run(*command, "--json") == 1  # one photo is broken
-    captured = capsys.readouterr()
-    assert "2 done, 0 were there already, 1 failed" in captured.err
-    numbers = [json.loads(line) for line in captured.out.splitlines()]
-    assert numbers[0]["asymmetry"][0]["overall"] > 0
-    with open(photos / "out" / "asymmetry.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["photo"] for row in rows] == ["a.jpg", "b.jpg"]
-    assert float(rows[0]["mouth corner"]) == numbers[0]["asymmetry"][0]["mouth corner"]
-    (photos / "photos" / "c.jpg").unlink()
-    (photos / "out" / "a.png").unlink()  # done again: its row is replaced
-    Image.open(photos / "photos" / "a.jpg").save(photos / "photos" / "e.png")
-    assert run(*command) == 0
-    with open(photos / "out" / "asymmetry.csv", newline="") as file:
-        assert [row["photo"] for row in csv.DictReader(file)] == ["b.jpg", "a.jpg", "e.png"]
-    assert len(json.loads((photos / "out" / "asymmetry.json").read_text())) == 3
-
-    one = photos / "one.png"
-    assert run("symmetrize", photos / "photos" / "a.jpg", "-o", one, "--model", model, "--extras") == 0
+    SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=64).save_pretrained(tmp_path / "model")
+    assert run("symmetrize", photo, "--model", tmp_path / "model", "--extras") == 0
     assert "mouth corner" in capsys.readouterr().out
-    extras = sorted(path.stem for path in (photos / "one-extras").iterdir())
+    extras = sorted(path.stem for path in (tmp_path / "photo-symmetrize-extras").iterdir())
     assert extras == ["average", "heatmap", "left", "mirrored", "model", "original", "right"]
 
 
-def test_processes_share_the_files(photos, tiny_model):
-    (photos / "photos" / "c.jpg").unlink()
-    for rank in range(2):
-        environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-        arguments = ["--mask", photos / "masks", "-o", photos / "out", "--model", tiny_model]
-        done = subprocess.run(
-            [sys.executable, "-m", "facesym", "complete", photos / "photos", *arguments],
-            env=environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert len(list((photos / "out").glob("*.png"))) == rank + 1
+# --- arguments
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("complete none.jpg --mask mask.png", 1, "There is no file none.jpg"),
+        ("complete photo.jpg --mask none.png", 1, "There is no file none.png"),
+        ("complete bad.jpg --mask mask.png", 1, "bad.jpg"),
+        ("complete photo.jpg --mask small.png", 1, "64x64 pixels and the photo 512x512"),
+        ("complete photo.jpg --mask mask.png -o done.txt", 1, "must end in .png"),
+        ("complete photo.jpg", 2, "--mask"),
+        ("complete --mask mask.png", 2, "IMAGE_OR_FOLDER is missing"),
+        ("complete photo.jpg --mask mask.png --mouth", 2, "unrecognized arguments: --mouth"),
+        ("symmetrize photo.jpg --model symmfc-256", 1, "is a model of `facesym complete`"),
+        ("symmetrize photo.jpg --model symetrize-256", 1, "Did you mean 'symmetrize-256'"),
+        ("symmetrize photo.jpg --device gpu", 1, "no device 'gpu' here"),
+        ("symmetrize photo.jpg --device cuda:99", 1, "no device 'cuda:99' here"),
+        ("symmetrize photo.jpg --faces ²", 2, "'²' is not largest, all, or a number from 0"),
+        ("symmetrize photo.jpg --faces -1", 2, "'-1' is not largest, all, or a number from 0"),
+        ("transfer photo.jpg --to grumpy", 1, "There is no attribute 'grumpy'"),
+        ("transfer photo.jpg --to happy neutral", 1, "exclude each other"),
+        ("transfer photo.jpg --light happy", 1, "no such light"),
+        ("transfer photo.jpg", 2, "--to ATTRIBUTE"),
+        ("transfer photo.jpg --to happy --strength 2", 2, "'2' is not a number from 0 to 1.5"),
+        ("transfer photo.jpg --to happy --strength nan", 2, "'nan' is not a number"),
+        ("rotate photo.jpg --yaw 100", 2, "'100' is not a number from -90 to 90"),
+        ("rotate photo.jpg --frames 1", 2, "at least two"),
+        ("normalize photo.jpg --walk 1", 2, "'1' is not a whole number from 2 to 100"),
+    ],
+)
+def test_wrong_arguments_are_named_before_the_model_loads(
+    command, code, message, photo, mask, no_model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.jpg").write_text("broken")
+    Image.new("L", (64, 64), "white").save("small.png")
+    assert run(*command.split()) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert code == 2 or (error.startswith("facesym: ") and error.count("\n") == 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("transfer --to happy photo.jpg", {"to": ["happy"]}),
+        ("transfer --to happy --strength 0.5 photo.jpg", {"to": ["happy"], "strength": 0.5}),
+        ("transfer --to happy dark photo.jpg --json", {"to": ["happy", "dark"]}),
+        ("transfer photo.jpg --to happy --light dark", {"to": ["happy", "dark"]}),
+        ("rotate --yaw -20 20 photo.jpg", {"yaw": [-20, 20]}),
+        ("rotate --yaw 5 photo.jpg", {"yaw": 5}),
+        ("rotate photo.jpg", {"yaw": [-20, 20]}),
+        ("normalize --faces 1 photo.jpg", {"faces": 1}),
+    ],
+)
+def test_no_option_takes_the_photo(command, expected, photo, calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*command.split()) == 0
+    (call,) = calls
+    assert call["size"] == (512, 512) and expected.items() <= call.items()
+
+
+def test_notes_are_told(photo, calls, capsys):
+    assert run("symmetrize", photo) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "facesym: It was scaled down.\n"
+    assert captured.out.splitlines()[1:] == ["overall 0.500"]
+
+
+@pytest.mark.parametrize("command", ["complete", "symmetrize", "rotate", "normalize", "transfer"])
+def test_nothing_is_overwritten_unless_asked_for(command, photo, mask, calls, tmp_path, capsys):
+    options = {"complete": ["--mask", mask], "transfer": ["--to", "happy"], "rotate": ["--yaw", "5"]}
+    command = [command, photo, *options.get(command, [])]
+    before, other = photo.read_bytes(), tmp_path / "other.png"
+    other.write_text("precious")
+    assert run(*command, "-o", photo) == 1
+    assert "is the photo itself" in capsys.readouterr().err
+    assert run(*command, "-o", other) == 1
+    assert "exists" in capsys.readouterr().err
+    assert not calls and photo.read_bytes() == before and other.read_text() == "precious"
+    assert run(*command, "-o", other, "--overwrite") == 0
+    assert Image.open(other).size == (512, 512)
+    assert run(*command, "-o", photo, "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (["symmetrize", "--extras"], "out-extras/0-left.png"),
+        (["transfer", "--grid"], "out-grid/happy.png"),
+        (["normalize", "--walk", 3], "out-walk.mp4"),
+        (["rotate", "--faces", "all"], "out-faces/1.mp4"),
+    ],
+)
+def test_no_extra_is_overwritten(command, extra, photo, no_model, tmp_path, capsys):
+    (tmp_path / extra).parent.mkdir(exist_ok=True)
+    (tmp_path / extra).write_text("precious")
+    suffix = ".mp4" if command[0] == "rotate" else ".png"
+    assert run(*command, photo, "-o", tmp_path / f"out{suffix}") == 1
+    assert "exists" in capsys.readouterr().err
+
+
+def test_what_would_be_published_overwrites_nothing(tmp_path, capsys):
+    (tmp_path / "README.md").write_text("mine")
+    command = ["zoo", "push", "landmarks-68", "--dry-run", "-o", tmp_path]
+    assert run(*command) == 1
+    assert "README.md exists" in capsys.readouterr().err and len(list(tmp_path.iterdir())) == 1
+    assert run(*command, "--overwrite") == 0
+    assert (tmp_path / "README.md").read_text().startswith("---")
+    assert run(*command[:-2]) == 2
+
+
+# --- help, streams
+
+
+def parsers():
+    """Every command's words and parser."""
+
+    def walk(parser, words):
+        yield words, parser
+        for action in parser._actions:
+            if isinstance(action.choices, dict):
+                for name, each in action.choices.items():
+                    yield from walk(each, [*words, name])
+
+    return [
+        (words, p) for words, p in walk(make_parser(), []) if words[:1] not in (["evaluate"], ["prepare"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "parser"), parsers(), ids=lambda x: " ".join(x) if isinstance(x, list) else ""
+)
+def test_help_explains_and_gives_an_example(words, parser, capsys):
+    assert run(*words, "--help") == 0
+    told = capsys.readouterr().out
+    assert " ".join(["usage: facesym", *words]) in told
+    assert " ".join(["  facesym", *words]) in told.partition("examples:")[2]
+    assert all(action.help for action in parser._actions)
+
+
+def test_help_lists_every_command(capsys):
+    assert run("--help") == 0
+    told = capsys.readouterr().out
+    for command in (
+        "complete",
+        "symmetrize",
+        "rotate",
+        "normalize",
+        "transfer",
+        "zoo",
+        "evaluate",
+        "prepare",
+    ):
+        assert f"\n  {command} " in told
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["evaluate", "complete"], "--largest-hole"),
+        (["evaluate"], "complete"),
+        (["prepare", "faces"], "--min-sharp"),
+        (["prepare"], "pairs"),
+    ],
+)
+def test_evaluate_and_prepare_are_handed_over(command, told, capsys):
+    assert run(*command, "--help") == 0
+    help = capsys.readouterr().out
+    assert help.startswith(f"usage: facesym {' '.join(command)} ") and told in help
+
+
+def test_an_error_of_prepare_is_one_line(tmp_path, capsys):
+    assert run("prepare", "faces", tmp_path / "none", tmp_path / "out") == 1
+    assert capsys.readouterr().err.startswith("facesym: ")
+
+
+def start(*arguments, **environment):
+    """The command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "facesym", *map(str, arguments)],
+        env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_a_closed_pipe_ends_the_command_quietly():
+    for command, codes in ((["zoo", "list"], [141]), (["--help"], [0, 141])):  # argparse may ignore it
+        process = start(*command)
+        process.stdout.close()
+        assert process.wait(60) in codes
+        assert process.stderr.read() == b""
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path, astronaut):
+    astronaut.save(tmp_path / "Гагарин.jpg")
+    (tmp_path / "плохой.jpg").write_text("broken")
+    for encoding in ("cp1252", "ascii"):
+        out, error = start("symmetrize", tmp_path / "плохой.jpg", PYTHONIOENCODING=encoding).communicate(
+            timeout=60
+        )
+        assert b"Traceback" not in error and b"\\u043f\\u043b" in error and not out
+    code = (
+        "import facesym, facesym.cli, sys; from types import SimpleNamespace as N; from PIL import Image\n"
+        "def pipe(*_, **__):\n"
+        "    return N(images=[Image.new('RGB', (9, 9))], faces=[], identity=None, seconds=0, notes=[], asymmetry=[])\n"
+        "pipe.task = 'symmetrize'; facesym.load = lambda *_, **__: pipe; facesym.cli.main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "symmetrize", tmp_path / "Гагарин.jpg"],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"") and b"\\u0413\\u0430" in done.stdout
+    assert (tmp_path / "Гагарин-symmetrize.png").exists()
+
+
+def test_an_interrupt_is_one_line(photo, monkeypatch, capsys):
+    def load(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(facesym, "load", load)
+    assert run("symmetrize", photo) == 130
+    assert capsys.readouterr().err == "facesym: stopped\n"
 
 
 def test_the_library_is_light_to_import():
-    code = "import facesym, sys; assert 'torch' not in sys.modules and 'gradio' not in sys.modules"
+    code = "import facesym, facesym.cli, sys; assert not {'torch', 'gradio'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-def test_a_model_of_another_task_is_refused(photos, tiny_model, capsys):
-    assert run("symmetrize", photos / "photos" / "a.jpg", "--model", tiny_model) == 1
-    assert "is a model of `facesym complete`" in capsys.readouterr().err
-
-
-def test_evaluate_is_handed_over(capsys):
-    assert run("evaluate", "complete", "--help") == 0
-    assert "--largest-hole" in capsys.readouterr().out

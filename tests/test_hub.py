@@ -190,7 +190,7 @@ def test_push_then_pull_elsewhere(hub, client, tmp_path):
     package(tmp_path)
     printed = client("""
 import argparse
-from facesym import cli_zoo
+from facesym.cli import zoo as cli_zoo
 parser = argparse.ArgumentParser(); cli_zoo.add_parser(parser.add_subparsers())
 args = parser.parse_args(["zoo", "push", "tiny"]); assert args.run(args) == 0""")
     [(revision, files)] = hub.repos["facesym/tiny"]
@@ -209,7 +209,7 @@ def test_push_refused_or_altered(hub, client, tmp_path):
     write_zoo(tmp_path)
     package(tmp_path)
     hub.writable = False
-    code = "from facesym import cli_zoo; attempt(cli_zoo.push, 'tiny')"
+    code = "from facesym.cli import zoo as cli_zoo; attempt(cli_zoo.push, 'tiny')"
     assert "hf auth login" in client(code)
     assert "HF_HUB_OFFLINE" in client(code, HF_HUB_OFFLINE="1")
     hub.writable = True

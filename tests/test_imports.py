@@ -14,7 +14,6 @@ LAYERS = (
     "card pipelines",
     "data",
     "evaluation",
-    "cli_zoo",
     "cli",
     "__main__",
 )

@@ -317,16 +317,16 @@ def test_command_writes_a_film_or_a_picture(model, astronaut, tmp_path, capsys):
         assert picture.size == (128, 128)
     assert call(*common, "-o", tmp_path / "out.png") == 1  # a film is no picture
     assert "mp4" in capsys.readouterr().err
-    assert call(*common, "--yaw", "1", "2", "3") == 1
-    assert call(*common, "--paste") == 1
-    assert call(*common, "--frames", 1) == 1
+    assert call(*common, "--yaw", "1", "2", "3") == 2
+    assert call(*common, "--paste") == 2
+    assert call(*common, "--frames", 1) == 2
 
 
 def test_command_keeps_every_face(model, pair, tmp_path):
     pair.save(tmp_path / "pair.png")
     common = (tmp_path / "pair.png", "--model", model, "--steps", 1, "--faces", "all")
     assert call(*common, "--yaw", "5") == 0
-    assert call(*common, "--yaw", "-5", "5", "--frames", 2) == 0
+    assert call(*common, "--yaw", "-5", "5", "--frames", 2, "--overwrite") == 0
     for file in ("pair-rotate.png", "pair-rotate-faces/1.png", "pair-rotate.mp4", "pair-rotate-faces/1.mp4"):
         assert (tmp_path / file).exists()
 
@@ -337,7 +337,7 @@ def test_command_works_through_a_folder(model, astronaut, tmp_path, capsys):
     Image.new("RGB", (200, 200), "grey").save(tmp_path / "in" / "wall.png")
     options = (tmp_path / "in", "--model", model, "--steps", 2, "--frames", 2, "-o", tmp_path / "out")
     assert call(*options) == 1
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["errors.json", "face.mp4"]
+    assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == ["errors.json", "face.mp4"]
     assert "1 done, 0 were there already, 1 failed" in capsys.readouterr().err
     assert call(*options) == 1
     assert "0 done, 1 were there already, 1 failed" in capsys.readouterr().err

@@ -109,5 +109,5 @@ def test_command(model, astronaut, tmp_path, capsys):
     assert len(list((tmp_path / "face-transfer-grid").iterdir())) == sum(map(len, GROUPS.values()))
     with Image.open(tmp_path / "face-transfer.png") as picture:
         assert "facesym" in str(picture.info)
-    assert call("--light", "happy") == 1
+    assert call("--light", "happy", "-o", str(tmp_path / "other.png")) == 1
     assert "no such light" in capsys.readouterr().err

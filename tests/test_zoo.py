@@ -13,8 +13,10 @@ import safetensors.torch
 import torch
 import yaml
 
-from facesym import ZooError, cli_zoo, models, zoo
+from facesym import ZooError, models, zoo
 from facesym.card import model_card
+from facesym.cli import zoo as cli_zoo
+from facesym.cli.options import UsageError
 from facesym.files import CONFIG_NAME, WEIGHTS_NAME
 from facesym.models import LandmarkNet
 from facesym.models.base import Model
@@ -221,7 +223,7 @@ def test_push_dry_run(own_zoo, registered):
     for text in ("## Limits", "meant to show adults", "labelled", "London Set", "2.5", registered["sha256"]):
         assert text in card
     assert type(zoo.load(folder)) is LandmarkNet
-    with pytest.raises(ZooError, match="-o FOLDER"):
+    with pytest.raises(UsageError, match="-o FOLDER"):
         run_cli("push", "small", "--dry-run")
 
 

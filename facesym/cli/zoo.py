@@ -1,4 +1,4 @@
-"""`facesym zoo list|pull|verify|push`: look at, fetch, check and publish the released models."""
+"""`facesym zoo list|pull|verify|push`: list, fetch, check and publish the released models."""
 
 import argparse
 import sys
@@ -8,31 +8,65 @@ from facesym import zoo
 from facesym.errors import ZooError
 from facesym.files import CONFIG_NAME, WEIGHTS_NAME, read_file, write_atomic
 
+from .options import UsageError, add_command
+
+SUMMARY = "list, fetch, check and publish the released models"
+
 
 def add_parser(subparsers) -> None:
-    """Add the command to the parser of `facesym`; `args.run(args)` returns the exit code."""
-    parser = subparsers.add_parser("zoo", help="the released models: list, fetch, check, publish")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    """Add the command to the parser of `facesym`; `args.run(args)` returns the exit status."""
+    parser = add_command(
+        subparsers, "zoo", SUMMARY, usage="COMMAND ...",
+        description="""\
+commands:
+  list      every model, and where it is
+  pull      fetch models into the local cache
+  verify    compute the checksums of models on this machine anew
+  push      publish a model on the Hugging Face Hub""",
+        examples=(
+            ("facesym zoo list", "Which models there are, how large, and under which licence."),
+            ("facesym zoo pull", "Fetch every model, to work without a network."),
+        ),
+    )  # fmt: skip
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
 
-    command = commands.add_parser("list", help="every model, and where it is")
+    command = add_command(
+        commands, "zoo list", "list every model, and where it is", usage="",
+        description="Nothing is fetched. WHERE is package, cache, Hub, or not published.",
+        examples=[("facesym zoo list", "One line per model.")],
+    )  # fmt: skip
     command.set_defaults(run=_list)
 
-    command = commands.add_parser("pull", help="fetch models into the local cache")
-    command.add_argument("ids", nargs="*", metavar="ID", help="default: every model")
+    command = add_command(
+        commands, "zoo pull", "fetch models into the local cache", usage="[ID ...]",
+        description="A model that is there already is checked; a damaged one is fetched anew.",
+        examples=[("facesym zoo pull symmfc-256", "Fetch one model.")],
+    )  # fmt: skip
+    command.add_argument("ids", nargs="*", metavar="ID", help="models to fetch (default: all)")
     command.set_defaults(run=_pull)
 
-    command = commands.add_parser("verify", help="compute the checksums anew; exit code 1 if one is wrong")
-    command.add_argument("ids", nargs="*", metavar="ID", help="default: every model on this machine")
+    command = add_command(
+        commands, "zoo verify", "check that models are as released", usage="[ID ...]",
+        description="Computes the sha256 of the weights anew. The exit status is 1 if one is wrong.",
+        examples=[("facesym zoo verify", "Check every model on this machine.")],
+    )  # fmt: skip
+    command.add_argument(
+        "ids", nargs="*", metavar="ID", help="models to check (default: all on this machine)"
+    )
     command.set_defaults(run=_verify)
 
-    command = commands.add_parser(
-        "push", help="publish a model on the Hub with its card, and pin that revision"
-    )
-    command.add_argument("id", metavar="ID")
-    command.add_argument(
-        "--dry-run", action="store_true", help="only write what would be published to -o FOLDER"
-    )
+    command = add_command(
+        commands, "zoo push", "publish a model on the Hub with its card, and pin that revision",
+        usage="ID [--dry-run -o FOLDER [--overwrite]]",
+        description="""\
+Needs a token that may write to the model's repository (`hf auth login`). The new
+revision is written into zoo.json.""",
+        examples=[("facesym zoo push symmfc-256 --dry-run -o release/", "See what would be published.")],
+    )  # fmt: skip
+    command.add_argument("id", metavar="ID", help="the model to publish")
+    command.add_argument("--dry-run", action="store_true", help="publish nothing: write it to a folder")
     command.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="folder for --dry-run")
+    command.add_argument("--overwrite", action="store_true", help="replace files that exist in that folder")
     command.set_defaults(run=_push)
 
 
@@ -89,9 +123,15 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _push(args: argparse.Namespace) -> int:
     if args.dry_run != (args.output is not None):
-        raise ZooError("--dry-run and -o FOLDER go together: say where to write what would be published.")
+        raise UsageError("--dry-run and -o FOLDER go together: say where to write what would be published")
     if args.dry_run:
-        for name, data in release_files(args.id).items():
+        files = release_files(args.id)
+        found = [args.output / name for name in files if (args.output / name).exists()]
+        if found and not args.overwrite:
+            raise ZooError(
+                f"{found[0]} exists: choose another folder with -o, or replace it with --overwrite."
+            )
+        for name, data in files.items():
             write_atomic(args.output / name, data, ZooError)
         print(f"Nothing was published. See {args.output / 'README.md'}")
         return 0

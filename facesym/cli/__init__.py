@@ -1,0 +1,100 @@
+"""The command `facesym`: edit the faces in photos and folders, look after the models, measure them."""
+
+import argparse
+import os
+import sys
+
+from .. import __version__
+from ..errors import FacesymError
+from . import evaluate, tasks, zoo
+from .options import UsageError
+
+HELP = """\
+Face models built on symmetry.
+
+commands on photos, each for one photo or a folder of them:
+{photos}
+
+other commands:
+{others}
+
+`facesym COMMAND --help` explains a command.
+
+New pictures are written; the photos stay as they are. For photos of adults. What
+a model fills in is invented: it does not show what somebody looks like. Label
+edited faces as edited; every file that facesym writes says so in its metadata.
+
+examples:
+  facesym complete photo.jpg --mask mask.png -o done.png
+  facesym symmetrize photos/ -o symmetric/
+  facesym rotate photo.jpg --yaw -20 20 -o turning.mp4
+  facesym transfer photo.jpg --to happy
+
+environment:
+  HF_HOME         the folder in which fetched models are cached
+  HF_HUB_OFFLINE  set to 1 to fetch nothing from the network
+
+exit status:
+  0  everything was done
+  1  something failed; the messages say what
+  2  the command line is wrong"""
+
+
+def main(argv=None):
+    """Run the command and exit with its status; see HELP.
+
+    Args:
+        argv: the arguments; None takes those of the process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding lacks
+    try:
+        try:
+            code = _run(sys.argv[1:] if argv is None else list(argv))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a closed pipe shows here, and not while the interpreter shuts down
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + 13  # as if SIGPIPE had ended the process
+    except KeyboardInterrupt:
+        print("facesym: stopped", file=sys.stderr)
+        code = 128 + 2
+    sys.exit(code)
+
+
+def _run(argv):
+    """Parse the arguments and run the command: its exit status."""
+    try:
+        if argv and argv[0] in evaluate.SUMMARIES:
+            return evaluate.run(argv[0], argv[1:])
+        args, unknown = make_parser().parse_known_args(argv)
+        if unknown:
+            args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        try:
+            return args.run(args)
+        except UsageError as error:
+            args.parser.error(str(error))
+    except FacesymError as error:
+        print(f"facesym: {error}", file=sys.stderr)
+        return 1
+
+
+def make_parser():
+    """The parser of the whole command line."""
+    photos = {task.name: task.summary for task in tasks.TASKS}
+    others = {"zoo": zoo.SUMMARY, **evaluate.SUMMARIES}
+    lists = ("\n".join(f"  {name:12}{what}" for name, what in each.items()) for each in (photos, others))
+    parser = argparse.ArgumentParser(
+        "facesym",
+        usage="facesym [-h] [--version] COMMAND ...",
+        description=HELP.format(**dict(zip(("photos", "others"), lists))),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
+    tasks.add_parsers(commands)
+    zoo.add_parser(commands)
+    evaluate.add_parsers(commands)
+    return parser

@@ -1,0 +1,158 @@
+"""A folder of photos through a pipeline: edited one by one, and remembered."""
+
+import json
+import os
+import sys
+
+from ..errors import FacesymError, ImageError
+from .model import TaskModel
+from .photo import edit_photo
+from .records import Records, checksum
+from .walk import find_photos, name_outputs, output_folder, report_skipped
+
+
+def run_folder(task, args):
+    """Work on a folder of photos: the exit status.
+
+    What fails is recorded and does not stop the rest. What is there already, made from the same photo by the same
+    model with the same options, is not made again.
+
+    Args:
+        task: facesym.cli.tasks.Task.
+        args: parsed arguments.
+
+    Raises:
+        FacesymError: the folders or the model cannot be used.
+    """
+    out = output_folder(args, task.name)
+    rank, world = find_process()
+    masks = getattr(args, "mask", None)
+    photos, skipped = find_photos(args.image, args.recursive, [out, masks] if masks else [out])
+    if rank == 0:
+        report_skipped(skipped)
+    if not photos:
+        raise ImageError(f"{args.image} has no photos.")
+    records = Records(out, task.name, task.table)
+    if not args.overwrite:
+        records.check_reports()
+    device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if world > 1 and args.device == "cuda" else args.device
+    model = TaskModel(args.model, task.name, device)
+    task.check_model(model.config)
+    outputs = name_outputs(photos, task.suffix)
+    run = FolderRun(task, args, records, model)
+    try:
+        run.edit_all({photo: out / outputs[photo] for photo in photos[rank::world]}, quiet=rank > 0)
+    finally:
+        print(f"{run.done} done, {run.kept} were there already, {run.failed} failed: {out}", file=sys.stderr)
+        records.write_reports(photo.as_posix() for photo in photos)
+    return int(run.failed > 0)
+
+
+class FolderRun:
+    """A run through a folder.
+
+    Args:
+        task: facesym.cli.tasks.Task.
+        args: parsed arguments.
+        records: Records of the folder of results.
+        model: TaskModel.
+
+    Attributes:
+        done, kept, failed: how many photos were edited, had their results already, or gave an error.
+    """
+
+    def __init__(self, task, args, records, model):
+        self.task, self.args, self.records, self.model = task, args, records, model
+        self.done = self.kept = self.failed = 0
+
+    def edit_all(self, outputs, quiet):
+        """Work on photos.
+
+        Args:
+            outputs: {path of a photo, relative to the folder: path of its result}.
+            quiet: no progress bar.
+        """
+        from tqdm import tqdm
+
+        for photo, output in tqdm(outputs.items(), unit="photo", disable=True if quiet else None):
+            plan = self._attempt(self._plan, photo, output)
+            if plan is None:
+                continue
+            inputs, made_by, current = plan
+            if current:
+                self.kept += 1
+                continue
+            pipeline = self.model.pipeline  # if it does not load, no photo is to blame: the run ends
+            numbers = self._attempt(self._edit, photo, output, inputs, made_by, pipeline)
+            if numbers is not None:
+                self.done += 1
+                self._tell(photo, numbers["notes"], {"output": str(output), **numbers})
+
+    def _plan(self, photo, output):
+        """What a result is made from and by, and whether it is there already.
+
+        Raises:
+            ImageError: something is missing, or other files are in the way.
+        """
+        source = self.args.image / photo
+        inputs = self.task.inputs(source)
+        made_by = {
+            "options": self.task.options(),
+            "weights": self.model.checksum,
+            "sources": [checksum(path) for path in (source, *inputs)],
+        }
+        if self.records.is_current(output, made_by):
+            return inputs, made_by, True
+        if not self.args.overwrite:
+            self.records.check_files(output, [output, *self.task.extras(output)])
+        return inputs, made_by, False
+
+    def _edit(self, photo, output, inputs, made_by, pipeline):
+        """Make a result and its record: what there is to tell of it."""
+        self.records.begin(output, photo.as_posix())
+        numbers, files = edit_photo(self.task, pipeline, self.args.image / photo, inputs, output)
+        self.records.finish(output, photo.as_posix(), made_by, files, numbers)
+        return numbers
+
+    def _attempt(self, step, photo, output, *more):
+        """What a step returns; None, and a record of the error, if it fails.
+
+        Nothing that one photo raises may end the batch, not even what nobody has foreseen.
+        """
+        try:
+            return step(photo, output, *more)
+        except FacesymError as error:
+            reason = str(error)
+        except Exception as error:
+            reason = f"unexpected {type(error).__name__}: {error}"
+        self.failed += 1
+        self._tell(photo, [reason], {"error": reason})
+        try:
+            self.records.fail(output, photo.as_posix(), reason)
+        except FacesymError as error:  # the disk is full, most likely
+            self._tell(photo, [str(error)])
+        return None
+
+    def _tell(self, photo, messages, line=None):
+        """Print messages about a photo and, with --json, its line."""
+        from tqdm import tqdm
+
+        for message in messages:
+            tqdm.write(f"{photo}: {message}", file=sys.stderr)
+        if line and self.args.json:
+            print(json.dumps({"image": str(self.args.image / photo), **line}), flush=True)
+
+
+def find_process():
+    """(rank, processes) under `accelerate launch`, torchrun or MPI; (0, 1) otherwise.
+
+    Read from their variables, since photos need no communication: machines may start at different times.
+    """
+    for rank, size in (
+        ("RANK", "WORLD_SIZE"),
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+        ("PMI_RANK", "PMI_SIZE"),
+    ):
+        if rank in os.environ and size in os.environ:
+            return int(os.environ[rank]), int(os.environ[size])
+    return 0, 1

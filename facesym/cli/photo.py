@@ -1,0 +1,100 @@
+"""One photo through a pipeline: checked, edited, written."""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+from ..errors import ImageError
+from ..faces.load import save_image
+from .model import TaskModel
+
+
+def run_photo(task, args):
+    """Work on a single photo: the exit status.
+
+    Args:
+        task: facesym.cli.tasks.Task.
+        args: parsed arguments.
+
+    Raises:
+        FacesymError: whatever is wrong; what can be told without the model is told before it is loaded.
+    """
+    photo = args.image
+    output = args.output or photo.with_name(f"{photo.stem}-{task.name}{task.suffix}")
+    if output.suffix.lower() not in task.suffixes:
+        raise ImageError(f"Cannot write {output}: its name must end in {', '.join(task.suffixes)}.")
+    if not args.overwrite:
+        refuse_existing([output, *task.extras(output)], photo)
+    inputs = task.inputs(photo)
+    image = task.check_photo(photo, inputs)
+    model = TaskModel(args.model, task.name, args.device)
+    task.check_model(model.config)
+    numbers, _ = edit_photo(task, model.pipeline, image, inputs, output)
+    for note in numbers["notes"]:
+        print(f"facesym: {note}", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"image": str(photo), "output": str(output), **numbers}))
+        return 0
+    print(output)
+    for row in numbers.get(task.table, []):
+        print("  ".join(f"{key} {value:.3f}" for key, value in row.items()))
+    return 0
+
+
+def refuse_existing(paths, photo):
+    """Check that nothing would be overwritten.
+
+    Args:
+        paths: files and folders to be written.
+        photo: the photo they are made from.
+
+    Raises:
+        ImageError: one of them exists.
+    """
+    for path in paths:
+        if path.exists():
+            what = "is the photo itself" if path.samefile(photo) else "exists"
+            raise ImageError(f"{path} {what}: choose another name with -o, or replace it with --overwrite.")
+
+
+def edit_photo(task, pipe, photo, inputs, output):
+    """Run the pipeline on a photo and write its files, the result last: once it is there, all else is.
+
+    Args:
+        task: facesym.cli.tasks.Task.
+        pipe: its pipeline.
+        photo: the photo, as the pipeline takes it.
+        inputs: paths of the task's other files.
+        output: path of the result.
+
+    Returns:
+        What there is to tell, a dict for JSON, and the paths of the files written.
+
+    Raises:
+        FacesymError: what the pipeline raises, or a file cannot be written.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the result has them as notes
+        result = task.call(pipe, photo, inputs)
+    files = task.files(result, output)
+    for path in sorted(files, key=lambda path: path == output):
+        write_media(files[path], path, task.name)
+    numbers = {
+        "faces": [{"box": face.box, "score": round(face.score, 3)} for face in result.faces],
+        "identity": result.identity,
+        **task.numbers(result),
+        "seconds": round(result.seconds, 3),
+        "notes": result.notes,
+    }
+    return numbers, list(files)
+
+
+def write_media(media, path: Path, task: str):
+    """Write an RGB image or, from a list of frames, a video."""
+    if isinstance(media, list):
+        from ..video import save_video
+
+        save_video(media, path, task)
+    else:
+        save_image(media, path, task)

@@ -1,0 +1,187 @@
+"""What made each result in a folder, so that a result is known by more than its name.
+
+`OUT/.facesym/` holds one small JSON file per result, written in one step: processes never share a file, however many
+work on a folder, and adding a result costs the same in a folder of twenty thousand. Tables and lists of errors are
+made from these records at the end of a run.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+
+from ..errors import ImageError
+from ..files import write_atomic
+
+FOLDER = ".facesym"
+ERRORS = "errors.json"
+
+
+def checksum(path):
+    """Hex sha256 of a file.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+class Records:
+    """The records of a folder of results.
+
+    A record is a dict: "task"; "photo", its path in the folder of photos; "made_by", what determines the result;
+    "files", {path in the folder of results: sha256}; "numbers", what there is to tell; or, of a photo that failed,
+    "error". While a photo is worked on there is neither.
+
+    Args:
+        out: folder of results.
+        task: name of the task.
+        table: key of the records' numbers, a list with one dict a face, that <table>.csv and <table>.json are made
+            of; or None.
+
+    Raises:
+        ImageError: the folder holds another task's results.
+    """
+
+    def __init__(self, out, task, table=None):
+        self.out, self.task, self.table = out, task, table
+        self.folder = out / FOLDER
+        other = next(self.all(), {}).get("task", task)
+        if other != task:
+            raise ImageError(
+                f"{out} holds results of `facesym {other}`: choose another folder with -o, one for each task."
+            )
+
+    def check_reports(self):
+        """Check that the reports of a first run would replace nothing.
+
+        Raises:
+            ImageError: the folder has such files, but no records.
+        """
+        names = [ERRORS, *(f"{self.table}{suffix}" for suffix in (".csv", ".json") if self.table)]
+        found = [self.out / name for name in names if (self.out / name).exists()]
+        if found and not self.folder.exists():
+            raise ImageError(
+                f"{found[0]} exists: choose another folder with -o, or replace it with --overwrite."
+            )
+
+    def all(self):
+        """Iterate over the records, in no order."""
+        for path in self.folder.glob("*.json"):
+            record = _read(path)
+            if record:
+                yield record
+
+    def of(self, output):
+        """The record of a result, a dict; empty if there is none."""
+        return _read(self._path(output)) or {}
+
+    def is_current(self, output, made_by):
+        """Whether a result is there, with all its files, and was made in the same way."""
+        record = self.of(output)
+        return record.get("made_by") == made_by and all(
+            (self.out / name).exists() for name in record["files"]
+        )
+
+    def check_files(self, output, paths):
+        """Check that all files there are the result's own: written by this command, and not changed since.
+
+        Args:
+            output: path of the result.
+            paths: files and folders that will be written.
+
+        Raises:
+            ImageError: there is another file.
+        """
+        record = self.of(output)
+        if record.get("unfinished"):
+            return
+        for path in paths:
+            for file in path.rglob("*") if path.is_dir() else [path]:
+                known = record.get("files", {}).get(file.relative_to(self.out).as_posix())
+                if file.is_file() and (known is None or known != checksum(file)):
+                    raise ImageError(
+                        f"{file} exists and was not made by this command, or was changed since: choose another "
+                        "folder with -o, or replace it with --overwrite."
+                    )
+
+    def begin(self, output, photo):
+        """Note that a photo is being worked on: what is found at its output after a crash is ours."""
+        self._write(output, photo, {"files": self.of(output).get("files", {}), "unfinished": True})
+
+    def fail(self, output, photo, error):
+        """Record why a photo has no result. What it may have left half done stays ours."""
+        record = {"files": {}, "unfinished": False} | self.of(output)
+        self._write(output, photo, {key: record[key] for key in ("files", "unfinished")} | {"error": error})
+
+    def finish(self, output, photo, made_by, files, numbers):
+        """Record a result, and remove the files of an earlier one that it has not replaced."""
+        record = self.of(output)
+        names = {path.relative_to(self.out).as_posix(): checksum(path) for path in files}
+        for name in record.get("files", {}).keys() - names.keys():
+            file = self.out / name
+            if file.is_file() and checksum(file) == record["files"][name]:
+                file.unlink()
+        self._write(output, photo, {"made_by": made_by, "files": names, "numbers": numbers})
+
+    def write_reports(self, photos):
+        """Write errors.json, if there are any, and the table.
+
+        Another process may be finishing at the same time, so the records are looked at again after writing: the last
+        to write has seen everything.
+
+        Args:
+            photos: names of the photos of this run; errors of others are left out.
+        """
+        photos, before = set(photos), None
+        while (stamps := self._stamps()) != before:
+            before = stamps
+            records = sorted(self.all(), key=lambda record: record["photo"])
+            errors = {r["photo"]: r["error"] for r in records if "error" in r and r["photo"] in photos}
+            if errors:
+                write_atomic(self.out / ERRORS, (json.dumps(errors, indent=2) + "\n").encode())
+            elif records:
+                (self.out / ERRORS).unlink(missing_ok=True)  # of an earlier run, since mended
+            self._write_table(records)
+
+    def _write_table(self, records):
+        table = self.table
+        rows = [
+            {"photo": record["photo"], "face": i, **row}
+            for record in records
+            for i, row in enumerate(record.get("numbers", {}).get(table, []))
+        ]
+        if not rows:
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(self.out / f"{table}.json", (json.dumps(rows, indent=1) + "\n").encode())
+        write_atomic(self.out / f"{table}.csv", text.getvalue().encode(errors="backslashreplace"))
+
+    def _path(self, output):
+        # A digest, since a name of 255 bytes has no room for another suffix.
+        name = os.fsencode(output.relative_to(self.out).as_posix())
+        return self.folder / f"{hashlib.sha256(name).hexdigest()[:32]}.json"
+
+    def _write(self, output, photo, fields):
+        record = {"task": self.task, "photo": photo, **fields}
+        write_atomic(self._path(output), json.dumps(record).encode())
+
+    def _stamps(self):
+        return {path.name: path.stat().st_mtime_ns for path in self.folder.glob("*.json")}
+
+
+def _read(path):
+    """A record; None if there is none, or it is damaged."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and {"task", "photo", "files"} <= record.keys() else None

@@ -1,0 +1,102 @@
+"""What the commands on photos have in common; facesym/cli/tasks.py has one class for each."""
+
+from ..faces.load import FORMATS, read_photo
+
+PASTE_HELP = "lay the face over the photo instead of writing the aligned face alone"
+
+
+class Task:
+    """A command on photos: its help, its arguments, and what it makes of one photo.
+
+    Args:
+        args: parsed arguments.
+
+    Raises:
+        UsageError: arguments that do not go together.
+
+    Attributes:
+        suffix: of results that the user has not named.
+        greedy: name of an option that takes several values.
+        settings: names of the arguments that change a result.
+        table: key of `numbers`, a list with one dict a face, of which a folder gets a table.
+    """
+
+    name: str
+    summary: str
+    usage = "IMAGE_OR_FOLDER [-o OUT] [options]"
+    description: str
+    examples: tuple
+    suffix = ".png"
+    greedy = None
+    settings: tuple = ()
+    table = None
+
+    def __init__(self, args):
+        self.args = args
+
+    @staticmethod
+    def add_arguments(parser):
+        """Add the task's own arguments."""
+
+    @property
+    def suffixes(self):
+        """What files the results may be written to."""
+        return tuple(FORMATS)
+
+    def options(self):
+        """What, besides the photo and the model, determines a result: a dict for JSON."""
+        return {key: getattr(self.args, key) for key in ("faces", *self.settings)}
+
+    def check_model(self, config):
+        """Check arguments against the model's config.json (a dict).
+
+        Raises:
+            ImageError: the model cannot do that.
+        """
+
+    def inputs(self, photo):
+        """The other files that a photo's result is made from."""
+        return []
+
+    def check_photo(self, photo, inputs):
+        """Read a photo, and check what it is to be edited with.
+
+        Args:
+            photo: its path.
+            inputs: paths of the other files.
+
+        Returns:
+            facesym.faces.load.Photo.
+
+        Raises:
+            ImageError: something cannot be read, or does not go together.
+        """
+        return read_photo(photo)
+
+    def call(self, pipe, photo, inputs):
+        """The pipeline's result of a photo (a path, or what `check_photo` returned)."""
+        raise NotImplementedError
+
+    def numbers(self, result):
+        """What to tell of a result beside what all tasks tell: a dict for JSON."""
+        return {}
+
+    def files(self, result, output):
+        """What to write: {path: RGB image, or list of RGB frames}.
+
+        The first face takes the output's name; the others lie in a folder of their own, where no name of another
+        photo's result can meet theirs.
+        """
+        folder = faces_folder(output)
+        return {
+            folder / f"{i}{output.suffix}" if i else output: image for i, image in enumerate(result.images)
+        }
+
+    def extras(self, output):
+        """The files and folders that `files` may write beside the output."""
+        return [faces_folder(output)] if self.args.faces == "all" else []
+
+
+def faces_folder(output):
+    """Where the results of a photo's further faces lie."""
+    return output.with_name(f"{output.stem}-faces")

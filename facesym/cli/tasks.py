@@ -1,0 +1,357 @@
+"""`facesym complete|symmetrize|rotate|normalize|transfer`: the arguments of each, and what it writes."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import ImageError
+from ..faces.load import load_mask
+from .folder import run_folder
+from .options import UsageError, add_command, add_photo_arguments, number, take_back_image
+from .photo import run_photo
+from .task import PASTE_HELP, Task, faces_folder
+from .walk import Masks
+
+
+def add_parsers(commands):
+    """Add a parser for every task; `args.run(args)` returns the exit status."""
+    for task in TASKS:
+        parser = add_command(
+            commands, task.name, task.summary,
+            usage=task.usage, description=task.description, examples=task.examples,
+        )  # fmt: skip
+        task.add_arguments(parser)
+        add_photo_arguments(parser, task.name)
+        parser.set_defaults(run=_run, task=task)
+
+
+def _run(args):
+    take_back_image(args, args.task.greedy)
+    task = args.task(args)
+    return run_folder(task, args) if args.image.is_dir() else run_photo(task, args)
+
+
+class Complete(Task):
+    """`facesym complete`."""
+
+    name = "complete"
+    summary = "fill in the hidden part of a face"
+    usage = "IMAGE_OR_FOLDER --mask MASK_OR_FOLDER [-o OUT] [options]"
+    description = """\
+The mask is a picture of the photo's size, white where something hides the face
+(sunglasses, a hand, a scratch) and black elsewhere. What the other half of the
+face still shows is copied and relit; the rest is generated. Pixels outside the
+mask stay as they are."""
+    examples = (
+        ("facesym complete photo.jpg --mask mask.png -o done.png", "Complete one photo."),
+        (
+            "facesym complete photos/ --mask masks/ -o done/",
+            "Complete every photo of a folder: photos/a.jpg with masks/a.png, and so on.\n"
+            "      Started again, it goes on where it was stopped.",
+        ),
+        (
+            "accelerate launch -m facesym complete photos/ --mask masks/ --device cuda",
+            "Split the folder among the GPUs of one or several machines.",
+        ),
+    )
+
+    def __init__(self, args):
+        super().__init__(args)
+        photos, masks = args.image, args.mask
+        self.masks = None
+        if not photos.is_dir():
+            return
+        if not masks.is_dir():
+            raise ImageError(f"{photos} is a folder: --mask must be a folder of masks of the same names.")
+        if masks.samefile(photos):
+            raise ImageError(
+                f"{photos} holds both photos and masks: keep the masks in a folder of their own."
+            )
+        self.masks = Masks(masks, args.recursive)
+
+    @staticmethod
+    def add_arguments(parser):
+        parser.add_argument(
+            "--mask", type=Path, required=True, metavar="MASK_OR_FOLDER",
+            help="white = fill in; for a folder of photos, a folder of masks of the same names",
+        )  # fmt: skip
+
+    def inputs(self, photo):
+        return [self.args.mask if self.masks is None else self.masks.of(photo.relative_to(self.args.image))]
+
+    def check_photo(self, photo, inputs):
+        photo = super().check_photo(photo, inputs)
+        load_mask(*inputs, photo.image.size, photo.full_size)
+        return photo
+
+    def call(self, pipe, photo, inputs):
+        return pipe(photo, *inputs, faces=self.args.faces)
+
+    def numbers(self, result):
+        return {"mask_fraction": round(result.mask_fraction, 5)}
+
+
+class Symmetrize(Task):
+    """`facesym symmetrize`."""
+
+    name = "symmetrize"
+    summary = "make a face symmetric, and measure how asymmetric it was"
+    description = """\
+Writes the photo with its face made symmetric, and prints how asymmetric the face
+was: an index for each region, overall, and the head's roll and yaw in degrees.
+For a folder the numbers also go into asymmetry.csv and asymmetry.json, one row
+per face."""
+    examples = (
+        ("facesym symmetrize photo.jpg -o symmetric.png", "Make one face symmetric."),
+        (
+            "facesym symmetrize photo.jpg --extras",
+            "Also write the heat map of the asymmetry and the mirrored halves.",
+        ),
+        (
+            "facesym symmetrize photos/ -o symmetric/ --faces all",
+            "Every face of every photo, with a table of their asymmetry.",
+        ),
+    )
+    settings = ("method", "extras")
+    table = "asymmetry"
+
+    @staticmethod
+    def add_arguments(parser):
+        parser.add_argument(
+            "--method", choices=["model", "left", "right", "average"], default="model",
+            help="model, or mirror about the middle line of the landmarks: the left half, the right half, or the "
+            "average of the face and its mirror image (default: model)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--extras", action="store_true",
+            help="also write, in a folder beside each result, the heat map and six pictures of each face",
+        )  # fmt: skip
+
+    def call(self, pipe, photo, inputs):
+        return pipe(photo, faces=self.args.faces, method=self.args.method, composites=self.args.extras)
+
+    def numbers(self, result):
+        return {
+            "asymmetry": [{key: round(value, 4) for key, value in face.items()} for face in result.asymmetry]
+        }
+
+    def files(self, result, output):
+        files = super().files(result, output)
+        if self.args.extras:
+            from ..asymmetry import draw_heatmap
+
+            (folder,) = self.extras(output)
+            for i, (crop, heat, faces) in enumerate(zip(result.crop, result.heatmap, result.composites)):
+                prefix = f"{i}-" if self.args.faces == "all" else ""
+                for name, image in {"heatmap": draw_heatmap(crop, heat), **faces}.items():
+                    files[folder / f"{prefix}{name}.png"] = image
+        return files
+
+    def extras(self, output):
+        return [output.with_name(f"{output.stem}-extras")] if self.args.extras else []
+
+
+class Rotate(Task):
+    """`facesym rotate`."""
+
+    name = "rotate"
+    summary = "turn the head in a photo"
+    usage = "IMAGE_OR_FOLDER [--yaw DEGREES [DEGREES]] [-o OUT] [options]"
+    description = """\
+Fits a symmetric GAN to the face, which takes about half a minute on a CPU, and
+turns it: as a video with two yaws, as a picture with one. Yaw is in degrees, 0
+towards the camera, negative towards the picture's left. Each face can be turned
+only as far as it stays the same person; the command says so where it stopped."""
+    examples = (
+        (
+            "facesym rotate photo.jpg --yaw -20 20 -o turning.mp4",
+            "A video from 20° left to 20° right and back.",
+        ),
+        ("facesym rotate photo.jpg --yaw 0 -o frontal.png", "A picture that faces the camera."),
+        ("facesym rotate photo.jpg --seconds 10", "Fit for ten seconds at most."),
+    )
+    greedy = "yaw"
+    settings = ("yaw", "frames", "steps", "seconds", "paste")
+
+    def __init__(self, args):
+        super().__init__(args)
+        try:
+            args.yaw = [number(-90, 90)(text) for text in args.yaw]
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"argument --yaw: {error}") from None
+        if len(args.yaw) > 2:
+            raise UsageError(f"argument --yaw: takes one number or two, not {len(args.yaw)}")
+        self.video = len(args.yaw) == 2
+        if self.video and args.paste:
+            raise UsageError("argument --paste: needs a single --yaw, since a video shows the face alone")
+        if self.video and args.frames < 2:
+            raise UsageError("argument --frames: a video needs at least two")
+        self.suffix = ".mp4" if self.video else ".png"
+
+    @staticmethod
+    def add_arguments(parser):
+        parser.add_argument(
+            "--yaw", nargs="+", default=["-20", "20"], metavar="DEGREES",
+            help="one number gives a picture; two give a video from one to the other and back, .mp4 or .gif "
+            "(default: -20 20)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--frames", type=number(1, kind=int), default=25, help="of the video, one way (default: 25)"
+        )
+        parser.add_argument(
+            "--steps", type=number(1, kind=int), default=200, help="of tuning the generator (default: 200)"
+        )
+        parser.add_argument(
+            "--seconds", type=number(0.1), help="time limit of the fit (default: none)"
+        )  # fmt: skip
+        parser.add_argument("--paste", action="store_true", help=PASTE_HELP)
+
+    @property
+    def suffixes(self):
+        from ..video import FORMATS as VIDEOS
+
+        return VIDEOS if self.video else super().suffixes
+
+    def call(self, pipe, photo, inputs):
+        args = self.args
+        return pipe(
+            photo, yaw=args.yaw if self.video else args.yaw[0], frames=args.frames, steps=args.steps,
+            seconds=args.seconds, faces=args.faces, paste=args.paste,
+        )  # fmt: skip
+
+    def numbers(self, result):
+        return {"fit": result.fit}
+
+    def files(self, result, output):
+        if not self.video:
+            return super().files(result, output)
+        folder = faces_folder(output)
+        return {
+            folder / f"{i}{output.suffix}" if i else output: frames for i, frames in enumerate(result.frames)
+        }
+
+
+class Normalize(Task):
+    """`facesym normalize`."""
+
+    name = "normalize"
+    summary = "make a face frontal and neutral"
+    description = """\
+Turns a face to the camera and takes its expression away, and writes it as an
+aligned picture of its own."""
+    examples = (
+        ("facesym normalize photo.jpg -o frontal.png", "A frontal, neutral face."),
+        ("facesym normalize photo.jpg --walk 24", "Also a video of the way there, photo-normalize-walk.mp4."),
+    )
+    settings = ("paste", "walk")
+
+    @staticmethod
+    def add_arguments(parser):
+        parser.add_argument(
+            "--paste", action="store_true", help=f"{PASTE_HELP} (for heads that are not turned)"
+        )
+        parser.add_argument(
+            "--walk", type=number(2, 100, int), default=0, metavar="N",
+            help="also write N frames on the way there as a video, …-walk.mp4, beside each result",
+        )  # fmt: skip
+
+    def call(self, pipe, photo, inputs):
+        return pipe(photo, faces=self.args.faces, paste=self.args.paste, walk=self.args.walk)
+
+    def numbers(self, result):
+        return {"yaw": result.yaw}
+
+    def files(self, result, output):
+        files, folder = super().files(result, output), faces_folder(output)
+        if self.args.walk:
+            first = output.with_name(f"{output.stem}-walk.mp4")
+            files |= {folder / f"{i}-walk.mp4" if i else first: walk for i, walk in enumerate(result.walk)}
+        return files
+
+    def extras(self, output):
+        walk = [output.with_name(f"{output.stem}-walk.mp4")] if self.args.walk else []
+        return super().extras(output) + walk
+
+
+class Transfer(Task):
+    """`facesym transfer`."""
+
+    name = "transfer"
+    summary = "change a face's expression, pose or light"
+    usage = "IMAGE_OR_FOLDER --to ATTRIBUTE [ATTRIBUTE ...] [-o OUT] [options]"
+    description = """\
+Gives a face another expression (neutral, happy, surprised), pose ("left 45",
+"left 20", frontal, "right 20", "right 45") or light (normal, weak, dark, side):
+one of each at most. Groups that are not named stay as they are."""
+    examples = (
+        ("facesym transfer photo.jpg --to happy -o happy.png", "A smile."),
+        ('facesym transfer photo.jpg --to surprised "left 20" dark', "One attribute of each group."),
+        (
+            "facesym transfer photo.jpg --grid",
+            "Every attribute alone, in the folder photo-transfer-grid/.",
+        ),
+    )
+    greedy = "to"
+    settings = ("to", "strength", "paste", "grid")
+
+    def __init__(self, args):
+        super().__init__(args)
+        self.named = {group: getattr(args, group) for group in ("expression", "pose", "light")}
+        args.to = [*args.to, *filter(None, self.named.values())]
+        if not args.to and not args.grid:
+            raise UsageError("say what to change the face to: --to ATTRIBUTE, or --grid for every attribute")
+
+    @staticmethod
+    def add_arguments(parser):
+        parser.add_argument(
+            "--to", nargs="+", action="extend", default=[], metavar="ATTRIBUTE",
+            help="attributes of different groups",
+        )  # fmt: skip
+        for group in ("expression", "pose", "light"):
+            parser.add_argument(f"--{group}", metavar="ATTRIBUTE", help=f"an attribute of the group {group}")
+        parser.add_argument(
+            "--strength", type=number(0, 1.5), default=1.0,
+            help="0 keeps the face, 1 is what the model was trained for, 1.5 is most (default: 1)",
+        )  # fmt: skip
+        parser.add_argument("--paste", action="store_true", help=PASTE_HELP)
+        parser.add_argument(
+            "--grid", action="store_true",
+            help="also write every attribute's picture, in a folder …-grid/ beside each result",
+        )  # fmt: skip
+
+    def check_model(self, config):
+        groups = dict(config.get("groups", ()))
+        for group, name in self.named.items():
+            if name and name not in groups.get(group, ()):
+                raise ImageError(f"--{group} {name}: {self.args.model} has no such {group}.")
+        taken = {}
+        for name in self.args.to:
+            group = next((group for group, names in groups.items() if name in names), None)
+            if group is None:
+                choices = "; ".join(f"{group}: {', '.join(names)}" for group, names in groups.items())
+                raise ImageError(f"There is no attribute {name!r}: use {choices}.")
+            if group in taken:
+                raise ImageError(f"{taken[group]} and {name} exclude each other: both are {group}.")
+            taken[group] = name
+
+    def call(self, pipe, photo, inputs):
+        args = self.args
+        return pipe(
+            photo, to=args.to, strength=args.strength, faces=args.faces, paste=args.paste, grid=args.grid
+        )
+
+    def numbers(self, result):
+        return {"to": self.args.to}
+
+    def files(self, result, output):
+        files, folder = super().files(result, output), faces_folder(output)
+        for i, grid in enumerate(result.grid):
+            place = folder / f"{i}-grid" if i else output.with_name(f"{output.stem}-grid")
+            files |= {place / f"{name}{output.suffix}": image for name, image in grid.items()}
+        return files
+
+    def extras(self, output):
+        grid = [output.with_name(f"{output.stem}-grid")] if self.args.grid else []
+        return super().extras(output) + grid
+
+
+TASKS = (Complete, Symmetrize, Rotate, Normalize, Transfer)
