@@ -65,7 +65,7 @@ def list() -> list[dict]:
     """
     try:
         entries = json.loads(read_file(ZOO_FILE))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ZooError(f"{ZOO_FILE} is not valid JSON: {error}.") from error
     if not isinstance(entries, builtins.list):
         raise ZooError(f"{ZOO_FILE} must hold a list of models.")

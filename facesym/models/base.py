@@ -22,6 +22,8 @@ from facesym.files import (
     write_atomic,
 )
 
+_LARGEST = 16384
+
 
 class Model(ModelMixin, ConfigMixin):
     """A network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
@@ -73,8 +75,11 @@ class Model(ModelMixin, ConfigMixin):
         else:
             raise ZooError(f"{name} is neither a folder nor a Hub repository (owner/name).")
 
-        model = _build(cls, config_file)
-        _load_weights(model, weights_file, sha256)
+        # On "meta", which holds no numbers, first: settings of a damaged config may ask for more memory than there is.
+        outline = _build(cls, config_file, "meta")
+        tensors = _read_weights(outline, weights_file, sha256)
+        model = _build(cls, config_file, "cpu")
+        model.load_state_dict(tensors)
         return model.to(dtype or torch_dtype or torch.float32).eval()
 
     def save_pretrained(self, folder: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
@@ -132,12 +137,20 @@ class Model(ModelMixin, ConfigMixin):
         return commit.oid
 
 
-def _build(cls: type[Model], config_file: Path) -> Model:
-    """A network with random weights, from its config."""
+def _setting(text: str) -> int:
+    """An integer of a config. No width or depth is that large: it would fill the memory before it is found out."""
+    value = int(text)
+    if abs(value) > _LARGEST:
+        raise ValueError(f"{text} is larger than any setting")
+    return value
+
+
+def _build(cls: type[Model], config_file: Path, device: str) -> Model:
+    """A network with random weights on a device, from its config."""
     try:
-        config = json.loads(read_file(config_file))
+        config = json.loads(read_file(config_file), parse_int=_setting)
         stored_class = config.get("_class_name", cls.__name__)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ZooError(f"{config_file} is not a model's config (a JSON object): {error}.") from error
 
     if cls is Model:
@@ -157,13 +170,14 @@ def _build(cls: type[Model], config_file: Path) -> Model:
         )
     try:
         # The initial weights are thrown away: do not let them advance the caller's random numbers.
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device(device):
             return cls(**settings)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+    except Exception as error:  # whatever a setting of another kind, or out of range, leads to
         raise ZooError(f"{config_file} does not describe a valid {cls.__name__}: {error}") from error
 
 
-def _load_weights(model: Model, file: Path, sha256: str | None) -> None:
+def _read_weights(model: Model, file: Path, sha256: str | None) -> dict[str, torch.Tensor]:
+    """The tensors of a file, which fit the model."""
     data = read_file(file)  # read once, so that what was checked is what is loaded
     if sha256 is not None:
         check_sha256(file, data, sha256)
@@ -183,4 +197,4 @@ def _load_weights(model: Model, file: Path, sha256: str | None) -> None:
     if faults:
         more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise ZooError(f"{file} does not fit {type(model).__name__}: {'; '.join(faults[:5])}{more}.")
-    model.load_state_dict(tensors)
+    return tensors
