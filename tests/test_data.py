@@ -8,7 +8,7 @@ from facesym.data.masks import random_mask
 
 
 def test_the_stream_depends_on_seed_and_number_alone(folders):
-    from train.symmfc import CompletionSamples
+    from facesym.data.complete import CompletionSamples
 
     faces = FaceFolders([folders[0]], 64)
     one, other, seeded = (CompletionSamples(faces, None, seed) for seed in (0, 0, 1))

@@ -1,6 +1,8 @@
 """The training scripts, each for a few steps: what they learn from, what they write."""
 
 import shutil
+from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from facesym.data.faces import FaceFolders
 from facesym.faces.geometry import FLIP_68
 from facesym.models import LightCNN, SymmetricEncoder, SymmetricGenerator, SymmetrizerVAE
 from facesym.models.symmfcnet import SymmFCNet
+from train.arguments import Parser
+from train.symmfc import RECIPES, SymmFC, add_symmfc_arguments, build, chosen_recipe
 
 SYMMFC = ["--preset", "tiny", "--size", "64", "--sample-every", "100", "--lr", "1e-3"]
 
@@ -21,11 +25,55 @@ def test_all_three_phases_and_a_loadable_model(folders, tmp_path):
     assert [line["phase"] for line in lines] == [1, 2, 3, 3]
     assert "landmark" in lines[0] and "absolute" not in lines[0]
     assert "absolute" in lines[1] and "landmark" not in lines[1]
-    assert {"landmark", "absolute", "symmetry", "adversarial", "critic", "critic_parts"} <= set(lines[3])
+    assert {"landmark", "absolute", "symmetry", "adversarial", "discriminator", "discriminator_parts"} <= set(
+        lines[3]
+    )
     assert "images/s" in text and "ETA" in text
     net = SymmFCNet.from_pretrained(tmp_path / "model")
     assert net.config.input_size == 64
     assert list((tmp_path / "samples").glob("*.png"))
+
+
+def test_each_departure_from_the_paper_is_an_option_of_its_own():
+    parser = Parser("")
+    add_symmfc_arguments(parser)
+    recipe = lambda *words: chosen_recipe(parser.parse_args(words))  # noqa: E731
+    assert recipe() == RECIPES["released"] and recipe("--recipe", "paper") == RECIPES["paper"]
+    departures = [
+        "--confidence-weight",
+        "2",
+        "--window",
+        "96",
+        "--completed",
+        "--mask-weighted",
+        "--detach-symmetry",
+    ]
+    mixed = recipe("--recipe", "paper", *departures)
+    assert mixed == replace(RECIPES["released"], weights=RECIPES["paper"].weights)
+    assert not SymmFCNet.preset("paper").config.copy_skip
+    assert build(parser.parse_args(["--preset", "paper", "--copy-skip"])).config.copy_skip
+
+
+def test_the_papers_losses_reach_all_networks(folders, vgg16, tmp_path):
+    """C has no loss of its own; (13) and RecNet's losses move stage I, also with everything stage I learns left out."""
+    options = ["--recipe", "paper", "--no-copy-skip", "--trunk", vgg16, "--phase-steps", 0, 0, 2]
+    train("symmfc.py", folders, tmp_path, *SYMMFC, *options)
+    first, _ = stats(tmp_path)
+    assert {"squared", "perceptual", "symmetry", "adversarial"} <= set(first)
+    assert not {"confidence", "absolute", "feature", "identity"} & set(first)
+    net, batch = SymmFCNet.preset("tiny", input_size=64, copy_skip=False).train(), torch.rand(2, 3, 64, 64)
+    mask = torch.ones(2, 1, 64, 64)
+    mask[..., 20:40, 10:30] = 0
+    out = net(batch, mask)
+    with mock.patch.object(SymmFC, "__init__", lambda self: None):
+        trainer = SymmFC()
+    trainer.net, trainer.recipe = net, RECIPES["paper"]
+    trainer.symmetry_term(out).backward()
+    assert net.flownet.out.weight.grad is not None and net.confidence.layers[0].weight.grad is not None
+    net.zero_grad()
+    trainer.recipe = RECIPES["released"]
+    trainer.symmetry_term(net(batch, mask)).backward()
+    assert net.recnet.stem[1].weight.grad is not None
 
 
 def test_the_plain_net_and_landmarks_train(folders, tmp_path):

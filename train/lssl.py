@@ -37,11 +37,12 @@ from train.trunk import VGG16Features
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
 # which is told by a sample's "kept", and all that is known once more in the inner face and once in the mouth (`inner`),
-# which is small and tells expressions; (6)'s ŝ goes as `side` is. Ours in both: `person` (one minus the recogniser's
-# cosine), `side` (s′ against the known one), and of a net that copies `places` (the flows at the known landmarks),
-# `smooth` (their strain), `drawn` (what Gdec draws, against what is known), `choice` (of it, or what is looked up);
-# with a trunk `feature`, its features' distance over the inner face: absolute errors alone blur teeth; and `mouth`,
-# what a discriminator of mouths alone says: SymmFCNet's (17); `expression`, (3) by its other head.
+# which is small and tells expressions; `side` (s′ against the known one), and (6)'s ŝ goes as `side` is. Ours in both,
+# each where its option is given: `person` (--identity: one minus the identity model's cosine); `feature` (--trunk: the
+# features' distance over the inner face: absolute errors alone blur teeth); `mouth` and `expression` (--mouths: what a
+# discriminator of mouths alone says, SymmFCNet's (17), and (3) by its other head); and of a net that copies (not
+# --preset paper) `places` (the flows at the known landmarks), `smooth` (strain), `drawn` (what Gdec draws, against
+# what is known) and `choice` (of it, or what is looked up).
 COMMON = dict(
     adversarial=1,
     attribute=1,
@@ -149,7 +150,7 @@ def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, reci
         scores, logits = mouths(cut_mouths(found.image, batch))
         terms["mouth"] = losses.generator_loss(scores)
         terms["expression"] = told_expressions(logits, batch)
-    if "side" not in ablated:
+    if recipe != "paper" and "side" not in ablated:
         wrong = losses.side_loss(made, side_of(batch, ablated, "goal_"))
         terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
     if "bidirectional" not in ablated and critic is not None:

@@ -4,23 +4,25 @@
         --size 128 --phase-steps 1000 4000 2000 --out runs/symmfc-128
     accelerate launch train/symmfc.py … --size 256 --init runs/symmfc-128 --phase-steps 0 0 3000 --zoo symmfc-256
 
-The perceptual loss's trunk is ImageNet's VGG16, since VGG-Face is not to be had.
+``--preset paper --recipe paper`` has the paper's networks and losses (see RECIPES for what is otherwise); each
+departure of the released recipe is an option of its own. Masks and augmentation are ours in both.
 """
 
 import sys
+from argparse import BooleanOptionalAction
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from facesym import losses, zoo
-from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, side_light, to_tensor
+from facesym.data.complete import CompletionSamples, sample
+from facesym.data.faces import FaceFolders
 from facesym.data.masks import load_irregular, random_mask
-from facesym.faces.geometry import FLIP_68, flip_landmarks
 from facesym.models.discriminators import SAGANDiscriminator
 from facesym.models.symmfcnet import PRESETS, SymmFCNet
 from facesym.ops import PARTS, crop_parts, relight, warp
@@ -28,14 +30,43 @@ from train.arguments import Parser, add_arguments, launch
 from train.common import Run, load_discriminator, model_folder
 from train.trunk import VGG16Features
 
-# λ of (16), (18), (19). "paper": as printed. "released": the weights the released model ended with, set by eye on
-# validation grids: an absolute error in the hole for the squared one, and (15) on features of unit length at three
-# layers. In COMMON, `confidence` and `identity` are ours.
-COMMON = dict(face=5, landmark=10, tv=1, light=10, adversarial=1, confidence=2, identity=1)
+
+@dataclass
+class Recipe:
+    """What RecNet and the discriminators learn from; each setting has an option of the same name.
+
+    Args:
+        weights: λ of (16), (18) and (19), and of what is not in the paper.
+        confidence_weight: of C's own loss; the paper leaves C to the others.
+        window: side of the window, about a hidden place, that the perceptual backbone sees; 0: the whole picture.
+        completed: the losses see Î with the visible pixels put back, not all that RecNet draws.
+        mask_weighted: what a discriminator says counts as much as it sees of the mask.
+        detach_symmetry: (13) moves RecNet's own features alone, not the flipped picture's, Φ, M^fr and M^s2.
+    """
+
+    weights: dict
+    confidence_weight: float
+    window: int
+    completed: bool
+    mask_weighted: bool
+    detach_symmetry: bool
+
+
+COMMON = dict(face=5, landmark=10, tv=1, light=10, adversarial=1, identity=1)
 RECIPES = {
-    "paper": COMMON | dict(symmetry=100, squared=300, perceptual=3, whole=1, part=2),
-    "released": COMMON | dict(symmetry=10, absolute=6, feature=3, whole=0.15, part=0.05),
-}
+    # As printed, but for the perceptual backbone (ImageNet's VGG16 at relu3_3; VGG-Face is unavailable), sums that are
+    # means (facesym/losses.py), (7) on Φ − grid, and G's non-saturating loss.
+    "paper": Recipe(
+        COMMON | dict(symmetry=100, squared=300, perceptual=3, whole=1, part=2),
+        confidence_weight=0, window=0, completed=False, mask_weighted=False, detach_symmetry=False,
+    ),
+    # What the released model ended with, set by eye on validation grids: an absolute error under the mask for the
+    # squared one, and (15) on features of unit length at three layers.
+    "released": Recipe(
+        COMMON | dict(symmetry=10, absolute=6, feature=3, whole=0.15, part=0.05),
+        confidence_weight=2, window=96, completed=True, mask_weighted=True, detach_symmetry=True,
+    ),
+}  # fmt: skip
 ABLATIONS = {
     "full": {},
     "no-light": {"relight": False},  # −L
@@ -49,54 +80,6 @@ DISCRIMINATORS = {
     "tiny": (dict(width=8, layers=3, fold=2), dict(width=8, layers=3, fold=1)),
 }
 PART_SIZE = {"paper": 128, "small": 64, "tiny": 32}
-
-
-class CompletionSamples(Samples):
-    """Faces jittered, recoloured and mirrored, each with a hole, its landmarks in [-1, 1] and its face region."""
-
-    def __init__(self, faces, masks, seed=0):
-        super().__init__(faces, seed)
-        self.masks = masks
-
-    def sample(self, i, rng):
-        image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
-        if rng.random() < 0.5:
-            image, points = image[:, ::-1], flip_landmarks(points, size)
-        matrix = affine_jitter(rng, size, degrees=6, scale=0.06, shift=0.02)
-        image = cv2.warpAffine(
-            np.ascontiguousarray(image),
-            matrix,
-            (size, size),
-            flags=cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REFLECT,
-        )
-        points = points @ matrix[:, :2].T + matrix[:, 2]
-        image = colour_jitter(rng, image, 0.15)
-        if rng.random() < 0.3:
-            image = side_light(rng, image)
-        return sample(image, points, random_mask(rng, size, points, self.masks), rng)
-
-
-def sample(image, points, mask, rng):
-    """One sample as tensors: picture SxSx3 in [0, 255], landmarks 68x2 in pixels, mask SxS; and a missing pixel."""
-    size, missing = len(mask), np.argwhere(mask == 0)
-    # The trunk's window: half the time on a hidden eye, nose or mouth if there is one, where errors are seen first.
-    inner = np.clip(np.round(points[27:]).astype(int), 0, size - 1)[:, ::-1]
-    inner = inner[mask[inner[:, 0], inner[:, 1]] == 0]
-    if len(inner) and rng.random() < 0.5:
-        missing = inner
-    region = np.zeros((size, size), np.uint8)
-    cv2.fillConvexPoly(region, cv2.convexHull(np.round(points).astype(np.int32)), 1)
-    points = (2 * points + 1) / size - 1
-    flipped = points[FLIP_68] * [-1, 1]
-    return {
-        "image": to_tensor(image),
-        "mask": torch.from_numpy(mask)[None],
-        "face": torch.from_numpy(region)[None].float(),
-        "landmarks": torch.from_numpy(points).float(),
-        "flipped": torch.from_numpy(flipped).float(),
-        "spot": torch.from_numpy(missing[rng.integers(len(missing))][::-1].copy()),
-    }
 
 
 class Discriminators(torch.nn.Module):
@@ -121,17 +104,17 @@ class Discriminators(torch.nn.Module):
         return F.max_pool2d(missing, self.whole.stride), [F.max_pool2d(c[:, :1], part) for c in crops]
 
 
-def stage_one_terms(out, batch, relit):
-    """(2), (6), (7) and (10), and C's own. All are learned on the ground truth, whose flip is warped by the flow."""
+def stage_one_terms(out, batch, recipe, relit):
+    """(2), (6), (7) and (10), and C's own. All are learned on the target, whose flip is warped by the flow."""
     warped = warp(batch["image"].flip(-1), out.flow)
     terms = {
         "face": losses.face_region_loss(out.face_region, batch["face"]),
         "landmark": losses.landmark_loss(out.flow, batch["landmarks"], batch["flipped"]),
         "tv": losses.tv_loss(out.motion),
-        "confidence": losses.confidence_loss(
-            out.confidence, relight(warped, out.light), batch["image"], batch["face"]
-        ),
     }
+    if recipe.confidence_weight:
+        copied = relight(warped, out.light)
+        terms["confidence"] = losses.confidence_loss(out.confidence, copied, batch["image"], batch["face"])
     if relit:
         terms["light"] = losses.light_loss(warped, out.light, batch["image"], out.face_region)
     return terms
@@ -149,35 +132,145 @@ def cut_windows(x, spots, side):
     )
 
 
-def reconstruction_terms(out, batch, weights, trunk, judge, window):
-    """(14) or its absolute form, (15) or its form on unit features, and how unlike the person the face has become: one
-    minus the recogniser's cosine."""
-    terms, missing = {}, 1 - batch["mask"]
-    if "squared" in weights:
-        terms["squared"] = losses.reconstruction_loss(out.completed, batch["image"])
-    if "absolute" in weights:
-        terms["absolute"] = losses.absolute_loss(out.completed, batch["image"], missing)
-    if trunk is not None:
-        with torch.no_grad():
-            target = trunk(cut_windows(batch["image"], batch["spot"], window))
-        found = trunk(cut_windows(out.completed, batch["spot"], window))
-        if "perceptual" in weights:
-            terms["perceptual"] = losses.perceptual_loss(found[-1:], target[-1:])
-        if "feature" in weights:
-            terms["feature"] = losses.feature_distance(found, target)
-    if judge is not None:
-        terms["identity"] = losses.person_loss(judge, out.completed, batch["image"])
-    return terms
+class SymmFC:
+    """The network, the discriminators and what they are trained with.
 
+    Args:
+        run: train.common.Run.
+    """
 
-def symmetry_term(net, out):
-    """(13). The flipped pictures go through RecNet as a constant: by the random flips in the data each side of the
-    equation is the learning one half of the time, at a third of the cost."""
-    with torch.no_grad():
-        _, flipped = net.recnet(out.stage1.flip(-1), out.condition.flip(-1))
-    return losses.symmetry_loss(
-        out.features, flipped, out.flow.detach(), out.face_region.detach(), out.condition.detach()
-    )
+    def __init__(self, run):
+        args = self.args = run.args
+        self.run, self.recipe = run, chosen_recipe(args)
+        self.weights = self.recipe.weights | {"confidence": self.recipe.confidence_weight}
+        self.net = run.add(build(args))
+        self.discriminators = run.add(Discriminators(args.preset), "discriminators")
+        load_discriminator(self.discriminators, args.init, "discriminators.safetensors")
+        self.backbone = run.freeze(VGG16Features(args.trunk), "perceptual backbone") if args.trunk else None
+        self.identity = run.freeze(zoo.load(args.identity), "identity model") if args.identity else None
+        trained = (self.net, self.discriminators)
+        self.optimizer, self.discriminators_optimizer = (
+            run.adam(m.parameters(), betas=(0.5, 0.999)) for m in trained
+        )
+        self.average = run.average(self.net)
+        names = ("recnet", "confidence")
+        self.stage_one = [p for name, p in self.net.named_parameters() if not name.startswith(names)]
+        self.plain = args.ablation == "plain"
+        self.symmetric = "symmetry" not in args.ablation and not self.plain
+        run.restore()
+
+    def fit(self, samples, validation):
+        """Train on the samples through the three phases; ``validation``: a batch."""
+        run, args = self.run, self.args
+        first, second, third = args.phase_steps
+        for batch in run.batches(samples, first + second + third):
+            phase = 1 if run.step < first else 2 if run.step < first + second else 3
+            adversarial = phase > 1 and run.step >= args.adversary_from
+            self.set_phase(phase)
+            out, terms = self.generator_step(batch, phase, adversarial)
+            if adversarial:
+                terms |= self.discriminator_step(batch, out)
+            if run.due(args.sample_every):
+                mse, terms["val_psnr"] = validate(run, self.average.eval(), validation, f"phase{phase}")
+                run.validated(self.average, mse)
+            run.log(phase=phase, **terms)
+        run.save_discriminator(self.discriminators, "discriminators.safetensors")
+
+    def set_phase(self, phase):
+        """Stage I's nets stand still in phase (ii)."""
+        self.net.train()
+        for parameter in self.stage_one:
+            parameter.requires_grad_(phase != 2)
+        if phase == 2 and not self.plain:
+            for name in ("masknet", "flownet", "lightnet"):
+                if hasattr(self.net, name):
+                    getattr(self.net, name).eval()
+
+    def generator_step(self, batch, phase, adversarial):
+        """Move the network; what it returned, and the terms."""
+        with self.run.autocast():
+            out, terms = self.net(batch["image"], batch["mask"], generate=phase > 1), {}
+            if phase != 2 and not self.plain:
+                terms |= stage_one_terms(out, batch, self.recipe, self.net.config.relight)
+            if phase > 1:
+                terms |= self.reconstruction_terms(out, batch)
+            if phase == 3 and self.symmetric:
+                terms["symmetry"] = self.symmetry_term(out)
+            if adversarial:
+                terms["adversarial"] = self.adversarial_term(out, batch)
+        if terms:  # the plain net has nothing to learn in phase (i)
+            self.run.update(self.optimizer, losses.total(terms, self.weights))
+            self.run.average_step()
+        return out, terms
+
+    def drawn(self, out):
+        """The picture that the losses see."""
+        return out.completed if self.recipe.completed else out.generated
+
+    def reconstruction_terms(self, out, batch):
+        """(14) or its absolute form, (15) or its form on unit features, and how unlike the person the face has become:
+        one minus the identity model's cosine."""
+        terms, output, target = {}, self.drawn(out), batch["image"]
+        if "squared" in self.weights:
+            terms["squared"] = losses.reconstruction_loss(output, target)
+        if "absolute" in self.weights:
+            terms["absolute"] = losses.absolute_loss(output, target, 1 - batch["mask"])
+        if self.backbone is not None:
+            window = self.recipe.window or target.shape[-1]
+            with torch.no_grad():
+                wanted = self.backbone(cut_windows(target, batch["spot"], window))
+            features = self.backbone(cut_windows(output, batch["spot"], window))
+            if "perceptual" in self.weights:
+                terms["perceptual"] = losses.perceptual_loss(features[-1:], wanted[-1:])
+            if "feature" in self.weights:
+                terms["feature"] = losses.feature_distance(features, wanted)
+        if self.identity is not None:
+            terms["identity"] = losses.person_loss(self.identity, output, target)
+        return terms
+
+    def symmetry_term(self, out):
+        """(13). With ``--detach-symmetry`` the flipped pictures go through RecNet as a constant: by the random flips in
+        the data each side of the equation is the learning one half of the time, at a third of the cost."""
+        maps = (out.flow, out.face_region, out.condition)
+        if self.recipe.detach_symmetry:
+            maps = [x.detach() for x in maps]
+        with torch.set_grad_enabled(not self.recipe.detach_symmetry):
+            _, flipped = self.net.recnet(out.stage1.flip(-1), out.condition.flip(-1))
+        return losses.symmetry_loss(out.features, flipped, *maps)
+
+    def mask_weights(self, batch):
+        """How much each logit counts, of the whole and of each part; None: all the same."""
+        if self.recipe.mask_weighted:
+            return self.discriminators.holes(1 - batch["mask"], batch["landmarks"])
+        return None, [None] * len(PARTS)
+
+    def adversarial_term(self, out, batch):
+        """(18), G's side."""
+        self.discriminators.requires_grad_(False)
+        logits, part_logits = self.discriminators(self.drawn(out), batch["landmarks"])
+        self.discriminators.requires_grad_(True)
+        weight, part_weights = self.mask_weights(batch)
+        return losses.adversarial_terms(
+            losses.generator_loss(logits, weight),
+            [losses.generator_loss(x, w) for x, w in zip(part_logits, part_weights)],
+            self.weights["whole"],
+            [self.weights["part"]] * len(PARTS),
+        )
+
+    def discriminator_step(self, batch, out):
+        """Move the discriminators; their terms, (17)."""
+        with self.run.autocast():
+            weight, part_weights = self.mask_weights(batch)
+            real, part_real = self.discriminators(batch["image"], batch["landmarks"])
+            fake, part_fake = self.discriminators(self.drawn(out).detach(), batch["landmarks"])
+            terms = {
+                "discriminator": losses.discriminator_loss(real, fake, weight),
+                "discriminator_parts": sum(
+                    map(losses.discriminator_loss, part_real, part_fake, part_weights)
+                ),
+            }
+        self.run.update(self.discriminators_optimizer, sum(terms.values()))
+        return terms
 
 
 @torch.no_grad()
@@ -194,20 +287,27 @@ def validate(run, net, batch, name):
     return mse.mean(), (-10 * mse.log10()).mean()
 
 
-def main():
-    parser = Parser(__doc__)
-    add_arguments(parser, out="runs/symmfc", batch=16, lr=2e-4, warm_up=200)
+def add_symmfc_arguments(parser):
+    """The script's own options."""
     parser.add_argument(
-        "--masks", help="irregular masks (PNG, white = hole, metadata.csv); without: the drawn ones only"
+        "--masks",
+        metavar="FOLDER",
+        help="irregular masks (PNG, white = hidden); without: the drawn ones only",
     )
     parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no perceptual loss")
-    parser.add_argument("--identity", help="a recogniser: a zoo id or folder; without: no identity loss")
-    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--identity", help="an identity model: a zoo id or folder; without: no identity loss")
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures, in pixels")
     parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
-    parser.add_argument("--preset", choices=list(PRESETS), default="small")
-    parser.add_argument("--recipe", choices=list(RECIPES), default="released", help="the losses' weights")
+    parser.add_argument("--preset", choices=list(PRESETS), default="small", help="the networks' size")
     parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="Table III's rows")
-    parser.add_argument("--phase-steps", type=int, nargs=3, default=[1000, 5000, 5000], metavar="STEPS")
+    parser.add_argument(
+        "--phase-steps",
+        type=int,
+        nargs=3,
+        default=[1000, 5000, 5000],
+        metavar="STEPS",
+        help="of the three phases",
+    )
     parser.add_argument(
         "--adversary-from",
         type=int,
@@ -215,83 +315,42 @@ def main():
         metavar="STEP",
         help="first step with (18), from phase (ii) on",
     )
-    parser.add_argument(
-        "--window",
-        type=int,
-        default=96,
-        help="side of the window, at a place of the hole, that the trunk sees",
-    )
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
+    recipe = parser.add_argument_group("losses (where not given: the recipe's)")
+    recipe.add_argument("--recipe", choices=list(RECIPES), default="released", help="weights and settings")
+    recipe.add_argument("--confidence-weight", type=float, help="of C's own loss; 0: none, as in the paper")
+    recipe.add_argument(
+        "--window", type=int, help="side of what the perceptual backbone sees; 0: all, as in the paper"
+    )
+    for name, text in (
+        ("completed", "the losses see the completed picture, not all that RecNet draws"),
+        ("mask-weighted", "a discriminator counts as much as it sees of the mask"),
+        ("detach-symmetry", "(13) moves one of its two sides"),
+        ("copy-skip", "RecNet adds to stage I's picture (default: the preset's)"),
+    ):
+        recipe.add_argument(f"--{name}", action=BooleanOptionalAction, help=text)
+
+
+def chosen_recipe(args):
+    """The recipe that ``--recipe`` names, with the options given."""
+    recipe = RECIPES[args.recipe]
+    given = {name: getattr(args, name) for name in vars(recipe) if getattr(args, name, None) is not None}
+    return replace(recipe, **given)
+
+
+def main():
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/symmfc", batch=16, lr=2e-4, warm_up=200)
+    add_symmfc_arguments(parser)
     args = parser.parse_args()
-    first, second, _ = args.phase_steps
-    total = sum(args.phase_steps)
     run = Run(args)
-    weights = RECIPES[args.recipe]
-
-    net = run.add(build(args))
-    critics = run.add(Discriminators(args.preset), "discriminators")
-    load_discriminator(critics, args.init, "discriminators.safetensors")
-    trunk = run.freeze(VGG16Features(args.trunk), "perceptual backbone") if args.trunk else None
-    judge = run.freeze(zoo.load(args.identity), "identity model") if args.identity else None
-    optimizer, critics_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critics))
-    average = run.average(net)
-    run.restore()
-
+    trainer = SymmFC(run)
     masks = load_irregular(args.masks, args.size) if args.masks else None
     faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
     run.print(f"{len(faces)} pictures of {args.size} pixels")
-    validation = validation_batch(args, run.device)
-    stage_one = [p for n, p in net.named_parameters() if not n.startswith(("recnet", "confidence"))]
-    symmetric = "symmetry" not in args.ablation and args.ablation != "plain"
-
-    for batch in run.batches(CompletionSamples(faces, masks, args.seed), total):
-        phase = 1 if run.step < first else 2 if run.step < first + second else 3
-        adversarial = phase > 1 and run.step >= args.adversary_from
-        net.train()
-        for parameter in stage_one:
-            parameter.requires_grad_(phase != 2)
-        if phase == 2 and args.ablation != "plain":
-            for part in (net.masknet, net.flownet, *([net.lightnet] if net.config.relight else [])):
-                part.eval()
-        with run.autocast():
-            out = net(batch["image"], batch["mask"], generate=phase > 1)
-            terms = {}
-            if phase != 2 and args.ablation != "plain":
-                terms |= stage_one_terms(out, batch, net.config.relight)
-            if phase > 1:
-                terms |= reconstruction_terms(out, batch, weights, trunk, judge, args.window)
-            if phase == 3 and symmetric:
-                terms["symmetry"] = symmetry_term(net, out)
-            if adversarial:
-                critics.requires_grad_(False)
-                logits, part_logits = critics(out.completed, batch["landmarks"])
-                seen, parts_seen = critics.holes(1 - batch["mask"], batch["landmarks"])
-                terms["adversarial"] = losses.adversarial_terms(
-                    losses.generator_loss(logits, seen),
-                    [losses.generator_loss(x, w) for x, w in zip(part_logits, parts_seen)],
-                    weights["whole"],
-                    [weights["part"]] * len(PARTS),
-                )
-                critics.requires_grad_(True)
-        if terms:  # the plain net has nothing to learn in phase (i)
-            run.update(optimizer, losses.total(terms, weights))
-            run.average_step()
-        if adversarial:
-            with run.autocast():
-                real, part_real = critics(batch["image"], batch["landmarks"])
-                fake, part_fake = critics(out.completed.detach(), batch["landmarks"])
-                terms["critic"] = losses.discriminator_loss(real, fake, seen)
-                terms["critic_parts"] = sum(map(losses.discriminator_loss, part_real, part_fake, parts_seen))
-            run.update(critics_optimizer, terms["critic"] + terms["critic_parts"])
-        if run.due(args.sample_every):
-            average.eval()
-            mse, terms["val_psnr"] = validate(run, average, validation, f"phase{phase}")
-            run.validated(average, mse)
-        run.log(phase=phase, **terms)
-
-    run.save_discriminator(critics, "discriminators.safetensors")
+    trainer.fit(CompletionSamples(faces, masks, args.seed), validation_batch(args, run.device))
     run.export(
-        average, task="complete", default=True, input_size=args.size, framing="ffhq",
+        trainer.average, task="complete", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
         paper="X. Li et al., Learning Symmetry Consistent Deep CNNs for Face Completion, IEEE TIP 2020",
@@ -301,7 +360,8 @@ def main():
 def build(args):
     """A new net, or --init's with its weights and this run's size."""
     if not args.init:
-        return SymmFCNet.preset(args.preset, **ABLATIONS[args.ablation], input_size=args.size)
+        changes = ABLATIONS[args.ablation] | ({} if args.copy_skip is None else {"copy_skip": args.copy_skip})
+        return SymmFCNet.preset(args.preset, **changes, input_size=args.size)
     net = SymmFCNet.from_pretrained(model_folder(args.init))
     net.register_to_config(input_size=args.size)
     return net

@@ -148,11 +148,14 @@ class RecNet(nn.Module):
         spectral: spectral norm on each convolution.
         stem: pixels folded into channels at the input (PixelUnshuffle) and unfolded at the output: 1 or 2. Nothing is
             lost, and with 2 all levels work on a quarter of the pixels.
+        copy_skip: add the input picture, as far as the condition trusts it, to the output. Not in the paper: stage I's
+            copy is sharp from the first step, and the net need not learn to carry it through.
     """
 
-    def __init__(self, widths, blocks, dilations, spectral, stem):
+    def __init__(self, widths, blocks, dilations, spectral, stem, copy_skip=True):
         super().__init__()
         norm = spectral_norm if spectral else (lambda layer: layer)
+        self.copy_skip = copy_skip
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(stem),
             norm(nn.Conv2d(4 * stem**2, widths[0], 3, 1, 1)),
@@ -175,11 +178,7 @@ class RecNet(nn.Module):
         self.out = nn.Sequential(norm(nn.Conv2d(widths[0], 3 * stem**2, 3, 1, 1)), nn.PixelShuffle(stem))
 
     def forward(self, image, condition):
-        """Bx3xHxW and Bx1xHxW to the picture Bx3xHxW (about [-1, 1]) and Ω_1, BxCxH/2xW/2.
-
-        What the condition trusts is handed on and only corrected: stage I's copy is sharp from the first step, and
-        the net need not learn to carry it through. (The factor is a constant to the gradient: see confidence_loss.)
-        """
+        """Bx3xHxW and Bx1xHxW to the picture Bx3xHxW (about [-1, 1]) and Ω_1, BxCxH/2xW/2."""
         x = self.stem(torch.cat([image, condition], 1))
         skips = [x]
         for down in self.down:
@@ -190,7 +189,10 @@ class RecNet(nn.Module):
             x = up(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], 1))
             if level == self.feature_level:
                 features = x
-        return image.float() * condition.float().detach() + torch.tanh(self.out(x).float()), features
+        picture = torch.tanh(self.out(x).float())
+        if self.copy_skip:  # the factor is a constant to the gradient, see losses.confidence_loss
+            picture = picture + image.float() * condition.float().detach()
+        return picture, features
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ class SymmFCNetOutput:
 PRESETS = {
     # 13.4 M each for MaskNet, FlowNet and LightNet, 34.2 M for RecNet (paper: 9.9 M and 32.6 M)
     "paper": dict(stage1_width=32, carry=2, stage1_stride=1, mask_input=False,
-                  widths=(64, 128, 256, 512), blocks=6, spectral=True, stem=1),
+                  widths=(64, 128, 256, 512), blocks=6, spectral=True, stem=1, copy_skip=False),
     "small": dict(stage1_width=8, carry=16, stage1_stride=2, mask_input=True,
                   widths=(48, 96, 160, 256), blocks=6, spectral=False, stem=2),
     "tiny": dict(stage1_width=4, carry=2, stage1_stride=2, mask_input=True,
@@ -232,7 +234,7 @@ class SymmFCNet(Model):
         stage1_stride: stage I's nets see the picture at 1/stage1_stride of its side; flow, light and face are smooth.
         mask_input: stage I's nets get the mask beside the picture (the paper gives them the picture alone and leaves
             the hole to be recognised by its grey).
-        widths, blocks, dilations, spectral, stem: see RecNet.
+        widths, blocks, dilations, spectral, stem, copy_skip: see RecNet.
         stage1: False leaves stage I out (RecNet on the occluded picture: Table III's plain RecNet).
         relight: False leaves out LightNet (Table III's −L).
         input_size: side of the pictures it was trained on; H and W may be any multiple of 32 × stage1_stride.
@@ -250,12 +252,13 @@ class SymmFCNet(Model):
         dilations: tuple = (1, 2, 4, 8),
         spectral: bool = False,
         stem: int = 2,
+        copy_skip: bool = True,
         stage1: bool = True,
         relight: bool = True,
         input_size: int = 256,
     ):
         super().__init__()
-        self.recnet = RecNet(list(widths), blocks, tuple(dilations), spectral, stem)
+        self.recnet = RecNet(list(widths), blocks, tuple(dilations), spectral, stem, copy_skip)
         if stage1:
             extra = int(mask_input)
             self.masknet = StageOneNet(3 + extra, 1, stage1_width, carry)

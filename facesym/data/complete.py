@@ -1,0 +1,57 @@
+"""What completion learns from: faces with a mask each (1 = visible, 0 = missing)."""
+
+import cv2
+import numpy as np
+import torch
+
+from ..faces.geometry import FLIP_68, flip_landmarks
+from .faces import Samples, affine_jitter, colour_jitter, side_light, to_tensor
+from .masks import random_mask
+
+
+class CompletionSamples(Samples):
+    """Faces jittered, recoloured and mirrored, each with a hole, its landmarks in [-1, 1] and its face region."""
+
+    def __init__(self, faces, masks, seed=0):
+        super().__init__(faces, seed)
+        self.masks = masks
+
+    def sample(self, i, rng):
+        image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
+        if rng.random() < 0.5:
+            image, points = image[:, ::-1], flip_landmarks(points, size)
+        matrix = affine_jitter(rng, size, degrees=6, scale=0.06, shift=0.02)
+        image = cv2.warpAffine(
+            np.ascontiguousarray(image),
+            matrix,
+            (size, size),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REFLECT,
+        )
+        points = points @ matrix[:, :2].T + matrix[:, 2]
+        image = colour_jitter(rng, image, 0.15)
+        if rng.random() < 0.3:
+            image = side_light(rng, image)
+        return sample(image, points, random_mask(rng, size, points, self.masks), rng)
+
+
+def sample(image, points, mask, rng):
+    """One sample as tensors: picture SxSx3 in [0, 255], landmarks 68x2 in pixels, mask SxS; and a missing pixel."""
+    size, missing = len(mask), np.argwhere(mask == 0)
+    # The trunk's window: half the time on a hidden eye, nose or mouth if there is one, where errors are seen first.
+    inner = np.clip(np.round(points[27:]).astype(int), 0, size - 1)[:, ::-1]
+    inner = inner[mask[inner[:, 0], inner[:, 1]] == 0]
+    if len(inner) and rng.random() < 0.5:
+        missing = inner
+    region = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(region, cv2.convexHull(np.round(points).astype(np.int32)), 1)
+    points = (2 * points + 1) / size - 1
+    flipped = points[FLIP_68] * [-1, 1]
+    return {
+        "image": to_tensor(image),
+        "mask": torch.from_numpy(mask)[None],
+        "face": torch.from_numpy(region)[None].float(),
+        "landmarks": torch.from_numpy(points).float(),
+        "flipped": torch.from_numpy(flipped).float(),
+        "spot": torch.from_numpy(missing[rng.integers(len(missing))][::-1].copy()),
+    }
