@@ -73,7 +73,8 @@ def detect_all(image: Image.Image) -> list[Face]:
 
 
 def detect_boxes(image: Image.Image) -> list[Face]:
-    """Faces as YuNet sees them, best first, each once; the points are not to be trusted in a tilted face."""
+    """Find faces with YuNet alone, best first, each once. Its points are wrong in a tilted face: they come out nearly
+    upright whatever the roll."""
     longest = max(image.size)
     scales = [scale for scale in _SCALES if scale <= _ENLARGE * longest] or [_ENLARGE * longest]
     # No use in enlarging far: one scale beyond the photo's own size is enough.
@@ -157,14 +158,20 @@ def _centred_in(a, b):
 
 
 def _turned_back(face, turn, size):
-    """A face found in a photo that was turned by a quarter or more, in the pixels of the photo itself."""
-    (x0, y0, x1, y1), (width, height) = face.box, size
-    box = {
-        Image.Transpose.ROTATE_90: (width - y1, x0, width - y0, x1),
-        Image.Transpose.ROTATE_180: (width - x1, height - y1, width - x0, height - y0),
-        Image.Transpose.ROTATE_270: (y0, height - x1, y1, height - x0),
-    }[turn]
-    return replace(face, box=box)
+    """A face found in a photo that was turned by a quarter or more, in the pixels of the photo itself (edges at whole
+    numbers)."""
+    width, height = size
+
+    def back(x, y):
+        return {
+            Image.Transpose.ROTATE_90: (width - y, x),
+            Image.Transpose.ROTATE_180: (width - x, height - y),
+            Image.Transpose.ROTATE_270: (y, height - x),
+        }[turn]
+
+    corners = np.sort([back(*face.box[:2]), back(*face.box[2:])], axis=0)
+    points = np.stack(back(*(face.points.T + 0.5)), 1) - 0.5
+    return replace(face, box=tuple(corners.ravel().tolist()), points=points)
 
 
 def _detect_at(image, scale):
@@ -182,6 +189,8 @@ def _detect_at(image, scale):
             continue
         x0, y0 = row[:2] * ratio
         x1, y1 = (row[:2] + row[2:4]) * ratio
+        # Its points are (x, y) on a grid whose pixel centres are at whole numbers, at the detector's scale.
+        points = (row[4:14].reshape(5, 2).astype(np.float64) + 0.5) * ratio - 0.5
         if x1 > x0 and y1 > y0:
-            faces.append(Face((float(x0), float(y0), float(x1), float(y1)), None, float(row[14])))
+            faces.append(Face((float(x0), float(y0), float(x1), float(y1)), points, float(row[14])))
     return faces

@@ -30,10 +30,12 @@ class LandmarkNet(Model):
         width: channels at a quarter of the input's side; the deeper levels have 1.5 and 2 times as many.
         landmarks: how many points.
         input_size: side of the square input, in pixels; a multiple of 16.
+        pose: whether a head on the deepest features tells yaw and pitch. Landmarks alone do not: those of a profile
+            and of a three-quarter view hardly differ.
     """
 
     @register_to_config
-    def __init__(self, width: int = 56, landmarks: int = 68, input_size: int = 128):
+    def __init__(self, width: int = 56, landmarks: int = 68, input_size: int = 128, pose: bool = False):
         super().__init__()
         w1, w2, w3 = width, width * 3 // 2, width * 2
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(12, width // 2))
@@ -43,6 +45,33 @@ class LandmarkNet(Model):
         self.up2 = nn.Sequential(_conv(w3 + w2, w2), _Residual(w2))
         self.up1 = nn.Sequential(_conv(w2 + w1, w1), _Residual(w1))
         self.heat = nn.Conv2d(w1, landmarks, 1)
+        if pose:
+            self.pose_head = nn.Sequential(
+                nn.AdaptiveAvgPool2d(4),
+                nn.Flatten(),
+                nn.Linear(16 * w3, 128),
+                nn.LeakyReLU(0.1),
+                nn.Linear(128, 2),
+            )
+
+    def encode(self, image):
+        """The features at a quarter, an eighth and a sixteenth of the side. Arguments as of `forward`."""
+        x0 = self.stem(image)
+        x1 = self.down1(x0)
+        x2 = self.down2(x1)
+        return x1, x2, self.down3(x2)
+
+    def pose(self, image):
+        """Where the head looks, for a net with ``pose``.
+
+        Args:
+            image: Bx3xSxS in [-1, 1], S = ``input_size``, an upright aligned face (FFHQ framing).
+
+        Returns:
+            Bx2 float32: yaw and pitch in degrees; yaw is negative when the nose points to the picture's left, pitch
+            when it points up.
+        """
+        return 90 * self.pose_head(self.encode(image)[-1]).float()
 
     def forward(self, image):
         """Find the landmarks.
@@ -53,10 +82,7 @@ class LandmarkNet(Model):
         Returns:
             Bx68x2 float32: (x, y) as shares of the side; times the crop's side, less ½, they are pixels.
         """
-        x0 = self.stem(image)
-        x1 = self.down1(x0)
-        x2 = self.down2(x1)
-        x3 = self.down3(x2)
+        x1, x2, x3 = self.encode(image)
         x = self.up2(torch.cat([F.interpolate(x3, scale_factor=2.0, mode="nearest"), x2], 1))
         x = self.up1(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), x1], 1))
         heat = self.heat(x).float()
