@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,12 +10,15 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..faces.align import align_face, warp_mask_to_crop
+from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.find import find_faces
+from ..faces.landmarks import find_points
 from ..faces.load import load_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_hole
+from ..faces.pose import head_pose
 from ..faces.texture import borrow_texture, find_texture
 from ..models.symmfcnet import SymmFCNetOutput
-from ..ops import relight, warp
+from ..ops import warp
 from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, to_image, to_tensor
 
 
@@ -59,7 +63,8 @@ class CompleteJob(FaceJob):
         clean: RGB crop of the photo with what is missing smoothed over.
         mask: SxS bool, what is missing of the crop.
         found: SymmFCNetOutput, of one picture.
-        smooth: SxSx3 uint8, the network's result.
+        copied: SxS float32, how far the detail is the mirrored half's.
+        smooth: SxSx3 uint8, the network's output with that detail.
         face: SxS bool, where the face is.
         texture: what `facesym.faces.texture.find_texture` found for the rest.
     """
@@ -69,6 +74,7 @@ class CompleteJob(FaceJob):
     clean: Image.Image
     mask: np.ndarray
     found: SymmFCNetOutput | None = None
+    copied: np.ndarray | None = None
     smooth: np.ndarray | None = None
     face: np.ndarray | None = None
     texture: tuple[np.ndarray, np.ndarray] | None = None
@@ -148,10 +154,20 @@ class CompletePipeline(Pipeline):
         for face in faces:
             visible = torch.from_numpy(~face.mask[None, None]).to(self.net.device, self.net.dtype)
             face.found = self.net(to_tensor(face.clean, self.net), visible)
-            face.smooth = np.asarray(to_image(face.found.completed[0]))
+            self._copy_detail(face)
             face.face = (face.found.face_region[0, 0] > 0.5).cpu().numpy()
             face.texture = find_texture(face.smooth, face.mask, face.face)
             face.output = Image.fromarray(borrow_texture(face.smooth, face.mask, face.face, *face.texture))
+
+    @staticmethod
+    def _copy_detail(face):
+        """The network's output, with the detail that the mirrored half shows."""
+        found, output = face.found, np.asarray(to_image(face.found.completed[0]))
+        copy = np.asarray(to_image(found.warped[0]))
+        trust = (found.confidence * (1 - found.half_mask))[0, 0].float().cpu().numpy()
+        yaw, _ = head_pose(find_points(face.clean))
+        face.copied = copied_weight(output, copy, trust, face.mask, yaw)
+        face.smooth = with_copied_detail(output, copy, face.copied)
 
     def _paste(self, photo, face):
         crop, transform = self._detailed(face) or (face.output, face.transform)
@@ -161,8 +177,8 @@ class CompletePipeline(Pipeline):
     def _detailed(self, face):
         """The completed crop with the photo's own fine detail, where the photo shows the face larger than the net.
 
-        Flow and light are smooth, so what they say at the net's size holds for the photo's own pixels: where stage I
-        copied, the copy's detail that the net could not see is taken from the mirrored half of a larger crop. What
+        The flow is smooth, so what it says at the net's size holds for the photo's own pixels: where the copy counts,
+        detail that the net could not see is taken from the mirrored half of a larger crop. What
         looks alike at the net's size does so in the photo: beside the face the finds' own pixels give the texture.
 
         Returns:
@@ -177,14 +193,10 @@ class CompletePipeline(Pipeline):
         def grow(x, mode="bilinear"):
             return F.interpolate(x.float(), (size, size), mode=mode, align_corners=False)
 
-        def shrink(x):
-            return F.interpolate(x, scale_factor=1 / times, mode="area")
-
-        copied = relight(warp(sharp.flip(-1), grow(found.flow)), grow(found.light))
-        detail = copied - grow(shrink(copied))
-        trust = grow(found.confidence * (1 - found.half_mask))
-        blurred = grow(to_tensor(face.smooth, self.net), "bicubic")
-        detailed = np.asarray(to_image((blurred + trust * detail)[0]))
+        copied = np.asarray(to_image(warp(sharp.flip(-1), grow(found.flow))[0]))
+        output = np.asarray(to_image(grow(to_tensor(face.smooth, self.net), "bicubic")[0]))
+        weight = cv2.resize(face.copied, (size, size), interpolation=cv2.INTER_LINEAR)
+        detailed = with_copied_detail(output, copied, weight)
         # What is visible, as the photo has it: texture is taken from there.
         missing = warp_mask_to_crop(face.photo.mask, larger, size)
         shown = np.where(missing[..., None], detailed, np.asarray(to_image(sharp[0])))

@@ -1,0 +1,60 @@
+"""The mirrored half's own detail over a completed face; no network.
+
+RecNet shows what stage I copied half transparent, and paints over glasses, lashes and beards that the other half
+shows. Where the copy fits, its detail replaces RecNet's; light and colour stay RecNet's. An addition to the paper.
+"""
+
+import cv2
+import numpy as np
+
+COARSE = 1 / 64  # sigma, as a fraction of the side: coarser than this RecNet's output counts, finer the copy
+TRUSTED = (0.08, 0.16)  # C·(1 − M) from which a copy counts, and from which it counts fully
+SAME_COLOUR = (
+    20.0  # levels by which the coarse copy may differ: beyond, it is another thing (hair, background)
+)
+FRONTAL = (8.0, 18.0)  # degrees of yaw up to which the halves are alike, and from which they are not
+
+
+def copied_weight(output, copy, trust, mask, yaw):
+    """Where the copy's detail replaces the output's.
+
+    Args:
+        output: SxSx3 uint8, the network's output.
+        copy: SxSx3 uint8, the warped flip.
+        trust: SxS float32, C·(1 − M): the confidence where stage I copied, 0 elsewhere.
+        mask: SxS bool, True = missing.
+        yaw: of the head, degrees.
+
+    Returns:
+        SxS float32 in [0, 1], 0 outside the mask.
+    """
+    copied = (trust > 1e-3).astype(np.float32)
+    step = np.abs(_coarse(copy, copied) - _coarse(output, copied)).mean(2)
+    weight = _ramp(trust, *TRUSTED) * np.exp(-((np.clip(step - SAME_COLOUR, 0, None) / SAME_COLOUR) ** 2))
+    weight = cv2.GaussianBlur(np.float32(weight * mask), (0, 0), len(mask) / 170)
+    return weight * mask * np.float32(1 - _ramp(abs(yaw), *FRONTAL))
+
+
+def with_copied_detail(output, copy, weight):
+    """The output with the copy's detail.
+
+    Args:
+        output, copy: KxKx3 uint8. weight: KxK float32, from `copied_weight`, enlarged if need be.
+
+    Returns:
+        KxKx3 uint8.
+    """
+    inside = (weight > 0).astype(np.float32)
+    detail = (np.float32(copy) - _coarse(copy, inside)) - (np.float32(output) - _coarse(output, inside))
+    return np.clip(np.rint(output + weight[..., None] * detail), 0, 255).astype(np.uint8)
+
+
+def _ramp(x, low, high):
+    return np.clip((x - low) / (high - low), 0, 1)
+
+
+def _coarse(image, inside):
+    """The picture smoothed within a region (float32, 0 or 1), so that nothing from outside comes in."""
+    sigma = COARSE * len(image)
+    total = cv2.GaussianBlur(np.float32(image) * inside[..., None], (0, 0), sigma)
+    return total / (cv2.GaussianBlur(inside, (0, 0), sigma)[..., None] + 1e-3)
