@@ -1,11 +1,14 @@
 """The command, as a user types it: its arguments, and one photo."""
 
+import importlib
+import inspect
 import json
 import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -34,17 +37,23 @@ def mask(eye_hole, tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Pipelines that give the photo back; what they are called with, {"task": ..., keyword: ...} a call."""
+    """Pipelines that find two faces in each photo and give it back; their calls, {"task": ..., keyword: ...}."""
     calls = []
 
     def load(name, device):
+        module = importlib.import_module(f"facesym.pipelines.{name}")
+        signature = inspect.signature(getattr(module, f"{name.title()}Pipeline").__call__)
+
         def pipe(photo, *inputs, **options):
+            signature.bind(pipe, photo, *inputs, **options)  # what the real one would refuse, this one does
             image = load_image(photo)
             calls.append({"task": name, "size": image.size, **options})
             return SimpleNamespace(
-                images=[image], faces=[], identity=None, seconds=0.1, notes=["It was scaled down."],
-                mask_fraction=0.1, asymmetry=[{"overall": 0.5}], frames=[[image, image]], fit=[{}], yaw=[0], walk=[[]],
-                grid=[{}],
+                images=[image] if options.get("paste", name in ("complete", "symmetrize")) else [image] * 2,
+                faces=[SimpleNamespace(box=(0, 0, 9, 9), score=0.9)] * 2, identity=[0.9] * 2, seconds=0.1,
+                notes=["It was scaled down."], mask_fraction=0.1, asymmetry=[{"overall": 0.5}], fit=[{"psnr": 30}] * 2,
+                frames=[[image, image]] * 2, yaw=[0, 0], walk=[[image, image]] * 2, grid=[{"happy": image}] * 2,
+                crop=[image] * 2, heatmap=[np.zeros(image.size)] * 2, composites=[{"left": image}] * 2,
             )  # fmt: skip
 
         pipe.task = name
@@ -83,6 +92,37 @@ def test_numbers_and_extras_of_one_photo(photo, tmp_path, capsys):
     assert extras == ["average", "heatmap", "left", "mirrored", "model", "original", "right"]
 
 
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [
+        ("complete --mask mask.png", "photo-complete.png"),
+        (
+            "symmetrize --extras -o o.png",
+            "o-extras/0-heatmap.png o-extras/0-left.png o-extras/1-heatmap.png o-extras/1-left.png o.png",
+        ),
+        ("rotate", "photo-rotate-faces/1.mp4 photo-rotate.mp4"),
+        ("rotate -o turning.gif", "turning-faces/1.gif turning.gif"),
+        ("rotate --yaw 5 -o out.webp", "out-faces/1.webp out.webp"),
+        ("rotate --yaw 5 --paste", "photo-rotate.png"),
+        ("normalize --walk 2 -o o.png", "o-faces/1-walk.mp4 o-faces/1.png o-walk.mp4 o.png"),
+        (
+            "transfer --to happy --grid -o out.jpg",
+            "out-faces/1-grid/happy.jpg out-faces/1.jpg out-grid/happy.jpg out.jpg",
+        ),
+    ],
+)
+def test_every_face_has_its_files(command, files, photo, mask, calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*command.split(), "--faces", "all", photo) == 0
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    written -= {"photo.jpg", "mask.png"}
+    assert sorted(written) == files.split()
+    for file in written:
+        if not file.endswith(".mp4"):
+            with Image.open(tmp_path / file) as image:
+                assert "facesym" in str(image.info)
+
+
 # --- arguments
 
 
@@ -94,6 +134,9 @@ def test_numbers_and_extras_of_one_photo(photo, tmp_path, capsys):
         ("complete bad.jpg --mask mask.png", 1, "bad.jpg"),
         ("complete photo.jpg --mask small.png", 1, "64x64 pixels and the photo 512x512"),
         ("complete photo.jpg --mask mask.png -o done.txt", 1, "must end in .png"),
+        ("rotate photo.jpg -o done.png", 1, "must end in .gif, .mp4"),
+        ("rotate photo.jpg --yaw 1 2 3", 2, "one number or two, not 3"),
+        ("rotate photo.jpg --paste", 2, "needs a single --yaw"),
         ("complete photo.jpg", 2, "--mask"),
         ("complete --mask mask.png", 2, "IMAGE_OR_FOLDER is missing"),
         ("complete photo.jpg --mask mask.png --mouth", 2, "unrecognized arguments: --mouth"),

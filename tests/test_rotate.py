@@ -1,6 +1,5 @@
 """Turning heads: pipeline, films, command."""
 
-import json
 import subprocess
 import warnings
 
@@ -12,7 +11,6 @@ from PIL import Image
 import facesym
 from facesym import FaceNotFoundError, ImageError, ZooError
 from facesym.asymmetry import landmark_asymmetry
-from facesym.cli import main
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
 from facesym.faces.geometry import flip_landmarks, warp_points
@@ -296,48 +294,3 @@ def test_films_that_cannot_be_written_are_refused(frames, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ImageError, match="Could not write"):
         save_video(frames, tmp_path / "file" / "x.gif", "rotate")
-
-
-# --- command --------------------------------------------------------------------------------------------------------
-def call(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main(["rotate", *map(str, arguments)])
-    return stop.value.code
-
-
-def test_command_writes_a_film_or_a_picture(model, astronaut, tmp_path, capsys):
-    astronaut.save(tmp_path / "face.png")
-    common = (tmp_path / "face.png", "--model", model, "--steps", 2, "--json")
-    assert call(*common, "--frames", 3) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["output"].endswith("face-rotate.mp4") and "psnr" in told["fit"][0]
-    assert (tmp_path / "face-rotate.mp4").stat().st_size > 500
-    assert call(*common, "--yaw", "5", "-o", tmp_path / "out.webp") == 0
-    with Image.open(tmp_path / "out.webp") as picture:
-        assert picture.size == (128, 128)
-    assert call(*common, "-o", tmp_path / "out.png") == 1  # a film is no picture
-    assert "mp4" in capsys.readouterr().err
-    assert call(*common, "--yaw", "1", "2", "3") == 2
-    assert call(*common, "--paste") == 2
-    assert call(*common, "--frames", 1) == 2
-
-
-def test_command_keeps_every_face(model, pair, tmp_path):
-    pair.save(tmp_path / "pair.png")
-    common = (tmp_path / "pair.png", "--model", model, "--steps", 1, "--faces", "all")
-    assert call(*common, "--yaw", "5") == 0
-    assert call(*common, "--yaw", "-5", "5", "--frames", 2, "--overwrite") == 0
-    for file in ("pair-rotate.png", "pair-rotate-faces/1.png", "pair-rotate.mp4", "pair-rotate-faces/1.mp4"):
-        assert (tmp_path / file).exists()
-
-
-def test_command_works_through_a_folder(model, astronaut, tmp_path, capsys):
-    (tmp_path / "in").mkdir()
-    astronaut.save(tmp_path / "in" / "face.png")
-    Image.new("RGB", (200, 200), "grey").save(tmp_path / "in" / "wall.png")
-    options = (tmp_path / "in", "--model", model, "--steps", 2, "--frames", 2, "-o", tmp_path / "out")
-    assert call(*options) == 1
-    assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == ["errors.json", "face.mp4"]
-    assert "1 done, 0 were there already, 1 failed" in capsys.readouterr().err
-    assert call(*options) == 1
-    assert "0 done, 1 were there already, 1 failed" in capsys.readouterr().err

@@ -212,11 +212,19 @@ only as far as it stays the same person; the command says so where it stopped.""
         return VIDEOS if self.video else super().suffixes
 
     def call(self, pipe, photo, inputs):
+        from tqdm import tqdm
+
         args = self.args
-        return pipe(
-            photo, yaw=args.yaw if self.video else args.yaw[0], frames=args.frames, steps=args.steps,
-            seconds=args.seconds, faces=args.faces, paste=args.paste,
-        )  # fmt: skip
+        form = "fitting: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+        with tqdm(total=100, bar_format=form, leave=False, disable=None) as bar:
+
+            def show(fraction, image):
+                bar.update(round(100 * fraction) - bar.n)
+
+            return pipe(
+                photo, yaw=args.yaw if self.video else args.yaw[0], frames=args.frames, steps=args.steps,
+                seconds=args.seconds, faces=args.faces, paste=args.paste, progress=None if bar.disable else show,
+            )  # fmt: skip
 
     def numbers(self, result):
         return {"fit": result.fit}
