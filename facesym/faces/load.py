@@ -24,7 +24,7 @@ __all__ = [
     "save_image",
 ]
 
-_MIN_SIDE = 8
+_MIN_SIDE, _MAX_SIDE = 8, 65_535
 
 
 @dataclass
@@ -105,15 +105,15 @@ def read_photo(source, max_pixels: int = MAX_PIXELS) -> Photo:
         Photo.
 
     Raises:
-        ImageError: no such file, not an image, damaged, empty, too large to be decoded, smaller than 8 pixels, or an
-            array of another kind.
+        ImageError: no such file, not an image, damaged, empty, too large to be decoded, a side of less than 8 or
+            more than 65,535 pixels, or an array of another kind.
     """
     if isinstance(source, Photo):
         return source
     decoded = decode(source, "image", max_pixels, max(MAX_DECODED, max_pixels))
-    if min(decoded.image.size) < _MIN_SIDE:
-        width, height = decoded.image.size
-        raise ImageError(f"The image is {width}x{height} pixels: too small to show a face.")
+    width, height = decoded.image.size
+    if min(width, height) < _MIN_SIDE or max(width, height) > _MAX_SIDE:
+        raise ImageError(f"The image is {width}x{height} pixels: too narrow to show a face.")
     profile = decoded.image.info.get("icc_profile")
     image, alpha = _split(decoded.image, "image")
     own, image, attached = to_srgb(image, profile)
@@ -126,8 +126,6 @@ def read_photo(source, max_pixels: int = MAX_PIXELS) -> Photo:
     if alpha is not None:
         white = Image.new("RGB", image.size, "white")
         image = Image.composite(image, white, alpha)
-    elif image is decoded.image:
-        own = image = image.copy()
     image.info = {}
     return Photo(image, decoded.full_size, notes, own, attached, alpha, tint)
 
