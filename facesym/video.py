@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import ImageError
+from .faces.colour import to_srgb
 from .faces.save import description
 from .files import write_atomic
 
@@ -35,7 +36,9 @@ def save_video(frames, path, task, fps=12):
     (width, height), *others = {frame.size for frame in frames}
     if others or (kind == ".mp4" and (width % 2 or height % 2)):
         raise ImageError("Frames must all have one size, an even one for MP4.")
-    frames = [frame.convert("RGB") for frame in [*frames, *frames[-2:0:-1]]]
+    # Films carry no profile.
+    frames = [to_srgb(frame.convert("RGB"), frame.info.get("icc_profile"))[1] for frame in frames]
+    frames += frames[-2:0:-1]
     try:
         data = (_gif if kind == ".gif" else _mp4)(frames, description(task), fps)
     except (OSError, RuntimeError) as error:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw, ImageOps
 
 from facesym.faces.load import load_image, read_photo, save_image
+from facesym.video import save_video
 
 SKIN = (200, 150, 120)
 
@@ -160,6 +161,15 @@ def test_a_transparent_photo_as_jpeg_lies_on_white(astronaut, tmp_path):
     astronaut.putalpha(0)
     save_image(astronaut, tmp_path / "a.jpg", "complete")
     assert np.asarray(Image.open(tmp_path / "a.jpg")).min() == 255
+
+
+def test_films_are_srgb(astronaut, tmp_path):
+    crop = read_photo(astronaut).restore_crop(Image.new("RGB", (8, 8), SKIN))
+    astronaut.info["icc_profile"] = profiles.ADOBE_RGB
+    wide = read_photo(astronaut).restore_crop(Image.new("RGB", (8, 8), SKIN))
+    assert np.asarray(wide)[0, 0].tolist() != np.asarray(crop)[0, 0].tolist() == list(SKIN)
+    save_video([wide, wide], tmp_path / "a.gif", "rotate")
+    assert np.abs(np.asarray(Image.open(tmp_path / "a.gif").convert("RGB")).astype(int) - SKIN).max() <= 2
 
 
 def test_load_image_is_srgb(astronaut):

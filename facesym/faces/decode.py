@@ -14,8 +14,11 @@ from PIL import Image, ImageFile
 
 from ..errors import ImageError
 
-MAX_PIXELS = 25_000_000  # what facesym works on; larger photos are scaled down to it
-MAX_DECODED = 64_000_000  # what is decoded at all: a file of a few kilobytes can hold gigabytes of pixels
+MAX_PIXELS = 25_000_000  # pixels; what facesym works on; larger photos are scaled down to it
+MAX_SIDE = 65_535  # pixels; what is longer is no photo, and takes gigabytes to find faces in
+MAX_DECODED = (
+    64_000_000  # pixels; what is decoded at all: a file of a few kilobytes can hold gigabytes of pixels
+)
 
 _MAX_STREAM = 256_000_000  # bytes that are read from a file object without seek
 _KINDS = (
@@ -183,6 +186,10 @@ def _bound(max_decoded):
 def _check_size(size, full_size, name, max_decoded):
     if min(size) < 1:
         raise ImageError(f"{name} is empty ({size[0]}x{size[1]} pixels).")
+    if max(size) > MAX_SIDE:
+        raise ImageError(
+            f"{name} is too long ({size[0]}x{size[1]} pixels): at most {MAX_SIDE} a side are taken."
+        )
     if max_decoded and math.prod(size) > max_decoded:
         width, height = full_size
         raise ImageError(

@@ -24,7 +24,7 @@ __all__ = [
     "save_image",
 ]
 
-_MIN_SIDE, _MAX_SIDE = 8, 65_535
+_MIN_SIDE = 8  # pixels
 
 
 @dataclass
@@ -112,8 +112,8 @@ def read_photo(source, max_pixels: int = MAX_PIXELS) -> Photo:
         return source
     decoded = decode(source, "image", max_pixels, max(MAX_DECODED, max_pixels))
     width, height = decoded.image.size
-    if min(width, height) < _MIN_SIDE or max(width, height) > _MAX_SIDE:
-        raise ImageError(f"The image is {width}x{height} pixels: too narrow to show a face.")
+    if min(width, height) < _MIN_SIDE:
+        raise ImageError(f"The image is {width}x{height} pixels: too small to show a face.")
     profile = decoded.image.info.get("icc_profile")
     image, alpha = _split(decoded.image, "image")
     own, image, attached = to_srgb(image, profile)
