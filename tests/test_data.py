@@ -1,10 +1,16 @@
 """The stream of samples, masks, and what is never read."""
 
-import numpy as np
-from training import template
+import io
 
-from facesym.data.faces import FaceFolders, left_out, read_metadata
+import numpy as np
+import pytest
+from PIL import Image
+from training import draw_face, make_faces, make_pairs, template
+
+from facesym.data import excluded
+from facesym.data.faces import FaceFolders, read_metadata
 from facesym.data.masks import random_mask
+from facesym.data.pairs import Pairs
 
 
 def test_the_stream_depends_on_seed_and_number_alone(folders):
@@ -26,11 +32,77 @@ def test_masks_always_leave_something_known_and_something_missing():
     assert np.std(shares) > 0.05
 
 
-def test_pictures_of_minors_are_never_read(tmp_path):
-    its, name = min(left_out()).split("/")
+def test_pictures_of_minors_are_never_read_by_name(tmp_path):
+    its, name = min(excluded.excluded_names()).split("/")
     text = f"file_name,subject,split\n{name},1,train\ngrown-up.webp,2,train\n"
     for folder in (its, "another"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "metadata.csv").write_text(text)
     assert [row["index"] for row in read_metadata(tmp_path / its)] == [1]
-    assert len(read_metadata(tmp_path / "another")) == 2
+    assert len(read_metadata(tmp_path / "another")) == 2  # a plain number is many sets' name
+
+
+def test_names_that_are_a_sets_own_count_in_any_folder():
+    name = min(name for name in excluded.excluded_names() if name.startswith("lfw/")).removeprefix("lfw/")
+    stem = name.removesuffix(".webp")
+    for folder, file in (
+        ("lfw", name),
+        ("faces", name),
+        ("photos", f"{stem}.jpg"),
+        ("out", f"a_folder_{name}"),
+    ):
+        assert excluded.is_excluded_name(folder, file)
+    assert not excluded.is_excluded_name("lfw", f"{stem}1.webp")
+
+
+@pytest.fixture
+def listed(monkeypatch, tmp_path):
+    """A list that holds the hash of a drawn picture; and that picture."""
+    rng = np.random.default_rng(3)
+    picture = draw_face(rng, template(128) + rng.normal(0, 2, (68, 2)), 128)
+    (tmp_path / "list.txt").write_text(f"# a comment\nhash:{excluded.image_hash(picture)}\n")
+    monkeypatch.setattr(excluded, "LIST", tmp_path / "list.txt")
+    for cached in (excluded._listed, excluded._of_file):
+        cached.cache_clear()
+    yield picture
+    monkeypatch.undo()
+    for cached in (excluded._listed, excluded._of_file):
+        cached.cache_clear()
+
+
+def encoded(picture, kind, **options):
+    data = io.BytesIO()
+    picture.save(data, kind, **options)
+    return Image.open(data)
+
+
+def test_a_picture_is_known_again_however_it_is_saved(listed):
+    saved = [
+        encoded(listed, "JPEG", quality=40),
+        encoded(listed, "WEBP", quality=60),
+        listed.resize((90, 90)),
+    ]
+    assert all(excluded.is_excluded_image(picture) for picture in saved)
+    rng = np.random.default_rng(4)
+    others = [draw_face(rng, template(128) + rng.normal(0, 2, (68, 2)), 128) for _ in range(20)]
+    assert not any(excluded.is_excluded_image(picture) for picture in others)
+
+
+def test_a_listed_content_is_read_nowhere(listed, tmp_path):
+    """Neither as a face nor in a pair, under whatever name."""
+    faces, pairs = make_faces(tmp_path / "faces"), make_pairs(tmp_path / "pairs")
+    encoded(listed, "JPEG", quality=70).save(faces / "1.webp")
+    listed.resize((64, 64)).save(pairs / "inputs" / "2.webp")
+    listed.resize((64, 64)).save(pairs / "targets" / "5.webp")
+    names = [row["file_name"] for row in FaceFolders([faces], 64).rows]
+    assert names == [f"{i}.webp" for i in range(8) if i != 1]
+    read = [row["input"] for row in Pairs(pairs).rows]
+    assert read == [f"{i}.webp" for i in range(12) if i not in (2, 5)]
+
+
+def test_pairs_of_listed_pictures_are_known_by_their_targets_name(tmp_path):
+    folder, name = min(excluded.excluded_names()).split("/")
+    pairs = make_pairs(tmp_path / "pairs")
+    table = (pairs / "pairs.csv").read_text().replace("0.webp,0.webp", f"0.webp,turned-{folder}-{name}")
+    (pairs / "pairs.csv").write_text(table)
+    assert "0.webp" not in [row["input"] for row in Pairs(pairs).rows]

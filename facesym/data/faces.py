@@ -15,17 +15,12 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from ..errors import ImageError
-
-
-def left_out():
-    """The pictures of people who may be minors, found by looking: {"folder/file name", …}."""
-    lines = Path(__file__).with_name("left_out.txt").read_text().splitlines()
-    return {line for line in lines if not line.startswith("#")}
+from .excluded import is_excluded_file, is_excluded_name
 
 
 def read_metadata(folder, splits=("train",), min_size=0):
     """Rows of ``metadata.csv`` in one of ``splits`` as dicts, each with ``path`` and ``index`` (its row); without those
-    that are `left_out`.
+    that are never read (facesym/data/excluded.py).
 
     Args:
         min_size: leave out pictures whose side is smaller, in pixels (so that 256 is not trained on blown-up faces).
@@ -41,12 +36,11 @@ def read_metadata(folder, splits=("train",), min_size=0):
             row | {"index": i, "path": folder / row["file_name"]}
             for i, row in enumerate(csv.DictReader(file))
         ]
-    minors = left_out()
-    rows = [
-        row
-        for row in rows
-        if row["split"] in splits and f"{folder.resolve().name}/{row['file_name']}" not in minors
-    ]
+    name = folder.resolve().name
+    rows = [row for row in rows if row["split"] in splits and not is_excluded_name(name, row["file_name"])]
+    with ThreadPoolExecutor() as pool:
+        excluded = list(pool.map(lambda row: is_excluded_file(row["path"]), rows))
+    rows = [row for row, out in zip(rows, excluded, strict=True) if not out]
     if min_size and rows:
         # All pictures of a folder have one size; opening reads the header only.
         try:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from ..errors import ImageError
+from .excluded import is_excluded_file, is_excluded_name
 from .faces import Samples, affine_jitter, colour_jitter, soften, to_tensor
 
 MADE = ("turned", "expressive")  # kinds whose target is no photo
@@ -49,7 +50,7 @@ class Pairs:
                 raise ValueError("pairs.csv, points.npy and places.npy differ in length")
         except (OSError, EOFError, ValueError) as error:
             raise ImageError(f"{folder} is no folder of pairs (`facesym prepare pairs`): {error}") from error
-        self.rows = [row for row in rows if row["split"] in splits][:limit]
+        self.rows = [row for row in rows if row["split"] in splits and not _is_excluded(folder, row)][:limit]
         if not self.rows:
             raise ImageError(f"{folder} has no pairs of split {'/'.join(splits)}")
         chosen = [row["index"] for row in self.rows]
@@ -76,6 +77,16 @@ class Pairs:
 
     def __len__(self):
         return len(self.rows)
+
+
+def _is_excluded(folder, row):
+    """Whether a pair is of a picture that is never read (facesym/data/excluded.py): by the target's name, which holds
+    the set's and the picture's, or by the content of the two."""
+    name = row["target"]
+    for kind in MADE:
+        name = name.removeprefix(f"{kind}-")
+    files = (folder / "inputs" / row["input"], folder / "targets" / row["target"])
+    return is_excluded_name(*name.partition("-")[::2]) or any(map(is_excluded_file, files))
 
 
 class PairSamples(Samples):

@@ -26,6 +26,7 @@ from ..faces.load import load_image
 from ..faces.pose import head_pose
 from ..files import write_atomic
 from ..metrics import dlib_landmarks, laplacian_at_128, require_dlib
+from .excluded import is_excluded_image, is_excluded_name
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
 COLUMNS = ["file_name", "subject", "split", "det", "yaw", "pitch", "sharp", "colour"]
@@ -38,6 +39,7 @@ REASONS = {
     "too_small": "the face's square in the photo has fewer pixels than the crop (--min-side)",
     "blurred": "too little detail (--min-sharp)",
     "landmarks": "the 68 landmarks and the detector's eyes are too far apart: one of them is wrong",
+    "excluded": "it is on the list of pictures that are never read (facesym/data/excluded_images.txt)",
     "failed": "something unexpected; the message tells more",
 }
 
@@ -103,6 +105,8 @@ def _cut(photo, target, subject, settings):
     if side < settings["min_side"]:
         return found | {"dropped": "too_small", "why": f"{side:.0f} pixels"}
     crop = align_face(image, transform, size)
+    if is_excluded_name(photo.parent.name, photo.name) or any(map(is_excluded_image, (image, crop))):
+        return found | {"dropped": "excluded", "why": ""}
     pixels = np.asarray(crop)
 
     sharp = laplacian_at_128(pixels).std()

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from ..data.excluded import is_excluded_file
 from ..errors import ImageError
 from ..ops import bf16_is_fast
 
@@ -28,7 +29,7 @@ def load_faces(folder):
     """
     try:
         with open(folder / "metadata.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = [row for row in csv.DictReader(file) if not is_excluded_file(folder / row["file_name"])]
         pictures = []
         for row in rows:
             with Image.open(folder / row["file_name"]) as picture:
