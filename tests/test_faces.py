@@ -161,3 +161,34 @@ def test_nothing_of_the_hidden_thing_remains_after_smoothing():
     hole[20:30, 20:30] = True
     photo[hole] = 255
     assert np.abs(np.asarray(fill_smoothly(Image.fromarray(photo), hole)).astype(int) - 90).max() <= 1
+
+
+# --- tilted heads ---------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def upright(astronaut):
+    (face,) = detect_faces(astronaut)
+    return face
+
+
+@pytest.mark.parametrize("angle", [-45, -20, 10, 30, 90, 180, 270])
+def test_a_tilted_face_is_cut_out_upright(astronaut, upright, angle):
+    photo = astronaut.rotate(angle, Image.Resampling.BICUBIC, expand=True, fillcolor=(128, 128, 128))
+    (face,) = detect_faces(photo)
+    assert abs((face.roll - upright.roll + angle + 180) % 360 - 180) < 2
+    crops = [align_face(p, ffhq_transform(f.points, 128), 128) for p, f in ((astronaut, upright), (photo, face))]
+    assert np.abs(np.subtract(*np.float32(crops))).mean() < 10
+
+
+def test_a_face_alone_is_found_beside_a_much_larger_one(astronaut):
+    photo = Image.new("RGB", (6000, 4000))
+    photo.paste(astronaut.resize((284, 284)), (3000, 500))
+    photo.paste(astronaut.resize((1700, 1700)), (200, 2000))
+    faces = detect_faces(photo)
+    assert len(faces) == 2
+    assert faces[0].area > 20 * faces[1].area and faces[1].box[0] > 3000
+
+
+def test_pictures_a_pixel_high_have_no_face():
+    rng = np.random.default_rng(0)
+    for size in [(1, 1), (300, 1), (2, 500), (1, 4000)]:
+        assert detect_faces(Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), np.uint8))) == []

@@ -15,6 +15,7 @@ from ..errors import FacesymError
 
 TASKS = {
     "complete": "face completion: irregular masks and a centre square",
+    "faces": "how upright the crops of tilted faces are",
     "identity": "face verification on held-out people",
     "symmetrize": "recognition error of symmetric faces",
     "asymmetry": "asymmetry against the strength of a simulated palsy",
