@@ -14,6 +14,7 @@ from facesym import evaluation, metrics
 from facesym.errors import FacesymError, ImageError
 from facesym.evaluation import asymmetry, complete, features, fills, identity, symgan, symmetrize
 from facesym.evaluation import data as chosen
+from facesym.evaluation.holes import irregular_holes
 from facesym.faces.geometry import flip_landmarks
 from train import benchmark
 
@@ -87,7 +88,7 @@ def test_the_whole_protocol(data, model_folder, tmp_path, capsys):
     results = run(data, out, "--size", 64, "--models", model_folder, "--grid", 2)
     settings = results["settings"]
     assert settings["pictures"] == 5 and settings["sets"] == {"large": 3, "small": 2}  # test split only
-    for kind in ("irregular", "centre"):
+    for kind in ("irregular", "centre", "one eye", "one half"):
         rows = {row["row"]: row for row in results["results"][kind]["rows"]}
         assert list(rows) == [
             "input",
@@ -101,13 +102,16 @@ def test_the_whole_protocol(data, model_folder, tmp_path, capsys):
         for row in rows.values():
             assert row["psnr_in_hole"] < row["psnr"] and 0 < row["ssim"] < 1 and 0 <= row["same_person"] <= 1
             assert "lpips" not in row  # never printed without its trunk
-        assert 0 <= rows["tiny"]["stage1_share_of_hole"] <= 1 and "stage1_share_of_hole" not in rows["Telea"]
+        assert 0 <= rows["tiny, network alone"]["stage1_share_of_hole"] <= 1
+        assert "stage1_share_of_hole" not in rows["Telea"]
+        groups = {row["row"]: row["n"] for row in results["results"][kind]["groups"]}
+        assert groups["tiny, set large"] + groups["tiny, set small"] == 5
         with Image.open(out / f"grid-{kind}.png") as grid:
             assert grid.size == (6 * 64, 2 * 64 + 24)
     assert results["results"]["centre"]["rows"][0]["hole_share"] == pytest.approx(0.375**2)
     assert results["results"]["irregular"]["rows"][0]["hole_share"] < 0.35  # the mask of 90 % is left out
     with open(out / "pictures.csv", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 2 * 6 * 5
+        assert len(list(csv.DictReader(file))) == 4 * 6 * 5
     printed = capsys.readouterr().out
     assert (
         "| Telea | 14.1% |" in printed
@@ -134,7 +138,7 @@ def test_fewer_pictures_are_the_first_of_more_and_keep_their_holes(data):
     folders = [data / "large", data / "small"]
     many, few = (chosen.select_pictures(folders, 64, count, seed=0) for count in (5, 2))
     assert many[:2] == few
-    holes = [complete.irregular_holes(data / "masks", rows, 64, 0.5, seed=0) for rows in (many, few)]
+    holes = [irregular_holes(data / "masks", rows, 64, 0.5, seed=0) for rows in (many, few)]
     np.testing.assert_array_equal(holes[0][:2], holes[1])
 
 

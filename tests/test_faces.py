@@ -175,7 +175,9 @@ def test_a_tilted_face_is_cut_out_upright(astronaut, upright, angle):
     photo = astronaut.rotate(angle, Image.Resampling.BICUBIC, expand=True, fillcolor=(128, 128, 128))
     (face,) = detect_faces(photo)
     assert abs((face.roll - upright.roll + angle + 180) % 360 - 180) < 2
-    crops = [align_face(p, ffhq_transform(f.points, 128), 128) for p, f in ((astronaut, upright), (photo, face))]
+    crops = [
+        align_face(p, ffhq_transform(f.points, 128), 128) for p, f in ((astronaut, upright), (photo, face))
+    ]
     assert np.abs(np.subtract(*np.float32(crops))).mean() < 10
 
 

@@ -5,7 +5,6 @@ training.
         --models symmfc-256 -n 400 -o results/complete-256
 """
 
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -16,15 +15,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from .. import metrics
-from ..errors import ImageError
 from ..faces.paste import fill_smoothly
-from ..faces.texture import with_texture
+from ..pipelines.complete import CompletePipeline
 from .data import add_common_arguments, digest, load_models, load_pictures, named_models, select_pictures
 from .fills import CLASSICAL
+from .groups import group_rows
+from .holes import centre_holes, irregular_holes, one_eye_holes, one_half_holes
 from .report import picture_grid
 from .tables import markdown, save_results, save_rows
 
-ALONE = ", network alone"  # of a model's row: without the borrowed texture
+ALONE = ", network alone"  # of a model's row: without the details and the texture that the pipeline adds
 GREY = 127  # value of masked pixels; 0 for the networks
 
 COLUMNS = {
@@ -37,6 +37,13 @@ COLUMNS = {
     "identity distance": "{identity_distance:.3f}",
     "sharpness": "{sharpness:.1f}",
     "filled by stage I": "{stage1_share_of_hole:.1%}",
+}
+
+GROUP_COLUMNS = {
+    "pictures": "{n}",
+    "dB above the best classical row": "{gain:+.2f}",
+    "LPIPS, of it": "{lpips:.0%}",
+    "same person": "{same_person:.1%}",
 }
 
 
@@ -59,55 +66,18 @@ def add_arguments(command):
     command.add_argument("--grid", type=int, default=8, help="pictures in the grids (default 8)")
 
 
-# --- masks
-
-
-def irregular_holes(folder, rows, size, largest, seed):
-    """A mask for each picture (NxSxS bool, True = missing) from the test split of a folder of masks.
-
-    Args:
-        folder: pictures, white = missing, and metadata.csv with ``file_name, hole_share, split``.
-        largest: masks that hide a larger fraction of the picture are left out.
-    """
-    folder = Path(folder)
-    if not (folder / "metadata.csv").is_file():
-        raise ImageError(f"{folder} has no metadata.csv (file_name, hole_share, split)")
-    with open(folder / "metadata.csv", newline="") as file:
-        masks = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    masks = sorted(row["file_name"] for row in masks if float(row["hole_share"]) <= largest)
-    if not masks:
-        raise ImageError(f"{folder} has no masks of split test that hide at most {largest:.0%}")
-    holes = np.empty((len(rows), size, size), bool)
-    for i, row in enumerate(rows):
-        name = masks[int(digest(seed, "hole", row["set"], row["file_name"]), 16) % len(masks)]
-        with Image.open(folder / name) as mask:
-            holes[i] = np.asarray(mask.convert("L").resize((size, size), Image.Resampling.NEAREST)) > 127
-    return holes
-
-
-def centre_holes(count, size, side):
-    """A square in the middle of each picture (NxSxS bool); ``side`` is a fraction of the picture's side."""
-    holes = np.zeros((count, size, size), bool)
-    length = round(size * side)
-    start = (size - length) // 2
-    holes[:, start : start + length, start : start + length] = True
-    return holes
-
-
 # --- models
 
 
 @torch.inference_mode()
-def complete_with(model, pictures, holes, device="cpu", batch=8, texture=True):
-    """Complete pictures with a network, at the size that it was made for, as the pipeline does: smaller pictures are
-    enlarged for it and its outputs reduced.
+def complete_with(model, pictures, holes, device="cpu", batch=8):
+    """Complete pictures with a network alone, at the size that it was made for: smaller pictures are enlarged for it
+    and its outputs reduced.
 
     Args:
         model: called as facesym.models.SymmFCNet.
         pictures: NxSxSx3 uint8; the network does not see what is masked.
         holes: NxSxS bool, True = missing.
-        texture: False: the network's own picture, without what the pipeline borrows beside the face.
-
     Returns:
         NxSxSx3 uint8 with visible pixels unchanged, and N floats: the fraction of the mask that stage I filled
         (None if the model has no stage I).
@@ -118,11 +88,6 @@ def complete_with(model, pictures, holes, device="cpu", batch=8, texture=True):
         image, known = _network_input(model, part, hole, device)
         out = model(image * known, known)
         done = ((out.completed.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        if texture and getattr(out, "face_region", None) is not None:
-            missing, faces = ((x[:, 0] > 0.5).cpu().numpy() for x in (1 - known, out.face_region))
-            crops = done.permute(0, 2, 3, 1).cpu().numpy()
-            crops = np.stack([with_texture(*x) for x in zip(crops, missing, faces)])
-            done = torch.from_numpy(crops).permute(0, 3, 1, 2)
         if done.shape[-1] > part.shape[1]:
             done = F.interpolate(done.float(), part.shape[1:3], mode="bilinear", antialias=True)
             done = done.round().clamp(0, 255).to(torch.uint8)
@@ -132,6 +97,14 @@ def complete_with(model, pictures, holes, device="cpu", batch=8, texture=True):
             copied = (1 - out.half_mask.float()) * (1 - known)
             filled.append((copied.sum((1, 2, 3)) / (1 - known).sum((1, 2, 3)).clamp(min=1)).cpu().numpy())
     return results, (np.concatenate(filled) if filled else None)
+
+
+def complete_with_pipeline(model, pictures, holes):
+    """Complete pictures as a user does: with the details and the texture that `CompletePipeline` adds, pasted back.
+    Arguments and result as of `complete_with`, without the fraction that stage I filled."""
+    pipe = CompletePipeline(model)
+    results = [pipe(*each, aligned=True).images[0] for each in zip(pictures, holes)]
+    return np.stack([np.asarray(result) for result in results])
 
 
 def _network_input(model, pictures, holes, device):
@@ -223,24 +196,28 @@ def run(args):
     all_holes = {
         "irregular": irregular_holes(args.masks, rows, args.size, args.largest_hole, args.seed),
         "centre": centre_holes(len(rows), args.size, args.centre),
+        "one eye": one_eye_holes(rows, landmarks, args.size, args.seed),
+        "one half": one_half_holes(rows, landmarks, args.size, args.seed),
     }
     args.out.mkdir(parents=True, exist_ok=True)
     tables, pictures = {}, []
     names = [*CLASSICAL, *(row for name, net in models.items() for row in _rows_of(name, net))]
     with tqdm(total=len(all_holes) * len(names), unit="row", disable=None) as bar:
         for kind, holes in all_holes.items():
-            table, grid = [], {}
+            table, grid, values_of = [], {}, {}
             for name in names:
                 bar.set_description(f"{kind}, {name}")
                 results, extra = _row(name, models, targets, holes, landmarks, args.device)
                 values = measure(results, targets, holes, descriptors, args.trunk, args.device) | extra
                 table.append(mean_row(name, values))
+                values_of[name] = values
                 pictures += _picture_rows(kind, name, rows, values)
                 if name != "Navier-Stokes":  # looks like Telea's
                     grid[name] = results[: args.grid]
                 bar.update()
             tables[kind] = {"rows": table, "sharpness_of_truth": float(metrics.sharpness(targets).mean())}
             picture_grid(grid | {"target": targets[: args.grid]}).save(args.out / f"grid-{kind}.png")
+            tables[kind]["groups"] = group_rows(rows, targets, landmarks, values_of, CLASSICAL)
     settings = _settings(args, rows, models, descriptors)
     save_results(args.out, settings, tables)
     save_rows(args.out / "pictures.csv", pictures)
@@ -255,7 +232,9 @@ def _row(name, models, targets, holes, landmarks, device):
     if model is None:
         fill = CLASSICAL[name]
         return np.stack([fill(*x) for x in zip(inputs, holes, landmarks, strict=True)]), extra
-    results, filled = complete_with(model, inputs, holes, device, texture=not name.endswith(ALONE))
+    if not name.endswith(ALONE) and len(_rows_of(name, model)) > 1:
+        return complete_with_pipeline(model, inputs, holes), extra
+    results, filled = complete_with(model, inputs, holes, device)
     if filled is not None:
         extra |= {"stage1_share_of_hole": filled, "stage1_share_of_picture": filled * holes.mean((1, 2))}
     return results, extra
@@ -284,6 +263,8 @@ def _settings(args, rows, models, descriptors):
         "holes": {
             "irregular": f"masks of split test, at most {args.largest_hole:.0%} hidden",
             "centre": f"square of {args.centre} of the side",
+            "one eye": "an eye and its brow, left or right by chance",
+            "one half": "a half of the face, left or right by chance",
         },
         "seed": args.seed,
         "models": {name: {"source": sources[name]} | _about(net) for name, net in models.items()},
@@ -308,3 +289,4 @@ def _print(settings, tables):
         print(markdown(table["rows"], COLUMNS))
         for line in against_classical(table["rows"], CLASSICAL):
             print(f"\n{line}")
+        print("\n" + markdown(table["groups"], GROUP_COLUMNS))
