@@ -2,7 +2,7 @@
 
 import re
 
-from facesym.files import WEIGHTS_NAME
+from .files import WEIGHTS_NAME
 
 # task -> (the Hub's name for it, what it is for, what it cannot do)
 _TASKS = {
@@ -85,11 +85,19 @@ def model_card(entry: dict, name: str | None = None) -> str:
     """Markdown with the Hub's YAML front matter.
 
     Args:
-        entry: the model's entry in zoo.json.
+        entry: the model's entry in zoo.json. Of a model that is not in the zoo licence, data, training and metrics
+            may be missing.
         name: what `facesym.load` takes for it, in the example; default: its id.
     """
     from huggingface_hub import ModelCardData
 
+    entry = {
+        "license": "not stated",
+        "training_data": [],
+        "paper": None,
+        "metrics": [],
+        "framing": "ffhq",
+    } | entry
     pipeline, purpose, limits = _TASKS.get(entry["task"], _OTHER_TASK)
     known_license = entry["license"].lower() in _LICENSES
     header = ModelCardData(
@@ -97,7 +105,7 @@ def model_card(entry: dict, name: str | None = None) -> str:
         license_name=None if known_license else _slug(entry["license"]),
         library_name="facesym",
         pipeline_tag=pipeline,
-        tags=["facesym", "face", "symmetry", entry["task"]],
+        tags=list(filter(None, ["facesym", "face", "symmetry", entry["task"]])),
         model_name=entry["id"],
         eval_results=_eval_results(entry, pipeline),
     )
@@ -105,6 +113,7 @@ def model_card(entry: dict, name: str | None = None) -> str:
         f"- {name}" + (f": {_SETS[name]}" if name in _SETS else "") for name in entry["training_data"]
     )
     paper = f" After: {entry['paper']}." if entry["paper"] else ""
+    command = f"Made with:\n\n```\n{entry['train_command']}\n```\n\n" if "train_command" in entry else ""
     return f"""---
 {header.to_yaml()}
 ---
@@ -133,15 +142,9 @@ net = {entry["class"]}.from_pretrained("{entry["repo_id"]}")
 
 ## Training data
 
-{sets}
+{sets or "Not stated."}
 
-Made with:
-
-```
-{entry["train_command"]}
-```
-
-## How good it is
+{command}## How good it is
 
 {_metrics(entry)}
 
@@ -224,19 +227,25 @@ def _rows(values: dict) -> dict[str, dict]:
 
 
 def _eval_results(entry: dict, pipeline: str) -> list:
+    """The model's own results; a row of its id has baselines beside it, which are not."""
     from huggingface_hub import EvalResult
 
-    return [
-        EvalResult(
-            task_type=pipeline,
-            dataset_type=_slug(metric["data"]),
-            dataset_name=metric["data"],
-            metric_type=name,
-            metric_name=f"{name} ({label})" if label else name,
-            metric_value=value,
-        )
-        for metric in entry["metrics"]
-        for label, row in _rows(metric["values"]).items()
-        for name, value in row.items()
-        if name != "n"  # how many pictures: not a measure
-    ]
+    results = []
+    for metric in entry["metrics"]:
+        rows = _rows(metric["values"])
+        rows = {"": rows[entry["id"]]} if entry["id"] in rows else rows
+        for label, row in rows.items():
+            for name, value in row.items():
+                if name == "n":  # how many pictures: not a measure
+                    continue
+                results.append(
+                    EvalResult(
+                        task_type=pipeline,
+                        dataset_type=_slug(metric["data"]),
+                        dataset_name=metric["data"],
+                        metric_type=name,
+                        metric_name=f"{name} ({label})" if label else name,
+                        metric_value=value,
+                    )
+                )
+    return results

@@ -2,34 +2,33 @@
 
 A model is looked for in the package (`facesym/weights/<id>/`), then in the local Hub cache, then on the Hub
 at the pinned revision. Whatever is found must have the sha256 that zoo.json gives.
+
+Names: wherever a model is asked for by name, the name may be a task ("complete": its default model) or a zoo id
+("symmfc-256"); `load` and `locate` also take a local folder and a Hub repository "owner/name".
 """
 
-from __future__ import annotations  # `list` below is not the builtin
+from __future__ import annotations
 
-import builtins
 import difflib
 import json
 import os
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from facesym.device import check_device
-from facesym.errors import ZooError
-from facesym.files import (
-    CONFIG_NAME,
-    WEIGHTS_NAME,
-    cached_file,
-    check_sha256,
-    fetch_file,
-    read_file,
-    sha256_of,
-    write_atomic,
-)
+from .device import check_device
+from .errors import ZooError
+from .files import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_file, sha256_of, write_atomic
+from .hub import HubOptions, cached_file, fetch_file, is_repo_id
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import torch
 
-    from facesym.models.base import Model
+    from .models.base import Model
+
+__all__ = ["get", "list_models", "load", "path", "pull", "verify"]
 
 _PACKAGE = Path(__file__).parent
 WEIGHTS = _PACKAGE / "weights"
@@ -57,7 +56,21 @@ FIELDS = {
 }
 
 
-def list() -> list[dict]:
+class ModelFiles(NamedTuple):
+    """Where a model's files are on this machine.
+
+    Attributes:
+        config: config.json.
+        weights: model.safetensors.
+        sha256: hex digest that the weights must have; None if nothing is known of them.
+    """
+
+    config: Path
+    weights: Path
+    sha256: str | None
+
+
+def list_models() -> list[dict[str, Any]]:
     """Every model's entry of zoo.json.
 
     Raises:
@@ -67,104 +80,151 @@ def list() -> list[dict]:
         entries = json.loads(read_file(ZOO_FILE))
     except (ValueError, RecursionError) as error:
         raise ZooError(f"{ZOO_FILE} is not valid JSON: {error}.") from error
-    if not isinstance(entries, builtins.list):
+    if not isinstance(entries, list):
         raise ZooError(f"{ZOO_FILE} must hold a list of models.")
     for entry in entries:
         _check(entry)
     return entries
 
 
-def get(id: str) -> dict:
+def __getattr__(name: str) -> Any:
+    if name == "list":
+        warnings.warn("facesym.zoo.list is now list_models", DeprecationWarning, stacklevel=2)
+        return list_models
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def get(name: str) -> dict[str, Any]:
     """One model's entry of zoo.json.
 
-    Raises:
-        ZooError: unknown id; the message lists the known ones and the closest.
-    """
-    return _find(id, {entry["id"]: entry for entry in list()})
-
-
-def path(id: str) -> Path:
-    """The folder that holds the model's config.json and model.safetensors; fetched from the Hub if need be.
+    Args:
+        name: a task (its default model) or a zoo id.
 
     Raises:
-        ZooError: unknown id, altered weights, no network, not published yet, full disk.
+        ZooError: unknown name; the message lists the known ones and the closest.
     """
-    entry = get(id)
-    folder = local_path(entry) or _fetch(entry)
-    _check_files(entry, folder)
-    return folder
+    named = _named()
+    if name in named:
+        return named[name]
+    close = difflib.get_close_matches(str(name), named, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ZooError(f"There is no model {str(name)!r}.{hint} Known: {', '.join(sorted(named)) or 'none yet'}.")
 
 
-def verify(id: str) -> bool:
-    """Compute the sha256 of the model's weights on this machine anew; nothing is downloaded.
+def path(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> Path:
+    """The folder that holds a model's config.json and model.safetensors; fetched from the Hub if need be.
+
+    Args:
+        name: as of `load`.
+        hub: as of `load`.
+
+    Raises:
+        ZooError: unknown name, altered weights, no network, not published yet, full disk.
+    """
+    files = locate(name, **hub)
+    _check_files(files)
+    return files.weights.parent
+
+
+def verify(name: str) -> bool:
+    """Compute the sha256 of a model's weights on this machine anew; nothing is downloaded.
+
+    Args:
+        name: a task (its default model) or a zoo id.
 
     Returns:
         True. (Anything else is an error.)
 
     Raises:
-        ZooError: unknown id, weights altered, or not on this machine.
+        ZooError: unknown name, weights altered, or not on this machine.
     """
-    entry = get(id)
+    entry = get(name)
     folder = local_path(entry)
     if folder is None:
-        raise ZooError(f"{id} is not on this machine: fetch it with `facesym zoo pull {id}`.")
-    _check_files(entry, folder)
+        raise ZooError(f"{name} is not on this machine: fetch it with `facesym zoo pull {name}`.")
+    _check_files(_files(folder, entry))
     return True
 
 
-def pull(id: str) -> Path:
-    """As `path`, but an altered file in the local cache is fetched anew."""
-    entry = get(id)
+def pull(name: str) -> Path:
+    """As `path`, for a task or a zoo id, but an altered file in the local cache is fetched again."""
+    entry = get(name)
     folder = local_path(entry)
-    if folder is None:
-        folder = _fetch(entry)
-    elif folder != WEIGHTS / id and sha256_of(folder / WEIGHTS_NAME) != entry["sha256"]:
-        folder = _fetch(entry, force=True)
-    _check_files(entry, folder)
-    return folder
+    if folder not in (None, WEIGHTS / entry["id"]) and sha256_of(folder / WEIGHTS_NAME) != entry["sha256"]:
+        return path(name, force_download=True)
+    return path(name)
+
+
+def locate(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> ModelFiles:
+    """Find a model's files; download them if they are nowhere on this machine.
+
+    Args:
+        name: a task, a zoo id, a local folder, or a Hub repository "owner/name". A path object is always a folder.
+        hub: see `facesym.hub.HubOptions`. With a ``revision`` or a ``subfolder``, a model of the zoo comes from its
+            repository on the Hub, not from the package, and its checksum is not known.
+
+    Raises:
+        ZooError: nothing of that name, or the Hub cannot give it.
+    """
+    unknown = sorted(hub.keys() - HubOptions.__annotations__.keys())
+    if unknown:
+        known = ", ".join(HubOptions.__annotations__)
+        raise TypeError(f"There is no option {unknown[0]!r}; the Hub's options are {known}.")
+    entry = _named().get(name) if isinstance(name, str) else None
+    if entry is not None:
+        if hub.get("revision") or hub.get("subfolder"):
+            return _fetch(entry["repo_id"], hub)
+        folder = local_path(entry, hub.get("cache_dir"))
+        packaged = folder == WEIGHTS / entry["id"]
+        if folder is not None and (packaged or not hub.get("force_download")):
+            return _files(folder, entry)
+        return _fetch_pinned(entry, hub)
+    if Path(name).is_dir():
+        return _files(Path(name, hub.get("subfolder") or ""))
+    if isinstance(name, str) and is_repo_id(name):
+        return _fetch(name, hub)
+    if isinstance(name, str) and "/" not in name:
+        get(name)  # raises, with the closest name
+    raise ZooError(f"{name} is neither a folder nor a Hub repository (owner/name).")
 
 
 def load(
-    name: str | os.PathLike, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    name: str | os.PathLike,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    **hub: Unpack[HubOptions],
 ) -> Model:
     """A network in eval mode.
 
     Args:
-        name: a task ("complete": its default model), a zoo id, a local folder, or a Hub repository
-                "owner/name".
+        name: a task ("complete": its default model), a zoo id, a local folder, or a Hub repository "owner/name".
         device: where to put it.
         dtype: type of the weights; default float32.
+        hub: ``subfolder``, ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``: see
+            `facesym.hub.HubOptions`.
 
     Raises:
         ZooError: nothing of that name, or its weights are missing, altered or do not fit.
         DeviceError: no such device on this machine.
     """
-    from facesym.models.base import Model
+    from .models.base import Model
 
     check_device(device)
-    entries = list()
-    # The ids come last: no task may hide one.
-    named = {entry["task"]: entry for entry in entries if entry["default"]} | {e["id"]: e for e in entries}
-    if name in named:
-        entry = named[name]
-        folder = local_path(entry) or _fetch(entry)
-        model = Model.from_pretrained(folder, dtype=dtype, sha256=entry["sha256"])
-    elif Path(name).is_dir() or "/" in str(name):
-        model = Model.from_pretrained(name, dtype=dtype)
-    else:
-        _find(str(name), named)  # raises, with the closest name
-    return model.to(device)
+    return Model.from_pretrained(name, dtype=dtype, **hub).to(device)
 
 
-def local_path(entry: dict) -> Path | None:
+def local_path(entry: dict[str, Any], cache_dir: str | os.PathLike | None = None) -> Path | None:
     """The model's folder in the package or in the local Hub cache, unchecked; None if it is in neither."""
     packaged = WEIGHTS / entry["id"]
     if (packaged / WEIGHTS_NAME).exists():
         return packaged
     if entry["revision"] is None:
         return None
-    cached = [cached_file(entry["repo_id"], name, entry["revision"]) for name in (CONFIG_NAME, WEIGHTS_NAME)]
-    return cached[1].parent if all(cached) else None
+    config, weights = (
+        cached_file(entry["repo_id"], name, entry["revision"], cache_dir)
+        for name in (CONFIG_NAME, WEIGHTS_NAME)
+    )
+    return weights.parent if config and weights else None
 
 
 def describe(id: str, folder: str | os.PathLike, **fields) -> dict:
@@ -189,13 +249,13 @@ def describe(id: str, folder: str | os.PathLike, **fields) -> dict:
     """
     from safetensors.torch import load
 
-    from facesym.models.base import Model
+    from .models.base import Model
 
     folder = Path(folder)
     model = Model.from_pretrained(folder)
     tensors = load(read_file(folder / WEIGHTS_NAME)).values()
     dtype = next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
-    entries = list()
+    entries = list_models()
     previous = next((entry for entry in entries if entry["id"] == id), {})
     task = fields.get("task", previous.get("task"))
     computed = {
@@ -241,7 +301,7 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
         ZooError: the folder does not load, or a field is missing or of the wrong type. Nothing is written.
     """
     folder, entry = Path(folder), describe(id, folder, **fields)
-    task, others = entry["task"], [other for other in list() if other["id"] != id]
+    task, others = entry["task"], [other for other in list_models() if other["id"] != id]
     packaged = WEIGHTS / id
     if folder.resolve() != packaged.resolve():
         for name in (WEIGHTS_NAME, CONFIG_NAME):
@@ -254,8 +314,8 @@ def register(id: str, folder: str | os.PathLike, **fields) -> dict:
 
 def set_revision(id: str, revision: str) -> None:
     """Pin the model to a commit on the Hub, in zoo.json. `facesym zoo push` does it after the upload."""
-    get(id)
-    _write([{**entry, "revision": revision} if entry["id"] == id else entry for entry in list()])
+    id = get(id)["id"]
+    _write([{**entry, "revision": revision} if entry["id"] == id else entry for entry in list_models()])
 
 
 def _write(entries: list[dict]) -> None:
@@ -263,28 +323,35 @@ def _write(entries: list[dict]) -> None:
     write_atomic(ZOO_FILE, (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode(), ZooError)
 
 
-def _find(name: str, known: dict[str, dict]) -> dict:
-    if name in known:
-        return known[name]
-    close = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ZooError(f"There is no model {name!r}.{hint} Known: {', '.join(sorted(known)) or 'none yet'}.")
+def _named() -> dict[str, dict[str, Any]]:
+    """The entries by task (its default) and by id; the ids come last, so that no task hides one."""
+    entries = list_models()
+    return {e["task"]: e for e in entries if e["default"]} | {e["id"]: e for e in entries}
 
 
-def _fetch(entry: dict, force: bool = False) -> Path:
+def _files(folder: Path, entry: dict[str, Any] | None = None) -> ModelFiles:
+    return ModelFiles(folder / CONFIG_NAME, folder / WEIGHTS_NAME, entry["sha256"] if entry else None)
+
+
+def _fetch(repo_id: str, hub: HubOptions) -> ModelFiles:
+    config, weights = (fetch_file(repo_id, name, **hub) for name in (CONFIG_NAME, WEIGHTS_NAME))
+    return ModelFiles(config, weights, None)
+
+
+def _fetch_pinned(entry: dict[str, Any], hub: HubOptions) -> ModelFiles:
     if entry["revision"] is None:
         raise ZooError(
             f"{entry['id']} is not in {WEIGHTS} and has not been published on the Hub yet. Restore that "
             f"folder (git checkout, or install facesym again), or train it: {entry['train_command']}"
         )
-    for name in (CONFIG_NAME, WEIGHTS_NAME):
-        file = fetch_file(entry["repo_id"], name, entry["revision"], force=force)
-    return file.parent
+    return _fetch(entry["repo_id"], {**hub, "revision": entry["revision"]})._replace(sha256=entry["sha256"])
 
 
-def _check_files(entry: dict, folder: Path) -> None:
-    read_file(folder / CONFIG_NAME)
-    check_sha256(folder / WEIGHTS_NAME, read_file(folder / WEIGHTS_NAME), entry["sha256"])
+def _check_files(files: ModelFiles) -> None:
+    read_file(files.config)
+    data = read_file(files.weights)
+    if files.sha256 is not None:
+        check_sha256(files.weights, data, files.sha256)
 
 
 def _check(entry: dict) -> None:

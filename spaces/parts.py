@@ -68,7 +68,7 @@ class Pipeline:
     @property
     def missing(self) -> bool:
         """The zoo has no model for this task (yet)."""
-        has_one = any(entry["task"] == self.task and entry["default"] for entry in facesym.zoo.list())
+        has_one = any(entry["task"] == self.task and entry["default"] for entry in facesym.zoo.list_models())
         return not (self._override or has_one)
 
     def start(self) -> None:

@@ -256,7 +256,7 @@ def fuzz_models(fuzz, count, rng, folder):
 
 def _read_zoo(file, data):
     file.write_bytes(data)
-    entries = zoo.list()
+    entries = zoo.list_models()
     for entry in entries[:2]:
         try:
             zoo.load(entry["id"])

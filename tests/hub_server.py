@@ -20,6 +20,7 @@ class HubServer(ThreadingHTTPServer):
         requests: (method, path, Range header or None) of every request so far.
         cut_after: path -> bytes after which the connection breaks, once.
         writable: False makes every upload fail with 403.
+        private: repo id -> the token that its readers must send.
     """
 
     daemon_threads = True
@@ -27,7 +28,7 @@ class HubServer(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.repos, self.requests, self.cut_after, self.writable = {}, [], {}, True
+        self.repos, self.requests, self.cut_after, self.writable, self.private = {}, [], {}, True, {}
         self.objects = {}  # uploaded large files, by sha256
 
     def __enter__(self):
@@ -83,7 +84,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps(value).encode(), Content_Type="application/json", **headers)
 
     def _missing(self, code):
-        self._json({"error": code}, 404, X_Error_Code=code)
+        self._json({"error": code}, 401 if code == "RepoNotFound" else 404, X_Error_Code=code)
+
+    def _readable(self, repo_id):
+        token = self.server.private.get(repo_id)
+        sent = self.headers.get("Authorization")
+        return repo_id in self.server.repos and (token is None or sent == f"Bearer {token}")
 
     # Download
 
@@ -100,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _model_info(self, parts):
         repo_id = "/".join(parts[2:4])
-        if repo_id not in self.server.repos:
+        if not self._readable(repo_id):
             return self._missing("RepoNotFound")
         commit = self.server.find(repo_id, parts[5] if len(parts) > 5 else "main")
         if commit is None:
@@ -115,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._missing("EntryNotFound")
         owner, name, _, revision, *path = self.route.split("/")
         path = "/".join(path)
-        if f"{owner}/{name}" not in self.server.repos:
+        if not self._readable(f"{owner}/{name}"):
             return self._missing("RepoNotFound")
         commit = self.server.find(f"{owner}/{name}", revision)
         if commit is None:

@@ -64,7 +64,7 @@ def attempt(f, *args):
                 "PYTHONPATH": str(ROOT),
                 "HF_ENDPOINT": hub.url,
                 "HF_HOME": str(tmp_path / "hf"),
-                "HF_HUB_DISABLE_XET": "1",
+                "HF_HUB_DISABLE_XET": "1",  # the client would upload to Xet's own servers
                 "HF_HUB_DISABLE_TELEMETRY": "1",
                 "HF_TOKEN": "hf_test",
                 "NO_PROXY": "127.0.0.1",
@@ -220,7 +220,7 @@ def test_push_refused_or_altered(hub, client, tmp_path):
 
 
 def test_a_network_by_repository(hub, client, tmp_path):
-    """A Model goes up with push_to_hub and comes back with zoo.load("owner/name") and from_pretrained."""
+    """A Model goes up with push_to_hub, with a card, and comes back with zoo.load("owner/name") and from_pretrained."""
     write_zoo(tmp_path)
     client("""
 import torch
@@ -235,3 +235,98 @@ for again in (zoo.load("someone/net"), LandmarkNet.from_pretrained("someone/net"
 try: Model.from_pretrained("someone/else")
 except ZooError as error: assert "no repository someone/else" in str(error)
 else: raise AssertionError""")
+    card = hub.repos["someone/net"][-1][1]["README.md"].decode()
+    assert "LandmarkNet" in card and 'zoo.load("someone/net")' in card and "labelled" in card
+
+
+def test_a_card_of_one_s_own_stays(hub, client, tmp_path):
+    write_zoo(tmp_path)
+    hub.commit("someone/net", {"README.md": b"mine"})
+    client("from facesym.models import LandmarkNet; LandmarkNet(width=8).push_to_hub('someone/net')")
+    files = hub.repos["someone/net"][-1][1]
+    assert files["README.md"] == b"mine" and "model.safetensors" in files
+
+
+# Pipelines
+
+
+@pytest.fixture(scope="module")
+def two_models(tmp_path_factory):
+    """The files of two random SymmFCNets: config.json and model.safetensors of each."""
+    import torch
+
+    from facesym.models import SymmFCNet
+
+    models = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        folder = tmp_path_factory.mktemp("model")
+        SymmFCNet.preset("tiny", input_size=64).save_pretrained(folder)
+        models.append({file.name: file.read_bytes() for file in folder.iterdir()})
+    return models
+
+
+MARK = """
+import facesym
+def mark(name, **hub): return float(facesym.load(name, **hub).net.masknet.out.weight.sum())
+"""
+
+
+def test_pipelines_pinned_cached_and_offline(hub, client, tmp_path, two_models):
+    write_zoo(tmp_path)
+    first, second = (hub.commit("someone/net", files) for files in two_models)
+    printed = client(
+        MARK
+        + f"""
+old, new = mark("someone/net", revision="{first}"), mark("someone/net")
+assert old != new == mark("someone/net", revision="{second}")
+assert mark("someone/net", revision="{first}", local_files_only=True) == old
+attempt(lambda: mark("someone/net", cache_dir={str(tmp_path / "empty")!r}, local_files_only=True))
+print(old, new)
+"""
+    )
+    assert f"not in the local cache ({tmp_path / 'empty'})" in printed
+    hub.requests.clear()
+    offline = client(
+        MARK
+        + f"""
+attempt(mark, "someone/other")
+print(mark("someone/net", revision="{first}"), mark("someone/net"))
+""",
+        HF_HUB_OFFLINE="1",
+    )
+    assert "HF_HUB_OFFLINE is set" in offline and hub.requests == []
+    assert offline.split()[-2:] == printed.split()[-2:]
+
+
+def test_pipelines_private_in_a_subfolder_and_forced(hub, client, tmp_path, two_models):
+    write_zoo(tmp_path)
+    hub.commit("someone/net", {f"small/{name}": data for name, data in two_models[0].items()})
+    hub.private["someone/net"] = "hf_mine"
+    printed = client(
+        MARK
+        + f"""
+for token in (None, False, "hf_wrong"):
+    try: mark("someone/net", subfolder="small", token=token)
+    except ZooError as error: print(error)
+own = dict(subfolder="small", token="hf_mine", cache_dir={str(tmp_path / "cache")!r})
+value = mark("someone/net", **own)
+for file in Path({str(tmp_path / "cache")!r}).rglob("model.safetensors"): file.resolve().write_bytes(b"altered")
+try: mark("someone/net", **own)
+except ZooError as error: print(error)
+assert mark("someone/net", force_download=True, **own) == value
+assert facesym.zoo.load("someone/net", **own).config.input_size == 64
+assert facesym.models.SymmFCNet.from_pretrained("someone/net", **own).config.input_size == 64
+"""
+    )
+    assert printed.count("private: check the name, or `hf auth login`") == 3 and "damaged" in printed
+    assert not (tmp_path / "hf" / "hub").exists()  # the cache is where it was asked to be
+
+
+def test_a_mirror_stands_for_the_hub(hub, client, tmp_path, two_models):
+    write_zoo(tmp_path)
+    with HubServer() as mirror:
+        revision = mirror.commit("someone/net", two_models[0])
+        client(MARK + f"mark('someone/net', revision='{revision}')", HF_ENDPOINT=mirror.url)
+        assert any("someone/net" in path for _, path, _ in mirror.requests)
+    assert hub.requests == []

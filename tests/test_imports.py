@@ -7,18 +7,20 @@ import pytest
 
 LAYERS = (
     "errors",
-    "device files ops",
+    "device files hub ops",
+    "card",
+    "zoo",
     "faces losses models",
     "video",
-    "zoo fit asymmetry metrics",
-    "card pipelines",
+    "fit asymmetry metrics",
+    "pipelines",
     "data",
     "evaluation",
     "cli",
     "__main__",
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts.split()}
-UPWARD = {("faces", "zoo")}  # landmarks come from the zoo's network, loaded at the first call
+UPWARD = {("zoo", "models")}  # the registry loads the networks that it lists
 ROOT = Path(__file__).parents[1]
 FILES = [path.relative_to(ROOT) for path in sorted((ROOT / "facesym").rglob("*.py"))]
 

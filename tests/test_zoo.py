@@ -21,7 +21,7 @@ from facesym.files import CONFIG_NAME, WEIGHTS_NAME
 from facesym.models import LandmarkNet
 from facesym.models.base import Model
 
-RELEASED = zoo.list()
+RELEASED = zoo.list_models()
 MB = 1_000_000
 
 
@@ -111,7 +111,7 @@ def run_cli(*arguments):
 
 
 def test_register(own_zoo, net, registered):
-    assert zoo.list() == [registered] == json.loads((own_zoo / "zoo.json").read_text())
+    assert zoo.list_models() == [registered] == json.loads((own_zoo / "zoo.json").read_text())
     assert registered["params"] == net.num_parameters()
     assert registered["dtype"] == "float16"
     assert registered["class"] == "LandmarkNet"
@@ -134,21 +134,21 @@ def test_register_again_with_the_same_and_with_other_weights(own_zoo, registered
         [],
         "float32",
     )  # were another file's
-    assert zoo.list() == [other]
+    assert zoo.list_models() == [other]
 
 
 def test_one_default_per_task(own_zoo, registered):
     second = zoo.register("second", own_zoo / "export", **FIELDS)
     assert not second["default"]
     zoo.register("second", own_zoo / "export", default=True)
-    assert {entry["id"]: entry["default"] for entry in zoo.list()} == {"small": False, "second": True}
+    assert {entry["id"]: entry["default"] for entry in zoo.list_models()} == {"small": False, "second": True}
 
 
 def test_register_refuses_an_incomplete_entry(own_zoo, net):
     net.save_pretrained(own_zoo / "export")
     with pytest.raises(ZooError, match="lacks input_size, license"):
         zoo.register("small", own_zoo / "export", task="landmarks")
-    assert zoo.list() == []
+    assert zoo.list_models() == []
     assert not (own_zoo / "weights" / "small").exists()
 
 
@@ -167,7 +167,28 @@ def test_load_a_folder(own_zoo, registered):
     assert type(zoo.load(str(own_zoo / "export"))) is LandmarkNet
 
 
-@pytest.mark.parametrize("call", [zoo.get, zoo.path, zoo.verify, zoo.load])
+@pytest.mark.parametrize("name", ["small", "landmarks"])
+def test_every_call_takes_ids_and_tasks(own_zoo, registered, name):
+    assert zoo.get(name) == registered
+    assert zoo.path(name) == own_zoo / "weights" / "small"
+    assert zoo.verify(name)
+    assert type(Model.from_pretrained(name)) is type(LandmarkNet.from_pretrained(name)) is LandmarkNet
+
+
+def test_path_takes_what_load_takes(own_zoo, registered):
+    assert zoo.path(own_zoo / "export") == zoo.path(str(own_zoo), subfolder="export") == own_zoo / "export"
+    with pytest.raises(ZooError, match="neither a folder nor a Hub repository"):
+        zoo.path(own_zoo / "nothing")
+    with pytest.raises(TypeError, match="no option 'revison'; the Hub's options are subfolder, revision"):
+        zoo.path("small", revison="main")
+
+
+def test_list_is_a_deprecated_alias(registered):
+    with pytest.warns(DeprecationWarning, match="list_models"):
+        assert zoo.list() == [registered]
+
+
+@pytest.mark.parametrize("call", [zoo.get, zoo.path, zoo.verify, zoo.load, LandmarkNet.from_pretrained])
 def test_unknown_model(registered, call):
     with pytest.raises(ZooError, match=r"no model 'smal'. Did you mean 'small'\? Known: .*small"):
         call("smal")
@@ -193,11 +214,18 @@ def test_missing_weights(own_zoo, registered, call):
     assert run_cli("verify", "small") == 1
 
 
+def test_a_git_lfs_pointer_is_named(own_zoo, registered):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (own_zoo / "weights" / "small" / WEIGHTS_NAME).write_text(pointer)
+    with pytest.raises(ZooError, match=r"Git LFS pointer.*git lfs pull"):
+        zoo.load("small")
+
+
 @pytest.mark.parametrize("text", ["{", "{}", "[{}]", '[{"id": "small"}]'])
 def test_damaged_zoo_json(own_zoo, text):
     (own_zoo / "zoo.json").write_text(text)
     with pytest.raises(ZooError, match=r"zoo"):
-        zoo.list()
+        zoo.list_models()
 
 
 def test_cli(own_zoo, registered, capsys):
@@ -227,8 +255,16 @@ def test_push_dry_run(own_zoo, registered):
         run_cli("push", "small", "--dry-run")
 
 
+def test_a_card_lists_the_model_s_own_results_only():
+    entry = next(entry for entry in RELEASED if entry["id"] == "symmfc-256")
+    rows = entry["metrics"][0]["values"]
+    header = yaml.safe_load(model_card(entry).split("---\n")[1])
+    results = header["model-index"][0]["results"][0]["metrics"]
+    assert "Telea" in rows and {item["name"]: item["value"] for item in results} == rows["symmfc-256"]
+
+
 def test_listing_needs_no_torch():
-    code = "import sys; from facesym import zoo; zoo.list(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from facesym import zoo; zoo.list_models(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -324,11 +360,6 @@ def test_a_class_that_is_not_ours(net, tmp_path):
     _edit_config(_class_name="UNet2DModel")(tmp_path)
     with pytest.raises(ZooError, match=r"no class of facesym\.models"):
         Model.from_pretrained(tmp_path)
-
-
-def test_neither_folder_nor_repository(tmp_path):
-    with pytest.raises(ZooError, match="neither a folder nor a Hub repository"):
-        LandmarkNet.from_pretrained(tmp_path / "nothing")
 
 
 def test_a_failed_save_keeps_the_earlier_file(net, tmp_path, monkeypatch):

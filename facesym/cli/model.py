@@ -2,12 +2,11 @@
 
 import functools
 import json
-from pathlib import Path
 
 from .. import zoo
 from ..device import check_device
 from ..errors import ZooError
-from ..files import CONFIG_NAME, WEIGHTS_NAME, fetch_file, is_repo_id, read_file, sha256_of
+from ..files import read_file, sha256_of
 
 
 class TaskModel:
@@ -29,15 +28,14 @@ class TaskModel:
 
     def __init__(self, name, task, device="cpu"):
         self.name, self.task, self.device = name, task, device
-        folder, self.checksum = _find(name)
+        files = zoo.locate(name)
+        self.checksum = files.sha256 or sha256_of(files.weights)
         try:
-            self.config = json.loads(read_file(folder / CONFIG_NAME))
+            self.config = json.loads(read_file(files.config))
             kind = self.config.get("_class_name")
         except (ValueError, AttributeError) as error:
-            raise ZooError(
-                f"{folder / CONFIG_NAME} is not a model's config (a JSON object): {error}."
-            ) from error
-        self._check_task({entry["class"]: entry["task"] for entry in zoo.list()}.get(kind, task))
+            raise ZooError(f"{files.config} is not a model's config (a JSON object): {error}.") from error
+        self._check_task({entry["class"]: entry["task"] for entry in zoo.list_models()}.get(kind, task))
         check_device(device)
 
     @functools.cached_property
@@ -52,20 +50,3 @@ class TaskModel:
     def _check_task(self, task):
         if task != self.task:
             raise ZooError(f"{self.name} is a model of `facesym {task}`, not of {self.task}.")
-
-
-def _find(name):
-    """The model's folder and its weights' checksum; fetches a model that is not on this machine."""
-    entries = zoo.list()
-    named = {entry["task"]: entry for entry in entries if entry["default"]} | {e["id"]: e for e in entries}
-    if name in named:
-        entry = named[name]
-        return zoo.local_path(entry) or zoo.path(entry["id"]), entry["sha256"]
-    if Path(name).is_dir():
-        folder = Path(name)
-    elif is_repo_id(name):
-        folder = fetch_file(name, CONFIG_NAME).parent
-        fetch_file(name, WEIGHTS_NAME)
-    else:
-        zoo.get(name)  # raises, and names the closest model
-    return folder, sha256_of(folder / WEIGHTS_NAME)

@@ -7,6 +7,7 @@ from pathlib import Path
 from facesym import zoo
 from facesym.errors import ZooError
 from facesym.files import CONFIG_NAME, WEIGHTS_NAME, read_file, write_atomic
+from facesym.hub import publish
 
 from .options import UsageError, add_command
 
@@ -72,7 +73,7 @@ revision is written into zoo.json.""",
 
 def _list(args: argparse.Namespace) -> int:
     rows = [("ID", "TASK", "DEFAULT", "PARAMS", "SIZE", "WHERE", "LICENSE")]
-    for entry in zoo.list():
+    for entry in zoo.list_models():
         folder = zoo.local_path(entry)
         if folder is None:
             where = "Hub" if entry["revision"] else "not published"
@@ -97,7 +98,7 @@ def _list(args: argparse.Namespace) -> int:
 
 def _pull(args: argparse.Namespace) -> int:
     failed = False
-    for id in args.ids or [entry["id"] for entry in zoo.list()]:
+    for id in args.ids or [entry["id"] for entry in zoo.list_models()]:
         try:
             print(f"{id}: {zoo.pull(id)}")
         except ZooError as error:
@@ -108,7 +109,7 @@ def _pull(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     failed = False
-    for id in args.ids or [entry["id"] for entry in zoo.list()]:
+    for id in args.ids or [entry["id"] for entry in zoo.list_models()]:
         try:
             if not args.ids and zoo.local_path(zoo.get(id)) is None:
                 print(f"{id}: not on this machine")
@@ -163,27 +164,8 @@ def push(id: str) -> str:
     Raises:
         ZooError: as `release_files`; no network; no right to write to the repository.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
     repo_id = zoo.get(id)["repo_id"]
-    operations = [CommitOperationAdd(name, data) for name, data in release_files(id).items()]
-    api = HfApi()
-    try:
-        api.create_repo(repo_id, exist_ok=True)
-        revision = api.create_commit(repo_id, operations, commit_message=f"Release {id}").oid
-    except OfflineModeIsEnabled as error:
-        raise ZooError("HF_HUB_OFFLINE is set: unset it to publish.") from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise ZooError(
-                f"The Hub refused to let you write to {repo_id}: `hf auth login` with a token that may, or "
-                "change repo_id in zoo.json."
-            ) from error
-        raise ZooError(f"Could not publish {repo_id}: {error}") from error
-    except Exception as error:  # huggingface_hub's HTTP library, and its errors, change with its version
-        raise ZooError(f"Could not publish {repo_id}: {error}. Check the network and try again.") from error
+    revision = publish(repo_id, release_files(id), f"Release {id}")
     try:
         zoo.set_revision(id, revision)
     except ZooError as error:

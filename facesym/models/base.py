@@ -1,26 +1,21 @@
 """The base class of every network: one folder holds config.json and model.safetensors, read strictly."""
 
+import hashlib
 import inspect
 import json
 import os
-import tempfile
 from pathlib import Path
+from typing import Self, Unpack
 
 import safetensors
 import safetensors.torch
 import torch
 from diffusers import ConfigMixin, ModelMixin
 
-from facesym.errors import ZooError
-from facesym.files import (
-    CONFIG_NAME,
-    WEIGHTS_NAME,
-    check_sha256,
-    fetch_file,
-    is_repo_id,
-    read_file,
-    write_atomic,
-)
+from .. import card, zoo
+from ..errors import ZooError
+from ..files import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_file, write_atomic
+from ..hub import HubOptions, publish
 
 _LARGEST = 16384
 
@@ -44,41 +39,32 @@ class Model(ModelMixin, ConfigMixin):
         cls,
         name: str | os.PathLike,
         *,
-        revision: str | None = None,
         dtype: torch.dtype | None = None,
         torch_dtype: torch.dtype | None = None,
         sha256: str | None = None,
-        token: str | None = None,
-    ) -> "Model":
+        **hub: Unpack[HubOptions],
+    ) -> Self:
         """Load a model in eval mode, on the CPU.
 
-        `Model.from_pretrained` itself reads the class from the config; a subclass takes only its own folders.
+        `Model.from_pretrained` itself reads the class from the config; a subclass takes only its own models.
 
         Args:
-            name: local folder, or "owner/name" on the Hub.
-            revision: commit, tag or branch of a Hub repository; not for folders.
+            name: a task ("complete": its default model), a zoo id, a local folder, or a Hub repository "owner/name".
             dtype: type of the floating point weights; default float32, however they are stored.
             torch_dtype: the same, under diffusers' older name.
-            sha256: hex digest which model.safetensors must have.
-            token: Hub token.
+            sha256: hex digest which model.safetensors must have; default: what the zoo knows.
+            hub: ``subfolder``, ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``: see
+                `facesym.hub.HubOptions`.
 
         Raises:
-            ZooError: no such folder or repository, a missing, altered or damaged file, or weights or settings
-                which do not fit the class.
+            ZooError: nothing of that name, a missing, altered or damaged file, or weights or settings which do not
+                fit the class.
         """
-        folder = Path(name)
-        if folder.is_dir():
-            config_file, weights_file = folder / CONFIG_NAME, folder / WEIGHTS_NAME
-        elif isinstance(name, str) and is_repo_id(name):
-            config_file = fetch_file(name, CONFIG_NAME, revision, token=token)
-            weights_file = fetch_file(name, WEIGHTS_NAME, revision, token=token)
-        else:
-            raise ZooError(f"{name} is neither a folder nor a Hub repository (owner/name).")
-
+        files = zoo.locate(name, **hub)
         # On "meta", which holds no numbers, first: settings of a damaged config may ask for more memory than there is.
-        outline = _build(cls, config_file, "meta")
-        tensors = _read_weights(outline, weights_file, sha256)
-        model = _build(cls, config_file, "cpu")
+        outline = _build(cls, files.config, "meta")
+        tensors = _read_weights(outline, files.weights, sha256 or files.sha256)
+        model = _build(cls, files.config, "cpu")
         model.load_state_dict(tensors)
         return model.to(dtype or torch_dtype or torch.float32).eval()
 
@@ -93,6 +79,51 @@ class Model(ModelMixin, ConfigMixin):
         Raises:
             ZooError: a weight is NaN or infinite (in `dtype`), or the disk is full.
         """
+        files = self._files(dtype)
+        for name in (WEIGHTS_NAME, CONFIG_NAME):
+            write_atomic(Path(folder) / name, files[name], ZooError)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        dtype: torch.dtype | None = None,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+    ) -> str:
+        """Upload config and weights, making the repository if needed, and a model card if it has none.
+
+        Args:
+            repo_id: "owner/name".
+            dtype: stored type of the floating point weights; default: as they are.
+            commit_message: default: "Upload <class>".
+            private: whether a new repository is; default: as the owner's settings say.
+            token: Hub token; default: the one of `hf auth login`.
+
+        Returns:
+            The commit hash, to be used as `revision`.
+
+        Raises:
+            ZooError: a weight is not finite, no network, or no right to write to the repository.
+        """
+        files = self._files(dtype)
+        digest = hashlib.sha256(files[WEIGHTS_NAME]).hexdigest()
+        entry = next((entry for entry in zoo.list_models() if entry["sha256"] == digest), None)
+        if entry is None:
+            entry = self._describe(dtype, digest)
+        text = card.model_card(entry | {"id": entry.get("id") or repo_id, "repo_id": repo_id})
+        return publish(
+            repo_id,
+            files,
+            commit_message or f"Upload {type(self).__name__}",
+            card=text.encode(),
+            private=private,
+            token=token,
+        )
+
+    def _files(self, dtype: torch.dtype | None) -> dict[str, bytes]:
+        """{file name: content} of a saved model."""
         tensors = {}
         for key, tensor in self.state_dict().items():
             if tensor.is_floating_point():
@@ -103,38 +134,21 @@ class Model(ModelMixin, ConfigMixin):
                     )
             # A copy in plain memory order: safetensors refuses channels_last and tied tensors.
             tensors[key] = tensor.detach().to("cpu", copy=True).contiguous()
-        write_atomic(
-            Path(folder) / WEIGHTS_NAME, safetensors.torch.save(tensors, metadata={"format": "pt"}), ZooError
-        )
-        write_atomic(Path(folder) / CONFIG_NAME, self.to_json_string().encode(), ZooError)
+        weights = safetensors.torch.save(tensors, metadata={"format": "pt"})
+        return {CONFIG_NAME: self.to_json_string().encode(), WEIGHTS_NAME: weights}
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        dtype: torch.dtype | None = None,
-        commit_message: str | None = None,
-        private: bool | None = None,
-        token: str | None = None,
-    ) -> str:
-        """Upload config and weights, making the repository if needed. The zoo's models go by `facesym zoo
-        push`, which adds their card.
-
-        Returns:
-            The commit hash, to be used as `revision`.
-        """
-        from huggingface_hub import HfApi
-
-        api = HfApi(token=token)
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, dtype=dtype)
-            commit = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
-                commit_message=commit_message or f"Upload {type(self).__name__}",
-            )
-        return commit.oid
+    def _describe(self, dtype: torch.dtype | None, sha256: str) -> dict:
+        """What a card says of a model that is not in the zoo."""
+        name = type(self).__name__
+        same_class = [entry for entry in zoo.list_models() if entry["class"] == name and entry["default"]]
+        return {
+            "task": same_class[0]["task"] if same_class else "",
+            "class": name,
+            "params": self.num_parameters(),
+            "dtype": str(dtype or self.dtype).removeprefix("torch."),
+            "input_size": self.config.get("input_size"),
+            "sha256": sha256,
+        }
 
 
 def _setting(text: str) -> int:

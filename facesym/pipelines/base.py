@@ -240,7 +240,7 @@ def to_image(tensor):
 def _identity_net():
     from .. import zoo
 
-    if not any(entry["task"] == "identity" and entry["default"] for entry in zoo.list()):
+    if not any(entry["task"] == "identity" and entry["default"] for entry in zoo.list_models()):
         return None
     return zoo.load("identity")
 

@@ -170,7 +170,7 @@ class RotatePipeline(Pipeline):
                 f"This generator is of kind {net.config.kind}: it is not symmetric, and turns nothing."
             )
         self.net = net.float().requires_grad_(False)  # fitting in a coarser type learns too little
-        helpers = {entry["task"] for entry in zoo.list() if entry["default"]}
+        helpers = {entry["task"] for entry in zoo.list_models() if entry["default"]}
         self.recogniser = self._helper("identity") if "identity" in helpers else None
         self.encoder = self._helper("encode") if "encode" in helpers else None
         own = ("kind", "latent", "asymmetric")

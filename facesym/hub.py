@@ -1,0 +1,179 @@
+"""The Hugging Face Hub: fetch files of models from it or its local cache, publish models on it.
+
+`huggingface_hub` does the work (cache, resume of cut downloads, HF_HUB_OFFLINE, HF_ENDPOINT); this module turns its
+many exceptions into ZooErrors that say what to do. Nothing here imports torch.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict
+
+from .errors import ZooError
+
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class HubOptions(TypedDict, total=False):
+    """How to get a model from the Hub, as diffusers' ``from_pretrained`` takes it.
+
+    Attributes:
+        subfolder: folder inside the repository (or inside a local folder) that holds the model.
+        revision: commit hash, tag or branch; default: the commit that the zoo pins, else the main branch.
+        token: Hub token, for private models; default: the one of `hf auth login`, if any; False sends none.
+        cache_dir: folder of the local cache; default: that of huggingface_hub (HF_HOME).
+        local_files_only: only look in the local cache.
+        force_download: download again although the cache has the model.
+    """
+
+    subfolder: str | None
+    revision: str | None
+    token: str | bool | None
+    cache_dir: str | os.PathLike | None
+    local_files_only: bool
+    force_download: bool
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether `name` has the form of a Hub repository, "owner/name"."""
+    return bool(_REPO_ID.fullmatch(name))
+
+
+def cached_file(
+    repo_id: str, filename: str, revision: str, cache_dir: str | os.PathLike | None = None
+) -> Path | None:
+    """The file in the local Hub cache, or None. Never touches the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=revision)
+    return Path(cached) if isinstance(cached, str) else None  # it can also be a "known to be missing" marker
+
+
+def fetch_file(
+    repo_id: str,
+    filename: str,
+    revision: str | None = None,
+    *,
+    subfolder: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Path:
+    """The file's place in the local cache; downloaded when it is not there yet.
+
+    Args:
+        repo_id: "owner/name".
+        filename: name inside the repository or its ``subfolder``.
+        revision: commit hash, tag or branch; None is the main branch.
+        subfolder: see `HubOptions`.
+        token: see `HubOptions`.
+        cache_dir: see `HubOptions`.
+        local_files_only: see `HubOptions`.
+        force_download: see `HubOptions`.
+
+    Raises:
+        ZooError: unknown repository, revision or file; no network, HF_HUB_OFFLINE or ``local_files_only`` and nothing
+            in the cache; a broken connection; a full disk.
+    """
+    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub.constants import HF_HUB_CACHE, is_offline_mode
+
+    name = f"{subfolder}/{filename}" if subfolder else filename
+    where = f"{name} of {repo_id}" + (f" at {revision}" if revision else "")
+    absent = f"{where} is not in the local cache ({cache_dir or HF_HUB_CACHE})"
+    offline = (
+        f"{absent} and HF_HUB_OFFLINE is set. Unset it, or fetch the model once on a machine with network and copy "
+        "the cache."
+    )
+    if force_download and is_offline_mode():
+        raise ZooError(offline)
+    try:
+        file = hf_hub_download(
+            repo_id,
+            filename,
+            subfolder=subfolder,
+            revision=revision,
+            token=token,
+            cache_dir=None if cache_dir is None else str(cache_dir),
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
+    except errors.GatedRepoError as error:
+        raise ZooError(
+            f"{repo_id} asks you to accept its terms on the Hub and to `hf auth login`."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ZooError(
+            f"There is no repository {repo_id} on the Hub (nor a folder of that name here), or it is "
+            "private: check the name, or `hf auth login`."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ZooError(f"{repo_id} has no revision {revision!r} on the Hub.") from error
+    except errors.LocalEntryNotFoundError as error:
+        if local_files_only:
+            raise ZooError(f"{absent}: fetch it once without local_files_only.") from error
+        if is_offline_mode():
+            raise ZooError(offline) from error
+        raise ZooError(
+            f"{absent} and the Hub could not be reached. Check the network (or HF_ENDPOINT) and try again."
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise ZooError(f"{repo_id} has no file {name}: it is not a facesym model.") from error
+    except Exception as error:  # the HTTP library below huggingface_hub changes with its version
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise ZooError(
+                f"No room left on the disk for {where}. Free some, or set HF_HOME to a place on another disk."
+            ) from error
+        raise ZooError(f"Could not fetch {where}: {error}. Check the network and try again.") from error
+    return Path(str(file))
+
+
+def publish(
+    repo_id: str,
+    files: Mapping[str, bytes],
+    message: str,
+    *,
+    card: bytes | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
+) -> str:
+    """Upload files in one commit, making the repository if need be.
+
+    Args:
+        repo_id: "owner/name".
+        files: {name inside the repository: content}.
+        message: of the commit.
+        card: README.md, unless the repository has one.
+        private: whether a new repository is; None: as the owner's settings say.
+        token: Hub token; None takes the one of `hf auth login`, if any.
+
+    Returns:
+        The commit hash.
+
+    Raises:
+        ZooError: no network, or no right to write to the repository.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    api = HfApi(token=token)
+    try:
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        if card is not None and not api.file_exists(repo_id, "README.md"):
+            files = {**files, "README.md": card}
+        operations = [CommitOperationAdd(name, data) for name, data in files.items()]
+        return api.create_commit(repo_id, operations, commit_message=message).oid
+    except OfflineModeIsEnabled as error:
+        raise ZooError("HF_HUB_OFFLINE is set: unset it to publish.") from error
+    except HfHubHTTPError as error:
+        if error.response.status_code in (401, 403):
+            raise ZooError(
+                f"The Hub refused to let you write to {repo_id}: `hf auth login` with a token that may, or choose "
+                "another repository (in zoo.json: repo_id)."
+            ) from error
+        raise ZooError(f"Could not publish {repo_id}: {error}") from error
+    except Exception as error:  # as in fetch_file
+        raise ZooError(f"Could not publish {repo_id}: {error}. Check the network and try again.") from error
