@@ -9,17 +9,17 @@ from .geometry import flip_landmarks
 
 
 @lru_cache(maxsize=1)
-def _net():
+def network():
     from .. import zoo
 
     return zoo.load("landmarks")
 
 
-def _small(crops):
+def to_input(crops):
     """RGB images to an Nx3xSxS tensor in [-1, 1] of the network's size."""
     import torch
 
-    side = _net().config.input_size
+    side = network().config.input_size
     pixels = [
         np.asarray(crop.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)) for crop in crops
     ]
@@ -45,9 +45,9 @@ def find_points(crops):
         return find_points([crops])[0]
     found = []
     for start in range(0, len(crops), 16):
-        part = _small(crops[start : start + 16])
+        part = to_input(crops[start : start + 16])
         with torch.inference_mode():
-            plain, mirrored = _net()(torch.cat([part, part.flip(-1)])).float().numpy().reshape(2, -1, 68, 2)
+            plain, mirrored = network()(torch.cat([part, part.flip(-1)])).float().numpy().reshape(2, -1, 68, 2)
         found.append((plain + flip_landmarks(mirrored, 1.0) + [1, 0]) / 2)
     sides = np.array([crop.size for crop in crops], np.float32)[:, None]
     return (np.concatenate(found) * sides - 0.5).astype(np.float32)  # pixel centres

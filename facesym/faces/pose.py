@@ -1,4 +1,4 @@
-"""Where a head looks, from its 68 landmarks."""
+"""Where a head looks: from the landmark network's features, or from 68 landmarks."""
 
 import numpy as np
 
@@ -40,3 +40,26 @@ def head_pose(landmarks):
     u, _, vt = np.linalg.svd(affine, full_matrices=False)
     x, y, z = np.cross(*(u @ vt))  # the viewing direction in the face's own axes
     return float(np.degrees(np.arcsin(np.clip(-x, -1, 1)))), float(-np.degrees(np.arctan2(y, z)))
+
+
+def find_pose(crop):
+    """Yaw and pitch of an aligned face, in degrees, by the zoo's landmark network, from the crop and its mirror image:
+    mirroring the crop negates the yaw. Unlike `head_pose`'s, this yaw rises all the way to a profile's.
+
+    Args:
+        crop: RGB image, a square crop in the FFHQ framing, upright.
+
+    Returns:
+        (yaw, pitch): yaw is negative when the nose points to the picture's left, pitch when it points up.
+
+    Raises:
+        ZooError: the zoo's landmark network is unavailable.
+    """
+    import torch
+
+    from .landmarks import network, to_input
+
+    image = to_input([crop])
+    with torch.inference_mode():
+        plain, mirrored = network().pose(torch.cat([image, image.flip(-1)])).tolist()
+    return (plain[0] - mirrored[0]) / 2, (plain[1] + mirrored[1]) / 2
