@@ -5,7 +5,6 @@
 The targets are ``yaw`` and ``pitch`` of ``metadata.csv``. It ends with the held-out errors of landmarks and pose.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,7 +18,8 @@ import torch.nn.functional as F
 from facesym.data.balance import balanced_weights
 from facesym.data.faces import FaceFolders, Samples, affine_jitter, cover, to_tensor
 from facesym.models.landmark import LandmarkNet
-from train.common import Run, add_arguments, model_folder
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run, model_folder
 from train.landmarks import by_yaw, errors, photograph
 
 BANDS = (
@@ -94,10 +94,8 @@ def pose_table(faces, poses):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser, out="runs/pose", batch=48, lr=2e-3)
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/pose", batch=48, lr=2e-3, warm_up=100)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument(
         "--init", required=True, metavar="FOLDER", help="run or model folder of the landmark net"
@@ -113,10 +111,6 @@ def main():
     size = net.config.input_size
     faces = FaceFolders(args.data, size, limit=args.limit)
     optimizer = run.adam(net.pose_head.parameters(), weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, args.lr, total_steps=args.steps + 1, pct_start=0.1
-    )
-    run.register(schedule)
     average = run.average(net)
     run.restore()
     weights = balanced_weights(yaw_bands(faces), smallest=1 / len(BANDS), most=40)
@@ -127,7 +121,6 @@ def main():
             prediction = net.pose_head(features).float()
         loss = F.smooth_l1_loss(prediction, batch["pose"] / 90, beta=0.05)
         run.update(optimizer, loss)
-        schedule.step()
         run.average_step()
         run.log(loss=loss, degrees=90 * (prediction.detach() - batch["pose"] / 90).abs().mean())
     held_out = FaceFolders(args.data, size, splits=("test",), limit=args.limit)
@@ -143,7 +136,6 @@ def main():
         framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(d).name for d in args.data],
-        train_command="train/recipes/landmarks-68.sh",
         paper=None,
         metrics=[
             {
@@ -161,4 +153,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)
