@@ -1,6 +1,6 @@
 # make demo   start the page on this machine
-# make test   run every test
-# make lint   check the style
+# make test   run every test, with coverage
+# make lint   check style, spelling and zoo.json
 # Each needs only Python 3.11 and make: it builds its own environment in .venv the first time.
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -12,11 +12,13 @@ demo: $(VENV)/.app
 	$(BIN)/python spaces/app.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/check-jsonschema --schemafile zoo.schema.json zoo.json
 
 # A stamp file per set of packages: nothing is installed again until what it lists has changed.
 $(BIN)/python:

@@ -114,9 +114,7 @@ def test_the_whole_protocol(data, model_folder, tmp_path, capsys):
         assert len(list(csv.DictReader(file))) == 4 * 6 * 5
     printed = capsys.readouterr().out
     assert (
-        "| Telea | 14.1% |" in printed
-        and "tiny: " in printed
-        and "against the best classical row" in printed
+        "| Telea | 14.1% |" in printed and "tiny: " in printed and "against the best classical row" in printed
     )
 
 

@@ -47,7 +47,9 @@ def find_points(crops):
     for start in range(0, len(crops), 16):
         part = to_input(crops[start : start + 16])
         with torch.inference_mode():
-            plain, mirrored = network()(torch.cat([part, part.flip(-1)])).float().numpy().reshape(2, -1, 68, 2)
+            plain, mirrored = (
+                network()(torch.cat([part, part.flip(-1)])).float().numpy().reshape(2, -1, 68, 2)
+            )
         found.append((plain + flip_landmarks(mirrored, 1.0) + [1, 0]) / 2)
     sides = np.array([crop.size for crop in crops], np.float32)[:, None]
     return (np.concatenate(found) * sides - 0.5).astype(np.float32)  # pixel centres
