@@ -18,6 +18,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/proselint check --config .proselintrc.json *.md */*.md
 	$(BIN)/check-jsonschema --schemafile zoo.schema.json zoo.json
 
 # A stamp file per set of packages: nothing is installed again until what it lists has changed.
