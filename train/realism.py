@@ -36,7 +36,7 @@ def main():
         lssl.average, task="realism", input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
-        paper="Learning to synthesize and synthesize to learn (LSSL), 2019",
+        paper="B. Bozorgtabar et al., Learn to synthesize and synthesize to learn, CVIU 2019",
     )  # fmt: skip
 
 

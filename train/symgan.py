@@ -260,7 +260,7 @@ def main():
         input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=[Path(folder).name for folder in args.data],
-        paper="Symmetric GANs (see README)",
+        paper="I. Peleg and L. Wolf, Structured GANs, arXiv:2001.05216, 2020",
     )  # fmt: skip
     task = "rotate" if args.kind in ("zprime", "flip") else "generate"
     run.export(average, task=task, default=yaw, **about)
