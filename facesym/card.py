@@ -4,66 +4,67 @@ import re
 
 from .files import WEIGHTS_NAME
 
-# task -> (the Hub's name for it, what it is for, what it cannot do)
+# task -> (the Hub's pipeline tag, what the model does, its limits)
 _TASKS = {
     "complete": (
         "image-to-image",
-        "Fills in the hidden part of a face (sunglasses, a hand, a scratch, a mask) so that it matches the "
-        "visible half of the same face.",
-        "What is hidden in both halves of the face is invented: plausible, not true. Expect worse results on "
-        "profiles, on very large holes, on children, and on anything else that is rare in the training data.",
+        "Completes the hidden part of a face (sunglasses, a hand, a scratch, a mask) so that it matches the visible "
+        "half of the same face.",
+        "What neither half of the face shows is invented: plausible, not true. Results are worse on profiles, on very "
+        "large masks, and on anything that is rare in the training data.",
     ),
     "symmetrize": (
         "image-to-image",
-        "Makes a face symmetric, one with a palsy of one side included: the symmetric face of the same person.",
-        "It works on faces seen from the front, up to about 30 degrees of yaw. Trained on simulated palsies, not on "
-        "patients: no medical device, and no forecast of a treatment.",
+        "Makes a face symmetric, also one with a palsy of one side, and preserves the person.",
+        "For faces seen from the front, up to about 30 degrees of yaw. Trained on simulated palsies, not on patients: "
+        "this is not a medical device and does not predict the outcome of a treatment.",
     ),
     "rotate": (
         "image-to-image",
-        "Makes up faces whose symmetry the latent sets exactly; and, fine-tuned on one photo, turns the head in it.",
-        "Heads turn a little to either side, not to a profile; hair, glasses and what is behind the head are drawn "
-        "roughly, and pictures are as small as the network's. Fitting takes a while on CPUs.",
+        "Generates faces whose symmetry is controlled exactly by the latent; fine-tuned on one photo, it turns the "
+        "head in it.",
+        "Heads turn a little to either side, not to a profile. Hair, glasses and the background behind the head are "
+        "rough, and the resolution is the network's. A fit takes about half a minute on a CPU.",
     ),
     "normalize": (
         "image-to-image",
-        "Makes a face frontal and neutral: the same person without expression, looking at the camera.",
+        "Makes a face frontal and neutral and preserves the person.",
         "For heads turned by up to 45 degrees. What the photo does not show (the far side of the face, a closed mouth "
-        "behind a laugh) is mirrored or made up; hair and background behind a turned head are rough, and lips "
-        "that had to close are soft. Trained on few real pairs, on simulated poses and expressions, and photos whose "
-        "frontal, neutral picture was made by a face mesh, landmarks and, for open mouths, other people's lips.",
+        "behind a laugh) is mirrored or invented. Hair and background behind a turned head are rough, and lips that "
+        "had to close are soft. Trained on few real pairs, on simulated poses and expressions, and on photos whose "
+        "frontal, neutral target was synthesized from a face mesh, landmarks and, for open mouths, other people's "
+        "lips.",
     ),
     "transfer": (
         "image-to-image",
-        "Changes a face's expression, head pose or light on request; the person stays.",
-        "For heads turned by up to 45 degrees. The teeth of a smile and the dark of a surprised mouth are drawn, soft "
-        "and much the same for all. The far side of a turned face and what "
-        "is behind the head are made up or smeared. "
-        "Trained on simulated poses and expressions beside real ones, and on smiles whose picture without one was made "
-        "by landmarks and other people's closed lips; the lights are simulated too.",
+        "Changes a face's expression, head pose or light on request and preserves the person.",
+        "For heads turned by up to 45 degrees. The teeth of a smile and the inside of a surprised mouth are soft and "
+        "look much the same on everybody. The far side of a turned face and the background behind the head are "
+        "invented or smeared. Trained on simulated poses and expressions beside real ones, on smiles whose neutral "
+        "counterpart was synthesized from landmarks and other people's closed lips, and on simulated light.",
     ),
     "parse": (
         "image-segmentation",
-        "Says of each pixel of an aligned face what it shows: background, skin, eyes and brows, nose, mouth or hair.",
-        "Glasses, hands and hats have no class of their own. Trained on few labelled pictures of one kind, and beside "
-        "them on classes guessed from landmarks.",
+        "Labels each pixel of an aligned face as background, skin, eyes and brows, nose, mouth or hair.",
+        "Glasses, hands and hats have no class of their own. Trained on few labelled pictures of one kind, and on "
+        "classes estimated from landmarks.",
     ),
     "encode": (
         "image-feature-extraction",
-        "Finds where in a symmetric GAN's latents a photo lies: the place where fitting it starts.",
-        "Of use with the one generator that it was trained with.",
+        "Predicts the latent of a photo in a symmetric GAN: the starting point of a fit.",
+        "Useful only with the generator that it was trained with.",
     ),
     "identity": (
         "image-feature-extraction",
-        "Says how alike two aligned faces are: a unit vector a face, compared by its dot product. Made as a loss and a "
-        "yardstick for the other models.",
-        "Not made to identify or verify people in any use with consequences for them.",
+        "Measures how similar two aligned faces are: one unit vector per face, compared by the dot product. Trained "
+        "as a loss and as a measure for the other models.",
+        "Not for identifying or verifying people in any use with consequences for them.",
     ),
     "landmarks": (
         "keypoint-detection",
-        "Finds the 68 landmarks (iBUG order) of an aligned face.",
-        "Trained on another network's labels: it cannot be better than they are. The error grows with the "
-        "yaw; full profiles are not covered.",
+        "Predicts the 68 landmarks (iBUG order) of an aligned face.",
+        "Trained on another network's labels, so no better than these. The error grows with the yaw; full profiles "
+        "are not covered.",
     ),
 }
 _OTHER_TASK = ("image-to-image", "Works on aligned photos of faces.", "See the metrics below.")
@@ -71,9 +72,9 @@ _OTHER_TASK = ("image-to-image", "Works on aligned photos of faces.", "See the m
 _SETS = {
     "lfw": "Labeled Faces in the Wild (deep-funneled), for research",
     "scut": "SCUT-FBP5500, for research",
-    "aaf": "All-Age-Faces, adults only, for research",
+    "aaf": "All-Age-Faces, those labelled as adults, for research",
     "mebeauty": "MEBeauty, photos from free stock sites, no licence stated",
-    "generated": "portraits made by a GAN, origin not stated, for research",
+    "generated": "portraits generated by a GAN, origin not stated, for research",
     "parsing": "FASSEG, faces with label maps (K. Khan, M. Mauro, R. Leonardi, ICIP 2015), for research; cite it",
     "london": "Face Research Lab London Set, CC BY 4.0, with the consent of the people shown",
 }
@@ -113,7 +114,7 @@ def model_card(entry: dict, name: str | None = None) -> str:
         f"- {name}" + (f": {_SETS[name]}" if name in _SETS else "") for name in entry["training_data"]
     )
     paper = f" After: {entry['paper']}." if entry["paper"] else ""
-    command = f"Made with:\n\n```\n{entry['train_command']}\n```\n\n" if "train_command" in entry else ""
+    command = f"Trained with:\n\n```\n{entry['train_command']}\n```\n\n" if "train_command" in entry else ""
     return f"""---
 {header.to_yaml()}
 ---
@@ -140,11 +141,23 @@ net = {entry["class"]}.from_pretrained("{entry["repo_id"]}")
 
 `{WEIGHTS_NAME}` has sha256 `{entry["sha256"]}`.
 
+## What it is for, and what not
+
+For restoring photos and for research on faces, with photos of adults who agree to it. Not for finding out what somebody
+looks like, for identifying anybody, for diagnosis, as evidence, or to deceive.
+
+A face edited with this model must be labelled as edited by AI. facesym writes that into the metadata of the files it
+saves; leave it there, and say it in words where metadata may be lost.
+
 ## Training data
 
 {sets or "Not stated."}
 
-{command}## How good it is
+The sets are meant to show adults, but most do not state ages: pictures that show, or may show, minors are excluded
+since 28 November 2026. The people in them are no fair sample of humanity: check the results on the people you want to
+use the model for.
+
+{command}## Results
 
 {_metrics(entry)}
 
@@ -152,16 +165,7 @@ net = {entry["class"]}.from_pretrained("{entry["repo_id"]}")
 
 {limits}{" " + entry["limits"] if "limits" in entry else ""}
 
-The people in the training sets are no fair sample of humanity: check the results on the people you want to
-use it for.
-
-## Ethics
-
-Trained on sets that are meant to show adults, whose ages are mostly not known; do not use it on children. Use it on
-photos of people who agree to it, not to deceive, not to identify anyone. A face edited with this model must be labelled
-as edited by AI: facesym writes that into the metadata of the files it saves; leave it there.
-
-## Terms
+## Licence
 
 {entry["license"]}
 """
@@ -175,30 +179,30 @@ def _example(entry: dict) -> str:
     if entry["task"] == "complete":
         return f"""import facesym
 pipe = facesym.load("{entry["id"]}")
-out = pipe("photo.jpg", mask="mask.png")  # white = what to fill in
-out.images[0].save("done.png")"""
+out = pipe("photo.jpg", mask="mask.png")  # white = missing
+out.save("done.png")"""
     if entry["task"] == "symmetrize":
         return f"""import facesym
 pipe = facesym.load("{entry["id"]}")
 out = pipe("photo.jpg")
-out.images[0].save("symmetric.png")
-print(out.asymmetry)"""
+out.save("symmetric.png")
+print(out.asymmetry[0]["overall"])"""
     if entry["task"] == "normalize":
         return f"""import facesym
 pipe = facesym.load("{entry["id"]}")
 out = pipe("photo.jpg")
-out.images[0].save("frontal.png")"""
+out.save("frontal.png")"""
     if entry["task"] == "transfer":
         return f"""import facesym
 pipe = facesym.load("{entry["id"]}")
 out = pipe("photo.jpg", to=["happy", "dark"])
-out.images[0].save("happy.png")"""
+out.save("happy.png")"""
     if entry["task"] == "rotate":
         return f"""import facesym
 from facesym.video import save_video
 pipe = facesym.load("{entry["id"]}")
 out = pipe("photo.jpg", yaw=(-20, 20), frames=25)
-save_video(out.frames, "turning.mp4", "rotate")"""
+save_video(out.frames[0], "turning.mp4", "rotate")"""
     return f"""import facesym
 net = facesym.zoo.load("{entry["id"]}")"""
 
