@@ -1,8 +1,8 @@
 """Losses as pure functions, one per equation, each citing it.
 
 SymmFCNet's equations are those of X. Li et al., "Learning Symmetry Consistent Deep CNNs for Face Completion",
-IEEE TIP 2020. Pictures are Bx3xHxW in [-1, 1], masks Bx1xHxW with 1 = known (face, trusted …) and 0 = missing.
-The paper writes sums of squares; here they are averaged over pixels and batch: one weight λ serves every size.
+IEEE TIP 2020. Images are Bx3xHxW in [-1, 1], masks Bx1xHxW with 1 = visible (face, trusted …) and 0 = missing.
+The paper writes sums of squares; here they are averaged over pixels and batch, so that one weight λ serves every size.
 """
 
 import torch
@@ -18,29 +18,30 @@ def face_region_loss(predicted, target):
 
 
 def landmark_loss(flow, landmarks, flipped):
-    """Equation (6): the flow at a landmark of I must point to the same landmark of the flipped picture I^f.
+    """Equation (6): the flow at a landmark of I must point to the same landmark of the flipped image I^f.
 
-    Printed, the flow is read at I^f's landmark and compared with I's; but by (4) Φ is indexed by the pixels of I
-    and holds places in I^f, so here it is read at I's landmark. For a picture and its flip the two forms are
-    each other's mirror image.
+    The paper reads the flow at I^f's landmark and compares it with I's. By (4), however, Φ is indexed by the pixels of
+    I and holds coordinates in I^f, so it is read at I's landmark here. For an image and its flip the two forms are
+    mirror images of each other.
 
     Args:
-        flow: Bx2xHxW, places (x, y) in I^f in [-1, 1] (grid_sample's, align_corners=False).
+        flow: Bx2xHxW, coordinates (x, y) in I^f in [-1, 1] (grid_sample, align_corners=False).
         landmarks: BxKx2 (x, y) in I, in [-1, 1].
-        flipped: BxKx2, the same K parts in I^f.
+        flipped: BxKx2, the same K landmarks in I^f.
 
     Returns:
         The sum over the K landmarks of squared distances, averaged over the batch.
     """
-    here = F.grid_sample(flow.float(), landmarks[:, :, None], align_corners=False, padding_mode="border")
-    return (here[..., 0].transpose(1, 2) - flipped).square().sum((1, 2)).mean()
+    sampled = F.grid_sample(flow.float(), landmarks[:, :, None], align_corners=False, padding_mode="border")
+    return (sampled[..., 0].transpose(1, 2) - flipped).square().sum((1, 2)).mean()
 
 
 def tv_loss(motion):
-    """Equation (7): squared differences of a flow's two components along x and y, as strain (no unit).
+    """Equation (7): squared differences of a flow's two components along x and y, as dimensionless strain.
 
-    Taken on the motion Φ − grid (Bx2xHxW, [-1, 1] units): on Φ itself the term would pull every flow towards a
-    constant, that is, towards shrinking the picture to a point.
+    Args:
+        motion: Bx2xHxW, Φ − grid, in [-1, 1] units. On Φ itself the term would pull every flow towards a constant,
+            that is, towards shrinking the image to a point.
     """
     motion = motion.float()
     height, width = motion.shape[-2:]
@@ -50,21 +51,20 @@ def tv_loss(motion):
 
 
 def light_loss(warped, light, target, face_region):
-    """Equation (10): mean ((I^{f,w} ⊙ R − I) ⊙ M^fr)²; ``warped`` is the warped flip of the ground truth."""
+    """Equation (10): mean ((I^{f,w} ⊙ R − I) ⊙ M^fr)²; ``warped`` is the warped flip of the target."""
     return ((relight(warped, light) - target) * face_region).float().square().mean()
 
 
 def confidence_loss(confidence, copied, target, face_region):
-    """Teaches C (11) what it stands for; not in the paper, which leaves C to the reconstruction's error alone.
+    """Regress the confidence map C (Eq. 11) on the accuracy of the copy.
 
-    In the one run that left it so, C sank to about 0.1 everywhere (perhaps since a blurred mean of plausible faces
-    costs less than a sharp copy that is a pixel off; not tested apart). Here C is regressed on the copy's actual
-    error e, exp(−e / 0.3), where e is the mean absolute difference over a sixteenth of the picture's side.
+    The paper trains C through the reconstruction loss alone; in our run that drove C to 0.1 everywhere. Here the
+    target is exp(−e / 0.3), where e is the copy's mean absolute error over a sixteenth of the image's side.
 
     Args:
         confidence: Bx1xHxW in [0, 1].
-        copied: I^{f,w} ⊙ R, the relit warped flip of the ground truth, Bx3xHxW.
-        target: the ground truth, Bx3xHxW.
+        copied: Bx3xHxW, I^{f,w} ⊙ R, the relit warped flip of the target.
+        target: Bx3xHxW.
         face_region: Bx1xHxW.
     """
     error = (copied.detach().float() - target).abs().mean(1, keepdim=True)
@@ -79,12 +79,15 @@ def symmetry_loss(features, flipped_features, flow, face_region, condition):
 
     Args:
         features: BxCxhxw, Ω_l: decoder features of RecNet on (Î^s1, M^s2).
-        flipped_features: the same of their flips, Ω_l^f.
+        flipped_features: BxCxhxw, Ω_l^f: the same on their flips.
         flow: Bx2xHxW, Φ; scaled down to h×w here, like the masks.
-        face_region, condition: Bx1xHxW, M^fr and M^s2.
+        face_region: Bx1xHxW, M^fr.
+        condition: Bx1xHxW, M^s2.
     """
-    size = features.shape[-2:]
-    down = lambda x: F.interpolate(x.float(), size, mode="area")  # noqa: E731
+
+    def down(x):
+        return F.interpolate(x.float(), features.shape[-2:], mode="area")
+
     warped = F.grid_sample(
         flipped_features.float(), down(flow).permute(0, 2, 3, 1), align_corners=False, padding_mode="border"
     )
@@ -98,7 +101,13 @@ def reconstruction_loss(output, target):
 
 
 def absolute_loss(output, target, missing):
-    """Mean |Î − I| over the missing pixels (Bx1xHxW, 1 = missing): the released preset's pixel term, see README."""
+    """Mean |Î − I| over the missing pixels: the pixel term of the released weights; not in the paper.
+
+    Args:
+        output: Bx3xHxW, Î.
+        target: Bx3xHxW, I.
+        missing: Bx1xHxW, 1 = missing.
+    """
     difference = (output.float() - target).abs() * missing
     return difference.sum() / (3 * missing.sum()).clamp(min=1)
 
@@ -112,8 +121,8 @@ def discriminator_loss(real, fake, weight=None):
     """Equation (17), D's side, on logits: −log D(I) − log(1 − D(Î)).
 
     Args:
-        real, fake: logits of any equal shape.
-        weight: broadcastable to ``fake``: how much each place counts as fake. A place that sees no hole is real.
+        real, fake: logits of equal shape.
+        weight: broadcastable to ``fake``: how much each logit counts as fake. A logit that sees no mask is real.
     """
     fake = F.softplus(fake.float())
     if weight is not None:
@@ -130,7 +139,12 @@ def generator_loss(fake, weight=None):
 
 
 def total(terms, weights):
-    """Equations (16), (18) and (19): Σ λ_i L_i over the terms present; both are dicts by the same names."""
+    """Equations (16), (18) and (19): Σ λ_i L_i over the given terms.
+
+    Args:
+        terms: dict {name: loss}.
+        weights: dict {name: λ}, with at least the terms' names.
+    """
     return sum(weights[name] * value for name, value in terms.items())
 
 
@@ -140,9 +154,15 @@ def adversarial_terms(whole, parts, whole_weight=1.0, part_weights=(2.0, 2.0, 2.
 
 
 def feature_distance(features, target_features):
-    """LPIPS's distance without its learned weights: per layer, features scaled to unit length over channels, the
-    squared difference summed over channels and averaged over places; summed over layers (Zhang et al. 2018, (1)).
-    Bounded whatever the trunk's scale, which (15) is not."""
+    """LPIPS without its learned weights (R. Zhang et al., CVPR 2018, Eq. 1).
+
+    Each layer's features are normalised to unit length over channels; squared differences are summed over channels,
+    averaged over pixels and summed over layers. Unlike (15), the result is bounded whatever the scale of the
+    perceptual backbone.
+
+    Args:
+        features, target_features: lists of BxCxHxW, one per layer.
+    """
     return sum(
         (F.normalize(f.float(), dim=1, eps=1e-3) - F.normalize(t.float(), dim=1, eps=1e-3))
         .square()
@@ -152,10 +172,10 @@ def feature_distance(features, target_features):
     )
 
 
-def r1_penalty(critic, real, weight):
-    """R1: weight / 2 · E‖∇D(x)‖² on real pictures, of the sum of D's scores (L. Mescheder et al., ICML 2018)."""
+def r1_penalty(discriminator, real, weight):
+    """R1: weight / 2 · E‖∇D(x)‖² on real images, of the sum of D's scores (L. Mescheder et al., ICML 2018)."""
     real = real.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
     return weight / 2 * gradient.square().sum((1, 2, 3)).mean()
 
 
@@ -180,7 +200,7 @@ def symmetrizer_identity_loss(output, target, output_vector, target_vector, vect
 
     Args:
         output, target: Bx3xHxW in [-1, 1].
-        output_vector, target_vector: BxE, the recogniser's.
+        output_vector, target_vector: BxE, the identity model's features of both.
     """
     return _norm(output - target, power) + vector_weight * _norm(output_vector - target_vector, power)
 
@@ -192,30 +212,36 @@ def kl_loss(mean, log_variance):
 
 # --- NFGAN (X. Liu et al. 2018), with its own equation numbers ------------------------------------------------------
 def laplacian(image):
-    """The Laplacian of each channel of BxCxHxW: what uneven light, which is smooth, hardly changes."""
+    """The Laplacian of each channel of BxCxHxW. Uneven light is smooth and hardly changes it."""
     kernel = image.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(image.shape[1], 1, 3, 3)
     return F.conv2d(image, kernel, padding=1, groups=image.shape[1])
 
 
 def mirror_loss(image):
-    """Equation (3), L_sym: mean |x̃ − mirror x̃| over half the picture, on pixels and on the Laplacian."""
+    """Equation (3), L_sym: mean |x̃ − mirror x̃| over half the image, on pixels and on the Laplacian."""
     image = image.float()
     return sum((x - x.flip(-1)).abs().mean() for x in (image, laplacian(image)))
 
 
-def person_loss(recogniser, output, target):
-    """How unlike the person in ``target`` the one in ``output`` is (both Bx3xHxW in [-1, 1]): one minus the cosine of
-    the recogniser's unit vectors (BxD), the mean over the batch. The target gets no gradient. (Ours.)"""
-    with torch.no_grad():
-        person = recogniser(target).float()
-    return 1 - (recogniser(output).float() * person).sum(-1).mean()
-
-
-def kept_identity_loss(features, input_features):
-    """Equation (6), L_id: over the recogniser's last two layers, the mean |φ(x̃) − φ(x)|.
+def identity_loss(identity_model, output, target):
+    """One minus the cosine similarity of output and target by an identity model, averaged over the batch. (Ours.)
 
     Args:
-        features, input_features: lists of tensors, of x̃ and of x.
+        identity_model: maps Bx3xHxW to unit vectors BxD.
+        output: Bx3xHxW in [-1, 1].
+        target: Bx3xHxW in [-1, 1]; gets no gradient.
+    """
+    with torch.no_grad():
+        person = identity_model(target).float()
+    return 1 - (identity_model(output).float() * person).sum(-1).mean()
+
+
+def identity_feature_loss(features, input_features):
+    """Equation (6), L_id: mean |φ(x̃) − φ(x)|, summed over the identity model's last two layers.
+
+    Args:
+        features: list of tensors, φ(x̃), one per layer.
+        input_features: list of tensors, φ(x).
     """
     return sum((a.float() - b.float()).abs().mean() for a, b in zip(features, input_features, strict=True))
 
@@ -225,20 +251,20 @@ def pixel_loss(output, target):
     return (output.float() - target).abs().mean()
 
 
-def place_loss(flow, places, weight):
-    """How far off a flow is where the true one is known. An addition, for NormalizedFaceGAN's ``copy``.
+def flow_endpoint_loss(flow, target, weight):
+    """Endpoint error of a flow where the target flow is given. (Ours, for NormalizedFaceGAN's copies.)
 
     Args:
-        flow: Bx2xHxW, in [-1, 1].
-        places: Bx2xhxw, the true one, at the middles of hxw cells.
+        flow: Bx2xHxW in [-1, 1].
+        target: Bx2xhxw in [-1, 1], at the centres of h×w cells.
         weight: Bx1xhxw.
 
     Returns:
-        The weighted mean distance, as a share of half the side.
+        The weighted mean distance, as a fraction of half the image's side.
     """
-    flow = F.interpolate(flow.float(), places.shape[-2:], mode="area")
-    far = ((flow - places).square().sum(1, keepdim=True) + 1e-6).sqrt()
-    return (far * weight).sum() / weight.sum().clamp(min=1)
+    flow = F.interpolate(flow.float(), target.shape[-2:], mode="area")
+    distance = ((flow - target).square().sum(1, keepdim=True) + 1e-6).sqrt()
+    return (distance * weight).sum() / weight.sum().clamp(min=1)
 
 
 # --- LSSL (2019), with its own equation numbers ---------------------------------------------------------------------
@@ -247,69 +273,89 @@ def wasserstein_loss(real, fake):
     return fake.mean() - real.mean()
 
 
-def choice_loss(kept, found, drawn, target, margin=0.05):
-    """Cross-entropy of the choice between two pictures with the one that is nearer to the target, by how much it
-    matters. (Ours: a picture mixed by ``kept`` hardly teaches it any more, once it is near 1 everywhere.)
+def copy_choice_loss(copy_mask, copied, synthesized, target, margin=0.05):
+    """Cross-entropy of a copy mask with the better of two images, weighted by how much better it is. (Ours.)
+
+    A reconstruction loss on the mixed image hardly trains the mask once it is near 1 everywhere.
 
     Args:
-        kept: Bx1xHxW in [0, 1]: 1 where ``found`` is chosen, 0 where ``drawn`` is.
-        found, drawn, target: Bx3xHxW in [-1, 1].
-        margin: how much nearer ``drawn`` must be, mean absolute difference.
+        copy_mask: Bx1xHxW in [0, 1]: 1 selects ``copied``, 0 selects ``synthesized``.
+        copied, synthesized, target: Bx3xHxW in [-1, 1].
+        margin: by how much ``synthesized`` must be closer to the target, as a mean absolute difference.
 
     Returns:
-        B: the mean over the places.
+        B, averaged over pixels.
     """
     with torch.no_grad():
-        better = (found - target).abs().mean(1, keepdim=True) - (drawn - target).abs().mean(1, keepdim=True)
-        better = better - margin
-    with torch.autocast(kept.device.type, enabled=False):
-        wrong = F.binary_cross_entropy(kept.float(), (better < 0).float(), better.abs(), reduction="none")
-    return wrong.mean((1, 2, 3))
+        gain = (copied - target).abs().mean(1, keepdim=True) - (synthesized - target).abs().mean(
+            1, keepdim=True
+        )
+        gain = gain - margin
+    with torch.autocast(copy_mask.device.type, enabled=False):
+        loss = F.binary_cross_entropy(copy_mask.float(), (gain < 0).float(), gain.abs(), reduction="none")
+    return loss.mean((1, 2, 3))
 
 
 def gradient_penalty(scores, real, fake, generator=None):
-    """L_gp of (1): E(‖∇D_src(x̂)‖ − 1)² at random places x̂ between real and fake (I. Gulrajani et al., NIPS 2017).
+    """L_gp of (1): E(‖∇D_src(x̂)‖ − 1)² at random points x̂ between real and fake (I. Gulrajani et al., NIPS 2017).
 
     Args:
-        scores: D_src, from one BxCxHxW to scores.
-        real, fake: BxCxHxW: picture and side picture, one above the other.
+        scores: D_src, maps BxCxHxW to scores.
+        real, fake: BxCxHxW: image and condition map, concatenated along channels.
+        generator: of the random points; default: torch's global one.
     """
-    share = torch.rand(len(real), 1, 1, 1, generator=generator).to(real)
-    between = (share * real + (1 - share) * fake).detach().requires_grad_(True)
+    fraction = torch.rand(len(real), 1, 1, 1, generator=generator).to(real)
+    between = (fraction * real + (1 - fraction) * fake).detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(scores(between).sum(), between, create_graph=True)
-    # The root of a sum that may be 0 has no gradient.
+    # The square root has no finite gradient at 0.
     return ((gradient.float().square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
 
 
-def attribute_loss(logits, y, known):
-    """Equations (2) and (3): binary cross-entropy summed over the attributes, meant over the batch.
+def attribute_loss(logits, y, labelled):
+    """Equations (2) and (3): binary cross-entropy summed over the attributes, averaged over the batch.
 
     Args:
-        logits: BxA. y: BxA, 0 or 1. known: BxA, 0 where a face's group is not labelled.
+        logits: BxA.
+        y: BxA, 0 or 1.
+        labelled: BxA, 0 where a face's attribute group has no label.
     """
     loss = F.binary_cross_entropy_with_logits(logits.float(), y, reduction="none")
-    return (loss * known).sum(1).mean()
+    return (loss * labelled).sum(1).mean()
 
 
 def parsing_loss(logits, source_logits, weight):
-    """Equation (5), L_p: the pixel-wise softmax loss of P(x′) against P(x)'s labels.
+    """Equation (5), L_p: pixel-wise cross-entropy of P(x′) with P(x)'s labels.
 
     Args:
         logits, source_logits: BxKxHxW.
-        weight: B: 0 for faces that are to move, whose parts are no longer where they were.
+        weight: B: 0 for faces whose parts are to move.
     """
     loss = F.cross_entropy(logits.float(), source_logits.argmax(1), reduction="none").mean((1, 2))
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
-def side_loss(output, target):
-    """Cross-entropy of side pictures (BxKxSxS in [0, 1]), a number each; ours. By (6)'s absolute difference heat maps
-    are best left empty, as they are almost everywhere."""
+def condition_map_loss(output, target):
+    """Cross-entropy of condition maps, one number per sample. (Ours.)
+
+    Heat maps are empty almost everywhere, so that the absolute difference of (6) favours empty ones.
+
+    Args:
+        output, target: BxKxSxS in [0, 1].
+
+    Returns:
+        B.
+    """
     output = output.float().clamp(1e-6, 1 - 1e-6)
     return -(target * output.log() + (1 - target) * (1 - output).log()).mean((1, 2, 3))
 
 
-def bidirectional_loss(image, back, side, side_back, latent, latent_of_result):
-    """Equation (6), L_bi: what went there and back is what it was, and both have one latent. Means of |differences|."""
-    pairs = (image, back), (side, side_back), (latent, latent_of_result)
+def bidirectional_loss(image, image_back, condition, condition_back, latent, output_latent):
+    """Equation (6), L_bi: the sum of mean |differences| of image, condition map and latent.
+
+    Args:
+        image, image_back: the input, and its reconstruction from the output.
+        condition, condition_back: the same of the condition map.
+        latent, output_latent: of the input and of the output.
+    """
+    pairs = (image, image_back), (condition, condition_back), (latent, output_latent)
     return sum((a.float() - b.float()).abs().mean() for a, b in pairs)

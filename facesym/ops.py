@@ -1,4 +1,4 @@
-"""Tensor operations that models, losses and pipelines share: flows, relighting, crops of a face's parts."""
+"""Tensor operations shared by models, losses and pipelines: flows, relighting, crops of facial parts."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,14 @@ PARTS = {"right_eye": range(36, 42), "left_eye": range(42, 48), "nose": range(27
 
 
 def identity_grid(like):
-    """Bx2xHxW pixel centres (x, y) of ``like`` in [-1, 1], as grid_sample(align_corners=False) counts them."""
+    """The identity flow of a tensor.
+
+    Args:
+        like: BxCxHxW.
+
+    Returns:
+        Bx2xHxW pixel centres (x, y) in [-1, 1], in the convention of grid_sample(align_corners=False).
+    """
     batch, _, height, width = like.shape
     xs = (2 * torch.arange(width, device=like.device, dtype=torch.float32) + 1) / width - 1
     ys = (2 * torch.arange(height, device=like.device, dtype=torch.float32) + 1) / height - 1
@@ -15,28 +22,37 @@ def identity_grid(like):
 
 
 def warp(image, flow, mode="bilinear"):
-    """Equations (4), (5): sampling of ``image`` (BxCxHxW) at the places Φ (Bx2xHxW, [-1, 1])."""
-    places = flow.permute(0, 2, 3, 1)
-    return F.grid_sample(image.float(), places, mode, align_corners=False, padding_mode="border")
+    """Sample an image at a flow's coordinates: SymmFCNet's equations (4) and (5).
+
+    Args:
+        image: BxCxHxW.
+        flow: Bx2xHxW, Φ: coordinates (x, y) in ``image``, in [-1, 1].
+        mode: of grid_sample.
+
+    Returns:
+        BxCxHxW float32.
+    """
+    coordinates = flow.permute(0, 2, 3, 1)
+    return F.grid_sample(image.float(), coordinates, mode, align_corners=False, padding_mode="border")
 
 
 def relight(image, light):
-    """I ⊙ R for a picture in [-1, 1]: the ratio acts on brightness, so on (I + 1) / 2."""
+    """I ⊙ R for an image in [-1, 1]. The ratio R multiplies the brightness (I + 1) / 2."""
     return (image + 1) * light - 1
 
 
 def crop_parts(image, landmarks, size, margin=1.6, parts=tuple(PARTS)):
-    """Parts' squares about their landmarks, resized bilinearly (the paper: to 128×128).
+    """Crop a square around each facial part, resized bilinearly (the paper: to 128×128).
 
     Args:
         image: Bx3xHxW.
         landmarks: Bx68x2 (x, y) in [-1, 1].
         size: side of the crops in pixels.
-        margin: the square's side over the longer side of the landmarks' bounding box.
+        margin: ratio of the square's side to the longer side of the landmarks' bounding box.
         parts: names in PARTS.
 
     Returns:
-        A list of Bx3x``size``x``size``, one a part: of all four, right eye, left eye (the picture's left first), nose,
+        A list of Bx3x``size``x``size``, one per part. By default: right eye (on the image's left), left eye, nose,
         mouth.
     """
     base = identity_grid(image.new_empty(len(image), 1, size, size)).permute(0, 2, 3, 1)
@@ -51,7 +67,7 @@ def crop_parts(image, landmarks, size, margin=1.6, parts=tuple(PARTS)):
 
 
 def bf16_is_fast():
-    """Whether this machine multiplies bf16 in hardware (on other CPUs autocast is far slower than fp32)."""
+    """Whether this machine multiplies bf16 in hardware. On other CPUs autocast is far slower than fp32."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -175,7 +175,7 @@ def test_the_choice_is_taught_also_where_it_seems_settled():
     target = torch.zeros(1, 3, 2, 2)
     found, drawn = torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5)
     found[..., 0, 0], drawn[..., 0, 0] = 0.6, 0.1  # here alone
-    losses.choice_loss(torch.sigmoid(logit), found, drawn, target).sum().backward()
+    losses.copy_choice_loss(torch.sigmoid(logit), found, drawn, target).sum().backward()
     assert logit.grad[0, 0, 0, 0] == pytest.approx((0.5 - 0.05) / 4, rel=1e-3)
     assert (logit.grad.flatten()[1:] < 0).all() and logit.grad.flatten()[1:].abs().max() < 1e-3
 
@@ -211,9 +211,9 @@ def test_parsing_loss_looks_at_the_faces_that_stay(net):
 def test_person_loss_is_nothing_for_the_same_and_moves_the_output_alone():
     recogniser = lambda x: torch.nn.functional.normalize(x.mean((2, 3)), dim=1)  # noqa: E731
     output, target = torch.rand(2, 3, 8, 8, requires_grad=True), torch.rand(2, 3, 8, 8, requires_grad=True)
-    assert losses.person_loss(recogniser, target, target).item() == pytest.approx(0, abs=1e-6)
-    assert losses.person_loss(recogniser, -target, target).item() == pytest.approx(2, abs=1e-6)
-    losses.person_loss(recogniser, output, target).backward()
+    assert losses.identity_loss(recogniser, target, target).item() == pytest.approx(0, abs=1e-6)
+    assert losses.identity_loss(recogniser, -target, target).item() == pytest.approx(2, abs=1e-6)
+    losses.identity_loss(recogniser, output, target).backward()
     assert output.grad.abs().sum() > 0 and target.grad is None
 
 
@@ -222,8 +222,8 @@ def test_an_empty_heat_map_is_not_the_best_answer():
     maps = torch.zeros(2, 1, 8, 8)
     maps[0, 0, 2, 2] = maps[1, 0, 5, 5] = 1
     half, empty = maps.mean(0, keepdim=True).expand(2, -1, -1, -1), torch.zeros(2, 1, 8, 8)
-    assert losses.side_loss(maps, maps).max() < 1e-4 < losses.side_loss(half, maps).min()
-    assert losses.side_loss(half, maps).mean() < losses.side_loss(empty, maps).mean()
+    assert losses.condition_map_loss(maps, maps).max() < 1e-4 < losses.condition_map_loss(half, maps).min()
+    assert losses.condition_map_loss(half, maps).mean() < losses.condition_map_loss(empty, maps).mean()
     assert (half - maps).abs().mean() == (empty - maps).abs().mean()  # (6)'s difference cannot tell
 
 

@@ -171,7 +171,7 @@ def test_losses_are_zero_where_they_should_be():
     inner = facesym.losses.laplacian(light)[..., 1:-1, 1:-1]
     assert inner.abs().max() < 1e-5
     features = [torch.rand(1, 4, 2, 2), torch.rand(1, 8)]
-    assert facesym.losses.kept_identity_loss(features, features) == 0
+    assert facesym.losses.identity_feature_loss(features, features) == 0
 
 
 def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):  # noqa: F811
@@ -236,8 +236,8 @@ def test_places_off_by_a_known_way():
     places[:, 0, :, 16:] = 0.3
     weight = torch.zeros(1, 1, 32, 32)
     weight[..., 16:] = 1
-    assert facesym.losses.place_loss(flow, places, weight) == pytest.approx(0.3, abs=1e-2)
-    assert facesym.losses.place_loss(flow, places, weight.flip(-1)) < 2e-3
+    assert facesym.losses.flow_endpoint_loss(flow, places, weight) == pytest.approx(0.3, abs=1e-2)
+    assert facesym.losses.flow_endpoint_loss(flow, places, weight.flip(-1)) < 2e-3
 
 
 # --- pipeline, command

@@ -151,14 +151,14 @@ def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, reci
         terms["mouth"] = losses.generator_loss(scores)
         terms["expression"] = told_expressions(logits, batch)
     if recipe != "paper" and "side" not in ablated:
-        wrong = losses.side_loss(made, side_of(batch, ablated, "goal_"))
+        wrong = losses.condition_map_loss(made, side_of(batch, ablated, "goal_"))
         terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
     if "bidirectional" not in ablated and critic is not None:
         latent = net.encode(found.image, made)
         back = net.decode(latent, batch["back"], found.image)
         side_back = without_side(back, ablated)
         if recipe != "paper" and "side" not in ablated:
-            terms["side back"] = losses.side_loss(side_back, side).mean()
+            terms["side back"] = losses.condition_map_loss(side_back, side).mean()
             side_back = side
         terms["bidirectional"] = losses.bidirectional_loss(
             image, back.image, side, side_back, found.latent, latent
@@ -168,12 +168,12 @@ def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, reci
             source = parse(parser, goal)
         terms["parsing"] = losses.parsing_loss(parse(parser, found.image), source, still)
     if judge is not None:
-        terms["person"] = losses.person_loss(judge, found.image, goal)
+        terms["person"] = losses.identity_loss(judge, found.image, goal)
     if found.flow is not None:
         size = image.shape[-1]
         places, source = ((2 * batch[name] + 1) / size - 1 for name in ("goal_points", "points"))
         mirrored = source[:, FLIP_68] * source.new_tensor([-1, 1])  # numbered as in x
-        chosen = losses.choice_loss(found.kept, found.found, found.drawn, goal)
+        chosen = losses.copy_choice_loss(found.kept, found.found, found.drawn, goal)
         # Also where it is not shown: else nothing would teach Gdec to draw what cannot be looked up.
         terms |= {"places": 0, "smooth": 0, "drawn": inner(found.drawn)}
         terms["choice"] = (chosen * sure).sum() / sure.sum().clamp(min=1)

@@ -104,12 +104,12 @@ def terms_of(out, batch, trunk, judge, rng):
         photo = trust.amin((1, 2, 3), keepdim=True) == 1  # the target counts everywhere: it is one
         with torch.no_grad():
             wanted = last_two(torch.where(photo, target, image))
-        terms["identity"] = losses.kept_identity_loss(last_two(out.image), wanted)
+        terms["identity"] = losses.identity_feature_loss(last_two(out.image), wanted)
     if out.flow is not None:
         terms["drawn"] = losses.pixel_loss(out.drawn, target) + losses.pixel_loss(
             inner(out.drawn), inner(target)
         )
-        terms["place"] = losses.place_loss(out.flow, batch["places"], batch["weight"])
+        terms["place"] = losses.flow_endpoint_loss(out.flow, batch["places"], batch["weight"])
         terms["landmark"] = (
             losses.landmark_loss(out.flow, batch["goal"], batch["points"]) / batch["goal"].shape[1]
         )

@@ -225,7 +225,7 @@ class SymmFC:
             if "feature" in self.weights:
                 terms["feature"] = losses.feature_distance(features, wanted)
         if self.identity is not None:
-            terms["identity"] = losses.person_loss(self.identity, output, target)
+            terms["identity"] = losses.identity_loss(self.identity, output, target)
         return terms
 
     def symmetry_term(self, out):
