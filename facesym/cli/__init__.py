@@ -3,6 +3,8 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 from .. import __version__
 from ..errors import FacesymError
@@ -20,9 +22,14 @@ other commands:
 
 `facesym COMMAND --help` explains a command.
 
-New pictures are written; the photos stay as they are. For photos of adults. What
-a model fills in is invented: it does not show what somebody looks like. Label
-edited faces as edited; every file that facesym writes says so in its metadata.
+New pictures are written; the photos stay as they are, and so does every other
+file unless --overwrite is given. Of a folder, a second run makes only what is
+missing, and what was made from another photo, by another model or with other
+options; errors.json lists the photos that failed.
+
+For photos of adults. What a model fills in is invented: it does not show what
+somebody looks like. Label edited faces as edited; every file that facesym writes
+says so in its metadata.
 
 examples:
   facesym complete photo.jpg --mask mask.png -o done.png
@@ -40,7 +47,7 @@ exit status:
   2  the command line is wrong"""
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its status; see HELP.
 
     Args:
@@ -78,10 +85,14 @@ def _run(argv):
             args.parser.error(str(error))
     except FacesymError as error:
         print(f"facesym: {error}", file=sys.stderr)
-        return 1
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of a name that is too long or a folder that may not be entered, for instance
+        print(f"facesym: {error.filename}: {error.strerror}", file=sys.stderr)
+    return 1
 
 
-def make_parser():
+def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     photos = {task.name: task.summary for task in tasks.TASKS}
     others = {"zoo": zoo.SUMMARY, **evaluate.SUMMARIES}

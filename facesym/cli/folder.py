@@ -1,25 +1,24 @@
 """A folder of photos through a pipeline: edited one by one, and remembered."""
 
+import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
 from ..errors import FacesymError, ImageError
 from .model import TaskModel
 from .photo import edit_photo
 from .records import Records, checksum
+from .task import Task
 from .walk import find_photos, name_outputs, output_folder, report_skipped
 
 
-def run_folder(task, args):
+def run_folder(task: Task, args: argparse.Namespace) -> int:
     """Work on a folder of photos: the exit status.
 
     What fails is recorded and does not stop the rest. What is there already, made from the same photo by the same
     model with the same options, is not made again.
-
-    Args:
-        task: facesym.cli.tasks.Task.
-        args: parsed arguments.
 
     Raises:
         FacesymError: the folders or the model cannot be used.
@@ -52,20 +51,20 @@ class FolderRun:
     """A run through a folder.
 
     Args:
-        task: facesym.cli.tasks.Task.
+        task: what to do with each photo.
         args: parsed arguments.
-        records: Records of the folder of results.
-        model: TaskModel.
+        records: of the folder of results.
+        model: that does it.
 
     Attributes:
         done, kept, failed: how many photos were edited, had their results already, or gave an error.
     """
 
-    def __init__(self, task, args, records, model):
+    def __init__(self, task: Task, args: argparse.Namespace, records: Records, model: TaskModel) -> None:
         self.task, self.args, self.records, self.model = task, args, records, model
         self.done = self.kept = self.failed = 0
 
-    def edit_all(self, outputs, quiet):
+    def edit_all(self, outputs: dict[Path, Path], quiet: bool) -> None:
         """Work on photos.
 
         Args:
@@ -143,7 +142,7 @@ class FolderRun:
             print(json.dumps({"image": str(self.args.image / photo), **line}), flush=True)
 
 
-def find_process():
+def find_process() -> tuple[int, int]:
     """(rank, processes) under `accelerate launch`, torchrun or MPI; (0, 1) otherwise.
 
     Read from their variables, since photos need no communication: machines may start at different times.

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from typing import Any
 
 from .. import zoo
 from ..device import check_device
@@ -18,7 +19,7 @@ class TaskModel:
         device: where it is to run.
 
     Attributes:
-        config: its config.json, a dict.
+        config: its config.json.
         checksum: hex sha256 of its weights.
 
     Raises:
@@ -26,7 +27,7 @@ class TaskModel:
         DeviceError: no such device on this machine.
     """
 
-    def __init__(self, name, task, device="cpu"):
+    def __init__(self, name: str, task: str, device: str = "cpu") -> None:
         self.name, self.task, self.device = name, task, device
         files = zoo.locate(name)
         self.checksum = files.sha256 or sha256_of(files.weights)
@@ -39,7 +40,7 @@ class TaskModel:
         check_device(device)
 
     @functools.cached_property
-    def pipeline(self):
+    def pipeline(self) -> Any:
         """The pipeline, loaded on first use."""
         from .. import load
 

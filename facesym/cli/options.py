@@ -2,7 +2,9 @@
 
 import argparse
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ..errors import FacesymError
 
@@ -11,7 +13,15 @@ class UsageError(FacesymError):
     """Arguments that do not go together; the command shows its usage and exits with 2."""
 
 
-def add_command(commands, name, summary, *, usage, description, examples):
+def add_command(
+    commands: Any,
+    name: str,
+    summary: str,
+    *,
+    usage: str,
+    description: str,
+    examples: Iterable[tuple[str, str]],
+) -> argparse.ArgumentParser:
     """Add a sub-command whose --help reads like a manual page.
 
     Args:
@@ -38,7 +48,7 @@ def add_command(commands, name, summary, *, usage, description, examples):
     return parser
 
 
-def add_photo_arguments(parser, task):
+def add_photo_arguments(parser: argparse.ArgumentParser, task: str) -> None:
     """Add the arguments that every command on photos has."""
     group = parser.add_argument_group("common options")
     parser.add_argument(
@@ -72,7 +82,7 @@ def add_photo_arguments(parser, task):
     )
 
 
-def face_choice(text):
+def face_choice(text: str) -> str | int:
     """The type of --faces: "largest", "all", or an index."""
     if text in ("largest", "all"):
         return text
@@ -85,7 +95,7 @@ def face_choice(text):
     return index
 
 
-def number(low, high=math.inf, kind=float):
+def number(low: float, high: float = math.inf, kind: type = float) -> Callable[[str], float]:
     """The type of an argument that is a number within bounds.
 
     Args:
@@ -108,7 +118,7 @@ def number(low, high=math.inf, kind=float):
     return parse
 
 
-def take_back_image(args, option):
+def take_back_image(args: argparse.Namespace, option: str | None) -> None:
     """Give IMAGE_OR_FOLDER back what an option of several values took for its own: `--to happy photo.jpg`.
 
     Args:
@@ -118,7 +128,7 @@ def take_back_image(args, option):
     Raises:
         UsageError: there is no IMAGE_OR_FOLDER at all.
     """
-    values = getattr(args, option) if option else []
+    values = getattr(args, option) or [] if option else []
     if args.image is None and len(values) > 1:
         args.image = Path(values.pop())
     if args.image is None:

@@ -1,21 +1,20 @@
 """One photo through a pipeline: checked, edited, written."""
 
+import argparse
 import json
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 from ..errors import ImageError
-from ..faces.load import save_image
+from ..faces.load import Photo, save_image
 from .model import TaskModel
+from .task import Media, Task
 
 
-def run_photo(task, args):
+def run_photo(task: Task, args: argparse.Namespace) -> int:
     """Work on a single photo: the exit status.
-
-    Args:
-        task: facesym.cli.tasks.Task.
-        args: parsed arguments.
 
     Raises:
         FacesymError: whatever is wrong; what can be told without the model is told before it is loaded.
@@ -37,12 +36,12 @@ def run_photo(task, args):
         print(json.dumps({"image": str(photo), "output": str(output), **numbers}))
         return 0
     print(output)
-    for row in numbers.get(task.table, []):
+    for row in numbers.get(task.table or "", []):
         print("  ".join(f"{key} {value:.3f}" for key, value in row.items()))
     return 0
 
 
-def refuse_existing(paths, photo):
+def refuse_existing(paths: list[Path], photo: Path) -> None:
     """Check that nothing would be overwritten.
 
     Args:
@@ -58,18 +57,20 @@ def refuse_existing(paths, photo):
             raise ImageError(f"{path} {what}: choose another name with -o, or replace it with --overwrite.")
 
 
-def edit_photo(task, pipe, photo, inputs, output):
+def edit_photo(
+    task: Task, pipe: Any, photo: Path | Photo, inputs: list[Path], output: Path
+) -> tuple[dict[str, Any], list[Path]]:
     """Run the pipeline on a photo and write its files, the result last: once it is there, all else is.
 
     Args:
-        task: facesym.cli.tasks.Task.
+        task: what to do.
         pipe: its pipeline.
-        photo: the photo, as the pipeline takes it.
+        photo: its path, or the photo once it was read.
         inputs: paths of the task's other files.
         output: path of the result.
 
     Returns:
-        What there is to tell, a dict for JSON, and the paths of the files written.
+        What there is to tell, for JSON, and the paths of the files written.
 
     Raises:
         FacesymError: what the pipeline raises, or a file cannot be written.
@@ -90,8 +91,8 @@ def edit_photo(task, pipe, photo, inputs, output):
     return numbers, list(files)
 
 
-def write_media(media, path: Path, task: str):
-    """Write an RGB image or, from a list of frames, a video."""
+def write_media(media: Media, path: Path, task: str) -> None:
+    """Write a picture or, from a list of frames, a video."""
     if isinstance(media, list):
         from ..video import save_video
 

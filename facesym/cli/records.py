@@ -10,6 +10,9 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 from ..errors import ImageError
 from ..files import write_atomic
@@ -18,7 +21,7 @@ FOLDER = ".facesym"
 ERRORS = "errors.json"
 
 
-def checksum(path):
+def checksum(path: Path) -> str:
     """Hex sha256 of a file.
 
     Raises:
@@ -48,7 +51,7 @@ class Records:
         ImageError: the folder holds another task's results.
     """
 
-    def __init__(self, out, task, table=None):
+    def __init__(self, out: Path, task: str, table: str | None = None) -> None:
         self.out, self.task, self.table = out, task, table
         self.folder = out / FOLDER
         other = next(self.all(), {}).get("task", task)
@@ -57,7 +60,7 @@ class Records:
                 f"{out} holds results of `facesym {other}`: choose another folder with -o, one for each task."
             )
 
-    def check_reports(self):
+    def check_reports(self) -> None:
         """Check that the reports of a first run would replace nothing.
 
         Raises:
@@ -70,25 +73,25 @@ class Records:
                 f"{found[0]} exists: choose another folder with -o, or replace it with --overwrite."
             )
 
-    def all(self):
+    def all(self) -> Iterator[dict[str, Any]]:
         """Iterate over the records, in no order."""
         for path in self.folder.glob("*.json"):
             record = _read(path)
             if record:
                 yield record
 
-    def of(self, output):
-        """The record of a result, a dict; empty if there is none."""
+    def of(self, output: Path) -> dict[str, Any]:
+        """The record of a result; empty if there is none."""
         return _read(self._path(output)) or {}
 
-    def is_current(self, output, made_by):
+    def is_current(self, output: Path, made_by: dict[str, Any]) -> bool:
         """Whether a result is there, with all its files, and was made in the same way."""
         record = self.of(output)
         return record.get("made_by") == made_by and all(
             (self.out / name).exists() for name in record["files"]
         )
 
-    def check_files(self, output, paths):
+    def check_files(self, output: Path, paths: list[Path]) -> None:
         """Check that all files there are the result's own: written by this command, and not changed since.
 
         Args:
@@ -110,16 +113,18 @@ class Records:
                         "folder with -o, or replace it with --overwrite."
                     )
 
-    def begin(self, output, photo):
+    def begin(self, output: Path, photo: str) -> None:
         """Note that a photo is being worked on: what is found at its output after a crash is ours."""
         self._write(output, photo, {"files": self.of(output).get("files", {}), "unfinished": True})
 
-    def fail(self, output, photo, error):
+    def fail(self, output: Path, photo: str, error: str) -> None:
         """Record why a photo has no result. What it may have left half done stays ours."""
         record = {"files": {}, "unfinished": False} | self.of(output)
         self._write(output, photo, {key: record[key] for key in ("files", "unfinished")} | {"error": error})
 
-    def finish(self, output, photo, made_by, files, numbers):
+    def finish(
+        self, output: Path, photo: str, made_by: dict[str, Any], files: list[Path], numbers: dict[str, Any]
+    ) -> None:
         """Record a result, and remove the files of an earlier one that it has not replaced."""
         record = self.of(output)
         names = {path.relative_to(self.out).as_posix(): checksum(path) for path in files}
@@ -129,7 +134,7 @@ class Records:
                 file.unlink()
         self._write(output, photo, {"made_by": made_by, "files": names, "numbers": numbers})
 
-    def write_reports(self, photos):
+    def write_reports(self, photos: Iterable[str]) -> None:
         """Write errors.json, if there are any, and the table.
 
         Another process may be finishing at the same time, so the records are looked at again after writing: the last

@@ -2,17 +2,18 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ..errors import ImageError
-from ..faces.load import load_mask
+from ..faces.load import Photo, load_mask
 from .folder import run_folder
 from .options import UsageError, add_command, add_photo_arguments, number, take_back_image
 from .photo import run_photo
-from .task import PASTE_HELP, Task, faces_folder
+from .task import PASTE_HELP, Media, Task, faces_folder
 from .walk import Masks
 
 
-def add_parsers(commands):
+def add_parsers(commands: Any) -> None:
     """Add a parser for every task; `args.run(args)` returns the exit status."""
     for task in TASKS:
         parser = add_command(
@@ -54,10 +55,10 @@ mask stay as they are."""
         ),
     )
 
-    def __init__(self, args):
+    def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         photos, masks = args.image, args.mask
-        self.masks = None
+        self.masks: Masks | None = None
         if not photos.is_dir():
             return
         if not masks.is_dir():
@@ -69,24 +70,24 @@ mask stay as they are."""
         self.masks = Masks(masks, args.recursive)
 
     @staticmethod
-    def add_arguments(parser):
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--mask", type=Path, required=True, metavar="MASK_OR_FOLDER",
             help="white = fill in; for a folder of photos, a folder of masks of the same names",
         )  # fmt: skip
 
-    def inputs(self, photo):
+    def inputs(self, photo: Path) -> list[Path]:
         return [self.args.mask if self.masks is None else self.masks.of(photo.relative_to(self.args.image))]
 
-    def check_photo(self, photo, inputs):
-        photo = super().check_photo(photo, inputs)
-        load_mask(*inputs, photo.image.size, photo.full_size)
-        return photo
+    def check_photo(self, photo: Path, inputs: list[Path]) -> Photo:
+        read = super().check_photo(photo, inputs)
+        load_mask(inputs[0], read.image.size, read.full_size)
+        return read
 
-    def call(self, pipe, photo, inputs):
+    def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
         return pipe(photo, *inputs, faces=self.args.faces)
 
-    def numbers(self, result):
+    def numbers(self, result: Any) -> dict[str, Any]:
         return {"mask_fraction": round(result.mask_fraction, 5)}
 
 
@@ -115,7 +116,7 @@ per face."""
     table = "asymmetry"
 
     @staticmethod
-    def add_arguments(parser):
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--method", choices=["model", "left", "right", "average"], default="model",
             help="model, or mirror about the middle line of the landmarks: the left half, the right half, or the "
@@ -126,15 +127,15 @@ per face."""
             help="also write, in a folder beside each result, the heat map and six pictures of each face",
         )  # fmt: skip
 
-    def call(self, pipe, photo, inputs):
+    def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
         return pipe(photo, faces=self.args.faces, method=self.args.method, composites=self.args.extras)
 
-    def numbers(self, result):
+    def numbers(self, result: Any) -> dict[str, Any]:
         return {
             "asymmetry": [{key: round(value, 4) for key, value in face.items()} for face in result.asymmetry]
         }
 
-    def files(self, result, output):
+    def files(self, result: Any, output: Path) -> dict[Path, Media]:
         files = super().files(result, output)
         if self.args.extras:
             from ..asymmetry import draw_heatmap
@@ -146,7 +147,7 @@ per face."""
                     files[folder / f"{prefix}{name}.png"] = image
         return files
 
-    def extras(self, output):
+    def extras(self, output: Path) -> list[Path]:
         return [output.with_name(f"{output.stem}-extras")] if self.args.extras else []
 
 
@@ -172,10 +173,10 @@ only as far as it stays the same person; the command says so where it stopped.""
     greedy = "yaw"
     settings = ("yaw", "frames", "steps", "seconds", "paste")
 
-    def __init__(self, args):
+    def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         try:
-            args.yaw = [number(-90, 90)(text) for text in args.yaw]
+            args.yaw = [number(-90, 90)(text) for text in args.yaw or ("-20", "20")]
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"argument --yaw: {error}") from None
         if len(args.yaw) > 2:
@@ -188,30 +189,38 @@ only as far as it stays the same person; the command says so where it stopped.""
         self.suffix = ".mp4" if self.video else ".png"
 
     @staticmethod
-    def add_arguments(parser):
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--yaw", nargs="+", default=["-20", "20"], metavar="DEGREES",
+            "--yaw", nargs="+", metavar="DEGREES",
             help="one number gives a picture; two give a video from one to the other and back, .mp4 or .gif "
             "(default: -20 20)",
         )  # fmt: skip
         parser.add_argument(
-            "--frames", type=number(1, kind=int), default=25, help="of the video, one way (default: 25)"
+            "--frames",
+            type=number(1, kind=int),
+            default=25,
+            metavar="N",
+            help="of the video, one way (default: 25)",
         )
         parser.add_argument(
-            "--steps", type=number(1, kind=int), default=200, help="of tuning the generator (default: 200)"
+            "--steps",
+            type=number(1, kind=int),
+            default=200,
+            metavar="N",
+            help="of tuning the generator (default: 200)",
         )
         parser.add_argument(
-            "--seconds", type=number(0.1), help="time limit of the fit (default: none)"
-        )  # fmt: skip
+            "--seconds", type=number(0.1), metavar="S", help="time limit of the fit (default: none)"
+        )
         parser.add_argument("--paste", action="store_true", help=PASTE_HELP)
 
     @property
-    def suffixes(self):
+    def suffixes(self) -> tuple[str, ...]:
         from ..video import FORMATS as VIDEOS
 
         return VIDEOS if self.video else super().suffixes
 
-    def call(self, pipe, photo, inputs):
+    def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
         from tqdm import tqdm
 
         args = self.args
@@ -226,10 +235,10 @@ only as far as it stays the same person; the command says so where it stopped.""
                 seconds=args.seconds, faces=args.faces, paste=args.paste, progress=None if bar.disable else show,
             )  # fmt: skip
 
-    def numbers(self, result):
+    def numbers(self, result: Any) -> dict[str, Any]:
         return {"fit": result.fit}
 
-    def files(self, result, output):
+    def files(self, result: Any, output: Path) -> dict[Path, Media]:
         if not self.video:
             return super().files(result, output)
         folder = faces_folder(output)
@@ -253,7 +262,7 @@ aligned picture of its own."""
     settings = ("paste", "walk")
 
     @staticmethod
-    def add_arguments(parser):
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--paste", action="store_true", help=f"{PASTE_HELP} (for heads that are not turned)"
         )
@@ -262,20 +271,20 @@ aligned picture of its own."""
             help="also write N frames on the way there as a video, …-walk.mp4, beside each result",
         )  # fmt: skip
 
-    def call(self, pipe, photo, inputs):
+    def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
         return pipe(photo, faces=self.args.faces, paste=self.args.paste, walk=self.args.walk)
 
-    def numbers(self, result):
+    def numbers(self, result: Any) -> dict[str, Any]:
         return {"yaw": result.yaw}
 
-    def files(self, result, output):
+    def files(self, result: Any, output: Path) -> dict[Path, Media]:
         files, folder = super().files(result, output), faces_folder(output)
         if self.args.walk:
             first = output.with_name(f"{output.stem}-walk.mp4")
             files |= {folder / f"{i}-walk.mp4" if i else first: walk for i, walk in enumerate(result.walk)}
         return files
 
-    def extras(self, output):
+    def extras(self, output: Path) -> list[Path]:
         walk = [output.with_name(f"{output.stem}-walk.mp4")] if self.args.walk else []
         return super().extras(output) + walk
 
@@ -301,7 +310,7 @@ one of each at most. Groups that are not named stay as they are."""
     greedy = "to"
     settings = ("to", "strength", "paste", "grid")
 
-    def __init__(self, args):
+    def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self.named = {group: getattr(args, group) for group in ("expression", "pose", "light")}
         args.to = [*args.to, *filter(None, self.named.values())]
@@ -309,7 +318,7 @@ one of each at most. Groups that are not named stay as they are."""
             raise UsageError("say what to change the face to: --to ATTRIBUTE, or --grid for every attribute")
 
     @staticmethod
-    def add_arguments(parser):
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--to", nargs="+", action="extend", default=[], metavar="ATTRIBUTE",
             help="attributes of different groups",
@@ -326,38 +335,38 @@ one of each at most. Groups that are not named stay as they are."""
             help="also write every attribute's picture, in a folder …-grid/ beside each result",
         )  # fmt: skip
 
-    def check_model(self, config):
+    def check_model(self, config: dict[str, Any]) -> None:
         groups = dict(config.get("groups", ()))
         for group, name in self.named.items():
             if name and name not in groups.get(group, ()):
                 raise ImageError(f"--{group} {name}: {self.args.model} has no such {group}.")
-        taken = {}
+        taken: dict[str, str] = {}
         for name in self.args.to:
-            group = next((group for group, names in groups.items() if name in names), None)
-            if group is None:
+            owners = [group for group, names in groups.items() if name in names]
+            if not owners:
                 choices = "; ".join(f"{group}: {', '.join(names)}" for group, names in groups.items())
                 raise ImageError(f"There is no attribute {name!r}: use {choices}.")
-            if group in taken:
-                raise ImageError(f"{taken[group]} and {name} exclude each other: both are {group}.")
-            taken[group] = name
+            if owners[0] in taken:
+                raise ImageError(f"{taken[owners[0]]} and {name} exclude each other: both are {owners[0]}.")
+            taken[owners[0]] = name
 
-    def call(self, pipe, photo, inputs):
+    def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
         args = self.args
         return pipe(
             photo, to=args.to, strength=args.strength, faces=args.faces, paste=args.paste, grid=args.grid
         )
 
-    def numbers(self, result):
+    def numbers(self, result: Any) -> dict[str, Any]:
         return {"to": self.args.to}
 
-    def files(self, result, output):
+    def files(self, result: Any, output: Path) -> dict[Path, Media]:
         files, folder = super().files(result, output), faces_folder(output)
         for i, grid in enumerate(result.grid):
             place = folder / f"{i}-grid" if i else output.with_name(f"{output.stem}-grid")
             files |= {place / f"{name}{output.suffix}": image for name, image in grid.items()}
         return files
 
-    def extras(self, output):
+    def extras(self, output: Path) -> list[Path]:
         grid = [output.with_name(f"{output.stem}-grid")] if self.args.grid else []
         return super().extras(output) + grid
 

@@ -1,8 +1,10 @@
 """Which files of a folder are photos, which masks belong to them, and what their results are called."""
 
+import argparse
 import os
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -13,13 +15,15 @@ from ..faces.decode import FORMATS
 MOST_NAMED = 20  # skipped files that are named one by one
 
 
-def readable_suffixes():
+def readable_suffixes() -> set[str]:
     """The suffixes, in lower case, of the files that a single photo may be read from."""
     Image.init()
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
 
 
-def find_photos(folder, recursive=False, apart=()):
+def find_photos(
+    folder: Path, recursive: bool = False, apart: Iterable[Path] = ()
+) -> tuple[list[Path], dict[Path, str]]:
     """Look for photos.
 
     Args:
@@ -55,8 +59,11 @@ def find_photos(folder, recursive=False, apart=()):
                 skipped[here / name] = "a folder; --recursive enters it"
         folders[:] = entered
         for name in files:
+            file = Path(root) / name
             if name.startswith("."):
                 skipped[here / name] = "a hidden file"
+            elif not (file.is_file() or file.is_symlink()):
+                skipped[here / name] = "not a file"
             elif Path(name).suffix.lower() not in suffixes:
                 skipped[here / name] = "not a picture that can be read"
             else:
@@ -64,7 +71,7 @@ def find_photos(folder, recursive=False, apart=()):
     return sorted(photos), skipped
 
 
-def report_skipped(skipped):
+def report_skipped(skipped: dict[Path, str]) -> None:
     """Name what was skipped, on standard error."""
     for path in sorted(skipped)[:MOST_NAMED]:
         print(f"skipped {path}: {skipped[path]}", file=sys.stderr)
@@ -80,13 +87,13 @@ class Masks:
         recursive: also those in subfolders, for photos in subfolders of the same names.
     """
 
-    def __init__(self, folder, recursive):
+    def __init__(self, folder: Path, recursive: bool) -> None:
         self.folder = folder
         self._named = defaultdict(list)
         for path in find_photos(folder, recursive)[0]:
             self._named[path.parent, path.stem].append(path)
 
-    def of(self, photo):
+    def of(self, photo: Path) -> Path:
         """The path of a photo's mask: of the same name, or of the same name but for the suffix.
 
         Args:
@@ -108,7 +115,7 @@ class Masks:
         raise ImageError(f"There is no mask for {photo}: put one of the same name into {self.folder}.")
 
 
-def output_folder(args, task):
+def output_folder(args: argparse.Namespace, task: str) -> Path:
     """The folder of the results.
 
     Args:
@@ -133,7 +140,7 @@ def output_folder(args, task):
     return out
 
 
-def name_outputs(photos, suffix):
+def name_outputs(photos: list[Path], suffix: str) -> dict[Path, Path]:
     """Where each photo's result goes: photos that differ in their suffixes alone must not share one.
 
     Args:

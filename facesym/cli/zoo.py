@@ -150,7 +150,7 @@ def release_files(id: str) -> dict[str, bytes]:
     from facesym.card import model_card
 
     zoo.verify(id)
-    folder = zoo.local_path(zoo.get(id))
+    folder = zoo.path(id)
     files = {name: read_file(folder / name) for name in (CONFIG_NAME, WEIGHTS_NAME)}
     return {**files, "README.md": model_card(zoo.get(id)).encode()}
 
