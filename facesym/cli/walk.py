@@ -7,18 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image
-
 from ..errors import ImageError
-from ..faces.decode import FORMATS
+from ..faces.load import READABLE
 
 MOST_NAMED = 20  # skipped files that are named one by one
-
-
-def readable_suffixes() -> set[str]:
-    """The suffixes, in lower case, of the files that a single photo may be read from."""
-    Image.init()
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
 
 
 def find_photos(
@@ -43,7 +35,7 @@ def find_photos(
             raise ImageError(f"{folder} cannot be read: {error.strerror}.") from error
         skipped[Path(error.filename).relative_to(folder)] = error.strerror
 
-    suffixes, apart = readable_suffixes(), {path.resolve() for path in apart}
+    apart = {path.resolve() for path in apart}
     photos, skipped = [], {}
     for root, folders, files in os.walk(folder, onerror=complain):
         here = Path(root).relative_to(folder)
@@ -64,7 +56,7 @@ def find_photos(
                 skipped[here / name] = "a hidden file"
             elif not (file.is_file() or file.is_symlink()):
                 skipped[here / name] = "not a file"
-            elif Path(name).suffix.lower() not in suffixes:
+            elif Path(name).suffix.lower() not in READABLE:
                 skipped[here / name] = "not a picture that can be read"
             else:
                 photos.append(here / name)

@@ -43,7 +43,7 @@ FORMATS = [
     for kind in ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
     if kind in Image.OPEN
 ]
-READABLE = sorted(suffix for suffix, kind in Image.EXTENSION.items() if kind in FORMATS)  # of files
+READABLE = sorted(suffix for suffix, kind in Image.EXTENSION.items() if kind in FORMATS)  # suffixes of files
 
 
 @dataclass
