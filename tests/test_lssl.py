@@ -54,9 +54,9 @@ def test_the_untrained_generator_keeps_the_face_and_y_reaches_every_place(net):
     image = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
     side = torch.rand(1, 1, 64, 64)
     found = net(image, side, net.attributes({}))
-    assert found.image.shape == image.shape and found.side.shape == side.shape
+    assert found.image.shape == image.shape and found.condition.shape == side.shape
     assert found.latent.shape == (1, 16, 4, 4)  # h/16 × w/16
-    assert found.side.min() >= 0 and found.side.max() <= 1 and found.image.abs().max() <= 1
+    assert found.condition.min() >= 0 and found.condition.max() <= 1 and found.image.abs().max() <= 1
     assert (found.image - image).abs().mean() < 0.3 * image.abs().mean()  # `copy` begins with x as it is
     other = net.decode(found.latent, net.attributes({"light": "dark"}), image)
     assert ((other.image - found.image).abs().amax(1) > 0).float().mean() > 0.95
@@ -73,12 +73,14 @@ def test_a_network_may_see_pictures_smaller_than_they_are(net):
     y = net.attributes({"expression": "happy"})
     found, seen = half(image, side, y), net(*small, y)
     torch.testing.assert_close(found.latent, seen.latent)
-    assert found.image.shape == (1, 3, 128, 128) and found.side.shape == (1, 1, 128, 128)
-    torch.testing.assert_close(found.drawn, seen.drawn.repeat_interleave(2, 2).repeat_interleave(2, 3))
-    torch.testing.assert_close(rescaled(half, 64, scale=1)(*small, y).drawn, seen.drawn)
+    assert found.image.shape == (1, 3, 128, 128) and found.condition.shape == (1, 1, 128, 128)
+    torch.testing.assert_close(
+        found.synthesized, seen.synthesized.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    )
+    torch.testing.assert_close(rescaled(half, 64, scale=1)(*small, y).synthesized, seen.synthesized)
     with torch.no_grad():  # what is drawn has the full size: each pixel of the four is its own
         half.draw.bias[1] += 1
-    other = half(image, side, y).drawn - found.drawn
+    other = half(image, side, y).synthesized - found.synthesized
     torch.testing.assert_close(rescaled(half, 128, scale=2).draw.bias, half.draw.bias)  # and stays it
     assert (other[:, 0, ::2, 1::2] > 0).all() and not other[:, 0, ::2, ::2].any() and not other[:, 1:].any()
     # What is looked up keeps the detail that the network did not see.
@@ -108,7 +110,7 @@ def test_what_a_turned_head_hides_is_looked_up_in_the_mirror_image(net):
     image = torch.rand(1, 3, 64, 64) * 2 - 1
     found = net(image, torch.rand(1, 1, 64, 64), net.attributes({}))
     torch.testing.assert_close(found.image, image.flip(-1), atol=1e-4, rtol=0)
-    assert found.mirrored.min() > 0.99
+    assert found.mirror_mask.min() > 0.99
 
 
 def test_both_flows_are_taught_where_the_landmarks_are(net):
@@ -246,7 +248,7 @@ def test_mode_b_is_trained(mesh_file, tmp_path):  # noqa: F811
     net = AttributeGenerator.from_pretrained(tmp_path / "b" / "model")
     assert net.groups == LOOKS and net.config.side_channels == 3
     found = net(torch.zeros(1, 3, 64, 64), torch.rand(1, 3, 64, 64), net.attributes({"look": "photo"}))
-    assert found.side.shape == (1, 3, 64, 64)
+    assert found.condition.shape == (1, 3, 64, 64)
 
 
 def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):  # noqa: F811

@@ -18,7 +18,7 @@ from facesym.data.pairs import PairSamples
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
 from facesym.models import LightCNN, NormalizedFaceGAN
-from facesym.models.nfgan import NormalizedFace, NormalizedFaceDiscriminator, combine
+from facesym.models.nfgan import NormalizedFaceDiscriminator, NormalizedFaceOutput, combine
 from facesym.pipelines.base import finer_transform
 
 sys.path.insert(0, str(ROOT))
@@ -66,7 +66,7 @@ def test_all_that_dec_knows_of_the_face_goes_through_z(net):
     z, (a, b) = torch.randn(1, 8), torch.rand(2, 1, 3, 128, 128) * 2 - 1
     one, other = net.decode(z, a), net.decode(z, b)
     assert torch.equal(one.flow, other.flow) and torch.equal(one.choice, other.choice)
-    assert torch.equal(one.drawn, other.drawn) and not torch.equal(one.image, other.image)
+    assert torch.equal(one.synthesized, other.synthesized) and not torch.equal(one.image, other.image)
 
 
 def test_the_three_sources():
@@ -184,7 +184,7 @@ def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):  # noqa: 
     out = net(batch["image"])
     image = out.image.detach().requires_grad_()
     terms = nfgan.terms_of(
-        NormalizedFace(image, out.z, out.drawn, out.flow, out.choice), batch, None, None, None
+        NormalizedFaceOutput(image, out.z, out.synthesized, out.flow, out.choice), batch, None, None, None
     )
     (gradient,) = torch.autograd.grad(terms["pixel"] + terms["inner"], image)
     assert gradient[0, :, trust[0] == 0].abs().max() == 0 < gradient[0, :, trust[0] == 1].abs().max()
@@ -198,7 +198,7 @@ def test_the_person_is_that_of_the_target_where_it_is_a_photo(turned, net):  # n
         out = net(batch["image"])
 
         def identity(name):
-            made = NormalizedFace(batch[name], out.z, out.drawn, out.flow, out.choice)  # noqa: B023
+            made = NormalizedFaceOutput(batch[name], out.z, out.synthesized, out.flow, out.choice)  # noqa: B023
             return nfgan.terms_of(made, batch, None, judge, None)["identity"]  # noqa: B023
 
         assert identity(nothing) < 1e-6 < 1e-4 < identity(something)

@@ -69,8 +69,8 @@ def test_an_expression_is_given_to_the_result_again_and_nothing_else_is(model, a
     first, second = seen
     with torch.inference_mode():
         result = net.decode(net.encoder(first), net.attributes(ways[3]), first[:, :3])
-        wanted = net(result.image, result.side, net.attributes(ways[0])).image
-    assert torch.allclose(second, torch.cat([result.image, 2 * result.side - 1], 1), atol=1e-5)
+        wanted = net(result.image, result.condition, net.attributes(ways[0])).image
+    assert torch.allclose(second, torch.cat([result.image, 2 * result.condition - 1], 1), atol=1e-5)
     assert np.abs(np.asarray(made) - np.asarray(to_image(wanted[0])).astype(int)).max() <= 1
 
 

@@ -25,8 +25,8 @@ from facesym.models.lssl import (
     GROUPS,
     AttributeDiscriminator,
     AttributeGenerator,
+    AttributeGeneratorOutput,
     MouthDiscriminator,
-    Transferred,
     heat_map,
     parse,
 )
@@ -86,9 +86,9 @@ def side_of(batch, ablated, of=""):
     return torch.zeros_like(side) if "side" in ablated else side
 
 
-def without_side(found: Transferred, ablated):
+def without_side(found: AttributeGeneratorOutput, ablated):
     """s′, or nothing for the ablation."""
-    return torch.zeros_like(found.side) if "side" in ablated else found.side
+    return torch.zeros_like(found.condition) if "side" in ablated else found.condition
 
 
 def mouth_box(points, size):
@@ -114,7 +114,7 @@ def told_expressions(logits, batch):
 
 
 def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, recipe, ablated):
-    """(7)'s terms by name, and what G made (Transferred). ``mouths``: the mouths' discriminator, or None."""
+    """(7)'s terms by name, and G's output. ``mouths``: the mouths' discriminator, or None."""
     image = batch["image"]
     found = net(image, side, batch["y"])
     made = without_side(found, ablated)
@@ -144,7 +144,7 @@ def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, reci
         seen = lambda picture: trunk(picture[sure > 0, :, y0:y1, x0:x1])  # noqa: E731
         with torch.no_grad():
             wanted = seen(goal)
-        pictures = [found.image] if found.flow is None else [found.image, found.drawn]
+        pictures = [found.image] if found.flow is None else [found.image, found.synthesized]
         terms["feature"] = sum(losses.feature_distance(seen(picture), wanted) for picture in pictures)
     if mouths is not None and sure.any():
         scores, logits = mouths(cut_mouths(found.image, batch))
@@ -173,9 +173,9 @@ def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, reci
         size = image.shape[-1]
         places, source = ((2 * batch[name] + 1) / size - 1 for name in ("goal_points", "points"))
         mirrored = source[:, FLIP_68] * source.new_tensor([-1, 1])  # numbered as in x
-        chosen = losses.copy_choice_loss(found.kept, found.found, found.drawn, goal)
+        chosen = losses.copy_choice_loss(found.copy_mask, found.copied, found.synthesized, goal)
         # Also where it is not shown: else nothing would teach Gdec to draw what cannot be looked up.
-        terms |= {"places": 0, "smooth": 0, "drawn": inner(found.drawn)}
+        terms |= {"places": 0, "smooth": 0, "drawn": inner(found.synthesized)}
         terms["choice"] = (chosen * sure).sum() / sure.sum().clamp(min=1)
         for flow, marks in ((found.flow, source), (found.mirror_flow, mirrored)):
             there = F.grid_sample(flow, places[:, None], align_corners=False)[:, :, 0].mT  # BxKx2
@@ -295,7 +295,7 @@ class LSSL:
         with self.run.autocast():
             shown = self.average.eval()(batch["image"], side, batch["y"])
         columns = {
-            "input": batch["image"], "condition map": side, "output": shown.image, "predicted map": shown.side,
+            "input": batch["image"], "condition map": side, "output": shown.image, "predicted map": shown.condition,
             "target": batch["goal"],
         }  # fmt: skip
         for title in ("condition map", "predicted map"):

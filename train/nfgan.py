@@ -106,8 +106,8 @@ def terms_of(out, batch, trunk, judge, rng):
             wanted = last_two(torch.where(photo, target, image))
         terms["identity"] = losses.identity_feature_loss(last_two(out.image), wanted)
     if out.flow is not None:
-        terms["drawn"] = losses.pixel_loss(out.drawn, target) + losses.pixel_loss(
-            inner(out.drawn), inner(target)
+        terms["drawn"] = losses.pixel_loss(out.synthesized, target) + losses.pixel_loss(
+            inner(out.synthesized), inner(target)
         )
         terms["place"] = losses.flow_endpoint_loss(out.flow, batch["places"], batch["weight"])
         terms["landmark"] = (
@@ -280,7 +280,7 @@ def validate(run, net, batch):
         "input": batch["image"],
         "output": out.image,
         "target": batch["target"],
-        "synthesized": out.drawn,
+        "synthesized": out.synthesized,
     }
     if out.choice is not None:
         columns |= {name: out.choice[:, k : k + 1] for k, name in enumerate(("copied", "mirrored", "drawn"))}

@@ -1,5 +1,8 @@
-"""LSSL: a face's expression, pose or light changed on request, the face staying that person's ("Learn to synthesize and
-synthesize to learn", 2019): picture and landmark heat map in, picture and heat map out."""
+"""LSSL: change a face's expression, pose or light and preserve the person.
+
+B. Bozorgtabar et al., "Learn to synthesize and synthesize to learn", CVIU 2019. The network maps an image and its
+condition map (a heat map of landmarks) to an image and its condition map.
+"""
 
 from dataclasses import dataclass
 
@@ -14,22 +17,17 @@ from .discriminators import SAGANDiscriminator
 
 GROUPS = {
     "expression": ("neutral", "happy", "surprised"),
-    "pose": (
-        "left 45",
-        "left 20",
-        "frontal",
-        "right 20",
-        "right 45",
-    ),  # where the nose points, in the picture
+    "pose": ("left 45", "left 20", "frontal", "right 20", "right 45"),  # where the nose points, in the image
     "light": ("normal", "weak", "dark", "side"),
 }
 
 
 def heat_map(points, size):
-    """The side picture s of landmarks: at each pixel the largest of their Gaussians, sigma 1.5 % of the side.
+    """The condition map s of landmarks: at each pixel the largest of their Gaussians, with sigma 1.5 % of the side.
 
     Args:
-        points: BxKx2 in pixels, as (x, y).
+        points: BxKx2 (x, y) in pixels.
+        size: side S of the map in pixels.
 
     Returns:
         Bx1xSxS in [0, 1].
@@ -38,7 +36,7 @@ def heat_map(points, size):
     x, y = (
         (-0.5 * ((at - points[..., axis, None].float()) / (0.015 * size)).square()).exp() for axis in (0, 1)
     )
-    # The landmarks one by one: all maps at once would be sixty-eight times as large.
+    # One landmark at a time: all maps at once would take 68 times the memory.
     best = y[:, 0, :, None] * x[:, 0, None]
     for k in range(1, points.shape[1]):
         best = torch.maximum(best, y[:, k, :, None] * x[:, k, None])
@@ -46,21 +44,31 @@ def heat_map(points, size):
 
 
 @dataclass
-class Transferred:
-    """What AttributeGenerator returns."""
+class AttributeGeneratorOutput:
+    """Output of AttributeGenerator.
 
-    image: torch.Tensor  # x′, Bx3xSxS in [-1, 1]
-    side: torch.Tensor  # s′, BxKxSxS in [0, 1]: K = 1 of heat maps
-    latent: torch.Tensor  # Genc(x, s), BxCxS/16xS/16
-    drawn: torch.Tensor  # Bx3xSxS in [-1, 1]: what would be drawn everywhere
-    # Of a net that copies:
-    found: torch.Tensor | None = None  # Bx3xSxS in [-1, 1]: what would be looked up everywhere
-    flow: torch.Tensor | None = None  # Bx2xSxS: where each pixel of x′ is looked up in x, (x, y) in [-1, 1]
-    mirror_flow: torch.Tensor | None = None  # the same in the mirror image of x
-    mirrored: torch.Tensor | None = (
-        None  # Bx1xSxS in [0, 1]: how much of what is looked up is the mirror image's
-    )
-    kept: torch.Tensor | None = None  # Bx1xSxS in [0, 1]: how much of x′ is looked up, and not drawn
+    Attributes:
+        image: x′, Bx3xSxS in [-1, 1].
+        condition: s′, the condition map, BxKxSxS in [0, 1].
+        latent: Genc(x, s), BxCxS/16xS/16.
+        synthesized: Bx3xSxS in [-1, 1], the image as Gdec synthesizes it, before copying.
+        copied: Bx3xSxS in [-1, 1], the image as copied from x and its mirror image. This and the following are None
+            without ``copy``.
+        flow: Bx2xSxS, coordinates (x, y) in x to copy each pixel from, in [-1, 1].
+        mirror_flow: Bx2xSxS, the same in the mirror image of x.
+        mirror_mask: Bx1xSxS in [0, 1], the mirror image's fraction of ``copied``.
+        copy_mask: Bx1xSxS in [0, 1], the fraction of ``copied`` in x′; the rest is synthesized.
+    """
+
+    image: torch.Tensor
+    condition: torch.Tensor
+    latent: torch.Tensor
+    synthesized: torch.Tensor
+    copied: torch.Tensor | None = None
+    flow: torch.Tensor | None = None
+    mirror_flow: torch.Tensor | None = None
+    mirror_mask: torch.Tensor | None = None
+    copy_mask: torch.Tensor | None = None
 
 
 class _Residual(nn.Module):
@@ -79,26 +87,26 @@ class _Residual(nn.Module):
 
 
 class AttributeGenerator(Model):
-    """Genc, six residual blocks and Gdec. The attributes y are repeated over the latent's places.
+    """Genc, six residual blocks and Gdec. The attributes y are repeated over the latent's pixels.
 
-    y has a one for the attribute wanted of each group; a group of zeros keeps what the face has.
+    y has a one for the requested attribute of each group; a group of zeros keeps the face's own attribute.
 
-    ``copy`` is an addition: Gdec also says where each pixel of x′ is to be found in x and in its mirror image, which
-    shows what a turned head hides; which of the two to take, how much brighter it is, and how much of x′ to take from
-    there; without it x′ is what Gdec draws, as in the paper. All this is smooth, so the network may see pictures at a
-    ``scale``-th of their size: x has the detail.
+    With ``copy``, an addition to the paper, Gdec also predicts the coordinates of each pixel of x′ in x and in its
+    mirror image (which shows what a turned head hides), a mask that mixes the two, a gain and a shift of the light,
+    and the fraction of x′ to copy. Without it x′ is synthesized, as in the paper. These maps are smooth, so the
+    network may see images at 1/``scale`` of their size: the detail is copied from x.
 
     Args:
         widths: channels of Genc's five convolutions; the first keeps the size, the others halve it.
-        blocks: how many residual ones.
-        groups: (group, its attributes) in y's order. (Pairs: a JSON file keeps no order of keys.)
-        copy, scale: see above.
-        side_channels: of the side picture: 1, a heat map; 3, a photo (mode (b)).
-        emphasis: (attribute or group, factor): what stands in y for it instead of 1, at run time. Where the
-            known results differ from each other, as smiles do, the net has learned a pale mean of them.
-        passes: how often the net runs for an expression, each time on its result, in which it sees what is still short
-            of what was asked for.
-        input_size: side of the pictures, a multiple of 16·scale.
+        blocks: number of residual blocks.
+        groups: pairs (group, its attributes) in y's order. (Pairs, since JSON objects keep no order of keys.)
+        copy: whether to copy from x; see above.
+        side_channels: channels of the condition map: 1 for a heat map, 3 for a photo (mode (b)).
+        scale: factor by which the network sees images scaled down.
+        emphasis: pairs (attribute or group, factor): the value in y instead of 1 at run time. Where the training
+            targets vary, as smiles do, the network has learned their pale mean.
+        passes: how often the network runs for an expression, each time on its output.
+        input_size: side of the images, a multiple of 16·scale.
     """
 
     @register_to_config
@@ -124,25 +132,32 @@ class AttributeGenerator(Model):
             layers += [nn.InstanceNorm2d(b, affine=True), nn.ReLU(inplace=True)]
         self.encoder = nn.Sequential(*layers)
         latent, attributes = widths[-1], sum(len(names) for _, names in groups)
-        # No norm here: it would take out what y adds to all places alike, and leave of y but the border's padding.
+        # No norm here: it would remove what y adds to all pixels alike.
         layers = [nn.Conv2d(latent + attributes, latent, 3, 1, 1), nn.ReLU(inplace=True)]
         layers += [_Residual(latent) for _ in range(blocks)]
         for a, b in zip(widths[:0:-1], widths[-2::-1]):
             layers += [nn.Conv2d(a, 4 * b, 3, 1, 1, bias=False), nn.PixelShuffle(2)]  # sub-pixel convolution
             layers += [nn.InstanceNorm2d(b, affine=True), nn.ReLU(inplace=True)]
         self.decoder = nn.Sequential(*layers)
-        # x′, its pixels folded so that it has the full size, and s′.
+        # x′ at full size, its pixels folded into channels, and s′.
         self.draw = nn.Conv2d(widths[0], 3 * scale**2 + side_channels, 7, 1, 3)
         self.maps = None
         if copy:
-            self.maps = nn.Conv2d(widths[0], 8, 7, 1, 3)  # flow, kept, gain, shift, mirror flow, mirrored
-            with torch.no_grad():  # at first: x as it is
+            self.maps = nn.Conv2d(
+                widths[0], 8, 7, 1, 3
+            )  # flow, copy mask, gain, shift, mirror flow, mirror mask
+            with torch.no_grad():  # start from the identity: copy x
                 self.maps.weight.mul_(0.1)
                 self.maps.bias.copy_(torch.tensor([0.0, 0, 2, 0, 0, 0, 0, -3]))
 
     @classmethod
     def preset(cls, name, **settings):
-        """ "paper": what it says of the network, with usual widths where it says nothing. "small": the released one."""
+        """A network of a named size.
+
+        Args:
+            name: "paper", as printed, with usual widths where the paper gives none; or "small", the released size.
+            settings: of the constructor, in place of the preset's.
+        """
         presets = {"paper": dict(widths=(64, 128, 256, 512, 512), copy=False), "small": dict(scale=2)}
         return cls(**(presets[name] | settings))
 
@@ -152,10 +167,14 @@ class AttributeGenerator(Model):
         return {group: tuple(names) for group, names in self.config.groups}
 
     def attributes(self, wanted, batch=1):
-        """y of names: {group: attribute}; groups that are not named keep the source's.
+        """Encode attributes as y.
+
+        Args:
+            wanted: dict {group: attribute}; other groups keep the input's attribute.
+            batch: number of rows B.
 
         Returns:
-            BxA float32, the same row ``batch`` times.
+            BxA float32 with equal rows.
 
         Raises:
             KeyError: an unknown group or attribute.
@@ -171,88 +190,127 @@ class AttributeGenerator(Model):
             start += len(names)
         return y
 
-    def encode(self, image, side):
-        """Genc(x, s): the latent. ``image`` Bx3xSxS in [-1, 1], ``side`` BxKxSxS in [0, 1]."""
-        x = torch.cat([image, 2 * side - 1], 1)
+    def encode(self, image, condition):
+        """Genc(x, s).
+
+        Args:
+            image: x, Bx3xSxS in [-1, 1].
+            condition: s, BxKxSxS in [0, 1].
+
+        Returns:
+            The latent, BxCxS/16xS/16.
+        """
+        x = torch.cat([image, 2 * condition - 1], 1)
         return self.encoder(F.avg_pool2d(x, self.config.scale) if self.config.scale > 1 else x)
 
-    def read(self, latent, y):
-        """Gdec's own part, which needs a latent and the attributes y (BxA) alone: what `compose` makes a picture of."""
-        places = y.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[-2:])
-        x = self.decoder(torch.cat([latent, places], 1))
+    def predict(self, latent, y):
+        """The part of Gdec that needs only the latent and the attributes y (BxA).
+
+        Returns:
+            The predictions, which `render` turns into an image.
+        """
+        y_map = y.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[-2:])
+        x = self.decoder(torch.cat([latent, y_map], 1))
         return latent, self.draw(x).float(), None if self.maps is None else self.maps(x).float()
 
     def decode(self, latent, y, image):
-        """Gdec: the picture of a latent with the attributes y (BxA). See `compose`."""
-        return self.compose(self.read(latent, y), image)
+        """Gdec: `predict` and `render`."""
+        return self.render(self.predict(latent, y), image)
 
-    def compose(self, read, image):
-        """The picture of what Gdec said.
+    def render(self, predictions, image):
+        """Render the image from the decoder's predictions.
 
         Args:
-            read: `read`'s.
-            image: Bx3xHxW: what ``copy`` looks things up in, x or the same crop with more pixels.
+            predictions: from `predict`.
+            image: Bx3xHxW in [-1, 1], to copy from: x, or the same crop with more pixels.
 
         Returns:
-            Transferred.
+            AttributeGeneratorOutput.
         """
-        latent, drawn, maps = read
+        latent, drawn, maps = predictions
         folded = 3 * self.config.scale**2
-        picture = torch.tanh(F.pixel_shuffle(drawn[:, :folded], self.config.scale))
-        side = torch.sigmoid(drawn[:, folded:])
-        grow = lambda part: F.interpolate(part, image.shape[-2:], mode="bilinear", align_corners=False)  # noqa: E731
+        synthesized = torch.tanh(F.pixel_shuffle(drawn[:, :folded], self.config.scale))
+        condition = torch.sigmoid(drawn[:, folded:])
         if self.config.scale > 1:
-            side = F.interpolate(side, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
-        picture = grow(picture)
+            condition = F.interpolate(
+                condition, scale_factor=self.config.scale, mode="bilinear", align_corners=False
+            )
+        synthesized = _resize(synthesized, image)
         if maps is None:
-            return Transferred(picture, side, latent, drawn=picture)
-        maps, grid = grow(maps), identity_grid(image)
-        flow, mirror_flow = grid + 0.1 * maps[:, :2], grid + 0.1 * maps[:, 5:7]  # steps in tenths of the side
-        kept, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:5]
-        mirrored = torch.sigmoid(maps[:, 7:])
-        mode = "bilinear" if self.training else "bicubic"  # sharper; bilinear is what training can afford
-        found = (1 - mirrored) * warp(image, flow, mode) + mirrored * warp(image.flip(-1), mirror_flow, mode)
-        found = (gain * (found + 1) + shift - 1).clamp(-1, 1)
-        result = kept * found + (1 - kept) * picture
-        return Transferred(result, side, latent, picture, found, flow, mirror_flow, mirrored, kept)
+            return AttributeGeneratorOutput(synthesized, condition, latent, synthesized)
+        maps, grid = _resize(maps, image), identity_grid(image)
+        flow, mirror_flow = grid + 0.1 * maps[:, :2], grid + 0.1 * maps[:, 5:7]  # in tenths of the side
+        copy_mask, gain, shift = torch.sigmoid(maps[:, 2:3]), maps[:, 3:4].exp(), maps[:, 4:5]
+        mirror_mask = torch.sigmoid(maps[:, 7:])
+        mode = "bilinear" if self.training else "bicubic"  # bicubic is sharper, but too slow for training
+        mirrored = warp(image.flip(-1), mirror_flow, mode)
+        copied = (1 - mirror_mask) * warp(image, flow, mode) + mirror_mask * mirrored
+        copied = (gain * (copied + 1) + shift - 1).clamp(-1, 1)
+        output = copy_mask * copied + (1 - copy_mask) * synthesized
+        return AttributeGeneratorOutput(
+            output, condition, latent, synthesized, copied, flow, mirror_flow, mirror_mask, copy_mask
+        )
 
-    def forward(self, image, side, y):
-        """Give faces (FFHQ framing) the attributes y: Bx3xSxS in [-1, 1], BxKxSxS in [0, 1], BxA to Transferred."""
-        return self.decode(self.encode(image, side), y, image)
+    def forward(self, image, condition, y):
+        """Change the attributes of aligned faces (FFHQ framing).
+
+        Args:
+            image: x, Bx3xSxS in [-1, 1].
+            condition: s, BxKxSxS in [0, 1].
+            y: BxA, see `attributes`.
+
+        Returns:
+            AttributeGeneratorOutput.
+        """
+        return self.decode(self.encode(image, condition), y, image)
+
+
+def _resize(x, like):
+    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class AttributeDiscriminator(nn.Module):
-    """D: a PatchGAN on picture and side picture with two heads.
+    """D: a PatchGAN on image and condition map with two heads.
 
     Args:
-        attributes: how many, of all groups.
-        widths: of the stride-2 convolutions.
-        size: side of the pictures.
-        side_channels: of the side picture.
+        attributes: number of attributes of all groups.
+        widths: channels of the stride-2 convolutions.
+        size: side of the images.
+        side_channels: channels of the condition map.
     """
 
     def __init__(self, attributes, widths=(48, 96, 192, 384, 384), size=128, side_channels=1):
         super().__init__()
         layers = []
         for a, b in zip((3 + side_channels, *widths), widths):
-            # No normalisation: it would tie a batch's pictures together, whose gradients are penalised one by one.
+            # No normalisation: it would couple the samples of a batch, whose gradients are penalised one by one.
             layers += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.01)]
         self.layers = nn.Sequential(*layers)
         self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
         self.attributes = nn.Conv2d(widths[-1], attributes, size // 2 ** len(widths), bias=False)
 
-    def forward(self, image, side):
-        """Bx3xSxS in [-1, 1] and BxKxSxS in [0, 1] to scores Bx1xhxw (large = real) and attributes' logits BxA."""
-        x = self.layers(torch.cat([image, 2 * side - 1], 1))
+    def forward(self, image, condition):
+        """Score images.
+
+        Args:
+            image: Bx3xSxS in [-1, 1].
+            condition: BxKxSxS in [0, 1].
+
+        Returns:
+            Scores Bx1xhxw (large = real), and logits of the attributes BxA.
+        """
+        x = self.layers(torch.cat([image, 2 * condition - 1], 1))
         return self.source(x), self.attributes(x).flatten(1)
 
 
 class MouthDiscriminator(SAGANDiscriminator):
-    """D's two heads on crops of mouths alone, where expressions show most. An addition; trained by SymmFCNet's (17) and
-    by (2) and (3).
+    """D's two heads on crops of mouths, where expressions show most.
+
+    An addition to the paper, trained by SymmFCNet's (17) and by (2) and (3).
 
     Args:
-        expressions: how many. size: side of the crops, a multiple of 8.
+        expressions: number of expressions.
+        size: side of the crops in pixels, a multiple of 8.
     """
 
     def __init__(self, expressions, size=48):
@@ -260,13 +318,13 @@ class MouthDiscriminator(SAGANDiscriminator):
         self.expressions = nn.Conv2d(self.out.in_channels, expressions, size // self.stride)
 
     def forward(self, image):
-        """Bx3xSxS in [-1, 1] to logits Bx1xhxw (large = real) and expressions' logits BxE."""
+        """Bx3xSxS in [-1, 1] to logits Bx1xhxw (large = real) and logits of the expressions BxE."""
         x = self.layers(image)
         return self.out(x), self.expressions(x).flatten(1)
 
 
 def parse(parser, image):
-    """P's logits of pictures of any size: BxKxSxS at P's own."""
+    """Logits of P on images of any size: BxKxSxS at P's own size."""
     size = parser.config.input_size
     if image.shape[-1] != size:
         image = F.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -1,5 +1,7 @@
-"""NFGAN: from a face with any expression, turned by up to 45 degrees, the frontal, neutral face of the same person
-(X. Liu et al., "Normalized Face Image Generation with Perceptron Generative Adversarial Networks", ISBA 2018)."""
+"""NFGAN: the frontal, neutral face of a person from a face with any expression, turned by up to 45 degrees.
+
+X. Liu et al., "Normalized Face Image Generation with Perceptron Generative Adversarial Networks", ISBA 2018.
+"""
 
 from dataclasses import dataclass
 
@@ -13,46 +15,53 @@ from .base import Model
 
 
 @dataclass
-class NormalizedFace:
-    """What NormalizedFaceGAN returns: pictures BxCxHxW in [-1, 1], maps BxKxHxW."""
+class NormalizedFaceOutput:
+    """Output of NormalizedFaceGAN.
 
-    image: torch.Tensor  # x̃, the frontal neutral face
-    z: torch.Tensor  # BxZ
-    drawn: torch.Tensor  # the decoder's own picture
-    flow: torch.Tensor | None  # Bx2xHxW: where each pixel of x̃ is looked up in x, (x, y) in [-1, 1]
-    choice: (
-        torch.Tensor | None
-    )  # Bx3xHxW, sum 1: of the copy from x, of that copy's mirror image, of what is drawn
+    Attributes:
+        image: x̃, the frontal neutral face, BxCxHxW in [-1, 1].
+        z: the latent, BxZ.
+        synthesized: BxCxHxW in [-1, 1], the face as Dec synthesizes it.
+        flow: Bx2xHxW, coordinates (x, y) in x to copy each pixel of x̃ from, in [-1, 1]; None without ``copy``.
+        choice: Bx3xHxW, fractions that sum to 1: the copy, its mirror image, the synthesized face; None without
+            ``copy``.
+    """
+
+    image: torch.Tensor
+    z: torch.Tensor
+    synthesized: torch.Tensor
+    flow: torch.Tensor | None
+    choice: torch.Tensor | None
 
 
 class NormalizedFaceGAN(Model):
-    """Enc and Dec (Tables 1 and 2): a face to a latent z, z to the face made frontal and neutral.
+    """Enc and Dec (Tables 1 and 2): a face to a latent z, and z to the frontal, neutral face.
 
-    Without ``copy`` nothing goes around z. z is read as 2x2 maps: five doublings from there make the printed 64 pixels,
-    six make 128.
+    z is reshaped to 2x2 maps: five doublings from there give the printed 64 pixels, six give 128.
 
-    ``copy`` is an addition: Dec also says, from z alone, where each of its pixels is to be found in x, and the picture
-    is
+    With ``copy``, an addition to the paper, Dec also predicts from z the coordinates in x of each output pixel, and
+    the output is
 
-        choice₁ ⊙ x(flow) + choice₂ ⊙ mirror(x(flow)) + choice₃ ⊙ drawn.
+        choice₁ ⊙ x(flow) + choice₂ ⊙ mirror(x(flow)) + choice₃ ⊙ synthesized.
 
     x(flow) is x brought to the front; its mirror image shows what x hides. A latent of a few hundred numbers cannot
-    hold a person's skin, hair and eyes, but says well where they are. Without it x̃ is what Dec draws, as in the paper.
+    store a person's skin, hair and eyes, but it can store where they are. Without ``copy`` all information passes
+    through z, as in the paper.
 
     Args:
-        channels: 1 grey, 3 colour.
+        channels: 1 for grey, 3 for colour.
         encoder_widths: channels of Enc's stride-2 convolutions.
         hidden: length of FC1.
         latent: length of z, a multiple of 4.
-        decoder_widths: channels of Dec's doublings but the last.
-        kernel: of Dec's, 3 as printed or 4, whose pixels overlap evenly.
-        copy: see above.
-        rank: FC1, and Dec's doublings from more than twice as many channels, as a product of two maps with so many
-            channels between them. For a trained net: what they hold takes far fewer than they have.
-        lean: out of training, how much more the copies count than Dec says. It learned by absolute errors, for which
-            a face drawn like many is safer than one whose eyes are a pixel off; for a person it is the other way round.
-        passes: with ``copy``, how often the net runs, each time on its result: a mouth that is wide open comes only
-            part of the way in one.
+        decoder_widths: channels of all of Dec's doublings except the last.
+        kernel: Dec's kernel: 3 as printed, or 4, whose pixels overlap evenly.
+        copy: whether to copy from x; see above.
+        rank: inner channels of the low-rank factors of FC1 and of Dec's wide doublings (more than twice this many
+            channels); None for full rank. For trained networks, see train/factor.py.
+        lean: factor on the copies' fractions outside training (a bias towards copying). The absolute error that
+            trains the network favours an average face over a copy that is a pixel off; a viewer does not.
+        passes: with ``copy``, how often the network runs, each time on its output. A wide open mouth closes only part
+            of the way in one pass.
     """
 
     @register_to_config
@@ -73,7 +82,9 @@ class NormalizedFaceGAN(Model):
         if latent % 4:
             raise ValueError(f"latent must be a multiple of 4 (2x2 maps), not {latent}")
         if passes > 1 and not copy:
-            raise ValueError("without copy there is one pass: what is drawn is frontal and neutral already")
+            raise ValueError(
+                "passes > 1 needs copy: without it the first output is frontal and neutral already"
+            )
         if kernel not in (3, 4):
             raise ValueError(f"kernel must be 3 or 4, not {kernel}")
         if len(encoder_widths) > len(decoder_widths):
@@ -109,10 +120,9 @@ class NormalizedFaceGAN(Model):
         self.draw = up(decoder_widths[-1], channels, True)
         self.maps = None
         if copy:
-            self.maps = nn.Conv2d(
-                decoder_widths[-1], 5, 3, 1, 1
-            )  # flow, choice; at half the size: they are smooth
-            with torch.no_grad():  # at first: x as it is
+            # Flow and choice, at half the size: they are smooth.
+            self.maps = nn.Conv2d(decoder_widths[-1], 5, 3, 1, 1)
+            with torch.no_grad():  # start from the identity: copy x
                 self.maps.weight.mul_(0.1)
                 self.maps.bias.copy_(torch.tensor([0.0, 0, 2, 0, 0]))
 
@@ -129,80 +139,97 @@ class NormalizedFaceGAN(Model):
 
     @property
     def size(self):
-        """Side of the pictures."""
+        """Side of the images in pixels."""
         return 2 ** (2 + len(self.config.decoder_widths))
 
     def encode(self, image):
         """Enc: BxCxSxS in [-1, 1] to BxZ float32."""
         return self.encoder(image).float()
 
-    def read(self, z):
-        """Dec's own part, which needs z (BxZ) alone: what `compose` makes a picture of, (z, drawn, maps)."""
+    def predict(self, z):
+        """The part of Dec that needs only z (BxZ).
+
+        Returns:
+            The predictions, which `render` turns into an image.
+        """
         x = self.decoder(z.to(self.dtype).view(len(z), -1, 2, 2))
         return z, torch.tanh(self.draw(x).float()), None if self.maps is None else self.maps(x).float()
 
     def passes(self, image):
-        """`read` of the face, BxCxSxS in [-1, 1], and of the result of each pass but the last: a list."""
-        found = [self.read(self.encode(image))]
-        while len(found) < self.config.passes:
-            image = self.compose(found[-1], image).image.to(self.dtype)
-            found.append(self.read(self.encode(image)))
-        return found
-
-    def decode(self, z, image, share=1.0):
-        """Dec: a picture of z. See `compose`."""
-        return self.compose(self.read(z), image, share)
-
-    def compose(self, read, image, share=1.0):
-        """The picture of what Dec said of z.
+        """The predictions of each pass.
 
         Args:
-            read: `read`'s.
-            image: BxCxHxW: what ``copy`` looks things up in, x or the same crop with more pixels.
-            share: less than 1: on the way from x (0) to x̃ (1), with ``copy``: so far along the flow, so much of what is
-                not x's own.
+            image: BxCxSxS in [-1, 1].
 
         Returns:
-            NormalizedFace.
+            A list of what `predict` returns: for the image, and for the output of each pass but the last.
         """
-        z, drawn, maps = read
+        predictions = [self.predict(self.encode(image))]
+        while len(predictions) < self.config.passes:
+            image = self.render(predictions[-1], image).image.to(self.dtype)
+            predictions.append(self.predict(self.encode(image)))
+        return predictions
+
+    def decode(self, z, image, fraction=1.0):
+        """Dec: `predict` and `render`."""
+        return self.render(self.predict(z), image, fraction)
+
+    def render(self, predictions, image, fraction=1.0):
+        """Render the image from the decoder's predictions.
+
+        Args:
+            predictions: from `predict`.
+            image: BxCxHxW in [-1, 1], to copy from: x, or the same crop with more pixels.
+            fraction: how far to go from x (0) to x̃ (1). With ``copy`` only.
+
+        Returns:
+            NormalizedFaceOutput.
+        """
+        z, synthesized, maps = predictions
         if maps is None:
-            return NormalizedFace(drawn, z, drawn, None, None)
+            return NormalizedFaceOutput(synthesized, z, synthesized, None, None)
         maps = F.interpolate(maps, image.shape[-2:], mode="bilinear", align_corners=False)
-        # Steps of the flow in tenths of the side: of the size that a network gives out by itself.
-        flow = identity_grid(image) + share * 0.1 * maps[:, :2]
+        # In tenths of the side, so that the network's raw outputs have the right scale.
+        flow = identity_grid(image) + fraction * 0.1 * maps[:, :2]
         lean = 1.0 if self.training else self.config.lean
         choice = torch.softmax(maps[:, 2:] + maps.new_tensor([lean, lean, 1]).log()[:, None, None], 1)
-        if share < 1:
-            choice = share * choice + (1 - share) * choice.new_tensor([1.0, 0, 0])[:, None, None]
-        drawn = F.interpolate(drawn, image.shape[-2:], mode="bilinear", align_corners=False)
-        # Bicubic is sharper; bilinear is what training can afford.
+        if fraction < 1:
+            choice = fraction * choice + (1 - fraction) * choice.new_tensor([1.0, 0, 0])[:, None, None]
+        synthesized = F.interpolate(synthesized, image.shape[-2:], mode="bilinear", align_corners=False)
+        # Bicubic is sharper, but too slow for training.
         copied = warp(image, flow, "bilinear" if self.training else "bicubic").clamp(-1, 1)
-        return NormalizedFace(combine(copied, drawn, choice), z, drawn, flow, choice)
+        return NormalizedFaceOutput(combine(copied, synthesized, choice), z, synthesized, flow, choice)
 
     def forward(self, image):
         """Make faces frontal and neutral, in one pass.
 
         Args:
-            image: BxCxSxS in [-1, 1], aligned faces (FFHQ framing), the side that is turned away at the right.
+            image: BxCxSxS in [-1, 1], aligned faces (FFHQ framing), flipped so that the far side of the face is on
+                the right.
 
         Returns:
-            NormalizedFace.
+            NormalizedFaceOutput.
         """
         return self.decode(self.encode(image), image)
 
 
-def combine(copied, drawn, choice):
-    """x̃ of its three sources: BxCxHxW, BxCxHxW, Bx3xHxW."""
-    return choice[:, :1] * copied + choice[:, 1:2] * copied.flip(-1) + choice[:, 2:] * drawn
+def combine(copied, synthesized, choice):
+    """x̃ from its three sources.
+
+    Args:
+        copied: BxCxHxW, x(flow).
+        synthesized: BxCxHxW.
+        choice: Bx3xHxW, the fractions of the copy, its mirror image and the synthesized face.
+    """
+    return choice[:, :1] * copied + choice[:, 1:2] * copied.flip(-1) + choice[:, 2:] * synthesized
 
 
 class NormalizedFaceDiscriminator(nn.Module):
-    """Dis (Table 3): a face to a map of logits, positive = a real frontal neutral face. (The sigmoid is in the loss.)
+    """Dis (Table 3): a face to a map of logits, positive = a real frontal neutral face. The loss applies the sigmoid.
 
     Args:
-        channels: of the pictures.
-        widths: of the stride-2 convolutions.
+        channels: channels of the images.
+        widths: channels of the stride-2 convolutions.
     """
 
     def __init__(self, channels=3, widths=(64, 128, 256, 512)):

@@ -139,5 +139,5 @@ class NormalizePipeline(Pipeline):
     def compose(self, read, image, share):
         """The picture of each pass in turn, on the result before: so far (`NormalizedFaceGAN.compose`) on the way."""
         for each in read:
-            image = self.net.compose(each, image, share).image
+            image = self.net.render(each, image, share).image
         return image

@@ -157,14 +157,14 @@ class TransferPipeline(Pipeline):
             1x3xHxW.
         """
         net = self.net
-        read = net.read(latent, strength * net.attributes(way))
-        made = net.compose(read, large)
+        read = net.predict(latent, strength * net.attributes(way))
+        made = net.render(read, large)
         expression = {group: name for group, name in way.items() if group == "expression"}
         for _ in range(net.config.passes - 1 if expression else 0):
-            small = net.compose(read, small).image
-            latent = net.encode(small.to(net.dtype), made.side.to(net.dtype))
-            read = net.read(latent, strength * net.attributes(expression))
-            made = net.compose(read, made.image)
+            small = net.render(read, small).image
+            latent = net.encode(small.to(net.dtype), made.condition.to(net.dtype))
+            read = net.predict(latent, strength * net.attributes(expression))
+            made = net.render(read, made.image)
         return made.image
 
 
