@@ -1,10 +1,12 @@
 """Frames to a moving picture, marked as edited."""
 
+import os
 import tempfile
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from .errors import ImageError
 from .faces.colour import to_srgb
@@ -14,7 +16,7 @@ from .files import write_atomic
 FORMATS = (".gif", ".mp4")
 
 
-def save_video(frames, path, task, fps=12):
+def save_video(frames: list[Image.Image], path: str | os.PathLike, task: str, fps: float = 12) -> None:
     """Write frames there and back, so that it can be played in a loop; the file says that it is edited.
 
     Args:

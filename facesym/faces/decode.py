@@ -3,16 +3,23 @@
 import contextlib
 import io
 import math
+import os
 import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
 import pillow_heif
 from PIL import Image, ImageFile
 
 from ..errors import ImageError
+
+if TYPE_CHECKING:
+    import torch
+
+PictureSource: TypeAlias = "str | os.PathLike | Image.Image | np.ndarray | torch.Tensor | bytes | BinaryIO"
 
 MAX_PIXELS = 25_000_000  # pixels; what facesym works on; larger photos are scaled down to it
 MAX_SIDE = 65_535  # pixels; what is longer is no photo, and takes gigabytes to find faces in
@@ -62,7 +69,7 @@ class Decoded:
 
 
 def decode(
-    source, name: str = "image", max_pixels: int = MAX_PIXELS, max_decoded: int = MAX_DECODED
+    source: PictureSource, name: str = "image", max_pixels: int = MAX_PIXELS, max_decoded: int = MAX_DECODED
 ) -> Decoded:
     """Read a picture.
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from .colour import apply_tint, convert, find_tint, grey, is_srgb, srgb_profile, to_srgb
-from .decode import MAX_DECODED, MAX_PIXELS, READABLE, decode, to_8_bit
+from .decode import MAX_DECODED, MAX_PIXELS, READABLE, PictureSource, decode, to_8_bit
 from .save import FORMATS, SOURCE_TYPE, mark_edited, save_image
 
 __all__ = [
@@ -91,7 +91,7 @@ class Photo:
         return image
 
 
-def read_photo(source, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a photo.
 
     Args:
@@ -130,7 +130,7 @@ def read_photo(source, max_pixels: int = MAX_PIXELS) -> Photo:
     return Photo(image, decoded.full_size, notes, own, attached, alpha, tint)
 
 
-def load_image(source, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_image(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read a photo as the models see it: `read_photo`'s image, RGB in sRGB, upright, transparency laid onto white.
 
     Args:
@@ -147,7 +147,9 @@ def load_image(source, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return image.copy() if isinstance(source, Photo) else image
 
 
-def load_mask(source, size: tuple[int, int], full_size: tuple[int, int] | None = None) -> np.ndarray:
+def load_mask(
+    source: PictureSource, size: tuple[int, int], full_size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Read a mask.
 
     Args:

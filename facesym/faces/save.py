@@ -1,5 +1,6 @@
 """Finished pictures to files, marked as edited by AI."""
 
+import os
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
@@ -40,7 +41,7 @@ def mark_edited(image: Image.Image, task: str) -> Image.Image:
     return image
 
 
-def save_image(image: Image.Image, path, task: str) -> None:
+def save_image(image: Image.Image, path: str | os.PathLike, task: str) -> None:
     """Write a result, marked as edited by AI (IPTC digital source type in XMP, and a plain description).
 
     The file appears whole or not at all. A colour profile in the image's ``info`` is kept. JPEG has no transparency:
