@@ -82,7 +82,9 @@ def edit_photo(
     for path in sorted(files, key=lambda path: path == output):
         write_media(files[path], path, task.name)
     numbers = {
-        "faces": [{"box": face.box, "score": round(face.score, 3)} for face in result.faces],
+        "faces": [
+            {"box": [round(x, 1) for x in face.box], "score": round(face.score, 3)} for face in result.faces
+        ],
         "identity": result.identity,
         **task.numbers(result),
         "seconds": round(result.seconds, 3),
