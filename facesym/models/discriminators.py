@@ -1,4 +1,4 @@
-"""The discriminator that several models train against."""
+"""The discriminator shared by several models."""
 
 import torch
 import torch.nn.functional as F
@@ -20,17 +20,17 @@ class SelfAttention(nn.Module):
         query, key, value = (
             layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
-        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        return x + self.gain * seen.transpose(1, 2).reshape(x.shape)
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return x + self.gain * attended.transpose(1, 2).reshape(x.shape)
 
 
 class SAGANDiscriminator(nn.Module):
-    """A spectrally normalised discriminator with self-attention; for the whole face and for each part.
+    """A spectrally normalised discriminator with self-attention, for the whole face or a part of it.
 
     Args:
-        width: channels of the first layer, doubled at each.
-        layers: stride-2 convolutions; attention stands after the second.
-        fold: pixels folded into channels at the input (PixelUnshuffle), so that a large picture costs little.
+        width: channels of the first layer, doubled at each of the others.
+        layers: number of stride-2 convolutions; self-attention follows the second.
+        fold: factor of PixelUnshuffle at the input, which makes large images cheap.
     """
 
     def __init__(self, width=48, layers=4, fold=1):

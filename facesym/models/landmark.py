@@ -1,4 +1,4 @@
-"""LandmarkNet: the 68 iBUG landmarks of an aligned face, from heat maps read by soft-argmax."""
+"""LandmarkNet: the 68 iBUG landmarks of an aligned face, as the soft-argmax of heat maps."""
 
 import torch
 import torch.nn.functional as F
@@ -24,14 +24,14 @@ class _Residual(nn.Module):
 
 
 class LandmarkNet(Model):
-    """A small U-Net that ends in one heat map a landmark; each is read as its mean position (soft-argmax).
+    """A small U-Net with one heat map per landmark; the landmark is the map's mean position (soft-argmax).
 
     Args:
         width: channels at a quarter of the input's side; the deeper levels have 1.5 and 2 times as many.
-        landmarks: how many points.
+        landmarks: number of landmarks.
         input_size: side of the square input, in pixels; a multiple of 16.
-        pose: whether a head on the deepest features tells yaw and pitch. Landmarks alone do not: those of a profile
-            and of a three-quarter view hardly differ.
+        pose: whether a head on the deepest features predicts yaw and pitch. Landmarks alone do not tell a profile
+            from a three-quarter view.
     """
 
     @register_to_config
@@ -55,32 +55,32 @@ class LandmarkNet(Model):
             )
 
     def encode(self, image):
-        """The features at a quarter, an eighth and a sixteenth of the side. Arguments as of `forward`."""
+        """The features at a quarter, an eighth and a sixteenth of the side. See `forward` for the argument."""
         x0 = self.stem(image)
         x1 = self.down1(x0)
         x2 = self.down2(x1)
         return x1, x2, self.down3(x2)
 
     def pose(self, image):
-        """Where the head looks, for a net with ``pose``.
+        """Predict the head's pose. Needs ``pose``.
 
         Args:
             image: Bx3xSxS in [-1, 1], S = ``input_size``, an upright aligned face (FFHQ framing).
 
         Returns:
-            Bx2 float32: yaw and pitch in degrees; yaw is negative when the nose points to the picture's left, pitch
+            Bx2 float32: yaw and pitch in degrees; yaw is negative when the nose points to the image's left, pitch
             when it points up.
         """
         return 90 * self.pose_head(self.encode(image)[-1]).float()
 
     def forward(self, image):
-        """Find the landmarks.
+        """Predict the landmarks.
 
         Args:
             image: Bx3xSxS in [-1, 1], S = ``input_size``, an aligned face (FFHQ framing).
 
         Returns:
-            Bx68x2 float32: (x, y) as shares of the side; times the crop's side, less ½, they are pixels.
+            Bx68x2 float32: (x, y) as fractions of the side. Pixel coordinates are side × fraction − ½.
         """
         x1, x2, x3 = self.encode(image)
         x = self.up2(torch.cat([F.interpolate(x3, scale_factor=2.0, mode="nearest"), x2], 1))

@@ -1,7 +1,7 @@
-"""Layers whose left-right symmetry is exact, for any weights (the symmetric GANs' building blocks).
+"""Layers whose left-right symmetry is exact for any weights: the building blocks of the symmetric GANs.
 
-The free numbers alone are parameters: of a symmetric kernel its left columns and the middle one (15 of 25 for 5x5).
-The kernel is unfolded from them at each call, so no optimiser, average or rounding can break the symmetry.
+The parameters are half of a kernel: the left columns and the middle one (15 of 25 numbers for 5x5). The kernel is
+unfolded from them at each call, so that no optimiser, average or rounding can break the symmetry.
 
 "Exact" is up to rounding: a mirrored sum adds the same numbers in another order.
 """
@@ -14,12 +14,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 def unfold_symmetric(half, width):
-    """Columns 1…⌈width/2⌉ to all ``width`` columns, the right ones copies of the left: …xHxw to …xHx``width``."""
+    """Unfold columns 1…⌈width/2⌉ to ``width`` symmetric columns: …xHxw to …xHx``width``."""
     return torch.cat([half, half[..., : width // 2].flip(-1)], -1)
 
 
 def unfold_antisymmetric(half, width):
-    """Columns 1…⌊width/2⌋ to all ``width``: right ones the negatives of the left, a middle one 0."""
+    """Unfold columns 1…⌊width/2⌋ to ``width`` antisymmetric columns; a middle column is 0."""
     middle = half.new_zeros(*half.shape[:-1], width % 2)
     return torch.cat([half, middle, -half.flip(-1)], -1)
 
@@ -27,8 +27,8 @@ def unfold_antisymmetric(half, width):
 def fold_symmetric(x):
     """(Column k + column (W + 1 − k)) / √2, a middle column as it is: …xHxW to …xHx⌈W/2⌉.
 
-    The same for x and its mirror image. The rows of this map are orthonormal: a layer behind it has the operator norm
-    that its own weight has.
+    The result is the same for x and its mirror image. The map's rows are orthonormal, so that it leaves the operator
+    norm of a following layer unchanged.
     """
     half = x.shape[-1] // 2
     pairs = (x[..., :half] + x[..., x.shape[-1] - half :].flip(-1)) / 2**0.5
@@ -36,7 +36,7 @@ def fold_symmetric(x):
 
 
 class _ScaleColumns(nn.Module):
-    """A parametrization: the columns of a kernel's half, each times a number."""
+    """A parametrization that multiplies each column of a half kernel by a constant."""
 
     def __init__(self, factors):
         super().__init__()
@@ -49,8 +49,8 @@ class _ScaleColumns(nn.Module):
 def symmetric_spectral_norm(layer):
     """Divide a symmetric layer's kernel by the largest singular value of the unfolded kernel, as a matrix.
 
-    `torch.nn.utils.parametrizations.spectral_norm` of ``free`` alone would leave out the columns that are copied, and
-    the layer would have a norm of up to √2. A column that stands twice counts √2 times in the norm.
+    `torch.nn.utils.parametrizations.spectral_norm` of the half kernel ``free`` would ignore the copied columns, and the
+    layer's norm could reach √2. A column that occurs twice is scaled by √2 before the norm is taken.
 
     Args:
         layer: SymmetricConv2d.
@@ -67,13 +67,13 @@ def symmetric_spectral_norm(layer):
 
 
 class _SymmetricKernel(nn.Module):
-    """What the two convolutions share: free columns, bias, and the check that the grid is mirror-symmetric."""
+    """Base of the two convolutions: the half kernel ``free`` (its name in released weights) and the bias."""
 
     def __init__(self, shape, kernel, stride, padding, bias_channels, fan_in):
         super().__init__()
         self.kernel, self.stride, self.padding = kernel, stride, padding
         self.free = nn.Parameter(torch.empty(*shape, kernel, (kernel + 1) // 2))
-        # As nn.Conv2d does: the unfolded kernel has the variance of a plain one.
+        # As in nn.Conv2d: the unfolded kernel has the variance of a plain one.
         bound = fan_in**-0.5
         nn.init.uniform_(self.free, -bound, bound)
         self.bias = nn.Parameter(torch.zeros(bias_channels)) if bias_channels else None
@@ -85,17 +85,17 @@ class _SymmetricKernel(nn.Module):
 
 
 class SymmetricConv2d(_SymmetricKernel):
-    """A convolution that maps mirrored pictures to mirrored maps.
+    """A convolution that maps mirrored inputs to mirrored outputs.
 
-    With stride 2, the places where the kernel is laid must be mirror-symmetric too: an even kernel on even widths, an
-    odd one on odd widths (with ``padding`` (kernel − 1) // 2). The paper's 5x5 kernels with stride 2 on even widths
-    are not: 4x4 and 6x6 are their nearest exact relatives.
+    With stride 2 the kernel's positions must be mirror-symmetric too: an even kernel on even widths, an odd one on odd
+    widths (with ``padding`` (kernel − 1) // 2). The paper's 5x5 kernels with stride 2 on even widths are not; 4x4 and
+    6x6 are the closest that are.
 
     Args:
         cin, cout: channels.
-        kernel: side.
-        stride, padding: as of nn.Conv2d.
-        bias: whether there is one.
+        kernel: side of the kernel.
+        stride, padding: as in nn.Conv2d.
+        bias: whether the layer has a bias.
     """
 
     def __init__(self, cin, cout, kernel, stride=1, padding=0, bias=True):
@@ -105,7 +105,7 @@ class SymmetricConv2d(_SymmetricKernel):
         """BxCxHxW to BxC'xH'xW'.
 
         Raises:
-            ValueError: the kernel's places would not be mirror-symmetric on this width.
+            ValueError: the kernel's positions are not mirror-symmetric on this width.
         """
         if (x.shape[-1] + 2 * self.padding - self.kernel) % self.stride:
             raise ValueError(
@@ -116,11 +116,13 @@ class SymmetricConv2d(_SymmetricKernel):
 
 
 class SymmetricConvTranspose2d(_SymmetricKernel):
-    """A transposed convolution that maps mirrored maps to mirrored maps, for any sizes: its output is
-    (W − 1)·stride − 2·padding + kernel wide, and nothing is added on one side alone (no output_padding). Twice the
-    width, even, needs an even kernel: stride 2, kernel 4 or 6, padding 1 or 2.
+    """A transposed convolution that maps mirrored inputs to mirrored outputs.
 
-    Args: as of SymmetricConv2d.
+    The output is (W − 1)·stride − 2·padding + kernel wide; there is no output_padding, which would act on one side
+    alone. To double the width exactly, use stride 2 with kernel 4 and padding 1, or kernel 6 and padding 2.
+
+    Args:
+        cin, cout, kernel, stride, padding, bias: as in SymmetricConv2d.
     """
 
     def __init__(self, cin, cout, kernel, stride=1, padding=0, bias=True):
@@ -132,17 +134,18 @@ class SymmetricConvTranspose2d(_SymmetricKernel):
 
 
 class CircularConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution of stride 2 on a torus: what leaves the map on one side comes in on the other. Rolling
-    its input by k rolls its output by 2k, so that a picture made by a stack of these tiles without a seam.
+    """A transposed convolution of stride 2 with circular padding on all sides.
+
+    Rolling its input by k rolls its output by 2k, so that the images of a stack of these tile without a seam.
 
     Args:
         cin, cout: channels.
-        kernel: even.
-        bias: whether there is one.
+        kernel: side of the kernel, even.
+        bias: whether the layer has a bias.
     """
 
     def __init__(self, cin, cout, kernel, bias=True):
-        # So many columns of the input on each side as the kernel reaches; the padding cuts off what they grow into.
+        # Pad the input by the kernel's reach; the layer's own padding crops what the padding grows into.
         self.margin = (kernel + 2) // 4
         super().__init__(cin, cout, kernel, 2, kernel // 2 - 1 + 2 * self.margin, bias=bias)
 
@@ -152,7 +155,7 @@ class CircularConvTranspose2d(nn.ConvTranspose2d):
 
 
 class SymmetricMap(nn.Module):
-    """An affine map of a vector to a symmetric BxCxSxS map."""
+    """An affine layer from a vector to a symmetric BxCxSxS map."""
 
     def __init__(self, features, channels, side):
         super().__init__()
@@ -164,8 +167,10 @@ class SymmetricMap(nn.Module):
 
 
 class AntisymmetricMap(nn.Module):
-    """A linear map of a vector to an antisymmetric BxCxSxS map. Without a bias, which would make G(−z′) something else
-    than the mirror image of G(z′)."""
+    """A linear layer from a vector to an antisymmetric BxCxSxS map.
+
+    It has no bias: with one, G(−z′) would not be the mirror image of G(z′).
+    """
 
     def __init__(self, features, channels, side):
         super().__init__()

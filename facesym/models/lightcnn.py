@@ -1,5 +1,7 @@
-"""LightCNN: a face recogniser of Max-Feature-Map layers (X. Wu et al., "A Light CNN for Deep Face Representation with
-Noisy Labels", IEEE TIFS 2018), distilled to give a unit vector per face."""
+"""LightCNN: an identity model of Max-Feature-Map layers, distilled to one unit vector per face.
+
+X. Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels", IEEE TIFS 2018.
+"""
 
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
@@ -7,13 +9,13 @@ from torch import nn
 
 from .base import Model
 
-# The part of an aligned crop (FFHQ framing) that is looked at, as shares of its side: x0, y0, x1, y1. Brows to chin
-# and ear to ear, where the person is; hair and background change from picture to picture.
+# The window of an aligned crop (FFHQ framing) that the network sees, as fractions of its side: x0, y0, x1, y1. It spans
+# brows to chin and ear to ear: hair and background change between photos of a person.
 FACE_WINDOW = (0.125, 0.1875, 0.875, 0.9375)
 
 
 class MFM(nn.Module):
-    """Max-Feature-Map: a layer (convolution or linear) of twice the channels, and the larger of the two halves."""
+    """Max-Feature-Map: a layer with twice the channels, and the maximum of its two halves."""
 
     def __init__(self, layer):
         super().__init__()
@@ -21,9 +23,8 @@ class MFM(nn.Module):
 
     def forward(self, x):
         a, b = self.layer(x).chunk(2, dim=1)
-        return a + F.relu(
-            b - a
-        )  # the larger: torch.maximum's backward pass takes as long as the convolutions
+        # max(a, b); torch.maximum's backward pass takes as long as the convolutions.
+        return a + F.relu(b - a)
 
 
 def _mfm(cin, cout, side=3, stride=1):
@@ -41,17 +42,17 @@ class _Residual(nn.Module):
 
 
 class LightCNN(Model):
-    """Light CNN-29's layout, with fewer blocks where they weigh most (4.5 M parameters; Light CNN-29 has 12.6 M).
+    """Light CNN-29 with fewer blocks (4.5 M parameters instead of 12.6 M).
 
-    Departures: batch norm before each maximum (it learns in hours, not days); colour instead of grey; the first
-    convolution has stride 2 in the place of a pooling; pooled features are the sum of max and mean pooling, as in
-    Light CNN-29's later versions; the output is a unit vector.
+    Departures: batch norm before each maximum (training takes hours, not days); colour instead of grey; a stride-2
+    first convolution instead of a pooling; the sum of max and mean pooling, as in later versions of Light CNN-29; a
+    unit vector as output.
 
     Args:
-        widths: channels of the four levels, each half the size of the one before.
-        blocks: residual blocks before each level's own two layers.
-        embedding: length of the vector.
-        input_size: side of the aligned crop that it works on; others are resized, antialiased.
+        widths: channels of the four levels, each half the size of the previous one.
+        blocks: number of residual blocks before each level's own two layers.
+        embedding: length of the output vector.
+        input_size: side of the aligned crop; other sizes are resized with antialiasing.
     """
 
     @register_to_config
@@ -75,8 +76,7 @@ class LightCNN(Model):
         self.project = nn.Linear(widths[-1] * side**2, embedding)
 
     def features(self, image):
-        """The last convolution's maps, Bx128x6x6 at the released size: what NFGAN-like losses compare beside the
-        vector. Arguments as of ``forward``."""
+        """The last convolution's maps, Bx128x6x6 at the released size. See `forward` for the argument."""
         size = self.config.input_size
         if image.shape[-1] != size:
             image = F.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)
@@ -88,16 +88,16 @@ class LightCNN(Model):
         return x
 
     def forward(self, image):
-        """Who it is.
+        """Embed the identity of faces.
 
         Args:
             image: Bx3xSxS in [-1, 1], aligned faces (FFHQ framing).
 
         Returns:
-            Bx``embedding`` float32 of unit length; the dot product of two says how alike two faces are.
+            Bx``embedding`` float32 of unit length; the dot product of two is the similarity of two faces.
         """
         return self.embed(self.features(image))
 
     def embed(self, features):
-        """The vector of ``features``' maps."""
+        """The unit vector of `features`' maps."""
         return F.normalize(self.project(features.flatten(1)).float(), dim=1)

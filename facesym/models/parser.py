@@ -1,4 +1,4 @@
-"""FaceParser: what each pixel of an aligned face is, by a U-Net of depthwise blocks."""
+"""FaceParser: label each pixel of an aligned face, with a U-Net of depthwise blocks."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ CLASSES = ("background", "skin", "hair", "eyes and brows", "nose", "mouth")
 
 
 class _Block(nn.Module):
-    """MobileNetV2's inverted residual: widened by 1x1, filtered channel by channel, narrowed by 1x1."""
+    """MobileNetV2's inverted residual: expand by 1x1, filter depthwise, project by 1x1."""
 
     def __init__(self, cin, cout, stride=1, expand=4, kernel=3):
         super().__init__()
@@ -33,11 +33,11 @@ class _Block(nn.Module):
 
 
 class FaceParser(Model):
-    """A U-Net whose convolutions are depthwise (P of LSSL).
+    """A U-Net of depthwise convolutions: P of LSSL.
 
     Args:
         widths: channels at a half, a quarter, … of the input's side.
-        classes: how many.
+        classes: number of classes.
         input_size: side of the square input, in pixels; a multiple of 2 to the number of widths.
     """
 

@@ -1,5 +1,7 @@
-"""Symmetric GANs: generators whose latent says how symmetric the picture is, exactly, by architecture; and the DC-GAN
-that they are compared with. (The paper's text: ``rotate`` in the README.)"""
+"""Symmetric GANs: generators whose latent controls the symmetry of the image, exactly and by architecture.
+
+I. Peleg and L. Wolf, "Structured GANs", 2020. With the DC-GAN that the paper compares them with.
+"""
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -18,7 +20,7 @@ from .layers import (
 )
 
 KINDS = ("zprime", "flip", "plain", "tile")
-YAW = 20.0  # degrees: where the first number of z′ means the yaw, it is Φ⁻¹ of z′₁ times this (see SymmetricEncoder)
+YAW = 20.0  # degrees: the yaw that a standard deviation of z′₁ stands for, with ``yaw`` (see SymmetricGenerator)
 
 
 def mirrored(z, config):
@@ -30,31 +32,30 @@ def mirrored(z, config):
 
 
 class SymmetricGenerator(Model):
-    """G: a latent to a picture.
+    """G: a latent to an image.
 
     Kinds:
 
-    - ``zprime``: z = (z′, z″). z′ goes by a linear map to an antisymmetric first map, z″ by an affine one to a
-      symmetric first map; the two are added. z′ = 0 gives a symmetric picture, −z′ the mirror image.
-    - ``flip``: one affine map is applied to z and to z reversed; the second result is mirrored and added. A palindromic
-      z gives a symmetric picture, z reversed the mirror image.
+    - ``zprime``: z = (z′, z″). A linear layer maps z′ to an antisymmetric first map, an affine one maps z″ to a
+      symmetric first map; the two are added. z′ = 0 gives a symmetric image, −z′ the mirror image.
+    - ``flip``: one affine layer maps z and z reversed; the second map is mirrored and added. A palindromic z gives a
+      symmetric image, z reversed the mirror image.
     - ``plain``: DC-GAN, the baseline.
-    - ``tile``: the same idea with another structure (the paper's supplement has tileable textures): DC-GAN on a torus,
-      whose pictures tile without a seam.
+    - ``tile``: DC-GAN on a torus, whose images tile without a seam (the tileable textures of the paper's supplement).
 
-    All later layers of the first two are symmetric kernels. The paper's kernels are 5x5 with stride 2, which do not lie
-    symmetrically on even sizes; here they are ``kernel`` wide and even (see layers.py).
+    All later layers of the first two have symmetric kernels. The paper's kernels are 5x5 with stride 2, which are not
+    symmetric on even sizes; here they are ``kernel`` wide and even (see layers.py).
 
     Args:
         kind: see above.
         latent: length of z.
-        asymmetric: length of z′, the first numbers of z (``zprime``).
+        asymmetric: length of z′, the first entries of z (``zprime``).
         first: side of the first map: 5 for 80 pixels, 8 for 128 (with four widths).
-        widths: channels of the first map and of those after it, each twice as large; one more doubling gives the
-            picture.
+        widths: channels of the first map and of the following ones, each twice as large; one more doubling gives the
+            image.
         kernel: 4 or 6.
-        yaw: whether the first number of z′ is the head's yaw (an addition, see train/symgan.py --encoder): it is
-            uniform; the normal number of the same quantile, times ``YAW`` degrees.
+        yaw: whether z′₁ is the head's yaw (an addition, see train/symgan.py --encoder). z′₁ is uniform; the normal
+            variate of the same quantile, times ``YAW``, is the yaw in degrees.
     """
 
     @register_to_config
@@ -74,7 +75,7 @@ class SymmetricGenerator(Model):
         if kernel % 2:
             raise ValueError(f"kernel must be even, not {kernel}")
         if yaw and (kind != "zprime" or asymmetric < 1):
-            raise ValueError("yaw is the first number of z′: it needs kind zprime and asymmetric ≥ 1")
+            raise ValueError("yaw is the first entry of z′: it needs kind zprime and asymmetric ≥ 1")
         if kind == "zprime":
             self.tilt = AntisymmetricMap(asymmetric, widths[0], first)
             self.start = SymmetricMap(latent - asymmetric, widths[0], first)
@@ -93,20 +94,25 @@ class SymmetricGenerator(Model):
             layers += [nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
         layers += [up(widths[-1], 3, bias=True)]
         self.layers = nn.Sequential(*layers)
-        # What `sample` draws: normal numbers of this mean and this root of the covariance, made uniform.
+        # The prior of `sample`: normal variates of this mean and this root of the covariance, mapped to uniform.
         self.register_buffer("centre", torch.zeros(latent))
         self.register_buffer("factor", torch.eye(latent))
 
     @property
     def size(self):
-        """Side of the pictures."""
+        """Side of the images in pixels."""
         return self.config.first * 2 ** len(self.config.widths)
 
     def sample(self, count, generator=None, spread=1.0):
-        """``count`` latents in [−1, 1]: uniform, or as `set_prior` has set.
+        """Draw latents from the prior: uniform, or as set by `set_prior`.
 
         Args:
-            spread: less than 1 keeps to the middle, where pictures are better and less various.
+            count: number of latents N.
+            generator: torch.Generator; default: torch's global one.
+            spread: factor on the deviation. Below 1, images are better and less diverse (truncation).
+
+        Returns:
+            NxZ in [−1, 1].
         """
         normal = torch.randn(count, self.config.latent, generator=generator).to(self.device, torch.float32)
         normal = self.centre.float() + spread * normal @ self.factor.float().T
@@ -114,33 +120,40 @@ class SymmetricGenerator(Model):
 
     @torch.no_grad()
     def set_prior(self, normal):
-        """Let `sample` draw as such codes (NxZ normal numbers, an encoder's for many pictures) and their mirror images'
-        are spread: with their mean and covariance."""
+        """Fit the prior of `sample` to codes and their mirror images: their mean and covariance.
+
+        Args:
+            normal: NxZ normal variates, an encoder's for many images.
+        """
         normal = torch.cat([normal, mirrored(normal, self.config)]).double()
         self.centre.copy_(normal.mean(0))
         values, vectors = torch.linalg.eigh(normal.T.cov())
         self.factor.copy_(vectors * values.clamp(min=0).sqrt())
 
     def mirrored(self, z):
-        """The latent of the mirror image: z′ negated, or z reversed. For ``plain`` z′ negated, which its training
-        alone can give a meaning."""
+        """The latent of the mirror image: z′ negated, or z reversed. ``plain`` guarantees nothing."""
         return mirrored(z, self.config)
 
-    def between(self, z, share):
-        """The latent on the way from z (share 0) over a symmetric picture (½) to the mirror image's (1)."""
-        return (1 - share) * z + share * self.mirrored(z)
+    def between(self, z, fraction):
+        """Interpolate from z (fraction 0) through a symmetric image's latent (½) to the mirror image's (1)."""
+        return (1 - fraction) * z + fraction * self.mirrored(z)
 
     def yaw_of(self, z):
-        """The yaw that latents (BxZ) stand for, in degrees, B numbers."""
+        """The yaw of latents (BxZ): B numbers in degrees."""
         return YAW * 2**0.5 * torch.erfinv(z[:, 0].clamp(-0.999, 0.999))
 
     def turned(self, z, degrees):
-        """The latents (BxZ) of the same heads at a yaw of ``degrees`` (a number, or B of them); all else stays."""
+        """Set the yaw of latents and leave everything else.
+
+        Args:
+            z: BxZ.
+            degrees: the yaw, a number or B of them.
+        """
         degrees = torch.as_tensor(degrees, dtype=z.dtype, device=z.device).expand(len(z))
         return torch.cat([torch.erf(degrees / YAW / 2**0.5)[:, None], z[:, 1:]], 1)
 
     def forward(self, z):
-        """Bx``latent`` to pictures Bx3xSxS in [-1, 1]."""
+        """Bx``latent`` to images Bx3xSxS in [-1, 1]."""
         c = self.config
         if c.kind == "zprime":
             x = self.tilt(z[:, : c.asymmetric]) + self.start(z[:, c.asymmetric :])
@@ -153,16 +166,16 @@ class SymmetricGenerator(Model):
 
 
 class SymmetricEncoder(Model):
-    """E: a picture to the latent that G should make it of. An addition to the paper, for training with little data and
-    time (VAE-GAN) and as the place where fitting a photo starts.
+    """E: an image to its latent. An addition to the paper, to train with little data and time (VAE-GAN) and to start a
+    fit from.
 
-    E(mirror x) is the mirrored latent, exactly: the kernels are symmetric, and the last, linear map is applied to the
-    features and to the mirrored features, whose latent is mirrored; the answer is the mean of the two.
+    E(mirror x) is the mirrored latent, exactly: the kernels are symmetric, and the output is the mean of the linear
+    layer's latent of the features and the mirrored latent of the mirrored features.
 
     Args:
-        kind, latent, asymmetric: as of the generator ("zprime" or "flip").
-        size: side of the pictures.
-        widths, kernel: as of SymmetricDiscriminator.
+        kind, latent, asymmetric: as in SymmetricGenerator; kind "zprime" or "flip".
+        size: side of the images.
+        widths, kernel: as in SymmetricDiscriminator.
     """
 
     @register_to_config
@@ -184,36 +197,38 @@ class SymmetricEncoder(Model):
             layers += [nn.BatchNorm2d(b), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.out = nn.Linear(widths[-1] * (size // 2 ** len(widths)) ** 2, latent)
-        # The posterior's log variance, one number a latent: how precisely G uses it. In tens, so that it moves fast.
+        # The posterior's log variance per entry of z, in tens so that it trains fast.
         self.spreads = nn.Parameter(torch.full((latent,), -0.2))
 
     def forward(self, image):
-        """Bx3xSxS in [-1, 1] to Bx``latent`` normal numbers, the posterior's mean; see `uniform`."""
+        """Bx3xSxS in [-1, 1] to Bx``latent`` normal variates, the posterior's mean; see `uniform`."""
         x = self.layers(image)
-        there = mirrored(self.out(x.flip(-1).flatten(1)), self.config)
-        return (self.out(x.flatten(1)) + there) / 2
+        mirror_code = mirrored(self.out(x.flip(-1).flatten(1)), self.config)
+        return (self.out(x.flatten(1)) + mirror_code) / 2
 
     def spread(self):
-        """The posterior's log variance, ``latent`` numbers, the same for a latent and its mirrored one."""
+        """The posterior's log variance, ``latent`` numbers, equal for a latent and its mirror."""
         v = 10 * self.spreads
         return (v + v.flip(0)) / 2 if self.config.kind == "flip" else v
 
     @staticmethod
     def uniform(normal):
-        """Normal numbers to numbers uniform in [-1, 1], G's latent: the normal distribution's function. It keeps signs
-        and order, so that mirrored stays mirrored."""
+        """Map normal variates to uniform ones in [-1, 1], G's latents, by the normal distribution function.
+
+        It preserves signs and order, and therefore mirroring.
+        """
         return torch.erf(normal / 2**0.5)
 
 
 class SymmetricDiscriminator(Model):
-    """D: a picture to one logit, the same for a picture and its mirror image.
+    """D: an image to one logit, equal for an image and its mirror image.
 
     Args:
-        symmetric: False: plain kernels and no folding, DC-GAN's D.
-        size: side of the pictures.
+        symmetric: False gives plain kernels and no folding: DC-GAN's D.
+        size: side of the images.
         widths: channels of the stride-2 convolutions.
         kernel: even, see SymmetricGenerator.
-        spectral: spectral norm instead of batch norm (an option of ours: small data).
+        spectral: spectral norm instead of batch norm (ours, for small data).
     """
 
     @register_to_config

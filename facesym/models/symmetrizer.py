@@ -1,8 +1,8 @@
-"""SymmetrizerVAE: from any face the symmetric face of the same person (S. Zhang et al., "A hierarchically trained
-generative network for robust facial symmetrization", 2019; equation numbers are the paper's, of which there are three).
+"""SymmetrizerVAE: a face to the symmetric face of the same person.
 
-A VAE whose decoder also sees the encoder's maps (U-Net skips), trained in three stages: to reconstruct, to cut out the
-face, to make it symmetric. What the paper leaves open (widths, depth, latent size) is chosen here.
+S. Zhang et al., "A hierarchically trained generative network for robust facial symmetrization", 2019. A VAE with U-Net
+skips, trained in three stages: reconstruct, segment the face, symmetrize it. The paper leaves widths, depth and latent
+size open.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from torch import nn
 from ..ops import identity_grid, warp
 from .base import Model
 
-REMOVED = -1.0  # black: what stands where the picture is not face
+REMOVED = -1.0  # the background of the output: black
 
 
 def _conv(cin, cout, side=3, stride=1):
@@ -29,40 +29,51 @@ def _conv(cin, cout, side=3, stride=1):
 
 @dataclass
 class SymmetrizerOutput:
-    """What SymmetrizerVAE returns: pictures Bx3xHxW in [-1, 1], maps BxCxHxW."""
+    """Output of SymmetrizerVAE.
 
-    face: torch.Tensor  # G(x): the face, REMOVED around it
-    region: torch.Tensor  # Bx1xHxW in [0, 1], 1 = face
-    region_logits: torch.Tensor  # before the sigmoid
-    picture: torch.Tensor  # the picture before the region cut it out
-    flow: (
-        torch.Tensor | None
-    )  # Bx4xHxW: where each pixel is looked up in x (x, y) and in x's mirror image, [-1, 1]
-    choice: torch.Tensor | None  # Bx1xHxW in [0, 1]: how much of x, the rest being of its mirror image
-    mean: torch.Tensor  # BxZ, of the latent code
-    log_variance: torch.Tensor  # BxZ
+    Attributes:
+        face: G(x), Bx3xHxW in [-1, 1]: the face on a background of REMOVED.
+        region: Bx1xHxW in [0, 1], 1 = face.
+        region_logits: Bx1xHxW.
+        picture: Bx3xHxW, the image before it is masked by the region.
+        flow: Bx4xHxW in [-1, 1], coordinates (x, y) in x and in its mirror image to copy each pixel from; None
+            without ``copy``.
+        choice: Bx1xHxW in [0, 1], the fraction copied from x; the rest is from its mirror image. None without
+            ``copy``.
+        mean: BxZ, of the latent.
+        log_variance: BxZ, of the latent.
+    """
+
+    face: torch.Tensor
+    region: torch.Tensor
+    region_logits: torch.Tensor
+    picture: torch.Tensor
+    flow: torch.Tensor | None
+    choice: torch.Tensor | None
+    mean: torch.Tensor
+    log_variance: torch.Tensor
 
 
 class SymmetrizerVAE(Model):
     """Generator G.
 
-    Encoder and decoder of Conv-BatchNorm-LeakyReLU; fully connected layers about the latent code z; skips from each
-    encoder level to the decoder's. Departures, each of which can be switched off:
+    Encoder and decoder of Conv-BatchNorm-LeakyReLU, fully connected layers around the latent z, and skips from each
+    encoder level to the decoder's. Two departures, each of which can be switched off:
 
-    - ``mirror``: the encoder sees x and its mirror image together. A symmetric face needs at each place what stands
-      there and what stands on the other side, which convolutions alone first meet in the bottleneck.
-    - ``copy``: the decoder gives motion vectors and a choice beside colours. The picture is
-      choice ⊙ x(flow) + (1 − choice) ⊙ x'(flow') + colours, x' being the mirror image: pores, lashes and hairs are
-      carried over sharp instead of drawn anew. Without it the decoder's colours are the picture, as in the paper.
+    - ``mirror``: the encoder sees x and its mirror image together. Each pixel of a symmetric face depends on both
+      sides, which convolutions alone first combine in the bottleneck.
+    - ``copy``: beside colours the decoder predicts flows and a choice. The image is
+      choice ⊙ x(flow) + (1 − choice) ⊙ x'(flow') + colours, where x' is the mirror image: pores, lashes and hair are
+      copied sharp instead of synthesized. Without it the image is the colours, as in the paper.
 
-    The face region is an output of its own; the picture is cut out by it.
+    The network also predicts the face region, which masks the image.
 
     Args:
-        widths: channels of the encoder's levels, each half the size of the one before; the first has 1/``fold`` of
-            the picture's side, the last is flattened.
+        widths: channels of the encoder's levels, each half the size of the previous one; the first has 1/``fold`` of
+            the image's side, the last is flattened.
         latent: length of z.
-        fold: pixels folded into channels at the input and unfolded at the output: 2 for 256, 1 for 128.
-        input_size: side of the square pictures; input_size / fold / 2^(levels − 1) must be whole.
+        fold: factor of PixelUnshuffle at the input and of PixelShuffle at the output: 2 for 256 pixels, 1 for 128.
+        input_size: side of the square images; input_size / fold / 2^(levels − 1) must be whole.
         mirror, copy: see above.
     """
 
@@ -93,7 +104,7 @@ class SymmetrizerVAE(Model):
         self.refine = _conv(widths[0], widths[0])
         self.colours = nn.Conv2d(widths[0], 3 * fold**2, 3, 1, 1)
         self.maps = nn.Conv2d(widths[0], 6 if copy else 1, 3, 1, 1)  # region, choice, flow
-        with torch.no_grad():  # at first: all is face, and x is handed on as it is
+        with torch.no_grad():  # start from the identity: all is face, copy x
             self.maps.weight.mul_(0.1)
             self.maps.bias.copy_(torch.tensor([3.0, 2.0, 0, 0, 0, 0])[: len(self.maps.bias)])
             if copy:
@@ -106,12 +117,12 @@ class SymmetrizerVAE(Model):
 
         Args:
             image: Bx3xSxS in [-1, 1], aligned faces (FFHQ framing).
-            exact: symmetric to the last bit, and sharp: the coarse picture is the mean of the result and its mirror
-                image, the detail that of one half (see `_one_half`); copies are looked up bicubically. The mean alone
-                would be symmetric too, but blur what is not at the same pixel on either side.
+            exact: make the output symmetric to the last bit, and sharp: average its coarse part with the mirror image,
+                take the detail of one half (see `_one_half`), and copy bicubically. The average alone would blur what
+                is not at the same pixel on both sides.
 
         Returns:
-            SymmetrizerOutput. In training z is a sample, in eval mode its mean.
+            SymmetrizerOutput. In training z is sampled, in eval mode it is the mean.
         """
         mirrored = image.flip(-1)
         x = self.unshuffle(torch.cat([image, mirrored], 1) if self.config.mirror else image)
@@ -134,7 +145,7 @@ class SymmetrizerVAE(Model):
         logits, flow, choice, picture = maps[:, :1], None, None, colours
         region = torch.sigmoid(logits)
         if self.config.copy:
-            # Steps of the flow in tenths of the side: of the size that a network gives out by itself.
+            # In tenths of the side, so that the network's raw outputs have the right scale.
             flow = 0.1 * maps[:, 2:] + identity_grid(image).repeat(1, 2, 1, 1)
             choice = torch.sigmoid(maps[:, 1:2])
             copied = choice * warp(image, flow[:, :2]) + (1 - choice) * warp(mirrored, flow[:, 2:])
@@ -151,7 +162,7 @@ class SymmetrizerVAE(Model):
 
 
 def _coarse(x):
-    """BxCxHxW without its detail: a Gaussian of 1/43 of the width, 6 pixels at 256."""
+    """The coarse part of BxCxHxW: a Gaussian blur with sigma 6 pixels at 256."""
     sigma = x.shape[-1] * 6 / 256
     reach = int(3 * sigma)
     steps = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
@@ -162,11 +173,18 @@ def _coarse(x):
 
 
 def _one_half(picture, region, choice=None):
-    """Bx3xHxW, symmetric: the coarse picture of both halves, the detail of one.
+    """Symmetrize an image: the coarse part of both halves, the detail of one.
 
-    Of the half that more is copied from, whichever side it is put on: where one side droops, the network leans to the
-    other, if only a little, and the detail of the drooping side would bring its narrow eye back. Without a choice
-    (Bx1xHxW, see SymmetrizerOutput), of the half that has more detail within the region (Bx1xHxW).
+    The detail is that of the half from which more is copied. Where one side droops, the network prefers the other,
+    if only slightly, and the drooping side's detail would bring its narrow eye back.
+
+    Args:
+        picture: Bx3xHxW.
+        region: Bx1xHxW, 1 = face.
+        choice: Bx1xHxW, see SymmetrizerOutput; None takes the half with more detail within the region.
+
+    Returns:
+        Bx3xHxW, symmetric.
     """
     coarse = _coarse(picture)
     fine, half = picture - coarse, picture.shape[-1] // 2
@@ -177,11 +195,11 @@ def _one_half(picture, region, choice=None):
 
 
 class PatchDiscriminator(nn.Module):
-    """D: a PatchGAN of Conv-BatchNorm-LeakyReLU; each score sees a block of 70×70 pixels (with 3 layers).
+    """D: a PatchGAN of Conv-BatchNorm-LeakyReLU. With three layers each score sees a block of 70×70 pixels.
 
     Args:
         width: channels of the first layer, doubled at each of the others.
-        layers: stride-2 convolutions.
+        layers: number of stride-2 convolutions.
     """
 
     def __init__(self, width=32, layers=3):

@@ -1,8 +1,8 @@
 """SymmFCNet: symmetry-consistent face completion (X. Li et al., IEEE TIP 2020; equation numbers are the paper's).
 
-Stage I copies what the mirrored half still shows: MaskNet finds the face, FlowNet the partner of each pixel in the
-flipped picture, LightNet the ratio of light between the two. Stage II (RecNet) generates the rest and refines the
-copy, trusting it as far as the confidence net says. All masks: 1 = known (face, trusted), 0 = missing.
+Stage I copies what the mirrored half still shows: MaskNet predicts the face region, FlowNet the partner of each pixel
+in the flipped image, LightNet the ratio of light between the two. Stage II (RecNet) generates the rest and refines the
+copy, weighted by the confidence net. In all masks 1 = visible (face, trusted) and 0 = missing.
 """
 
 from dataclasses import dataclass
@@ -18,29 +18,29 @@ from .base import Model
 
 
 # --- mask algebra ---------------------------------------------------------------------------------------------------
-def one_half_mask(known, warped_known, face):
-    """M^{o-h} = 1 − M^{o,f,w} ⊙ (1 − M^o) ⊙ M^fr: 0 where stage I fills (missing here, known in the mirrored half)."""
-    return 1 - warped_known * (1 - known) * face
+def one_half_mask(visible, warped_visible, face):
+    """M^{o-h} = 1 − M^{o,f,w} ⊙ (1 − M^o) ⊙ M^fr: 0 where stage I fills (missing, but visible in the mirror)."""
+    return 1 - warped_visible * (1 - visible) * face
 
 
-def both_half_mask(known, half, face):
+def both_half_mask(visible, half, face):
     """M^{b-h} = 1 − (1 − M^o) ⊙ M^{o-h} ⊙ M^fr: 0 where the face is missing in both halves."""
-    return 1 - (1 - known) * half * face
+    return 1 - (1 - visible) * half * face
 
 
-def background_mask(known, face):
-    """M^bg = (1 − M^fr) ⊙ (1 − M^o): 1 where something that is not face is missing."""
-    return (1 - face) * (1 - known)
+def background_mask(visible, face):
+    """M^bg = (1 − M^fr) ⊙ (1 − M^o): 1 where background is missing."""
+    return (1 - face) * (1 - visible)
 
 
-def stage_two_condition(known, half, face, confidence):
+def stage_two_condition(visible, half, face, confidence):
     """M^s2: 1 = trusted, 0 = to be generated, C where stage I filled.
 
-    Printed: ((1 − M^{o-h}) ⊙ C + M^{b-h}) ⊙ (1 − M^bg), which is C + 1 where stage I filled, since there
-    M^{b-h} = 1. With M^{o-h} ⊙ M^{b-h} in its place the value there is C, as the text wants, and unchanged elsewhere.
+    The printed ((1 − M^{o-h}) ⊙ C + M^{b-h}) ⊙ (1 − M^bg) is C + 1 where stage I filled, since M^{b-h} = 1 there. With
+    M^{o-h} ⊙ M^{b-h} for M^{b-h} it is C there, as the paper's text says, and unchanged elsewhere.
     """
-    both = both_half_mask(known, half, face)
-    return ((1 - half) * confidence + half * both) * (1 - background_mask(known, face))
+    both = both_half_mask(visible, half, face)
+    return ((1 - half) * confidence + half * both) * (1 - background_mask(visible, face))
 
 
 # --- stage I --------------------------------------------------------------------------------------------------------
@@ -51,17 +51,18 @@ def _conv(cin, cout, stride=1, dilation=1, norm=True):
 
 
 class StageOneNet(nn.Module):
-    """Table V: FlowNet, LightNet and MaskNet are this net with other inputs, outputs and last activations.
+    """Table V: MaskNet, FlowNet and LightNet share this architecture; inputs, outputs and last activations differ.
 
     Departures: the four dilated convolutions (layers 13-16) have a quarter of the printed channels each, so that
-    their concatenation has the printed number. The paper says 9.9 M parameters; as printed they are 27.6 M, with
-    this reading 13.4 M. FlowNet's last layer gives the motion Φ − grid instead of Φ, and starts at zero: a
-    convolution does not know where it is, and a centred face is nearly its own mirror image.
+    their concatenation has the printed number. The paper states 9.9 M parameters; as printed they are 27.6 M, with
+    this reading 13.4 M. FlowNet's last layer predicts the motion Φ − grid instead of Φ and starts at zero: a
+    convolution has no access to coordinates, and a centred face is nearly its own mirror image.
 
     Args:
-        channels_in, channels_out: of the pictures.
+        channels_in: channels of the input.
+        channels_out: channels of the output.
         width: channels of the first layer (32 in the paper).
-        carry: channels handed from one decoder level to the next (2 in the paper).
+        carry: channels passed from one decoder level to the next (2 in the paper).
     """
 
     def __init__(self, channels_in, channels_out, width, carry):
@@ -104,7 +105,7 @@ class StageOneNet(nn.Module):
 
 
 class ConfidenceNet(nn.Module):
-    """F_c (11): three convolutions on the motion vectors (Bx2xHxW), a map in [0, 1]."""
+    """F_c (11): three convolutions from the motion (Bx2xHxW) to a confidence map (Bx1xHxW) in [0, 1]."""
 
     def __init__(self, width=16):
         super().__init__()
@@ -120,14 +121,14 @@ class ConfidenceNet(nn.Module):
 
 # --- stage II -------------------------------------------------------------------------------------------------------
 class DilatedBlock(nn.Module):
-    """A residual block whose first layer looks at four distances at once."""
+    """A residual block whose first layer is a bank of dilated convolutions."""
 
     def __init__(self, channels, dilations, norm):
         super().__init__()
-        share = channels // len(dilations)
-        self.branches = nn.ModuleList(norm(nn.Conv2d(channels, share, 3, 1, d, d)) for d in dilations)
+        width = channels // len(dilations)
+        self.branches = nn.ModuleList(norm(nn.Conv2d(channels, width, 3, 1, d, d)) for d in dilations)
         self.fuse = nn.Conv2d(channels, channels, 3, 1, 1)
-        with torch.no_grad():  # a block starts near the identity: the nets have no other normalisation
+        with torch.no_grad():  # start near the identity: the network has no other normalisation
             self.fuse.weight.mul_(0.2)
         self.fuse = norm(self.fuse)
 
@@ -138,18 +139,18 @@ class DilatedBlock(nn.Module):
 class RecNet(nn.Module):
     """F_r (12): an encoder-decoder with skips and multi-dilated residual blocks in the middle.
 
-    The paper's layer table is not at hand: this is built from its text (multi-dilated residual blocks, spectral norm
-    on each convolution, 32.6 M parameters).
+    The paper's layer table is unavailable; this follows its text (multi-dilated residual blocks, spectral norm on each
+    convolution, 32.6 M parameters).
 
     Args:
-        widths: channels of the levels, each half the size of the one before; the blocks work on the last.
-        blocks: how many multi-dilated blocks.
-        dilations: of their branches.
-        spectral: spectral norm on each convolution.
-        stem: pixels folded into channels at the input (PixelUnshuffle) and unfolded at the output: 1 or 2. Nothing is
-            lost, and with 2 all levels work on a quarter of the pixels.
-        copy_skip: add the input picture, as far as the condition trusts it, to the output. Not in the paper: stage I's
-            copy is sharp from the first step, and the net need not learn to carry it through.
+        widths: channels of the levels, each half the size of the previous one; the blocks work on the last.
+        blocks: number of multi-dilated blocks.
+        dilations: dilations of their branches.
+        spectral: whether each convolution has spectral norm.
+        stem: factor of PixelUnshuffle at the input and of PixelShuffle at the output: 1 or 2. With 2 all levels work
+            on a quarter of the pixels; no information is lost.
+        copy_skip: whether to add the input, weighted by the condition, to the output. Not in the paper: stage I's copy
+            is sharp from the first step, and RecNet need not learn to pass it through.
     """
 
     def __init__(self, widths, blocks, dilations, spectral, stem, copy_skip=True):
@@ -173,12 +174,20 @@ class RecNet(nn.Module):
             )
             for a, b in zip(widths[:0:-1], widths[-2::-1])
         )  # fmt: skip
-        # Ω_l with l = 1 is the decoder at half the picture's side.
+        # Ω_l with l = 1 is the decoder at half the image's side.
         self.feature_level = len(self.up) - 1 if stem == 2 else len(self.up) - 2
         self.out = nn.Sequential(norm(nn.Conv2d(widths[0], 3 * stem**2, 3, 1, 1)), nn.PixelShuffle(stem))
 
     def forward(self, image, condition):
-        """Bx3xHxW and Bx1xHxW to the picture Bx3xHxW (about [-1, 1]) and Ω_1, BxCxH/2xW/2."""
+        """Generate the missing pixels.
+
+        Args:
+            image: Î^s1, Bx3xHxW in [-1, 1].
+            condition: M^s2, Bx1xHxW.
+
+        Returns:
+            The image Bx3xHxW (about [-1, 1]), and Ω_1, BxCxH/2xW/2.
+        """
         x = self.stem(torch.cat([image, condition], 1))
         skips = [x]
         for down in self.down:
@@ -189,29 +198,44 @@ class RecNet(nn.Module):
             x = up(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], 1))
             if level == self.feature_level:
                 features = x
-        picture = torch.tanh(self.out(x).float())
-        if self.copy_skip:  # the factor is a constant to the gradient, see losses.confidence_loss
-            picture = picture + image.float() * condition.float().detach()
-        return picture, features
+        output = torch.tanh(self.out(x).float())
+        if self.copy_skip:  # no gradient to the condition: losses.confidence_loss trains it
+            output = output + image.float() * condition.float().detach()
+        return output, features
 
 
 # --- the whole ------------------------------------------------------------------------------------------------------
 @dataclass
 class SymmFCNetOutput:
-    """What SymmFCNet returns: pictures Bx3xHxW in [-1, 1], masks Bx1xHxW in [0, 1]."""
+    """Output of SymmFCNet: images Bx3xHxW in [-1, 1], masks Bx1xHxW in [0, 1].
 
-    completed: torch.Tensor  # Î; known pixels are the input's
-    generated: torch.Tensor  # RecNet's picture, known pixels included
-    stage1: torch.Tensor  # Î^s1 (9)
-    warped: torch.Tensor  # I^{o,f,w} (4)
-    flow: torch.Tensor  # Φ, Bx2xHxW, places in the flipped picture in [-1, 1]
-    motion: torch.Tensor  # Φ − grid
-    light: torch.Tensor  # R, ratios ≥ 0
-    face_region: torch.Tensor  # M^fr
-    half_mask: torch.Tensor  # M^{o-h}
-    confidence: torch.Tensor  # C
-    condition: torch.Tensor  # M^s2
-    features: torch.Tensor  # Ω_1, BxCxH/2xW/2
+    Attributes:
+        completed: Î; visible pixels are the input's.
+        generated: RecNet's output, visible pixels included.
+        stage1: Î^s1 (9).
+        warped: I^{o,f,w} (4), the warped flip.
+        flow: Φ, Bx2xHxW, coordinates (x, y) in the flipped image, in [-1, 1].
+        motion: Φ − grid, Bx2xHxW.
+        light: R, Bx3xHxW, ratios ≥ 0.
+        face_region: M^fr.
+        half_mask: M^{o-h}.
+        confidence: C.
+        condition: M^s2.
+        features: Ω_1, BxCxH/2xW/2; None with ``generate=False``.
+    """
+
+    completed: torch.Tensor
+    generated: torch.Tensor
+    stage1: torch.Tensor
+    warped: torch.Tensor
+    flow: torch.Tensor
+    motion: torch.Tensor
+    light: torch.Tensor
+    face_region: torch.Tensor
+    half_mask: torch.Tensor
+    confidence: torch.Tensor
+    condition: torch.Tensor
+    features: torch.Tensor | None
 
 
 PRESETS = {
@@ -226,18 +250,18 @@ PRESETS = {
 
 
 class SymmFCNet(Model):
-    """The two stages as one network. ``SymmFCNet.preset("paper")`` has the paper's sizes, the default is the released
-    one ("small").
+    """The two stages as one network. The defaults are the released size; ``SymmFCNet.preset("paper")`` has the paper's.
 
     Args:
-        stage1_width, carry: see StageOneNet.
-        stage1_stride: stage I's nets see the picture at 1/stage1_stride of its side; flow, light and face are smooth.
-        mask_input: stage I's nets get the mask beside the picture (the paper gives them the picture alone and leaves
-            the hole to be recognised by its grey).
+        stage1_width: see StageOneNet's ``width``.
+        carry: see StageOneNet.
+        stage1_stride: stage I's networks see the image at 1/stage1_stride of its side; their outputs are smooth.
+        mask_input: whether stage I's networks see the mask beside the image. The paper gives them the image alone, with
+            the mask filled with grey.
         widths, blocks, dilations, spectral, stem, copy_skip: see RecNet.
-        stage1: False leaves stage I out (RecNet on the occluded picture: Table III's plain RecNet).
+        stage1: False leaves out stage I: RecNet on the occluded image, Table III's plain RecNet.
         relight: False leaves out LightNet (Table III's −L).
-        input_size: side of the pictures it was trained on; H and W may be any multiple of 32 × stage1_stride.
+        input_size: side of the training images; H and W may be any multiple of 32 × stage1_stride.
     """
 
     @register_to_config
@@ -269,18 +293,27 @@ class SymmFCNet(Model):
             if relight:
                 self.lightnet = StageOneNet(6 + 2 * extra, 3, stage1_width, carry)
                 nn.init.normal_(self.lightnet.out.weight, std=1e-3)
-                nn.init.ones_(self.lightnet.out.bias)  # the same light on both sides
+                nn.init.ones_(self.lightnet.out.bias)  # start from equal light on both sides
 
     @classmethod
     def preset(cls, name, **changes):
-        """A new, untrained network of a preset's size: "paper", "small" (the released one) or "tiny" (for tests)."""
+        """A new, untrained network of a named size.
+
+        Args:
+            name: "paper", "small" (the released size) or "tiny" (for tests).
+            changes: of the constructor, in place of the preset's.
+        """
         return cls(**(PRESETS[name] | changes))
 
     def stage_one(self, image, mask):
-        """MaskNet, FlowNet and LightNet.
+        """Run MaskNet, FlowNet and LightNet.
+
+        Args:
+            image: I^o, Bx3xHxW in [-1, 1].
+            mask: Bx1xHxW, 1 = visible.
 
         Returns:
-            face region Bx1xHxW, motion Bx2xHxW, light Bx3xHxW, all in the picture's size.
+            Face region Bx1xHxW, motion Bx2xHxW, light Bx3xHxW, all in the image's size.
         """
         stride = self.config.stage1_stride
         small, small_mask = image, mask
@@ -305,9 +338,9 @@ class SymmFCNet(Model):
         """Complete a batch of aligned faces.
 
         Args:
-            image: Bx3xHxW in [-1, 1]; what it holds where ``mask`` is 0 is ignored.
-            mask: Bx1xHxW, 1 = known, 0 = missing.
-            generate: False stops after stage I, whose picture then stands for the result (training phase (i)).
+            image: Bx3xHxW in [-1, 1]; missing pixels are ignored.
+            mask: Bx1xHxW, 1 = visible, 0 = missing.
+            generate: False stops after stage I and returns its image as the output (training phase (i)).
 
         Returns:
             SymmFCNetOutput.
@@ -321,14 +354,14 @@ class SymmFCNet(Model):
                 f"height and width must be multiples of {multiple}, not {tuple(image.shape[-2:])}"
             )
         mask = (mask > 0.5).to(image.dtype)
-        image = torch.where(mask.bool(), image, 0)  # where, not ×: a NaN in the hole must not come through
+        image = torch.where(mask.bool(), image, 0)  # not ×: a NaN in the missing part must not spread
         if self.config.stage1:
             face, motion, light = self.stage_one(image, mask)
             flow = identity_grid(image) + motion
             warped = warp(image.flip(-1), flow)
-            # Only where all four sampled pixels are known: a partly known sample is mixed with the hole's grey.
-            warped_known = (warp(mask.flip(-1), flow) > 0.999).float()
-            half = one_half_mask(mask.float(), warped_known, face)
+            # Only where all four sampled pixels are visible: other samples are mixed with the mask's grey.
+            warped_visible = (warp(mask.flip(-1), flow) > 0.999).float()
+            half = one_half_mask(mask.float(), warped_visible, face)
             stage1 = relight(warped, light) * (1 - half) + image * half  # (9)
             confidence = self.confidence(motion).float()
             condition = stage_two_condition(mask.float(), half, face, confidence)
@@ -345,7 +378,7 @@ class SymmFCNet(Model):
         generated, features = stage1, None
         if generate:
             generated, features = self.recnet(stage1.to(image.dtype), condition.to(image.dtype))
-        if not self.training:  # not before: a clamped pixel has no gradient
+        if not self.training:  # not in training: a clamped pixel has no gradient
             generated = generated.clamp(-1, 1)
         completed = torch.where(mask.bool(), image, generated.to(image.dtype))
         return SymmFCNetOutput(
