@@ -21,17 +21,18 @@ from facesym.data.symmetric import simulate_palsy
 from facesym.faces.geometry import flip_landmarks, warp_points
 from facesym.models.landmark import LandmarkNet
 from train.arguments import Parser, add_arguments, launch
-from train.common import Run
+from train.common import Run, model_folder
 
 CONTOUR_WEIGHT = 0.5  # the jaw line's points slide along it: their labels are less certain
 
 
-def random_roll(rng):
-    """Degrees: mostly a few, a quarter up to ±60, a fifth any, so that the net tells the roll of any head."""
+def random_roll(rng, rolled):
+    """Degrees: a few; but for a fraction ``rolled`` of the faces up to ±60 or any, half each, so that the net tells the
+    roll of any head."""
     kind = rng.random()
-    return (
-        rng.normal(0, 12) if kind < 0.55 else rng.uniform(-60, 60) if kind < 0.8 else rng.uniform(-180, 180)
-    )
+    if kind >= rolled:
+        return rng.normal(0, 12)
+    return rng.uniform(-60, 60) if kind < rolled / 2 else rng.uniform(-180, 180)
 
 
 def close_eye(image, points, side, amount):
@@ -76,6 +77,10 @@ class LandmarkSamples(Samples):
     """Faces rolled by any angle, scaled, shifted, photographed otherwise, partly covered, some with a simulated palsy
     or a closed eye; their landmarks as fractions of the side."""
 
+    def __init__(self, faces, seed, rolled):
+        super().__init__(faces, seed, balanced_weights(kinds(faces)))
+        self.rolled = rolled
+
     def sample(self, i, rng):
         image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
         if rng.random() < 0.5:
@@ -89,7 +94,7 @@ class LandmarkSamples(Samples):
         elif kind < 0.3:
             image, points = close_eye(image, points, rng.choice(["left", "right"]), rng.uniform(0.4, 1))
         centre = ((size - 1) / 2, (size - 1) / 2)
-        matrix = cv2.getRotationMatrix2D(centre, random_roll(rng), rng.uniform(0.75, 1.25))
+        matrix = cv2.getRotationMatrix2D(centre, random_roll(rng, self.rolled), rng.uniform(0.75, 1.25))
         matrix[:, 2] += rng.uniform(-0.09, 0.09, 2) * size
         image = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
         points = points @ matrix[:, :2].T + matrix[:, 2]
@@ -137,10 +142,19 @@ def main():
     add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3, warm_up=600)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--width", type=int, default=56)
+    parser.add_argument(
+        "--rolled",
+        type=float,
+        default=0.45,
+        metavar="FRACTION",
+        help="faces rolled by up to 60 or 180 degrees",
+    )
     parser.add_argument("--init", metavar="FOLDER", help="start from this model's weights")
     args = parser.parse_args()
     run = Run(args)
-    net = run.add(LandmarkNet.from_pretrained(args.init) if args.init else LandmarkNet(width=args.width))
+    net = run.add(
+        LandmarkNet.from_pretrained(model_folder(args.init)) if args.init else LandmarkNet(width=args.width)
+    )
     size = net.config.input_size
     faces = FaceFolders(args.data, size, limit=args.limit)
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)
@@ -149,7 +163,7 @@ def main():
     weight = torch.ones(68, 1, device=run.device)
     weight[:17] = CONTOUR_WEIGHT
     net.train()
-    for batch in run.batches(LandmarkSamples(faces, args.seed, balanced_weights(kinds(faces))), args.steps):
+    for batch in run.batches(LandmarkSamples(faces, args.seed, args.rolled), args.steps):
         with run.autocast():
             found = net(batch["image"])
         # Smooth l1 with a knee at half a pixel: the labels are another network's, with outliers.
