@@ -7,8 +7,10 @@ from PIL import Image
 from facesym.errors import FaceNotFoundError, ImageError
 from facesym.faces.align import align_face, ffhq_transform, warp_mask_to_crop
 from facesym.faces.detect import detect_faces, select_faces
+from facesym.faces.geometry import turn, warp_points
 from facesym.faces.landmarks import find_points
 from facesym.faces.paste import diffuse, fill_smoothly, paste_face, paste_hole
+from facesym.faces.pose import find_pose
 
 
 # --- detect and align -----------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ def upright(astronaut):
     return face
 
 
-@pytest.mark.parametrize("angle", [-20, 10, 30])
+@pytest.mark.parametrize("angle", [-45, -20, 10, 30, 90, 135, 180, 270])
 def test_a_tilted_face_is_cut_out_upright(astronaut, upright, angle):
     photo = astronaut.rotate(angle, Image.Resampling.BICUBIC, expand=True, fillcolor=(128, 128, 128))
     (face,) = detect_faces(photo)
@@ -194,3 +196,16 @@ def test_pictures_a_pixel_high_have_no_face():
     rng = np.random.default_rng(0)
     for size in [(1, 1), (300, 1), (2, 500), (1, 4000)]:
         assert detect_faces(Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), np.uint8))) == []
+
+
+def test_the_pose_of_a_mirrored_face_is_mirrored(astronaut, upright):
+    crop = align_face(astronaut, ffhq_transform(upright.points, 128), 128)
+    yaw, pitch = find_pose(crop)
+    mirrored_yaw, mirrored_pitch = find_pose(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    assert mirrored_yaw == pytest.approx(-yaw, abs=0.1) and mirrored_pitch == pytest.approx(pitch, abs=0.1)
+    points = find_points(crop)
+    left, right = (
+        find_pose(Image.fromarray(warp_points(np.asarray(crop), points, turn(points, degrees))[0]))[0]
+        for degrees in (-20, 20)
+    )
+    assert left < yaw - 4 and right > yaw + 4
