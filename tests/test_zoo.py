@@ -50,9 +50,9 @@ def test_released_model(entry):
     if "mask" in inspect.signature(net.forward).parameters:
         inputs["mask"] = torch.ones(1, 1, size, size)
         inputs["mask"][..., size // 3 : size // 2, size // 3 : size // 2] = 0
-    if "side" in inspect.signature(net.forward).parameters:
+    if "condition" in inspect.signature(net.forward).parameters:
         names = {group: attributes[0] for group, attributes in net.groups.items()}
-        inputs |= {"side": torch.rand(1, 1, size, size, generator=generator), "y": net.attributes(names)}
+        inputs |= {"condition": torch.rand(1, 1, size, size, generator=generator), "y": net.attributes(names)}
     if "z" in inspect.signature(net.forward).parameters:
         inputs = {"z": net.sample(1, generator)}
     with torch.no_grad():
