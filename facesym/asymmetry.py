@@ -1,6 +1,7 @@
-"""How asymmetric a face is: an index for each region from landmarks, one from appearance, and a heat map.
+"""Measure a face's asymmetry: an index per region from landmarks, one from appearance, and a heat map.
 
-A turned or tilted head is no asymmetric face: what roll and yaw do to the landmarks is fitted and taken out first.
+A turned or tilted head is not an asymmetric face: the effect of roll and yaw on the landmarks is fitted and removed
+first.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from scipy.optimize import least_squares
 from .faces.geometry import DEPTH_68, face_region, flip_landmarks, symmetric_landmarks, warp_points
 from .faces.landmarks import find_points
 
-# Landmarks that the muscles of expression hardly move: pose is fitted on them alone, so that a drooping brow or
-# mouth corner does not pass for a tilted head.
+# Landmarks that facial muscles hardly move. Pose is fitted on them alone, so that a drooping brow or mouth corner is
+# not mistaken for a tilted head.
 _STABLE = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
 
 REGIONS = ("brow", "eye opening", "mouth corner", "mouth opening", "nose", "contour", "appearance")
@@ -22,17 +23,19 @@ REGIONS = ("brow", "eye opening", "mouth corner", "mouth opening", "nose", "cont
 
 @dataclass
 class Asymmetry:
-    """What `measure_asymmetry` returns.
+    """The result of `measure_asymmetry`.
 
     Attributes:
-        regions: an index for each of REGIONS, 0 = symmetric. All but the last are shares of the distance between the
-            outer eye corners: how far the two sides differ. "appearance" is the mean of the heat map over the face.
-        overall: the root mean square of the asymmetry of brows, nose, eyes and mouth, in the same unit.
-        heatmap: HxW float32 ≥ 0: local difference between the face and its mirror image, light taken out; 0 outside
-            the face. In units of the face's own contrast: 0.4 is usual, 2 is a plain difference.
-        points: 68x2 float32, the landmarks, in pixels of the crop.
-        roll, yaw: of the head in the crop, in degrees, as fitted; yaw is negative when the nose points to the
-            picture's left. Beyond about 30° of yaw the indices are not to be trusted.
+        regions: an index for each of REGIONS, 0 = symmetric. All but the last are differences between the two sides as
+            fractions of the distance between the outer eye corners. "appearance" is the mean of the heat map over the
+            face.
+        overall: root mean square of the asymmetry of brows, nose, eyes and mouth, in the same unit.
+        heatmap: HxW float32 ≥ 0, local difference between the face and its mirror image without smooth light; 0 outside
+            the face. In units of the face's own contrast: 0.4 is common, 2 is a clear difference.
+        points: 68x2 float32, the landmarks in pixels of the crop.
+        roll: of the head in the crop, degrees, as fitted.
+        yaw: of the head in the crop, degrees, as fitted; negative when the nose points to the image's left. Beyond
+            about 30° the indices are unreliable.
     """
 
     regions: dict[str, float]
@@ -43,22 +46,24 @@ class Asymmetry:
     yaw: float
 
     def numbers(self):
-        """Everything but the pictures as one flat dict, for tables and JSON."""
+        """All indices and angles as one flat dict, for tables and JSON."""
         return {"overall": self.overall, **self.regions, "roll": self.roll, "yaw": self.yaw}
 
 
 def landmark_asymmetry(points):
-    """What is left of each landmark's asymmetry once the head's position, roll and yaw are taken out.
+    """Each landmark's asymmetry after removing the head's position, roll and yaw.
 
-    A landmark's asymmetry d is half the way from its partner's mirror image to it. A symmetric head, turned by a yaw
-    of θ and a roll of ρ, has d_x = shift + sin θ · depth − ρ · y and d_y = ρ' · x; ρ' is not tied to ρ, since pitch
-    and yaw together tilt the features too.
+    A landmark's asymmetry d is half the vector from its partner's mirror image to it. A symmetric head with yaw θ and
+    roll ρ has d_x = shift + sin θ · depth − ρ · y and d_y = ρ' · x. ρ' is fitted separately from ρ, since pitch and
+    yaw together tilt the features too.
 
     Args:
         points: 68x2 in pixels of an aligned crop.
 
     Returns:
-        68x2 residuals in outer-eye distances, roll and yaw in degrees.
+        residuals: 68x2 in outer-eye distances.
+        roll: degrees.
+        yaw: degrees.
     """
     points = np.asarray(points, np.float64)
     unit = np.linalg.norm(points[45] - points[36])
@@ -70,7 +75,7 @@ def landmark_asymmetry(points):
         shift, turn, tilt, slope = pose
         return d - np.stack([shift + turn * DEPTH_68 - tilt * s[:, 1], slope * s[:, 0]], 1)
 
-    # soft_l1: a single landmark that lies off counts little
+    # soft_l1 limits the influence of a single misplaced landmark.
     fit = least_squares(
         lambda pose: residual(pose)[_STABLE].ravel(), np.zeros(4), loss="soft_l1", f_scale=0.01
     )
@@ -80,16 +85,26 @@ def landmark_asymmetry(points):
 
 
 def region_indices(points):
-    """The landmark indices of ``Asymmetry.regions`` and ``overall``, and roll and yaw: two dicts."""
+    """The indices that landmarks determine.
+
+    Args:
+        points: 68x2 in pixels of an aligned crop.
+
+    Returns:
+        Two dicts: the indices of ``Asymmetry.regions`` without "appearance"; and "overall", "roll" and "yaw".
+    """
     rest, roll, yaw = landmark_asymmetry(points)
-    # A turned head's eyes seem closer together: the unit is their distance as seen from the front.
+    # The eyes of a turned head appear closer together: the unit is their distance as seen from the front.
     shortened = np.cos(np.radians(yaw))
     unit = np.linalg.norm(points[45] - points[36]) / shortened
-    # Both partners have residuals of one length: twice the half-way is the whole difference.
+    # Partners have residuals of equal length, each half of the difference.
     length = 2 * np.linalg.norm(rest, axis=1) * shortened
-    gap = lambda a, b: np.linalg.norm(points[a] - points[b]) / unit  # noqa: E731
+
+    def gap(a, b):
+        return np.linalg.norm(points[a] - points[b]) / unit
+
     eyes = [(gap(37, 41) + gap(38, 40)) / 2, (gap(43, 47) + gap(44, 46)) / 2]
-    # The far eye of a turned head is no less open: heights are hardly shortened.
+    # Not scaled by cos(yaw): turning the head hardly changes heights.
     regions = {
         "brow": float(length[17:22].mean()),
         "eye opening": float(abs(eyes[0] - eyes[1])),
@@ -103,15 +118,18 @@ def region_indices(points):
 
 
 def appearance_map(image, points):
-    """Where a face differs from its mirror image: HxW float32 ≥ 0, in the picture's own place.
+    """Map where a face differs from its mirror image.
 
-    The face is warped so that position, roll and yaw fall out (`landmark_asymmetry`) while its own asymmetry stays;
-    grey values lose what is smooth (light) and are divided by their usual size; the absolute difference to the
-    mirror image is smoothed and warped back. The forehead is left out: what differs there is hair.
+    The face is warped to remove position, roll and yaw (`landmark_asymmetry`) and preserve its own asymmetry. Smooth
+    light is subtracted from the grey values, which are divided by their typical size; the absolute difference to the
+    mirror image is smoothed and warped back. The forehead is excluded, since hair differs there.
 
     Args:
         image: SxSx3 uint8, an aligned crop.
         points: 68x2 in pixels.
+
+    Returns:
+        SxS float32 ≥ 0, aligned with the image.
     """
     size, points = len(image), np.asarray(points, np.float64)
     unit = np.linalg.norm(points[45] - points[36])
@@ -120,8 +138,11 @@ def appearance_map(image, points):
     grey = np.log1p(cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY).astype(np.float32))
     region = face_region(goal, size, forehead=0.25)
     region = np.minimum(region, region[:, ::-1])
-    # Smoothing within the face alone: hair and background must not light its rim.
-    blur = lambda x, sigma: cv2.GaussianBlur(x, (0, 0), sigma * size)  # noqa: E731
+
+    def blur(x, sigma):
+        return cv2.GaussianBlur(x, (0, 0), sigma * size)
+
+    # Smooth within the face only, so that hair and background do not bleed into its border.
     weight = blur(region, 0.06) + 1e-3
     detail = (grey - blur(grey * region, 0.06) / weight) * region
     spread = np.median(np.abs(detail[region > 0])) / 0.6745 + 1e-3
@@ -136,13 +157,13 @@ def measure_asymmetry(crop, points=None):
 
     Args:
         crop: RGB image, an aligned face (FFHQ framing), square.
-        points: its 68 landmarks in pixels; default: `find_points`.
+        points: 68x2, its landmarks in pixels; default: those that `find_points` predicts.
 
     Returns:
         Asymmetry.
 
     Raises:
-        ZooError: the zoo's landmark network cannot be had.
+        ZooError: the zoo's landmark network is unavailable.
     """
     crop = crop.convert("RGB")
     points = find_points(crop) if points is None else np.asarray(points, np.float32)
@@ -154,7 +175,16 @@ def measure_asymmetry(crop, points=None):
 
 
 def draw_heatmap(crop, heatmap, top=2.0):
-    """The heat map over the grey face, black to yellow; values of ``top`` and more are brightest."""
+    """Draw a heat map over the grey face, from black to yellow.
+
+    Args:
+        crop: RGB image.
+        heatmap: HxW, see `Asymmetry`.
+        top: the value of the brightest colour.
+
+    Returns:
+        RGB image.
+    """
     grey = np.asarray(crop.convert("L"))[..., None].repeat(3, 2).astype(np.float32)
     level = np.clip(heatmap / top, 0, 1)[..., None]
     colours = cv2.applyColorMap((level[..., 0] * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]

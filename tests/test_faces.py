@@ -9,7 +9,7 @@ from facesym.faces.align import align_face, ffhq_transform, warp_mask_to_crop
 from facesym.faces.detect import detect_faces, select_faces
 from facesym.faces.geometry import turn, warp_points
 from facesym.faces.landmarks import find_points
-from facesym.faces.paste import diffuse, fill_smoothly, paste_face, paste_hole
+from facesym.faces.paste import diffuse, fill_smoothly, paste_completion, paste_face
 from facesym.faces.pose import find_pose
 
 
@@ -109,7 +109,7 @@ def placed(astronaut):
 def test_pasting_a_hole_changes_the_hole_alone_and_meets_the_light(placed, eye_hole):
     photo, transform, crop = placed
     darker = Image.fromarray((np.asarray(crop) * 0.8).astype(np.uint8))
-    done = np.asarray(paste_hole(photo, darker, transform, eye_hole))
+    done = np.asarray(paste_completion(photo, darker, transform, eye_hole))
     before = np.asarray(photo)
     assert (done[~eye_hole] == before[~eye_hole]).all()
     error = np.abs(done[eye_hole].astype(float) - before[eye_hole]).mean()

@@ -1,22 +1,25 @@
-"""The mirrored half's own detail over a completed face; no network.
+"""The detail of the mirrored half on a completed face, without a network.
 
-RecNet shows what stage I copied half transparent, and paints over glasses, lashes and beards that the other half
-shows. Where the copy fits, its detail replaces RecNet's; light and colour stay RecNet's. An addition to the paper.
+RecNet softens what stage I copied, and paints over glasses, lashes and beards that the other half shows. Where the copy
+fits, its detail replaces RecNet's; light and colour stay RecNet's. An addition to the paper.
 """
 
 import cv2
 import numpy as np
 
-COARSE = 1 / 64  # sigma, as a fraction of the side: coarser than this RecNet's output counts, finer the copy
-TRUSTED = (0.08, 0.16)  # C·(1 − M) from which a copy counts, and from which it counts fully
+COARSE = 1 / 64  # sigma, as a fraction of the side: coarser structure is RecNet's, finer the copy's
+TRUSTED = (0.08, 0.16)  # C·(1 − M): the copy's weight rises from 0 to 1 between these
 SAME_COLOUR = (
-    20.0  # levels by which the coarse copy may differ: beyond, it is another thing (hair, background)
+    20.0  # levels of 255: where the coarse copy differs by more, it shows something else (hair, background)
 )
-FRONTAL = (8.0, 18.0)  # degrees of yaw up to which the halves are alike, and from which they are not
+FRONTAL = (
+    8.0,
+    18.0,
+)  # degrees of yaw: the weight falls from 1 to 0 between these, as the halves cease to match
 
 
 def copied_weight(output, copy, trust, mask, yaw):
-    """Where the copy's detail replaces the output's.
+    """The weight with which the copy's detail replaces the output's.
 
     Args:
         output: SxSx3 uint8, the network's output.
@@ -36,10 +39,11 @@ def copied_weight(output, copy, trust, mask, yaw):
 
 
 def with_copied_detail(output, copy, weight):
-    """The output with the copy's detail.
+    """Replace the output's detail by the copy's.
 
     Args:
-        output, copy: KxKx3 uint8. weight: KxK float32, from `copied_weight`, enlarged if need be.
+        output, copy: KxKx3 uint8.
+        weight: KxK float32, from `copied_weight`, resized if need be.
 
     Returns:
         KxKx3 uint8.
@@ -54,7 +58,7 @@ def _ramp(x, low, high):
 
 
 def _coarse(image, inside):
-    """The picture smoothed within a region (float32, 0 or 1), so that nothing from outside comes in."""
+    """Smooth an image within a region (float32, 0 or 1), so that nothing from outside bleeds in."""
     sigma = COARSE * len(image)
     total = cv2.GaussianBlur(np.float32(image) * inside[..., None], (0, 0), sigma)
     return total / (cv2.GaussianBlur(inside, (0, 0), sigma)[..., None] + 1e-3)

@@ -1,13 +1,13 @@
-"""Geometry of the 68 landmarks: mirroring, turning, the region that they enclose, and warps that take them elsewhere.
+"""Geometry of the 68 landmarks: mirroring, turning, the region they enclose, and warps.
 
-On aligned crops (FFHQ framing): SxSx3 pictures, landmarks 68x2 in pixels, the middle line at x = (S − 1) / 2.
+On aligned crops (FFHQ framing): images SxSx3, landmarks 68x2 in pixels, the midline at x = (S − 1) / 2.
 """
 
 import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-# FLIP_68[k] is the landmark that becomes number k when the picture is mirrored (iBUG's 68-point order).
+# FLIP_68[k] is the landmark that becomes number k when the image is mirrored (iBUG's 68-point order).
 FLIP_68 = np.array(
     [
         *range(16, -1, -1),  # jaw
@@ -19,10 +19,10 @@ FLIP_68 = np.array(
     ]
 )
 
-# How far each landmark lies before the eye corners, in outer-eye distances: the slope of a landmark's asymmetry on
-# sin(yaw) over 24 thousand training faces within ±35°. (Together with roll it explains 98 % of their asymmetry.)
-# Jaw from ear to chin, brow from outside in, nose ridge, nose base, eye, outer lip, inner lip;
-# the other half mirrors it.
+# Depth of each landmark in front of the eye corners, in outer-eye distances: the slope of a landmark's asymmetry on
+# sin(yaw) over 24 thousand training faces within ±35°. (With roll it explains 98 % of their asymmetry.)
+# Jaw from ear to chin, brow from outside in, nose ridge, nose base, eye, outer lip, inner lip; the other half mirrors
+# it.
 _DEPTH = {
     **dict(zip(range(9), (-0.65, -0.61, -0.58, -0.54, -0.43, -0.28, -0.11, 0.04, 0.10))),
     **dict(zip(range(17, 22), (-0.13, -0.02, 0.06, 0.14, 0.21))),
@@ -35,33 +35,49 @@ DEPTH_68 = np.array([_DEPTH[k] if k in _DEPTH else _DEPTH[int(FLIP_68[k])] for k
 
 
 def flip_landmarks(points, width):
-    """Landmarks (…x68x2 array, pixels) of the mirrored picture: mirrored, and renumbered so that k stays the same
-    part of the face."""
+    """Landmarks of the mirrored image, renumbered so that k stays the same part of the face.
+
+    Args:
+        points: array …x68x2, pixels.
+        width: of the image in pixels.
+    """
     return points[..., FLIP_68, :] * np.array([-1, 1], points.dtype) + np.array([width - 1, 0], points.dtype)
 
 
 def symmetric_landmarks(points, size):
-    """The landmarks' mean with their mirror image's: 68x2, symmetric about the middle line."""
+    """The landmarks averaged with their mirror image: 68x2, symmetric about the midline."""
     return (points + flip_landmarks(points, size)) / 2
 
 
 def turn(points, degrees):
-    """The landmarks of a head turned by some degrees more (positive: to the picture's right), as
-    `landmark_asymmetry` models it: each moves sideways by its depth."""
+    """Turn a head's landmarks: each moves sideways in proportion to its depth, as `landmark_asymmetry` models it.
+
+    Args:
+        points: 68x2 in pixels.
+        degrees: change of yaw, positive to the image's right.
+    """
     unit = np.linalg.norm(points[45] - points[36])
     return points + np.stack([unit * DEPTH_68 * np.sin(np.radians(degrees)), np.zeros(68)], 1)
 
 
 def face_region(points, size, forehead=0.8):
-    """The face with its forehead: SxS float32, 1 = face.
+    """The region of the face with its forehead.
 
-    Down from the brows it is the landmarks' hull. A face is three equal parts high (hairline, brows, base of the
-    nose, chin): the forehead goes ``forehead`` of such a part up from the brows; 0.8 leaves most hair out.
+    Below the brows it is the landmarks' hull. A face has three parts of equal height (hairline, brows, base of the
+    nose, chin); the forehead extends by a fraction of such a part above the brows.
+
+    Args:
+        points: 68x2 in pixels.
+        size: side S of the crop.
+        forehead: that fraction; 0.8 excludes most hair.
+
+    Returns:
+        SxS float32, 1 = face.
     """
     brows = points[17:27]
     up = brows.mean(0) - points[30:36].mean(0)
-    share = forehead * np.sin(np.linspace(0.22, 0.78, 10) * np.pi)[:, None]  # less at the temples
-    outline = np.concatenate([points[:17], brows + share * up]).astype(np.float32)
+    height = forehead * np.sin(np.linspace(0.22, 0.78, 10) * np.pi)[:, None]  # lower at the temples
+    outline = np.concatenate([points[:17], brows + height * up]).astype(np.float32)
     region = np.zeros((size, size), np.uint8)
     hull = cv2.convexHull(outline)
     # sixteenths of a pixel
@@ -70,41 +86,53 @@ def face_region(points, size, forehead=0.8):
 
 
 def face_shown(points, size):
-    """Where a crop surely shows the face: SxS float32, a little less than its landmarks' region. There alone a pasted
-    face must have the photo's colours."""
+    """Where a crop certainly shows the face: SxS float32, the landmarks' region slightly eroded.
+
+    A pasted face has to match the photo's colours only there.
+    """
     return cv2.erode(face_region(points, size), np.ones((size // 32,) * 2))
 
 
 def border_points(size):
-    """Five places along each side of a picture, which a warp is to leave where they are: a list of (x, y)."""
+    """Five points along each side of an image, which a warp keeps fixed: a list of (x, y)."""
     edge = np.linspace(0, size - 1, 5)
     return [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
 
 
 def thin_plate(points, targets, size):
-    """The thin-plate spline that takes ``points`` to ``targets`` (Kx2 each, pixels) and leaves the picture's border:
-    SxSx2 float32, for each pixel where it goes."""
+    """A thin-plate spline that moves points and keeps the image's border fixed.
+
+    Args:
+        points: Kx2 in pixels.
+        targets: Kx2 in pixels, where they go.
+        size: side S of the image.
+
+    Returns:
+        SxSx2 float32, the coordinates (x, y) to which each pixel goes.
+    """
     border = border_points(size)
     spline = RBFInterpolator(
         np.concatenate([points, border]), np.concatenate([targets, border]) / size, smoothing=1e-3
     )
-    # The spline is smooth: a coarse grid of it, enlarged, is the same map at a fraction of the cost.
+    # The spline is smooth: evaluated on a coarse grid and upsampled, it is the same map at a fraction of the cost.
     coarse = np.linspace(0, size - 1, 33)
-    places = spline(np.stack(np.meshgrid(coarse, coarse), -1).reshape(-1, 2)).reshape(33, 33, 2) * size
-    # Linear between the grid's points: hat functions, a row for each pixel.
+    grid = spline(np.stack(np.meshgrid(coarse, coarse), -1).reshape(-1, 2)).reshape(33, 33, 2) * size
+    # Linear interpolation by hat functions, one row per pixel.
     hats = np.clip(1 - np.abs(np.arange(size)[:, None] * 32 / (size - 1) - np.arange(33)), 0, None)
-    return np.einsum("yi,ijc,xj->yxc", hats, places, hats, optimize=True).astype(np.float32)
+    return np.einsum("yi,ijc,xj->yxc", hats, grid, hats, optimize=True).astype(np.float32)
 
 
 def warp_points(image, points, targets):
-    """Move what is at ``points`` to ``targets`` (Kx2 each) by a thin-plate spline; the picture's border stays.
+    """Warp an image by a thin-plate spline that keeps its border fixed.
 
     Args:
         image: SxSxC uint8 or float32.
+        points: Kx2 in pixels.
+        targets: Kx2 in pixels, where the points go.
 
     Returns:
-        The warped picture, and the map's local area: SxS float32, source pixels per pixel (small where the source
-        was stretched, negative where it is folded).
+        The warped image, and the map's local area: SxS float32, source pixels per pixel (small where the source is
+        stretched, negative where it is folded).
     """
     full = thin_plate(targets, points, len(image))
     x, y = full[..., 0], full[..., 1]

@@ -1,4 +1,4 @@
-"""The face's middle line, and the faces that mirroring one half about it makes."""
+"""The face's midline, and composites of a face's mirrored halves."""
 
 import cv2
 import numpy as np
@@ -8,8 +8,10 @@ from .geometry import FLIP_68
 
 
 def midline(points):
-    """The line about which the landmarks are most nearly symmetric, in the sense of least squares: partners' middles
-    m lie on it and their differences d across it, so its direction u has the largest Σ (m·u)² − (d·u)².
+    """The line about which the landmarks are most symmetric, by least squares.
+
+    The midpoints m of partners lie on it and their differences d are normal to it, so that its direction u maximises
+    Σ (m·u)² − (d·u)².
 
     Args:
         points: 68x2 in pixels.
@@ -25,7 +27,15 @@ def midline(points):
 
 
 def reflect(image, points):
-    """The picture reflected about the landmarks' middle line: an array of the same shape and dtype."""
+    """Reflect an image about the landmarks' midline.
+
+    Args:
+        image: HxWxC.
+        points: 68x2 in pixels.
+
+    Returns:
+        An array of the same shape and dtype.
+    """
     centre, direction = midline(points)
     linear = 2 * np.outer(direction, direction) - np.eye(2)
     matrix = np.column_stack([linear, centre - linear @ centre])
@@ -40,21 +50,21 @@ def reflect(image, points):
 
 
 def mirror_composites(crop, points):
-    """What mirroring makes of a face, about the middle line of its landmarks.
+    """Mirror a face's halves about the midline of its landmarks.
 
     Args:
         crop: RGB image.
-        points: its 68 landmarks in pixels.
+        points: 68x2 in pixels.
 
     Returns:
-        A dict of RGB images of the same size: "left" and "right" (that half of the picture and its mirror image),
-        "average" (the mean of the picture and its mirror image) and "mirrored" (the mirror image).
+        A dict of RGB images of the same size: "left" and "right" (that half of the image and its mirror image),
+        "average" (the mean of the image and its mirror image) and "mirrored" (the mirror image).
     """
     image = np.asarray(crop.convert("RGB"))
     mirrored = reflect(image, points)
     centre, direction = midline(points)
     ys, xs = np.mgrid[: image.shape[0], : image.shape[1]]
-    # Left of the line as seen in the picture, antialiased over a pixel.
+    # Left of the line in the image, antialiased over a pixel.
     across = (xs - centre[0]) * direction[1] - (ys - centre[1]) * direction[0]
     left = np.clip(0.5 - across, 0, 1)[..., None]
     mix = {"left": left, "right": 1 - left, "average": 0.5, "mirrored": 0.0}

@@ -1,4 +1,4 @@
-"""Put a finished crop back into its photo, so that no seam shows."""
+"""Paste a finished crop back into its photo without a visible seam."""
 
 import cv2
 import numpy as np
@@ -6,45 +6,45 @@ from PIL import Image
 
 from .align import crop_corners, scale_of
 
-# At the rim of a hole, a step between photo and crop of much more than this (in levels of 255) is not a difference
-# of light but another thing, mostly what is left of the glasses or the hand: it is not carried into the hole.
+# At the border of a mask, a much larger step between photo and crop (in levels of 255) is not a difference of light but
+# something else, mostly a remainder of the glasses or the hand. It is not spread into the mask.
 _OUTLIER = 48.0
 
 
-def paste_hole(
-    photo: Image.Image, crop: Image.Image, transform, hole: np.ndarray, own: np.ndarray | None = None
+def paste_completion(
+    photo: Image.Image, crop: Image.Image, transform, mask: np.ndarray, own: np.ndarray | None = None
 ) -> Image.Image:
-    """Fill a hole of the photo from a completed crop.
+    """Fill the masked part of a photo from a completed crop.
 
-    The difference between photo and crop along the hole's rim is spread into the hole as a membrane (the Laplace
-    equation with the rim's values), so that colours meet at the rim. All other pixels stay bit for bit.
+    The difference between photo and crop along the mask's border is interpolated into the mask as a membrane (the
+    Laplace equation with the border's values), so that colours agree at the border. All other pixels stay bit for bit.
 
     Args:
         photo: RGB.
         crop: RGB, S x S, completed.
         transform: 2x3, photo pixel -> crop pixel.
-        hole: HxW bool, True = missing.
-        own: HxW bool, the part of the hole to write; default all of it. What lies outside the aligned square is
-            never written.
+        mask: HxW bool, True = missing.
+        own: HxW bool, the part of the mask to write; default: all of it. Pixels outside the aligned square are never
+            written.
 
     Returns:
         RGB image of the photo's size.
     """
-    own = (hole if own is None else own & hole) & inside_square(transform, crop.width, hole.shape)
-    rim_width = max(1, round(1 / scale_of(transform)))  # photo pixels in a crop pixel
+    own = (mask if own is None else own & mask) & inside_square(transform, crop.width, mask.shape)
+    rim_width = max(1, round(1 / scale_of(transform)))  # photo pixels per crop pixel
     box = _bounds(own, 4 + 2 * rim_width)
     if box is None:
         return photo.copy()
     part = np.s_[box[1] : box[3], box[0] : box[2]]
     pixels = np.array(photo)
     filled = crop_on_photo(np.asarray(crop), transform, box).astype(np.float32)
-    missing = hole[part]
+    missing = mask[part]
     near = cv2.dilate(own[part].astype(np.uint8), np.ones((2 * rim_width + 1,) * 2, np.uint8)).astype(bool)
-    rim = near & ~missing & inside_square(transform, crop.width, hole.shape)[part]
+    rim = near & ~missing & inside_square(transform, crop.width, mask.shape)[part]
     if rim.any():
         step = pixels[part].astype(np.float32) - filled
         middle = np.median(step[rim], axis=0)
-        if np.abs(middle).max() > _OUTLIER:  # a whole rim of another thing
+        if np.abs(middle).max() > _OUTLIER:  # the whole border shows something else
             middle = np.zeros(3)
         step -= middle
         step /= 1 + (np.abs(step).max(2, keepdims=True) / _OUTLIER) ** 4
@@ -56,24 +56,24 @@ def paste_hole(
 def paste_face(
     photo: Image.Image, crop: Image.Image, transform, mask: np.ndarray, same: np.ndarray | None = None
 ) -> Image.Image:
-    """Lay a changed face over the photo.
+    """Blend an edited face into the photo.
 
-    The crop's colours are matched to the photo where the mask ends, and it fades in from there.
+    The crop's colours are matched to the photo at the mask's border, and the crop fades in from there.
 
     Args:
         photo: RGB.
-        crop: RGB, S x S, the changed face.
+        crop: RGB, S x S, the edited face.
         transform: 2x3, photo pixel -> crop pixel.
         mask: S x S float in [0, 1] or bool, 1 = face.
-        same: S x S float or bool, 1 = there the photo, too, shows the face, and colours must agree; default
-            everywhere. (Where a face comes to lie on what was background, matching would pull that into the face.)
+        same: S x S float or bool, 1 = the photo shows the face there too, so that colours have to match; default:
+            everywhere. Where the new face covers background, matching would bleed it into the face.
 
     Returns:
         RGB image of the photo's size; pixels outside the mask are the photo's bit for bit.
     """
     size = crop.width
     mask = np.asarray(mask, np.float32).clip(0, 1)
-    # Fade within the mask, over 5 % of the crop, so that nothing outside it changes; also towards the crop's edge.
+    # Fade within the mask and towards the crop's edge, over 5 % of the crop, so that nothing outside changes.
     reach = max(2.0, 0.05 * size)
     solid = np.zeros((size + 2, size + 2), np.uint8)
     solid[1:-1, 1:-1] = mask > 0.5
@@ -90,44 +90,49 @@ def paste_face(
     part = np.s_[box[1] : box[3], box[0] : box[2]]
     pixels = np.array(photo)
     weight = crop_on_photo(alpha, transform, box, outside=0).astype(np.float32) / 255
-    changed = crop_on_photo(np.asarray(crop), transform, box).astype(np.float32)
+    edited = crop_on_photo(np.asarray(crop), transform, box).astype(np.float32)
     before = pixels[part].astype(np.float32)
-    # Where it fades the two must agree: the photo's light there is spread over the whole face.
+    # The two must agree where the crop fades in: the difference there is interpolated over the whole face.
     seam = (weight > 0) & (weight < 0.5)
     if same is not None:
         agrees = crop_on_photo(np.asarray(same, np.float32), transform, box, outside=0)
         seam &= agrees > 0.5
     if seam.any():
         width = max(1.0, 0.01 * size / scale_of(transform))
-        step = cv2.GaussianBlur(before - changed, (0, 0), width)
-        changed += diffuse(step, seam)
-    mixed = before + weight[..., None] * (changed - before)
+        step = cv2.GaussianBlur(before - edited, (0, 0), width)
+        edited += diffuse(step, seam)
+    mixed = before + weight[..., None] * (edited - before)
     np.copyto(pixels[part], _to_uint8(mixed), where=(weight > 0)[..., None])
     return Image.fromarray(pixels)
 
 
-def fill_smoothly(photo: Image.Image, hole: np.ndarray) -> Image.Image:
-    """The photo with its hole (HxW bool) filled from the colours around it; nothing of what was there remains."""
-    box = _bounds(hole, 4)
+def fill_smoothly(photo: Image.Image, mask: np.ndarray) -> Image.Image:
+    """Fill the masked part of a photo from the colours around it; nothing of its content remains.
+
+    Args:
+        photo: RGB.
+        mask: HxW bool, True = missing.
+    """
+    box = _bounds(mask, 4)
     if box is None:
         return photo.copy()
     part = np.s_[box[1] : box[3], box[0] : box[2]]
     pixels = np.array(photo)
-    filled = diffuse(pixels[part].astype(np.float32), ~hole[part])
-    np.copyto(pixels[part], _to_uint8(filled), where=hole[part][..., None])
+    filled = diffuse(pixels[part].astype(np.float32), ~mask[part])
+    np.copyto(pixels[part], _to_uint8(filled), where=mask[part][..., None])
     return Image.fromarray(pixels)
 
 
 def diffuse(values: np.ndarray, known: np.ndarray, sweeps: int = 8) -> np.ndarray:
-    """Spread known values over the rest: the Laplace equation, solved from coarse to fine.
+    """Interpolate known values smoothly: the Laplace equation, solved from coarse to fine.
 
     Args:
-        values: HxWxC float32; looked at where known only.
+        values: HxWxC float32; ignored where not known.
         known: HxW bool.
         sweeps: relaxations per level.
 
     Returns:
-        HxWxC float32, equal to `values` where known, smooth elsewhere; 0 if nothing is known.
+        HxWxC float32, equal to ``values`` where known, smooth elsewhere; 0 if nothing is known.
     """
     height, width = known.shape
     if known.all():
@@ -155,13 +160,13 @@ def diffuse(values: np.ndarray, known: np.ndarray, sweeps: int = 8) -> np.ndarra
 
 
 def crop_on_photo(crop: np.ndarray, transform, box, outside: float | None = None) -> np.ndarray:
-    """The crop as it lies on the photo, antialiased.
+    """Resample a crop onto the photo's pixels, antialiased.
 
     Args:
         crop: SxS or SxSxC, uint8 or float32.
         transform: 2x3, photo pixel -> crop pixel.
-        box: (x0, y0, x1, y1), the part of the photo to draw.
-        outside: value outside the crop; default the crop's nearest pixel.
+        box: (x0, y0, x1, y1), the part of the photo to render.
+        outside: value outside the crop; default: the crop's nearest pixel.
 
     Returns:
         Array of the box's size, of the crop's dtype.
@@ -170,7 +175,7 @@ def crop_on_photo(crop: np.ndarray, transform, box, outside: float | None = None
     size, scale = crop.shape[0], scale_of(transform)
     linear = transform[:, :2]
     offset = linear @ np.array(box[:2], np.float64) + transform[:, 2]
-    if scale > 1:  # the photo's face is the smaller one
+    if scale > 1:  # the face is smaller in the photo
         small = max(1, round(size / scale))
         crop = cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA)
         ratio = small / size
@@ -186,7 +191,7 @@ def crop_on_photo(crop: np.ndarray, transform, box, outside: float | None = None
 
 
 def inside_square(transform, size: int, shape: tuple[int, int]) -> np.ndarray:
-    """HxW bool: the photo's pixels that lie in the aligned square."""
+    """HxW bool: the photo's pixels inside the aligned square."""
     square = np.zeros(shape, np.uint8)
     # Corners in sixteenths of a pixel, drawn as a filled polygon.
     corners = np.rint(crop_corners(transform, size) * 16).astype(np.int32)

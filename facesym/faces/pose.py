@@ -1,12 +1,12 @@
-"""Where a head looks: from the landmark network's features, or from 68 landmarks."""
+"""Head pose: from the landmark network's features, or from 68 landmarks."""
 
 import numpy as np
 
-FARTHEST_YAW = 60.0  # degrees: landmarks are poor beyond
+FARTHEST_YAW = 60.0  # degrees: landmarks are unreliable beyond
 
-# A mean face at landmarks 27-47, 48, 54 (nose, eyes, mouth corners: what moves least with expression). x to
-# the picture's right, y down, z to the viewer; unit: the distance of the eyes' centres. Our own fit to the
-# landmarks of a few thousand faces of known yaw and pitch, made symmetric.
+# A mean face at landmarks 27-47, 48, 54 (nose, eyes, mouth corners, which move least with expression). x to the
+# image's right, y down, z to the viewer; unit: the distance of the eyes' centres. Our own fit to the landmarks of a few
+# thousand faces of known yaw and pitch, symmetrized.
 POSE_LANDMARKS = [*range(27, 48), 48, 54]
 POSE_POINTS = np.array(
     [
@@ -25,14 +25,14 @@ POSE_POINTS = np.array(
 def head_pose(landmarks):
     """Yaw and pitch in degrees by a scaled-orthographic fit of a mean face.
 
-    Against a fit of a full 3-D model, yaw differs by 2 degrees on average and pitch by 4, within ±60 degrees
-    of yaw; a profile's yaw comes out too small.
+    Within ±60 degrees of yaw it differs from a fit of a full 3-D model by 2 degrees of yaw and 4 of pitch on average.
+    The yaw of a profile is underestimated.
 
     Args:
         landmarks: 68x2, pixels.
 
     Returns:
-        (yaw, pitch): yaw is negative when the nose points to the picture's left, pitch when it points up.
+        (yaw, pitch): yaw is negative when the nose points to the image's left, pitch when it points up.
     """
     model = POSE_POINTS - POSE_POINTS.mean(0)
     points = np.asarray(landmarks, np.float64)[POSE_LANDMARKS]
@@ -43,14 +43,15 @@ def head_pose(landmarks):
 
 
 def find_pose(crop):
-    """Yaw and pitch of an aligned face, in degrees, by the zoo's landmark network, from the crop and its mirror image:
-    mirroring the crop negates the yaw. Unlike `head_pose`'s, this yaw rises all the way to a profile's.
+    """Yaw and pitch of an aligned face in degrees, by the zoo's landmark network.
+
+    Averaged over the crop and its mirror image. Unlike `head_pose`'s, this yaw is monotone up to a profile.
 
     Args:
         crop: RGB image, a square crop in the FFHQ framing, upright.
 
     Returns:
-        (yaw, pitch): yaw is negative when the nose points to the picture's left, pitch when it points up.
+        (yaw, pitch): yaw is negative when the nose points to the image's left, pitch when it points up.
 
     Raises:
         ZooError: the zoo's landmark network is unavailable.

@@ -1,114 +1,121 @@
-"""Texture for what a network fills in too smoothly, hair, clothes, background: borrowed from what the picture shows.
+"""Borrow texture for hair, clothes and background, which a network completes too smoothly.
 
-The network says what is where, coarsely; the fine detail there is that of the known places that look most alike when
-both are blurred (exemplar-based synthesis, as in Criminisi et al. 2004, guided by a coarse picture). They are looked
-for in the picture and in its mirror image, whose hair runs the way it should. Faces are left alone: their detail is
-not to be had elsewhere, and the network has learned it.
+The network determines the coarse structure. Each masked pixel takes its detail from the visible pixel that looks most
+similar when both are blurred: exemplar-based synthesis, as in Criminisi et al. 2004, guided by a coarse image. Visible
+pixels of the mirror image take part, where hair runs in the right direction. Faces are left alone: no other part of the
+photo has their detail, and the network has learned it.
 """
 
 import cv2
 import numpy as np
 import torch
 
-BLUR = 2.0  # sigma of what is compared; this and the lengths below are pixels, chosen on crops of 256
-COARSE = 4.0  # sigma: what is coarser is the network's, what is finer is borrowed
-OFFSETS = range(-4, 5, 4)  # pixels, along both axes, at which colours are compared
-NEARNESS = (
-    0.3  # how much a pixel of distance counts, to a place or its mirror image, beside 27 values of colour
+BLUR = (
+    2.0  # sigma of the blur before comparing. This and the lengths below are pixels, chosen on crops of 256
 )
-STRIDE = 2  # between places that look for their like
-REACH = 1.4  # sigma of how far a place's find is copied
-LEAST = 50  # places to choose from
+COARSE = 4.0  # sigma: coarser structure is the network's, finer is borrowed
+OFFSETS = range(-4, 5, 4)  # along both axes, at which colours are compared
+NEARNESS = 0.3  # weight of a pixel of distance, beside 27 colour values
+STRIDE = 2  # between the masked pixels that are matched
+REACH = 1.4  # sigma of the window in which a match is copied
+LEAST = 50  # visible pixels to choose from
 
 
-def find_texture(picture, hole, face):
-    """For places in a hole beside the face, the known places that look most alike.
+def find_texture(image, mask, face):
+    """Match masked pixels outside the face to the visible pixels that look most similar.
 
     Args:
-        picture: SxSx3 uint8, completed. hole: SxS bool, what was missing. face: SxS bool, what is left alone.
+        image: SxSx3 uint8, completed.
+        mask: SxS bool, True = missing.
+        face: SxS bool, True = face, which is left alone.
 
     Returns:
-        Nx2 and Nx2 int: (y, x) of places in the hole and at its rim, and of their finds in the picture with its mirror
-        image to the right of it (Sx2S); N = 0 if nothing is to do, or too little is known to choose from.
+        targets: Nx2 int, (y, x) of pixels in the mask and at its border.
+        sources: Nx2 int, (y, x) of their matches in the image with its mirror image to the right of it (Sx2S).
+            N = 0 if there is nothing to match, or too few visible pixels.
     """
     none = np.empty((0, 2), int)
-    if not (hole & ~face).any():
+    if not (mask & ~face).any():
         return none, none
-    size, margin = len(picture), max(OFFSETS)
-    blurred = _beside_mirrored(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), BLUR))
+    size, margin = len(image), max(OFFSETS)
+    blurred = _beside_mirrored(cv2.GaussianBlur(image.astype(np.float32), (0, 0), BLUR))
     blurred = np.pad(blurred, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
     near = np.ones((2 * STRIDE + 1,) * 2, np.uint8)
-    wanted = cv2.dilate((hole & ~face).astype(np.uint8), near) > 0
-    known = cv2.dilate((hole | face).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
-    known[:margin] = known[-margin:] = known[:, :margin] = known[:, -margin:] = False
+    masked = cv2.dilate((mask & ~face).astype(np.uint8), near) > 0
+    visible = cv2.dilate((mask | face).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+    visible[:margin] = visible[-margin:] = visible[:, :margin] = visible[:, -margin:] = False
     grid = np.zeros((size, size), bool)
     grid[::STRIDE, ::STRIDE] = True
-    # The even columns of the mirror image are the odd ones of the picture.
-    places, sources = np.argwhere(wanted & grid), np.argwhere(_beside_mirrored(known) & np.tile(grid, 2))
+    # The even columns of the mirror image are the odd ones of the image.
+    targets, sources = np.argwhere(masked & grid), np.argwhere(_beside_mirrored(visible) & np.tile(grid, 2))
     if len(sources) < LEAST:
         return none, none
 
-    def looks(at):
+    def descriptors(at):
         y, x = at.T + margin
         colours = [blurred[y + dy, x + dx] for dy in OFFSETS for dx in OFFSETS]
         return torch.from_numpy(np.concatenate([*colours, NEARNESS * (at % size)], 1).astype(np.float32))
 
-    among, nearest = looks(sources), []
-    middle = among.mean(0)
-    among = among - middle
-    half = among.square().sum(1) / 2  # |a - b|² / 2 is this less a · b, and what is the same for all b
-    for some in (looks(places) - middle).split(1024):  # not all distances in memory at once
-        nearest.append(torch.addmm(half, some, among.T, alpha=-1).argmin(1))
-    return places, sources[torch.cat(nearest).numpy()]
+    candidates, nearest = descriptors(sources), []
+    middle = candidates.mean(0)
+    candidates = candidates - middle
+    half = candidates.square().sum(1) / 2  # |a - b|² / 2 = half - a · b + a constant for all b
+    for chunk in (descriptors(targets) - middle).split(1024):  # not all distances in memory at once
+        nearest.append(torch.addmm(half, chunk, candidates.T, alpha=-1).argmin(1))
+    return targets, sources[torch.cat(nearest).numpy()]
 
 
 def _beside_mirrored(field):
-    """SxS… with its mirror image to the right: Sx2S…."""
+    """Append the mirror image to the right: SxS… to Sx2S…."""
     return np.concatenate([field, field[:, ::-1]], 1)
 
 
-def borrow_texture(picture, hole, face, places, sources, times=1):
-    """The picture with the finds' fine detail at the places beside the face.
+def borrow_texture(image, mask, face, targets, sources, times=1):
+    """Copy the matches' detail to the masked pixels outside the face.
 
     Args:
-        picture: SxSx3 uint8, completed. hole, face: SxS bool; see `find_texture`.
-        places, sources: of `find_texture`, which may have looked at a smaller picture:
-        times: how many times as large this one is, a whole number.
+        image: SxSx3 uint8, completed.
+        mask, face: SxS bool; see `find_texture`.
+        targets, sources: from `find_texture`, of this image or of a smaller version of it.
+        times: how many times as large as that version this image is, a whole number.
 
     Returns:
-        SxSx3 uint8; outside the hole the picture's own.
+        SxSx3 uint8; unchanged outside the mask.
     """
-    if not len(places):
-        return picture
-    values, size = picture.astype(np.float32), len(picture)
-    blur = lambda x, sigma: cv2.GaussianBlur(x, (0, 0), sigma * times).reshape(x.shape)  # noqa: E731
-    # The face is no part of what is beside it, nor what fills the hole of the known places' detail. But what is known
-    # beside the hole is part of what is coarse in it: light that differs a little flows over the rim.
-    own, known, beside = (
-        (x & ~face).astype(np.float32)[..., None] for x in (hole, ~hole, np.ones_like(hole))
+    if not len(targets):
+        return image
+    values, size = image.astype(np.float32), len(image)
+
+    def blur(x, sigma):
+        return cv2.GaussianBlur(x, (0, 0), sigma * times).reshape(x.shape)
+
+    # Outside the face, the coarse part of all pixels, and the detail of visible pixels without the completed ones. The
+    # coarse part in the mask includes visible pixels beside it, so that small differences of light even out.
+    own, visible, outside = (
+        (x & ~face).astype(np.float32)[..., None] for x in (mask, ~mask, np.ones_like(mask))
     )
-    coarse, known_coarse = (
-        blur(values * x, COARSE) / np.maximum(blur(x, COARSE), 1e-3) for x in (beside, known)
+    coarse, visible_coarse = (
+        blur(values * x, COARSE) / np.maximum(blur(x, COARSE), 1e-3) for x in (outside, visible)
     )
-    detail = values - known_coarse
+    detail = values - visible_coarse
     reach = int(np.ceil(1.5 * REACH * times))
     detail = np.pad(_beside_mirrored(detail), ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
     votes = np.zeros((size + 2 * reach, size + 2 * reach, 4), np.float32)
-    middle = (times - 1) // 2  # of the pixels that stand for one
-    to_y, to_x = (places * times + middle + reach).T
+    middle = (times - 1) // 2  # of the times × times pixels of one in the smaller version
+    to_y, to_x = (targets * times + middle + reach).T
     from_y, from_x = (sources * times + middle + reach).T
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
             weight = np.exp(-(dy**2 + dx**2) / (2 * (REACH * times) ** 2))
-            # No place comes twice, so that adding in place adds each.
+            # No target occurs twice, so that adding in place is safe.
             votes[to_y + dy, to_x + dx, :3] += weight * detail[from_y + dy, from_x + dx]
             votes[to_y + dy, to_x + dx, 3] += weight
     votes = votes[reach:-reach, reach:-reach]
     borrowed = coarse + votes[..., :3] / np.maximum(votes[..., 3:], 1e-3)
-    share = blur(own, 1.0) * own
-    return np.clip(np.rint(values + share * (borrowed - values)), 0, 255).astype(np.uint8)
+    weight = blur(own, 1.0) * own
+    return np.clip(np.rint(values + weight * (borrowed - values)), 0, 255).astype(np.uint8)
 
 
-def with_texture(picture, hole, face):
-    """A completed picture with borrowed texture beside the face: see `find_texture`."""
-    return borrow_texture(picture, hole, face, *find_texture(picture, hole, face))
+def with_texture(image, mask, face):
+    """Borrow texture outside the face of a completed image. See `find_texture` for the arguments."""
+    return borrow_texture(image, mask, face, *find_texture(image, mask, face))

@@ -1,58 +1,57 @@
-"""A photo's own pixels on the head turned elsewhere, and their fine detail on a generator's picture of it."""
+"""Turn the head in a photo by warping its own pixels, and transfer their detail to a generator's output."""
 
 import cv2
 import numpy as np
 
 from .geometry import face_region, flip_landmarks, turn, warp_points
 
-COARSE = (
-    0.04  # sigma, as a share of the side: coarser than this the generator's picture counts, finer the photo
-)
-LARGEST = (
-    25.0  # levels by which its light may differ: more than that is not light but another place of the face
-)
-SEAM = 0.06  # as a share of the side: where the photo and its mirror image fade into each other
-FADE = 0.2  # share of the way on which hair and background go over
-_MIDDLE = [27, 28, 29, 30, 33, 51, 57, 8]  # landmarks on the face's middle line
+COARSE = 0.04  # sigma, as a fraction of the side: coarser structure is the generator's, finer the photo's
+LARGEST = 25.0  # levels of 255: a larger difference is a misalignment, not light
+SEAM = 0.06  # half width of the blend between the photo and its mirror image, as a fraction of the side
+FADE = 0.2  # fraction of the way on which hair and background change over
+_MIDDLE = [27, 28, 29, 30, 33, 51, 57, 8]  # landmarks on the face's midline
 
 
 def turned_photo(image, points, yaw, to, mirror):
-    """The photo warped to a head turned elsewhere.
+    """Warp a photo to another yaw of the head.
 
-    A turned head's photo shows little of one side. On the way to the opposite yaw a seam travels over the face from
-    that side to the other: what it has passed is the mirror image's, warped to the same landmarks. Halfway, at yaw 0,
-    the seam is the face's middle line; at the opposite yaw all is the mirror image. Hair and background, which have no
-    landmarks, fade from the one into the other at once, about halfway.
+    The photo of a turned head shows little of one side. On the way to the opposite yaw a seam travels across the face
+    from that side to the other; behind it the mirror image is shown, warped to the same landmarks. Halfway, at yaw 0,
+    the seam is the face's midline; at the opposite yaw only the mirror image is left. Hair and background, which have
+    no landmarks, change over around halfway.
 
     Args:
-        image: SxSx3 uint8. points: its landmarks, 68x2. yaw: of the head in it, degrees.
-        to: the yaw wanted.
-        mirror: whether there is the mirror image on the way; else the photo alone.
+        image: SxSx3 uint8.
+        points: 68x2, its landmarks in pixels.
+        yaw: of the head in the image, degrees.
+        to: target yaw, degrees.
+        mirror: whether to use the mirror image; False warps the photo alone.
 
     Returns:
-        SxSx3 float32 in [0, 255]; where the face is in it (SxS float32, 1 = face); and how far it is to be trusted:
-        SxS float32 in [0, 1], 0 where a few pixels were stretched far or folded.
+        image: SxSx3 float32 in [0, 255].
+        region: SxS float32, 1 = face.
+        trust: SxS float32 in [0, 1], 0 where pixels are stretched far or folded.
     """
     size = len(image)
-    share = np.clip((1 - to / yaw) / 2, 0, 1) if mirror else 0.0  # of the way to the opposite yaw
+    fraction = np.clip((1 - to / yaw) / 2, 0, 1) if mirror else 0.0  # of the way to the opposite yaw
     mirrored = flip_landmarks(points, size)
-    goal = (1 - share) * turn(points, to - yaw) + share * turn(mirrored, to + yaw)
+    goal = (1 - fraction) * turn(points, to - yaw) + fraction * turn(mirrored, to + yaw)
     warped, trust = _warped(image, points, goal)
     region = face_region(goal, size)
-    if share == 0:
+    if fraction == 0:
         return warped, region, trust
     other, other_trust = _warped(np.ascontiguousarray(image[:, ::-1]), mirrored, goal)
-    # The seam's way from one border to the other leads over the face's middle at its half.
+    # The seam starts at one border, crosses the face's midline halfway and ends at the other border.
     middle = goal[_MIDDLE, 0].mean()
     wide = 0.5 * SEAM * size
-    place = np.interp(share, [0, 0.5, 1], [size + wide, middle, -wide])  # it comes from the right …
+    position = np.interp(fraction, [0, 0.5, 1], [size + wide, middle, -wide])  # from the right …
     x = np.arange(size, dtype=np.float32)
-    if yaw < 0:  # … but where that is the side that is seen
-        place = np.interp(share, [0, 0.5, 1], [-wide, middle, size + wide])
-        x, place = -x, -place
-    seam = np.clip((x - place) / (2 * wide) + 0.5, 0, 1)[None]
+    if yaw < 0:  # … or from the left, if that is the hidden side
+        position = np.interp(fraction, [0, 0.5, 1], [-wide, middle, size + wide])
+        x, position = -x, -position
+    seam = np.clip((x - position) / (2 * wide) + 0.5, 0, 1)[None]
     face = cv2.GaussianBlur(region, (0, 0), 0.015 * size)
-    weight = face * seam + (1 - face) * np.clip((share - 0.5) / FADE + 0.5, 0, 1)
+    weight = face * seam + (1 - face) * np.clip((fraction - 0.5) / FADE + 0.5, 0, 1)
     trust = weight * other_trust + (1 - weight) * trust
     weight = weight[..., None]
     return weight * other + (1 - weight) * warped, region, trust
@@ -63,23 +62,27 @@ def _warped(image, points, goal):
     return warped, cv2.GaussianBlur(np.clip((area - 0.15) / 0.3, 0, 1), (0, 0), 0.01 * len(image))
 
 
-def with_detail(made, photo, region, trust):
-    """A generator's picture with the fine detail of the photo warped to the same pose.
+def with_detail(output, photo, region, trust):
+    """Combine a generator's output with the detail of the photo warped to the same pose.
 
     Args:
-        made: sxsx3 uint8, enlarged to the photo's size. photo, region, trust: from `turned_photo`.
+        output: sxsx3 uint8, resized to the photo's size here.
+        photo, region, trust: from `turned_photo`.
 
     Returns:
-        SxSx3 uint8: in the face coarse light and colour of ``made``, the rest of ``photo``, as all about the face;
-        ``made`` alone where the photo is not to be trusted.
+        SxSx3 uint8. Inside the face, coarse light and colour are the output's and detail is the photo's; outside, all
+        is the photo's. Where the photo is not trusted, the output alone.
     """
     size = len(photo)
-    made = cv2.resize(made, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    blur = lambda x: cv2.GaussianBlur(x, (0, 0), COARSE * size)  # noqa: E731
-    # Within the face alone: about it the two differ in more than light.
+    output = cv2.resize(output, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+
+    def blur(x):
+        return cv2.GaussianBlur(x, (0, 0), COARSE * size)
+
+    # Inside the face only: around it the two differ in more than light.
     inside = cv2.erode(region, np.ones((3, 3), np.uint8), iterations=round(COARSE * size))[..., None]
     weight = blur(inside)[..., None]
-    light = blur(inside * (made - photo)) / (weight + 1e-3)
+    light = blur(inside * (output - photo)) / (weight + 1e-3)
     mixed = photo + weight * np.clip(light, -LARGEST, LARGEST)
     trust = trust[..., None]
-    return np.clip(np.rint(trust * mixed + (1 - trust) * made), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(trust * mixed + (1 - trust) * output), 0, 255).astype(np.uint8)

@@ -14,7 +14,7 @@ from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.find import find_faces
 from ..faces.landmarks import find_points
 from ..faces.load import load_mask
-from ..faces.paste import fill_smoothly, inside_square, paste_hole
+from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import head_pose
 from ..faces.texture import borrow_texture, find_texture
 from ..models.symmfcnet import SymmFCNetOutput
@@ -171,7 +171,7 @@ class CompletePipeline(Pipeline):
 
     def _paste(self, photo, face):
         crop, transform = self._detailed(face) or (face.output, face.transform)
-        return paste_hole(photo, crop, transform, face.photo.mask, face.own)
+        return paste_completion(photo, crop, transform, face.photo.mask, face.own)
 
     @torch.inference_mode()
     def _detailed(self, face):
