@@ -152,7 +152,7 @@ def test_what_is_no_mesh_and_no_bank_is_refused(tmp_path, folders, mesh_file):
         simulate.FaceMesh(tmp_path / "mesh.npz")
     with pytest.raises(ImageError, match="neutral and smiling"):
         expressions.Expressions(folders[0], simulate.FaceMesh(mesh_file), 64)
-    with pytest.raises(ImageError, match="no folder of pairs"):
+    with pytest.raises(ImageError, match="not a folder of pairs"):
         Pairs(tmp_path)
 
 
@@ -162,7 +162,7 @@ def test_the_classical_row_turns_a_face_to_the_front(bank):
     texture = cv2.resize(
         np.random.default_rng(2).integers(0, 255, (12, 12, 3)).astype(np.uint8), (size, size)
     )
-    framed, align = simulate._align_anew(texture, points)
+    framed, align = simulate._align_again(texture, points)
     points = points @ align[:, :2].T + align[:, 2]
     vertices, _ = bank.mesh.fit(points)
     for yaw, seen in ((30, np.s_[40:62, 38:48]), (-30, np.s_[40:62, 48:58])):  # beside the nose

@@ -1,4 +1,4 @@
-"""Expression, pose and light of aligned faces, as LSSL's attributes: from metadata, from yaw, by relighting."""
+"""LSSL's attributes of aligned faces: expression from metadata, pose from the yaw, light by relighting."""
 
 import numpy as np
 
@@ -6,14 +6,21 @@ from ..faces.pose import FARTHEST_YAW
 from .faces import side_light
 
 UNKNOWN = -1
-LEAST_SCORE = 0.85  # of the expression network, for a label to be taken
+LEAST_SCORE = 0.85  # the smallest score of the expression network that counts as a label
 POSES = {"left 45": -45, "left 20": -20, "frontal": 0, "right 20": 20, "right 45": 45}  # degrees of yaw
 _STUDIO = {"neutral": "neutral", "smiling": "happy", "happy": "happy"}
 
 
 def expression_of(row, names):
-    """The index in ``names`` of a face's expression, by its row of metadata.csv: the studio's label where there is a
-    ``view``, else the surest of the scores; UNKNOWN if none is sure, or it is another."""
+    """The expression of a face.
+
+    Args:
+        row: of metadata.csv: a studio's label where there is a "view", else scores.
+        names: expressions.
+
+    Returns:
+        Index in ``names``; UNKNOWN for another expression or if no score is high enough.
+    """
     if row.get("view"):
         name = _STUDIO.get(row.get("expression"))
         return names.index(name) if name in names else UNKNOWN
@@ -22,16 +29,31 @@ def expression_of(row, names):
 
 
 def pose_of(yaw, names):
-    """The index in ``names`` (of POSES) of the pose nearest to a yaw (degrees, negative to the picture's left), or
-    UNKNOWN."""
+    """The pose closest to a yaw.
+
+    Args:
+        yaw: degrees, negative to the image's left.
+        names: keys of POSES.
+
+    Returns:
+        Index in ``names``; UNKNOWN beyond `FARTHEST_YAW`.
+    """
     if not abs(yaw) <= FARTHEST_YAW:
         return UNKNOWN
     return int(np.argmin([abs(POSES[name] - yaw) for name in names]))
 
 
 def relight(rng, image, name):
-    """A picture (SxSx3, [0, 255]) as normally lit, in another light: "normal", "weak" (little contrast), "dark" or
-    "side" (from the picture's left); float32 [0, 255]."""
+    """Relight an image.
+
+    Args:
+        rng: numpy Generator.
+        image: SxSx3 in [0, 255], normally lit.
+        name: "normal", "weak" (low contrast), "dark", or "side" (from the image's left).
+
+    Returns:
+        SxSx3 float32 in [0, 255].
+    """
     image = image.astype(np.float32)
     if name == "weak":
         mean = image.mean()

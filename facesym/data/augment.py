@@ -1,16 +1,19 @@
-"""Differentiable augmentation for GANs on small data (S. Zhao et al., "Differentiable Augmentation for Data-Efficient
-GAN Training", NeurIPS 2020): the critic sees real and generated pictures through the same random changes."""
+"""Differentiable augmentation for GANs on small data: the discriminator sees augmented real and generated images.
+
+S. Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020.
+"""
 
 import torch
 
 
 def augment(x, generator=None, shift=0.125, cut=0.5):
-    """Random brightness, saturation, contrast, translation and cut-out of each picture.
+    """Change brightness, saturation, contrast and position of each image at random, and erase a square.
 
     Args:
         x: BxCxHxW in [-1, 1].
-        shift: largest translation, as a share of the side; zeros move in.
-        cut: side of the square that is cut out, as a share of the picture's.
+        generator: torch.Generator; default: torch's global one.
+        shift: largest translation as a fraction of the side; filled with zeros.
+        cut: side of the erased square as a fraction of the image's.
 
     Returns:
         BxCxHxW; gradients flow through.
@@ -38,7 +41,7 @@ def augment(x, generator=None, shift=0.125, cut=0.5):
     keep = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
     x = torch.where(keep, moved, torch.zeros_like(moved))
     centre_y, centre_x = (draw() * height).long().view(batch, 1), (draw() * width).long().view(batch, 1)
-    hole = ((ys - centre_y).abs() < cut * height / 2)[:, :, None] & ((xs - centre_x).abs() < cut * width / 2)[
-        :, None, :
-    ]
-    return x * ~hole[:, None]
+    erased = ((ys - centre_y).abs() < cut * height / 2)[:, :, None] & (
+        (xs - centre_x).abs() < cut * width / 2
+    )[:, None, :]
+    return x * ~erased[:, None]

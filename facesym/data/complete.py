@@ -1,4 +1,4 @@
-"""What completion learns from: faces with a mask each (1 = visible, 0 = missing)."""
+"""Training samples of face completion: faces with a mask each (1 = visible, 0 = missing)."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from .masks import random_mask
 
 
 class CompletionSamples(Samples):
-    """Faces jittered, recoloured and mirrored, each with a hole, its landmarks in [-1, 1] and its face region."""
+    """Augmented faces, each with a mask, its landmarks and its face region. For the samples see `sample`."""
 
     def __init__(self, faces, masks, seed=0):
         super().__init__(faces, seed)
@@ -36,9 +36,20 @@ class CompletionSamples(Samples):
 
 
 def sample(image, points, mask, rng):
-    """One sample as tensors: picture SxSx3 in [0, 255], landmarks 68x2 in pixels, mask SxS; and a missing pixel."""
+    """A training sample as tensors.
+
+    Args:
+        image: SxSx3 in [0, 255].
+        points: 68x2, landmarks in pixels.
+        mask: SxS, 1 = visible.
+        rng: numpy Generator.
+
+    Returns:
+        A dict of "image" 3xSxS in [-1, 1], "mask" and "face" 1xSxS, "landmarks" and "flipped" (those of the flipped
+        image) 68x2 in [-1, 1], and "spot", (x, y) of a missing pixel: the centre of the perceptual loss's window.
+    """
     size, missing = len(mask), np.argwhere(mask == 0)
-    # The trunk's window: half the time on a hidden eye, nose or mouth if there is one, where errors are seen first.
+    # Half of the windows are on a masked eye, nose or mouth if there is one: errors there are the most visible.
     inner = np.clip(np.round(points[27:]).astype(int), 0, size - 1)[:, ::-1]
     inner = inner[mask[inner[:, 0], inner[:, 1]] == 0]
     if len(inner) and rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Hole masks for training and evaluation. Here, as in the paper, 1 = known and 0 = missing (HxW float32)."""
+"""Masks for training and evaluation. As in the paper, 1 = visible and 0 = missing (HxW float32)."""
 
 from pathlib import Path
 
@@ -11,7 +11,15 @@ from .faces import read_metadata
 
 
 def load_irregular(folder, size, splits=("train",)):
-    """The hole masks of a folder (PNG, white = hole, with metadata.csv): NxSxS uint8, 1 = hole.
+    """Load the irregular masks of a folder.
+
+    Args:
+        folder: PNG files, white = missing, with metadata.csv.
+        size: side S to resize them to.
+        splits: of metadata.csv.
+
+    Returns:
+        NxSxS uint8, 1 = missing.
 
     Raises:
         ImageError: no metadata.csv, an unreadable mask, or no mask of that split.
@@ -26,10 +34,16 @@ def load_irregular(folder, size, splits=("train",)):
     return masks
 
 
-def centre_square(size, share=0.5, shift=(0, 0)):
-    """A square hole whose side is ``share`` of the picture's, its centre moved by ``shift`` pixels (x, y)."""
+def centre_square(size, fraction=0.5, shift=(0, 0)):
+    """A square mask.
+
+    Args:
+        size: side S of the image.
+        fraction: ratio of the square's side to the image's.
+        shift: (x, y) of its centre from the image's, pixels.
+    """
     mask = np.ones((size, size), np.float32)
-    half = share * size / 2
+    half = fraction * size / 2
     x0, x1 = np.clip(np.round(size / 2 + shift[0] + np.array([-half, half])), 0, size).astype(int)
     y0, y1 = np.clip(np.round(size / 2 + shift[1] + np.array([-half, half])), 0, size).astype(int)
     mask[y0:y1, x0:x1] = 0
@@ -37,7 +51,7 @@ def centre_square(size, share=0.5, shift=(0, 0)):
 
 
 def half_face(rng, size, points):
-    """All on one side of a line through the nose bridge, up to the face's outline and some way beyond."""
+    """Mask one side of a line through the nose bridge, up to or somewhat beyond the face's outline."""
     centre = points[27:31].mean(0) + rng.normal(0, 0.02, 2) * size
     angle = rng.choice([0, np.pi]) if rng.random() < 0.8 else rng.uniform(0, 2 * np.pi)
     angle += rng.normal(0, 0.15)
@@ -49,7 +63,7 @@ def half_face(rng, size, points):
 
 
 def brush(rng, size):
-    """One to four thick strokes, as a person paints them over something."""
+    """One to four thick strokes, as painted by hand."""
     hole = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(1, 5)):
         thickness = int(size * rng.uniform(0.04, 0.18))
@@ -71,7 +85,7 @@ def _polygon(size, points):
 
 
 def glasses(rng, size, points):
-    """Two lenses about the eyes (sometimes one visor) and the bridge between them."""
+    """Two lenses around the eyes and the bridge between them."""
     hole = np.zeros((size, size), np.uint8)
     right, left = points[36:42].mean(0), points[42:48].mean(0)
     distance = np.linalg.norm(left - right)
@@ -106,7 +120,7 @@ def glasses(rng, size, points):
 
 
 def face_mask(rng, size, points):
-    """A cloth mask: from somewhere on the nose down to the chin, ear to ear."""
+    """A face mask: from the nose to the chin, ear to ear."""
     top = points[rng.integers(28, 31)] + rng.normal(0, 0.01, 2) * size
     outline = np.concatenate(
         [points[1:16], [points[14] * 0.3 + top * 0.7], [top], [points[2] * 0.3 + top * 0.7]]
@@ -116,7 +130,7 @@ def face_mask(rng, size, points):
 
 
 def hand(rng, size, points):
-    """A blob with fingers, reaching into the face from outside."""
+    """A hand that reaches into the face from outside: an ellipse with fingers and a wrist."""
     hole = np.zeros((size, size), np.uint8)
     palm = points[rng.integers(0, 68)] + rng.normal(0, 0.04, 2) * size
     outward = palm - points[27:36].mean(0) + rng.normal(0, 0.05, 2) * size
@@ -144,30 +158,31 @@ def hand(rng, size, points):
 
 
 def irregular(rng, masks):
-    """One of ``masks`` (from load_irregular), mirrored, turned by quarters and shifted at random."""
+    """One of ``masks`` (from `load_irregular`), randomly mirrored, rotated by quarter turns and shifted."""
     hole = np.rot90(masks[rng.integers(len(masks))], rng.integers(4))
     if rng.random() < 0.5:
         hole = hole[:, ::-1]
     shift = rng.integers(-len(hole) // 6, len(hole) // 6 + 1, 2)
-    # Rolled, not padded: what leaves on one side comes in on the other and the hole's size is kept.
+    # Rolling preserves the masked area.
     return 1 - np.roll(hole, shift, (0, 1)).astype(np.float32)
 
 
 def random_mask(rng, size, points, masks):
-    """A training hole for one face.
+    """Draw a training mask for a face.
 
     Args:
         rng: numpy Generator.
+        size: side S of the image.
         points: 68x2 landmarks in pixels.
-        masks: NxSxS irregular holes (load_irregular), or None to do without.
+        masks: NxSxS irregular masks (`load_irregular`), or None for none.
 
     Returns:
-        HxW float32, 1 = known, 0 = missing; never without a missing pixel, and never all missing.
+        SxS float32, 1 = visible, 0 = missing; between 1 and 65 % of the pixels are missing.
     """
     kinds = ["irregular", "centre", "half", "brush", "glasses", "mask", "hand"]
-    chance = np.array([0.25 if masks is not None else 0, 0.15, 0.1, 0.1, 0.18, 0.14, 0.08])
+    probability = np.array([0.25 if masks is not None else 0, 0.15, 0.1, 0.1, 0.18, 0.14, 0.08])
     for _ in range(8):
-        kind = rng.choice(kinds, p=chance / chance.sum())
+        kind = rng.choice(kinds, p=probability / probability.sum())
         if kind == "irregular":
             mask = irregular(rng, masks)
         elif kind == "centre":

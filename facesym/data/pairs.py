@@ -1,9 +1,9 @@
-"""Folders of pairs (`facesym prepare pairs`): a face as it came, and the same person frontal and neutral.
+"""Folders of pairs (`facesym prepare pairs`): a face, and the same person frontal and neutral.
 
 A folder holds ``inputs/`` and ``targets/`` (WebP), ``pairs.csv`` (``input, target, subject, split, kind, yaw, pitch,
 expression``; kind is real, simulated, turned or expressive), ``points.npy`` (Nx2x68x2 float32: the landmarks of the
-input and of the target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: where the target's pixels are in the input,
-x and y in pixels, and 1 where they are seen there; NaN where that is not known).
+input and of the target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: the coordinates x and y in the input, in
+pixels, of the target's pixels, and 1 where they are visible there; NaN where unknown).
 """
 
 import csv
@@ -19,25 +19,25 @@ from ..errors import ImageError
 from .excluded import is_excluded_file, is_excluded_name
 from .faces import Samples, affine_jitter, colour_jitter, soften, to_tensor
 
-MADE = ("turned", "expressive")  # kinds whose target is no photo
-INNER = np.arange(17, 68)  # the jaw's landmarks mark another line on a turned head
+MADE = ("turned", "expressive")  # kinds whose target is synthesized
+INNER = np.arange(17, 68)  # without the jaw, whose landmarks follow the outline of a turned head
 
 
 def keeps_pose(row):
-    """Whether an expressive photo's target has its pose, and its background: by its yaw and pitch, it is nearly
-    frontal; the others are brought to the front by the mesh."""
+    """Whether an expressive photo's target has the photo's pose and background: nearly frontal photos keep them, the
+    mesh brings the others to the front."""
     return abs(float(row["yaw"])) <= 5 and abs(float(row["pitch"] or 0)) <= 12
 
 
 class Pairs:
-    """All pairs of a folder in memory.
+    """All pairs of a folder, in memory.
 
     Attributes:
         inputs: NxSxSx3 uint8. targets: MxSxSx3 uint8. target_of: N, the rows of ``targets``.
         points: Nx2x68x2 float32. places: NxGxGx3 float16. rows: a list of dicts.
 
     Raises:
-        ImageError: the folder is none of pairs, or its pictures cannot be read.
+        ImageError: the folder does not hold pairs, or a picture cannot be read.
     """
 
     def __init__(self, folder, splits=("train",), limit=None):
@@ -49,7 +49,9 @@ class Pairs:
             if not len(rows) == len(points) == len(places):
                 raise ValueError("pairs.csv, points.npy and places.npy differ in length")
         except (OSError, EOFError, ValueError) as error:
-            raise ImageError(f"{folder} is no folder of pairs (`facesym prepare pairs`): {error}") from error
+            raise ImageError(
+                f"{folder} is not a folder of pairs (`facesym prepare pairs`): {error}"
+            ) from error
         self.rows = [row for row in rows if row["split"] in splits and not _is_excluded(folder, row)][:limit]
         if not self.rows:
             raise ImageError(f"{folder} has no pairs of split {'/'.join(splits)}")
@@ -89,8 +91,13 @@ def _is_excluded(folder, row):
     return is_excluded_name(*name.partition("-")[::2]) or any(map(is_excluded_file, files))
 
 
+def _normalised(points, side):
+    """Pixel coordinates (…x2) as a float32 tensor in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray((2 * points + 1) / side - 1, np.float32))
+
+
 class PairSamples(Samples):
-    """Pairs as NFGAN learns them: mirrored so that the side turned away is at the right; jittered.
+    """Training samples of NFGAN: pairs flipped so that the far side of the face is on the right, and jittered.
 
     Args:
         pairs: Pairs.
@@ -154,8 +161,11 @@ class PairSamples(Samples):
             image, target = image[:, ::-1], target[:, ::-1]
             places = places[:, ::-1] * np.array([-1, 1], np.float32) + np.array([side - 1, 0], np.float32)
             seen = seen[:, ::-1]
-            flip = lambda p: p * np.array([-1, 1], np.float32) + np.array([side - 1, 0], np.float32)  # noqa: E731
-            points, goal = flip(points), flip(goal)  # not renumbered: pairs of places are all that is asked
+            # Not renumbered: landmarks are only compared with their counterparts.
+            points, goal = (
+                p * np.array([-1, 1], np.float32) + np.array([side - 1, 0], np.float32)
+                for p in (points, goal)
+            )
         guide = pairs.targets[self.guides[rng.integers(len(self.guides))]]
         if rng.random() < 0.5:
             guide = guide[:, ::-1]
@@ -164,24 +174,22 @@ class PairSamples(Samples):
             image = cv2.warpAffine(
                 image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
             )
-            move = lambda p: p @ matrix[:, :2].T + matrix[:, 2]  # noqa: E731
-            points, places = move(points), move(places)
+            points, places = (p @ matrix[:, :2].T + matrix[:, 2] for p in (points, places))
             if rng.random() < 0.1:
                 image = soften(rng, image, smallest=0.4)
             both = colour_jitter(rng, np.concatenate([image, target], 1), 0.15)  # the same change to both
             image, target = both[:, :side], both[:, side:]
-            guide = colour_jitter(rng, guide, 0.15)  # else the jitter alone would tell real from made
-        share = lambda p: torch.from_numpy(np.ascontiguousarray((2 * p + 1) / side - 1, np.float32))  # noqa: E731
+            guide = colour_jitter(rng, guide, 0.15)  # else the jitter alone would tell real from generated
         return {
             "image": self._picture(image),
             "target": self._picture(target),
             "guide": self._picture(guide),
-            "places": share(places).permute(2, 0, 1),
-            # What is hidden has its place too: it counts, but less.
+            "places": _normalised(places, side).permute(2, 0, 1),
+            # Hidden pixels have coordinates too, with a lower weight.
             "weight": torch.from_numpy(0.2 * float(known) + 0.8 * np.ascontiguousarray(seen))[None].float(),
             "trust": torch.from_numpy(self.oval if row["kind"] in MADE else np.ones_like(self.oval))[None],
-            "goal": share(goal[INNER]),
-            "points": share(points[INNER]),
+            "goal": _normalised(goal[INNER], side),
+            "points": _normalised(points[INNER], side),
         }
 
     def _picture(self, image):

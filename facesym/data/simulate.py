@@ -1,8 +1,8 @@
-"""Turned and expressive versions of frontal, neutral faces: the pairs that NFGAN learns from where no real ones are.
+"""Simulate turned and expressive versions of frontal, neutral faces: training pairs where no real ones exist.
 
-The face's depth comes from a mesh that is fitted to its landmarks. A head is turned by moving every pixel as its
-depth says, front pixels over hidden ones; expressions are those of `Expressions`. All on aligned crops (FFHQ framing),
-SxSx3 uint8, landmarks 68x2 in pixels. Everything random comes from the generator that is passed in.
+The face's depth comes from a mesh fitted to its landmarks. A head is turned by moving each pixel according to its
+depth, front pixels over hidden ones; expressions come from `Expressions`. Images are aligned crops (FFHQ framing),
+SxSx3 uint8, landmarks 68x2 in pixels. All random numbers come from the generator that is passed in.
 """
 
 from dataclasses import dataclass
@@ -28,20 +28,20 @@ LANDMARK_VERTICES = np.array(
         *(5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966),
     ]
 )
-OPEN_MOUTH = 0.07  # of `mouth_opening`; up to here it counts as closed
-LEAST_NEUTRAL = 0.6  # of metadata.csv's score
-GRID = 32  # side of the fields of places that come with a pair
+OPEN_MOUTH = 0.07  # the largest `mouth_opening` that counts as closed
+LEAST_NEUTRAL = 0.6  # the smallest score in metadata.csv that counts as neutral
+GRID = 32  # side of the coordinate field of a pair
 
 
 class FaceMesh:
-    """A face's shape with ways to vary it (ICT FaceKit's face area, MIT licence).
+    """A morphable face mesh (ICT FaceKit's face area, MIT licence).
 
     Args:
-        path: ``ict_face_model.npz``: ``neutral`` Vx3 (x to the picture's right, y up, z to the viewer), ``identity``
+        path: ``ict_face_model.npz``: ``neutral`` Vx3 (x to the image's right, y up, z to the viewer), ``identity``
             KxVx3 and ``expression`` LxVx3 displacements, ``expression_names``.
 
     Raises:
-        ImageError: the file is not such a mesh.
+        ImageError: the file does not hold such a mesh.
     """
 
     def __init__(self, path):
@@ -58,22 +58,24 @@ class FaceMesh:
         self.neck = self.neutral[:, 1] > self.neutral[LANDMARK_VERTICES, 1].max() + 1
 
     def fit(self, points):
-        """The mesh laid over a face.
+        """Fit the mesh to a face.
 
         Args:
-            points: 68x2 in pixels; the more the face is turned, the less the jaw's are what the mesh has there.
+            points: 68x2 in pixels. The more the face is turned, the less the jaw's landmarks match the mesh's.
 
         Returns:
-            Vx3 vertices, x and y in pixels, z in pixels towards the viewer; and the 3x3 rotation times scale that took
-            the mesh there.
+            vertices: Vx3, x and y in pixels, z in pixels towards the viewer.
+            pose: 3x3, rotation times scale.
         """
         points = np.asarray(points, np.float64)
-        weight = np.where(np.arange(68) < 17, 0.3, 1.0)[:, None]  # the jaw's points slide along the outline
+        weight = np.where(np.arange(68) < 17, 0.3, 1.0)[
+            :, None
+        ]  # the jaw's landmarks slide along the outline
         basis = self.identity[:, LANDMARK_VERTICES]
         shape = self.neutral[LANDMARK_VERTICES].astype(np.float64)
         coefficients = np.zeros(len(basis))
         for _ in range(3):
-            # Scaled-orthographic pose of the present shape, then the shape at that pose.
+            # Scaled-orthographic pose of the current shape, then the shape at that pose.
             centre_model = (weight * shape).sum(0) / weight.sum()
             centre = (weight * points).sum(0) / weight.sum()
             affine = np.linalg.lstsq(weight * (shape - centre_model), weight * (points - centre), rcond=None)[
@@ -98,38 +100,39 @@ class FaceMesh:
         return vertices.astype(np.float32), pose
 
 
-def _look_up(field, x, y):
-    """A field's (HxW or HxWxC) values at places, between its pixels linearly."""
+def _sample(field, x, y):
+    """Bilinear samples of a field (HxW or HxWxC) at coordinates x and y."""
     return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def head_depth(vertices, neck, size):
-    """A picture's depth, and how far each of its pixels belongs to the head.
+    """The depth of an image, and to what degree each pixel belongs to the head.
 
     Args:
-        vertices: Vx3 of `FaceMesh.fit`.
+        vertices: Vx3, from `FaceMesh.fit`.
         neck: V bool, vertices below the head.
+        size: side S of the image.
 
     Returns:
-        SxS float32 depth in pixels towards the viewer, as the vertices', smoothly carried on beyond them; and SxS
-        float32 in [0, 1], 1 on the head with its hair, falling to 0 on the way to the border and the shoulders.
+        depth: SxS float32, pixels towards the viewer, extrapolated smoothly beyond the vertices.
+        weight: SxS float32 in [0, 1], 1 on the head with its hair, falling to 0 towards the border and the shoulders.
     """
     cells = 64
-    place = np.clip(((vertices[:, :2] + 0.5) * cells / size).astype(int), 0, cells - 1)
+    cell = np.clip(((vertices[:, :2] + 0.5) * cells / size).astype(int), 0, cells - 1)
     front = np.full((cells, cells), -np.inf, np.float32)
-    np.maximum.at(front, (place[:, 1], place[:, 0]), vertices[:, 2])
+    np.maximum.at(front, (cell[:, 1], cell[:, 0]), vertices[:, 2])
     seen = np.isfinite(front).astype(np.float32)
     depth, known = np.where(seen > 0, front, 0), seen.copy()
-    for sigma in (1, 2, 4, 8, 16):  # what is not known yet is filled from ever farther away
-        blurred, share = (
+    for sigma in (1, 2, 4, 8, 16):  # fill unknown cells from farther and farther away
+        blurred, coverage = (
             cv2.GaussianBlur(depth * known, (0, 0), sigma),
             cv2.GaussianBlur(known, (0, 0), sigma),
         )
-        new = (known == 0) & (share > 0.05)
-        depth, known = np.where(new, blurred / np.maximum(share, 1e-6), depth), np.maximum(known, new)
+        new = (known == 0) & (coverage > 0.05)
+        depth, known = np.where(new, blurred / np.maximum(coverage, 1e-6), depth), np.maximum(known, new)
     depth = cv2.GaussianBlur(np.where(known > 0, depth, depth.min()), (0, 0), 0.7)
     head = np.zeros((cells, cells), np.uint8)
-    head[place[~neck, 1], place[~neck, 0]] = 1
+    head[cell[~neck, 1], cell[~neck, 0]] = 1
     head = cv2.morphologyEx(head, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     away = cv2.distanceTransform(1 - head, cv2.DIST_L2, 5) / cells
     weight = 1 - np.clip((away - 0.1) / 0.16, 0, 1)  # hair is up to a tenth of the side thick
@@ -137,25 +140,31 @@ def head_depth(vertices, neck, size):
     border = np.clip(np.minimum(x, 1 - x) / 0.08, 0, 1)
     weight = weight * np.minimum(border[:, None], border)
     weight = weight * weight * (3 - 2 * weight)
-    grow = lambda a: cv2.resize(a.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)  # noqa: E731
-    return grow(depth), grow(weight)
+    return tuple(
+        cv2.resize(a.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+        for a in (depth, weight)
+    )
 
 
 def _turn_rows(depth, weight, pivot, degrees):
-    """Turn about a vertical axis: along rows, pixels move by their depth, front ones over hidden ones.
+    """Turn about a vertical axis: along rows, pixels move according to their depth, front ones over hidden ones.
 
     Args:
+        depth, weight: SxS float32, from `head_depth`.
         pivot: (x, z) of the axis.
+        degrees: angle.
 
     Returns:
-        Three SxS float32 fields and one of bool: where each pixel of the turned picture comes from (x); where each
-        pixel of the picture goes to (x); the depth it has there; whether it is seen there.
+        source: SxS float32, the x that each pixel of the turned image comes from.
+        to: SxS float32, the x that each pixel of the image goes to.
+        near: SxS float32, the depth it has there.
+        seen: SxS bool, whether it is visible there.
     """
     size, finer = len(depth), 4
     angle = np.radians(degrees)
     x = (np.arange(size * finer) + 0.5) / finer - 0.5
-    grow = lambda a: cv2.resize(a, (size * finer, size), interpolation=cv2.INTER_LINEAR)  # noqa: E731
-    z, w = grow(depth) - pivot[1], grow(weight)
+    z, w = (cv2.resize(a, (size * finer, size), interpolation=cv2.INTER_LINEAR) for a in (depth, weight))
+    z = z - pivot[1]
     to = x + w * ((x - pivot[0]) * (np.cos(angle) - 1) + z * np.sin(angle))
     near = z + w * (z * (np.cos(angle) - 1) - (x - pivot[0]) * np.sin(angle))
     cell = np.clip(np.rint(to).astype(int), 0, size - 1)
@@ -166,11 +175,14 @@ def _turn_rows(depth, weight, pivot, degrees):
     source = np.empty((size, size), np.float32)
     pixels = np.arange(size)
     for k in range(size):
-        places, from_x = to[k, seen[k]], x[seen[k]]
-        order = np.argsort(places, kind="stable")
-        source[k] = np.interp(pixels, places[order], from_x[order])
-    source = cv2.medianBlur(source, 3)  # outlines, which each row finds by itself, smooth
-    shrink = lambda a: a.reshape(size, size, finer)[..., 1:3].mean(2)  # the two about the pixel's middle  # noqa: E731
+        to_x, from_x = to[k, seen[k]], x[seen[k]]
+        order = np.argsort(to_x, kind="stable")
+        source[k] = np.interp(pixels, to_x[order], from_x[order])
+    source = cv2.medianBlur(source, 3)  # smooth the outlines, which each row determines on its own
+
+    def shrink(a):
+        return a.reshape(size, size, finer)[..., 1:3].mean(2)  # the two samples around the pixel's centre
+
     return (
         source,
         shrink(to).astype(np.float32),
@@ -180,46 +192,48 @@ def _turn_rows(depth, weight, pivot, degrees):
 
 
 def turn_head(image, vertices, neck, yaw, pitch=0.0):
-    """Turn the head in a picture.
+    """Turn the head in an image.
 
     Args:
         image: SxSx3 uint8.
-        vertices, neck: the mesh laid over it.
-        yaw, pitch: degrees more than now; positive: nose to the picture's right, and down.
+        vertices, neck: the mesh fitted to it.
+        yaw: change in degrees, positive to the image's right.
+        pitch: change in degrees, positive down.
 
     Returns:
-        The picture, SxSx3 uint8; SxSx2 float32, where each pixel of the given picture has gone to; SxS bool, whether
-        it is seen there.
+        turned: SxSx3 uint8.
+        coordinates: SxSx2 float32, where each pixel of the image goes.
+        seen: SxS bool, whether it is visible there.
     """
     size = len(image)
     depth, weight = head_depth(vertices, neck, size)
     ears = vertices[LANDMARK_VERTICES[[0, 16]]].mean(0)
     columns, rows = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
     source_x, to_x, near, seen = _turn_rows(depth, weight, (ears[0], ears[2]), yaw)
-    depth, weight = _look_up(near, source_x, rows), _look_up(weight, source_x, rows)
+    depth, weight = _sample(near, source_x, rows), _sample(weight, source_x, rows)
     source_y, to_y, _, seen_y = (
         field.T for field in _turn_rows(depth.T.copy(), weight.T.copy(), (ears[1], ears[2]), pitch)
     )
     source_y, to_y = np.ascontiguousarray(source_y), np.ascontiguousarray(to_y)
     turned = cv2.remap(
-        image, _look_up(source_x, columns, source_y), source_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+        image, _sample(source_x, columns, source_y), source_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
     )
-    places = np.stack([to_x, _look_up(to_y, to_x, rows)], -1)
-    seen = seen & (_look_up(np.ascontiguousarray(seen_y).astype(np.float32), to_x, rows) > 0.5)
-    return turned, places, seen
+    coordinates = np.stack([to_x, _sample(to_y, to_x, rows)], -1)
+    seen = seen & (_sample(np.ascontiguousarray(seen_y).astype(np.float32), to_x, rows) > 0.5)
+    return turned, coordinates, seen
 
 
 @dataclass
 class Simulated:
-    """A made-up input to a real target.
+    """A simulated input for a real target.
 
     Attributes:
-        image: SxSx3 uint8, aligned anew: the turned, expressive face.
-        points: 68x2, the target's landmarks where they are in it.
-        places: GRIDxGRIDx2 float32: where the target's pixels (the middles of GRIDxGRID cells) are in it, pixels.
-        seen: GRIDxGRID bool, whether they are seen there: neither behind other parts of the head, nor off the picture.
-        yaw, pitch: degrees, that the head was turned by.
-        expression: its name, "neutral" if there is none.
+        image: SxSx3 uint8, the turned, expressive face, aligned again.
+        points: 68x2, the target's landmarks in it, pixels.
+        places: GRIDxGRIDx2 float32, coordinates in it of the target's pixels (centres of GRIDxGRID cells).
+        seen: GRIDxGRID bool, whether these are visible: neither behind other parts of the head nor outside the image.
+        yaw, pitch: by which the head was turned, degrees.
+        expression: its name, or "neutral".
     """
 
     image: np.ndarray
@@ -232,7 +246,7 @@ class Simulated:
 
 
 def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
-    """A random version of a frontal, neutral face: turned, expressive, or both.
+    """Simulate a random version of a frontal, neutral face: turned, expressive, or both.
 
     Args:
         rng: numpy Generator.
@@ -251,7 +265,7 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
     name, moved = "neutral", points
     if rng.random() < 0.65:
         name, moved = expressions.draw(rng, points)
-        # An open mouth that does not smile is dark but for the edge of the upper teeth.
+        # An open mouth that does not smile is dark except for the edge of the upper teeth.
         image, places = expressions.show(image, points, moved, teeth=1.0 if name == "smiling" else 0.3)
         if name == "smiling" and expressions.shading:
             image = expressions.shading.add(image, moved, expressions.shading.strength(moved, points))
@@ -261,54 +275,62 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
         vertices, _ = mesh.fit(moved)
         image, turned, visible = turn_head(image, vertices, mesh.neck, yaw, pitch)
         x, y = places[..., 0], places[..., 1]
-        seen = _look_up(visible.astype(np.float32), x, y) > 0.5
-        places = _look_up(turned, x, y)
+        seen = _sample(visible.astype(np.float32), x, y) > 0.5
+        places = _sample(turned, x, y)
     at = points.astype(np.float32)[None]
-    now = _look_up(places, at[..., 0], at[..., 1])[0]
-    image, align = _align_anew(image, now)
-    move = lambda p: p @ align[:, :2].T + align[:, 2]  # noqa: E731
+    now = _sample(places, at[..., 0], at[..., 1])[0]
+    image, align = _align_again(image, now)
     cell = ((np.arange(GRID, dtype=np.float32) + 0.5) * size / GRID - 0.5)[None].repeat(GRID, 0)
     rows = np.ascontiguousarray(cell.T)
-    coarse, coarse_seen = _look_up(places, cell, rows), _look_up(seen.astype(np.float32), cell, rows) > 0.5
-    coarse = move(coarse)
+    coarse, coarse_seen = _sample(places, cell, rows), _sample(seen.astype(np.float32), cell, rows) > 0.5
+    coarse = _transform(coarse, align)
     coarse_seen &= ((coarse > -0.5) & (coarse < size - 0.5)).all(-1)
-    return Simulated(image, move(now), coarse.astype(np.float32), coarse_seen, yaw, pitch, name)
+    return Simulated(image, _transform(now, align), coarse.astype(np.float32), coarse_seen, yaw, pitch, name)
 
 
 def turn_to(image, points, mesh, yaw):
-    """A face turned to a yaw (degrees) by the mesh, level, what was hidden smeared.
+    """Turn a face to a yaw with the mesh, pitch levelled. Hidden parts are smeared.
 
     Args:
-        image: SxSx3 uint8, an aligned face. points: its landmarks, 68x2. mesh: FaceMesh.
+        image: SxSx3 uint8, an aligned face.
+        points: 68x2, its landmarks in pixels.
+        mesh: FaceMesh.
+        yaw: target, degrees.
 
     Returns:
-        SxSx3 uint8, aligned anew; 68x2 float32, where the landmarks are in it; and the yaw that the face had.
+        turned: SxSx3 uint8, aligned again.
+        points: 68x2 float32, the landmarks in it.
+        yaw: the face's original yaw, degrees.
     """
     vertices, pose = mesh.fit(points)
-    x, y, z = pose[:, 2] / np.linalg.norm(pose[:, 2])  # where the face looks
+    x, y, z = pose[:, 2] / np.linalg.norm(pose[:, 2])  # the direction the face looks in
     own, pitch = np.degrees(np.arctan2(x, z)), np.degrees(np.arcsin(np.clip(y, -1, 1)))
     turned, places, _ = turn_head(image, vertices, mesh.neck, yaw - own, -pitch)
     at = np.asarray(points, np.float32)[None]
-    moved = _look_up(places, at[..., 0], at[..., 1])[0]
-    turned, align = _align_anew(turned, moved)
-    return turned, (moved @ align[:, :2].T + align[:, 2]).astype(np.float32), own
+    moved = _sample(places, at[..., 0], at[..., 1])[0]
+    turned, align = _align_again(turned, moved)
+    return turned, _transform(moved, align).astype(np.float32), own
 
 
 def frontalise(image, points, mesh):
-    """The classical way to a frontal face, with no learning: turned back by the mesh, what was hidden filled in from
-    the mirror image. The expression stays.
+    """Frontalize a face the classical way, without learning.
+
+    The mesh turns the face, and the mirror image fills in hidden parts. The expression stays.
 
     Args:
-        image: SxSx3 uint8, an aligned face. points: its landmarks, 68x2. mesh: FaceMesh.
+        image: SxSx3 uint8, an aligned face.
+        points: 68x2, its landmarks in pixels.
+        mesh: FaceMesh.
 
     Returns:
-        SxSx3 uint8, aligned anew; and 68x2 float32, where the landmarks are in it.
+        frontal: SxSx3 uint8, aligned again.
+        points: 68x2 float32, the landmarks in it.
     """
     size = len(image)
     turned, moved, yaw = turn_to(image, points, mesh, 0)
     if abs(yaw) < 10:
         return turned, moved
-    # The side that the nose pointed to was hidden; over 6 % of the width the two halves fade into each other.
+    # The side that the nose pointed to was hidden. The two halves blend over 6 % of the width.
     far = np.arange(size) - (size - 1) / 2 if yaw > 0 else (size - 1) / 2 - np.arange(size)
     share = np.clip(far / (0.06 * size) + 0.5, 0, 1)[None, :, None]
     mirrored = flip_landmarks(moved, size)
@@ -318,8 +340,13 @@ def frontalise(image, points, mesh):
     return np.rint(share * turned[:, ::-1] + (1 - share) * turned).astype(np.uint8), marks.astype(np.float32)
 
 
-def _align_anew(image, points):
-    """A picture in the framing of its (moved) landmarks, and the transform there."""
+def _transform(points, matrix):
+    """Apply a 2x3 affine matrix to points …x2."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _align_again(image, points):
+    """Align an image by its moved landmarks: the image, and the 2x3 transform."""
     size = len(image)
     align = ffhq_transform(five_points(points), size)
     framed = cv2.warpAffine(image, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
@@ -327,13 +354,18 @@ def _align_anew(image, points):
 
 
 def _scored_neutral(row, points):
-    """Whether a photo's face is neutral by metadata.csv's score, and its mouth closed: people who talk score so too."""
+    """Whether a face scores as neutral in metadata.csv, with a closed mouth: people who talk score so too."""
     return mouth_opening(points) <= OPEN_MOUTH and float(row.get("neutral") or 0) >= LEAST_NEUTRAL
 
 
 def is_frontal_neutral(row, points, max_yaw=10.0, max_pitch=12.0):
-    """Whether a face is: by its row of metadata.csv (measured yaw and pitch, and the score "neutral"; or the studio's
-    own labels) and its landmarks (68x2)."""
+    """Whether a face is frontal and neutral.
+
+    Args:
+        row: of metadata.csv: measured yaw and pitch and the score "neutral", or a studio's labels.
+        points: 68x2, its landmarks.
+        max_yaw, max_pitch: degrees.
+    """
     if row.get("view"):
         closed = mouth_opening(points) <= OPEN_MOUTH
         return closed and row["view"] == "front" and row.get("expression") == "neutral"
@@ -342,9 +374,15 @@ def is_frontal_neutral(row, points, max_yaw=10.0, max_pitch=12.0):
 
 
 def is_turned_neutral(row, points, least_yaw=6.0, max_yaw=45.0, max_pitch=25.0):
-    """Whether a photo shows a neutral face that is turned, by metadata.csv's measured yaw, pitch and score "neutral"
-    and by its landmarks (68x2): one whose frontal picture `frontalise` can make. Not of studios' views, whose frontal
-    pictures are real."""
+    """Whether a photo shows a turned, neutral face that `frontalise` can bring to the front.
+
+    Studio views are excluded: they have real frontal pictures.
+
+    Args:
+        row: of metadata.csv: measured yaw and pitch and the score "neutral".
+        points: 68x2, its landmarks.
+        least_yaw, max_yaw, max_pitch: degrees.
+    """
     if row.get("view"):
         return False
     turned = least_yaw < abs(float(row.get("yaw") or 0)) <= max_yaw
@@ -352,8 +390,15 @@ def is_turned_neutral(row, points, least_yaw=6.0, max_yaw=45.0, max_pitch=25.0):
 
 
 def is_expressive(row, max_yaw=40.0, max_pitch=20.0, most_neutral=0.3):
-    """Whether a photo's face has an expression, by metadata.csv's score "neutral", and is turned by no more than what
-    `frontalise` can bring to the front. Not of studios' views, whose neutral pictures are real."""
+    """Whether a photo shows a face with an expression that `frontalise` can bring to the front.
+
+    Studio views are excluded: they have real neutral pictures.
+
+    Args:
+        row: of metadata.csv: measured yaw and pitch and the score "neutral".
+        max_yaw, max_pitch: degrees.
+        most_neutral: the largest score that counts as an expression.
+    """
     if row.get("view") or not row.get("neutral"):
         return False
     turned = abs(float(row.get("yaw") or 90)) > max_yaw or abs(float(row.get("pitch") or 0)) > max_pitch
@@ -361,7 +406,7 @@ def is_expressive(row, max_yaw=40.0, max_pitch=20.0, most_neutral=0.3):
 
 
 def preview(pairs, path: Path):
-    """A sheet of (input, target) pictures, SxSx3 uint8 each, for people to look at."""
+    """Write a contact sheet of (input, target) pairs, SxSx3 uint8 each."""
     columns = 8
     tiles = [np.concatenate(pair, 0) for pair in pairs]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)

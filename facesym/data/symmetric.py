@@ -1,7 +1,7 @@
-"""The symmetric faces that the symmetrizer learns from, made from landmarks; and simulated palsy.
+"""Training targets of the symmetrizer, synthesized from landmarks; and simulated palsy.
 
-All on aligned crops (FFHQ framing): SxSx3 uint8, landmarks 68x2 in pixels, the middle line at x = (S − 1) / 2.
-The network that learns from these pictures sees no landmarks.
+On aligned crops (FFHQ framing): images SxSx3 uint8, landmarks 68x2 in pixels, the midline at x = (S − 1) / 2. The
+network itself sees no landmarks.
 """
 
 import cv2
@@ -9,17 +9,22 @@ import numpy as np
 
 from ..faces.geometry import flip_landmarks, symmetric_landmarks, warp_points
 
-BLEND = (
-    0.012  # sigma, as a share of the side: coarser than this both halves count, finer the chosen one alone
-)
+BLEND = 0.012  # sigma, as a fraction of the side: coarser structure comes from both halves, finer from one
 
 
 def symmetric_faces(image, points):
-    """The two symmetric faces of a picture: SxSx3 uint8 each, by its left half and by its right half.
+    """Synthesize the two symmetric faces of an image, from its left half and from its right half.
 
-    The face is warped so that its landmarks are symmetric; then the halves fit on each other, where flipping the
-    picture in place would show each feature twice. Light, colour and coarse shape are both halves' mean (finer than
-    ``BLEND`` they would blur what does not fit: gaze, hair, wrinkles); fine detail is one half's and its mirror's.
+    The face is warped so that its landmarks are symmetric and the halves fit each other; flipping the image in place
+    would double each feature. Light, colour and coarse shape are averaged over both halves. Detail finer than ``BLEND``
+    comes from one half, since averaging would blur what does not fit: gaze, hair, wrinkles.
+
+    Args:
+        image: SxSx3 uint8.
+        points: 68x2, its landmarks in pixels.
+
+    Returns:
+        A list of two SxSx3 uint8.
     """
     size = len(image)
     warped, _ = warp_points(image, points, symmetric_landmarks(points, size))
@@ -27,7 +32,7 @@ def symmetric_faces(image, points):
     coarse = cv2.GaussianBlur(warped, (0, 0), BLEND * size)
     detail = warped - coarse
     coarse = (coarse + coarse[:, ::-1]) / 2
-    # Over 2 % of the side about the middle one half's detail fades into the other's.
+    # One half's detail blends into the other's over 2 % of the side around the middle.
     x = (np.arange(size) - (size - 1) / 2) / (0.01 * size)
     left = (1 / (1 + np.exp(x)))[None, :, None].astype(np.float32)
     faces = []
@@ -39,18 +44,19 @@ def symmetric_faces(image, points):
 
 
 def droop(points, side, strength):
-    """The landmarks of a face with a palsy of one side, as graded in the clinic: brow, lids and mouth corner hang,
-    the mouth is drawn to the other side.
+    """Simulate a palsy of one side on landmarks, following clinical grading.
+
+    Brow, lids and mouth corner droop, and the mouth is pulled to the other side.
 
     Args:
-        points: 68x2.
-        side: "left" or "right" of the picture.
-        strength: 0 none, 1 marked.
+        points: 68x2 in pixels.
+        side: "left" or "right" of the image.
+        strength: 0 for none, 1 for a marked palsy.
 
     Returns:
-        68x2, moved.
+        68x2.
     """
-    size = 1000.0  # any: only for mirroring and back
+    size = 1000.0  # arbitrary: only for mirroring and back
     points = np.asarray(points, np.float64)
     if side == "right":
         return flip_landmarks(droop(flip_landmarks(points, size), "left", strength), size)
@@ -71,6 +77,10 @@ def droop(points, side, strength):
 
 
 def simulate_palsy(image, points, side, strength):
-    """A picture with ``droop``'s face, and its landmarks."""
+    """Simulate a palsy on an image. See `droop` for the arguments.
+
+    Returns:
+        The image SxSx3 uint8, and its landmarks 68x2.
+    """
     moved = droop(points, side, strength)
     return warp_points(image, points, moved)[0], moved
