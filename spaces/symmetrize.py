@@ -14,9 +14,7 @@ MEANING = {  # of the regions, for people
     "brow": "Brows: height and place",
     "eye opening": "Eyes: how far open",
     "mouth corner": "Mouth corners: height and place",
-    "mouth opening": "Mouth: opening on either side",
     "nose": "Nose: wings and tip",
-    "contour": "Jaw and cheeks",
 }
 
 pipeline = parts.Pipeline("symmetrize")

@@ -14,6 +14,7 @@ LAYERS = (
     "video",
     "fit asymmetry metrics",
     "pipelines",
+    "study",
     "data",
     "evaluation",
     "cli",

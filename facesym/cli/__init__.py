@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import FacesymError
-from . import evaluate, tasks, zoo
+from . import evaluate, study, tasks, zoo
 from .options import UsageError
 
 HELP = """\
@@ -95,7 +95,7 @@ def _run(argv):
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     photos = {task.name: task.summary for task in tasks.TASKS}
-    others = {"zoo": zoo.SUMMARY, **evaluate.SUMMARIES}
+    others = {"study": study.SUMMARY, "zoo": zoo.SUMMARY, **evaluate.SUMMARIES}
     lists = ("\n".join(f"  {name:12}{what}" for name, what in each.items()) for each in (photos, others))
     parser = argparse.ArgumentParser(
         "facesym",
@@ -106,6 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
     tasks.add_parsers(commands)
+    study.add_parser(commands)
     zoo.add_parser(commands)
     evaluate.add_parsers(commands)
     return parser

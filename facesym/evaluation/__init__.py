@@ -19,6 +19,7 @@ TASKS = {
     "identity": "face verification on held-out people",
     "symmetrize": "recognition error of symmetric faces",
     "asymmetry": "asymmetry against the strength of a simulated palsy",
+    "reference": "the healthy range of the measures of `facesym study`",
     "symgan": "symmetry of generators, and Fréchet distances",
     "rotate": "fits on held-out faces",
     "normalize": "frontal, neutral faces",

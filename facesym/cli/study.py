@@ -1,0 +1,90 @@
+"""`facesym study`: measures of facial asymmetry over a folder of photos."""
+
+import sys
+from pathlib import Path
+
+from ..errors import ImageError
+from .options import add_command, number
+from .walk import find_photos, output_folder, report_skipped
+
+SUMMARY = "measure the asymmetry of faces in photos, with a report to print"
+DESCRIPTION = """\
+Writes OUT/measures.csv and measures.json, one row per photo, and OUT/report.html,
+which a browser prints to PDF: established measures (brow height, palpebral
+fissure, margin-reflex distances, commissure excursion, smile angle, ...), left
+minus right, beside the range of healthy faces.
+
+A file's name says who it shows, when and in what condition:
+anna_2026-03-01_smile.jpg. Conditions are rest, smile, eye closure and brow raise.
+
+It is a measure of photos, not a diagnosis."""
+
+
+def add_parser(commands):
+    """Add the command to the parser of `facesym`."""
+    parser = add_command(
+        commands, "study", SUMMARY, usage="FOLDER -o OUT [options]", description=DESCRIPTION,
+        examples=[
+            ("facesym study photos/ -o study/", "Measure every photo of a folder."),
+            ("facesym study photos/ -o study/ --pupillary-distance 63", "Lengths in millimetres too."),
+            (
+                "facesym study photos/ -o study/ --sheet photos.csv",
+                "Subjects, dates and conditions from a CSV file with the columns file,subject,date,condition.",
+            ),
+        ],
+    )  # fmt: skip
+    parser.add_argument("image", type=Path, metavar="FOLDER", help="of photos")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write, made if need be"
+    )
+    parser.add_argument(
+        "--pupillary-distance", type=number(40, 85), metavar="MM",
+        help="distance between the pupils of everybody in the study: adds lengths in millimetres",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sheet", type=Path, metavar="CSV",
+        help="says who is in which photo: columns file, subject, date, condition (default: the files' names)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-r", "--recursive", action="store_true", help="also the photos in subfolders"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the tables and the report of an earlier run"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args):
+    """Run the command: the exit status.
+
+    Raises:
+        FacesymError: the folder, the sheet or OUT cannot be used.
+    """
+    from tqdm import tqdm
+
+    from ..study.run import REPORT, TABLE, run_study
+    from ..study.series import read_sheet
+
+    if not args.image.is_dir():
+        raise ImageError(f"{args.image} is not a folder: name a folder of photos.")
+    out = output_folder(args, "study")
+    written = [out / name for name in (REPORT, f"{TABLE}.csv", f"{TABLE}.json")]
+    for path in written:
+        if path.exists() and not args.overwrite:
+            raise ImageError(f"{path} exists: choose another folder with -o, or replace it with --overwrite.")
+    sheet = read_sheet(args.sheet) if args.sheet else None
+    photos, skipped = find_photos(args.image, args.recursive, [out])
+    if args.sheet:
+        skipped = {path: why for path, why in skipped.items() if (args.image / path) != args.sheet}
+    report_skipped(skipped)
+    if not photos:
+        raise ImageError(f"{args.image} has no photos.")
+    rows = run_study(
+        args.image, photos, out, sheet=sheet, pupillary_distance=args.pupillary_distance,
+        progress=lambda photos: tqdm(photos, unit="photo", disable=None),
+        tell=lambda message: tqdm.write(message, file=sys.stderr),
+    )  # fmt: skip
+    failed = sum("error" in row for row in rows)
+    print(f"{len(rows) - failed} measured, {failed} failed: {out}", file=sys.stderr)
+    print(out / REPORT)
+    return int(failed > 0)

@@ -1,0 +1,78 @@
+"""`facesym evaluate reference`: the healthy range of the measures of `facesym study`, from held-out faces.
+
+facesym evaluate reference --faces FACES/scut FACES/amfd FACES/london -o results/reference
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from .. import zoo
+from ..data.simulate import is_frontal_neutral
+from ..errors import ImageError
+from ..study.measures import MEASURES
+from ..study.photo import SIZE, measure_crop
+from ..study.reference import PERCENTS, summarize
+from .data import add_common_arguments, load_pictures, select_pictures
+
+FEWEST = 20
+FRONTAL = 8  # degrees of yaw
+
+
+def add_arguments(command):
+    add_common_arguments(command)
+    command.add_argument("-n", type=int, default=400, help="faces at most (default 400)")
+
+
+def run(args):
+    """Measure near-frontal, neutral faces of people held out from training and write the quantiles of every measure to
+    reference.json; facesym/study/reference.json is such a file. Each face counts as it is and mirrored, so that no
+    side is favoured."""
+    rows = select_pictures(args.faces, 0, None, args.seed)
+    tables = {folder: np.load(folder / "landmarks.npy") for folder in map(Path, args.faces)}
+    rows = [
+        row for row in rows
+        if is_frontal_neutral(row, tables[row["path"].parent][row["index"]], max_yaw=FRONTAL)
+    ][: args.n]  # fmt: skip
+    if len(rows) < FEWEST:
+        raise ImageError(f"only {len(rows)} test pictures are frontal and neutral: {FEWEST} are needed")
+    found = {}
+    for row in tqdm(rows, unit="face", disable=None):
+        pictures, _ = load_pictures([row], SIZE)
+        for name, values in quantities(measure_crop(Image.fromarray(pictures[0]))).items():
+            found.setdefault(name, []).extend(values)
+    sets = sorted({row["set"] for row in rows})
+    file = {
+        "faces": len(rows),
+        "data": f"near-frontal (yaw up to {FRONTAL} degrees), neutral faces of adults held out from training, of the "
+        f"sets {', '.join(sets)}; each as it is and mirrored",
+        "landmarks": zoo.get("landmarks")["sha256"],
+        "percents": PERCENTS,
+        "quantiles": {name: summarize(values) for name, values in found.items()},
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "reference.json").write_text(_dump(file))
+    for measure in MEASURES:
+        low, high = (file["quantiles"][measure.key][PERCENTS.index(percent)] for percent in (2.5, 97.5))
+        print(f"{measure.label}: {low:.3f} to {high:.3f} {measure.unit}")
+    print(f"\n{len(rows)} faces; written: {args.out / 'reference.json'}")
+
+
+def quantities(face):
+    """What of a face (a MeasuredFace) has a usual range: {name: its values}."""
+    found = {"mouth_width": [face.mouth[0]], "mouth_opening": [face.mouth[1]], "doubt": [face.doubt]}
+    for key, sides in face.sides.items():
+        found[key] = [sides.difference, -sides.difference]
+        if sides.right is not None:
+            found[f"{key}_side"] = [sides.right, sides.left]
+    return found | {name: [value] for name, value in face.indices.items()}
+
+
+def _dump(file):
+    """JSON with one quantity a line."""
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(values)}" for name, values in file["quantiles"].items())
+    head = json.dumps({key: value for key, value in file.items() if key != "quantiles"}, indent=1)
+    return f'{head[:-2]},\n "quantiles": {{\n{lines}\n }}\n}}\n'

@@ -1,0 +1,146 @@
+"""Established measures of facial asymmetry: each with its name, formula and source, the sides signed left minus right.
+
+"Left" and "right" are the subject's own: the subject's right is the picture's left, unless the photo is mirrored.
+Lengths are in distances between the eyes' centres, which stand for the pupils; angles are in degrees. All are taken
+from landmarks whose roll and yaw are taken out (`facesym.asymmetry.frontal_points`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..asymmetry import frontal_points
+from ..faces.geometry import flip_landmarks
+
+EYE = "eye distance"
+DEGREES = "degrees"
+SIDES = ("right", "left")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure.
+
+    Attributes:
+        key: its name in tables.
+        label: its name in print.
+        region: "brow", "eye" or "mouth".
+        unit: EYE or DEGREES.
+        formula: in words, with iBUG's numbers of the landmarks of the subject's right side.
+        source: where it is established.
+        right: its value on the right side, from 68x2 frontal points; None if the measure has no sides.
+        middle: of a measure without sides, its signed value: positive towards the subject's left.
+    """
+
+    key: str
+    label: str
+    region: str
+    unit: str
+    formula: str
+    source: str
+    right: Callable | None = None
+    middle: Callable | None = None
+
+
+def _height(points, *landmarks):
+    return -points[list(landmarks), 1].mean()
+
+
+def _distance(points, a, b):
+    return np.linalg.norm(points[a] - points[b])
+
+
+def _smile_angle(points):
+    return np.degrees(np.arctan2(-points[48, 0], points[57, 1] - points[48, 1]))
+
+
+def _philtrum(points):
+    return np.degrees(np.arctan2(*(points[51] - points[33])))
+
+
+EMOTRICS = "Guarin et al., JAMA Facial Plast Surg 2018 (Emotrics)"
+SMILE = "Bray et al., Arch Facial Plast Surg 2010 (SMILE)"
+
+MEASURES = (
+    Measure(
+        "brow_height", "Brow height", "brow", EYE,
+        "height of the brow (mean of 17-21) over the canthi (mean of 36, 39)", EMOTRICS,
+        right=lambda p: _height(p, 17, 18, 19, 20, 21) - _height(p, 36, 39),
+    ),
+    Measure(
+        "palpebral_fissure", "Palpebral fissure height", "eye", EYE,
+        "distance between the lids, mean of 37-41 and 38-40", EMOTRICS,
+        right=lambda p: (_distance(p, 37, 41) + _distance(p, 38, 40)) / 2,
+    ),
+    Measure(
+        "mrd1", "Margin-reflex distance 1", "eye", EYE,
+        "height of the upper lid (mean of 37, 38) over the line of the canthi (36, 39), which stands for the light "
+        "reflex", EMOTRICS, right=lambda p: _height(p, 37, 38) - _height(p, 36, 39),
+    ),
+    Measure(
+        "mrd2", "Margin-reflex distance 2", "eye", EYE,
+        "height of the line of the canthi (36, 39) over the lower lid (mean of 40, 41)", EMOTRICS,
+        right=lambda p: _height(p, 36, 39) - _height(p, 40, 41),
+    ),
+    Measure(
+        "commissure_excursion", "Commissure excursion", "mouth", EYE,
+        "distance of the mouth corner (48) from the lower lip's border (57) at the middle line", SMILE,
+        right=lambda p: np.hypot(p[48, 0], p[48, 1] - p[57, 1]),
+    ),
+    Measure(
+        "commissure_height", "Commissure height", "mouth", EYE,
+        "height of the mouth corner (48) over the base of the nose (33): negative, and less where the corner hangs",
+        EMOTRICS, right=lambda p: _height(p, 48) - _height(p, 33),
+    ),
+    Measure(
+        "smile_angle", "Smile angle", "mouth", DEGREES,
+        "angle at the lower lip's border (57, at the middle line) between the middle line upwards and the mouth corner "
+        "(48)", EMOTRICS, right=_smile_angle,
+    ),
+    Measure(
+        "facial_asymmetry_index", "Facial asymmetry index", "mouth", EYE,
+        "distance of the medial canthus (39) and the mouth corner (48); the index is the difference of the sides",
+        "Malm et al., Facial Plast Surg 2018", right=lambda p: _distance(p, 39, 48),
+    ),
+    Measure(
+        "philtrum_deviation", "Philtrum deviation", "mouth", DEGREES,
+        "angle between the middle line and the line from the nose's base (33) to the upper lip's border (51); "
+        "positive: the lip deviates to the left", "Hadlock & Urban, Arch Facial Plast Surg 2012 (FACE-gram)",
+        middle=_philtrum,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A measure's values on one face.
+
+    Attributes:
+        right, left: of the subject's sides; None of a measure without sides.
+        difference: left minus right; or the signed value of a measure without sides.
+    """
+
+    right: float | None
+    left: float | None
+    difference: float
+
+
+def measure_sides(points):
+    """All of MEASURES.
+
+    Args:
+        points: 68x2, landmarks in pixels of the aligned crop, best `facesym.asymmetry.steady_points`.
+
+    Returns:
+        {key of a measure: Sides}. The mirrored face gives the negative differences.
+    """
+    frontal = frontal_points(points)[0]
+    mirrored = flip_landmarks(frontal, 1.0)  # about x = 0: the left side as a right one
+    found = {}
+    for measure in MEASURES:
+        value = measure.middle or measure.right
+        right, left = float(value(frontal)), float(value(mirrored))
+        sides = (None, None, (right - left) / 2) if measure.middle else (right, left, left - right)
+        found[measure.key] = Sides(*sides)
+    return found

@@ -1,0 +1,89 @@
+"""Movements: a photo at rest and one of a smile, closed eyes or raised brows of the same subject on the same day."""
+
+from dataclasses import dataclass
+
+from .series import REST
+
+# What a movement moves: the label, the measure, and whether it grows (1) or shrinks (-1).
+MOVEMENTS = {
+    "smile": (("Commissure excursion", "commissure_excursion", 1), ("Commissure lift", "commissure_height", 1)),
+    "eye closure": (("Lid closure", "palpebral_fissure", -1),),
+    "brow raise": (("Brow lift", "brow_height", 1),),
+}
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How far each side moves from rest to a movement.
+
+    Attributes:
+        subject, date, condition: see `facesym.study.series.About`.
+        rest, movement: the photos.
+        label: what moved.
+        measure: key of the measure.
+        right, left: how far the subject's sides moved, in eye distances; negative against the movement.
+    """
+
+    subject: str
+    date: str
+    condition: str
+    rest: str
+    movement: str
+    label: str
+    measure: str
+    right: float
+    left: float
+
+    @property
+    def difference(self):
+        """Left minus right, in eye distances."""
+        return self.left - self.right
+
+    @property
+    def ratio(self):
+        """The smaller movement over the larger, 1 = alike, 0 = one side does not move; None if neither moves."""
+        small, large = sorted((self.right, self.left))
+        return max(small, 0) / large if large > 0 else None
+
+    def row(self, pupillary_distance=None):
+        """The movement as a flat dict for a table; with the pupillary distance also in millimetres."""
+        row = {
+            "subject": self.subject, "date": self.date, "condition": self.condition, "rest": self.rest,
+            "movement": self.movement, "measure": self.measure, "right": round(self.right, 4),
+            "left": round(self.left, 4), "difference": round(self.difference, 4),
+            "ratio": None if self.ratio is None else round(self.ratio, 3),
+        }  # fmt: skip
+        if pupillary_distance:
+            for name in ("right", "left", "difference"):
+                row[f"{name}_mm"] = round(getattr(self, name) * pupillary_distance, 2)
+        return row
+
+
+def find_movements(rows):
+    """Pair each photo of a movement with the photo at rest of its subject: of its date, else the last one before, else
+    the first one.
+
+    Args:
+        rows: of the study's table.
+
+    Returns:
+        A list of Movement.
+    """
+    measured = [row for row in rows if "error" not in row]
+    found = []
+    for row in measured:
+        resting = sorted(
+            (other for other in measured if other["subject"] == row["subject"] and other["condition"] == REST),
+            key=lambda other: other["date"],
+        )
+        if row["condition"] not in MOVEMENTS or not resting:
+            continue
+        rest = ([other for other in resting if other["date"] <= row["date"]] or resting[:1])[-1]
+        for label, key, sign in MOVEMENTS[row["condition"]]:
+            right, left = (sign * (row[f"{key}_{side}"] - rest[f"{key}_{side}"]) for side in ("right", "left"))
+            found.append(
+                Movement(
+                    row["subject"], row["date"], row["condition"], rest["photo"], row["photo"], label, key, right, left
+                )
+            )
+    return found

@@ -1,0 +1,127 @@
+"""One photo of a study: its face found, measured, and flagged where the numbers are to be doubted."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..asymmetry import measure_asymmetry, steady_points
+from ..faces.align import align_face, scale_of
+from ..faces.find import find_faces
+from ..faces.load import read_photo
+from ..faces.pose import head_pose
+from .measures import Sides, measure_sides
+from .reference import limit
+
+SIZE = 256  # of the crops that are measured
+TURNED, NODDING = 10, 25  # degrees of yaw and pitch beyond which a face is flagged
+FEWEST_PIXELS = 45  # between the eyes' centres: 1.4 mm a pixel
+LEAST_SHARPNESS = 6  # standard deviation of the Laplacian of the crop at 128 pixels
+
+
+@dataclass
+class MeasuredFace:
+    """A face and its measures.
+
+    Attributes:
+        crop: RGB, the aligned crop, SIZE pixels a side.
+        points: 68x2 float32, its landmarks in pixels.
+        heatmap: SIZExSIZE float32, see `facesym.asymmetry.Asymmetry`.
+        sides: {key of a measure: Sides}.
+        indices: {name: value} of facesym's own indices: "overall" and `facesym.asymmetry.REGIONS`.
+        roll, yaw, pitch: of the head in the photo, degrees; yaw is negative when the nose points to the picture's
+            left, pitch when it points up.
+        eye_distance: of the eyes' centres, in pixels of the photo.
+        sharpness: standard deviation of the Laplacian of the grey crop at 128 pixels.
+        doubt: how far the landmarks of shifted crops disagree, in outer-eye distances.
+        mouth: width and opening of the mouth, in eye distances.
+        flags: why the numbers are to be doubted, in words; empty if nothing speaks against them.
+    """
+
+    crop: Image.Image
+    points: np.ndarray
+    heatmap: np.ndarray
+    sides: dict[str, Sides]
+    indices: dict[str, float]
+    roll: float
+    yaw: float
+    pitch: float
+    eye_distance: float
+    sharpness: float
+    doubt: float
+    mouth: tuple[float, float]
+    flags: list[str] = field(default_factory=list)
+
+
+def measure_photo(source, *, resting=True):
+    """Measure the largest face of a photo.
+
+    Args:
+        source: see `facesym.faces.load.read_photo`.
+        resting: whether the face should be at rest, so that an expression is flagged.
+
+    Returns:
+        MeasuredFace.
+
+    Raises:
+        ImageError: the photo cannot be read.
+        FaceNotFoundError: it shows no face.
+    """
+    photo = read_photo(source).image
+    found, (index,), transforms = find_faces(photo, "largest", SIZE)
+    transform = transforms[index]
+    face = measure_crop(align_face(photo, transform, SIZE))
+    face.eye_distance /= scale_of(transform)
+    # The crop stands upright in the photo turned by -tilt.
+    face.roll -= float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0])))
+    face.flags = find_flags(face, resting)
+    if len(found) > 1:
+        face.flags.append(f"{len(found)} faces: the largest is measured")
+    if _cut_off(photo, transform, face.points):
+        face.flags.append("cut off: part of the face lies outside the photo")
+    return face
+
+
+def measure_crop(crop):
+    """Measure an aligned crop (RGB image, SIZE pixels a side): a MeasuredFace without flags."""
+    points, doubt = steady_points(crop)
+    own = measure_asymmetry(crop, points)
+    _, pitch = head_pose(points)
+    unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
+    grey = cv2.cvtColor(np.asarray(crop.resize((128, 128))), cv2.COLOR_RGB2GRAY)
+    return MeasuredFace(
+        crop=crop,
+        points=points,
+        heatmap=own.heatmap,
+        sides=measure_sides(points),
+        indices={"overall": own.overall, **own.regions},
+        roll=own.roll,
+        yaw=own.yaw,
+        pitch=pitch,
+        eye_distance=float(unit),
+        sharpness=float(cv2.Laplacian(grey, cv2.CV_32F).std()),
+        doubt=doubt,
+        mouth=tuple(float(np.linalg.norm(points[a] - points[b]) / unit) for a, b in ((48, 54), (62, 66))),
+    )
+
+
+def find_flags(face, resting):
+    """Why a face's numbers are to be doubted: a list of words for people, see `MeasuredFace.flags`."""
+    width, opening = face.mouth
+    checks = {
+        f"turned: yaw {face.yaw:.0f}°": abs(face.yaw) > TURNED,
+        f"nodding: pitch {face.pitch:.0f}°": abs(face.pitch) > NODDING,
+        f"low resolution: {face.eye_distance:.0f} pixels between the eyes": face.eye_distance < FEWEST_PIXELS,
+        "blurred": face.sharpness < LEAST_SHARPNESS,
+        "expression: the mouth is open": resting and opening > limit("mouth_opening"),
+        "expression: the mouth is wide": resting and width > limit("mouth_width"),
+        "occluded or unclear: the landmarks are unsure": face.doubt > limit("doubt"),
+    }
+    return [flag for flag, holds in checks.items() if holds]
+
+
+def _cut_off(photo, transform, points):
+    """Whether landmarks lie outside the photo."""
+    place = (points - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+    return bool((place < 0).any() or (place > np.array(photo.size) - 1).any())

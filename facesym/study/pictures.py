@@ -1,0 +1,72 @@
+"""The pictures and plots of a report, as text that an HTML file can hold."""
+
+import base64
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageDraw
+from markupsafe import Markup
+
+from ..asymmetry import draw_heatmap
+from .reference import healthy_range
+
+STRIP = 180, 14  # pixels
+
+
+def data_uri(image, quality=85):
+    """An RGB image as a data URI (JPEG)."""
+    file = BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def draw_landmarks(crop, points, scale=2):
+    """The crop, enlarged, with its landmarks."""
+    image = crop.resize((crop.width * scale, crop.height * scale), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(image)
+    for x, y in (np.asarray(points) + 0.5) * scale - 0.5:
+        draw.ellipse([x - 2.5, y - 2.5, x + 2.5, y + 2.5], fill=(0, 230, 120), outline=(0, 60, 30))
+    return image
+
+
+def face_pictures(face, pipe):
+    """The pictures of a photo's page.
+
+    Args:
+        face: MeasuredFace.
+        pipe: facesym.pipelines.SymmetrizePipeline.
+
+    Returns:
+        Pairs of a caption and a data URI.
+    """
+    result = pipe(face.crop, aligned=True, paste=False, composites=True)
+    (composites,) = result.composites
+    pictures = {
+        "Photo": face.crop,
+        "Landmarks": draw_landmarks(face.crop, face.points),
+        "Where the halves differ": draw_heatmap(face.crop, face.heatmap),
+        "Symmetric self (computed)": composites["model"],
+        "Right side, mirrored (computed)": composites["left"],  # the subject's right is the picture's left
+        "Left side, mirrored (computed)": composites["right"],
+    }
+    return [(caption, data_uri(picture)) for caption, picture in pictures.items()]
+
+
+def strip(key, value):
+    """A value on a scale with the healthy range, twice as wide on either side: an SVG."""
+    span = healthy_range(key)
+    if span is None or value is None:
+        return ""
+    width, height = STRIP
+    (low, high), middle = span, sum(span) / 2
+    half = 3 * max(high - low, 1e-9) / 2
+    place = lambda x: width * (np.clip((x - middle) / half, -1, 1) + 1) / 2  # noqa: E731
+    left, right, at = place(low), place(high), np.clip(place(value), 4, width - 4)
+    usual = low <= value <= high
+    return Markup(
+        f'<svg class="strip" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{"within" if usual else "outside"} the healthy range">'
+        f'<rect x="0" y="6" width="{width}" height="2" fill="#ccc"/>'
+        f'<rect x="{left:.1f}" y="3" width="{right - left:.1f}" height="8" fill="#bfe3cb"/>'
+        f'<circle cx="{at:.1f}" cy="7" r="4" fill="{"#1b6e3c" if usual else "#b3261e"}"/></svg>'
+    )

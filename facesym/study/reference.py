@@ -1,0 +1,50 @@
+"""What is usual: quantiles of the measures over healthy, near-frontal, neutral faces, from reference.json.
+
+`facesym evaluate reference` makes that file. It has numbers alone.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+FILE = Path(__file__).with_name("reference.json")
+PERCENTS = (0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75, 80, 85, 90, 95, 97.5, 99, 99.5)
+HEALTHY = (2.5, 97.5)  # percentiles between which a value is usual
+LIMIT = 99.5  # percentile beyond which a photo is flagged
+
+
+@cache
+def reference():
+    """The file's content: "faces" (how many), "data" (what they are, in words), "landmarks" (sha256 of the network's
+    weights that found them), "quantiles" {name: values at PERCENTS}."""
+    return json.loads(FILE.read_text())
+
+
+def quantiles(name):
+    """Values of a quantity at PERCENTS over the reference faces, or None if it has none."""
+    return reference()["quantiles"].get(name)
+
+
+def percentile(name, value):
+    """How many percent of the reference faces have a smaller value, between the first and the last of PERCENTS."""
+    values = quantiles(name)
+    return None if values is None or value is None else float(np.interp(value, values, PERCENTS))
+
+
+def healthy_range(name):
+    """The values at the two percentiles of HEALTHY, or None."""
+    values = quantiles(name)
+    return None if values is None else tuple(values[PERCENTS.index(percent)] for percent in HEALTHY)
+
+
+def limit(name):
+    """The value that LIMIT percent of the reference faces stay below."""
+    values = quantiles(name)
+    return float("inf") if values is None else values[PERCENTS.index(LIMIT)]
+
+
+def summarize(values):
+    """Quantiles of some numbers at PERCENTS, rounded for the file."""
+    return [round(float(value), 5) for value in np.percentile(values, PERCENTS)]

@@ -1,0 +1,117 @@
+"""The study's report: one HTML file with everything in it, that a browser prints to PDF."""
+
+from importlib.resources import files
+
+from jinja2 import Environment
+
+from .measures import DEGREES, MEASURES
+from .pictures import strip
+from .reference import healthy_range, percentile, reference
+from .table import LEADING
+
+NOTICE = (
+    "Not a diagnosis. These are measures of photographs: they depend on pose, light, lens and expression, and no "
+    "face is symmetric. They do not say whether somebody is ill."
+)
+INDICES = {
+    "overall": "Overall (all but the jaw)",
+    "brow": "Brow",
+    "eye opening": "Eye opening",
+    "mouth corner": "Mouth corner",
+    "nose": "Nose",
+    "appearance": "Appearance (mean of the heat map)",
+}
+
+
+def measure_lines(face, pupillary_distance):
+    """The lines of a page's table of measures: dicts with "label", "right", "left", "difference", "usual",
+    "percentile" and "strip", ready to print."""
+    lines = []
+    for measure in MEASURES:
+        sides, span = face.sides[measure.key], healthy_range(measure.key)
+        show = _printer(measure.unit, pupillary_distance)
+        lines.append(
+            {
+                "label": measure.label,
+                "right": show(sides.right),
+                "left": show(sides.left),
+                "difference": show(sides.difference, sign=True),
+                "usual": f"{show(span[0], sign=True)} to {show(span[1], sign=True)}",
+                "percentile": _percent(percentile(measure.key, sides.difference)),
+                "strip": strip(measure.key, sides.difference),
+                "outside": not span[0] <= sides.difference <= span[1],
+            }
+        )
+    return lines
+
+
+def index_lines(face):
+    """The lines of a page's table of facesym's own indices; see `measure_lines`."""
+    lines = []
+    for name, label in INDICES.items():
+        value, span = face.indices[name], healthy_range(name)
+        lines.append(
+            {
+                "label": label,
+                "value": f"{value:.3f}",
+                "usual": f"up to {span[1]:.3f}",
+                "percentile": _percent(percentile(name, value)),
+                "strip": strip(name, value),
+                "outside": value > span[1],
+            }
+        )
+    return lines
+
+
+def describe_leading(row):
+    """In words, where a face is most unusual, from its row of the table."""
+    word = LEADING[row["leading_region"]][1]
+    text = f"{row['leading_region']}, {word} on the {row['leading_side']}"
+    if row["times_healthy"] <= 1:
+        return f"within the healthy range everywhere; nearest to its limit: {text}"
+    return f"{text} ({row['times_healthy']:.1f} times the limit of the healthy range)"
+
+
+def render(pages, failed, settings, *, series=(), videos=()):
+    """The report.
+
+    Args:
+        pages: dicts, one a photo: "row" of the table, "pictures" [(caption, data URI)], "measures", "indices" (lines).
+        failed: rows of photos that could not be measured.
+        settings: dict: "folder", "pupillary_distance" (None without), "version".
+        series: dicts, one a subject; see `facesym.study.pairs`.
+        videos: dicts, one a video; see `facesym.study.video`.
+
+    Returns:
+        HTML, a str.
+    """
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["leading"] = describe_leading
+    template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
+    return template.render(
+        pages=pages, failed=failed, series=series, videos=videos, measures=MEASURES, notice=NOTICE,
+        reference=reference(), unit=_unit(settings["pupillary_distance"]), **settings,
+    )  # fmt: skip
+
+
+def _unit(pupillary_distance):
+    return "millimetres" if pupillary_distance else "% of the distance between the eyes"
+
+
+def _printer(unit, pupillary_distance):
+    """A function that prints a value of a measure: in degrees, millimetres or percent of the eye distance."""
+    times = 1 if unit == DEGREES else pupillary_distance or 100
+    end = "°" if unit == DEGREES else ""
+
+    def show(value, sign=False):
+        return "" if value is None else f"{value * times:{'+' if sign else ''}.1f}{end}"
+
+    return show
+
+
+def _percent(value):
+    if value is None:
+        return ""
+    if value <= 0.5 or value >= 99.5:
+        return "< 1" if value < 50 else "> 99"
+    return f"{value:.0f}"
