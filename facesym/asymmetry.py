@@ -105,11 +105,15 @@ def frontal_points(points):
         68x2 float64, x to the picture's right and y down from the middle of the eyes' centres, in distances between
         these; roll and yaw in degrees.
     """
-    rest, symmetric, roll, yaw = _fit_pose(points)
+    points = np.asarray(points, np.float64)
+    roll = _fit_pose(points)[2]
+    c, s = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    # Level first: the fit is linear in the roll.
+    rest, symmetric, more, yaw = _fit_pose(points @ np.array([[c, -s], [s, c]]))
     frontal = (symmetric + rest) / [np.cos(np.radians(yaw)), 1]
     eyes = np.stack([frontal[36:42].mean(0), frontal[42:48].mean(0)])
     middle = [0, eyes[:, 1].mean()]  # x = 0 is the fitted middle line
-    return (frontal - middle) / np.linalg.norm(eyes[1] - eyes[0]), roll, yaw
+    return (frontal - middle) / np.linalg.norm(eyes[1] - eyes[0]), roll + more, yaw
 
 
 def _fit_pose(points):

@@ -13,7 +13,7 @@ from facesym.asymmetry import REGIONS, frontal_points
 from facesym.cli import main
 from facesym.data.symmetric import droop
 from facesym.errors import ImageError
-from facesym.faces.geometry import DEPTH_68, flip_landmarks, turn
+from facesym.faces.geometry import flip_landmarks, turn
 from facesym.study.measures import MEASURES, measure_sides
 from facesym.study.reference import healthy_range, limit, percentile, reference
 from facesym.study.report import INDICES, NOTICE
@@ -59,8 +59,10 @@ def test_mirrored_faces_have_the_negative_whatever_the_pose(symmetric, yaw, tilt
     face = roll(turn(droop(symmetric, "left", 0.7), yaw), tilt)
     found = measure_sides(face)
     for key, sides in measure_sides(flip_landmarks(face, 256)).items():
-        assert sides.difference == pytest.approx(-found[key].difference, abs=1e-3 + 0.01 * abs(sides.difference))
-        assert sides.right == pytest.approx(found[key].left, rel=1e-3)
+        assert sides.difference == pytest.approx(
+            -found[key].difference, abs=1e-3 + 0.01 * abs(sides.difference)
+        )
+        assert sides.right is None or sides.right == pytest.approx(found[key].left, rel=0.01)
 
 
 def test_a_palsy_lowers_its_side_and_grows_with_its_strength(symmetric):
@@ -75,11 +77,14 @@ def test_a_palsy_lowers_its_side_and_grows_with_its_strength(symmetric):
 
 
 @pytest.mark.parametrize(
-    "region, landmarks, move", [("brow", range(17, 22), -12), ("eye", (37, 38), 6), ("mouth", (48, 60, 59, 49), 12)]
+    "region, landmarks, move",
+    [("brow", range(17, 22), -12), ("eye", (37, 38), 6), ("mouth", (48, 60, 59, 49), 12)],
 )
 def test_the_region_that_moves_leads_and_its_side_is_named(symmetric, region, landmarks, move):
     face = symmetric.copy()
-    face[list(landmarks), 1] += move  # a raised brow, a lid that hangs, a mouth corner that hangs; subject's right
+    face[list(landmarks), 1] += (
+        move  # a raised brow, a lid that hangs, a mouth corner that hangs; subject's right
+    )
     lower = "left" if move < 0 else "right"
     assert leading_region(measure_sides(face))[:2] == (region, lower)
     other = leading_region(measure_sides(flip_landmarks(face, 256)))
@@ -88,12 +93,11 @@ def test_the_region_that_moves_leads_and_its_side_is_named(symmetric, region, la
 
 def test_frontal_points_are_upright_and_level(symmetric):
     unit = np.linalg.norm(symmetric[45] - symmetric[36])
-    assert DEPTH_68.shape == (68,)
     frontal, tilt, yaw = frontal_points(roll(turn(symmetric, 10), 15))
     assert tilt == pytest.approx(15, abs=1) and yaw == pytest.approx(10, abs=1)
     expected = (symmetric - [127.5, symmetric[36:48, 1].mean()]) / unit
     scale = np.linalg.norm(expected[42:48].mean(0) - expected[36:42].mean(0))
-    assert np.abs(frontal - expected / scale).max() < 0.05
+    assert np.abs(frontal - expected / scale).max() < 0.03
 
 
 def test_percentiles_run_from_low_to_high():

@@ -45,9 +45,7 @@ def add_parser(commands):
         "--sheet", type=Path, metavar="CSV",
         help="says who is in which photo: columns file, subject, date, condition (default: the files' names)",
     )  # fmt: skip
-    parser.add_argument(
-        "-r", "--recursive", action="store_true", help="also the photos in subfolders"
-    )
+    parser.add_argument("-r", "--recursive", action="store_true", help="also the photos in subfolders")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the tables and the report of an earlier run"
     )

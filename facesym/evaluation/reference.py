@@ -73,6 +73,8 @@ def quantities(face):
 
 def _dump(file):
     """JSON with one quantity a line."""
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(values)}" for name, values in file["quantiles"].items())
+    lines = ",\n".join(
+        f"  {json.dumps(name)}: {json.dumps(values)}" for name, values in file["quantiles"].items()
+    )
     head = json.dumps({key: value for key, value in file.items() if key != "quantiles"}, indent=1)
     return f'{head[:-2]},\n "quantiles": {{\n{lines}\n }}\n}}\n'

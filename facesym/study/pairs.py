@@ -6,7 +6,10 @@ from .series import REST
 
 # What a movement moves: the label, the measure, and whether it grows (1) or shrinks (-1).
 MOVEMENTS = {
-    "smile": (("Commissure excursion", "commissure_excursion", 1), ("Commissure lift", "commissure_height", 1)),
+    "smile": (
+        ("Commissure excursion", "commissure_excursion", 1),
+        ("Commissure lift", "commissure_height", 1),
+    ),
     "eye closure": (("Lid closure", "palpebral_fissure", -1),),
     "brow raise": (("Brow lift", "brow_height", 1),),
 }
@@ -73,17 +76,31 @@ def find_movements(rows):
     found = []
     for row in measured:
         resting = sorted(
-            (other for other in measured if other["subject"] == row["subject"] and other["condition"] == REST),
+            (
+                other
+                for other in measured
+                if other["subject"] == row["subject"] and other["condition"] == REST
+            ),
             key=lambda other: other["date"],
         )
         if row["condition"] not in MOVEMENTS or not resting:
             continue
         rest = ([other for other in resting if other["date"] <= row["date"]] or resting[:1])[-1]
         for label, key, sign in MOVEMENTS[row["condition"]]:
-            right, left = (sign * (row[f"{key}_{side}"] - rest[f"{key}_{side}"]) for side in ("right", "left"))
+            right, left = (
+                sign * (row[f"{key}_{side}"] - rest[f"{key}_{side}"]) for side in ("right", "left")
+            )
             found.append(
                 Movement(
-                    row["subject"], row["date"], row["condition"], rest["photo"], row["photo"], label, key, right, left
+                    row["subject"],
+                    row["date"],
+                    row["condition"],
+                    rest["photo"],
+                    row["photo"],
+                    label,
+                    key,
+                    right,
+                    left,
                 )
             )
     return found

@@ -10,7 +10,7 @@ from ..asymmetry import measure_asymmetry, steady_points
 from ..faces.align import align_face, scale_of
 from ..faces.find import find_faces
 from ..faces.load import read_photo
-from ..faces.pose import head_pose
+from ..faces.pose import find_pose
 from .measures import Sides, measure_sides
 from .reference import limit
 
@@ -87,7 +87,7 @@ def measure_crop(crop):
     """Measure an aligned crop (RGB image, SIZE pixels a side): a MeasuredFace without flags."""
     points, doubt = steady_points(crop)
     own = measure_asymmetry(crop, points)
-    _, pitch = head_pose(points)
+    yaw, pitch = find_pose(crop)
     unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
     grey = cv2.cvtColor(np.asarray(crop.resize((128, 128))), cv2.COLOR_RGB2GRAY)
     return MeasuredFace(
@@ -97,7 +97,7 @@ def measure_crop(crop):
         sides=measure_sides(points),
         indices={"overall": own.overall, **own.regions},
         roll=own.roll,
-        yaw=own.yaw,
+        yaw=yaw,
         pitch=pitch,
         eye_distance=float(unit),
         sharpness=float(cv2.Laplacian(grey, cv2.CV_32F).std()),

@@ -4,13 +4,13 @@ import base64
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageDraw
 from markupsafe import Markup
+from PIL import Image, ImageDraw
 
 from ..asymmetry import draw_heatmap
 from .reference import healthy_range
 
-STRIP = 180, 14  # pixels
+STRIP = 130, 14  # pixels
 
 
 def data_uri(image, quality=85):
@@ -39,13 +39,13 @@ def face_pictures(face, pipe):
     Returns:
         Pairs of a caption and a data URI.
     """
-    result = pipe(face.crop, aligned=True, paste=False, composites=True)
+    result = pipe(face.crop, aligned=True, composites=True)
     (composites,) = result.composites
     pictures = {
         "Photo": face.crop,
         "Landmarks": draw_landmarks(face.crop, face.points),
         "Where the halves differ": draw_heatmap(face.crop, face.heatmap),
-        "Symmetric self (computed)": composites["model"],
+        "Symmetric self (computed)": result.images[0],
         "Right side, mirrored (computed)": composites["left"],  # the subject's right is the picture's left
         "Left side, mirrored (computed)": composites["right"],
     }

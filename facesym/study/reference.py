@@ -10,7 +10,33 @@ from pathlib import Path
 import numpy as np
 
 FILE = Path(__file__).with_name("reference.json")
-PERCENTS = (0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75, 80, 85, 90, 95, 97.5, 99, 99.5)
+PERCENTS = (
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    15,
+    20,
+    25,
+    30,
+    35,
+    40,
+    45,
+    50,
+    55,
+    60,
+    65,
+    70,
+    75,
+    80,
+    85,
+    90,
+    95,
+    97.5,
+    99,
+    99.5,
+)
 HEALTHY = (2.5, 97.5)  # percentiles between which a value is usual
 LIMIT = 99.5  # percentile beyond which a photo is flagged
 

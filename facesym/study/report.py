@@ -86,7 +86,7 @@ def render(pages, failed, settings, *, series=(), videos=()):
         HTML, a str.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["leading"] = describe_leading
+    environment.filters |= {"leading": describe_leading, "degrees": lambda value: f"{round(value)}°"}
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(
         pages=pages, failed=failed, series=series, videos=videos, measures=MEASURES, notice=NOTICE,
@@ -104,7 +104,10 @@ def _printer(unit, pupillary_distance):
     end = "°" if unit == DEGREES else ""
 
     def show(value, sign=False):
-        return "" if value is None else f"{value * times:{'+' if sign else ''}.1f}{end}"
+        if value is None:
+            return ""
+        text = f"{round(value * times, 1) + 0.0:{'+' if sign else ''}.1f}{end}"  # no negative zero
+        return text.replace("-", "−")
 
     return show
 
