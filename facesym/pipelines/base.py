@@ -1,9 +1,11 @@
 """What the pipelines share: the way from a photo over its aligned faces to a result."""
 
+import os
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,12 +13,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..device import check_device
+from ..errors import FacesymError, ImageError
 from ..faces.align import align_face, scale_of
-from ..faces.detect import Face
+from ..faces.detect import Face, check_which
 from ..faces.find import find_faces
 from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
-from ..faces.load import load_image, save_image
+from ..faces.load import Photo, mark_edited, read_photo, save_image
 from ..faces.paste import paste_face
 
 
@@ -30,7 +34,7 @@ class Result:
         identity: similarity of output and input (aligned crops) by the zoo's identity network, one cosine a face
             (1 = the same); None if the zoo has no such network.
         notes: what the user should know, e.g. that a head is turned too far; also given by `warnings.warn`.
-        seconds: duration of the call.
+        seconds: duration of the work on this photo.
         task: name of the pipeline's task.
     """
 
@@ -69,45 +73,49 @@ class Result:
 
 
 @dataclass
+class PhotoJob:
+    """A photo on its way through a pipeline.
+
+    Attributes:
+        photo: as it was read.
+        found: all its faces, from left to right; none with ``aligned=True``.
+        chosen: indices of the faces to work on.
+        transforms: 2x3 of every face found, photo pixel -> pixel of an aligned crop of the pipeline's size.
+        faces: a FaceJob of each chosen one.
+        notes: for the user, about the photo.
+        seconds: spent on it so far.
+    """
+
+    photo: Photo
+    found: list[Face]
+    chosen: list[int]
+    transforms: list[np.ndarray]
+    faces: list["FaceJob"] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass
 class FaceJob:
     """A face on its way through a pipeline. Tasks add what they need to know of it.
 
     Attributes:
+        photo: the photo it is in.
         transform: 2x3, photo pixel -> pixel of ``crop`` and ``output``.
         crop: RGB, the aligned crop, of the output's size.
         output: RGB, the finished crop.
         notes: for the user, about this face.
     """
 
+    photo: Photo
     transform: np.ndarray
     crop: Image.Image
     output: Image.Image | None = None
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass
-class PhotoJob:
-    """A photo on its way through a pipeline.
-
-    Attributes:
-        image: RGB.
-        found: all its faces, from left to right; none with ``aligned=True``.
-        chosen: indices of the faces to work on.
-        transforms: 2x3 of every face found, photo pixel -> pixel of an aligned crop of the pipeline's size.
-        faces: a FaceJob of each chosen one.
-        notes: for the user, about the photo.
-    """
-
-    image: Image.Image
-    found: list[Face]
-    chosen: list[int]
-    transforms: list[np.ndarray]
-    faces: list[FaceJob] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
 class Pipeline:
-    """From a photo to a result: find, align, run, paste. A task fills in the steps in which it differs.
+    """From photos to results: find, align, run, paste. A task fills in the steps in which it differs.
 
     Args:
         net: the task's network, in eval mode.
@@ -125,53 +133,130 @@ class Pipeline:
         self.net = net
 
     def __repr__(self):
-        net, weight = self.net, next(self.net.parameters())
+        net = self.net
         return (
             f"{type(self).__name__}({type(net).__name__}, {net.num_parameters() / 1e6:.1f} M parameters, "
-            f"faces of {self.size}x{self.size} pixels, {str(weight.dtype).removeprefix('torch.')} on {weight.device})"
+            f"faces of {self.size}x{self.size} pixels, {str(net.dtype).removeprefix('torch.')} on {net.device})"
         )
 
     @property
     def size(self):
         return self.net.config.input_size
 
-    def _process(self, image, **options):
-        """The whole way of one photo.
+    def to(self, device=None, dtype=None):
+        """Move the networks.
 
         Args:
-            image: see `facesym.faces.load.load_image`.
-            options: of the call, which the steps get as a namespace: ``faces``, ``paste``, ``aligned`` and the task's
-                own.
-        """
-        start = time.perf_counter()
-        options = SimpleNamespace(**options)
-        job = self._find(load_image(image), options)
-        job.faces = [self._align(job, i, options) for i in job.chosen]
-        self._run(job.faces, options)
-        output = job.image
-        if options.paste:
-            for face in job.faces:
-                output = self._paste(output, face)
-        notes = job.notes + [note for face in job.faces for note in face.notes]
-        for note in notes:
-            warnings.warn(note, stacklevel=3)
-        return self.result(
-            images=[output] if options.paste else [face.output for face in job.faces],
-            faces=[job.found[i] for i in job.chosen] if job.found else [],
-            identity=self._identity(job.faces),
-            notes=notes,
-            task=self.task,
-            **self._fields(job.faces),
-            seconds=time.perf_counter() - start,
-        )
+            device: "cpu", "cuda", "mps", … or torch.device; default: where they are.
+            dtype: floating point type of the weights; default: as they are.
 
-    def _find(self, photo, options):
-        """The faces of a photo (RGB image): a `PhotoJob`.
+        Returns:
+            The pipeline itself.
 
         Raises:
-            FaceNotFoundError, ImageError: see `find_faces`.
+            DeviceError: no such device on this machine.
         """
-        return PhotoJob(photo, *find_faces(photo, options.faces, self.size, aligned=options.aligned))
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
+        device = self.net.device if device is None else device
+        check_device(device)
+        self.net.to(device, dtype or self.net.dtype)
+        return self
+
+    def _process(self, image, *more, batch_size, on_error, **options):
+        """The whole way of a photo, or of a list of them.
+
+        Args:
+            image, more: the photo and what else comes with it (a mask), or lists of them.
+            batch_size, on_error: see the tasks' calls.
+            options: of the call, which the steps get as a namespace: ``faces``, ``paste``, ``aligned`` and the task's
+                own.
+
+        Returns:
+            The photo's result, or a list: in a photo's place its result, or None if it was skipped.
+        """
+        check_which(options["faces"])
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise ImageError(f"batch_size must be a whole number of at least 1, not {batch_size!r}.")
+        if on_error not in ("raise", "skip"):
+            raise ImageError(f'on_error must be "raise" or "skip", not {on_error!r}.')
+        several = isinstance(image, list | tuple)
+        inputs = [(image, *more)]
+        if several:
+            if any(not isinstance(each, list | tuple) or len(each) != len(image) for each in more):
+                raise ImageError(f"A list of {len(image)} photos needs a list of as many masks.")
+            inputs = list(zip(image, *more))
+        options, results = SimpleNamespace(**options, batch_size=int(batch_size)), []
+        for start in range(0, len(inputs), batch_size):
+            group = inputs[start : start + batch_size]
+            names = [_name(start + i, group[i][0]) if several else None for i in range(len(group))]
+            batch = self._batch(group, names, on_error == "skip", options)
+            for name, (result, notes) in zip(names, batch):
+                for note in notes:
+                    warnings.warn(f"{name}: {note}" if name else note, stacklevel=3)
+                results.append(result)
+        return results if several else results[0]
+
+    def _batch(self, inputs, names, skip, options):
+        """Photos whose faces the network sees together.
+
+        Returns:
+            [(result, notes)]; the result is None where the photo was skipped.
+        """
+        jobs = [_attempt(self._prepare, name, skip, *given, options) for name, given in zip(names, inputs)]
+        faces = [face for job, _ in jobs if job for face in job.faces]
+        start = time.perf_counter()
+        for i in range(0, len(faces), options.batch_size):
+            self._run(faces[i : i + options.batch_size], options)
+        each = (time.perf_counter() - start) / max(len(faces), 1)
+        finished = []
+        for name, (job, notes) in zip(names, jobs):
+            if job:
+                job.seconds += each * len(job.faces)
+                job, notes = _attempt(self._finish, name, skip, job, options)
+            finished.append((job, job.notes if job else notes))
+        return finished
+
+    def _prepare(self, *inputs_and_options):
+        """Find and align: a `PhotoJob` of a photo, what comes with it, and the options."""
+        start, (*inputs, options) = time.perf_counter(), inputs_and_options
+        job = self._find(*inputs, options)
+        job.faces = [self._align(job, i, options) for i in job.chosen]
+        job.seconds = time.perf_counter() - start
+        return job
+
+    def _finish(self, job, options):
+        """Paste: the result of a photo whose faces have their outputs."""
+        start, images = time.perf_counter(), []
+        if options.paste:
+            image = job.photo.image
+            for face in job.faces:
+                image = self._paste(image, face)
+            images = [mark_edited(job.photo.restore(image), self.task)]
+        identity = self._identity(job.faces)
+        images = images or [self._edited(face, face.output) for face in job.faces]
+        return self.result(
+            images=images,
+            faces=[job.found[i] for i in job.chosen] if job.found else [],
+            identity=identity,
+            notes=job.photo.notes + job.notes + [note for face in job.faces for note in face.notes],
+            task=self.task,
+            **self._fields(job.faces),
+            seconds=job.seconds + time.perf_counter() - start,
+        )
+
+    def _edited(self, face, crop):
+        """A picture made from a face (RGB) as results hold it: in the photo's own colours, marked as edited."""
+        return mark_edited(face.photo.restore_crop(crop), self.task)
+
+    def _find(self, image, options):
+        """Read a photo and find its faces: a `PhotoJob`.
+
+        Raises:
+            FaceNotFoundError, ImageError: see `read_photo` and `find_faces`.
+        """
+        photo = read_photo(image)
+        return PhotoJob(photo, *find_faces(photo.image, options.faces, self.size, aligned=options.aligned))
 
     def _align(self, job, index, options):
         """A chosen face, cut out: a `FaceJob`, with notes if it is one that the task does poorly."""
@@ -181,11 +266,11 @@ class Pipeline:
         """A chosen face's crop at the net's size, and for a net that copies from the photo, with as many pixels as the
         photo has there: two RGB images and the 2x3 transform of the second."""
         transform, size = job.transforms[index], self.size
-        small = align_face(job.image, transform, size)
+        small = align_face(job.photo.image, transform, size)
         if not self.net.config.copy:
             return small, small, transform
         transform, size = finer_transform(transform, size)
-        return small, align_face(job.image, transform, size), transform
+        return small, align_face(job.photo.image, transform, size), transform
 
     def _run(self, faces, options):
         """The network: fills in each face's ``output`` and what else the result tells."""
@@ -208,6 +293,29 @@ class Pipeline:
         raise NotImplementedError
 
 
+def _name(number, image):
+    """What to call a photo of a list in a message."""
+    return f"Photo {number} ({image})" if isinstance(image, str | os.PathLike) else f"Photo {number}"
+
+
+def _attempt(step, name, skip, *inputs):
+    """A step of the work on a photo of a list: what it returns, and notes.
+
+    Raises:
+        FacesymError: what the step raises, with the photo's name. With ``skip`` any error becomes a note, and what is
+            returned is None.
+    """
+    try:
+        return step(*inputs), []
+    except Exception as error:
+        if skip:
+            reason = str(error) if isinstance(error, FacesymError) else repr(error)
+            return None, [f"skipped. {reason}"]
+        if name and isinstance(error, FacesymError):
+            raise type(error)(f"{name}: {error}") from error
+        raise
+
+
 def finer_transform(transform, size, most=4):
     """The same crop with as many pixels as the photo has there: a whole multiple of ``size``, at most ``most``.
 
@@ -224,10 +332,25 @@ def finer_transform(transform, size, most=4):
     return larger, times * size
 
 
-def to_tensor(crop, net):
-    """RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type, on its device."""
+def to_tensor(crop, net, dtype=None):
+    """RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type (or ``dtype``), on its device."""
     pixels = torch.from_numpy(np.array(crop, np.float32)).permute(2, 0, 1)[None]
-    return (pixels / 127.5 - 1).to(net.device, net.dtype)
+    return (pixels / 127.5 - 1).to(net.device, dtype or net.dtype)
+
+
+def to_batch(crops, net):
+    """RGB crops of one size to a Bx3xSxS tensor: see `to_tensor`."""
+    return torch.cat([to_tensor(crop, net) for crop in crops])
+
+
+def one_of(batch, i):
+    """What a network gave for one of a batch: its dataclass, tuple or tensor with entry ``i`` of each tensor, as a
+    batch of one."""
+    if is_dataclass(batch):
+        return replace(batch, **{each.name: one_of(getattr(batch, each.name), i) for each in fields(batch)})
+    if isinstance(batch, tuple):
+        return tuple(one_of(each, i) for each in batch)
+    return None if batch is None else batch[i : i + 1]
 
 
 def to_image(tensor):

@@ -13,13 +13,13 @@ from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.find import find_faces
 from ..faces.landmarks import find_points
-from ..faces.load import load_mask
+from ..faces.load import load_mask, read_photo
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import head_pose
 from ..faces.texture import borrow_texture, find_texture
 from ..models.symmfcnet import SymmFCNetOutput
 from ..ops import warp
-from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, to_image, to_tensor
+from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, one_of, to_batch, to_image, to_tensor
 
 
 @dataclass(kw_only=True, repr=False)
@@ -58,7 +58,7 @@ class CompleteJob(FaceJob):
     """A face on its way: first what the network is given, then what it and the search for texture find.
 
     Attributes:
-        photo: the photo it is in.
+        whole: the photo with its mask.
         own: HxW bool, its part of the photo's mask.
         clean: RGB crop of the photo with what is missing smoothed over.
         mask: SxS bool, what is missing of the crop.
@@ -69,7 +69,7 @@ class CompleteJob(FaceJob):
         texture: what `facesym.faces.texture.find_texture` found for the rest.
     """
 
-    photo: CompletePhoto
+    whole: CompletePhoto
     own: np.ndarray
     clean: Image.Image
     mask: np.ndarray
@@ -90,15 +90,22 @@ class CompletePipeline(Pipeline):
     task = "complete"
     result = CompleteResult
 
-    def __call__(self, image, mask, *, faces="largest", paste=True, aligned=False):
+    def __call__(
+        self, image, mask, *, faces="largest", paste=True, aligned=False, batch_size=1, on_error="raise"
+    ):
         """Complete a photo.
 
         Args:
-            image: the photo: a path, PIL image or HxWx3 uint8 array (see `facesym.faces.load.load_image`).
-            mask: what is missing: the same kinds, white or True = missing, of the photo's size.
+            image: the photo: a path, PIL image, array, tensor, bytes or file object (see
+                `facesym.faces.load.read_photo`), or a list of photos.
+            mask: what is missing: the same kinds, white or True = missing, of the photo's size; for a list of photos, a
+                list of as many.
             faces: "largest", "all" (every face that the mask touches), or an index from left to right.
             paste: False returns the completed crops instead of the photo.
             aligned: the picture is an aligned square crop already; no face is looked for.
+            batch_size: how many photos, and how many faces, of a list the network works on together.
+            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
+                warning says why.
 
         Returns:
             CompleteResult. Pixels outside the mask are the photo's, bit for bit.
@@ -108,20 +115,23 @@ class CompletePipeline(Pipeline):
                 not touch the face.
             FaceNotFoundError: no face, or not the one asked for.
         """
-        return self._process(image, mask=mask, faces=faces, paste=paste, aligned=aligned)
+        return self._process(
+            image, mask, faces=faces, paste=paste, aligned=aligned, batch_size=batch_size, on_error=on_error
+        )
 
-    def _find(self, photo, options):
-        mask = load_mask(options.mask, photo.size)
+    def _find(self, image, mask, options):
+        photo = read_photo(image)
+        mask = load_mask(mask, photo.image.size, photo.full_size)
         if not mask.any():
             raise ImageError("The mask is empty: mark in white (or True) what is to be filled in.")
         if mask.all():
             raise ImageError("The mask covers the whole photo: nothing is left to complete it from.")
         # The kernels that cut the crop reach over the mask's rim: without this, the thing that hides the face
         # would tint crop pixels which count as visible.
-        clean = fill_smoothly(photo, mask)
+        clean = fill_smoothly(photo.image, mask)
         # What hides the face may hide it from the detector too: look again with the mask smoothed over.
         found, chosen, transforms = find_faces(
-            photo, options.faces, self.size, aligned=options.aligned, uncovered=clean
+            photo.image, options.faces, self.size, aligned=options.aligned, uncovered=clean
         )
         job = CompletePhoto(photo, found, chosen, transforms, mask=mask, clean=clean, own=[mask])
         if not options.aligned:
@@ -141,9 +151,10 @@ class CompletePipeline(Pipeline):
         if mask.all():
             raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
         return CompleteJob(
+            job.photo,
             transform,
-            align_face(job.image, transform, self.size),
-            photo=job,
+            align_face(job.photo.image, transform, self.size),
+            whole=job,
             own=job.own[index],
             clean=align_face(job.clean, transform, self.size),
             mask=mask,
@@ -151,9 +162,11 @@ class CompletePipeline(Pipeline):
 
     @torch.inference_mode()
     def _run(self, faces, options):
-        for face in faces:
-            visible = torch.from_numpy(~face.mask[None, None]).to(self.net.device, self.net.dtype)
-            face.found = self.net(to_tensor(face.clean, self.net), visible)
+        images = to_batch([face.clean for face in faces], self.net)
+        visible = torch.from_numpy(~np.stack([face.mask for face in faces])[:, None])
+        found = self.net(images, visible.to(self.net.device, self.net.dtype))
+        for i, face in enumerate(faces):
+            face.found = one_of(found, i)
             self._copy_detail(face)
             face.face = (face.found.face_region[0, 0] > 0.5).cpu().numpy()
             face.texture = find_texture(face.smooth, face.mask, face.face)
@@ -171,7 +184,7 @@ class CompletePipeline(Pipeline):
 
     def _paste(self, photo, face):
         crop, transform = self._detailed(face) or (face.output, face.transform)
-        return paste_completion(photo, crop, transform, face.photo.mask, face.own)
+        return paste_completion(photo, crop, transform, face.whole.mask, face.own)
 
     @torch.inference_mode()
     def _detailed(self, face):
@@ -188,7 +201,7 @@ class CompletePipeline(Pipeline):
         times, found = size // self.size, face.found
         if times < 2:
             return None
-        sharp = to_tensor(align_face(face.photo.clean, larger, size), self.net).float()
+        sharp = to_tensor(align_face(face.whole.clean, larger, size), self.net).float()
 
         def grow(x, mode="bilinear"):
             return F.interpolate(x.float(), (size, size), mode=mode, align_corners=False)
@@ -198,7 +211,7 @@ class CompletePipeline(Pipeline):
         weight = cv2.resize(face.copied, (size, size), interpolation=cv2.INTER_LINEAR)
         detailed = with_copied_detail(output, copied, weight)
         # What is visible, as the photo has it: texture is taken from there.
-        missing = warp_mask_to_crop(face.photo.mask, larger, size)
+        missing = warp_mask_to_crop(face.whole.mask, larger, size)
         shown = np.where(missing[..., None], detailed, np.asarray(to_image(sharp[0])))
         region = (grow(found.face_region) > 0.5)[0, 0].cpu().numpy()
         return Image.fromarray(borrow_texture(shown, missing, region, *face.texture, times)), larger
@@ -208,9 +221,17 @@ class CompletePipeline(Pipeline):
         return {
             "confidence": [(x.confidence * (1 - x.half_mask))[0, 0].float().cpu().numpy() for x in found],
             "stages": [
-                (to_image(x.warped[0]), to_image(x.stage1[0]), face.output) for x, face in zip(found, faces)
+                tuple(
+                    self._edited(face, picture)
+                    for picture in (
+                        to_image(face.found.warped[0]),
+                        to_image(face.found.stage1[0]),
+                        face.output,
+                    )
+                )
+                for face in faces
             ],
-            "mask_fraction": float(faces[0].photo.mask.mean()),
+            "mask_fraction": float(faces[0].whole.mask.mean()),
         }
 
 

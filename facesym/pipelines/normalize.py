@@ -1,6 +1,7 @@
 """Make a face frontal and neutral: photo in, face out."""
 
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from PIL import Image
 from ..errors import ImageError
 from ..faces.landmarks import find_points
 from ..faces.pose import head_pose
-from .base import FaceJob, Pipeline, Result, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result, one_of, to_image, to_tensor
 
 TURNED = 45  # degrees of yaw beyond which no model was trained
 MOST_FRAMES = 100  # of a walk
@@ -56,15 +57,21 @@ class NormalizePipeline(Pipeline):
     def size(self):
         return self.net.size
 
-    def __call__(self, image, *, faces="largest", paste=False, aligned=False, walk=0):
+    def __call__(
+        self, image, *, faces="largest", paste=False, aligned=False, walk=0, batch_size=1, on_error="raise"
+    ):
         """Make the face in a photo frontal and neutral.
 
         Args:
-            image: the photo: a path, PIL image or HxWx3 uint8 array (see `facesym.faces.load.load_image`).
+            image: the photo: a path, PIL image, array, tensor, bytes or file object (see
+                `facesym.faces.load.read_photo`), or a list of photos.
             faces: "largest", "all", or an index from left to right.
             paste: True lays the face over the photo, which suits heads that are not turned; False returns the aligned
                 crop, a picture of its own.
             aligned: the picture is an aligned square crop already; no face is looked for.
+            batch_size: how many photos, and how many faces, of a list the network works on together.
+            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
+                warning says why.
             walk: also return so many pictures on the way from the face as it is.
 
         Returns:
@@ -75,14 +82,22 @@ class NormalizePipeline(Pipeline):
             ImageError: the picture cannot be read, or ``walk`` makes no sense.
             FaceNotFoundError: no face, or not the one asked for.
         """
-        if not isinstance(walk, int) or walk not in (0, *range(2, MOST_FRAMES + 1)):
+        if not isinstance(walk, Integral) or walk not in (0, *range(2, MOST_FRAMES + 1)):
             raise ImageError(f"walk must be 0, or a whole number from 2 to {MOST_FRAMES}.")
-        return self._process(image, faces=faces, paste=paste, aligned=aligned, walk=walk)
+        return self._process(
+            image,
+            faces=faces,
+            paste=paste,
+            aligned=aligned,
+            walk=walk,
+            batch_size=batch_size,
+            on_error=on_error,
+        )
 
     def _align(self, job, index, options):
         small, crop, transform = self._cut(job, index)
         yaw, _ = head_pose(find_points(small))
-        face = NormalizeJob(transform, crop, small=small, yaw=yaw)
+        face = NormalizeJob(job.photo, transform, crop, small=small, yaw=yaw)
         if abs(yaw) > TURNED:
             face.notes.append(
                 f"The head is turned by about {abs(yaw):.0f} degrees: beyond {TURNED} half of the face is a guess."
@@ -94,50 +109,73 @@ class NormalizePipeline(Pipeline):
         return face
 
     def _run(self, faces, options):
-        for face in faces:
-            (face.output,) = self.run(face.small, face.crop, face.yaw)
+        read = self._read([face.small for face in faces], [face.yaw for face in faces])
+        for i, face in enumerate(faces):
+            (face.output,) = self._render(one_of(read, i), face)
             if options.walk:
-                face.walk = self.run(face.small, face.crop, face.yaw, np.linspace(0, 1, options.walk))
+                face.walk = self._render(one_of(read, i), face, np.linspace(0, 1, options.walk))
 
     def _fields(self, faces):
         return {
-            "walk": [face.walk for face in faces],
+            "walk": [[self._edited(face, frame) for frame in face.walk] for face in faces],
             "yaw": [round(face.yaw, 2) for face in faces],
-            "crop": [face.crop for face in faces],
+            "crop": [face.photo.restore_crop(face.crop) for face in faces],
         }
 
-    @torch.inference_mode()
-    def run(self, crop, larger, yaw, shares=None):
+    def run(self, crop, larger, yaw, fractions=None):
         """The net on one aligned crop.
 
         Args:
             crop: RGB, of the net's size.
             larger: RGB, the same crop with more pixels, which are copied; or ``crop`` itself.
             yaw: of the head, degrees: the net wants the side that is turned away at the right.
-            shares: of the walk, each in [0, 1]; None: the result alone.
+            fractions: how far on the way to the result, each in [0, 1]; None: the result alone.
 
         Returns:
             A list of RGB images of ``larger``'s size.
         """
-        net = self.net
-        small, large = to_tensor(crop, net), to_tensor(larger, net)
-        if net.config.channels == 1:
-            small, large = small.mean(1, keepdim=True), large.mean(1, keepdim=True)
-        if yaw < 0:
-            small, large = small.flip(-1), large.flip(-1)
-        read = net.passes(small)
-        if shares is None or net.config.copy:
-            made = [self.compose(read, large, float(share)) for share in ([1] if shares is None else shares)]
+        face = NormalizeJob(None, None, larger, small=crop, yaw=yaw)
+        return self._render(self._read([crop], [yaw]), face, fractions)
+
+    @torch.inference_mode()
+    def _read(self, crops, yaws):
+        """What the decoder predicts of aligned crops (RGB images of the net's size), pass by pass, and the crops as the
+        net saw them: a batch (`one_of`)."""
+        images = [self._seen(to_tensor(crop, self.net), yaw) for crop, yaw in zip(crops, yaws)]
+        images = torch.cat(images)
+        return tuple(self.net.passes(images)), images
+
+    def _seen(self, image, yaw):
+        """A crop (1x3xHxW) as the net wants it: in its channels, the side that is turned away at the right."""
+        if self.net.config.channels == 1:
+            image = image.mean(1, keepdim=True)
+        return image.flip(-1) if yaw < 0 else image
+
+    @torch.inference_mode()
+    def _render(self, predictions, face, fractions=None):
+        """The pictures of what the decoder predicts of a face.
+
+        Args:
+            predictions: `_read`'s of this face. face: NormalizeJob. fractions: see `run`.
+
+        Returns:
+            A list of RGB images of the size of ``face.crop``.
+        """
+        net, (passes, small) = self.net, predictions
+        if fractions is None or net.config.copy:
+            # In float32 whatever the net's type is: what is copied keeps its colours.
+            image = self._seen(to_tensor(face.crop, net, torch.float32), face.yaw)
+            made = [self.compose(passes, image, float(f)) for f in ([1] if fractions is None else fractions)]
         else:
-            z = read[0][0]
+            z = passes[0][0]
             last = net.encode(net.decode(z, small).image.to(net.dtype))
-            made = [net.decode(z + float(share) * (last - z), small).image for share in shares]
+            made = [net.decode(z + float(fraction) * (last - z), small).image for fraction in fractions]
         made = torch.cat(made)
-        made = made.flip(-1) if yaw < 0 else made
+        made = made.flip(-1) if face.yaw < 0 else made
         return [to_image(picture) for picture in made.expand(-1, 3, -1, -1)]
 
-    def compose(self, read, image, share):
-        """The picture of each pass in turn, on the result before: so far (`NormalizedFaceGAN.compose`) on the way."""
-        for each in read:
-            image = self.net.render(each, image, share).image
+    def compose(self, passes, image, fraction):
+        """The picture of each pass in turn, on the result before: so far (`NormalizedFaceGAN.render`) on the way."""
+        for each in passes:
+            image = self.net.render(each, image, fraction).image
         return image

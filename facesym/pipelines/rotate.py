@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -201,11 +202,14 @@ class RotatePipeline(Pipeline):
         paste=False,
         aligned=False,
         progress=None,
+        batch_size=1,
+        on_error="raise",
     ):
         """Turn the head in a photo.
 
         Args:
-            image: the photo: a path, PIL image or HxWx3 uint8 array (see `facesym.faces.load.load_image`).
+            image: the photo: a path, PIL image, array, tensor, bytes or file object (see
+                `facesym.faces.load.read_photo`), or a list of photos.
             yaw: degrees, 0 = towards the camera, negative = to the picture's left: one number, or the first and the
                 last of a series. Clipped to where the face still is that person, with a warning.
             frames: of the series.
@@ -214,6 +218,9 @@ class RotatePipeline(Pipeline):
             faces: "largest", "all", or an index from left to right.
             paste: True lays the face at the last yaw over the photo; hair and neck stay as they are there.
             aligned: the picture is an aligned square crop already; no face is looked for.
+            batch_size: how many photos, and how many faces, of a list the network works on together.
+            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
+                warning says why.
             progress: called now and then with (share done, picture as an RGB image); what it raises ends the call.
 
         Returns:
@@ -229,24 +236,24 @@ class RotatePipeline(Pipeline):
             ends = np.array([np.nan])
         if ends.shape not in ((1,), (2,)) or not (np.abs(ends) <= 90).all():
             raise ImageError(f"yaw must be one or two numbers of degrees between -90 and 90, not {yaw!r}.")
-        if not all(isinstance(n, int) and n >= 1 for n in (frames, steps)):
+        if not all(isinstance(n, Integral) and n >= 1 for n in (frames, steps)):
             raise ImageError("frames and steps must be whole numbers of at least 1.")
         if seconds is not None and not seconds > 0:
             raise ImageError("seconds must be more than 0.")
         return self._process(
             image, faces=faces, paste=paste, aligned=aligned, ends=ends, frames=frames, steps=steps, seconds=seconds,
-            progress=progress,
+            progress=progress, batch_size=batch_size, on_error=on_error,
         )  # fmt: skip
 
     def _align(self, job, index, options):
         transform = job.transforms[index]
-        return RotateJob(transform, align_face(job.image, transform, self.size))
+        return RotateJob(job.photo, transform, align_face(job.photo.image, transform, self.size))
 
     def _run(self, faces, options):
         for number, face in enumerate(faces):
 
-            def tell(fraction, picture, number=number):
-                options.progress((number + fraction) / len(faces), to_image(picture[0]))
+            def tell(fraction, picture, number=number, face=face):
+                options.progress((number + fraction) / len(faces), self._edited(face, to_image(picture[0])))
 
             turner = self.fit(
                 face.crop,
@@ -273,10 +280,10 @@ class RotatePipeline(Pipeline):
 
     def _fields(self, faces):
         return {
-            "frames": [face.frames for face in faces],
+            "frames": [[self._edited(face, frame) for frame in face.frames] for face in faces],
             "yaws": [face.yaws for face in faces],
             "fit": [face.fit for face in faces],
-            "crop": [face.crop for face in faces],
+            "crop": [face.photo.restore_crop(face.crop) for face in faces],
         }
 
     def fit(self, crop, *, steps=200, seconds=None, progress=None, views=True):

@@ -13,7 +13,7 @@ from ..faces.align import align_face
 from ..faces.geometry import face_region, face_shown
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
-from .base import FaceJob, Pipeline, Result, identity_similarity, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result, identity_similarity, to_batch, to_image
 
 METHODS = ("model", "left", "right", "average")
 TURNED = 30  # degrees of yaw beyond which the numbers, and mirrored halves, mean little
@@ -88,16 +88,22 @@ class SymmetrizePipeline(Pipeline):
         aligned=False,
         exact=True,
         composites=False,
+        batch_size=1,
+        on_error="raise",
     ):
         """Make the face in a photo symmetric.
 
         Args:
-            image: the photo: a path, PIL image or HxWx3 uint8 array (see `facesym.faces.load.load_image`).
+            image: the photo: a path, PIL image, array, tensor, bytes or file object (see
+                `facesym.faces.load.read_photo`), or a list of photos.
             method: "model"; or what mirroring about the landmarks' middle line gives: "left" or "right" (that half
                 of the picture and its mirror image), "average" (the mean of the face and its mirror image).
             faces: "largest", "all", or an index from left to right.
             paste: False returns aligned crops instead of the photo: for "model" the face alone, black around it.
             aligned: the picture is an aligned square crop already; no face is looked for.
+            batch_size: how many photos, and how many faces, of a list the network works on together.
+            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
+                warning says why.
             exact: "model" is symmetric to the pixel in its crop, not only nearly so.
             composites: also return all six pictures of each face.
 
@@ -118,11 +124,13 @@ class SymmetrizePipeline(Pipeline):
             method=method,
             exact=exact,
             composites=composites,
+            batch_size=batch_size,
+            on_error=on_error,
         )
 
     def _align(self, job, index, options):
-        crop = align_face(job.image, job.transforms[index], self.size)
-        face = SymmetrizeJob(job.transforms[index], crop, measure=measure_asymmetry(crop))
+        crop = align_face(job.photo.image, job.transforms[index], self.size)
+        face = SymmetrizeJob(job.photo, job.transforms[index], crop, measure=measure_asymmetry(crop))
         yaw = abs(face.measure.yaw)
         if yaw > TURNED:
             face.notes.append(
@@ -132,15 +140,12 @@ class SymmetrizePipeline(Pipeline):
         return face
 
     def _run(self, faces, options):
+        if options.composites or options.method == "model":
+            self._symmetrize(faces, options.exact)
         for face in faces:
-            points = face.measure.points
-            mirrored = (
-                mirror_composites(face.crop, points)
-                if options.composites or options.method != "model"
-                else {}
-            )
-            if options.composites or options.method == "model":
-                face.output, face.picture, face.region = self._symmetrize(face.crop, options.exact)
+            points, mirrored = face.measure.points, {}
+            if options.composites or options.method != "model":
+                mirrored = mirror_composites(face.crop, points)
             if options.composites:
                 face.composites = {"original": face.crop, **mirrored, "model": face.output}
             if options.method != "model":
@@ -162,13 +167,20 @@ class SymmetrizePipeline(Pipeline):
         return {
             "asymmetry": [face.measure.numbers() for face in faces],
             "heatmap": [face.measure.heatmap for face in faces],
-            "crop": [face.crop for face in faces],
-            "composites": [face.composites for face in faces],
+            "crop": [face.photo.restore_crop(face.crop) for face in faces],
+            "composites": [
+                {
+                    name: face.photo.restore_crop(x) if name == "original" else self._edited(face, x)
+                    for name, x in face.composites.items()
+                }
+                for face in faces
+            ],
         }
 
     @torch.inference_mode()
-    def _symmetrize(self, crop, exact):
-        """The face alone and the picture behind it (RGB images), and the face's region (SxS float32)."""
-        out = self.net(to_tensor(crop, self.net), exact=exact)
-        region = one_piece(out.region[0, 0].float().cpu().numpy())
-        return to_image(out.face[0]), to_image(out.picture[0]), region
+    def _symmetrize(self, faces, exact):
+        """The network: the faces' ``output`` (the face alone), ``picture`` and ``region``."""
+        out = self.net(to_batch([face.crop for face in faces], self.net), exact=exact)
+        for i, face in enumerate(faces):
+            face.output, face.picture = to_image(out.face[i]), to_image(out.picture[i])
+            face.region = one_piece(out.region[i, 0].float().cpu().numpy())

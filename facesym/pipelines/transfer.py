@@ -1,6 +1,7 @@
 """Change a face's expression, pose or light: photo in, face out."""
 
 from dataclasses import dataclass, field
+from numbers import Real
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from ..faces.landmarks import find_points
 from ..faces.pose import FARTHEST_YAW as TURNED
 from ..faces.pose import head_pose
 from ..models.lssl import heat_map
-from .base import FaceJob, Pipeline, Result, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result, one_of, to_batch, to_image, to_tensor
 
 
 @dataclass(kw_only=True, repr=False)
@@ -48,12 +49,23 @@ class TransferPipeline(Pipeline):
     result = TransferResult
 
     def __call__(
-        self, image, *, to=(), strength=1.0, faces="largest", paste=False, aligned=False, grid=False
+        self,
+        image,
+        *,
+        to=(),
+        strength=1.0,
+        faces="largest",
+        paste=False,
+        aligned=False,
+        grid=False,
+        batch_size=1,
+        on_error="raise",
     ):
         """Give the face in a photo another expression, pose or light.
 
         Args:
-            image: the photo: a path, PIL image or HxWx3 uint8 array (see `facesym.faces.load.load_image`).
+            image: the photo: a path, PIL image, array, tensor, bytes or file object (see
+                `facesym.faces.load.read_photo`), or a list of photos.
             to: an attribute ("happy") or several, of different groups; the net's are in ``pipe.net.groups``.
                 Groups that are not named stay.
             strength: 0 keeps the face, 1 is what the net was trained for, up to 1.5 is more.
@@ -61,6 +73,9 @@ class TransferPipeline(Pipeline):
             paste: True lays the face over the photo, which suits heads that are not turned; False returns the aligned
                 crop.
             aligned: the picture is an aligned square crop already; no face is looked for.
+            batch_size: how many photos, and how many faces, of a list the network works on together.
+            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
+                warning says why.
             grid: also return every attribute's picture, each alone.
 
         Returns:
@@ -74,15 +89,23 @@ class TransferPipeline(Pipeline):
         wanted = self.wanted(to)
         if not wanted and not grid:
             raise ImageError(f"Say what to change the face to: {self._choices()}.")
-        if not isinstance(strength, (int, float)) or not 0 <= strength <= 1.5:
+        if not isinstance(strength, Real) or not 0 <= strength <= 1.5:
             raise ImageError("strength must be a number from 0 to 1.5.")
         return self._process(
-            image, faces=faces, paste=paste, aligned=aligned, wanted=wanted, strength=strength, grid=grid
+            image,
+            faces=faces,
+            paste=paste,
+            aligned=aligned,
+            wanted=wanted,
+            strength=float(strength),
+            grid=grid,
+            batch_size=batch_size,
+            on_error=on_error,
         )
 
     def _align(self, job, index, options):
         small, crop, transform = self._cut(job, index)
-        face = TransferJob(transform, crop, small=small)
+        face = TransferJob(job.photo, transform, crop, small=small)
         yaw, _ = head_pose(find_points(small))
         if abs(yaw) > TURNED:
             face.notes.append(
@@ -93,12 +116,15 @@ class TransferPipeline(Pipeline):
     def _run(self, faces, options):
         single = {name: {group: name} for group, names in self.net.groups.items() for name in names}
         ways = [options.wanted, *single.values()] if options.grid else [options.wanted]
-        for face in faces:
-            face.output, *others = self.run(face.small, face.crop, ways, options.strength)
-            face.grid = dict(zip(single, others))
+        made = self._change(faces, ways, options.strength)
+        for face, (output, *others) in zip(faces, made):
+            face.output, face.grid = output, dict(zip(single, others))
 
     def _fields(self, faces):
-        return {"grid": [face.grid for face in faces], "crop": [face.crop for face in faces]}
+        return {
+            "grid": [{name: self._edited(face, x) for name, x in face.grid.items()} for face in faces],
+            "crop": [face.photo.restore_crop(face.crop) for face in faces],
+        }
 
     def wanted(self, to):
         """Attributes' names as {group: attribute}.
@@ -119,7 +145,6 @@ class TransferPipeline(Pipeline):
     def _choices(self):
         return "; ".join(f"{group}: {', '.join(names)}" for group, names in self.net.groups.items())
 
-    @torch.inference_mode()
     def run(self, crop, larger, ways, strength=1.0):
         """The net on one aligned crop.
 
@@ -133,39 +158,48 @@ class TransferPipeline(Pipeline):
             A list of RGB images of ``larger``'s size. Where an expression alone is changed, what is outside the face
             stays as it is.
         """
+        return self._change([TransferJob(None, None, larger, small=crop)], ways, strength)[0]
+
+    @torch.inference_mode()
+    def _change(self, faces, ways, strength):
+        """`run` on a list of TransferJob: a list of its results."""
         net = self.net
-        small, large = to_tensor(crop, net), to_tensor(larger, net)
-        points = np.asarray(find_points(crop), np.float32)
-        side = heat_map(torch.from_numpy(points)[None].to(net.device), net.config.input_size)
-        latent = net.encode(small, side.to(net.dtype))
-        made = [to_image(self.passes(latent, small, large, way, strength)[0]) for way in ways]
-        return [
-            _within_face(face, larger, points * larger.width / crop.width)
-            if set(way) == {"expression"}
-            else face
-            for face, way in zip(made, ways)
-        ]
+        small = to_batch([face.small for face in faces], net)
+        # In float32 whatever the net's type is: what is copied keeps its colours.
+        large = [to_tensor(face.crop, net, torch.float32) for face in faces]
+        points = np.stack([find_points(face.small) for face in faces]).astype(np.float32)
+        heat = heat_map(torch.from_numpy(points).to(net.device), net.config.input_size)
+        latent = net.encode(small, heat.to(net.dtype))
+        made = [[] for _ in faces]
+        for way in ways:
+            for i, picture in enumerate(self.passes(latent, small, large, way, strength)):
+                output, crop = to_image(picture[0]), faces[i].crop
+                if set(way) == {"expression"}:
+                    output = _within_face(output, crop, points[i] * crop.width / net.config.input_size)
+                made[i].append(output)
+        return made
 
     def passes(self, latent, small, large, way, strength):
-        """The net's result of a face; for an expression the result's result, as often as its ``passes`` say. A light
+        """The net's results of faces; for an expression the results' results, as often as its ``passes`` say. A light
         would get darker each time, and a background beside a turned head smear more.
 
         Args:
-            latent: of ``small``, 1x3xSxS in [-1, 1]. large: 1x3xHxW, the same crop. way, strength: see `run`.
+            latent: of ``small``, Bx3xSxS in [-1, 1]. large: B of 1x3xHxW, the same crops. way, strength: see `run`.
 
         Returns:
-            1x3xHxW.
+            B of 1x3xHxW.
         """
         net = self.net
-        read = net.predict(latent, strength * net.attributes(way))
-        made = net.render(read, large)
+        predictions = net.predict(latent, strength * net.attributes(way))
+        large = [net.render(one_of(predictions, i), x).image for i, x in enumerate(large)]
         expression = {group: name for group, name in way.items() if group == "expression"}
         for _ in range(net.config.passes - 1 if expression else 0):
-            small = net.render(read, small).image
-            latent = net.encode(small.to(net.dtype), made.condition.to(net.dtype))
-            read = net.predict(latent, strength * net.attributes(expression))
-            made = net.render(read, made.image)
-        return made.image
+            seen = net.render(predictions, small)
+            small = seen.image.to(net.dtype)
+            latent = net.encode(small, seen.condition.to(net.dtype))
+            predictions = net.predict(latent, strength * net.attributes(expression))
+            large = [net.render(one_of(predictions, i), x).image for i, x in enumerate(large)]
+        return large
 
 
 def _within_face(made, crop, points):
