@@ -39,7 +39,7 @@ def read_file(path: Path) -> bytes:
     """The bytes of a file of a model folder.
 
     Raises:
-        ZooError: the file is missing or cannot be read.
+        ZooError: the file is missing, cannot be read, or is only a Git LFS pointer to the file.
     """
     try:
         data = path.read_bytes()

@@ -22,6 +22,15 @@ def astronaut():
 
 
 @pytest.fixture(scope="session")
+def pair(astronaut):
+    """Two faces side by side, the right one larger."""
+    photo = Image.new("RGB", (812, 512))
+    photo.paste(astronaut.resize((300, 300), Image.Resampling.LANCZOS), (0, 100))
+    photo.paste(astronaut, (300, 0))
+    return photo
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """Folder of a random SymmFCNet of the smallest size."""
     from facesym.models import SymmFCNet

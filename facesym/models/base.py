@@ -30,11 +30,13 @@ class Model(ModelMixin, ConfigMixin):
 
     config_name = CONFIG_NAME
 
+    @torch.inference_mode(False)  # so that it can be trained later, wherever it is moved
     def to(self, *args, **kwargs) -> "Model":
         """torch's own: the one of diffusers warns at each change of dtype about modules we do not have."""
         return torch.nn.Module.to(self, *args, **kwargs)
 
     @classmethod
+    @torch.inference_mode(False)
     def from_pretrained(
         cls,
         name: str | os.PathLike,

@@ -363,7 +363,7 @@ class SymmFCNet(Model):
             warped_visible = (warp(mask.flip(-1), flow) > 0.999).float()
             half = one_half_mask(mask.float(), warped_visible, face)
             stage1 = relight(warped, light) * (1 - half) + image * half  # (9)
-            confidence = self.confidence(motion).float()
+            confidence = self.confidence(motion.to(image.dtype)).float()
             condition = stage_two_condition(mask.float(), half, face, confidence)
         else:
             motion = torch.zeros_like(image[:, :2], dtype=torch.float32)

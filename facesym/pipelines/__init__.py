@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Unpack
 
 from ..errors import ZooError
@@ -12,6 +13,20 @@ if TYPE_CHECKING:
     import torch
 
     from .base import Pipeline
+    from .complete import CompletePipeline
+    from .normalize import NormalizePipeline
+    from .rotate import RotatePipeline
+    from .symmetrize import SymmetrizePipeline
+    from .transfer import TransferPipeline
+
+__all__ = [
+    "CompletePipeline",
+    "NormalizePipeline",
+    "RotatePipeline",
+    "SymmetrizePipeline",
+    "TransferPipeline",
+    "load",
+]
 
 # The class of the network says which pipeline runs it.
 _PIPELINES = {
@@ -21,6 +36,17 @@ _PIPELINES = {
     "SymmetricGenerator": ("rotate", "RotatePipeline"),
     "SymmetrizerVAE": ("symmetrize", "SymmetrizePipeline"),
 }
+
+
+def __getattr__(name: str):
+    for module, pipeline in _PIPELINES.values():
+        if name == pipeline:
+            return getattr(import_module(f".{module}", __name__), pipeline)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
 
 
 def load(
@@ -43,8 +69,6 @@ def load(
         ZooError: nothing of that name, its weights are missing or altered, or no pipeline runs this network.
         DeviceError: no such device on this machine.
     """
-    from importlib import import_module
-
     from .. import zoo
 
     net = zoo.load(name, device=device, dtype=dtype, **hub)

@@ -1,0 +1,190 @@
+"""What every pipeline must pass."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facesym import DeviceError, FaceNotFoundError, ImageError
+from facesym.faces.align import align_face
+from facesym.faces.find import find_faces
+
+
+class PipelineTests:
+    """A test class of a task adds a fixture ``model``, a folder with a small net of random weights; ``options`` of a
+    quick call; and where the task has batches, ``batches``."""
+
+    options = {}
+    batches = True
+    mask = None  # of an aligned crop, fractions (left, top, right, bottom): for complete
+
+    @pytest.fixture(scope="class")
+    def pipe(self, model):
+        import facesym
+
+        return facesym.load(str(model))
+
+    @pytest.fixture(scope="class")
+    def crop(self, astronaut):
+        _, (index,), transforms = find_faces(astronaut, "largest", 128)
+        return align_face(astronaut, transforms[index], 128)
+
+    def call(self, pipe, image, size=None, **more):
+        """The pipeline on a picture, an aligned crop unless told otherwise, without warnings."""
+        inputs = [image]
+        if self.mask:
+            images = image if isinstance(image, list) else [image]
+            masks = [self.mask_of(size or (each.size if hasattr(each, "info") else (128, 128))) for each in images]
+            inputs.append(masks if isinstance(image, list) else masks[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return pipe(*inputs, **({"aligned": True} | self.options | more))
+
+    def mask_of(self, size):
+        mask = np.zeros(size[::-1], bool)
+        left, top, right, bottom = (round(part * size[i % 2]) for i, part in enumerate(self.mask))
+        mask[top:bottom, left:right] = True
+        return mask
+
+    def test_kinds_of_input_give_the_same(self, pipe, crop, tmp_path):
+        crop.save(tmp_path / "crop.png")
+        pixels = np.asarray(crop)
+        expected = self.call(pipe, crop).images[0].tobytes()
+        for image in (
+            tmp_path / "crop.png",
+            str(tmp_path / "crop.png"),
+            (tmp_path / "crop.png").read_bytes(),
+            io.BytesIO((tmp_path / "crop.png").read_bytes()),
+            pixels,
+            pixels.astype(np.float32) / 255,
+            torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255,
+        ):
+            assert self.call(pipe, image, crop.size).images[0].tobytes() == expected, type(image)
+
+    def test_fields_of_a_face_are_lists(self, pipe, crop, pair):
+        one, two = self.call(pipe, crop), self.call(pipe, pair, aligned=False, faces="all", paste=False)
+        assert one.faces == [] and len(two.faces) == len(two.images) == 2
+        for result, count in ((one, 1), (two, 2)):
+            own = vars(result).keys() - {"images", "faces", "notes", "seconds", "task", "mask_fraction"}
+            assert len(own) >= 3
+            for name in own:
+                values = getattr(result, name)
+                assert isinstance(values, list) and len(values) == count, name
+        assert two.faces[0].box[0] < two.faces[1].box[0]
+
+    def test_a_face_is_chosen_also_by_a_number_of_numpy(self, pipe, pair):
+        for which in (1, np.int64(1)):
+            (face,) = self.call(pipe, pair, aligned=False, faces=which).faces
+            assert face.box[0] > 300
+        for wrong in ("every", 1.5, None, True):
+            with pytest.raises(ImageError, match="faces must be"):
+                self.call(pipe, pair, aligned=False, faces=wrong)
+        with pytest.raises(FaceNotFoundError, match="no face number 5"):
+            self.call(pipe, pair, aligned=False, faces=5)
+
+    def test_pasting_leaves_the_rest_alone(self, pipe, astronaut):
+        before = np.asarray(astronaut)
+        after = self.call(pipe, astronaut, aligned=False, paste=True)
+        changed = (before != np.asarray(after.images[0])).any(-1)
+        assert after.images[0].size == astronaut.size and changed.any()
+        x0, y0, x1, y1 = after.faces[0].box
+        width, height = x1 - x0, y1 - y0
+        ys, xs = np.nonzero(changed)
+        assert x0 - width / 2 < xs.min() and xs.max() < x1 + width / 2
+        assert y0 - height / 2 < ys.min() and ys.max() < y1 + height / 2
+
+    def test_pictures_without_a_face_and_crops_that_are_none_are_refused(self, pipe, crop):
+        with pytest.raises(FaceNotFoundError, match="No face was found"):
+            self.call(pipe, Image.new("RGB", (300, 300), "grey"), aligned=False)
+        with pytest.raises(ImageError, match="square"):
+            self.call(pipe, crop.resize((128, 100)))
+        with pytest.raises(ImageError, match="no file"):
+            self.call(pipe, "no-such-photo.jpg")
+
+    @pytest.mark.parametrize("paste", [True, False])
+    def test_grey_stays_grey_and_alpha_stays(self, pipe, crop, paste):
+        grey = np.asarray(self.call(pipe, crop.convert("L"), paste=paste).images[0])
+        assert (grey == grey[..., :1]).all()
+        image = crop.copy()
+        image.putalpha(Image.linear_gradient("L").resize(crop.size))
+        output = self.call(pipe, image, paste=paste).images[0]
+        assert output.mode == ("RGBA" if paste else "RGB")
+        if paste:
+            assert output.getchannel("A").tobytes() == image.getchannel("A").tobytes()
+
+    def test_results_are_marked_as_edited_and_say_what_they_are(self, pipe, crop, tmp_path):
+        result = self.call(pipe, crop)
+        assert result.save(tmp_path / "by_result.png") == [tmp_path / "by_result.png"]
+        result.images[0].save(tmp_path / "by_image.png")
+        for file in tmp_path.iterdir():
+            assert f"task: {pipe.task}".encode() in file.read_bytes(), file
+        assert f"{result.images[0].width}x{result.images[0].height}" in repr(result)
+        assert repr(result).startswith(type(result).__name__) and len(repr(result)) < 400
+        assert type(pipe.net).__name__ in repr(pipe) and "float32 on cpu" in repr(pipe)
+
+    def test_a_list_gives_its_results_in_order(self, pipe, crop, astronaut):
+        images = [crop, astronaut.crop((0, 0, 128, 128)), crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+        single = [self.call(pipe, image) for image in images]
+        assert self.call(pipe, []) == []
+        for size in (1, 2):
+            batch = self.call(pipe, images, batch_size=size)
+            assert len(batch) == 3
+            for one, other in zip(single, batch):
+                apart = np.asarray(one.images[0], int) - np.asarray(other.images[0], int)
+                assert np.abs(apart).max() <= (0 if size == 1 else 2)
+        for wrong in ({"batch_size": 0}, {"batch_size": "2"}, {"on_error": "ignore"}):
+            with pytest.raises(ImageError, match=r"batch_size|on_error"):
+                self.call(pipe, images, **wrong)
+
+    def test_the_network_sees_a_batch(self, pipe, crop):
+        if not self.batches:
+            pytest.skip("fits run one by one")
+        sizes, layer = [], next(x for x in pipe.net.modules() if isinstance(x, torch.nn.Conv2d))
+        handle = layer.register_forward_pre_hook(lambda layer, given: sizes.append(len(given[0])))
+        self.call(pipe, [crop] * 3, batch_size=2)
+        handle.remove()
+        assert max(sizes) == 2 and min(sizes) == 1
+
+    def test_a_bad_photo_is_named_or_skipped(self, pipe, crop, tmp_path):
+        (tmp_path / "broken.jpg").write_bytes(b"nothing")
+        photos = [crop, tmp_path / "broken.jpg", crop]
+        with pytest.raises(ImageError, match=r"Photo 1 \(.*broken.jpg\)"):
+            self.call(pipe, photos, batch_size=2)
+        inputs = [photos, [self.mask_of((128, 128))] * 3] if self.mask else [photos]
+        with pytest.warns(UserWarning, match=r"Photo 1 \(.*broken.jpg\): skipped"):
+            results = pipe(*inputs, aligned=True, on_error="skip", batch_size=2, **self.options)
+        assert [result is None for result in results] == [False, True, False]
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+    def test_other_types(self, model, pipe, crop, dtype):
+        import facesym
+
+        other = facesym.load(str(model), dtype=dtype)
+        apart = np.asarray(self.call(other, crop).images[0], int) - np.asarray(self.call(pipe, crop).images[0])
+        assert np.abs(apart).mean() < (0.1 if dtype == torch.float64 else 4)
+
+    @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+    def test_gradients_off(self, model, pipe, crop, context):
+        import facesym
+
+        expected = self.call(pipe, crop).images[0].tobytes()
+        with context():
+            assert self.call(pipe, crop).images[0].tobytes() == expected
+            loaded = facesym.load(str(model))
+            assert self.call(loaded, crop).images[0].tobytes() == expected
+        assert self.call(loaded, crop).images[0].tobytes() == expected
+
+    def test_moves(self, model, crop):
+        import facesym
+
+        pipe = facesym.load(str(model))
+        assert pipe.to("cpu", torch.float64) is pipe and pipe.to(torch.float32) is pipe
+        assert pipe.to(torch.device("cpu")).net.dtype == torch.float32
+        self.call(pipe, crop)
+        with pytest.raises(DeviceError, match="gpu"):
+            pipe.to("gpu")
+        with pytest.raises(DeviceError, match="gpu"):
+            facesym.load(str(model), device="gpu")
