@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,37 +18,38 @@ class PipelineTests:
     """A test class of a task adds a fixture ``model``, a folder with a small net of random weights; ``options`` of a
     quick call; and where the task has batches, ``batches``."""
 
-    options = {}
+    options: ClassVar = {}
     batches = True
-    mask = None  # of an aligned crop, fractions (left, top, right, bottom): for complete
+    masks = False  # for complete: of all pictures a band
 
     @pytest.fixture(scope="class")
-    def pipe(self, model):
+    @classmethod
+    def pipe(cls, model):
         import facesym
 
         return facesym.load(str(model))
 
     @pytest.fixture(scope="class")
-    def crop(self, astronaut):
+    @classmethod
+    def crop(cls, astronaut):
         _, (index,), transforms = find_faces(astronaut, "largest", 128)
         return align_face(astronaut, transforms[index], 128)
 
-    def call(self, pipe, image, size=None, **more):
+    def call(self, pipe, image, **more):
         """The pipeline on a picture, an aligned crop unless told otherwise, without warnings."""
-        inputs = [image]
-        if self.mask:
-            images = image if isinstance(image, list) else [image]
-            masks = [self.mask_of(size or (each.size if hasattr(each, "info") else (128, 128))) for each in images]
-            inputs.append(masks if isinstance(image, list) else masks[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return pipe(*inputs, **({"aligned": True} | self.options | more))
+            return pipe(*self.inputs(image), **({"aligned": True} | self.options | more))
 
-    def mask_of(self, size):
-        mask = np.zeros(size[::-1], bool)
-        left, top, right, bottom = (round(part * size[i % 2]) for i, part in enumerate(self.mask))
-        mask[top:bottom, left:right] = True
-        return mask
+    def inputs(self, image):
+        if not self.masks:
+            return [image]
+        if isinstance(image, list):
+            return [image, [self.inputs(each)[1] for each in image]]
+        width, height = image.size if isinstance(image, Image.Image) else (128, 128)
+        mask = np.zeros((height, width), bool)
+        mask[height // 5 : height // 3] = True
+        return [image, mask]
 
     def test_kinds_of_input_give_the_same(self, pipe, crop, tmp_path):
         crop.save(tmp_path / "crop.png")
@@ -62,7 +64,7 @@ class PipelineTests:
             pixels.astype(np.float32) / 255,
             torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255,
         ):
-            assert self.call(pipe, image, crop.size).images[0].tobytes() == expected, type(image)
+            assert self.call(pipe, image).images[0].tobytes() == expected, type(image)
 
     def test_fields_of_a_face_are_lists(self, pipe, crop, pair):
         one, two = self.call(pipe, crop), self.call(pipe, pair, aligned=False, faces="all", paste=False)
@@ -93,7 +95,7 @@ class PipelineTests:
         x0, y0, x1, y1 = after.faces[0].box
         width, height = x1 - x0, y1 - y0
         ys, xs = np.nonzero(changed)
-        assert x0 - width / 2 < xs.min() and xs.max() < x1 + width / 2
+        assert x0 - width < xs.min() and xs.max() < x1 + width
         assert y0 - height / 2 < ys.min() and ys.max() < y1 + height / 2
 
     def test_pictures_without_a_face_and_crops_that_are_none_are_refused(self, pipe, crop):
@@ -153,9 +155,8 @@ class PipelineTests:
         photos = [crop, tmp_path / "broken.jpg", crop]
         with pytest.raises(ImageError, match=r"Photo 1 \(.*broken.jpg\)"):
             self.call(pipe, photos, batch_size=2)
-        inputs = [photos, [self.mask_of((128, 128))] * 3] if self.mask else [photos]
         with pytest.warns(UserWarning, match=r"Photo 1 \(.*broken.jpg\): skipped"):
-            results = pipe(*inputs, aligned=True, on_error="skip", batch_size=2, **self.options)
+            results = pipe(*self.inputs(photos), aligned=True, on_error="skip", batch_size=2, **self.options)
         assert [result is None for result in results] == [False, True, False]
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
@@ -163,7 +164,9 @@ class PipelineTests:
         import facesym
 
         other = facesym.load(str(model), dtype=dtype)
-        apart = np.asarray(self.call(other, crop).images[0], int) - np.asarray(self.call(pipe, crop).images[0])
+        apart = np.asarray(self.call(other, crop).images[0], int) - np.asarray(
+            self.call(pipe, crop).images[0]
+        )
         assert np.abs(apart).mean() < (0.1 if dtype == torch.float64 else 4)
 
     @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])

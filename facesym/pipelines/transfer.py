@@ -190,14 +190,14 @@ class TransferPipeline(Pipeline):
             B of 1x3xHxW.
         """
         net = self.net
-        predictions = net.predict(latent, strength * net.attributes(way))
+        predictions = net.predict(latent, strength * net.attributes(way, len(small)))
         large = [net.render(one_of(predictions, i), x).image for i, x in enumerate(large)]
         expression = {group: name for group, name in way.items() if group == "expression"}
         for _ in range(net.config.passes - 1 if expression else 0):
             seen = net.render(predictions, small)
             small = seen.image.to(net.dtype)
             latent = net.encode(small, seen.condition.to(net.dtype))
-            predictions = net.predict(latent, strength * net.attributes(expression))
+            predictions = net.predict(latent, strength * net.attributes(expression, len(small)))
             large = [net.render(one_of(predictions, i), x).image for i, x in enumerate(large)]
         return large
 
