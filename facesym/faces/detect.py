@@ -30,11 +30,14 @@ class Face:
         points: 5x2 float array, pixels: the eye on the left, the other eye, nose tip, the mouth's left and right
             corner (left and right as seen when the face is upright).
         score: the detector's confidence, 0 to 1.
+        level: whether the points are the landmark network's, which knows roll; the detector's own are right in upright
+            faces alone.
     """
 
     box: tuple[float, float, float, float]
     points: np.ndarray
     score: float
+    level: bool = False
 
     @property
     def area(self) -> float:
@@ -61,14 +64,20 @@ def detect_faces(image: Image.Image) -> list[Face]:
     Returns:
         Faces from left to right; an empty list if there are none. Safe to call from several threads.
     """
-    return [face for face in detect_all(image) if face.points is not None]
+    return [face for face in detect_all(image) if face.level]
 
 
 def detect_all(image: Image.Image) -> list[Face]:
-    """`detect_faces`, with the faces that could not be brought upright: their ``points`` are None."""
-    boxes = detect_boxes(image)
-    points = level_points(image, [face.box for face in boxes])
-    faces = [replace(face, points=found) for face, found in zip(boxes, points)]
+    """`detect_faces`, with the faces that could not be brought upright: they are not ``level``."""
+    faces = detect_boxes(image)
+    for i, points in enumerate(level_points(image, [face.box for face in faces])):
+        if points is not None:
+            faces[i] = replace(faces[i], points=points, level=True)
+    return from_left_to_right(faces)
+
+
+def from_left_to_right(faces: list[Face]) -> list[Face]:
+    """Sort faces by their boxes' middles."""
     return sorted(faces, key=lambda face: face.box[0] + face.box[2])
 
 

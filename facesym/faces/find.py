@@ -5,7 +5,7 @@ from PIL import Image
 
 from ..errors import FaceNotFoundError, ImageError
 from .align import ffhq_transform
-from .detect import Face, check_which, detect_all, overlap, select_faces
+from .detect import Face, check_which, detect_all, from_left_to_right, overlap, select_faces
 
 # Of a face that shows only once the mask is smoothed over: a smooth patch can look like a face.
 UNCOVERED_SCORE = 0.7
@@ -47,7 +47,7 @@ def find_faces(
         size: side of the crops in pixels.
         aligned: the photo is one face's crop already; nothing is looked for.
         uncovered: another version of the photo, in which what hides a face is gone: faces that show only there
-            count too, if they overlap none that is there and the detector is surer of them.
+            count too, and a face that is too hidden to tell its roll is taken for upright.
 
     Returns:
         All faces of the photo from left to right (none if aligned), the indices of those chosen, and one 2x3 transform
@@ -61,16 +61,8 @@ def find_faces(
     if aligned:
         return [], [0], [whole_picture_transform(photo, size)]
     seen = detect_all(photo)
-    if uncovered is not None:
-        seen += [
-            face
-            for face in detect_all(uncovered)
-            if face.score >= UNCOVERED_SCORE
-            and all(overlap(face.box, other.box) <= SEPARATE for other in seen)
-        ]
-    found = sorted(
-        (face for face in seen if face.points is not None), key=lambda face: face.box[0] + face.box[2]
-    )
+    level = [face for face in seen if face.level]
+    found = level if uncovered is None else _with_hidden(seen, detect_all(uncovered))
     if seen and not found:
         raise FaceNotFoundError(
             "A face was found, but not which way is up in it. Turn the photo so that the face is upright and try "
@@ -79,3 +71,20 @@ def find_faces(
     chosen = select_faces(found, faces)
     indices = [i for i, face in enumerate(found) if any(face is other for other in chosen)]
     return found, indices, [ffhq_transform(face.points, size) for face in found]
+
+
+def _with_hidden(seen, uncovered):
+    """The faces of a photo (from `detect_all`), together with those that show only in its uncovered version.
+
+    A phantom must not join: a face that shows only there overlaps none that is there, and the detector is surer of it.
+    """
+    faces = []
+    for face in seen:
+        same = [other for other in uncovered if other.level and overlap(face.box, other.box) > 0.5]
+        faces.append(face if face.level or not same else same[0])
+    faces += [
+        face
+        for face in uncovered
+        if face.score >= UNCOVERED_SCORE and all(overlap(face.box, other.box) <= SEPARATE for other in seen)
+    ]
+    return from_left_to_right(faces)
