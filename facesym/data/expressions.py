@@ -1,5 +1,8 @@
-"""Expressions put on neutral faces: warps of the landmarks, by displacements measured on real people or by a mesh's
-blendshapes, with the inside of the mouth taken from real photos."""
+"""Synthesize expressions on neutral faces.
+
+Landmarks are warped by displacements measured on real people or by a mesh's blendshapes; the inside of the mouth comes
+from real photos.
+"""
 
 from dataclasses import dataclass
 
@@ -10,10 +13,9 @@ from ..errors import ImageError
 from ..faces.geometry import thin_plate
 from .faces import FaceFolders
 
-INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # landmarks that face each other, upper and lower
-DARK = (62, 26, 26)  # RGB, of an open mouth
-# Blendshapes that go together (both sides of each at once, strengths of their own), beside smiles, which are
-# measured on people.
+INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # opposite landmarks, upper and lower
+DARK = (62, 26, 26)  # RGB of the inside of an open mouth
+# Blendshapes of each expression with ranges of their strengths, both sides alike. Smiles are measured on people.
 EXPRESSIONS = {
     "surprised": {
         "jawOpen": (0.2, 0.8),
@@ -33,24 +35,33 @@ EXPRESSIONS = {
 
 @dataclass
 class Smile:
-    move: np.ndarray  # 68x2, in distances of the eyes: from the neutral face's landmarks to the smiling one's
-    image: np.ndarray  # SxSx3, the smiling face
-    points: np.ndarray  # 68x2
-    opening: float  # of the inner lips, in distances of the eyes
+    """A smile measured on a person.
+
+    Attributes:
+        move: 68x2, displacements from the neutral to the smiling landmarks, in eye distances.
+        image: SxSx3 uint8, the smiling face.
+        points: 68x2, its landmarks in pixels.
+        opening: distance of the inner lips, in eye distances.
+    """
+
+    move: np.ndarray
+    image: np.ndarray
+    points: np.ndarray
+    opening: float
 
 
 class Expressions:
-    """A bank of expressions: smiles measured on people, with what is seen in their mouths; the mesh's blendshapes.
+    """A bank of expressions: smiles measured on people, with the inside of their mouths, and the mesh's blendshapes.
 
     Args:
-        folder: aligned faces whose metadata.csv has ``view`` and ``expression``: frontal views, neutral and smiling,
-            of the same subjects. Training people only are used.
+        folder: aligned faces whose metadata.csv has ``view`` and ``expression``: frontal views, neutral and smiling, of
+            the same subjects. Only training people are used.
         mesh: FaceMesh.
-        size: of the pictures.
-        shading: facesym.data.shading.SmileShading, or None: smiles are warps and teeth alone.
+        size: side of the images.
+        shading: facesym.data.shading.SmileShading, or None for smiles without shading.
 
     Raises:
-        ImageError: the folder has no such pairs.
+        ImageError: the folder has no such views.
     """
 
     def __init__(self, folder, mesh, size, shading=None):
@@ -73,12 +84,20 @@ class Expressions:
         self.mouths = [smile for smile in self.smiles if smile.opening > 0.08]
 
     def draw(self, rng, points):
-        """A random expression: its name, and the moved landmarks (68x2) of the face that has ``points``."""
+        """Draw a random expression.
+
+        Args:
+            rng: numpy Generator.
+            points: 68x2, landmarks of a neutral face in pixels.
+
+        Returns:
+            The expression's name, and the landmarks with it, 68x2.
+        """
         kind = rng.random()
         if kind < 0.5:
             smile = self.smiles[rng.integers(len(self.smiles))]
             return "smiling", points + from_eyes(rng.uniform(0.5, 1.6) * smile.move, points)
-        # Surprise more often than the rest: it is what LSSL is asked for, beside smiles.
+        # Surprise is drawn more often: like smiles, it is an attribute of LSSL.
         name = "surprised" if kind < 0.7 else list(EXPRESSIONS)[rng.integers(len(EXPRESSIONS))]
         move = 0
         for shape, (low, high) in EXPRESSIONS[name].items():
@@ -90,47 +109,50 @@ class Expressions:
         return name, points + move @ pose[:2].T
 
     def show(self, image, points, moved, teeth=1.0):
-        """The face with its landmarks moved, the inside of an opened mouth filled in from a smiling person's.
+        """Render a face with moved landmarks; a smiling person's mouth fills an opened mouth.
 
         Args:
-            image: SxSx3 uint8. points, moved: its landmarks, 68x2, now and then.
-            teeth: how much of an opened mouth shows them, from the top; below is the dark.
+            image: SxSx3 uint8.
+            points: 68x2, its landmarks in pixels.
+            moved: 68x2, the landmarks with the expression.
+            teeth: fraction of an opened mouth that shows teeth, from the top; the rest is dark.
 
         Returns:
-            SxSx3 uint8, and SxSx2 float32: where each pixel has gone to.
+            rendered: SxSx3 uint8.
+            coordinates: SxSx2 float32, where each pixel of the image goes.
         """
         size = len(image)
-        source, places = thin_plate(moved, points, size), thin_plate(points, moved, size)
+        source, coordinates = thin_plate(moved, points, size), thin_plate(points, moved, size)
         warped = cv2.remap(
             image, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
         )
         inner = moved[60:68]
         if mouth_opening(moved) < max(1.5 * mouth_opening(points), 0.05) or not self.mouths:
-            return warped, places
-        # The one shaped most alike: what is seen in a mouth then follows from its shape, and can be learned.
+            return warped, coordinates
+        # The most similar shape, so that the inside of a mouth follows from its shape and can be learned.
         shape = _mouth_shape(inner)
         mouth = min(self.mouths, key=lambda smile: abs(_mouth_shape(smile.points[60:68]) - shape))
-        # A mouth that is open farther than a smile is shows no more of them.
+        # A mouth that is open wider than the smile shows no more teeth.
         teeth = teeth / max(shape / max(_mouth_shape(mouth.points[60:68]), 1e-6), 1)
         bottom = inner.copy()
         bottom[5:] = inner[3:0:-1] + (inner[5:] - inner[3:0:-1]) * teeth
         homography, _ = cv2.findHomography(mouth.points[60:68], bottom)
         if homography is None:
-            return warped, places
+            return warped, coordinates
         filling = cv2.warpPerspective(mouth.image, homography, (size, size), flags=cv2.INTER_LINEAR).astype(
             np.float32
         )
-        # Its light, and half of its tint: the other half is the skin's.
+        # The face's light, and half of its tint.
         tints = (_skin(warped, moved) + 10.0) / (_skin(mouth.image, mouth.points) + 10.0)
         gain = np.sqrt(tints * tints.mean())
         region, bright = (_soft_polygon(outline, size) for outline in (inner, bottom))
         filling = bright * filling + (1 - bright) * np.array(DARK, np.float32)
         mixed = region * np.clip(filling * np.clip(gain, 0.4, 1.6), 0, 255) + (1 - region) * warped
-        return np.rint(mixed).astype(np.uint8), places
+        return np.rint(mixed).astype(np.uint8), coordinates
 
 
 def polygon(points, size):
-    """SxS float32: 1 within an outline (Kx2, pixels), 0 outside."""
+    """Rasterize an outline (Kx2, pixels): SxS float32, 1 inside."""
     region = np.zeros((size, size), np.float32)
     cv2.fillPoly(region, [np.round(points * 16).astype(np.int32)], 1.0, cv2.LINE_8, shift=4)
     return region
@@ -143,17 +165,17 @@ def disc(radius):
 
 
 def _soft_polygon(points, size):
-    """SxSx1 float32: the same with a soft rim."""
+    """`polygon` with a soft border: SxSx1 float32."""
     return cv2.GaussianBlur(polygon(points, size), (0, 0), size / 200)[..., None]
 
 
 def _mouth_shape(inner):
-    """How high the inner lips' outline (8x2) is, over its width."""
+    """Ratio of height to width of the inner lips' outline (8x2)."""
     return np.linalg.norm(inner[2] - inner[6]) / max(np.linalg.norm(inner[0] - inner[4]), 1e-6)
 
 
 def _skin(image, points):
-    """The colour (3) of a face's middle: of a patch about the nose's tip, between the cheeks."""
+    """The mean colour (3) of a patch around the tip of the nose."""
     x, y = points[30]
     reach = np.linalg.norm(points[42] - points[39]) / 2
     patch = image[int(max(y - reach, 0)) : int(y + reach) + 1, int(max(x - reach, 0)) : int(x + reach) + 1]
@@ -161,7 +183,7 @@ def _skin(image, points):
 
 
 def in_eyes(points):
-    """Landmarks with the eyes' middle as the origin and the line between the eyes as the unit, level."""
+    """Landmarks relative to the eyes: origin between them, their distance as the unit, levelled."""
     left, right = points[36:42].mean(0), points[42:48].mean(0)
     across = right - left
     level = np.array([[across[0], -across[1]], [across[1], across[0]]]) / (across @ across)
@@ -169,17 +191,17 @@ def in_eyes(points):
 
 
 def from_eyes(move, points):
-    """A displacement (68x2) in the units of `in_eyes`, in pixels of the face that has ``points``."""
+    """Convert a displacement (68x2) from the units of `in_eyes` to pixels of the face with landmarks ``points``."""
     x, y = points[42:48].mean(0) - points[36:42].mean(0)
     return move @ np.array([[x, y], [-y, x]])
 
 
 def eye_distance(points):
-    """From the middle of one eye to that of the other, of landmarks (68x2)."""
+    """The distance of the eyes' centres, from landmarks (68x2)."""
     return np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
 
 
 def mouth_opening(points):
-    """How far the inner lips of landmarks (68x2) are apart, in distances of the eyes."""
+    """The distance of the inner lips in eye distances, from landmarks (68x2)."""
     gaps = [np.linalg.norm(points[upper] - points[lower]) for upper, lower in INNER_LIPS]
     return np.mean(gaps) / eye_distance(points)

@@ -1,5 +1,5 @@
-"""What LSSL is trained on: faces with their attributes and a target, by train/lssl.py; simulated frontal faces with the
-turned photos they come from, by train/realism.py."""
+"""Training samples of LSSL: faces with attributes and a target (train/lssl.py), and simulated frontal faces with the
+turned photos they come from (train/realism.py)."""
 
 from dataclasses import dataclass
 from itertools import permutations
@@ -16,7 +16,7 @@ from .pairs import MADE, keeps_pose
 from .simulate import frontalise
 
 NAMES = list(GROUPS)
-LEAST_STRENGTH = 0.5  # of an expression, to be told as one
+LEAST_STRENGTH = 0.5  # of an expression, to count as a label
 LOOKS = {"look": ("simulated", "photo")}  # mode (b)'s attributes
 
 
@@ -24,9 +24,10 @@ class AttributeSamples(Samples):
     """Faces mirrored, jittered and relit, with their attributes and a target.
 
     Args:
-        faces: FaceFolders: a target differs in one group.
-        pairs: Pairs or None: a target is another picture of the person, in one or two groups.
-        share: of samples from ``pairs``.
+        faces: FaceFolders, whose targets differ in one group.
+        seed: of the order and the augmentation.
+        pairs: Pairs or None. Their targets are other pictures of the person, which differ in one or two groups.
+        share: fraction of samples from ``pairs``.
 
     For the samples see `as_sample`.
     """
@@ -51,17 +52,17 @@ class AttributeSamples(Samples):
         lit = relight(rng, image, lights[light])
         other = NAMES[group] == "light" and target != own[group]
         goal = relight(rng, image, lights[target]) if other else lit
-        # A relit face's picture is known, of another expression a little, of a head that turns nothing; and that of a
-        # face which is asked for what it has is itself.
+        # The target is exact for another light and for the attribute that the face has; for another expression it is
+        # used with a low weight, for another pose not at all.
         sure = NAMES[group] == "light" or target == own[group]
         kept = 1.0 if sure else {"expression": 0.2, "pose": 0.0}[NAMES[group]]
         return as_sample((lit, goal), (points, points), own, {group: target}, kept, sure, photo=True)
 
     def pair(self, rng):
-        """Two pictures of a person in one light: the source and the target."""
+        """A sample from two pictures of a person in the same light: source and target."""
         pairs, size = self.pairs, self.faces.size
         kinds = list(self.ways)
-        people = self.ways[kinds[rng.choice(len(kinds), p=_shares(kinds))]]
+        people = self.ways[kinds[rng.choice(len(kinds), p=_probabilities(kinds))]]
         ways = people[rng.integers(len(people))]
         shown = ways[rng.integers(len(ways))]
         images = [picture.image(pairs) for picture in shown]
@@ -85,14 +86,14 @@ class AttributeSamples(Samples):
             images, points, [*own, light], changed, 1.0, True, shown[0].photo, strengths=strengths
         )
         if min(picture.strength for picture in shown) < LEAST_STRENGTH:
-            # D is not taught that this is what a smile looks like.
+            # D must not learn from weak expressions.
             sample["known"][: len(GROUPS["expression"])] = 0
         return sample
 
 
 @dataclass
 class Picture:
-    """One of the pictures that `Pairs` has of a person: row ``input`` of its inputs, or that row's target."""
+    """A picture of a person in `Pairs`: row ``input`` of its inputs, or that row's target."""
 
     input: int
     is_target: bool
@@ -111,13 +112,17 @@ class Picture:
 
 
 def pair_ways(pairs):
-    """Ways from one picture of a person to another, by whether both are photos ("real"), the other one is ("to photo")
-    or it is not ("to made"), and by the expression that alone is changed, or "pose": {kind: [a person's ways:
-    [(Picture, Picture)]]}; nothing is empty.
+    """Group the pairs of pictures of each person by kind.
 
-    All that share a target are of one person. Photos whose targets are brought to the front by a mesh are left out,
-    and pictures whose attributes have no names. A pose is asked for where it is within 8 degrees of its name's. Heads
-    are not turned away to a studio's photos: its bare background would be learned as a halo.
+    A kind is (source, change). The source says whether both pictures are photos ("real"), only the target is ("to
+    photo") or the target is not ("to made"); the change is an expression, or "pose".
+
+    Pictures with a common target are of one person. Photos whose targets the mesh brings to the front are excluded, as
+    are pictures with unnamed attributes. A pose is requested only if it is within 8 degrees of the named one. Heads are
+    not turned away from the front to studio photos, whose bare background would be learned as a halo.
+
+    Returns:
+        {kind: [per person: [(source Picture, target Picture)]]}, without empty lists.
     """
     expressions, poses = list(GROUPS["expression"]), list(GROUPS["pose"])
     people, strengths = {}, expression_strengths(pairs)
@@ -150,26 +155,26 @@ def pair_ways(pairs):
 
 
 def expression_strengths(pairs):
-    """How strong each input's expression is: N floats, 1 where three quarters of its kind are weaker; neutral: 1.
+    """The strength of each input's expression: N floats, 1 at the upper quartile of its kind; 1 for neutral.
 
-    It stands in y, where there would be a one: asked for "a smile" alone, a net learns the pale mean of all of them,
-    with closed lips. Measured, over the distance of the eyes (which a turn shortens as well), by how much farther the
-    lips are parted than the target's; a smile for the other half by how much wider the mouth is.
+    It replaces the one in y: without it the network learns the pale mean of all smiles, with closed lips. It is the
+    increase of the lips' opening over the target's, relative to the eyes' distance (which a turn shortens as well); for
+    a smile, averaged with the increase of the mouth's width.
     """
     wide, parted = (_shown_by(pairs.points, *ends) for ends in ((48, 54), (62, 66)))
     wider, farther = wide[:, 0] / np.maximum(wide[:, 1], 1e-6) - 1, parted[:, 0] - parted[:, 1]
-    found = np.ones(len(pairs.rows))
+    strengths = np.ones(len(pairs.rows))
     for name, measures in {"happy": (wider, farther), "surprised": (farther,)}.items():
         kind = np.array([_PAIRS.get(r["expression"]) == GROUPS["expression"].index(name) for r in pairs.rows])
         if kind.any():
             full = [max(np.percentile(measure[kind], 75), 1e-3) for measure in measures]
             strength = np.mean([measure[kind] / most for measure, most in zip(measures, full)], 0)
-            found[kind] = np.clip(strength, 0.2, 1.6)
-    return found.tolist()
+            strengths[kind] = np.clip(strength, 0.2, 1.6)
+    return strengths.tolist()
 
 
 def _shown_by(points, a, b):
-    """The distance of landmarks a and b over the eyes': ...x68x2 to ...."""
+    """The distance of landmarks a and b in eye distances: …x68x2 to …."""
     eyes = points[..., 42:48, :].mean(-2) - points[..., 36:42, :].mean(-2)
     return np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1) / np.linalg.norm(eyes, axis=-1)
 
@@ -178,16 +183,16 @@ def _same_pose(a, b):
     return a.pose == b.pose and abs(a.yaw - b.yaw) <= 5 and abs(a.pitch - b.pitch) <= 8
 
 
-def _shares(kinds):
-    """How often each kind of way is drawn. There are few real ones, and few that change the expression alone, which are
-    the small changes, learned last."""
+def _probabilities(kinds):
+    """The probability of drawing each kind: raised for real pairs and for changes of the expression alone, which are
+    rare in the data."""
     sources = {"real": 0.2, "to photo": 0.4, "to made": 0.4}
     changes = {"pose": 0.3, "neutral": 0.25, "happy": 0.25, "surprised": 0.2}
-    shares = np.array([sources[source] * changes[change] for source, change in kinds])
-    return shares / shares.sum()
+    weights = np.array([sources[source] * changes[change] for source, change in kinds])
+    return weights / weights.sum()
 
 
-# What pairs.csv calls expressions.
+# pairs.csv's names of expressions.
 _PAIRS = {
     name: GROUPS["expression"].index(own)
     for name, own in {"neutral": "neutral", "smiling": "happy", "surprised": "surprised"}.items()
@@ -195,7 +200,7 @@ _PAIRS = {
 
 
 def jitter(rng, images, points):
-    """Pictures (SxSx3 uint8) and landmarks moved and coloured all alike: a little."""
+    """Jitter the geometry and colour of images (SxSx3 uint8) and their landmarks, all alike."""
     size = len(images[0])
     matrix = affine_jitter(rng, size, degrees=4, scale=0.04, shift=0.015)
     moved = [
@@ -213,28 +218,31 @@ def jitter(rng, images, points):
 
 
 def draw_light(rng):
-    """The index of a light: a half of them the normal one."""
+    """Draw the index of a light; half of the draws are normal light."""
     return 0 if rng.random() < 0.5 else int(rng.integers(1, len(GROUPS["light"])))
 
 
 def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS, strengths=({}, {})):
-    """A dict of "image" and "goal" (what is known of the result's picture), "points" and "goal_points" (68x2 pixels),
-    "own" (the source's attributes) and "known" (which of them are), "y" (the changed ones, the other groups zero),
-    "back" (the way back), "wanted" (the result's attributes); and "kept", "still", "photo".
+    """A training sample as tensors.
 
     Args:
-        images, points: of source and result.
-        own: an index a group, or UNKNOWN.
-        changed: {number of a group: index}.
-        kept: how much is known of the result's picture: 1 all, 0 nothing.
-        still: False: where the features are in the result is not known.
-        photo: False: the source was made by simulation.
+        images: source and target, SxSx3.
+        points: landmarks of source and target, 68x2 in pixels.
+        own: the source's attributes: per group an index, or UNKNOWN.
+        changed: {number of a group: index}, the requested attributes.
+        kept: weight of the target image: 1 if it is exact, 0 if there is none.
+        still: whether the target's landmarks are exact.
+        photo: whether the source is a photo, not simulated.
         groups: {group: attributes}.
-        strengths: {number of a group: what stands in "back" and "y" instead of a one}, of source and result.
+        strengths: of source and target: {number of a group: the value in "back" and "y" instead of one}.
+
+    Returns:
+        A dict of "image", "goal" (the target), "points", "goal_points"; "own" (the source's attributes) and "known"
+        (which of them are labelled), "y" (the requested attributes, other groups zero), "back" (those that restore the
+        source), "wanted" (the target's attributes); "kept", "still" and "photo".
     """
     own = dict(enumerate(own))
     known = [np.full(len(names), own[k] != UNKNOWN) for k, names in enumerate(groups.values())]
-    number = lambda x: torch.tensor(float(x))  # noqa: E731
     return {
         "image": to_tensor(images[0]),
         "goal": to_tensor(images[1]),
@@ -245,19 +253,19 @@ def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS, s
         "own": one_hot(own, groups),
         "wanted": one_hot(own | changed, groups),
         "known": torch.from_numpy(np.concatenate(known).astype(np.float32)),
-        "kept": number(kept),
-        "still": number(still),
-        "photo": number(photo),
+        "kept": torch.tensor(float(kept)),
+        "still": torch.tensor(float(still)),
+        "photo": torch.tensor(float(photo)),
     }
 
 
 def places(groups=GROUPS):
-    """Where each group begins in y, and where the last one ends."""
+    """The index in y at which each group begins, and the length of y."""
     return np.concatenate([[0], np.cumsum([len(names) for names in groups.values()])])
 
 
 def one_hot(chosen, groups=GROUPS, strengths=None):
-    """{number of a group: index of an attribute, or UNKNOWN} as a row of y, with ``strengths`` for ones."""
+    """A row of y from {number of a group: index of an attribute, or UNKNOWN}, with ``strengths`` in place of ones."""
     start = places(groups)
     y = torch.zeros(int(start[-1]))
     for group, index in chosen.items():
@@ -267,14 +275,16 @@ def one_hot(chosen, groups=GROUPS, strengths=None):
 
 
 class RealismSamples(Samples):
-    """Mode (b): a face brought to the front by a mesh, to be made a photo, or a photo to be made such a one; the
-    turned photo is the side picture ("side" and "goal_side", 3xSxS in [0, 1]).
+    """Training samples of mode (b): from a face brought to the front by a mesh to a photo, or the other way round.
+
+    The turned photo is the condition map ("side" and "goal_side", 3xSxS in [0, 1]).
 
     Args:
-        pairs: Pairs. Of turned photos without a frontal one, and of expressive ones, the result is not known: it is
-            held to the simulated face, a little.
+        pairs: Pairs. Turned photos without a frontal one, and expressive ones, have no target; the simulated face
+            replaces it with a low weight.
         mesh: facesym.data.simulate.FaceMesh.
-        size: of the pictures.
+        size: side of the images.
+        seed: of the order and the augmentation.
     """
 
     def __init__(self, pairs, mesh, size, seed=0):
@@ -299,7 +309,7 @@ class RealismSamples(Samples):
         ends, marks, look = (simulated, goal), (moved, goal_points), 0
         if not known:
             ends, marks = (simulated, simulated), (moved, moved)
-        elif rng.random() < 0.3:  # D must see photos, and what is real has a way back
+        elif rng.random() < 0.3:  # D must see photos, and G the way back
             ends, marks, look = ends[::-1], marks[::-1], 1
         sample = as_sample(ends, marks, [look], {0: 1 - look}, 1.0 if known else 0.2, True, look == 1, LOOKS)
         side = (to_tensor(side) + 1) / 2

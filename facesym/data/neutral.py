@@ -1,10 +1,9 @@
-"""Expressions taken off real faces: what a photo that smiles would be with its mouth closed. Landmarks go to where they
-would be; lips that were apart are those of somebody whose mouth is closed; a smile's folds and its shading go from the
-cheeks.
+"""Remove the expression from photos: move the landmarks, close the mouth with another person's lips, and remove a
+smile's folds and shading.
 
-The other way round from `expressions`: there the picture without an expression is a photo and the one with it is made,
-here it is the one with it. Nets that have seen only made smiles know those by how they were made, and leave real ones
-as they are. On aligned, frontal crops (FFHQ framing), SxSx3 uint8, landmarks 68x2 in pixels.
+The counterpart of `expressions`, which synthesizes the expressive picture; here that picture is the photo. Models
+trained only on synthetic smiles do not generalise to real ones. On aligned, frontal crops (FFHQ framing), SxSx3
+uint8, landmarks 68x2 in pixels.
 """
 
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ from .expressions import INNER_LIPS, disc, eye_distance, from_eyes, in_eyes, mou
 from .faces import read_face, read_metadata
 from .simulate import is_frontal_neutral
 
-# How much of what is predicted is done: brows, the jaw and eyes differ between people more than by expression; of
-# mouths a ridge regression says too little.
-SHARE = np.array([0.7] * 17 + [0.5] * 10 + [1.0] * 9 + [0.7] * 12 + [1.1] * 20)[:, None]
-APART = 0.04  # of `mouth_opening`, from which on lips come from another face
-FOLDS = (0.04, 0.3)  # how wide a smile's folds are, from and to, in distances of the eyes
-OUTER = {61: 50, 62: 51, 63: 52, 65: 56, 66: 57, 67: 58}  # the outer lips' beside them
+# Factor on the predicted displacement. Brows, jaw and eyes vary between people more than with the expression; the ridge
+# regression underestimates mouths.
+GAIN = np.array([0.7] * 17 + [0.5] * 10 + [1.0] * 9 + [0.7] * 12 + [1.1] * 20)[:, None]
+APART = 0.04  # `mouth_opening` above which the lips come from another face
+FOLDS = (0.04, 0.3)  # smallest and largest width of a smile's folds, in eye distances
+OUTER = {61: 50, 62: 51, 63: 52, 65: 56, 66: 57, 67: 58}  # inner lip: outer lip next to it
 RIDGE = 0.1
 
 
@@ -38,14 +37,16 @@ class Lips:
 
 
 class Neutral:
-    """Where the landmarks of a face with an expression would be without it: a ridge regression, learned from neutral
-    faces' landmarks with drawn expressions; and how the face would look.
+    """Predicts the landmarks of a face without its expression by ridge regression, and renders the face.
+
+    The regression is fitted to landmarks of neutral faces with random expressions.
 
     Args:
-        expressions: facesym.data.expressions.Expressions; its shading is taken off smiles.
-        neutral: landmarks (68x2 each) of frontal neutral faces, of any scale; lips: closed mouths, at least one
-            (`neutral_faces`).
-        count: of faces drawn.
+        expressions: facesym.data.expressions.Expressions; its shading is removed from smiles.
+        neutral: list of landmarks 68x2 of frontal neutral faces, at any scale.
+        lips: list of Lips, closed mouths, at least one (`neutral_faces`).
+        count: number of random faces.
+        seed: of the random faces.
     """
 
     def __init__(self, expressions, neutral, lips, count=6000, seed=0):
@@ -65,34 +66,35 @@ class Neutral:
         return from_eyes((_features(in_eyes(points)) @ self.weights).reshape(68, 2), points)
 
     def landmarks(self, points):
-        """The landmarks without the expression: 68x2, the lips closed. A mirrored face gives the mirror image."""
+        """Predict the landmarks without the expression: 68x2, with closed lips. Equivariant to mirroring."""
         points = np.asarray(points, np.float64)
         mirrored = flip_landmarks(points, 0)
         move = (self._move(points) + flip_landmarks(mirrored + self._move(mirrored), 0) - points) / 2
-        found = points + SHARE * move
+        output = points + GAIN * move
         unit = eye_distance(points)
         for upper, lower in INNER_LIPS:
-            middle, half = (found[upper] + found[lower]) / 2, np.array([0, 0.002 * unit])
-            found[upper], found[lower] = middle - half, middle + half
-        return found
+            middle, half = (output[upper] + output[lower]) / 2, np.array([0, 0.002 * unit])
+            output[upper], output[lower] = middle - half, middle + half
+        return output
 
     def show(self, image, points):
-        """The face without its expression.
+        """Render a face without its expression.
 
         Args:
-            image: SxSx3 uint8. points: its landmarks, 68x2.
+            image: SxSx3 uint8.
+            points: 68x2, its landmarks in pixels.
 
         Returns:
-            SxSx3 uint8; and its landmarks, 68x2.
+            The face SxSx3 uint8, and its landmarks 68x2.
         """
         size, points = len(image), np.asarray(points, np.float64)
         goal, opening = self.landmarks(points), mouth_opening(points)
-        # Landmarks are a pixel or two off, and teeth must not be left: the lips close over some of themselves as well.
+        # Landmarks are a pixel or two off. The lips close over a part of themselves, so that no teeth remain.
         ends = points.copy()
         for inner, outer in OUTER.items():
             ends[inner] += 0.45 * min(1, opening / 0.06) * (points[outer] - points[inner])
         border = border_points(size)
-        # Linear between landmarks, since a smooth map cannot close a mouth; smoothed away from the lips.
+        # Piecewise linear at the lips, since a smooth map cannot close a mouth; smoothed elsewhere.
         map_back = LinearNDInterpolator(np.concatenate([goal, border]), np.concatenate([ends, border]))
         pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1)
         move = (map_back(pixels.reshape(-1, 2)).reshape(size, size, 2) - pixels).astype(np.float32)
@@ -101,16 +103,16 @@ class Neutral:
         cv2.fillConvexPoly(lips, hull, 1.0, cv2.LINE_8, 4)
         lips = cv2.GaussianBlur(lips, (0, 0), size / 150)[..., None]
         rim = np.arange(size, dtype=np.float32)
-        rim = np.clip(np.minimum(rim, rim[::-1]) / (size / 10), 0, 1)  # where nothing moves
+        rim = np.clip(np.minimum(rim, rim[::-1]) / (size / 10), 0, 1)  # 0 at the border, which is fixed
         calm = cv2.GaussianBlur(move, (0, 0), size / 40) * np.minimum(rim[:, None], rim)[..., None]
         source = pixels.astype(np.float32) + lips * move + (1 - lips) * calm
         x, y = source[..., 0], source[..., 1]
         shown = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        # By how much the mouth's corners came in and down: a smile, or none.
+        # The displacement of the mouth corners is the strength of the smile.
         corners = np.abs(in_eyes(points) - in_eyes(goal))[[48, 54]].sum(1).mean()
         shown = _without_folds(shown, goal, min(1, corners / 0.15))
         if opening > APART:
-            # What is left of teeth at the lips' rim goes first: it would shine through.
+            # Remove remaining teeth at the lips' border first: they would shine through.
             teeth = cv2.dilate(polygon(points[60:68], size), disc(0.012 * size))
             left = np.uint8(255) * (cv2.remap(teeth, x, y, cv2.INTER_LINEAR) > 0.25)
             shown = cv2.inpaint(shown, left, 0.03 * size, cv2.INPAINT_TELEA)
@@ -120,10 +122,13 @@ class Neutral:
         return shown, goal.astype(np.float32)
 
     def _closed(self, shown, goal, image, points):
-        """A face with the lips of the closed mouth that fits it best.
+        """Replace the lips by those of the best fitting closed mouth.
 
         Args:
-            shown, goal: the face and its landmarks without an expression. image, points: with it.
+            shown: SxSx3 uint8, the face without its expression.
+            goal: 68x2, its landmarks.
+            image: SxSx3 uint8, the face with its expression.
+            points: 68x2, its landmarks.
         """
         size = len(shown)
         unlike = ((self.likeness - _likeness(image, points, goal)) ** 2).sum(1)
@@ -134,7 +139,7 @@ class Neutral:
         tint = cv2.GaussianBlur(region, (0, 0), size / 150)[..., None] * np.clip(own - other, -40, 40)
         mouth = np.clip(np.rint(mouth + tint), 0, 255).astype(np.uint8)
         region = cv2.dilate(np.uint8(255) * (region > 0.5), disc(0.1 * eye_distance(goal)))
-        region = np.pad(region[2:-2, 2:-2], 2)  # blending needs a rim
+        region = np.pad(region[2:-2, 2:-2], 2)  # blending needs a border
         if not region.any():
             return shown
         x, y, width, height = cv2.boundingRect(region)
@@ -143,16 +148,20 @@ class Neutral:
 
 
 def neutral_faces(folders, size, each=120, seed=0):
-    """What `Neutral` is made from, of training people whose faces are frontal and neutral.
+    """Collect the training data of `Neutral` from training people.
 
     Args:
-        folders: of aligned faces. size: of the pictures. each: closed mouths of a folder, at most.
+        folders: of aligned faces.
+        size: side of the images.
+        each: largest number of closed mouths per folder.
+        seed: of their choice.
 
     Returns:
-        Landmarks (a list of 68x2, pixels), and closed mouths (a list of `Lips`).
+        landmarks: list of 68x2 in pixels, of frontal neutral faces.
+        lips: list of Lips.
 
     Raises:
-        ImageError: no face is frontal and neutral, or none of these has its mouth closed.
+        ImageError: no frontal, neutral face with a closed mouth.
     """
     rng, landmarks, lips = np.random.default_rng(seed), [], []
     for folder in map(Path, folders):
@@ -165,15 +174,20 @@ def neutral_faces(folders, size, each=120, seed=0):
             lips.append(Lips(*read_face(closed[k], points[closed[k]["index"]], size)))
     if not lips:
         raise ImageError(
-            "what an expression changes cannot be learned: no training person's face is frontal and neutral, with the "
-            "mouth closed"
+            "removing expressions cannot be learned: no training person's face is frontal and neutral, with the mouth closed"
         )
     return landmarks, lips
 
 
 def _likeness(image, points, goal):
-    """What lips are chosen by (46): the skin's colour, and over it the upper lip's, the chin's and the lips' own (of a
-    face with ``points``, smiling or not); and the closed mouth's shape, of ``goal``."""
+    """The descriptor (46) by which lips are chosen: the colours of skin, upper lip, chin and lips, and the mouth's
+    shape.
+
+    Args:
+        image: SxSx3 uint8.
+        points: 68x2, its landmarks, for the colours.
+        goal: 68x2, landmarks with a closed mouth, for the shape.
+    """
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
     reach = max(1, round(0.08 * eye_distance(points)))
 
@@ -194,9 +208,14 @@ def _likeness(image, points, goal):
     )
 
 
-def _without_folds(image, points, share):
-    """A face (SxSx3 uint8) with a share of what is as wide as a smile's folds gone from its cheeks and chin; pores and
-    the light stay."""
+def _without_folds(image, points, fraction):
+    """Remove a fraction of the structure with the width of a smile's folds from cheeks and chin; pores and light stay.
+
+    Args:
+        image: SxSx3 uint8.
+        points: 68x2, its landmarks.
+        fraction: 0 to 1.
+    """
     size, unit = len(image), eye_distance(points)
     down = np.array([0, unit])
     top = [
@@ -213,29 +232,29 @@ def _without_folds(image, points, share):
     skin *= (1 - cv2.dilate(lips, np.ones((3, 3)))) * (1 - nose)
 
     def low(width):
-        """What is wider than that on the skin."""
+        """Structure on the skin that is wider than this."""
         blurred = cv2.GaussianBlur(image * skin[..., None], (0, 0), width * unit)
         return blurred / np.maximum(cv2.GaussianBlur(skin, (0, 0), width * unit), 1e-3)[..., None]
 
     inside = skin * np.clip(2 * cv2.GaussianBlur(skin, (0, 0), 0.06 * unit) - 1, 0, 1)
     narrow, wide = map(low, FOLDS)
-    return np.clip(np.rint(image - share * inside[..., None] * (narrow - wide)), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(image - fraction * inside[..., None] * (narrow - wide)), 0, 255).astype(np.uint8)
 
 
 def _red_of(points, size):
-    """SxS float32: 1 on the lips, and not between them nor next to that."""
+    """SxS float32: 1 on the lips, 0 between and next to them."""
     return polygon(points[48:60], size) * (1 - cv2.dilate(polygon(points[60:68], size), np.ones((3, 3))))
 
 
 def _colour(area, image):
-    """An image's median within an area (all of it where that is empty): 3."""
+    """The median colour (3) of an image within an area, or of all of it if the area is empty."""
     inside = area > 0.5
     return np.median(image[inside] if inside.any() else image.reshape(-1, 3), 0).astype(np.float32)
 
 
 def _features(points):
-    """What the regression sees of landmarks in units of the eyes (...x68x2): themselves, how open and wide the mouth
-    and how thick the lips are, and the squares of these."""
+    """The regression's features of landmarks in eye units (…x68x2): coordinates, opening and width of the mouth,
+    thickness of the lips, and the squares of these."""
     ends = ((48, 54), (62, 66), (61, 67), (63, 65), (51, 62), (57, 66))
     spans = np.stack([np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1) for a, b in ends], -1)
     flat = points.reshape(*points.shape[:-2], -1)

@@ -1,7 +1,8 @@
-"""Aligned faces -> a folder of pairs for NFGAN (`facesym prepare pairs`): simulated ones from frontal neutral faces;
-real ones of people whom a folder has in several views; and turned and expressive photos with a synthetic target.
+"""Prepare a folder of pairs for NFGAN from aligned faces (`facesym prepare pairs`).
 
-What the folder gets is described in facesym/data/pairs.py; and ``preview.png``.
+Simulated pairs from frontal neutral faces; real pairs of people of whom a folder has several views; turned and
+expressive photos with a synthesized target. The folder's format is described in facesym/data/pairs.py;
+``preview.png`` is added.
 """
 
 import csv
@@ -37,25 +38,36 @@ from .simulate import (
 
 
 def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
-    """Simulated pairs from frontal neutral faces; real ones where a folder has several views of a person; and of the
-    other folders every neutral photo of a turned head, with what `frontalise` makes of it as the target, and every
-    photo with an expression, which `Neutral` takes off besides.
+    """Write a folder of pairs.
+
+    Simulated pairs come from frontal neutral faces, real pairs from folders with several views of a person. In the
+    other folders each neutral photo of a turned head is paired with its `frontalise`d version, and each photo with an
+    expression with a version from which `Neutral` has also removed the expression.
 
     Args:
-        out: folder to write.
-        folders: of aligned faces.
-        mesh: of facesym.data.simulate.FaceMesh. expressions: folder of facesym.data.expressions.Expressions.
-        count: of simulated pairs. size: side of the pictures.
+        out: folder to write; must be empty.
+        folders: of aligned faces, with different names.
+        mesh: file of facesym.data.simulate.FaceMesh.
+        expressions: folder of facesym.data.expressions.Expressions.
+        count: number of simulated pairs.
+        size: side of the images.
+        seed: of the simulation.
+        workers: number of processes.
 
     Returns:
-        How many of each kind and split: a dict.
+        {"kind, split": number of pairs}.
+
+    Raises:
+        FacesymError: ``out`` is not empty, or two folders have the same name.
     """
     out, folders = Path(out), [Path(folder) for folder in folders]
     if out.exists() and any(out.iterdir()):
-        raise FacesymError(f"{out} is not empty: give another folder, or delete it")
+        raise FacesymError(f"{out} is not empty: choose another folder, or delete it")
     if len({folder.name for folder in folders}) < len(folders):
-        raise FacesymError("two folders have the same name, which pictures and people are told apart by")
-    _begin_pairs(out, mesh, expressions, size, seed)  # here too: what is wrong with them shows at once
+        raise FacesymError(
+            "two folders have the same name, which identifies their pictures and people: rename one"
+        )
+    _begin_pairs(out, mesh, expressions, size, seed)  # in this process too, to report errors at once
     tasks, sources = [], []
     for folder in folders:
         people = read_metadata(folder, ("train", "val", "test"))
@@ -118,7 +130,10 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
         np.save(data, values)
         write_atomic(out / f"{name}.npy", data.getvalue())
     chosen = rng.permutation(len(table))[:32]
-    read = lambda part, name: np.asarray(Image.open(out / part / name).convert("RGB"))  # noqa: E731
+
+    def read(part, name):
+        return np.asarray(Image.open(out / part / name).convert("RGB"))
+
     preview(
         [(read("inputs", table[k]["input"]), read("targets", table[k]["target"])) for k in chosen],
         out / "preview.png",
@@ -128,7 +143,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
 
 
 def _begin_pairs(out, mesh, expressions, size, seed, shading=None, neutral=None):
-    """What each process keeps: the mesh, the bank of expressions, and what takes them off."""
+    """Initialize a process: the mesh, the bank of expressions, and `Neutral`, which removes them."""
     cv2.setNumThreads(1)
     _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2, neutral=neutral)
     _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"], shading)
@@ -138,19 +153,22 @@ _pairs = {}
 
 
 def _make_pairs(tasks):
-    """Write some pairs; returns their rows, landmarks and places."""
+    """Write pairs and return their rows of pairs.csv, landmarks and coordinates."""
     return [_make_pair(*task) for task in tasks]
 
 
 def _make_pair(number, kind, folder, row, points, target, target_points):
-    # Turned at half as many pixels again: what is looked up twice blurs.
+    # Simulated at 1.5 times the size, since resampling twice blurs.
     out, size, work = _pairs["out"], _pairs["size"], _pairs["work"]
 
     line = {
         "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
         "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
     }  # fmt: skip
-    shrink = lambda p: (p + 0.5) * size / work - 0.5  # noqa: E731
+
+    def shrink(p):
+        return (p + 0.5) * size / work - 0.5
+
     if kind in ("turned", "expressive"):
         line["target"] = f"{kind}-{line['target']}"
         goal_image, goal = read_face(row, points, work)
@@ -184,7 +202,7 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
 
 
 def _expression(kind, row):
-    """What pairs.csv calls a photo's expression: the studio's name, or by the scores of those that are told surely."""
+    """The name of a photo's expression in pairs.csv: the studio's, or the one that scores high enough."""
     if kind != "expressive":
         return row.get("expression", "")
     found = expression_of(row, ("happy", "surprised"))

@@ -1,8 +1,7 @@
-"""What a smile does to the light on a face, besides moving it: cheeks that bulge, folds from the nose to the mouth's
-corners, bags below the eyes. Warps of the landmarks bring none of it, and take none away.
+"""The shading of a smile: bulging cheeks, nasolabial folds, bags below the eyes. Warping landmarks does not change it.
 
-An expression ratio image (Liu, Shan and Zhang 2001), of a mean face: there of one person, here of the mean of many who
-smile over the mean of many who do not.
+An expression ratio image (Liu, Shan and Zhang, SIGGRAPH 2001) on a mean face. Theirs is of one person; this one is the
+mean of many smiling faces over the mean of many neutral ones.
 """
 
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from .attributes import UNKNOWN, expression_of
 from .expressions import disc, in_eyes, polygon
 from .faces import read_face, read_metadata
 
-STRONGEST = 2.0  # smile, in mean ones
-DARKEST = 12.0  # added to pixels before their logarithm, so that noise in the dark does not count
-LEAST_FACES, MOST_FACES = 20, 500  # of each kind in a folder
-FRONTAL = 8.0  # degrees, at most
+STRONGEST = 2.0  # the largest strength, in mean smiles
+DARKEST = 12.0  # added to pixels before the logarithm, to suppress noise in the dark
+LEAST_FACES, MOST_FACES = 20, 500  # of each kind per folder
+FRONTAL = 8.0  # largest |yaw|, degrees
 
 
 @dataclass
@@ -27,9 +26,9 @@ class SmileShading:
     """The mean smile's shading.
 
     Attributes:
-        ratio: SxS float32, logarithm of smiling over neutral pixels; 0 but on the cheeks, the chin and the nose.
-        points: 68x2 float32 pixels, the landmarks of the face it lies on.
-        corners: how far the mean smile's corners of the mouth are out and up, in distances of the eyes.
+        ratio: SxS float32, logarithm of smiling over neutral pixels; nonzero only on cheeks, chin and nose.
+        points: 68x2 float32 in pixels, the mean face's landmarks.
+        corners: displacement of the mean smile's mouth corners outwards and upwards, in eye distances.
     """
 
     ratio: np.ndarray
@@ -37,16 +36,26 @@ class SmileShading:
     corners: float
 
     def strength(self, smiling, neutral):
-        """How strong a smile is, in mean ones, 0 to `STRONGEST`: by where the mouth's corners are in landmarks (68x2)
-        with it and without."""
+        """The strength of a smile by its mouth corners.
+
+        Args:
+            smiling, neutral: 68x2, landmarks with and without the smile.
+
+        Returns:
+            Strength in mean smiles, 0 to `STRONGEST`.
+        """
         return float(np.clip((_corners(smiling) - _corners(neutral)) / self.corners, 0, STRONGEST))
 
     def add(self, image, points, strength):
-        """A face with that much of a smile's shading more: SxSx3 uint8.
+        """Add a smile's shading to a face.
 
         Args:
-            image: SxSx3 uint8. points: its landmarks, 68x2.
-            strength: in mean smiles; negative: less.
+            image: SxSx3 uint8.
+            points: 68x2, its landmarks in pixels.
+            strength: in mean smiles; negative removes shading.
+
+        Returns:
+            SxSx3 uint8.
         """
         source = thin_plate(points, self.points * len(image) / len(self.ratio), len(image))
         scale = len(self.ratio) / len(image)
@@ -56,15 +65,16 @@ class SmileShading:
 
 
 def mean_smile_shading(folders, size):
-    """The shading of training people's smiles.
+    """Measure the mean shading of smiles on training people.
 
-    The difference is taken within each folder, so that one folder's light and another's smiles are not mixed up.
+    Differences are taken within each folder, so that one folder's light is not confused with another's smiles.
 
     Args:
-        folders: of aligned faces, with scores of expressions in metadata.csv. size: side of the pictures.
+        folders: of aligned faces with scores of expressions in metadata.csv.
+        size: side of the images.
 
     Returns:
-        `SmileShading`, or None where no folder has enough frontal faces, neutral and smiling.
+        SmileShading, or None if no folder has enough frontal faces, neutral and smiling.
     """
     rng, names = np.random.default_rng(0), ("neutral", "happy")
     ratio, corners, weight, mean = 0.0, 0.0, 0, None
@@ -107,16 +117,21 @@ _FEATURES = (np.arange(36, 42), np.arange(42, 48), np.arange(48, 60))  # both ey
 
 
 def _corners(points):
-    """How far the mouth's corners are out and up from between the eyes, the mean of both, in distances of the eyes."""
+    """Mean position of the mouth corners outwards and upwards from between the eyes, in eye distances."""
     left, right = in_eyes(np.asarray(points, np.float64))[[48, 54]]
     return (right[0] - left[0] - left[1] - right[1]) / 2
 
 
 def _mean_log(faces, mean, skin):
-    """The mean of pictures' logarithms, laid on the mean face, each without its own light: SxS.
+    """The mean logarithm of images warped to the mean face, each without its median light.
 
     Args:
-        faces: (SxSx3 uint8, landmarks). mean: landmarks, 68x2. skin: SxS bool.
+        faces: list of (SxSx3 uint8, landmarks 68x2).
+        mean: 68x2, landmarks of the mean face.
+        skin: SxS bool.
+
+    Returns:
+        SxS.
     """
     total = 0.0
     for image, points in faces:

@@ -1,4 +1,4 @@
-"""`facesym evaluate`: measure models on people whom they were not trained on.
+"""`facesym evaluate`: measure models on people held out from training.
 
     facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --trunk ALEXNET --size 256 \\
         --models symmfc-256 runs/ablation/export -n 400 -o results/complete-256

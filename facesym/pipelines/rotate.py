@@ -328,7 +328,10 @@ class RotatePipeline(Pipeline):
     def _numbers(self, turner, crop):
         """The field ``fit`` of the result."""
         target = to_tensor(crop.resize((self.net.size,) * 2, Image.Resampling.LANCZOS), self.net)
-        psnr = lambda x: float(-10 * ((x.float() - target) / 2).square().mean().log10())  # noqa: E731
+
+        def psnr(x):
+            return float(-10 * ((x.float() - target) / 2).square().mean().log10())
+
         return {
             "psnr_before": round(psnr(turner.fit.before), 2),
             "psnr": round(psnr(turner.fit.after), 2),
