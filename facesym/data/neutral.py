@@ -174,7 +174,8 @@ def neutral_faces(folders, size, each=120, seed=0):
             lips.append(Lips(*read_face(closed[k], points[closed[k]["index"]], size)))
     if not lips:
         raise ImageError(
-            "removing expressions cannot be learned: no training person's face is frontal and neutral, with the mouth closed"
+            "removing expressions cannot be learned: no training person's face is frontal and neutral, with the mouth "
+            "closed"
         )
     return landmarks, lips
 
