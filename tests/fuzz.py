@@ -18,6 +18,7 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
+import heif  # noqa: F401 (registers the writer)
 import numpy as np
 from PIL import Image, PngImagePlugin
 

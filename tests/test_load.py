@@ -3,6 +3,7 @@
 import io
 import struct
 
+import heif  # noqa: F401 (registers the writer)
 import numpy as np
 import pytest
 import torch

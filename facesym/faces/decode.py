@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
-import pillow_heif
+import pi_heif
 from PIL import Image, ImageFile
 
 from ..errors import ImageError
@@ -42,7 +42,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 Image.init()
 # Of what Pillow reads, what photos come in: others can run programs (EPS) or hold no photo.
 FORMATS = [
