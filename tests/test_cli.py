@@ -291,7 +291,7 @@ def test_help_lists_every_command(capsys):
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (["evaluate", "complete"], "--largest-hole"),
+        (["evaluate", "complete"], "--largest-mask"),
         (["evaluate"], "complete"),
         (["prepare", "faces"], "--min-sharp"),
         (["prepare"], "pairs"),

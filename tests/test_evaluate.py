@@ -14,7 +14,7 @@ from facesym import evaluation, metrics
 from facesym.errors import FacesymError, ImageError
 from facesym.evaluation import asymmetry, complete, features, fills, identity, symgan, symmetrize
 from facesym.evaluation import data as chosen
-from facesym.evaluation.holes import irregular_holes
+from facesym.evaluation.masks import irregular_masks
 from facesym.faces.geometry import flip_landmarks
 from train import benchmark
 
@@ -100,16 +100,16 @@ def test_the_whole_protocol(data, model_folder, tmp_path, capsys):
         ]
         assert rows["Telea"]["ssim"] > rows["input"]["ssim"]
         for row in rows.values():
-            assert row["psnr_in_hole"] < row["psnr"] and 0 < row["ssim"] < 1 and 0 <= row["same_person"] <= 1
+            assert row["psnr_in_mask"] < row["psnr"] and 0 < row["ssim"] < 1 and 0 <= row["same_person"] <= 1
             assert "lpips" not in row  # never printed without its trunk
-        assert 0 <= rows["tiny, network alone"]["stage1_share_of_hole"] <= 1
-        assert "stage1_share_of_hole" not in rows["Telea"]
+        assert 0 <= rows["tiny, network alone"]["stage1_fraction_of_mask"] <= 1
+        assert "stage1_fraction_of_mask" not in rows["Telea"]
         groups = {row["row"]: row["n"] for row in results["results"][kind]["groups"]}
         assert groups["tiny, set large"] + groups["tiny, set small"] == 5
         with Image.open(out / f"grid-{kind}.png") as grid:
             assert grid.size == (6 * 64, 2 * 64 + 24)
-    assert results["results"]["centre"]["rows"][0]["hole_share"] == pytest.approx(0.375**2)
-    assert results["results"]["irregular"]["rows"][0]["hole_share"] < 0.35  # the mask of 90 % is left out
+    assert results["results"]["centre"]["rows"][0]["mask_fraction"] == pytest.approx(0.375**2)
+    assert results["results"]["irregular"]["rows"][0]["mask_fraction"] < 0.35  # the mask of 90 % is left out
     with open(out / "pictures.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 4 * 6 * 5
     printed = capsys.readouterr().out
@@ -132,12 +132,12 @@ def test_small_pictures_are_not_enlarged(data):
         chosen.select_pictures([data / "large"], 256, 100, seed=0)
 
 
-def test_fewer_pictures_are_the_first_of_more_and_keep_their_holes(data):
+def test_fewer_pictures_are_the_first_of_more_and_keep_their_masks(data):
     folders = [data / "large", data / "small"]
     many, few = (chosen.select_pictures(folders, 64, count, seed=0) for count in (5, 2))
     assert many[:2] == few
-    holes = [irregular_holes(data / "masks", rows, 64, 0.5, seed=0) for rows in (many, few)]
-    np.testing.assert_array_equal(holes[0][:2], holes[1])
+    masks = [irregular_masks(data / "masks", rows, 64, 0.5, seed=0) for rows in (many, few)]
+    np.testing.assert_array_equal(masks[0][:2], masks[1])
 
 
 def test_landmarks_follow_the_picture_when_it_is_made_smaller(data):
@@ -164,19 +164,19 @@ def test_chance_level_counts_pairs_of_different_people_only():
 @pytest.mark.parametrize("name", list(fills.CLASSICAL))
 def test_classical_rows_leave_known_pixels_alone(name):
     picture, points = face(64)
-    hole = np.zeros((64, 64), bool)
-    hole[20:50, 10:34] = True
-    filled = fills.CLASSICAL[name](np.where(hole[..., None], np.uint8(127), picture), hole, points)
-    np.testing.assert_array_equal(filled[~hole], picture[~hole])
+    mask = np.zeros((64, 64), bool)
+    mask[20:50, 10:34] = True
+    filled = fills.CLASSICAL[name](np.where(mask[..., None], np.uint8(127), picture), mask, points)
+    np.testing.assert_array_equal(filled[~mask], picture[~mask])
 
 
 def test_the_mirror_row_restores_half_of_a_symmetric_face():
     picture, points = face(128)
-    hole = np.zeros((128, 128), bool)
-    hole[45:105, 20:64] = True  # one eye, half the nose and the mouth
-    grey = np.where(hole[..., None], np.uint8(127), picture)
+    mask = np.zeros((128, 128), bool)
+    mask[45:105, 20:64] = True  # one eye, half the nose and the mouth
+    grey = np.where(mask[..., None], np.uint8(127), picture)
     scores = {
-        name: metrics.psnr(fills.CLASSICAL[name](grey, hole, points), picture, hole)
+        name: metrics.psnr(fills.CLASSICAL[name](grey, mask, points), picture, mask)
         for name in ("Telea", "mirror + Telea")
     }
     assert scores["mirror + Telea"] > scores["Telea"] + 3
@@ -184,11 +184,11 @@ def test_the_mirror_row_restores_half_of_a_symmetric_face():
 
 def test_the_mirror_row_copies_nothing_that_is_hidden_too():
     picture, points = face(128)
-    hole = np.zeros((128, 128), bool)
-    hole[40:80, 24:104] = True  # both eyes
+    mask = np.zeros((128, 128), bool)
+    mask[40:80, 24:104] = True  # both eyes
     results = []
-    for hidden in (0, 255):  # whatever is under the hole must not show
-        results.append(fills.fill_mirror(np.where(hole[..., None], np.uint8(hidden), picture), hole, points))
+    for hidden in (0, 255):  # whatever is under the mask must not show
+        results.append(fills.fill_mirror(np.where(mask[..., None], np.uint8(hidden), picture), mask, points))
     assert np.abs(results[0].astype(int) - results[1]).max() <= 1
 
 
@@ -202,29 +202,29 @@ class Echo(torch.nn.Module):
 
 def test_a_network_does_not_see_the_hole_nor_change_the_rest():
     picture, _ = face(64)
-    holes = np.zeros((3, 64, 64), bool)
-    holes[:, 10:30, 20:40] = True
+    masks = np.zeros((3, 64, 64), bool)
+    masks[:, 10:30, 20:40] = True
     network = Echo()
-    results, filled = complete.complete_with(network, np.stack([picture] * 3), holes, batch=2)
+    results, filled = complete.complete_with(network, np.stack([picture] * 3), masks, batch=2)
     image, mask = network.seen
     assert mask[0, 0, 15, 25] == 0 and mask[0, 0, 0, 0] == 1
     assert (image[:, :, 10:30, 20:40] == 0).all()
-    np.testing.assert_array_equal(results[~holes], np.stack([picture] * 3)[~holes])
-    assert (results[holes] == round((0.5 + 1) * 127.5)).all()
+    np.testing.assert_array_equal(results[~masks], np.stack([picture] * 3)[~masks])
+    assert (results[masks] == round((0.5 + 1) * 127.5)).all()
     np.testing.assert_allclose(filled, 0.25)
 
 
 def test_a_network_for_larger_pictures_gets_them_larger_and_without_the_hole():
     picture, _ = face(64)
-    holes = np.zeros((1, 64, 64), bool)
-    holes[:, 10:30, 20:40] = True
+    masks = np.zeros((1, 64, 64), bool)
+    masks[:, 10:30, 20:40] = True
     network, seen = Echo(), []
     network.config = SimpleNamespace(input_size=128)
     for hidden in (0, 255):
-        shown = np.where(holes[..., None], np.uint8(hidden), picture[None])
-        results, _ = complete.complete_with(network, shown, holes)
+        shown = np.where(masks[..., None], np.uint8(hidden), picture[None])
+        results, _ = complete.complete_with(network, shown, masks)
         seen.append(network.seen[0])
-        np.testing.assert_array_equal(results[~holes], shown[~holes])
+        np.testing.assert_array_equal(results[~masks], shown[~masks])
     assert seen[0].shape == (1, 3, 128, 128) and torch.equal(*seen)
     assert network.seen[1][0, 0, 20:60, 40:80].max() == 0 and network.seen[1].mean() == 1 - 400 / 64**2
 

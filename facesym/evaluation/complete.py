@@ -20,7 +20,7 @@ from ..pipelines.complete import CompletePipeline
 from .data import add_common_arguments, digest, load_models, load_pictures, named_models, select_pictures
 from .fills import CLASSICAL
 from .groups import group_rows
-from .holes import centre_holes, irregular_holes, one_eye_holes, one_half_holes
+from .masks import centre_masks, irregular_masks, one_eye_masks, one_half_masks
 from .report import picture_grid
 from .tables import markdown, save_results, save_rows
 
@@ -28,15 +28,15 @@ ALONE = ", network alone"  # of a model's row: without the details and the textu
 GREY = 127  # value of masked pixels; 0 for the networks
 
 COLUMNS = {
-    "hole": "{hole_share:.1%}",
+    "mask": "{mask_fraction:.1%}",
     "PSNR": "{psnr:.2f}",
     "SSIM": "{ssim:.3f}",
     "LPIPS": "{lpips:.3f}",
-    "PSNR in hole": "{psnr_in_hole:.2f}",
+    "PSNR in mask": "{psnr_in_mask:.2f}",
     "same person": "{same_person:.1%}",
     "identity distance": "{identity_distance:.3f}",
     "sharpness": "{sharpness:.1f}",
-    "filled by stage I": "{stage1_share_of_hole:.1%}",
+    "filled by stage I": "{stage1_fraction_of_mask:.1%}",
 }
 
 GROUP_COLUMNS = {
@@ -56,7 +56,7 @@ def add_arguments(command):
     )
     command.add_argument("-n", type=int, default=400, help="pictures at most (default 400)")
     command.add_argument(
-        "--largest-hole", type=float, default=0.5,
+        "--largest-mask", type=float, default=0.5,
         help="fraction that an irregular mask hides, at most (default 0.5)",
     )  # fmt: skip
     command.add_argument(
@@ -70,50 +70,50 @@ def add_arguments(command):
 
 
 @torch.inference_mode()
-def complete_with(model, pictures, holes, device="cpu", batch=8):
+def complete_with(model, pictures, masks, device="cpu", batch=8):
     """Complete pictures with a network alone, at the size that it was made for: smaller pictures are enlarged for it
     and its outputs reduced.
 
     Args:
         model: called as facesym.models.SymmFCNet.
         pictures: NxSxSx3 uint8; the network does not see what is masked.
-        holes: NxSxS bool, True = missing.
+        masks: NxSxS bool, True = missing.
     Returns:
         NxSxSx3 uint8 with visible pixels unchanged, and N floats: the fraction of the mask that stage I filled
         (None if the model has no stage I).
     """
     results, filled = np.empty_like(pictures), []
     for i in range(0, len(pictures), batch):
-        part, hole = pictures[i : i + batch], holes[i : i + batch]
-        image, known = _network_input(model, part, hole, device)
+        part, mask = pictures[i : i + batch], masks[i : i + batch]
+        image, known = _network_input(model, part, mask, device)
         out = model(image * known, known)
         done = ((out.completed.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         if done.shape[-1] > part.shape[1]:
             done = F.interpolate(done.float(), part.shape[1:3], mode="bilinear", antialias=True)
             done = done.round().clamp(0, 255).to(torch.uint8)
         done = done.permute(0, 2, 3, 1).cpu().numpy()
-        results[i : i + batch] = np.where(hole[..., None], done, part)
+        results[i : i + batch] = np.where(mask[..., None], done, part)
         if getattr(out, "half_mask", None) is not None:  # 0 where stage I fills, 1 elsewhere
             copied = (1 - out.half_mask.float()) * (1 - known)
             filled.append((copied.sum((1, 2, 3)) / (1 - known).sum((1, 2, 3)).clamp(min=1)).cpu().numpy())
     return results, (np.concatenate(filled) if filled else None)
 
 
-def complete_with_pipeline(model, pictures, holes):
+def complete_with_pipeline(model, pictures, masks):
     """Complete pictures as a user does: with the details and the texture that `CompletePipeline` adds, pasted back.
     Arguments and result as of `complete_with`, without the fraction that stage I filled."""
     pipe = CompletePipeline(model)
-    results = [pipe(*each, aligned=True).images[0] for each in zip(pictures, holes)]
+    results = [pipe(*each, aligned=True).images[0] for each in zip(pictures, masks)]
     return np.stack([np.asarray(result) for result in results])
 
 
-def _network_input(model, pictures, holes, device):
+def _network_input(model, pictures, masks, device):
     """Pictures (Bx3xHxW in [-1, 1]) and visible pixels (Bx1xHxW, 1 = visible) at a network's size."""
     side = getattr(getattr(model, "config", None), "input_size", 0)
-    known = torch.from_numpy(~holes).to(device)[:, None].float()
+    known = torch.from_numpy(~masks).to(device)[:, None].float()
     if side > pictures.shape[1]:
         # Nothing of the mask's grey may reach visible pixels: see CompletePipeline.
-        smooth = (fill_smoothly(Image.fromarray(p), h) for p, h in zip(pictures, holes))
+        smooth = (fill_smoothly(Image.fromarray(p), h) for p, h in zip(pictures, masks))
         pictures = np.stack([np.asarray(p.resize((side, side), Image.Resampling.BICUBIC)) for p in smooth])
         known = F.interpolate(known, (side, side), mode="nearest")
     return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2) / 127.5 - 1, known
@@ -128,19 +128,19 @@ def _rows_of(name, model):
 # --- measures
 
 
-def measure(results, targets, holes, descriptors, trunk=None, device="cpu"):
+def measure(results, targets, masks, descriptors, trunk=None, device="cpu"):
     """All measures of one row: a dict of arrays of N.
 
     Args:
         results, targets: NxSxSx3 uint8; visible pixels are equal.
-        holes: NxSxS bool.
+        masks: NxSxS bool.
         descriptors: Nx128, identity descriptors of the targets.
         trunk: AlexNet's file; without it LPIPS is left out.
     """
     values = {
         "psnr": metrics.psnr(results, targets),
         "ssim": metrics.ssim(results, targets),
-        "psnr_in_hole": metrics.psnr(results, targets, holes),
+        "psnr_in_mask": metrics.psnr(results, targets, masks),
         "identity_distance": np.linalg.norm(metrics.identity_descriptor(results) - descriptors, axis=-1),
         "sharpness": metrics.sharpness(results),
     }
@@ -193,22 +193,22 @@ def run(args):
     if args.trunk:  # a wrong file must end the run now, not after the slow parts
         metrics.lpips(targets[:1], targets[:1], args.trunk, args.device)
     descriptors = metrics.identity_descriptor(targets)
-    all_holes = {
-        "irregular": irregular_holes(args.masks, rows, args.size, args.largest_hole, args.seed),
-        "centre": centre_holes(len(rows), args.size, args.centre),
-        "one eye": one_eye_holes(rows, landmarks, args.size, args.seed),
-        "one half": one_half_holes(rows, landmarks, args.size, args.seed),
+    all_masks = {
+        "irregular": irregular_masks(args.masks, rows, args.size, args.largest_mask, args.seed),
+        "centre": centre_masks(len(rows), args.size, args.centre),
+        "one eye": one_eye_masks(rows, landmarks, args.size, args.seed),
+        "one half": one_half_masks(rows, landmarks, args.size, args.seed),
     }
     args.out.mkdir(parents=True, exist_ok=True)
     tables, pictures = {}, []
     names = [*CLASSICAL, *(row for name, net in models.items() for row in _rows_of(name, net))]
-    with tqdm(total=len(all_holes) * len(names), unit="row", disable=None) as bar:
-        for kind, holes in all_holes.items():
+    with tqdm(total=len(all_masks) * len(names), unit="row", disable=None) as bar:
+        for kind, masks in all_masks.items():
             table, grid, values_of = [], {}, {}
             for name in names:
                 bar.set_description(f"{kind}, {name}")
-                results, extra = _row(name, models, targets, holes, landmarks, args.device)
-                values = measure(results, targets, holes, descriptors, args.trunk, args.device) | extra
+                results, extra = _row(name, models, targets, masks, landmarks, args.device)
+                values = measure(results, targets, masks, descriptors, args.trunk, args.device) | extra
                 table.append(mean_row(name, values))
                 values_of[name] = values
                 pictures += _picture_rows(kind, name, rows, values)
@@ -225,24 +225,27 @@ def run(args):
     print(f"\nwritten: {args.out}")
 
 
-def _row(name, models, targets, holes, landmarks, device):
+def _row(name, models, targets, masks, landmarks, device):
     """A row's pictures (NxSxSx3 uint8), and a dict of what is counted besides the measures, arrays of N."""
-    inputs, extra = np.where(holes[..., None], np.uint8(GREY), targets), {"hole_share": holes.mean((1, 2))}
+    inputs, extra = np.where(masks[..., None], np.uint8(GREY), targets), {"mask_fraction": masks.mean((1, 2))}
     model = models.get(name.removesuffix(ALONE))
     if model is None:
         fill = CLASSICAL[name]
-        return np.stack([fill(*x) for x in zip(inputs, holes, landmarks, strict=True)]), extra
+        return np.stack([fill(*x) for x in zip(inputs, masks, landmarks, strict=True)]), extra
     if not name.endswith(ALONE) and len(_rows_of(name, model)) > 1:
-        return complete_with_pipeline(model, inputs, holes), extra
-    results, filled = complete_with(model, inputs, holes, device)
+        return complete_with_pipeline(model, inputs, masks), extra
+    results, filled = complete_with(model, inputs, masks, device)
     if filled is not None:
-        extra |= {"stage1_share_of_hole": filled, "stage1_share_of_picture": filled * holes.mean((1, 2))}
+        extra |= {
+            "stage1_fraction_of_mask": filled,
+            "stage1_fraction_of_picture": filled * masks.mean((1, 2)),
+        }
     return results, extra
 
 
 def _picture_rows(kind, name, rows, values):
     about = [
-        {"hole": kind, "row": name} | {k: row.get(k, "") for k in ("set", "file_name", "yaw")} for row in rows
+        {"mask": kind, "row": name} | {k: row.get(k, "") for k in ("set", "file_name", "yaw")} for row in rows
     ]
     return [
         line | {key: round(float(value[i]), 5) for key, value in values.items()}
@@ -260,8 +263,8 @@ def _settings(args, rows, models, descriptors):
         "people": len(set(people)),
         "sets": dict(sorted(Counter(row["set"] for row in rows).items())),
         "pictures_sha256": digest(*(f"{row['set']}/{row['file_name']}" for row in rows)),
-        "holes": {
-            "irregular": f"masks of split test, at most {args.largest_hole:.0%} hidden",
+        "masks": {
+            "irregular": f"masks of split test, at most {args.largest_mask:.0%} hidden",
             "centre": f"square of {args.centre} of the side",
             "one eye": "an eye and its brow, left or right by chance",
             "one half": "a half of the face, left or right by chance",

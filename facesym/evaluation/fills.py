@@ -11,19 +11,19 @@ from scipy.interpolate import LinearNDInterpolator
 from ..faces.geometry import flip_landmarks
 
 
-def fill_none(picture, hole, landmarks):
+def fill_none(picture, mask, landmarks):
     return picture
 
 
-def fill_telea(picture, hole, landmarks):
-    return cv2.inpaint(picture, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+def fill_telea(picture, mask, landmarks):
+    return cv2.inpaint(picture, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
 
 
-def fill_navier_stokes(picture, hole, landmarks):
-    return cv2.inpaint(picture, hole.astype(np.uint8), 3, cv2.INPAINT_NS)
+def fill_navier_stokes(picture, mask, landmarks):
+    return cv2.inpaint(picture, mask.astype(np.uint8), 3, cv2.INPAINT_NS)
 
 
-def fill_mirror(picture, hole, landmarks):
+def fill_mirror(picture, mask, landmarks):
     """Copy what the mirrored face shows and match its light; Telea for the rest.
 
     The mirrored face is warped onto the face triangle by triangle, by the 68 landmarks of the unhidden
@@ -37,15 +37,15 @@ def fill_mirror(picture, hole, landmarks):
     inside = np.isfinite(x) & (det > 1 / 3) & (det < 3)
     inside = cv2.erode(inside.astype(np.uint8), np.ones((3, 3)), iterations=size // 32, borderValue=0) > 0
     flipped = cv2.remap(picture[:, ::-1].copy(), x, y, cv2.INTER_LINEAR)
-    missing = cv2.remap(hole[:, ::-1].astype(np.float32), x, y, cv2.INTER_LINEAR, borderValue=1)
-    known = inside & (missing == 0)  # no part of the mixture is from the mirrored hole
+    missing = cv2.remap(mask[:, ::-1].astype(np.float32), x, y, cv2.INTER_LINEAR, borderValue=1)
+    known = inside & (missing == 0)  # no part of the mixture is from the mirrored mask
 
     # The ratio of light between the two halves, from pixels near by that are known in both.
-    both = (known & ~hole)[..., None].astype(np.float32)
+    both = (known & ~mask)[..., None].astype(np.float32)
     here, there = (cv2.GaussianBlur(x * both, (0, 0), size / 25) + 0.25 for x in (picture, flipped))
     flipped = np.clip(flipped * np.clip(here / there, 0.5, 2), 0, 255).round().astype(np.uint8)
-    copied = hole & known
-    return fill_telea(np.where(copied[..., None], flipped, picture), hole & ~copied, landmarks)
+    copied = mask & known
+    return fill_telea(np.where(copied[..., None], flipped, picture), mask & ~copied, landmarks)
 
 
 def warp_by_landmarks(points, partners, size):

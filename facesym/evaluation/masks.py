@@ -11,62 +11,71 @@ from ..errors import ImageError
 from ..faces.geometry import face_region
 from .data import digest
 
-MIDDLE = [27, 30, 33, 51, 57, 8]  # landmarks on the middle line, from above
+MIDDLE = [27, 30, 33, 51, 57, 8]  # landmarks on the midline, from top to bottom
 
 
-def irregular_holes(folder, rows, size, largest, seed):
-    """A mask for each picture (NxSxS bool, True = missing) from the test split of a folder of masks.
+def irregular_masks(folder, rows, size, largest, seed):
+    """A mask for each picture from the test split of a folder of masks.
 
     Args:
         folder: pictures, white = missing, and metadata.csv with ``file_name, hole_share, split``.
-        largest: masks that hide a larger fraction of the picture are left out.
+        rows: of the pictures' metadata.csv.
+        size: side S of the masks.
+        largest: masks with a larger missing fraction are excluded.
+        seed: of the choice.
+
+    Returns:
+        NxSxS bool, True = missing.
+
+    Raises:
+        ImageError: no metadata.csv, or no such mask.
     """
     folder = Path(folder)
     if not (folder / "metadata.csv").is_file():
         raise ImageError(f"{folder} has no metadata.csv (file_name, hole_share, split)")
     with open(folder / "metadata.csv", newline="") as file:
-        masks = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    masks = sorted(row["file_name"] for row in masks if float(row["hole_share"]) <= largest)
-    if not masks:
+        files = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    files = sorted(row["file_name"] for row in files if float(row["hole_share"]) <= largest)
+    if not files:
         raise ImageError(f"{folder} has no masks of split test that hide at most {largest:.0%}")
-    holes = np.empty((len(rows), size, size), bool)
+    masks = np.empty((len(rows), size, size), bool)
     for i, row in enumerate(rows):
-        name = masks[int(digest(seed, "hole", row["set"], row["file_name"]), 16) % len(masks)]
-        with Image.open(folder / name) as mask:
-            holes[i] = np.asarray(mask.convert("L").resize((size, size), Image.Resampling.NEAREST)) > 127
-    return holes
+        name = files[int(digest(seed, "hole", row["set"], row["file_name"]), 16) % len(files)]
+        with Image.open(folder / name) as image:
+            masks[i] = np.asarray(image.convert("L").resize((size, size), Image.Resampling.NEAREST)) > 127
+    return masks
 
 
-def centre_holes(count, size, side):
+def centre_masks(count, size, side):
     """A square in the middle of each picture (NxSxS bool); ``side`` is a fraction of the picture's side."""
-    holes = np.zeros((count, size, size), bool)
+    masks = np.zeros((count, size, size), bool)
     length = round(size * side)
     start = (size - length) // 2
-    holes[:, start : start + length, start : start + length] = True
-    return holes
+    masks[:, start : start + length, start : start + length] = True
+    return masks
 
 
-def one_eye_holes(rows, landmarks, size, seed):
+def one_eye_masks(rows, landmarks, size, seed):
     """One eye of each face with its brow, left or right by chance: an ellipse .68 × .56 outer-eye distances wide."""
-    holes = np.zeros((len(rows), size, size), np.uint8)
+    masks = np.zeros((len(rows), size, size), np.uint8)
     for i, (row, points) in enumerate(zip(rows, landmarks)):
         left = _left(seed, row)
         eye, brow = points[36:42] if left else points[42:48], points[17:22] if left else points[22:27]
         centre = (2 * eye.mean(0) + brow.mean(0)) / 3
         unit = np.linalg.norm(points[45] - points[36])
         axes = (round(0.34 * unit), round(0.28 * unit))
-        cv2.ellipse(holes[i], tuple(np.rint(centre).astype(int).tolist()), axes, 0, 0, 360, 1, cv2.FILLED)
-    return holes > 0
+        cv2.ellipse(masks[i], tuple(np.rint(centre).astype(int).tolist()), axes, 0, 0, 360, 1, cv2.FILLED)
+    return masks > 0
 
 
-def one_half_holes(rows, landmarks, size, seed):
-    """One half of each face, forehead to chin, left or right by chance, up to the middle line of its landmarks."""
-    holes = np.zeros((len(rows), size, size), bool)
+def one_half_masks(rows, landmarks, size, seed):
+    """One half of each face, forehead to chin, left or right by chance, up to the midline of its landmarks."""
+    masks = np.zeros((len(rows), size, size), bool)
     for i, (row, points) in enumerate(zip(rows, landmarks)):
         middle = np.interp(np.arange(size), points[MIDDLE, 1], points[MIDDLE, 0])[:, None]
         side = np.arange(size)[None] < middle if _left(seed, row) else np.arange(size)[None] > middle
-        holes[i] = side & (face_region(points, size) > 0)
-    return holes
+        masks[i] = side & (face_region(points, size) > 0)
+    return masks
 
 
 def _left(seed, row):
