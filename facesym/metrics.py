@@ -1,8 +1,7 @@
-"""Measures of a result against the truth: PSNR, SSIM, LPIPS-alex, identity, sharpness.
+"""Measures of an output against its target: PSNR, SSIM, LPIPS-alex, identity, sharpness.
 
-Pictures are uint8 RGB arrays: one HxWx3, or a batch NxHxWx3. Every measure returns one number a picture: a
-float for one picture, an array of N for a batch. The packages that they need (extra ``eval``) are imported
-when first used.
+Pictures are uint8 RGB arrays: one HxWx3, or a batch NxHxWx3. Every measure returns one number per picture: a float for
+one picture, an array of N for a batch. The packages they need (extra ``eval``) are imported on first use.
 """
 
 import importlib.resources
@@ -14,13 +13,13 @@ import numpy as np
 
 from .errors import FacesymError, ZooError
 
-SAME_PERSON = 0.6  # dlib: two descriptors nearer than this are taken to be of one person
+SAME_PERSON = 0.6  # dlib: two descriptors closer than this are taken to be of one person
 
-# Where dlib's own detector puts the face in an aligned crop (FFHQ framing), on average over 75 faces
-# (standard deviation 0.04): x0, y0, x1, y1 as shares of the side. Fixed: a spoilt face cannot move it.
+# The face box of dlib's own detector in an aligned crop (FFHQ framing), averaged over 75 faces (standard deviation
+# 0.04): x0, y0, x1, y1 as fractions of the side. It is fixed, so that a damaged face cannot move it.
 FACE_BOX = (0.20, 0.30, 0.785, 0.885)
 
-# Norms of the convolutions of torchvision's AlexNet trunk, to tell it from any other file of the same shapes.
+# Norms of the convolutions of torchvision's AlexNet, to tell it from other files of the same shapes.
 _ALEXNET_NORMS = {
     "features.0.weight": 17.8302,
     "features.3.weight": 26.1446,
@@ -30,27 +29,33 @@ _ALEXNET_NORMS = {
 }
 
 
-def psnr(result, truth, mask=None):
+def psnr(output, target, mask=None):
     """Peak signal-to-noise ratio in dB, of 8 bit pictures; infinite for equal pictures.
 
     Args:
-        result, truth: …xHxWx3 uint8.
+        output, target: …xHxWx3 uint8.
         mask: …xHxW bool: measure only where it is True. Empty masks give NaN.
     """
-    result, truth = _pair(result, truth)
-    square = np.square(result.astype(np.float64) - truth).mean(-1)
+    output, target = _pair(output, target)
+    square = np.square(output.astype(np.float64) - target).mean(-1)
     weight = np.ones(square.shape) if mask is None else np.broadcast_to(mask, square.shape).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = (square * weight).sum((-2, -1)) / weight.sum((-2, -1))
         return 10 * np.log10(255.0**2 / error)
 
 
-def ssim(result, truth):
-    """Structural similarity, mean over colours and pixels, with its paper's settings (Wang et al. 2004): a
-    Gaussian window of sigma 1.5."""
+def ssim(output, target):
+    """Structural similarity with its paper's settings (Wang et al. 2004): a Gaussian window of sigma 1.5.
+
+    Args:
+        output, target: …xHxWx3 uint8.
+
+    Returns:
+        Averaged over colours and pixels.
+    """
     from skimage.metrics import structural_similarity
 
-    result, truth = _pair(result, truth)
+    output, target = _pair(output, target)
     return _each(
         lambda a, b: structural_similarity(
             a,
@@ -61,30 +66,30 @@ def ssim(result, truth):
             sigma=1.5,
             use_sample_covariance=False,
         ),
-        result,
-        truth,
+        output,
+        target,
     )
 
 
-def lpips(result, truth, trunk, device="cpu", batch=16):
+def lpips(output, target, backbone, device="cpu", batch=16):
     """LPIPS 0.1 on AlexNet (Zhang et al. 2018): 0 for equal pictures, lower is better.
 
     Args:
-        result, truth: …xHxWx3 uint8, at least 32 pixels a side.
-        trunk: safetensors file of torchvision's ImageNet AlexNet (``features.0.weight`` …). The ``lpips``
-            package carries the heads only, and with any other trunk the number would not be LPIPS.
+        output, target: …xHxWx3 uint8, at least 32 pixels a side.
+        backbone: safetensors file of torchvision's ImageNet AlexNet (``features.0.weight`` …). The ``lpips`` package
+            contains the heads only; with another backbone the number would not be LPIPS.
         device: where to compute.
         batch: pictures at a time.
 
     Raises:
-        ZooError: the trunk is missing or is not that network.
+        ZooError: the backbone is missing or is another network.
         FacesymError: the ``lpips`` package is missing.
     """
     import torch
 
-    result, truth = _pair(result, truth)
-    network = _lpips_network(str(trunk), str(device))
-    flat = [np.ascontiguousarray(x.reshape(-1, *x.shape[-3:])) for x in (result, truth)]
+    output, target = _pair(output, target)
+    network = _lpips_network(str(backbone), str(device))
+    flat = [np.ascontiguousarray(x.reshape(-1, *x.shape[-3:])) for x in (output, target)]
     values = []
     with torch.inference_mode():
         for i in range(0, len(flat[0]), batch):
@@ -92,31 +97,31 @@ def lpips(result, truth, trunk, device="cpu", batch=16):
                 torch.from_numpy(x[i : i + batch]).to(device).permute(0, 3, 1, 2) / 127.5 - 1 for x in flat
             )
             values.append(network(a, b).flatten().double().cpu().numpy())
-    return np.concatenate(values).reshape(result.shape[:-3])[()]
+    return np.concatenate(values).reshape(output.shape[:-3])[()]
 
 
 @lru_cache(maxsize=2)
-def _lpips_network(trunk, device):
+def _lpips_network(backbone, device):
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not Path(trunk).is_file():
-        raise ZooError(f"LPIPS needs the ImageNet AlexNet trunk; there is no file {trunk}")
+    if not Path(backbone).is_file():
+        raise ZooError(f"LPIPS needs torchvision's ImageNet AlexNet; there is no file {backbone}")
     try:
-        weights = {key: value.float() for key, value in load_file(trunk).items()}
+        weights = {key: value.float() for key, value in load_file(backbone).items()}
     except SafetensorError as error:
-        raise ZooError(f"{trunk} is damaged or no safetensors file: {error}") from error
+        raise ZooError(f"{backbone} is damaged or not a safetensors file: {error}") from error
     for key, norm in _ALEXNET_NORMS.items():
         if key not in weights or abs(weights[key].norm().item() / norm - 1) > 0.002:
             raise ZooError(
-                f"{trunk} is not torchvision's ImageNet AlexNet ({key} differs), and LPIPS on another trunk "
+                f"{backbone} is not torchvision's ImageNet AlexNet ({key} differs), and LPIPS on another backbone "
                 "is not LPIPS"
             )
     package = _import_lpips()
     # pnet_rand: build without torchvision's download; the random weights are replaced below, strictly.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torchvision, about how lpips calls it
+        warnings.simplefilter("ignore")  # torchvision warns about how lpips calls it
         network = package.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
     layers = {
         key: f"slice{_slice(key)}.{key.split('.', 1)[1]}" for key in weights if key.startswith("features.")
@@ -126,7 +131,7 @@ def _lpips_network(trunk, device):
 
 
 def _slice(key):
-    """lpips cuts AlexNet's features into five slices and keeps the layers' numbers."""
+    """The slice of a layer: lpips splits AlexNet's features into five and keeps the layers' numbers."""
     return {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}[int(key.split(".")[1])]
 
 
@@ -135,12 +140,14 @@ def _import_lpips():
         _import_torchvision()
         import lpips as package
     except ImportError as error:
-        raise FacesymError(f"LPIPS needs the packages of `pip install facesym[eval]`: {error}") from error
+        raise FacesymError(
+            f"LPIPS needs packages that are missing: pip install 'facesym[eval]' ({error})"
+        ) from error
     return package
 
 
 def _import_torchvision():
-    """Import torchvision, also where its operators do not load (CPU torch beside a CUDA torchvision)."""
+    """Import torchvision, even where its operators do not load (CPU torch beside a CUDA torchvision)."""
     try:
         import torchvision
     except RuntimeError as error:
@@ -150,13 +157,13 @@ def _import_torchvision():
 
         import torch
 
-        # The failed import leaves half-made modules behind.
+        # The failed import leaves partial modules behind.
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _import_torchvision.library = library  # the definitions end with the object
+        _import_torchvision.library = library  # the definitions live as long as the object
         import torchvision
     return torchvision
 
@@ -175,26 +182,29 @@ def dlib_landmarks(picture):
 
 
 def identity_descriptor(pictures):
-    """dlib's 128 numbers for a face (…x128 float64); the same person's lie within 0.6 of each other.
+    """dlib's face descriptor; descriptors of one person lie within 0.6 of each other.
 
-    The rule is the same for every picture, truth or result: dlib's 68 landmarks are sought from the fixed box
-    ``FACE_BOX`` of the aligned crop, and the descriptor is taken on the chip that dlib cuts by them.
+    For targets and outputs alike, dlib's 68 landmarks are predicted from the fixed box ``FACE_BOX``, and the descriptor
+    is computed on the chip that dlib cuts by them.
 
     Args:
         pictures: …xSxSx3 uint8 in the FFHQ framing.
+
+    Returns:
+        …x128 float64.
     """
-    recogniser = _dlib_models()[1]
+    model = _dlib_models()[1]
 
     def one(picture):
-        return np.array(recogniser.compute_face_descriptor(picture, _dlib_shape(picture)))
+        return np.array(model.compute_face_descriptor(picture, _dlib_shape(picture)))
 
     return _each(one, np.ascontiguousarray(pictures))
 
 
-def identity_distance(result, truth):
+def identity_distance(output, target):
     """Euclidean distance of the two faces' descriptors; at most ``SAME_PERSON`` for one person."""
-    result, truth = _pair(result, truth)
-    return np.linalg.norm(identity_descriptor(result) - identity_descriptor(truth), axis=-1)
+    output, target = _pair(output, target)
+    return np.linalg.norm(identity_descriptor(output) - identity_descriptor(target), axis=-1)
 
 
 def _dlib_shape(picture):
@@ -217,9 +227,7 @@ def _dlib_models():
 
         models = importlib.resources.files("face_recognition_models") / "models"
     except ImportError as error:
-        raise FacesymError(
-            f"dlib's models are needed; `pip install facesym[eval]` brings them: {error}"
-        ) from error
+        raise FacesymError(f"dlib's models are missing: pip install 'facesym[eval]' ({error})") from error
     return (
         dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat")),
         dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat")),
@@ -228,10 +236,10 @@ def _dlib_models():
 
 
 def sharpness(pictures):
-    """How sharp the inner face is: the standard deviation of the Laplacian of its grey values at 128x128.
+    """Sharpness of the inner face: the standard deviation of the Laplacian of its grey values at 128x128.
 
-    The inner face is the middle of the aligned crop (FFHQ framing), brows to chin: no hair and background,
-    whose texture would hide blurred eyes.
+    The inner face is the middle of the aligned crop (FFHQ framing), brows to chin, without hair and background, whose
+    texture would mask blurred eyes.
 
     Args:
         pictures: …xSxSx3 uint8.
@@ -244,21 +252,21 @@ def laplacian_at_128(picture):
     """The Laplacian of an HxWx3 uint8 picture's grey values, at 128x128: float32."""
     import cv2
 
-    # INTER_AREA enlarges in blocks, whose edges would count as detail
+    # INTER_AREA enlarges in blocks, whose edges would count as detail.
     method = cv2.INTER_AREA if picture.shape[0] > 128 else cv2.INTER_LINEAR
     small = cv2.resize(picture, (128, 128), interpolation=method)
     return cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
 
 
-def _pair(result, truth):
-    result, truth = np.asarray(result), np.asarray(truth)
-    if result.shape != truth.shape or result.ndim < 3 or result.shape[-1] != 3:
+def _pair(output, target):
+    output, target = np.asarray(output), np.asarray(target)
+    if output.shape != target.shape or output.ndim < 3 or output.shape[-1] != 3:
         raise ValueError(
-            f"two pictures of one size are needed (…xHxWx3), not {result.shape} and {truth.shape}"
+            f"two pictures of equal size are needed (…xHxWx3), not {output.shape} and {target.shape}"
         )
-    if result.dtype != np.uint8 or truth.dtype != np.uint8:
-        raise ValueError(f"8 bit pictures are needed (uint8, 0-255), not {result.dtype} and {truth.dtype}")
-    return result, truth
+    if output.dtype != np.uint8 or target.dtype != np.uint8:
+        raise ValueError(f"8 bit pictures are needed (uint8, 0-255), not {output.dtype} and {target.dtype}")
+    return output, target
 
 
 def _each(measure, *batches):
