@@ -1,4 +1,4 @@
-"""`facesym study`: measures of facial asymmetry over a folder of photos."""
+"""`facesym study`: measures of facial asymmetry over a folder of photos and videos."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from ..errors import ImageError
 from .options import add_command, number
 from .walk import find_photos, output_folder, report_skipped
 
-SUMMARY = "measure the asymmetry of faces in photos, with a report to print"
+SUMMARY = "measure the asymmetry of faces, with a report to print"
 DESCRIPTION = """\
 Writes OUT/measures.csv and measures.json, one row per photo, and OUT/report.html,
 which a browser prints to PDF: established measures (brow height, palpebral
@@ -16,6 +16,8 @@ minus right, beside the range of healthy faces.
 
 A file's name says who it shows, when and in what condition:
 anna_2026-03-01_smile.jpg. Conditions are rest, smile, eye closure and brow raise.
+Of a movement and its subject at rest, movements.csv says how far each side moved.
+Of each video, videos/ has the measures of every frame, and its blinks.
 
 It is a measure of photos, not a diagnosis."""
 
@@ -60,21 +62,24 @@ def run(args):
     """
     from tqdm import tqdm
 
-    from ..study.run import REPORT, TABLE, run_study
+    from ..study.run import MOVEMENTS, REPORT, TABLE, VIDEOS, run_study
     from ..study.series import read_sheet
+    from ..study.video import SUFFIXES
 
     if not args.image.is_dir():
         raise ImageError(f"{args.image} is not a folder: name a folder of photos.")
     out = output_folder(args, "study")
-    written = [out / name for name in (REPORT, f"{TABLE}.csv", f"{TABLE}.json")]
+    tables = [f"{name}{suffix}" for name in (TABLE, MOVEMENTS) for suffix in (".csv", ".json")]
+    written = [out / name for name in (REPORT, VIDEOS, *tables)]
     for path in written:
         if path.exists() and not args.overwrite:
             raise ImageError(f"{path} exists: choose another folder with -o, or replace it with --overwrite.")
     sheet = read_sheet(args.sheet) if args.sheet else None
     photos, skipped = find_photos(args.image, args.recursive, [out])
-    if args.sheet:
-        skipped = {path: why for path, why in skipped.items() if (args.image / path) != args.sheet}
-    report_skipped(skipped)
+    videos = [path for path in skipped if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+    known = {args.image / path for path in videos} | {args.sheet}
+    report_skipped({path: why for path, why in skipped.items() if args.image / path not in known})
+    photos = sorted(photos + videos)
     if not photos:
         raise ImageError(f"{args.image} has no photos.")
     rows = run_study(

@@ -1,72 +1,295 @@
-"""`facesym evaluate asymmetry`: the asymmetry indices against the strength of a simulated palsy.
+"""`facesym evaluate asymmetry`: how far the measures of asymmetry can be relied on.
 
-facesym evaluate asymmetry --faces FACES/scut FACES/generated -o results/asymmetry
+facesym evaluate asymmetry --faces FACES/scut FACES/amfd FACES/london FACES/lfw -o results/asymmetry
 """
 
+from io import BytesIO
+
+import cv2
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..asymmetry import measure_asymmetry
+from ..data.simulate import is_frontal_neutral
 from ..data.symmetric import simulate_palsy
-from ..errors import ImageError
+from ..errors import FacesymError, ImageError
+from ..faces.geometry import flip_landmarks, warp_points
+from ..study.measures import MEASURES
+from ..study.photo import SIZE, measure_crop, measure_photo
+from ..study.table import leading_region
 from .data import add_common_arguments, load_pictures, select_pictures, yaw_of
 from .report import plot
-from .tables import markdown, save_rows
+from .tables import markdown, save_results, save_rows
 
 STRENGTHS = (0, 0.25, 0.5, 0.75, 1.0, 1.25)
 FRONTAL = 20  # degrees of yaw: a palsy is simulated on faces that are turned less
+TILT = 20  # degrees
+INDEX = " (index)"  # ends the names of facesym's own indices, which have no sign
+# One-sided acts of the picture's left side: the region; vertical shifts of landmarks in distances between the eyes (an
+# eye is closed by `close_eye`); the subject's side that is then lower or narrower.
+ACTS = {
+    "eye closed": ("eye", {}, "right"),
+    "brow raised": ("brow", dict.fromkeys(range(17, 22), -0.08), "left"),
+    "mouth corner down": ("mouth", {48: 0.1, 60: 0.09, 49: 0.05, 59: 0.06}, "right"),
+}
 
 
 def add_arguments(command):
     add_common_arguments(command)
-    command.add_argument("-n", type=int, default=100, help="pictures at most (default 100)")
-    command.add_argument("--size", type=int, default=256, help="side of the pictures (default 256)")
+    command.add_argument("-n", type=int, default=60, help="pictures at most (default 60)")
+    command.add_argument(
+        "--pairs", type=int, default=60, help="pairs of photos of one person at most (default 60)"
+    )
 
 
 def run(args):
-    """Measure the asymmetry indices of held-out faces with a simulated palsy of growing strength: a table, a CSV file
-    and a plot."""
+    """Measure held-out faces again after changes that must not matter (mirrored, scaled, recompressed, shifted,
+    tilted), in several photos, with a simulated palsy of growing strength, and with one feature moved: tables, CSV
+    files and a plot."""
     rows = select_pictures(args.faces, 0, None, args.seed)
-    rows = [row for row in rows if abs(yaw_of(row, 0)) < FRONTAL][: args.n]
-    if not rows:
-        raise ImageError(f"no test picture is turned by less than {FRONTAL} degrees")
-    pictures, points = load_pictures(rows, args.size)
-    measured = []
-    for i, (picture, p) in enumerate(tqdm(list(zip(pictures, points)), unit="face", disable=None)):
-        for strength in STRENGTHS:
-            image, _ = simulate_palsy(picture, p, ("left", "right")[i % 2], strength)
-            about = {"picture": f"{rows[i]['set']}/{rows[i]['file_name']}", "strength": strength}
-            measured.append(about | measure_asymmetry(Image.fromarray(image)).numbers())
-    names = [name for name in measured[0] if name not in ("picture", "strength", "roll", "yaw")]
-    values = np.array([[row[name] for name in names] for row in measured])
-    values = values.reshape(len(rows), len(STRENGTHS), -1)
-    args.out.mkdir(parents=True, exist_ok=True)
-    save_rows(args.out / "pictures.csv", measured)
-    _plot(names, values, args.out / "palsy.png")
-    print(
-        f"\n{len(rows)} pictures; steps of the strength at which the index grows, and its mean at each strength\n"
-    )
-    grows = (np.diff(values, axis=1) > 0).mean((0, 1))
-    table = [
-        {"row": name, "grows": grows[k], "means": values[:, :, k].mean(0)} for k, name in enumerate(names)
+    frontal = [row for row in rows if abs(yaw_of(row, 0)) < FRONTAL and row.get("view", "front") == "front"][
+        : args.n
     ]
-    columns = {f"{strength:g}": f"{{means[{i}]:.3f}}" for i, strength in enumerate(STRENGTHS)}
-    print(markdown(table, {"grows": "{grows:.0%}"} | columns))
+    if not frontal:
+        raise ImageError(f"no test picture is turned by less than {FRONTAL} degrees")
+    args.out.mkdir(parents=True, exist_ok=True)
+    pictures, points = load_pictures(frontal, SIZE)
+    names = [f"{row['set']}/{row['file_name']}" for row in frontal]
+    results = {
+        "repeats": measure_repeats(pictures, names, args.out),
+        "persons": measure_persons(rows, args.pairs),
+        "palsy": measure_palsy(pictures, points, names, args.out),
+        "acts": measure_acts(pictures, points),
+    }
+    settings = {"pictures": len(frontal), "faces": [str(folder) for folder in args.faces], "seed": args.seed}
+    save_results(args.out, settings, results)
+    print_tables(results, len(frontal))
     print(f"\nwritten: {args.out}")
 
 
-def _plot(names, values, path):
+def values_of(face):
+    """What is measured of a face: {name: signed difference of a measure, or index}."""
+    signed = {measure.key: face.sides[measure.key].difference for measure in MEASURES}
+    return signed | {f"{name}{INDEX}": value for name, value in face.indices.items()}
+
+
+# --- changes that must not matter -----------------------------------------------------------------------------------
+def changed_photos(image):
+    """A photo (RGB image) after each change that must not matter: {name: RGB image}."""
+    width, height = image.size
+    turn = lambda degrees: cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)  # noqa: E731
+    move = lambda matrix: Image.fromarray(  # noqa: E731
+        cv2.warpAffine(
+            np.asarray(image), matrix, image.size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+    )
+    file = BytesIO()
+    image.save(file, "JPEG", quality=50)
+    return {
+        "mirrored": Image.fromarray(np.asarray(image)[:, ::-1].copy()),
+        "half the size": image.resize((width // 2, height // 2), Image.Resampling.LANCZOS),
+        "twice the size": image.resize((2 * width, 2 * height), Image.Resampling.BICUBIC),
+        "JPEG of quality 50": Image.open(file).convert("RGB"),
+        "shifted by 3 %": move(np.float64([[1, 0, 0.03 * width], [0, 1, 0.02 * height]])),
+        f"tilted by {TILT}°": move(turn(TILT)),
+        f"tilted by −{TILT}°": move(turn(-TILT)),
+    }
+
+
+def measure_repeats(pictures, names, out):
+    """Per change and measure, what the change does: {change: {measure: standard deviation of the difference}}."""
+    errors, rows = {}, []
+    for picture, name in zip(tqdm(pictures, unit="face", disable=None), names):
+        image = Image.fromarray(np.pad(picture, ((64, 64), (64, 64), (0, 0)), mode="reflect"))
+        try:
+            before = values_of(measure_photo(image))
+        except FacesymError:
+            continue
+        for change, photo in changed_photos(image).items():
+            try:
+                after = values_of(measure_photo(photo))
+            except FacesymError:
+                rows.append({"picture": name, "change": change})
+                continue
+            if change == "mirrored":
+                after = {key: value if key.endswith(INDEX) else -value for key, value in after.items()}
+            moved = {key: after[key] - before[key] for key in before}
+            rows.append({"picture": name, "change": change} | moved)
+            for key, value in moved.items():
+                errors.setdefault(change, {}).setdefault(key, []).append(value)
+    save_rows(out / "repeats.csv", rows)
+    return {change: {key: _rms(values) for key, values in each.items()} for change, each in errors.items()}
+
+
+def _rms(values):
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+# --- several photos of one person -----------------------------------------------------------------------------------
+def measure_persons(rows, most):
+    """From two frontal, neutral photos of each person: per measure the standard error of one photo ("error", the
+    standard deviation of the difference over √2), the smallest detectable change (1.96 √2 times that), and the
+    standard deviation between people."""
+    tables, people = {}, {}
+    for row in rows:
+        folder = row["path"].parent
+        tables.setdefault(folder, np.load(folder / "landmarks.npy"))
+        if is_frontal_neutral(row, tables[folder][row["index"]]):
+            people.setdefault((row["set"], row["subject"]), []).append(row)
+    pairs = [photos[:2] for photos in people.values() if len(photos) > 1][:most]
+    if not pairs:
+        return {}
+    found = []
+    for pair in tqdm(pairs, unit="pair", disable=None):
+        pictures, _ = load_pictures(pair, SIZE)
+        found.append([values_of(measure_crop(Image.fromarray(picture))) for picture in pictures])
+    return {"pairs": len(pairs)} | {
+        key: _reliability([[one[key] for one in pair] for pair in found]) for key in found[0][0]
+    }
+
+
+def _reliability(pairs):
+    pairs = np.array(pairs)
+    error = _rms(pairs[:, 0] - pairs[:, 1]) / np.sqrt(2)
+    spread = float(pairs.mean(1).std())
+    return {
+        "error": float(error),
+        "smallest_change": float(1.96 * np.sqrt(2) * error),
+        "between_people": spread,
+    }
+
+
+# --- a palsy of known strength --------------------------------------------------------------------------------------
+def measure_palsy(pictures, points, names, out):
+    """Measures against the strength of a simulated palsy, signed so that they would be negative on the other side:
+    {measure: {"grows": fraction of the steps in the direction of the mean, "correlation": mean over the faces,
+    "means": at each of STRENGTHS}}."""
+    rows, values = [], []
+    for i, (picture, p) in enumerate(tqdm(list(zip(pictures, points)), unit="face", disable=None)):
+        side, sign = (("left", 1), ("right", -1))[i % 2]
+        values.append([])
+        for strength in STRENGTHS:
+            image, _ = simulate_palsy(picture, p, side, strength)
+            found = values_of(measure_crop(Image.fromarray(image)))
+            found = {key: value if key.endswith(INDEX) else sign * value for key, value in found.items()}
+            rows.append({"picture": names[i], "strength": strength} | found)
+            values[-1].append(list(found.values()))
+    save_rows(out / "palsy.csv", rows)
+    values, keys = np.array(values), list(found)
+    results = {}
+    for k, key in enumerate(keys):
+        each = values[:, :, k]
+        direction = np.sign(each[:, -1].mean() - each[:, 0].mean())
+        correlation = [np.corrcoef(STRENGTHS, direction * line)[0, 1] for line in each if np.ptp(line) > 0]
+        results[key] = {
+            "grows": float((direction * np.diff(each, axis=1) > 0).mean()),
+            "correlation": float(np.mean(correlation)),
+            "means": each.mean(0).round(4).tolist(),
+        }
+    _plot(results, out / "palsy.png")
+    return results
+
+
+def _plot(results, path):
+    lengths = [measure for measure in MEASURES if measure.unit != "degrees"]
     with plot(path, 2, figsize=(9, 3.6)) as axes:
-        for k, name in enumerate(names):
-            axis = axes[1] if name == "appearance" else axes[0]
-            style = dict(linewidth=3, color="black") if name == "overall" else {}
-            axis.plot(STRENGTHS, values[:, :, k].mean(0), marker="o", markersize=3, label=name, **style)
-            if name in ("overall", "appearance"):
-                low, high = np.quantile(values[:, :, k], [0.1, 0.9], axis=0)
-                axis.fill_between(STRENGTHS, low, high, alpha=0.15, color="black")
-        axes[0].set(xlabel="strength of the simulated palsy", ylabel="index (outer-eye distances)")
-        axes[1].set(xlabel="strength of the simulated palsy", ylabel="mean of the heat map", ylim=(0, None))
-        axes[0].legend(fontsize=8)
-        axes[1].set_title("appearance", fontsize=10)
-        axes[0].set_title("landmarks", fontsize=10)
+        for measure in lengths:
+            axes[0].plot(
+                STRENGTHS, results[measure.key]["means"], marker="o", markersize=3, label=measure.label
+            )
+        for key, found in results.items():
+            if key.endswith(INDEX) and "appearance" not in key:
+                axes[1].plot(STRENGTHS, found["means"], marker="o", markersize=3, label=key)
+        axes[0].set(
+            xlabel="strength of the simulated palsy", ylabel="difference of the sides (eye distances)"
+        )
+        axes[1].set(
+            xlabel="strength of the simulated palsy", ylabel="index (outer-eye distances)", ylim=(0, None)
+        )
+        for axis in axes:
+            axis.legend(fontsize=7)
+
+
+# --- one feature moved ----------------------------------------------------------------------------------------------
+def close_eye(image, points, fraction=1.0):
+    """A picture with its left eye closed: the upper lid's skin is stretched down over the opening.
+
+    Args:
+        image: SxSx3 uint8.
+        points: 68x2, its landmarks in pixels.
+        fraction: of the opening that the lid covers.
+
+    Returns:
+        SxSx3 uint8.
+    """
+    ys, xs = np.mgrid[: len(image), : len(image)].astype(np.float32)
+    columns = np.arange(len(image))
+    upper = np.interp(columns, *points[[36, 37, 38, 39]].T)
+    lower = np.interp(columns, *points[[36, 41, 40, 39]].T)
+    inside = (columns > points[36, 0]) & (columns < points[39, 0])
+    lid = upper + fraction * (lower - upper)
+    top = upper - 1.2 * (points[[40, 41], 1].mean() - points[[37, 38], 1].mean())  # the crease above the lid
+    source = top + (ys - top) / np.maximum(lid - top, 1) * (upper - top)
+    ys = np.where(inside & (ys > top) & (ys < lid), source, ys).astype(np.float32)
+    return cv2.remap(image, xs, ys, cv2.INTER_CUBIC)
+
+
+def act(image, points, name, side):
+    """A picture with one of ACTS on a side of the picture: SxSx3 uint8."""
+    if side == "right":
+        mirrored = act(image[:, ::-1].copy(), flip_landmarks(points, len(image)), name, "left")
+        return mirrored[:, ::-1].copy()
+    if name == "eye closed":
+        return close_eye(image, points)
+    unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
+    moved = np.array(points, np.float64)
+    for landmark, shift in ACTS[name][1].items():
+        moved[landmark, 1] += shift * unit
+    return warp_points(image, points, moved)[0]
+
+
+def measure_acts(pictures, points):
+    """How often the region that moved leads, and its side is named: {act: {"region": fraction, "side": fraction}}."""
+    results = {}
+    for name, (region, _, side) in ACTS.items():
+        hits = []
+        for i, (picture, p) in enumerate(tqdm(list(zip(pictures, points)), unit="face", disable=None)):
+            where = ("left", "right")[i % 2]
+            face = measure_crop(Image.fromarray(act(picture, p, name, where)))
+            found, lower, _ = leading_region(face.sides)
+            named = side if where == "left" else {"left": "right", "right": "left"}[side]
+            hits.append((found == region, found == region and lower == named))
+        results[name] = dict(zip(("region", "side"), np.mean(hits, 0).round(4).tolist()))
+    return results
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+def print_tables(results, count):
+    """Print the results as tables in Markdown."""
+    changes = list(results["repeats"])
+    print(f"\n{count} faces: root mean square of what a change of the photo does to a measure\n")
+    rows = [
+        {"row": key} | {change: results["repeats"][change][key] for change in changes}
+        for key in next(iter(results["repeats"].values()), {})
+    ]
+    print(markdown(rows, {change: f"{{{change}:.4f}}" for change in changes}))
+    persons = dict(results["persons"])
+    print(f"\n{persons.pop('pairs', 0)} pairs of photos of one person\n")
+    form = {
+        "standard error": "error",
+        "smallest detectable change": "smallest_change",
+        "between people": "between_people",
+    }
+    print(
+        markdown(
+            [{"row": key} | each for key, each in persons.items()],
+            {k: f"{{{v}:.4f}}" for k, v in form.items()},
+        )
+    )
+    print("\nA palsy of growing strength\n")
+    rows = [{"row": key} | found for key, found in results["palsy"].items()]
+    columns = {f"{strength:g}": f"{{means[{i}]:.3f}}" for i, strength in enumerate(STRENGTHS)}
+    print(markdown(rows, {"grows": "{grows:.0%}", "correlation": "{correlation:.3f}"} | columns))
+    print("\nOne feature moved\n")
+    rows = [{"row": name} | found for name, found in results["acts"].items()]
+    print(markdown(rows, {"region leads": "{region:.0%}", "region leads, side named": "{side:.0%}"}))

@@ -72,24 +72,36 @@ def describe_leading(row):
     return f"{text} ({row['times_healthy']:.1f} times the limit of the healthy range)"
 
 
-def render(pages, failed, settings, *, series=(), videos=()):
+def summarize_leading(row):
+    """`describe_leading`, short, for the list of photos."""
+    if row["times_healthy"] <= 1:
+        return "nothing outside the healthy range"
+    word = LEADING[row["leading_region"]][1]
+    return f"{row['leading_region']}, {word} on the {row['leading_side']} ({row['times_healthy']:.1f}×)"
+
+
+def render(pages, failed, settings, *, subjects=(), videos=()):
     """The report.
 
     Args:
         pages: dicts, one a photo: "row" of the table, "pictures" [(caption, data URI)], "measures", "indices" (lines).
         failed: rows of photos that could not be measured.
         settings: dict: "folder", "pupillary_distance" (None without), "version".
-        series: dicts, one a subject; see `facesym.study.pairs`.
-        videos: dicts, one a video; see `facesym.study.video`.
+        subjects: of `facesym.study.subjects.subject_pages`.
+        videos: dicts of `facesym.study.video.video_page`.
 
     Returns:
         HTML, a str.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"leading": describe_leading, "degrees": lambda value: f"{round(value)}°"}
+    environment.filters |= {
+        "leading": describe_leading,
+        "summary": summarize_leading,
+        "degrees": lambda value: f"{round(value)}°",
+    }
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(
-        pages=pages, failed=failed, series=series, videos=videos, measures=MEASURES, notice=NOTICE,
+        pages=pages, failed=failed, subjects=subjects, videos=videos, measures=MEASURES, notice=NOTICE,
         reference=reference(), unit=_unit(settings["pupillary_distance"]), **settings,
     )  # fmt: skip
 

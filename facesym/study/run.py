@@ -5,23 +5,28 @@ from pathlib import Path
 from .. import __version__
 from ..errors import FacesymError, ImageError
 from ..files import write_atomic
+from .pairs import find_movements
 from .photo import measure_photo
 from .pictures import face_pictures
 from .report import index_lines, measure_lines, render
 from .series import REST, read_name
+from .subjects import subject_pages
 from .table import failed_row, make_row, save_table
+from .video import SUFFIXES, measure_video, video_page
 
-TABLE, REPORT = "measures", "report.html"
+TABLE, MOVEMENTS, REPORT = "measures", "movements", "report.html"
+VIDEOS = "videos"  # folder of the videos' curves
 
 
 def run_study(folder, photos, out, *, sheet=None, pupillary_distance=None, progress=iter, tell=print):
-    """Measure photos and write measures.csv, measures.json and report.html.
+    """Measure photos and videos, and write measures.csv and .json, report.html and, if there are any, movements.csv and
+    .json and the videos' curves, videos/NAME.csv and .json.
 
     A photo that cannot be measured has a row with the error, and does not stop the rest.
 
     Args:
         folder: of the photos.
-        photos: their paths, relative to it.
+        photos: paths of photos and videos, relative to it.
         out: folder to write, made if need be.
         sheet: {photo: About} of `facesym.study.series.read_sheet`; what it lacks is read from the names.
         pupillary_distance: in millimetres, of everybody in the study; adds the lengths in millimetres.
@@ -32,35 +37,40 @@ def run_study(folder, photos, out, *, sheet=None, pupillary_distance=None, progr
         The table's rows.
 
     Raises:
-        ImageError: no photo could be measured, or the files cannot be written; tables are written all the same.
+        ImageError: the files cannot be written.
         ZooError: a network is unavailable.
     """
     from .. import load
 
     pipe = load("symmetrize")
-    rows, pages = [], []
+    rows, pages, videos = [], [], []
     for photo in progress(photos):
         name = Path(photo).as_posix()
         about = (sheet or {}).get(name) or read_name(photo)
         try:
-            page = _measure(Path(folder) / photo, name, about, pipe, pupillary_distance)
+            if Path(photo).suffix.lower() in SUFFIXES:
+                videos.append(_measure_video(Path(folder) / photo, name, Path(out), pupillary_distance))
+            else:
+                pages.append(_measure(Path(folder) / photo, name, about, pipe, pupillary_distance))
+                rows.append(pages[-1]["row"])
+            continue
         except FacesymError as error:
             reason = str(error)
         except Exception as error:  # nothing that one photo raises may end the study
             reason = f"unexpected {type(error).__name__}: {error}"
-        else:
-            rows.append(page["row"])
-            pages.append(page)
-            continue
         rows.append(failed_row(about, name, reason))
         tell(f"{name}: {reason}")
     save_table(rows, Path(out) / TABLE, ImageError)
+    movements = [movement.row(pupillary_distance) for movement in find_movements(rows)]
+    if movements:
+        save_table(movements, Path(out) / MOVEMENTS, ImageError)
     settings = {
         "folder": Path(folder).resolve().name,
         "pupillary_distance": pupillary_distance,
         "version": __version__,
     }
-    html = render(pages, [row for row in rows if "error" in row], settings)
+    failed, subjects = [row for row in rows if "error" in row], subject_pages(rows, pupillary_distance)
+    html = render(pages, failed, settings, subjects=subjects, videos=videos)
     write_atomic(Path(out) / REPORT, html.encode(), ImageError)
     return rows
 
@@ -75,3 +85,10 @@ def _measure(path, name, about, pipe, pupillary_distance):
         "measures": measure_lines(face, pupillary_distance),
         "indices": index_lines(face),
     }
+
+
+def _measure_video(path, name, out, pupillary_distance):
+    """What the report shows of a video, whose curves are written; see `facesym.study.video.video_page`."""
+    curves = measure_video(path)
+    save_table(curves.rows(), out / VIDEOS / name.replace("/", "-"), ImageError)
+    return video_page(name, curves, pupillary_distance)

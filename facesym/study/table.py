@@ -78,16 +78,16 @@ def failed_row(about, photo, error):
 
 
 def save_table(rows, path, error):
-    """Write rows as ``path`` with .csv and .json; columns that a row lacks stay empty.
+    """Write rows as ``path`` with .csv and .json appended; columns that a row lacks stay empty.
 
     Args:
         rows: flat dicts.
-        path: without a suffix.
+        path: of the files, without that ending.
         error: class of the error to raise if a file cannot be written.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomic(path.with_suffix(".csv"), text.getvalue().encode(errors="backslashreplace"), error)
-    write_atomic(path.with_suffix(".json"), (json.dumps(rows, indent=1) + "\n").encode(), error)
+    write_atomic(path.with_name(f"{path.name}.csv"), text.getvalue().encode(errors="backslashreplace"), error)
+    write_atomic(path.with_name(f"{path.name}.json"), (json.dumps(rows, indent=1) + "\n").encode(), error)

@@ -1,0 +1,96 @@
+"""A subject's page: measures over time, and movements from rest."""
+
+from datetime import date
+
+from .measures import MEASURES
+from .pairs import find_movements
+from .plots import Line, line_plot
+from .reference import healthy_range
+from .series import REST
+from .table import LEADING
+
+PLOTTED = [measure for measure in MEASURES if measure.key in {key for key, _ in LEADING.values()}]
+
+
+def subject_pages(rows, pupillary_distance=None):
+    """The pages of the subjects of whom there is more than one photo.
+
+    Args:
+        rows: of the study's table.
+        pupillary_distance: in millimetres; lengths are then in millimetres, else in percent of the eye distance.
+
+    Returns:
+        Dicts: "subject"; "plots", dicts of "title" and "svg"; "pairs", dicts of "condition", "date", "rest",
+        "movement" and "lines".
+    """
+    times = pupillary_distance or 100
+    movements = find_movements(rows)
+    pages = []
+    for subject in sorted({row["subject"] for row in rows if "error" not in row}):
+        own = [row for row in rows if row["subject"] == subject and "error" not in row]
+        plots = _plots(own, times, "mm" if pupillary_distance else "% of eye distance")
+        pairs = _pairs([movement for movement in movements if movement.subject == subject], times)
+        if plots or pairs:
+            pages.append({"subject": subject, "plots": plots, "pairs": pairs})
+    return pages
+
+
+def _plots(rows, times, unit):
+    """The differences of the sides over time, where a condition has photos of several days."""
+    dated = {}
+    for row in sorted(rows, key=lambda row: row["date"]):
+        try:
+            day = date.fromisoformat(row["date"]).toordinal()
+        except ValueError:
+            continue
+        dated.setdefault(row["condition"] or "no condition", []).append((day, row))
+    dated = {condition: each for condition, each in dated.items() if len({day for day, _ in each}) > 1}
+    if not dated:
+        return []
+    days = sorted({day for each in dated.values() for day, _ in each})
+    shown = days if len(days) <= 6 else days[:: -(-len(days) // 6)]
+    ticks = [(day, date.fromordinal(day).isoformat()) for day in shown]
+    plots = []
+    for measure in PLOTTED:
+        lines = [
+            Line(
+                condition,
+                [day for day, _ in each],
+                [times * row[f"{measure.key}_difference"] for _, row in each],
+            )
+            for condition, each in dated.items()
+        ]
+        band = [times * value for value in healthy_range(measure.key)] if REST in dated else None
+        svg = line_plot(lines, "", f"left − right, {unit}", ticks=ticks, band=band)
+        plots.append({"title": measure.label, "svg": svg})
+    return plots
+
+
+def _pairs(movements, times):
+    pairs = {}
+    for movement in movements:
+        key = movement.rest, movement.movement
+        pair = pairs.setdefault(
+            key,
+            {
+                "condition": movement.condition,
+                "date": movement.date,
+                "rest": key[0],
+                "movement": key[1],
+                "lines": [],
+            },
+        )
+        pair["lines"].append(
+            {
+                "label": movement.label,
+                "right": _signed(times * movement.right),
+                "left": _signed(times * movement.left),
+                "difference": _signed(times * movement.difference),
+                "ratio": "" if movement.ratio is None else f"{movement.ratio:.2f}",
+            }
+        )
+    return list(pairs.values())
+
+
+def _signed(value):
+    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")

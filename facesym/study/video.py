@@ -1,0 +1,205 @@
+"""A video of a face: the measures of every frame, and its blinks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import FaceNotFoundError, ImageError
+from ..faces.align import align_face, ffhq_transform, five_points
+from ..faces.find import find_faces
+from ..faces.landmarks import find_points
+from .measures import MEASURES, SIDES, measure_sides
+from .photo import SIZE
+from .plots import Line, line_plot
+from .table import LEADING
+
+SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
+LOST = 0.25  # move of the face's centre from frame to frame, of the crop's side, beyond which it is looked for again
+LONGEST_SIDE = 1280  # pixels; larger frames are scaled down
+NARROW, CLOSED = (
+    0.85,
+    0.75,
+)  # opening of an eye, of its usual one in the video: a blink begins, and is complete
+LONGEST_BLINK = 0.7  # seconds; lids that stay down longer are closed, and no blink
+
+
+@dataclass(frozen=True)
+class Blink:
+    """A blink.
+
+    Attributes:
+        start, end: seconds.
+        right, left: the least opening of the subject's eyes, of their usual one. The landmark network has seen few
+            closed eyes: it finds half to three quarters of the usual opening where the lids meet.
+    """
+
+    start: float
+    end: float
+    right: float
+    left: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What `measure_video` returns.
+
+    Attributes:
+        times: seconds, one a frame.
+        values: {measure_side: N floats}, such as "brow_height_left" and "brow_height_difference"; NaN where no face is
+            found.
+        blinks: of Blink.
+    """
+
+    times: np.ndarray
+    values: dict[str, np.ndarray]
+    blinks: list[Blink]
+
+    def rows(self):
+        """One dict a frame, for a table."""
+        blinking = np.zeros(len(self.times), int)
+        for blink in self.blinks:
+            blinking[(self.times >= blink.start) & (self.times <= blink.end)] = 1
+        return [
+            {"seconds": round(float(time), 4), "blink": int(blinking[i])}
+            | {
+                key: None if np.isnan(each[i]) else round(float(each[i]), 4)
+                for key, each in self.values.items()
+            }
+            for i, time in enumerate(self.times)
+        ]
+
+
+def measure_video(path):
+    """Measure the largest face in every frame of a video.
+
+    The face is looked for in the first frame and followed from there: each frame is cut as the last one's landmarks
+    say.
+
+    Args:
+        path: of a video that ffmpeg reads.
+
+    Returns:
+        Curves.
+
+    Raises:
+        ImageError: it cannot be read.
+        FaceNotFoundError: no frame shows a face.
+    """
+    names = [f"{m.key}_{side}" for m in MEASURES if m.right for side in SIDES]
+    names += [f"{m.key}_difference" for m in MEASURES]
+    found, times, transform = [], [], None
+    for time, frame in read_frames(path):
+        points, transform = _follow(frame, transform)
+        times.append(time)
+        if points is None:
+            found.append([np.nan] * len(names))
+            continue
+        sides = measure_sides(points)
+        values = [getattr(sides[m.key], side) for m in MEASURES if m.right for side in SIDES]
+        found.append(values + [sides[m.key].difference for m in MEASURES])
+    if not times:
+        raise ImageError(f"{path} has no frames.")
+    values = dict(zip(names, np.array(found, float).T))
+    if np.isnan(values[names[0]]).all():
+        raise FaceNotFoundError(f"No frame of {path} shows a face.")
+    times = np.array(times)
+    openings = [values[f"palpebral_fissure_{side}"] for side in SIDES]
+    return Curves(times, values, find_blinks(times, *openings))
+
+
+def read_frames(path):
+    """Iterate over a video: seconds and RGB image of every frame.
+
+    Raises:
+        ImageError: ffmpeg cannot read it.
+    """
+    import imageio_ffmpeg
+
+    reader = imageio_ffmpeg.read_frames(str(path))
+    try:
+        try:
+            about = next(reader)
+        except (OSError, RuntimeError, StopIteration) as error:
+            raise ImageError(f"{path} is not a video that can be read.") from error
+        size, fps = about["size"], about["fps"] or 25
+        for i, data in enumerate(reader):
+            image = Image.frombuffer("RGB", size, data)
+            if max(size) > LONGEST_SIDE:
+                image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), reducing_gap=2)
+            yield i / fps, image
+    finally:
+        reader.close()
+
+
+def _follow(frame, transform):
+    """A frame's landmarks in an aligned crop, or None, and the transform with which to cut the next frame."""
+    if transform is not None:
+        points = find_points(align_face(frame, transform, SIZE))
+        moved = np.linalg.norm(points[27:].mean(0) - (SIZE - 1) / 2) / SIZE
+        if moved < LOST:
+            return points, _next_transform(points, transform)
+    try:
+        _, (index,), transforms = find_faces(frame, "largest", SIZE)
+    except FaceNotFoundError:
+        return None, None
+    points = find_points(align_face(frame, transforms[index], SIZE))
+    return points, _next_transform(points, transforms[index])
+
+
+def _next_transform(points, transform):
+    on_frame = (five_points(points) - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+    try:
+        return ffhq_transform(on_frame, SIZE)
+    except ImageError:
+        return None
+
+
+def find_blinks(times, right, left):
+    """Find where an eye closes and opens again.
+
+    Args:
+        times: N, seconds.
+        right, left: N, the openings of the eyes; NaN where there is no face.
+
+    Returns:
+        A list of Blink.
+    """
+    if np.isnan(right).all():
+        return []
+    usual = [np.nanpercentile(each, 75) for each in (right, left)]
+    openness = np.stack([right / max(usual[0], 1e-6), left / max(usual[1], 1e-6)])
+    least = np.nan_to_num(np.nanmin(np.where(np.isnan(openness), 9, openness), 0), nan=9)
+    low = np.concatenate([[False], least < NARROW, [False]])
+    starts, ends = np.flatnonzero(~low[:-1] & low[1:]), np.flatnonzero(low[:-1] & ~low[1:]) - 1
+    return [
+        Blink(float(times[a]), float(times[b]), *(float(each[a : b + 1].min()) for each in openness))
+        for a, b in zip(starts, ends)
+        if least[a : b + 1].min() < CLOSED and times[b] - times[a] <= LONGEST_BLINK
+    ]
+
+
+def video_page(name, curves, pupillary_distance=None):
+    """What the report shows of a video: a dict of "name", "about", "plots" and "blinks"."""
+    times, unit = pupillary_distance or 100, "mm" if pupillary_distance else "% of eye distance"
+    seconds = curves.times.tolist()
+    marks = [(blink.start, blink.end) for blink in curves.blinks]
+    plots = []
+    for measure in MEASURES:
+        if measure.key not in {key for key, _ in LEADING.values()} | {"commissure_excursion"}:
+            continue
+        lines = [
+            Line(side, seconds, (times * curves.values[f"{measure.key}_{side}"]).tolist()) for side in SIDES
+        ]
+        svg = line_plot(lines, "seconds", unit, marks=marks, dots=False)
+        plots.append({"title": measure.label, "svg": svg})
+    seen = int((~np.isnan(next(iter(curves.values.values())))).sum())
+    count = len(curves.blinks)
+    return {
+        "name": Path(name).as_posix(),
+        "about": f"{len(seconds)} frames, {seconds[-1]:.1f} seconds; a face in {seen}; "
+        f"{count} blink{'s' * (count != 1)}, shaded",
+        "plots": plots,
+        "blinks": curves.blinks,
+    }

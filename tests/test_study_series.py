@@ -1,0 +1,150 @@
+"""`facesym study`: series over time, movements from rest, plots and videos."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data as skimage_data
+
+from facesym.cli import main
+from facesym.errors import ImageError
+from facesym.evaluation.asymmetry import close_eye
+from facesym.faces.align import align_face
+from facesym.faces.find import find_faces
+from facesym.faces.landmarks import find_points
+from facesym.study.pairs import find_movements
+from facesym.study.plots import Line, line_plot
+from facesym.study.subjects import subject_pages
+from facesym.study.video import find_blinks, measure_video, read_frames
+from facesym.video import save_video
+
+
+def row(photo, subject, date, condition, **sides):
+    """A row of a study's table: measures given as (right, left), all others 0.3."""
+    keys = ("brow_height", "palpebral_fissure", "commissure_excursion", "commissure_height")
+    values = {key: sides.get(key, (0.3, 0.3)) for key in keys}
+    made = {"photo": photo, "subject": subject, "date": date, "condition": condition}
+    for key, (right, left) in values.items():
+        made |= {f"{key}_right": right, f"{key}_left": left, f"{key}_difference": left - right}
+    return made
+
+
+# --- movements ------------------------------------------------------------------------------------------------------
+def test_a_movement_is_measured_on_each_side_from_the_rest_of_its_day():
+    rows = [
+        row("a1", "anna", "2026-01-01", "rest", commissure_excursion=(0.4, 0.4)),
+        row("a2", "anna", "2026-02-01", "rest", commissure_excursion=(0.5, 0.5)),
+        row("a3", "anna", "2026-02-01", "smile", commissure_excursion=(0.6, 0.52)),
+        row("b1", "bea", "2026-02-01", "rest"),
+        {"photo": "b2", "subject": "bea", "date": "", "condition": "smile", "error": "no face"},
+    ]
+    excursion, lift = find_movements(rows)
+    assert (excursion.rest, excursion.movement) == ("a2", "a3")
+    assert (excursion.right, excursion.left) == pytest.approx((0.1, 0.02))
+    assert excursion.difference == pytest.approx(-0.08) and excursion.ratio == pytest.approx(0.2)
+    assert lift.right == lift.left == 0 and lift.ratio is None
+    assert excursion.row(60)["right_mm"] == pytest.approx(6)
+
+
+def test_lids_that_close_count_as_moving():
+    rows = [
+        row("r", "p", "", "rest", palpebral_fissure=(0.12, 0.12)),
+        row("c", "p", "", "eye closure", palpebral_fissure=(0.0, 0.06)),
+    ]
+    (closure,) = find_movements(rows)
+    assert (closure.right, closure.left) == pytest.approx((0.12, 0.06)) and closure.ratio == pytest.approx(
+        0.5
+    )
+
+
+# --- plots ----------------------------------------------------------------------------------------------------------
+def test_a_gap_breaks_a_line_and_text_is_escaped():
+    svg = line_plot([Line("<a>", [0, 1, 2, 3], [1, None, 2, 3])], "x", "y", band=(0, 1), marks=[(1, 2)])
+    path = re.search(r'<path d="(M[^"]*)" fill="none" stroke="#1f5fa8"', svg).group(1)
+    assert path.count("M") == 2 and path.count("L") == 1
+    assert "&lt;a&gt;" in svg and "<a>" not in svg and svg.count('class="mark"') == 1
+    assert line_plot([Line("flat", [0, 0], [1, 1])], "x", "y")  # neither axis has a length
+
+
+def test_subjects_seen_once_have_no_page_and_dates_make_plots():
+    rows = [
+        row("a1", "anna", "2026-01-01", "rest"),
+        row("a2", "anna", "2026-02-01", "rest", brow_height=(0.3, 0.35)),
+        row("b1", "bea", "2026-02-01", "rest"),
+        row("c1", "cid", "2026-02-01", "rest"),
+        row("c2", "cid", "2026-02-01", "smile"),
+    ]
+    anna, cid = subject_pages(rows)
+    assert anna["subject"] == "anna" and len(anna["plots"]) == 3 and not anna["pairs"]
+    assert "2026-01-01" in anna["plots"][0]["svg"]
+    assert not cid["plots"] and [line["label"] for line in cid["pairs"][0]["lines"]] == [
+        "Commissure excursion",
+        "Commissure lift",
+    ]
+
+
+# --- videos ---------------------------------------------------------------------------------------------------------
+def test_blinks_are_short_and_complete_and_each_eye_is_told():
+    times = np.arange(100) / 25
+    right, left = np.full(100, 0.12), np.full(100, 0.12)
+    right[20:24], left[20:24] = 0.06, 0.11  # a blink that the left eye does not follow
+    right[50:90] = left[50:90] = 0.0  # closed
+    left[10], right[95] = 0.095, np.nan  # narrowed, not seen
+    (blink,) = find_blinks(times, right, left)
+    assert (blink.start, blink.end) == pytest.approx((0.8, 0.92))
+    assert blink.right == pytest.approx(0.5) and blink.left == pytest.approx(0.11 / 0.12)
+    assert find_blinks(times, np.full(100, np.nan), np.full(100, np.nan)) == []
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A video of an astronaut who blinks twice, with the right eye."""
+    photo = Image.fromarray(skimage_data.astronaut())
+    _, (index,), transforms = find_faces(photo, "largest", 256)
+    crop = align_face(photo, transforms[index], 256)
+    points = find_points(crop).astype(np.float64)
+    blinking = Image.fromarray(close_eye(np.asarray(crop), points))
+    path = tmp_path_factory.mktemp("clip") / "eileen.mp4"
+    save_video([blinking if i in (5, 6) else crop for i in range(12)], path, "test")
+    return path
+
+
+def test_a_clip_gives_a_curve_per_measure_and_its_blinks(clip):
+    curves = measure_video(clip)
+    assert len(curves.times) == len(list(read_frames(clip))) == 22
+    assert len(curves.blinks) == 2
+    for blink in curves.blinks:
+        assert blink.right < 0.75 and blink.left > 0.9
+    rows = curves.rows()
+    assert sum(line["blink"] for line in rows) == 4
+    assert rows[5]["palpebral_fissure_difference"] > rows[0]["palpebral_fissure_difference"] + 0.02
+
+
+def test_a_study_of_photos_and_videos(clip, tmp_path, capsys):
+    photos = tmp_path / "in"
+    photos.mkdir()
+    for day in ("2026-01-05", "2026-02-05"):
+        Image.fromarray(skimage_data.astronaut()).save(photos / f"eileen_{day}_rest.png")
+    (photos / "clip.mp4").write_bytes(clip.read_bytes())
+    (photos / "bad.mov").write_bytes(b"no video")
+    (photos / "notes.txt").write_text("x")
+    with pytest.raises(SystemExit) as exit:
+        main(["study", str(photos), "-o", str(tmp_path / "out")])
+    printed = capsys.readouterr().err
+    assert exit.value.code == 1 and "skipped notes.txt" in printed and "skipped clip" not in printed
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "2 blinks" in html and "2026-02-05" in html and 'class="mark"' in html
+    with open(tmp_path / "out" / "videos" / "clip.mp4.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 22
+    rows = json.loads((tmp_path / "out" / "measures.json").read_text())
+    assert [row["photo"] for row in rows if "error" in row] == ["bad.mov"]
+
+
+def test_a_file_that_is_no_video_is_refused(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"x" * 1000)
+    with pytest.raises(ImageError, match="not a video"):
+        measure_video(path)
