@@ -311,7 +311,7 @@ def test_verification_beside_dlib(tmp_path, capsys):
     assert "| dlib |" in capsys.readouterr().out
 
 
-def test_table_one_and_the_palsy_plot(data, tmp_path, capsys):
+def test_table_one(data, tmp_path, capsys):
     from facesym.models import SymmetrizerVAE
 
     torch.manual_seed(0)
@@ -327,15 +327,37 @@ def test_table_one_and_the_palsy_plot(data, tmp_path, capsys):
     assert list(rows) == ["mirror, left", "mirror, right", "mirror, average", "landmark target, left", "net"]
     assert rows["mirror, average"]["landmarks"] < 0.05 and rows["net"]["mae"] > 0
     assert "lpips" not in rows["net"]  # never printed without its trunk
-    evaluation.main(["asymmetry", *command, "-o", str(tmp_path / "plot")])
-    assert "| mouth corner |" in capsys.readouterr().out
-    with Image.open(tmp_path / "plot" / "palsy.png") as plot:
+
+
+def test_reliability_of_the_measures_of_asymmetry(data, tmp_path, capsys):
+    evaluation.main(["asymmetry", "--faces", str(data / "large"), "-n", "1", "-o", str(tmp_path)])
+    assert "| commissure_height |" in capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())["results"]
+    # These exactly symmetric faces are the same mirrored, tilted, shifted, compressed.
+    assert set(results["repeats"]) >= {"mirrored", "half the size", "tilted by 20°", "shifted by 3 %"}
+    assert all(change["commissure_height"] < 0.02 for change in results["repeats"].values())
+    palsy = results["palsy"]["commissure_height"]
+    assert (
+        palsy["grows"] == 1
+        and palsy["correlation"] > 0.95
+        and len(palsy["means"]) == len(asymmetry.STRENGTHS)
+    )
+    assert set(results["acts"]) == set(asymmetry.ACTS) and results["persons"] == {}
+    with Image.open(tmp_path / "palsy.png") as plot:
         assert plot.width > 600
-    with open(tmp_path / "plot" / "pictures.csv", newline="") as file:
-        found = list(csv.DictReader(file))
-    assert len(found) == 2 * len(asymmetry.STRENGTHS)
-    first = [float(row["overall"]) for row in found[: len(asymmetry.STRENGTHS)]]
-    assert first[-1] > first[0] + 0.01
+
+
+def test_a_healthy_range_needs_faces(data, tmp_path):
+    with pytest.raises(ImageError, match="20 are needed"):
+        evaluation.main(["reference", "--faces", str(data / "large"), "-o", str(tmp_path)])
+
+
+def test_errors_and_changes_come_from_pairs():
+    found = asymmetry._reliability([[1.0, 1.2], [3.0, 2.8]])
+    assert found["error"] == pytest.approx(0.2 / np.sqrt(2))
+    assert found["smallest_change"] == pytest.approx(1.96 * 0.2) and found["between_people"] == pytest.approx(
+        0.9
+    )
 
 
 def test_a_symmetric_picture_has_symmetric_landmarks():
