@@ -36,7 +36,7 @@ def test_transferred_faces_are_measured(
         "transfer", "--faces", *map(str, studio_of_a_person), "--mesh", str(mesh_file), "--trunk", str(alexnet),
         "--models", f"tiny={model}", "-n", "2", "--grid", "1",
     ]  # fmt: skip
-    evaluation.main([*command, "--judge-steps", "2", "-o", str(tmp_path)])
+    evaluation.main([*command, "--classifier-steps", "2", "-o", str(tmp_path)])
     found = json.loads((tmp_path / "results.json").read_text())
     lines = {(line["row"], line["attribute"]): line for line in found["results"]["attributes"]}
     assert {name for name, _ in lines} == {"photo", "mesh", "tiny"} and ("mesh", "happy") not in lines
@@ -51,21 +51,23 @@ def test_transferred_faces_are_measured(
         assert lines["photo", attribute]["yaw_error"] == pytest.approx(degrees, abs=12)
     assert (tmp_path / "grid-tiny.png").exists() and "| pose: mesh |" in capsys.readouterr().out
     # The same classifier again gives the same numbers.
-    evaluation.main([*command, "--judge", str(tmp_path / "judge.pt"), "-o", str(tmp_path / "again")])
+    evaluation.main(
+        [*command, "--classifier", str(tmp_path / "classifier.pt"), "-o", str(tmp_path / "again")]
+    )
     again = json.loads((tmp_path / "again" / "results.json").read_text())
     assert again["results"] == found["results"]
 
 
 def test_the_classifier_learns_the_lights(studio_of_a_person):  # noqa: F811
     folder, _ = studio_of_a_person
-    judge = AttributeClassifier().train([folder], steps=40, batch=16)
+    classifier = AttributeClassifier().train([folder], steps=40, batch=16)
     with Image.open(folder / "test-neutral.webp") as picture:
         face = np.asarray(picture.convert("RGB"))
     rng = np.random.default_rng(1)
     names = [name for name in GROUPS["light"] for _ in range(4)]
     lit = np.stack([relight(rng, face, name).round().astype(np.uint8) for name in names])
-    told = [GROUPS["light"][k] for k in judge(lit, "light")]
-    assert np.mean([a == b for a, b in zip(told, names)]) > 0.6
+    predicted = [GROUPS["light"][k] for k in classifier(lit, "light")]
+    assert np.mean([a == b for a, b in zip(predicted, names)]) > 0.6
 
 
 def test_only_what_is_outside_the_face_counts_there(monkeypatch, astronaut_crop):
@@ -95,7 +97,7 @@ def astronaut_crop(astronaut):
 
 
 def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_path, capsys, monkeypatch):  # noqa: F811
-    """A stand-in for the model that gives each expression a stripe of its own width: what it teaches is told."""
+    """A stand-in for the model that gives each expression a stripe of its own width: what it teaches is predicted."""
     width = {"neutral": 12, "happy": 16, "surprised": 20}
 
     class Pipe:

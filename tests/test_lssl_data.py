@@ -12,8 +12,8 @@ from facesym.data.lssl import (
     AttributeSamples,
     RealismSamples,
     expression_strengths,
+    group_offsets,
     pair_ways,
-    places,
 )
 from facesym.models.lssl import GROUPS
 
@@ -45,12 +45,12 @@ def test_a_sample_changes_one_group(folders):
     seen, asked_same = set(), False
     for n in range(60):
         sample = samples[n]
-        group = int(np.searchsorted(places(), int(sample["y"].argmax()), side="right")) - 1
+        group = int(np.searchsorted(group_offsets(), int(sample["y"].argmax()), side="right")) - 1
         seen.add(NAMES[group])
         same = torch.equal(sample["y"], sample["back"])  # asked for what it has: known
         asked_same |= same
         assert sample["kept"] == sample["still"] == (same or NAMES[group] == "light") and sample["photo"]
-        ones = slice(places()[group], places()[group + 1])
+        ones = slice(group_offsets()[group], group_offsets()[group + 1])
         assert sample["y"].sum() == sample["back"].sum() == 1
         assert sample["y"][ones].sum() == sample["back"][ones].sum() == 1
         others = torch.ones(len(sample["y"]), dtype=torch.bool)

@@ -259,14 +259,14 @@ def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS, s
     }
 
 
-def places(groups=GROUPS):
+def group_offsets(groups=GROUPS):
     """The index in y at which each group begins, and the length of y."""
     return np.concatenate([[0], np.cumsum([len(names) for names in groups.values()])])
 
 
 def one_hot(chosen, groups=GROUPS, strengths=None):
     """A row of y from {number of a group: index of an attribute, or UNKNOWN}, with ``strengths`` in place of ones."""
-    start = places(groups)
+    start = group_offsets(groups)
     y = torch.zeros(int(start[-1]))
     for group, index in chosen.items():
         if index != UNKNOWN:

@@ -1,4 +1,4 @@
-"""Classifiers that measure with: neutral faces; and expression, pose and light."""
+"""Classifiers used for measuring: neutral faces; and expression, pose and light."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from .. import metrics
 from ..data.attributes import UNKNOWN, expression_of
 from ..data.faces import FaceFolders, to_tensor
-from ..data.lssl import NAMES, AttributeSamples, places
+from ..data.lssl import NAMES, AttributeSamples, group_offsets
 from ..models.lssl import GROUPS
 from ..ops import bf16_is_fast
 from .features import alexnet_features
@@ -20,15 +20,18 @@ SIZE, SIDE = 128, 64  # sides of the training pictures, and of what the attribut
 
 
 class NeutralClassifier:
-    """Neutral or smiling: a linear classifier on AlexNet's last convolution over the face, trained on training people:
-    London's studio labels, and the surest of LFW's scores.
+    """Neutral or smiling: a linear classifier on AlexNet's last convolution over the face.
+
+    Trained on training people: London's studio labels, and LFW's most confident scores.
 
     Args:
-        pictures: NxSxSx3 uint8. neutral: N bool. trunk: the AlexNet features' file.
+        pictures: NxSxSx3 uint8.
+        neutral: N bool.
+        backbone: file of torchvision's AlexNet features.
     """
 
-    def __init__(self, pictures, neutral, trunk):
-        self.net = alexnet_features(trunk)
+    def __init__(self, pictures, neutral, backbone):
+        self.net = alexnet_features(backbone)
         x, y = self._features(pictures), torch.from_numpy(np.asarray(neutral, np.float32))
         self.mean, self.std = x.mean(0), x.std(0) + 1e-3
         x = (x - self.mean) / self.std
@@ -36,13 +39,13 @@ class NeutralClassifier:
             torch.zeros(x.shape[1], requires_grad=True),
             torch.zeros(1, requires_grad=True),
         )
-        share = y.mean()
+        fraction = y.mean()  # of neutral faces
         optimizer = torch.optim.LBFGS([self.weight, self.bias], max_iter=60, line_search_fn="strong_wolfe")
 
         def loss():
             optimizer.zero_grad()
             value = F.binary_cross_entropy_with_logits(
-                x @ self.weight + self.bias, y, pos_weight=(1 - share) / share
+                x @ self.weight + self.bias, y, pos_weight=(1 - fraction) / fraction
             )
             value = value + 1e-2 * self.weight.square().sum()
             value.backward()
@@ -54,7 +57,7 @@ class NeutralClassifier:
     def _features(self, pictures):
         features = []
         side = pictures.shape[1]
-        # The inner face, in which expressions are.
+        # The inner face, which shows the expression.
         top, bottom, left, right = (round(v * side) for v in (0.3, 0.95, 0.17, 0.83))
         for i in range(0, len(pictures), 64):
             x = torch.from_numpy(pictures[i : i + 64, top:bottom, left:right]).permute(0, 3, 1, 2) / 255
@@ -70,18 +73,22 @@ class NeutralClassifier:
 
 
 class AttributeClassifier:
-    """Expression, pose and light: torchvision's ResNet-18, trained from scratch on training people's photos, mirrored,
-    jittered and relit as for LSSL. It is not the network that LSSL was trained with."""
+    """Expression, pose and light: torchvision's ResNet-18, trained from scratch on training people's photos.
+
+    They are mirrored, jittered and relit as for LSSL. LSSL is not trained with this network.
+    """
 
     def __init__(self):
-        self.net = metrics._import_torchvision().models.resnet18(num_classes=int(places()[-1]))
+        self.net = metrics._import_torchvision().models.resnet18(num_classes=int(group_offsets()[-1]))
 
     def train(self, folders, steps, seed=0, batch=32):
         """Minimise the cross-entropy of each group; rare expressions count as much as frequent ones.
 
         Args:
             folders: of aligned faces.
-            steps: how many batches.
+            steps: number of batches.
+            seed: of the weights and the samples.
+            batch: pictures per step.
         """
         torch.manual_seed(seed)
         faces = FaceFolders(folders, SIZE)
@@ -96,7 +103,7 @@ class AttributeClassifier:
         for data in DataLoader(samples, batch, sampler=range(steps * batch), num_workers=1):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):
                 logits, loss = self._logits(data["image"]).float(), 0
-            for group, (a, b) in enumerate(pairwise(places())):
+            for group, (a, b) in enumerate(pairwise(group_offsets())):
                 known = data["known"][:, a] > 0
                 if known.any():
                     loss = loss + F.cross_entropy(
@@ -128,7 +135,7 @@ class AttributeClassifier:
         Returns:
             N, indices of the group's attributes.
         """
-        a, b = places()[NAMES.index(group) :][:2]
+        a, b = group_offsets()[NAMES.index(group) :][:2]
         parts = [pictures[i : i + 64] for i in range(0, len(pictures), 64)]
         logits = [self._logits(torch.stack([to_tensor(x) for x in part])) for part in parts]
         return torch.cat(logits)[:, a:b].argmax(1).numpy()

@@ -128,14 +128,14 @@ def _rows_of(name, model):
 # --- measures
 
 
-def measure(results, targets, masks, descriptors, trunk=None, device="cpu"):
+def measure(results, targets, masks, descriptors, backbone=None, device="cpu"):
     """All measures of one row: a dict of arrays of N.
 
     Args:
         results, targets: NxSxSx3 uint8; visible pixels are equal.
         masks: NxSxS bool.
         descriptors: Nx128, identity descriptors of the targets.
-        trunk: AlexNet's file; without it LPIPS is left out.
+        backbone: AlexNet's file; without it LPIPS is left out.
     """
     values = {
         "psnr": metrics.psnr(results, targets),
@@ -144,8 +144,8 @@ def measure(results, targets, masks, descriptors, trunk=None, device="cpu"):
         "identity_distance": np.linalg.norm(metrics.identity_descriptor(results) - descriptors, axis=-1),
         "sharpness": metrics.sharpness(results),
     }
-    if trunk:
-        values["lpips"] = metrics.lpips(results, targets, trunk, device)
+    if backbone:
+        values["lpips"] = metrics.lpips(results, targets, backbone, device)
     return values
 
 
@@ -215,7 +215,7 @@ def run(args):
                 if name != "Navier-Stokes":  # looks like Telea's
                     grid[name] = results[: args.grid]
                 bar.update()
-            tables[kind] = {"rows": table, "sharpness_of_truth": float(metrics.sharpness(targets).mean())}
+            tables[kind] = {"rows": table, "sharpness_of_target": float(metrics.sharpness(targets).mean())}
             picture_grid(grid | {"target": targets[: args.grid]}).save(args.out / f"grid-{kind}.png")
             tables[kind]["groups"] = group_rows(rows, targets, landmarks, values_of, CLASSICAL)
     settings = _settings(args, rows, models, descriptors)
@@ -288,7 +288,7 @@ def _print(settings, tables):
     if settings["different_people_within"] is not None:
         print(f"pass as the same person by chance: {settings['different_people_within']:.1%} of pairs")
     for kind, table in tables.items():
-        print(f"\n{kind} masks; sharpness of the targets {table['sharpness_of_truth']:.1f}\n")
+        print(f"\n{kind} masks; sharpness of the targets {table['sharpness_of_target']:.1f}\n")
         print(markdown(table["rows"], COLUMNS))
         for line in against_classical(table["rows"], CLASSICAL):
             print(f"\n{line}")

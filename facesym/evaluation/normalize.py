@@ -155,14 +155,14 @@ def picture_sets(args):
     return sets | {"LFW": (pictures, pictures, False)}
 
 
-def measure(rows, targets, classifier, trunk=None):
+def measure(rows, targets, classifier, backbone=None):
     """The table of one set.
 
     Args:
         rows: {row: NxSxSx3 uint8}; "photo" holds the inputs.
         targets: NxSxSx3 uint8.
         classifier: NeutralClassifier.
-        trunk: AlexNet's file; None: the targets are the inputs, and the differences to them are left out.
+        backbone: AlexNet's file; None: the targets are the inputs, and the differences to them are left out.
     """
     target_vectors, own = metrics.identity_descriptor(targets), metrics.identity_descriptor(rows["photo"])
     table = []
@@ -181,11 +181,11 @@ def measure(rows, targets, classifier, trunk=None):
             "neutral": float(classifier(outputs).mean()),
             "sharpness": float(sharp.mean()),
         }
-        if trunk is not None:
+        if backbone is not None:
             row |= {
                 "psnr": float(metrics.psnr(outputs, targets).mean()),
                 "ssim": float(metrics.ssim(outputs, targets).mean()),
-                "lpips": float(metrics.lpips(outputs, targets, trunk).mean()),
+                "lpips": float(metrics.lpips(outputs, targets, backbone).mean()),
             }
         table.append(row)
     return table

@@ -121,7 +121,7 @@ def _add_turned(row, frames):
     row["yaw"].append([landmark_asymmetry(find_points(frame))[2] for frame in frames])
 
 
-def measure(name, output, pictures, truth, trunk, device="cpu"):
+def measure(name, output, pictures, truth, backbone, device="cpu"):
     """One row: the means of `fit_all`'s outputs. ``truth``: Nx128, identity descriptors of the pictures."""
     row = {"row": name}
     for when in ("before", "after"):
@@ -129,7 +129,7 @@ def measure(name, output, pictures, truth, trunk, device="cpu"):
             fitted = np.stack(output[when])
             row |= {
                 f"psnr_{when}": float(metrics.psnr(fitted, pictures).mean()),
-                f"lpips_{when}": float(metrics.lpips(fitted, pictures, trunk, device).mean()),
+                f"lpips_{when}": float(metrics.lpips(fitted, pictures, backbone, device).mean()),
                 f"identity_{when}": float(_distances(fitted, truth).mean()),
             }
     turned = np.stack(output["turned"])  # NxTxSxSx3

@@ -62,21 +62,21 @@ def run(args):
     of each picture and its own mirror image, and of opposite pictures' mirror images; and the Fréchet distance of the
     faces and held-out photos."""
     args.out.mkdir(parents=True, exist_ok=True)
-    trunk = alexnet_features(args.trunk)
+    backbone = alexnet_features(args.trunk)
     models = load_models(args.models, args.device)
     size = one_size(models)
     rows = select_pictures(args.faces, 0, None, args.seed)
     real, _ = load_pictures(rows[: args.n], size)
     if len(real) < 4:
         raise ImageError(f"{len(real)} pictures are too few for a Fréchet distance")
-    halves = [mean_features(part, trunk) for part in (real[::2], real[1::2])]
+    halves = [mean_features(part, backbone) for part in (real[::2], real[1::2])]
     wanted = np.concatenate(halves)
     table, grid = [], {}
     for name, net in models.items():
         series = sweeps(net, min(args.n, 200), args.seed)
         own, pairs = mirror_errors(series)
         faces = random_faces(net, args.n, args.seed + 1)
-        distance = frechet_distance(mean_features(faces, trunk), wanted)
+        distance = frechet_distance(mean_features(faces, backbone), wanted)
         table.append({"row": name, "own_mirror": own, "opposite": pairs, "frechet": distance})
         pictures = (series[:, :4] * 255).round().byte().permute(1, 0, 3, 4, 2).numpy()
         save_sheet(pictures, args.out / f"sweep-{name}.png")

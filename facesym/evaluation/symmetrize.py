@@ -171,13 +171,13 @@ def run(args):
     print(f"\nwritten: {args.out}")
 
 
-def measure(results, pictures, healthy, trunk=None, device="cpu"):
+def measure(results, pictures, healthy, backbone=None, device="cpu"):
     """The rows of one kind of picture.
 
     Args:
         results: {row: (outputs pasted into the crops, the networks' faces alone or None)}, NxSxSx3 uint8 each.
         pictures: the inputs. healthy: without the simulated palsy, or None.
-        trunk: AlexNet's file; without it LPIPS is left out.
+        backbone: AlexNet's file; without it LPIPS is left out.
     """
     before = metrics.identity_descriptor(pictures)
     truth = None if healthy is None else metrics.identity_descriptor(healthy)
@@ -201,7 +201,7 @@ def measure(results, pictures, healthy, trunk=None, device="cpu"):
             mirrored = np.ascontiguousarray(alone[:, :, ::-1])
             face = (alone > 8).any(-1) | (mirrored > 8).any(-1)  # around it both are black
             row["mae"] = float(np.abs(alone.astype(float) - mirrored)[face].mean())
-            if trunk:
-                row["lpips"] = float(metrics.lpips(alone, mirrored, trunk, device).mean())
+            if backbone:
+                row["lpips"] = float(metrics.lpips(alone, mirrored, backbone, device).mean())
         table.append(row)
     return table

@@ -49,8 +49,8 @@ def add_arguments(command):
     )
     command.add_argument("--mesh", type=Path, required=True, help="ict_face_model.npz, for the classical row")
     add_realism(command)
-    command.add_argument("--judge", type=Path, help="a classifier of an earlier run (its judge.pt)")
-    command.add_argument("--judge-steps", type=int, default=1500, help="of its training (default 1500)")
+    command.add_argument("--classifier", type=Path, help="a classifier of an earlier run (its classifier.pt)")
+    command.add_argument("--classifier-steps", type=int, default=1500, help="of its training (default 1500)")
     command.add_argument("-n", type=int, default=100, help="pictures at most (default 100)")
     command.add_argument("--turned", type=int, default=300, help="turned pictures, at most (default 300)")
     command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
@@ -84,7 +84,7 @@ def run(args):
         "task": "transfer", "models": args.models, "realism": args.realism,
         "faces": [folder.name for folder in args.faces], "size": SIZE, "seed": args.seed, "pictures": len(pictures),
         "people": len({(row["set"], row["subject"]) for row in chosen}),
-        "classifier": str(args.judge or f"{args.judge_steps} steps"),
+        "classifier": str(args.classifier or f"{args.classifier_steps} steps"),
     }  # fmt: skip
     results = {"real": real, "groups": group_means(table), "attributes": table, "turned": turned}
     save_results(args.out, settings, results)
@@ -93,14 +93,14 @@ def run(args):
 
 
 def load_classifier(args):
-    """The classifier of --judge, or a new one, trained on training people and kept as judge.pt."""
+    """The classifier of --classifier, or a new one, trained on training people and kept as classifier.pt."""
     classifier = AttributeClassifier()
-    if args.judge:
-        classifier.net.load_state_dict(torch.load(args.judge, weights_only=True))
+    if args.classifier:
+        classifier.net.load_state_dict(torch.load(args.classifier, weights_only=True))
         classifier.net.eval()
     else:
-        classifier.train(args.faces, args.judge_steps, args.seed)
-        torch.save(classifier.net.state_dict(), args.out / "judge.pt")
+        classifier.train(args.faces, args.classifier_steps, args.seed)
+        torch.save(classifier.net.state_dict(), args.out / "classifier.pt")
     return classifier
 
 
@@ -118,7 +118,7 @@ def transfer_all(pipes, mesh, pictures):
     return outputs
 
 
-def measure(outputs, pictures, own, classifier, trunk):
+def measure(outputs, pictures, own, classifier, backbone):
     """A row for each model and attribute.
 
     Args:
@@ -126,7 +126,7 @@ def measure(outputs, pictures, own, classifier, trunk):
         pictures: NxSIZExSIZEx3 uint8.
         own: N tuples, the index of each picture's attribute in each of NAMES.
         classifier: AttributeClassifier.
-        trunk: AlexNet's file.
+        backbone: AlexNet's file.
     """
     truth, sharp = metrics.identity_descriptor(pictures), metrics.sharpness(pictures)
     table = []
@@ -149,7 +149,7 @@ def measure(outputs, pictures, own, classifier, trunk):
                 "sharpness": float((metrics.sharpness(faces) / np.maximum(sharp[asked], 1e-6)).mean()),
             }
             if group == "expression":
-                row["lpips_outside"] = float(lpips_outside(faces, pictures[asked], trunk).mean())
+                row["lpips_outside"] = float(lpips_outside(faces, pictures[asked], backbone).mean())
             if group == "pose":
                 yaw = np.array([head_pose(metrics.dlib_landmarks(face))[0] for face in faces])
                 row["yaw_error"] = float(np.abs(yaw - POSES[value]).mean())
@@ -157,13 +157,13 @@ def measure(outputs, pictures, own, classifier, trunk):
     return table
 
 
-def lpips_outside(faces, pictures, trunk):
+def lpips_outside(faces, pictures, backbone):
     """LPIPS between pictures that differ only outside the photo's face (grown by a twentieth of the side)."""
     grown = np.ones((SIZE // 10 + 1,) * 2, np.uint8)
     inside = np.stack(
         [cv2.dilate(face_region(find_points(Image.fromarray(x)), SIZE), grown) > 0 for x in pictures]
     )
-    return metrics.lpips(np.where(inside[..., None], pictures, faces), pictures, trunk)
+    return metrics.lpips(np.where(inside[..., None], pictures, faces), pictures, backbone)
 
 
 def real_accuracy(classifier, rows, seed):
