@@ -6,6 +6,11 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import tempfile
+
+# Nothing that a test decodes goes into the user's cache.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="facesym-cache-")
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -61,7 +66,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="session")
 def vgg16(tmp_path_factory):
     """A file of VGG16's random weights under torchvision's names, as far as they are used."""
-    from train.trunk import LAYERS
+    from train.backbone import LAYERS
 
     tensors, channels, place = {}, 3, 0
     for layer in LAYERS[:10]:

@@ -18,7 +18,7 @@ from training import arguments, make_faces, make_labels, make_masks, make_pairs,
 
 def prepare(folder):
     """Make what the scripts are trained on in a folder."""
-    from facesym.models import FaceParser, LightCNN
+    from facesym.models import FaceParser, LandmarkNet, LightCNN
 
     for name, make in (
         ("faces", make_faces),
@@ -28,6 +28,7 @@ def prepare(folder):
     ):
         make(folder / name)
     LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).save_pretrained(folder / "identity")
+    LandmarkNet(width=8).save_pretrained(folder / "landmarks")
     FaceParser(widths=(4, 4, 4), input_size=64).save_pretrained(folder / "parser")
     np.save(
         folder / "faces" / "identity.npy", np.random.default_rng(0).normal(size=(12, 128)).astype(np.float16)
@@ -39,16 +40,17 @@ def script_arguments(folder, out, mesh, vgg16):
     faces, identity, lr = folder / "faces", folder / "identity", ("--sample-every", 4)
     lssl = ("--size", 64, "--critic-steps", 2, "--identity", identity, "--parser", folder / "parser", *lr)
     runs = {
-        "symmfc": (faces, "--preset", "tiny", "--size", 64, "--masks", folder / "masks", "--trunk", vgg16, *lr),
+        "symmfc": (faces, "--preset", "tiny", "--size", 64, "--masks", folder / "masks", "--perceptual", vgg16, *lr),
         "symgan": (
             faces, "--size", 64, "--width", 4, "--encoder", "--latent", 8, "--asymmetric", 2, "--r1-every", 2, *lr
         ),
         "symmetrize": (faces, "--stage", 3, "--size", 128, "--identity", identity, *lr),
-        "lssl": (faces, "--pairs", folder / "pairs", "--mouths", "--trunk", vgg16, *lssl),
+        "lssl": (faces, "--pairs", folder / "pairs", "--mouths", "--perceptual", vgg16, *lssl),
         "realism": (folder / "pairs", "--mesh", mesh, *lssl),
-        "nfgan": (folder / "pairs", "--preset", "paper", "--identity", "none", "--trunk", vgg16, *lr),
+        "nfgan": (folder / "pairs", "--preset", "paper", "--identity", "none", "--perceptual", vgg16, *lr),
         "parsing": (faces, "--labels", folder / "labels", "--size", 64, *lr),
         "landmarks": (faces, "--width", 8),
+        "pose": (faces, "--init", folder / "landmarks"),
         "identity": (faces, *lr),
     }  # fmt: skip
     return {name: arguments([data], out / name, *more) for name, (data, *more) in runs.items()}

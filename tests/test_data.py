@@ -5,11 +5,13 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from training import draw_face, make_faces, make_pairs, template
+from training import ROOT, draw_face, make_faces, make_pairs, template
 
+from facesym import ImageError
 from facesym.data import excluded
-from facesym.data.faces import FaceFolders, read_metadata
+from facesym.data.faces import FaceFolders
 from facesym.data.masks import random_mask
+from facesym.data.metadata import find_folders, read_metadata, split_rows
 from facesym.data.pairs import Pairs
 
 
@@ -106,3 +108,76 @@ def test_pairs_of_listed_pictures_are_known_by_their_targets_name(tmp_path):
     table = (pairs / "pairs.csv").read_text().replace("0.webp,0.webp", f"0.webp,turned-{folder}-{name}")
     (pairs / "pairs.csv").write_text(table)
     assert "0.webp" not in [row["input"] for row in Pairs(pairs).rows]
+
+
+def table(folder, rows):
+    """A folder's metadata.csv of (name, subject, split)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["file_name,subject,split", *(",".join(row) for row in rows)]
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_a_folder_its_parent_and_its_files_mean_the_same(tmp_path):
+    one, other = (make_faces(tmp_path / name, count=2) for name in ("one", "other"))
+    for given in ([one, other], [tmp_path], sorted(tmp_path.glob("*/*")), [one, tmp_path]):
+        assert find_folders(given) == [one, other]
+    for path, what in ((tmp_path / "none", "does not exist"), (ROOT / "docs", "has no metadata.csv")):
+        with pytest.raises(ImageError, match=rf"{what}.*`facesym prepare`"):
+            find_folders([path])
+
+
+def test_pictures_are_held_out_where_the_folders_hold_out_none(tmp_path):
+    """By person; by picture where there are few people; at least one."""
+    many = table(tmp_path / "many", [(f"{i}.webp", str(i % 100), "train") for i in range(400)])
+    rows, note = split_rows([many], ("val",))
+    assert 4 <= len(rows) <= 40 and len(rows) % 4 == 0 and "by person" in note
+    assert split_rows([many], ("train",))[0] == [
+        row for row in split_rows([many], ("train", "val"))[0] if row["split"] == "train"
+    ]
+    half = len(split_rows([many], ("val",), fraction=0.5)[0])
+    assert 140 < half < 260
+    two = table(tmp_path / "two", [(f"{i}.webp", "ab"[i % 2], "train") for i in range(120)])
+    rows, note = split_rows([two], ("val",))
+    assert (
+        1 <= len(rows) <= 15
+        and note == f"no picture is of the split val: {len(rows)} of 120 held out for validation, by picture"
+    )
+    assert (
+        len(
+            split_rows(
+                [table(tmp_path / "three", [(f"{i}.webp", "a", "train") for i in range(3)])], ("val",)
+            )[0]
+        )
+        >= 1
+    )
+
+
+def test_what_the_folders_hold_out_stays_so(folders):
+    rows, note = split_rows([folders[0]], ("val",))
+    assert [row["file_name"] for row in rows] == ["8.webp", "9.webp"] and not note
+    rows, note = split_rows([folders[0]], ("test",), fraction=0.5)
+    assert [row["file_name"] for row in rows] == ["10.webp", "11.webp"]
+
+
+def test_pictures_are_decoded_once(folders, tmp_path, monkeypatch):
+    faces = make_faces(tmp_path / "faces")
+    plain = FaceFolders([faces], 32)
+    first = FaceFolders([faces], 32, cache=tmp_path / "cache")
+    monkeypatch.setattr("facesym.data.faces.read_face", lambda *_: pytest.fail("decoded again"))
+    again = FaceFolders([faces], 32, cache=tmp_path / "cache")
+    for found in (first, again):
+        assert (found.images == plain.images).all() and (found.landmarks == plain.landmarks).all()
+    again.images[0] = 0  # in this process alone
+    assert (FaceFolders([faces], 32, cache=tmp_path / "cache").images == plain.images).all()
+    Image.new("RGB", (64, 64), "red").save(faces / "0.webp")
+    with pytest.raises(pytest.fail.Exception, match="decoded again"):
+        FaceFolders([faces], 32, cache=tmp_path / "cache")
+    assert [path.name[0] for path in (tmp_path / "cache").iterdir()] == ["8"]  # no half-written folder
+
+
+def test_a_folder_without_its_landmarks_is_a_clear_error(tmp_path):
+    faces = make_faces(tmp_path / "faces")
+    (faces / "landmarks.npy").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"landmarks\.npy"):
+        FaceFolders([faces], 32)

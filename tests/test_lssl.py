@@ -293,7 +293,7 @@ def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):  
     assert not {"bidirectional", "parsing"} & set(stats(tmp_path / "s")[0])
     train(
         "lssl.py", folders, tmp_path / "w", "--size", 64, "--steps", 2, "--critic-steps", 1, "--adversary-from", 1,
-        "--trunk", vgg16, "--mouths",
+        "--perceptual", vgg16, "--mouths",
     )  # fmt: skip
     alone, both = stats(tmp_path / "w")
     assert {

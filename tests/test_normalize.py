@@ -205,7 +205,7 @@ def test_the_person_is_that_of_the_target_where_it_is_a_photo(turned, net):  # n
 
 
 def test_the_released_kind_trains(pairs, vgg16, tmp_path):  # noqa: F811
-    train("nfgan.py", (pairs,), tmp_path, "--steps", 1, "--trunk", vgg16)
+    train("nfgan.py", (pairs,), tmp_path, "--steps", 1, "--perceptual", vgg16)
     terms = {
         "pixel",
         "symmetry",

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 from skimage import data as skimage_data
 
+from facesym.data import masks
 from facesym.data import prepare_faces as prepare
 from facesym.errors import FacesymError
 from facesym.faces import pose
@@ -166,3 +167,32 @@ def test_head_pose_of_a_turned_model():
         )  # nose goes down
         seen = (model @ (turn_y @ turn_x).T)[:, :2] * 40 + 64
         assert pose.head_pose(seen) == pytest.approx((yaw, pitch), abs=0.5)
+
+
+def rows_of(names):
+    return [[f"{name}.webp", person, prepare.split_of(person)] for name, person in names]
+
+
+def test_two_folders_of_many_photos_are_split_by_picture():
+    """As many people as folders would be two, all of them in one split."""
+    splits, by = prepare.settle_splits(rows_of((i, "family" if i % 2 else "friends") for i in range(120)))
+    assert (
+        by == "picture"
+        and splits.count("val") >= 4
+        and splits.count("test") >= 4
+        and splits.count("train") > 80
+    )
+    splits, by = prepare.settle_splits(rows_of((i, "family") for i in range(10)))
+    assert by == "picture" and {"train", "val", "test"} == set(splits)
+    rows = rows_of((i, f"person {i // 2}") for i in range(120))
+    splits, by = prepare.settle_splits(rows)
+    assert by == "person" and splits == [row[2] for row in rows] and splits[::2] == splits[1::2]
+
+
+def test_masks_of_all_sizes(tmp_path):
+    masks.prepare_masks(tmp_path / "masks", 24, 64)
+    hidden = masks.load_irregular(tmp_path / "masks", 64, ("train", "val", "test")).mean((1, 2))
+    for low, (least, most) in enumerate(masks.MASK_SIZES):
+        assert ((hidden[low::6] >= least) & (hidden[low::6] <= most + 0.02)).all()
+    with pytest.raises(FacesymError, match="is not empty"):
+        masks.prepare_masks(tmp_path / "masks", 24, 64)

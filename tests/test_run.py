@@ -25,7 +25,18 @@ from train.optimise import lr_fraction, share_gradients
 from train.precision import CANDIDATES, Precision
 from train.reports import draw_grid, duration
 
-SCRIPTS = ["symmfc", "symgan", "symmetrize", "lssl", "realism", "nfgan", "parsing", "landmarks", "identity"]
+SCRIPTS = [
+    "symmfc",
+    "symgan",
+    "symmetrize",
+    "lssl",
+    "realism",
+    "nfgan",
+    "parsing",
+    "landmarks",
+    "pose",
+    "identity",
+]
 SYMMFC = ["--preset", "tiny", "--size", "64", "--phase-steps", "1", "1"]
 
 
@@ -213,7 +224,7 @@ def test_grids_have_titles_and_times_have_units():
 
 
 def test_the_parts_of_a_step_are_profiled(folders, vgg16, tmp_path):
-    text = train("symmfc.py", folders, tmp_path, *SYMMFC, 100, "--trunk", vgg16, "--profile", 2)
+    text = train("symmfc.py", folders, tmp_path, *SYMMFC, 100, "--perceptual", vgg16, "--profile", 2)
     shares = {
         line[:24].strip(): float(line[25:31].strip(" %")) for line in text.splitlines() if "ms a step" in line
     }

@@ -56,7 +56,7 @@ def test_each_departure_from_the_paper_is_an_option_of_its_own():
 
 def test_the_papers_losses_reach_all_networks(folders, vgg16, tmp_path):
     """C has no loss of its own; (13) and RecNet's losses move stage I, also with everything stage I learns left out."""
-    options = ["--recipe", "paper", "--no-copy-skip", "--trunk", vgg16, "--phase-steps", 0, 0, 2]
+    options = ["--recipe", "paper", "--no-copy-skip", "--perceptual", vgg16, "--phase-steps", 0, 0, 2]
     train("symmfc.py", folders, tmp_path, *SYMMFC, *options)
     first, _ = stats(tmp_path)
     assert {"squared", "perceptual", "symmetry", "adversarial"} <= set(first)

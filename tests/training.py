@@ -59,11 +59,11 @@ def make_faces(folder, count=12, size=64):
     """A folder of schematic faces as `facesym prepare` writes it: two thirds to train, the rest for val and test."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    rows, points = ["file_name,subject,split,yaw"], []
+    rows, points = ["file_name,subject,split,yaw,pitch"], []
     for i in range(count):
         points.append(template(size) + rng.normal(0, 1, 2))
         draw_face(rng, points[-1], size).save(folder / f"{i}.webp")
-        rows.append(f"{i}.webp,{i},{'train' if i < 8 else 'val' if i < 10 else 'test'},{i}")
+        rows.append(f"{i}.webp,{i},{'train' if i < 8 else 'val' if i < 10 else 'test'},{i},0")
     (folder / "metadata.csv").write_text("\n".join(rows))
     np.save(folder / "landmarks.npy", np.stack(points).astype(np.float32))
     return folder
@@ -118,7 +118,20 @@ def make_pairs(folder, size=64):
 
 def arguments(data, out, *more):
     """The arguments of a small run."""
-    fixed = ["--precision", "no", "--batch", "2", "--workers", "0", "--report-to", "none", "--out", out]
+    fixed = [
+        "--precision",
+        "no",
+        "--batch",
+        "2",
+        "--workers",
+        "0",
+        "--report-to",
+        "none",
+        "--cache",
+        "none",
+        "--out",
+        out,
+    ]
     return [str(word) for word in ("--data", *data, *fixed, *more)]
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from facesym.data.decoded import cache_folder
 from facesym.errors import FacesymError
 from train.launcher import fail, relaunch
 
@@ -55,6 +56,14 @@ def add_arguments(parser, *, out, batch, lr, scheduler="cosine", warm_up=100):
         help="aligned faces (`facesym prepare`), or their parent",
     )
     data.add_argument("--limit", type=int, help="use the first N pictures only (to try things out)")
+    data.add_argument(
+        "--val-fraction", type=float, metavar="FRACTION",
+        help="hold out this fraction for validation (default: what the folders say, else a twentieth)",
+    )  # fmt: skip
+    data.add_argument(
+        "--cache", default=str(cache_folder()), metavar="FOLDER",
+        help="keep decoded pictures here, for the processes and for other runs; none: in memory alone",
+    )  # fmt: skip
     data.add_argument("--workers", type=int, default=1, help="processes that load and augment")
     data.add_argument("--seed", type=int, default=0, help="of the networks, the order and the augmentation")
     _add_optimisation(parser.add_argument_group("optimisation"), batch, lr, scheduler, warm_up)

@@ -14,13 +14,15 @@ import safetensors.torch
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch.optim.swa_utils import AveragedModel
 
+from facesym.data.faces import FaceFolders
+from facesym.data.metadata import find_folders, split_rows
+from facesym.data.pairs import Pairs
 from train import export
 from train.arguments import add_arguments, settle  # noqa: F401  (the scripts import add_arguments from here)
 from train.checkpoints import Checkpoints, compare_arguments, open_folder, read
 from train.loader import ordered_loader
-from train.optimise import lr_fraction, share_buffers, share_gradients
+from train.optimise import averaged, lr_fraction, share_buffers, share_gradients
 from train.precision import Precision, clock
 from train.reports import Reports
 from train.timing import StepTimer
@@ -158,16 +160,8 @@ class Run:
         return self.accelerator.reduce(tensor.to(self.device), "mean") if self.world > 1 else tensor
 
     def average(self, net):
-        """An exponential moving average of the net's parameters; its buffers are copied, not averaged."""
-
-        def blend(averaged, current, count):
-            # A short memory at first, so that the start is forgotten soon.
-            torch._foreach_lerp_(
-                averaged, current, 1 - min(self.args.ema, (1 + float(count)) / (10 + float(count)))
-            )
-
-        average = AveragedModel(net, multi_avg_fn=blend)
-        average.requires_grad_(False).eval()
+        """An exponential moving average of the net's parameters (``--ema``), the net to export."""
+        average = averaged(net, self.args.ema)
         self.averages.append((average, net))
         self._kept.append(average)
         return average.module
@@ -190,6 +184,35 @@ class Run:
                         state[name] = value.contiguous(memory_format=memory_format)
 
     # --- data ---------------------------------------------------------------------------------------------------
+    def faces(self, size, split="train", **options):
+        """The pictures of ``--data`` that are of a split, at one size; options as of FaceFolders.
+
+        Without pictures of the split test those of val stand in.
+        """
+        args = self.args
+        if split == "test" and not split_rows(find_folders(args.data), ("test",))[0]:
+            self.print("no picture is of the split test: measured on those for validation")
+            split = "val"
+        options |= {"val_fraction": args.val_fraction, "cache": None if args.cache == "none" else args.cache}
+        with self.accelerator.main_process_first():  # the others find them decoded
+            limit = args.limit if split == "train" else None
+            found = FaceFolders(args.data, size, (split,), limit=limit, **options)
+        if split == "train":
+            self.print(f"{len(found)} pictures of {size} pixels" + (f"; {found.note}" if found.note else ""))
+        return found
+
+    def pairs(self, folder, split="train"):
+        """The pairs of a folder that are of a split."""
+        limit = self.args.limit if split == "train" else None
+        found = Pairs(folder, (split,), limit, self.args.val_fraction)
+        if split == "train":
+            self.print(f"{len(found)} pairs" + (f"; {found.note}" if found.note else ""))
+        return found
+
+    def sets(self):
+        """The names of the folders of faces."""
+        return [folder.resolve().name for folder in find_folders(self.args.data)]
+
     def batches(self, samples, total, cycle=1):
         """Yield batches from this run's step up to ``total``, saving on the way, at the end and when told to stop.
 

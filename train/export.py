@@ -21,7 +21,9 @@ def export(run, net, fields):
     args, folder = run.args, run.out / "model"
     net.save_pretrained(folder, dtype=torch.float16)
     place = Path(args.export or folder)
-    fields = {"train_command": command_line(), "default": False} | fields
+    if "training_data" not in fields:
+        fields["training_data"] = run.sets()
+    fields = {"train_command": command_line()} | fields
     if args.zoo:
         fields |= {"train_command": f"train/recipes/{args.zoo}.sh"}
     where = {"repo_id": args.push_to_hub or str(place)}

@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from facesym import metrics
-from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
+from facesym.data.faces import Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
 from facesym.evaluation.identity import embed
 from facesym.files import write_atomic
 from facesym.models import LightCNN
@@ -96,13 +96,12 @@ def main():
     optimizer = run.adam(net.parameters(), weight_decay=1e-2)
     average = run.average(net)
     run.restore()
-    faces = FaceFolders(args.data, size, limit=args.limit)
-    held_out = FaceFolders(args.data, size, splits=("val",), limit=args.limit)
+    faces = run.faces(size)
+    held_out = run.faces(size, "val")
     vectors, held_out_vectors = (load_vectors(f, run) for f in (faces, held_out))
     # What all faces have in common says nothing about who it is: without it, strangers' cosines lie about 0.
     mean = vectors.mean(0)
     vectors, held_out_vectors = (unit(v - mean) for v in (vectors, held_out_vectors))
-    run.print(f"{len(faces)} pictures of {size} pixels")
     net.train()
     for batch in run.batches(IdentitySamples(faces, vectors, args.seed), args.steps):
         with run.autocast():
@@ -123,7 +122,6 @@ def main():
         input_size=size,
         framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
-        training_data=[Path(d).name for d in args.data],
         paper="X. Wu et al., A Light CNN for Deep Face Representation with Noisy Labels, IEEE TIFS 2018",
     )
 

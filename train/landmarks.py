@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from facesym.data.balance import balanced_weights, kinds
-from facesym.data.faces import FaceFolders, Samples, colour_jitter, cover, side_light, soften, to_tensor
+from facesym.data.faces import Samples, colour_jitter, cover, side_light, soften, to_tensor
 from facesym.data.symmetric import simulate_palsy
 from facesym.faces.geometry import flip_landmarks, warp_points
 from facesym.models.landmark import LandmarkNet
@@ -156,7 +156,7 @@ def main():
         LandmarkNet.from_pretrained(model_folder(args.init)) if args.init else LandmarkNet(width=args.width)
     )
     size = net.config.input_size
-    faces = FaceFolders(args.data, size, limit=args.limit)
+    faces = run.faces(size)
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)
     average = run.average(net)
     run.restore()
@@ -172,7 +172,7 @@ def main():
         run.update(optimizer, loss)
         run.average_step()
         run.log(loss=loss)
-    held_out = FaceFolders(args.data, size, splits=("test",), limit=args.limit)
+    held_out = run.faces(size, "test")
     table = by_yaw(held_out, errors(average, held_out, run.device))
     run.print(f"held-out error, % of the outer-eye distance, by |yaw|: {table}")
     run.export(
@@ -182,7 +182,6 @@ def main():
         input_size=size,
         framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
-        training_data=[Path(d).name for d in args.data],
         paper=None,
         metrics=[
             {

@@ -17,9 +17,7 @@ from torch.utils.data import default_collate
 
 from facesym import losses, zoo
 from facesym.data.attributes import UNKNOWN, expression_of
-from facesym.data.faces import FaceFolders
 from facesym.data.lssl import AttributeSamples
-from facesym.data.pairs import Pairs
 from facesym.faces.geometry import FLIP_68
 from facesym.models.lssl import (
     GROUPS,
@@ -32,13 +30,13 @@ from facesym.models.lssl import (
 )
 from facesym.ops import crop_parts, identity_grid
 from train.arguments import Parser, add_arguments, launch
+from train.backbone import VGG16Features
 from train.common import Run, load_discriminator, model_folder
-from train.trunk import VGG16Features
 
 # λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
 # which is told by a sample's "kept", and all that is known once more in the inner face and once in the mouth (`inner`),
 # which is small and tells expressions; `side` (s′ against the known one), and (6)'s ŝ goes as `side` is. Ours in both,
-# each where its option is given: `person` (--identity: one minus the identity model's cosine); `feature` (--trunk: the
+# each with its option: `person` (--identity: one minus the identity model's cosine); `feature` (--perceptual: the
 # features' distance over the inner face: absolute errors alone blur teeth); `mouth` and `expression` (--mouths: what a
 # discriminator of mouths alone says, SymmFCNet's (17), and (3) by its other head); and of a net that copies (not
 # --preset paper) `places` (the flows at the known landmarks), `smooth` (strain), `drawn` (what Gdec draws, against
@@ -209,7 +207,11 @@ def add_lssl_arguments(parser):
     parser.add_argument("--ablation", choices=list(ABLATIONS), default="full")
     parser.add_argument("--parser", help="a FaceParser: a zoo id or a run's folder; without: no parsing loss")
     parser.add_argument("--identity", help="a recogniser: a zoo id or folder; without: no such loss")
-    parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no perceptual loss")
+    parser.add_argument(
+        "--perceptual",
+        metavar="WEIGHTS",
+        help="vgg16 (torchvision's, fetched once), or a safetensors file of its features; without: no perceptual loss",
+    )
     parser.add_argument("--mouths", action="store_true", help="with a discriminator of mouths")
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
 
@@ -257,7 +259,7 @@ class LSSL:
             for name, part in ((args.parser, "parser"), (args.identity, "identity model"))
         ]
         self.frozen.append(
-            run.freeze(VGG16Features(args.trunk), "perceptual backbone") if args.trunk else None
+            run.freeze(VGG16Features(args.perceptual), "perceptual backbone") if args.perceptual else None
         )
         self.mouths = (
             run.add(MouthDiscriminator(EXPRESSIONS, MOUTH), "discriminators") if args.mouths else None
@@ -371,13 +373,13 @@ def main():
     args = parser.parse_args()
     run = Run(args)
     lssl = LSSL(run)
-    faces = FaceFolders(args.data, args.size, limit=args.limit)
+    faces = run.faces(args.size)
     labelled = sum(expression_of(row, GROUPS["expression"]) != UNKNOWN for row in faces.rows)
-    pairs = Pairs(args.pairs, limit=args.limit) if args.pairs else None
+    pairs = run.pairs(args.pairs) if args.pairs else None
     samples = AttributeSamples(faces, args.seed, pairs, args.pair_share)
     held_out = AttributeSamples(
-        FaceFolders(args.data, args.size, splits=("val",)), 0,
-        Pairs(args.pairs, ("val",)) if args.pairs else None, args.pair_share,
+        run.faces(args.size, "val"), 0,
+        run.pairs(args.pairs, "val") if args.pairs else None, args.pair_share,
     )  # fmt: skip
     ways = sum(len(way) for people in samples.ways.values() for way in people)
     run.print(
@@ -388,7 +390,6 @@ def main():
     run.export(
         lssl.average, task="transfer", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
-        training_data=[Path(folder).name for folder in args.data],
         paper="B. Bozorgtabar et al., Learn to synthesize and synthesize to learn, CVIU 2019",
     )  # fmt: skip
 

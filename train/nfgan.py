@@ -1,7 +1,7 @@
 """Train NFGAN: a face with any expression, turned by up to 45 degrees, to the same person frontal and neutral.
 
     facesym prepare pairs PAIRS FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON
-    accelerate launch train/nfgan.py --data PAIRS --trunk VGG16 --identity identity-128 --steps 20000 --out runs/nfgan
+    accelerate launch train/nfgan.py --data PAIRS --perceptual vgg16 --steps 20000 --out runs/nfgan
 
 The paper's Algorithm 1: Enc learns from L_feat + λ1 L_id + λ2 L_pixel; Dec from these and from η L_GAN and λ3 L_sym.
 Adversarial and symmetry errors do not reach Enc. Departures:
@@ -36,13 +36,13 @@ import torch
 import torch.nn.functional as F
 
 from facesym import losses, zoo
-from facesym.data.pairs import Pairs, PairSamples
+from facesym.data.pairs import PairSamples
 from facesym.models import LightCNN, NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFaceDiscriminator
 from facesym.ops import identity_grid
 from train.arguments import Parser, add_arguments, launch
+from train.backbone import VGG16Features
 from train.common import Run, load_discriminator, model_folder
-from train.trunk import VGG16Features
 
 R1_EVERY = 8  # steps
 # x0, y0, x1, y1, shares of the side: brows to chin, where an aligned frontal face has them.
@@ -139,7 +139,11 @@ def main():
     parser.add_argument("--ablation", choices=ABLATIONS, default="full")
     parser.add_argument("--no-copy", action="store_true", help="Dec draws every pixel, as in the paper")
     parser.add_argument("--steps", type=int, default=20000)
-    parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no L_feat")
+    parser.add_argument(
+        "--perceptual",
+        metavar="WEIGHTS",
+        help="vgg16 (torchvision's, fetched once), or a safetensors file of its features; without: no L_feat",
+    )
     parser.add_argument(
         "--identity", default="identity", help="the recogniser: a zoo id or folder; none: λ1 = 0"
     )
@@ -197,19 +201,19 @@ def main():
     if args.identity == "none":
         weights["identity"] = 0.0
     trunk = judge = None
-    if args.trunk and weights["feature"]:
-        trunk = run.freeze(VGG16Features(args.trunk), "perceptual backbone")
+    if args.perceptual and weights["feature"]:
+        trunk = run.freeze(VGG16Features(args.perceptual), "perceptual backbone")
     if weights["identity"]:
         judge = run.freeze(zoo.load(args.identity), "identity model")
         assert isinstance(judge, LightCNN), f"{args.identity} is no LightCNN"
     optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic))
     average = run.average(net)
     run.restore()
-    pairs = load_pairs(args.data, ("train",), args.limit)
+    pairs = load_pairs(run)
     samples = PairSamples(pairs, net.size, channels, args.seed, *shares)
     kinds = Counter(row["kind"] for row in pairs.rows)
-    run.print(f"{len(pairs)} pairs: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
-    validation = validation_batch(args, net.size, channels, run.device)
+    run.print(f"of these {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
+    validation = validation_batch(run, net.size, channels)
     net.train(), critic.train()
     for batch in run.batches(samples, args.steps, cycle=R1_EVERY if args.r1 else 1):
         rng = np.random.default_rng((args.seed, run.step))
@@ -253,22 +257,22 @@ def widths(net):
     return (64, 128, 256, 512) if net.size == 64 else (32, 64, 128, 256, 256)
 
 
-def load_pairs(folders, splits, limit=None):
+def load_pairs(run, split="train"):
     """The pairs of the one folder that --data names."""
-    if len(folders) > 1:
+    if len(run.args.data) > 1:
         raise SystemExit(
             "--data: one folder of pairs; `facesym prepare pairs` takes several folders of faces"
         )
-    return Pairs(folders[0], splits, limit)
+    return run.pairs(run.args.data[0], split)
 
 
-def validation_batch(args, size, channels, device, count=12):
+def validation_batch(run, size, channels, count=12):
     """Fixed pairs of the validation split, spread over it."""
-    pairs = load_pairs(args.data, ("val",))
+    pairs = load_pairs(run, "val")
     samples = PairSamples(pairs, size, channels, augment=False)
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int))
     drawn = [samples.pair(i, np.random.default_rng(0)) for i in chosen]
-    return {key: torch.stack([s[key] for s in drawn]).to(device) for key in drawn[0]}
+    return {key: torch.stack([s[key] for s in drawn]).to(run.device) for key in drawn[0]}
 
 
 @torch.no_grad()

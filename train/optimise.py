@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 
 def lr_fraction(scheduler, step, steps, warm_up):
@@ -23,6 +24,16 @@ def lr_fraction(scheduler, step, steps, warm_up):
         "cosine": 0.5 + 0.5 * float(np.cos(np.pi * done)),
         "constant-linear": min(1, 2 * (1 - done)),
     }[scheduler]
+
+
+def averaged(net, decay):
+    """An exponential moving average of a net's parameters, an AveragedModel; buffers are copied, not averaged."""
+
+    def blend(average, current, count):
+        # A short memory at first, so that the start is forgotten soon.
+        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + float(count)) / (10 + float(count))))
+
+    return AveragedModel(net, multi_avg_fn=blend).requires_grad_(False).eval()
 
 
 def share_gradients(parameters, mean):

@@ -19,16 +19,15 @@ import torch.nn.functional as F
 from PIL import Image
 
 from facesym.data.faces import (
-    FaceFolders,
     Samples,
     affine_jitter,
     colour_jitter,
     cover,
-    read_metadata,
     side_light,
     soften,
     to_tensor,
 )
+from facesym.data.metadata import read_metadata
 from facesym.errors import ImageError
 from facesym.faces.geometry import flip_landmarks
 from facesym.models.parser import CLASSES, FaceParser
@@ -154,7 +153,7 @@ def main():
     pictures = load_labels(args.labels, args.size, ("train",))
     if not pictures:
         raise SystemExit(f"{args.labels} has no pictures of split train")
-    faces = FaceFolders(args.data, args.size, limit=args.limit)
+    faces = run.faces(args.size)
     run.print(
         f"{len(pictures)} pictures with label maps, {len(faces)} faces, {net.num_parameters()} parameters"
     )
@@ -180,7 +179,7 @@ def main():
     run.export(
         average, task="parse", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
-        training_data=[Path(folder).name for folder in (*args.data, args.labels)],
+        training_data=[*run.sets(), Path(args.labels).name],
         paper=None,
         metrics=[{
             "data": "test split of the labelled pictures", "protocol": "intersection over union, all pixels",

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from facesym.data.balance import balanced_weights
-from facesym.data.faces import FaceFolders, Samples, affine_jitter, cover, to_tensor
+from facesym.data.faces import Samples, affine_jitter, cover, to_tensor
 from facesym.models.landmark import LandmarkNet
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
@@ -109,7 +109,7 @@ def main():
     net = run.add(net.requires_grad_(False).eval())
     net.pose_head.requires_grad_(True)
     size = net.config.input_size
-    faces = FaceFolders(args.data, size, limit=args.limit)
+    faces = run.faces(size)
     optimizer = run.adam(net.pose_head.parameters(), weight_decay=1e-3)
     average = run.average(net)
     run.restore()
@@ -123,7 +123,7 @@ def main():
         run.update(optimizer, loss)
         run.average_step()
         run.log(loss=loss, degrees=90 * (prediction.detach() - batch["pose"] / 90).abs().mean())
-    held_out = FaceFolders(args.data, size, splits=("test",), limit=args.limit)
+    held_out = run.faces(size, "test")
     landmarks = by_yaw(held_out, errors(average, held_out, run.device))
     pose = pose_table(held_out, predict_poses(average, held_out, run.device))
     run.print(f"held-out landmark error, % of the outer-eye distance, by |yaw|: {landmarks}")
@@ -135,7 +135,6 @@ def main():
         input_size=size,
         framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
-        training_data=[Path(d).name for d in args.data],
         paper=None,
         metrics=[
             {

@@ -12,7 +12,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from facesym.data.lssl import LOOKS, RealismSamples
-from facesym.data.pairs import Pairs
 from facesym.data.simulate import FaceMesh
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run
@@ -28,14 +27,15 @@ def main():
     run = Run(args)
     lssl = LSSL(run, groups=tuple(LOOKS.items()), side_channels=3)
     (folder,) = args.data
-    samples = RealismSamples(Pairs(folder, limit=args.limit), FaceMesh(args.mesh), args.size, args.seed)
+    pairs = run.pairs(folder)
+    samples = RealismSamples(pairs, FaceMesh(args.mesh), args.size, args.seed)
     run.print(f"{len(samples.faces)} turned faces, {lssl.net.num_parameters()} parameters")
-    held_out = RealismSamples(Pairs(folder, ("val",)), samples.mesh, args.size)
+    held_out = RealismSamples(run.pairs(folder, "val"), samples.mesh, args.size)
     lssl.fit(samples, held_out)
     run.export(
         lssl.average, task="realism", input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
-        training_data=[Path(folder).name for folder in args.data],
+        training_data=sorted({row["subject"].partition("-")[0] for row in pairs.rows}),
         paper="B. Bozorgtabar et al., Learn to synthesize and synthesize to learn, CVIU 2019",
     )  # fmt: skip
 

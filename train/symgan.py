@@ -27,12 +27,12 @@ from PIL import Image
 
 from facesym import losses, zoo
 from facesym.data.augment import augment
-from facesym.data.faces import FaceFolders, Samples, to_tensor
+from facesym.data.faces import Samples, to_tensor
 from facesym.models import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
 from facesym.models.symgan import YAW
 from train.arguments import Parser, add_arguments, launch
+from train.backbone import VGG16Features
 from train.common import Run, load_discriminator, model_folder
-from train.trunk import VGG16Features
 
 ALPHA = {"soft": 40.0, "hard": 100.0}
 # Of the encoder's terms, beside 1 for the critic's.
@@ -153,7 +153,11 @@ def main():
     parser.add_argument("--latent", type=int, default=100, help="numbers in z")
     parser.add_argument("--asymmetric", type=int, default=5, help="numbers in z′ (zprime)")
     parser.add_argument("--encoder", action="store_true", help="VAE-GAN, see above")
-    parser.add_argument("--trunk", help="VGG16 features as safetensors, for --encoder; without: pixels alone")
+    parser.add_argument(
+        "--perceptual",
+        metavar="WEIGHTS",
+        help="vgg16 (torchvision's, fetched once), or a file of its features; without: pixels alone (--encoder)",
+    )
     parser.add_argument(
         "--adversary-from", type=int, default=0, metavar="STEP", help="first step with D (--encoder)"
     )
@@ -164,9 +168,8 @@ def main():
     if args.kind == "tile":
         samples = TextureSamples(args.data, args.size, args.seed)
     else:
-        faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
+        faces = run.faces(args.size, min_size=args.min_size)
         samples = PictureSamples(faces, args.seed)
-        run.print(f"{len(faces)} pictures of {args.size} pixels")
         # The latent has the yaw if it is known of most pictures.
         known = np.mean([bool(row.get("yaw")) for row in faces.rows])
         yaw = bool(args.encoder and args.kind == "zprime" and known > 0.5)
@@ -185,13 +188,13 @@ def main():
         encoder = run.add(encoder)
         average_encoder = run.average(encoder)
         trained += encoder.parameters()
-        if args.trunk:
-            trunk = run.freeze(VGG16Features(args.trunk), "perceptual backbone")
+        if args.perceptual:
+            trunk = run.freeze(VGG16Features(args.perceptual), "perceptual backbone")
     optimizer = run.adam(trained, betas=(0.5, 0.999))
     critic_optimizer = run.adam(critic.parameters(), betas=(0.5, 0.999))
     run.restore()
     shown = generator.sample(8, torch.Generator().manual_seed(0))
-    validation = validation_pictures(args, run.device) if encoder else None
+    validation = validation_pictures(run) if encoder else None
     changed = (lambda x: x) if args.no_augment else augment
     seen = (lambda x: changed(rolled(x))) if args.kind == "tile" else changed
     for batch in run.batches(samples, args.steps, cycle=args.r1_every if args.r1 else 1):
@@ -259,9 +262,10 @@ def main():
     about = dict(
         input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
         license="research use only (weights); Apache-2.0 (code)",
-        training_data=[Path(folder).name for folder in args.data],
         paper="I. Peleg and L. Wolf, Structured GANs, arXiv:2001.05216, 2020",
     )  # fmt: skip
+    if args.kind == "tile":
+        about["training_data"] = [Path(picture).name for picture in args.data]
     task = "rotate" if args.kind in ("zprime", "flip") else "generate"
     run.export(average, task=task, default=yaw, **about)
     if encoder and run.main:
@@ -272,17 +276,18 @@ def main():
                 f"{args.zoo}-encoder",
                 run.out / "encoder",
                 task="encode",
+                training_data=run.sets(),
                 default=yaw,
                 train_command=command,
                 **about,
             )
 
 
-def validation_pictures(args, device, count=8):
+def validation_pictures(run, count=8):
     """Fixed faces of the validation split, spread over the folders: Bx3xSxS."""
-    faces = FaceFolders(args.data, args.size, splits=("val",), min_size=args.min_size)
+    faces = run.faces(run.args.size, "val", min_size=run.args.min_size)
     chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
-    return torch.stack([to_tensor(faces.images[i]) for i in chosen]).to(device)
+    return torch.stack([to_tensor(faces.images[i]) for i in chosen]).to(run.device)
 
 
 if __name__ == "__main__":

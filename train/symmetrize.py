@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from facesym import losses, zoo
-from facesym.data.faces import FaceFolders, Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
+from facesym.data.faces import Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
 from facesym.data.symmetric import droop, symmetric_faces
 from facesym.faces.geometry import face_region, flip_landmarks, symmetric_landmarks, turn, warp_points
 from facesym.models import LightCNN, SymmetrizerVAE
@@ -190,10 +190,9 @@ def main():
     optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic))
     average = run.average(net)
     run.restore()
-    faces = not_turned(FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit), args)
+    faces = frontal_faces(run)
     samples = SymmetrizerSamples(faces, args.stage, args.seed)
-    run.print(f"{len(faces)} pictures of {args.size} pixels")
-    validation = validation_batch(args, run.device)
+    validation = validation_batch(run)
     net.train()
     critic.train()
     for batch in run.batches(samples, args.steps):
@@ -232,7 +231,6 @@ def main():
     run.export(
         average, task="symmetrize", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
-        training_data=[Path(folder).name for folder in args.data],
         paper="S. Zhang et al., A hierarchically trained generative network for robust facial symmetrization, 2019",
     )  # fmt: skip
 
@@ -247,21 +245,20 @@ def build(args):
     return SymmetrizerVAE(input_size=args.size, fold=args.size // 128, copy=not args.no_copy)
 
 
-def not_turned(faces, args):
-    """Those of the faces whose landmarks can be trusted: turned by at most --max-yaw."""
-    yaw = np.array([abs(float(row.get("yaw") or 0)) for row in faces.rows])
-    if not (yaw <= args.max_yaw).any():
-        raise SystemExit(f"no face is turned by {args.max_yaw} degrees or less")
-    return faces.keep(np.nonzero(yaw <= args.max_yaw)[0])
+def frontal_faces(run, split="train"):
+    """The pictures of a split whose landmarks can be trusted: turned by at most --max-yaw."""
+    args = run.args
+    keep = lambda row: abs(float(row.get("yaw") or 0)) <= args.max_yaw  # noqa: E731
+    return run.faces(args.size, split, min_size=args.min_size, keep=keep)
 
 
-def validation_batch(args, device, count=10):
+def validation_batch(run, count=10):
     """Fixed faces of the validation split, spread over the folders; every second one with a simulated palsy."""
-    faces = not_turned(FaceFolders(args.data, args.size, splits=("val",), min_size=args.min_size), args)
+    args, faces = run.args, frontal_faces(run, "val")
     faces.keep(np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int))
     samples, rng = SymmetrizerSamples(faces, args.stage), np.random.default_rng(0)
     drawn = [samples.sample(i, rng, augment=False, palsy=i % 2) for i in range(len(faces))]
-    return {key: torch.stack([s[key] for s in drawn]).to(device) for key in drawn[0]}
+    return {key: torch.stack([s[key] for s in drawn]).to(run.device) for key in drawn[0]}
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Train SymmFCNet in the paper's three phases: (i) stage I, (ii) RecNet on a fixed stage I, (iii) all end to end.
 
-    accelerate launch train/symmfc.py --data FACES … --masks MASKS --trunk vgg16-imagenet-features.safetensors \\
+    accelerate launch train/symmfc.py --data FACES … --masks MASKS --perceptual vgg16-imagenet-features.safetensors \\
         --size 128 --phase-steps 1000 4000 2000 --out runs/symmfc-128
     accelerate launch train/symmfc.py … --size 256 --init runs/symmfc-128 --phase-steps 0 0 3000 --zoo symmfc-256
 
@@ -21,14 +21,13 @@ import torch.nn.functional as F
 
 from facesym import losses, zoo
 from facesym.data.complete import CompletionSamples, sample
-from facesym.data.faces import FaceFolders
 from facesym.data.masks import load_irregular, random_mask
 from facesym.models.discriminators import SAGANDiscriminator
 from facesym.models.symmfcnet import PRESETS, SymmFCNet
 from facesym.ops import PARTS, crop_parts, relight, warp
 from train.arguments import Parser, add_arguments, launch
+from train.backbone import VGG16Features
 from train.common import Run, load_discriminator, model_folder
-from train.trunk import VGG16Features
 
 
 @dataclass
@@ -146,7 +145,9 @@ class SymmFC:
         self.net = run.add(build(args))
         self.discriminators = run.add(Discriminators(args.preset), "discriminators")
         load_discriminator(self.discriminators, args.init, "discriminators.safetensors")
-        self.backbone = run.freeze(VGG16Features(args.trunk), "perceptual backbone") if args.trunk else None
+        self.backbone = (
+            run.freeze(VGG16Features(args.perceptual), "perceptual backbone") if args.perceptual else None
+        )
         self.identity = run.freeze(zoo.load(args.identity), "identity model") if args.identity else None
         trained = (self.net, self.discriminators)
         self.optimizer, self.discriminators_optimizer = (
@@ -229,14 +230,18 @@ class SymmFC:
         return terms
 
     def symmetry_term(self, out):
-        """(13). With ``--detach-symmetry`` the flipped pictures go through RecNet as a constant: by the random flips in
-        the data each side of the equation is the learning one half of the time, at a third of the cost."""
-        maps = (out.flow, out.face_region, out.condition)
+        """(13). With ``--detach-symmetry`` it is of every second picture, and the flipped ones go through RecNet as a
+        constant: by the random flips in the data each side of the equation is the learning one half of the time, at a
+        sixth of the cost."""
+        parts = (out.stage1, out.condition, out.features, out.flow, out.face_region)
         if self.recipe.detach_symmetry:
-            maps = [x.detach() for x in maps]
-        with torch.set_grad_enabled(not self.recipe.detach_symmetry):
-            _, flipped = self.net.recnet(out.stage1.flip(-1), out.condition.flip(-1))
-        return losses.symmetry_loss(out.features, flipped, *maps)
+            stage1, condition, features, flow, face = (x[::2] for x in parts)
+            with torch.no_grad():
+                _, flipped = self.net.recnet(stage1.flip(-1), condition.flip(-1))
+            return losses.symmetry_loss(features, flipped, flow.detach(), face.detach(), condition.detach())
+        stage1, condition, features, flow, face = parts
+        _, flipped = self.net.recnet(stage1.flip(-1), condition.flip(-1))
+        return losses.symmetry_loss(features, flipped, flow, face, condition)
 
     def mask_weights(self, batch):
         """How much each logit counts, of the whole and of each part; None: all the same."""
@@ -294,7 +299,11 @@ def add_symmfc_arguments(parser):
         metavar="FOLDER",
         help="irregular masks (PNG, white = hidden); without: the drawn ones only",
     )
-    parser.add_argument("--trunk", help="VGG16 features as safetensors; without: no perceptual loss")
+    parser.add_argument(
+        "--perceptual",
+        metavar="WEIGHTS",
+        help="vgg16 (torchvision's, fetched once), or a safetensors file of its features; without: no perceptual loss",
+    )
     parser.add_argument("--identity", help="an identity model: a zoo id or folder; without: no identity loss")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures, in pixels")
     parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
@@ -346,13 +355,11 @@ def main():
     run = Run(args)
     trainer = SymmFC(run)
     masks = load_irregular(args.masks, args.size) if args.masks else None
-    faces = FaceFolders(args.data, args.size, min_size=args.min_size, limit=args.limit)
-    run.print(f"{len(faces)} pictures of {args.size} pixels")
-    trainer.fit(CompletionSamples(faces, masks, args.seed), validation_batch(args, run.device))
+    faces = run.faces(args.size, min_size=args.min_size)
+    trainer.fit(CompletionSamples(faces, masks, args.seed), validation_batch(run))
     run.export(
         trainer.average, task="complete", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
-        training_data=[Path(folder).name for folder in args.data],
         paper="X. Li et al., Learning Symmetry Consistent Deep CNNs for Face Completion, IEEE TIP 2020",
     )  # fmt: skip
 
@@ -367,9 +374,10 @@ def build(args):
     return net
 
 
-def validation_batch(args, device, count=40):
-    """Fixed faces of the validation split, spread over the folders, with fixed holes."""
-    faces = FaceFolders(args.data, args.size, splits=("val",), min_size=args.min_size)
+def validation_batch(run, count=40):
+    """Fixed faces of the validation split, spread over the folders, with fixed masks."""
+    args = run.args
+    faces = run.faces(args.size, "val", min_size=args.min_size)
     masks = load_irregular(args.masks, args.size) if args.masks else None
     chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
     rng = np.random.default_rng(0)
@@ -379,7 +387,7 @@ def validation_batch(args, device, count=40):
         )
         for i in rng.permutation(chosen)
     ]
-    return {key: torch.stack([s[key] for s in samples]).to(device) for key in samples[0]}
+    return {key: torch.stack([s[key] for s in samples]).to(run.device) for key in samples[0]}
 
 
 if __name__ == "__main__":

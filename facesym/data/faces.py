@@ -4,10 +4,6 @@ A folder holds pictures cut in the FFHQ framing, ``metadata.csv`` (at least ``fi
 ``landmarks.npy`` (Nx68x2 float32, pixels of that row's picture): what `facesym prepare` writes.
 """
 
-import csv
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
@@ -15,41 +11,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from ..errors import ImageError
-from .excluded import is_excluded_file, is_excluded_name
-
-
-def read_metadata(folder, splits=("train",), min_size=0):
-    """Rows of ``metadata.csv`` in one of ``splits`` as dicts, each with ``path`` and ``index`` (its row); without those
-    that are never read (facesym/data/excluded.py).
-
-    Args:
-        min_size: leave out pictures whose side is smaller, in pixels (so that 256 is not trained on blown-up faces).
-
-    Raises:
-        ImageError: the folder has no metadata.csv or names a picture that is not there.
-    """
-    folder = Path(folder)
-    if not (folder / "metadata.csv").is_file():
-        raise ImageError(f"{folder} has no metadata.csv; make one with `facesym prepare`")
-    with open(folder / "metadata.csv", newline="") as file:
-        rows = [
-            row | {"index": i, "path": folder / row["file_name"]}
-            for i, row in enumerate(csv.DictReader(file))
-        ]
-    name = folder.resolve().name
-    rows = [row for row in rows if row["split"] in splits and not is_excluded_name(name, row["file_name"])]
-    with ThreadPoolExecutor() as pool:
-        excluded = list(pool.map(lambda row: is_excluded_file(row["path"]), rows))
-    rows = [row for row, out in zip(rows, excluded, strict=True) if not out]
-    if min_size and rows:
-        # All pictures of a folder have one size; opening reads the header only.
-        try:
-            with Image.open(rows[0]["path"]) as picture:
-                if min(picture.size) < min_size:
-                    return []
-        except OSError as error:
-            raise ImageError(f"cannot read {rows[0]['path']}: {error}") from error
-    return rows
+from .decoded import decoded
+from .metadata import find_folders, read_landmarks, split_rows
 
 
 def read_face(row, points, size):
@@ -68,40 +31,56 @@ def read_face(row, points, size):
 
 
 class FaceFolders:
-    """All pictures of some folders in memory.
+    """All pictures of some folders, decoded.
+
+    Args:
+        folders: folders of aligned faces, or folders of such; see facesym/data/metadata.py.
+        size: side of the pictures in pixels.
+        splits: which are taken.
+        min_size: leave out folders of smaller pictures.
+        limit: take the first pictures only.
+        val_fraction: hold out this fraction for validation, whatever the folders say; None: as they say, or a
+            twentieth where they hold out nothing.
+        keep: a function of a row; False leaves the picture out.
+        cache: a folder for the decoded pictures (facesym/data/decoded.py); None: they are kept in memory alone.
 
     Attributes:
         images: NxSxSx3 uint8.
         landmarks: Nx68x2 float32, pixels of the S×S picture.
         rows: the metadata of each, a list of dicts.
+        note: what was held out, where the folders did not say it; else "".
+
+    Raises:
+        ImageError: nothing is left, or a picture cannot be read.
     """
 
-    def __init__(self, folders, size, splits=("train",), min_size=0, limit=None):
-        self.size, self.rows, landmarks = size, [], []
-        for folder in folders:
-            rows = read_metadata(folder, splits, min_size)
-            points = np.load(Path(folder) / "landmarks.npy")
-            self.rows += rows
-            landmarks += [points[row["index"]] for row in rows]
-        if limit:
-            self.rows, landmarks = self.rows[:limit], landmarks[:limit]
+    def __init__(
+        self,
+        folders,
+        size,
+        splits=("train",),
+        min_size=0,
+        limit=None,
+        val_fraction=None,
+        keep=None,
+        cache=None,
+    ):
+        folders = find_folders(folders)
+        rows, self.note = split_rows(folders, splits, min_size, val_fraction)
+        self.size, self.rows = size, [row for row in rows if keep is None or keep(row)][:limit]
         if not self.rows:
-            raise ImageError(
-                f"no pictures of split {'/'.join(splits)} of at least {min_size} pixels in {folders}"
-            )
-        self.images = np.empty((len(self.rows), size, size, 3), np.uint8)
-        self.landmarks = np.stack(landmarks).astype(np.float32)
-        with ThreadPoolExecutor() as pool:  # PIL's decoders release the GIL
-            list(pool.map(self._decode, range(len(self.rows))))
+            least = f" of at least {min_size} pixels" if min_size else ""
+            names = ", ".join(str(folder) for folder in folders)
+            raise ImageError(f"no pictures of split {'/'.join(splits)}{least} in {names}")
+        tables = {folder: read_landmarks(folder) for folder in folders}
+        landmarks = np.stack([tables[row["path"].parent][row["index"]] for row in self.rows])
+        self.images, self.landmarks = decoded(self.rows, landmarks, size, read_face, cache)
 
     def keep(self, indices):
         """Leave only these pictures, in this order; returns itself."""
         self.images, self.landmarks = self.images[indices], self.landmarks[indices]
         self.rows = [self.rows[i] for i in indices]
         return self
-
-    def _decode(self, i):
-        self.images[i], self.landmarks[i] = read_face(self.rows[i], self.landmarks[i], self.size)
 
     def __len__(self):
         return len(self.rows)

@@ -7,7 +7,10 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
-from .faces import read_metadata
+from .metadata import read_metadata
+
+# Fractions of the picture that irregular masks of the six sizes hide.
+MASK_SIZES = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
 
 
 def load_irregular(folder, size, splits=("train",)):
@@ -196,3 +199,46 @@ def random_mask(rng, size, points, masks):
         if 0.01 < 1 - mask.mean() < 0.65:
             return mask
     return centre_square(size, 0.4)
+
+
+def prepare_masks(out, count, size, seed=0):
+    """Draw irregular masks into a folder that `load_irregular` reads, a sixth of them of each size.
+
+    Args:
+        out: Path of a new or empty folder.
+        count: how many.
+        size: side in pixels.
+        seed: of the drawing.
+
+    Raises:
+        ImageError: the folder is not empty.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ImageError(f"{out} is not empty: give another folder, or delete it")
+    out.mkdir(parents=True, exist_ok=True)
+    rows = ["file_name,hole_share,split"]
+    for i in range(count):
+        rng, low = np.random.default_rng((seed, i)), i % len(MASK_SIZES)
+        hidden, wanted = np.zeros((size, size), bool), rng.uniform(*MASK_SIZES[low])
+        while hidden.mean() < MASK_SIZES[low][0]:
+            more = hidden | (brush(rng, size) == 0)
+            hidden = more if more.mean() <= MASK_SIZES[low][1] else _thinner(rng, hidden, wanted)
+        Image.fromarray(np.uint8(hidden) * 255).save(out / f"{i:05d}.png")
+        split = {8: "val", 9: "test"}.get(i // len(MASK_SIZES) % 10, "train")
+        rows.append(f"{i:05d}.png,{hidden.mean():.4f},{split}")
+    (out / "metadata.csv").write_text("\n".join(rows) + "\n")
+
+
+def _thinner(rng, hidden, wanted):
+    """A stroke more, as far as the fraction that is wanted: the strokes of `brush` are too thick for small masks."""
+    size, hole = len(hidden), np.uint8(hidden)
+    point, angle = rng.uniform(0.15, 0.85, 2) * size, rng.uniform(0, 2 * np.pi)
+    thickness = max(1, int(size * rng.uniform(0.01, 0.06)))
+    while hole.mean() < wanted:
+        angle += rng.normal(0, 0.8)
+        end = np.clip(point + 0.08 * size * np.array([np.cos(angle), np.sin(angle)]), 0, size)
+        cv2.line(hole, point.astype(int).tolist(), end.astype(int).tolist(), 1, thickness)
+        if np.allclose(point, end):
+            angle = rng.uniform(0, 2 * np.pi)
+        point = end
+    return hole > 0

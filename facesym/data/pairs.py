@@ -18,6 +18,7 @@ from PIL import Image
 from ..errors import ImageError
 from .excluded import is_excluded_file, is_excluded_name
 from .faces import Samples, affine_jitter, colour_jitter, soften, to_tensor
+from .metadata import hold_out
 
 MADE = ("turned", "expressive")  # kinds whose target is synthesized
 INNER = np.arange(17, 68)  # without the jaw, whose landmarks follow the outline of a turned head
@@ -32,15 +33,21 @@ def keeps_pose(row):
 class Pairs:
     """All pairs of a folder, in memory.
 
+    Args:
+        folder: of `facesym prepare pairs`.
+        splits: which are taken.
+        limit: take the first pairs only.
+        val_fraction: as of `facesym.data.faces.FaceFolders`.
+
     Attributes:
         inputs: NxSxSx3 uint8. targets: MxSxSx3 uint8. target_of: N, the rows of ``targets``.
-        points: Nx2x68x2 float32. places: NxGxGx3 float16. rows: a list of dicts.
+        points: Nx2x68x2 float32. places: NxGxGx3 float16. rows: a list of dicts. note: as of FaceFolders.
 
     Raises:
         ImageError: the folder does not hold pairs, or a picture cannot be read.
     """
 
-    def __init__(self, folder, splits=("train",), limit=None):
+    def __init__(self, folder, splits=("train",), limit=None, val_fraction=None):
         folder = Path(folder)
         try:
             with open(folder / "pairs.csv", newline="") as file:
@@ -52,7 +59,9 @@ class Pairs:
             raise ImageError(
                 f"{folder} is not a folder of pairs (`facesym prepare pairs`): {error}"
             ) from error
-        self.rows = [row for row in rows if row["split"] in splits and not _is_excluded(folder, row)][:limit]
+        rows = [row for row in rows if not _is_excluded(folder, row)]
+        self.note = hold_out([row for row in rows if row["split"] in ("train", "val")], val_fraction)
+        self.rows = [row for row in rows if row["split"] in splits][:limit]
         if not self.rows:
             raise ImageError(f"{folder} has no pairs of split {'/'.join(splits)}")
         chosen = [row["index"] for row in self.rows]

@@ -1,6 +1,8 @@
-"""`facesym prepare`: photos to a folder of aligned faces to train and measure with; aligned faces to pairs for NFGAN.
+"""`facesym prepare`: photos to a folder of aligned faces to train and measure with; masks for completion; aligned faces
+to pairs for NFGAN.
 
 facesym prepare faces PHOTOS OUT --size 256 --workers 2
+facesym prepare masks OUT --count 600
 facesym prepare pairs OUT FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON --count 20000
 """
 
@@ -9,6 +11,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from .masks import prepare_masks
 from .prepare_faces import prepare_faces, summary
 from .prepare_pairs import prepare_pairs
 
@@ -24,6 +27,7 @@ def main(argv=None):
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_faces(commands)
+    _add_masks(commands)
     _add_pairs(commands)
     args = parser.parse_args(argv)
     try:
@@ -40,7 +44,7 @@ def _add_faces(commands):
         description="Cut the largest face out of every photo (FFHQ framing), with landmarks, pose and sharpness.",
         epilog="Adults only: this tool cannot tell anyone's age. Remove photos of minors, and of people who\n"
         "have not agreed, before you run it. A sub-folder is a person, and so is a photo at the top; the\n"
-        "splits (80/10/10) go by person.",
+        "splits (80/10/10) go by person, or by picture where that would leave one empty.",
     )
     command.add_argument("photos", type=Path, help="folder of photos, searched with all its sub-folders")
     command.add_argument(
@@ -77,6 +81,25 @@ def _faces(args):
     print(f"{args.out / 'report.json'} lists every dropped photo")
 
 
+def _add_masks(commands):
+    command = commands.add_parser(
+        "masks",
+        help="irregular masks for train/symmfc.py",
+        description="Draw irregular masks (PNG, white = hidden) of six sizes, up to 60 % of the picture, for training "
+        "and for measuring. The masks of published figures are NVIDIA's irregular mask set (G. Liu et al., ECCV 2018).",
+    )
+    command.add_argument("out", type=Path, help="folder to write")
+    command.add_argument("--count", type=int, default=600, help="of masks (default 600)")
+    command.add_argument("--size", type=int, default=256, help="side in pixels (default 256)")
+    command.add_argument("--seed", type=int, default=0, help="of the drawing (default 0)")
+    command.set_defaults(run=_masks)
+
+
+def _masks(args):
+    prepare_masks(args.out, args.count, args.size, args.seed)
+    print(f"wrote {args.count} masks to {args.out}")
+
+
 def _add_pairs(commands):
     command = commands.add_parser(
         "pairs",
@@ -89,7 +112,10 @@ def _add_pairs(commands):
     command.add_argument("out", type=Path, help="folder to write")
     command.add_argument("faces", nargs="+", type=Path, help="folders of aligned faces")
     command.add_argument(
-        "--mesh", type=Path, required=True, help="ict_face_model.npz (ICT FaceKit's face area)"
+        "--mesh",
+        type=Path,
+        required=True,
+        help="ict_face_model.npz (the face area of ICT FaceKit, see train/README.md)",
     )
     command.add_argument(
         "--expressions", type=Path, required=True,

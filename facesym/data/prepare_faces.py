@@ -30,6 +30,7 @@ from .excluded import is_excluded_image, is_excluded_name
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
 COLUMNS = ["file_name", "subject", "split", "det", "yaw", "pitch", "sharp", "colour"]
+FEWEST = 10  # photos, from which on no split may be empty
 JOURNAL = "progress.jsonl"
 
 REASONS = {
@@ -46,8 +47,32 @@ REASONS = {
 
 def split_of(subject):
     """train, val or test (80/10/10) by the subject's name alone: a person stays in one, run after run."""
-    bucket = int(hashlib.sha256(subject.encode()).hexdigest(), 16) % 10
-    return {8: "val", 9: "test"}.get(bucket, "train")
+    return {8: "val", 9: "test"}.get(_hash(subject) % 10, "train")
+
+
+def _hash(name):
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16)
+
+
+def settle_splits(rows):
+    """The split of each row, and what they go by: "person"; or "picture", where people would leave a split empty (as
+    two folders of many photos, which are two people by their names).
+
+    Args:
+        rows: lists that begin with file name, subject and split.
+
+    Returns:
+        A list of splits, and "person" or "picture".
+    """
+    splits = [row[2] for row in rows]
+    if len(rows) < FEWEST or {"train", "val", "test"} <= set(splits):
+        return splits, "person"
+    names = [row[0] for row in rows]
+    splits = {name: split_of(name) for name in names}
+    for split, name in zip(("val", "test"), sorted(names, key=_hash), strict=False):
+        if split not in splits.values():
+            splits[name] = split
+    return [splits[name] for name in names], "picture"
 
 
 def find_photos(folder):
@@ -223,6 +248,11 @@ def _run(tasks, workers):
 
 def _write_tables(out, entries, header, other_files):
     rows = [entry for entry in entries if "row" in entry]
+    splits, by = settle_splits([entry["row"] for entry in rows])
+    rows = [
+        entry | {"row": [*entry["row"][:2], split, *entry["row"][3:]]}
+        for entry, split in zip(rows, splits, strict=True)
+    ]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows([COLUMNS, *(entry["row"] for entry in rows)])
@@ -232,7 +262,8 @@ def _write_tables(out, entries, header, other_files):
         "settings": header,
         "photos": len(entries),
         "kept": len(rows),
-        "splits": dict(Counter(entry["row"][2] for entry in rows)),
+        "splits": dict(Counter(splits)),
+        "split_by": by,
         "subjects": len({entry["row"][1] for entry in rows}),
         "several_faces_largest_taken": sum(entry["faces"] > 1 for entry in rows),
         "other_files_ignored": other_files,
@@ -253,6 +284,10 @@ def summary(report):
     lines = [
         f"kept {report['kept']} of {report['photos']} photos, {report['subjects']} people, {report['splits']}"
     ]
+    if report["split_by"] == "picture":
+        lines.append(
+            "  split by picture: the folders' names tell too few people apart to hold some of them out"
+        )
     lines += [
         f"  dropped {count:6d}  {reason}: {REASONS[reason]}" for reason, count in report["dropped"].items()
     ]

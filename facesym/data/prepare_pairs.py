@@ -21,7 +21,8 @@ from ..errors import FacesymError
 from ..files import write_atomic
 from .attributes import UNKNOWN, expression_of
 from .expressions import Expressions
-from .faces import read_face, read_metadata
+from .faces import read_face
+from .metadata import read_metadata
 from .neutral import Neutral, neutral_faces
 from .pairs import keeps_pose
 from .shading import mean_smile_shading

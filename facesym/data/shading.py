@@ -13,7 +13,8 @@ import numpy as np
 from ..faces.geometry import flip_landmarks, thin_plate, warp_points
 from .attributes import UNKNOWN, expression_of
 from .expressions import disc, in_eyes, polygon
-from .faces import read_face, read_metadata
+from .faces import read_face
+from .metadata import read_metadata
 
 STRONGEST = 2.0  # the largest strength, in mean smiles
 DARKEST = 12.0  # added to pixels before the logarithm, to suppress noise in the dark

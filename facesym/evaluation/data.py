@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import zoo
-from ..data.faces import read_face, read_metadata
+from ..data.faces import read_face
+from ..data.metadata import read_metadata
 from ..errors import ImageError
 
 MODELS = "zoo ids, model folders, training runs or Hub repositories"

@@ -15,7 +15,7 @@ import facesym
 
 from .. import metrics
 from ..data.expressions import Expressions
-from ..data.faces import read_metadata
+from ..data.metadata import read_metadata
 from ..data.neutral import Neutral, neutral_faces
 from ..data.shading import mean_smile_shading
 from ..data.simulate import FaceMesh, frontalise

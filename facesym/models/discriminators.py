@@ -7,7 +7,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class SelfAttention(nn.Module):
-    """Self-attention of SAGAN (Zhang et al. 2019), with 1/8 of the channels for keys and queries."""
+    """Self-attention of SAGAN (Zhang et al. 2019): 1/8 of the channels for keys and queries, and, as in its authors'
+    code, keys and values at half the size, which makes it four times cheaper."""
 
     def __init__(self, channels):
         super().__init__()
@@ -17,9 +18,8 @@ class SelfAttention(nn.Module):
         self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x):
-        query, key, value = (
-            layer(x).flatten(2).transpose(1, 2) for layer in (self.query, self.key, self.value)
-        )
+        maps = self.query(x), F.max_pool2d(self.key(x), 2), F.max_pool2d(self.value(x), 2)
+        query, key, value = (y.flatten(2).transpose(1, 2) for y in maps)
         attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         return x + self.gain * attended.transpose(1, 2).reshape(x.shape)
 

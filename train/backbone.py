@@ -1,5 +1,6 @@
-"""The frozen VGG16 trunk of the perceptual losses (training only; what is reported is LPIPS on AlexNet)."""
+"""The frozen VGG16 of the perceptual losses (training only; what is reported is LPIPS on AlexNet)."""
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import nn
@@ -12,11 +13,12 @@ class VGG16Features(nn.Module):
     """relu1_2, relu2_2, relu3_3 (and relu4_3 with ``deep``) of a picture in [-1, 1].
 
     Args:
-        path: safetensors with torchvision's names (``features.0.weight`` …).
+        source: "vgg16" for torchvision's ImageNet weights, which it downloads once; or a safetensors file of them
+            (``features.0.weight`` …).
         deep: also relu4_3.
     """
 
-    def __init__(self, path, deep=False):
+    def __init__(self, source, deep=False):
         super().__init__()
         layers, channels, self.taps = [], 3, []
         for layer in LAYERS[: 14 if deep else 10]:
@@ -27,7 +29,7 @@ class VGG16Features(nn.Module):
                 layers += [nn.Conv2d(channels, layer, 3, 1, 1), nn.ReLU(inplace=True)]
                 channels = layer
         self.layers = nn.Sequential(*layers[:-1])
-        weights = safetensors.torch.load_file(path)
+        weights = _weights(source)
         own = self.layers.state_dict()
         self.layers.load_state_dict({name: weights[f"features.{name}"].float() for name in own})
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
@@ -42,3 +44,26 @@ class VGG16Features(nn.Module):
             if i in self.taps:
                 features.append(x)
         return tuple(features)
+
+
+def _weights(source):
+    """{name: tensor}.
+
+    Raises:
+        SystemExit: no such file, or no network to fetch them by.
+    """
+    if source == "vgg16":
+        from torchvision.models import VGG16_Weights
+
+        try:
+            return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        except OSError as error:
+            raise SystemExit(
+                f"--perceptual vgg16: torchvision's weights could not be fetched ({error}); give a file of them"
+            ) from error
+    try:
+        return safetensors.torch.load_file(source)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise SystemExit(
+            f"--perceptual: {source} is neither vgg16 nor a safetensors file: {error}"
+        ) from error

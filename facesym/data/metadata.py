@@ -1,0 +1,129 @@
+"""Folders of aligned faces: which pictures they hold, which are learned from, and which are held out."""
+
+import csv
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import ImageError
+from .excluded import is_excluded_file, is_excluded_name
+
+VAL_FRACTION = 0.05  # held out where the folders say nothing
+FEWEST_PEOPLE = 20  # fewer are no basis to hold out people: pictures are
+
+
+def read_metadata(folder, splits=("train",), min_size=0):
+    """Rows of ``metadata.csv`` in one of ``splits`` as dicts, each with ``path`` and ``index`` (its row); without those
+    that are never read (facesym/data/excluded.py).
+
+    Args:
+        min_size: leave out pictures whose side is smaller, in pixels (so that 256 is not trained on blown-up faces).
+
+    Raises:
+        ImageError: the folder has no metadata.csv or names a picture that is not there.
+    """
+    folder = Path(folder)
+    if not (folder / "metadata.csv").is_file():
+        raise ImageError(f"{folder} has no metadata.csv; make one with `facesym prepare`")
+    with open(folder / "metadata.csv", newline="") as file:
+        rows = [
+            row | {"index": i, "path": folder / row["file_name"]}
+            for i, row in enumerate(csv.DictReader(file))
+        ]
+    name = folder.resolve().name
+    rows = [row for row in rows if row["split"] in splits and not is_excluded_name(name, row["file_name"])]
+    with ThreadPoolExecutor() as pool:
+        excluded = list(pool.map(lambda row: is_excluded_file(row["path"]), rows))
+    rows = [row for row, out in zip(rows, excluded, strict=True) if not out]
+    if min_size and rows:
+        # All pictures of a folder have one size; opening reads the header only.
+        try:
+            with Image.open(rows[0]["path"]) as picture:
+                if min(picture.size) < min_size:
+                    return []
+        except OSError as error:
+            raise ImageError(f"cannot read {rows[0]['path']}: {error}") from error
+    return rows
+
+
+def read_landmarks(folder):
+    """A folder's landmarks, Nx68x2, row i of its metadata.csv.
+
+    Raises:
+        ImageError: it has no landmarks.npy, or that is damaged.
+    """
+    try:
+        return np.load(Path(folder) / "landmarks.npy")
+    except (OSError, ValueError, EOFError) as error:
+        raise ImageError(f"cannot read {Path(folder) / 'landmarks.npy'}: {error}") from error
+
+
+def find_folders(paths, table="metadata.csv"):
+    """The folders of aligned faces that some paths mean.
+
+    Args:
+        paths: folders with a metadata.csv; folders of such folders; or files in one of them (``FACES/*``).
+        table: the file that makes a folder one.
+
+    Returns:
+        A list of Path, none twice.
+
+    Raises:
+        ImageError: a path means none.
+    """
+    found = []
+    for path in map(Path, paths):
+        folder = path.parent if path.is_file() else path
+        inside = sorted(file.parent for file in folder.glob(f"*/{table}")) if folder.is_dir() else []
+        if (folder / table).is_file():
+            found.append(folder)
+        elif inside and folder == path:
+            found += inside
+        else:
+            why = "does not exist" if not path.exists() else f"has no {table}, nor has a folder in it"
+            raise ImageError(f"{path} {why}: make it with `facesym prepare`, or name the folder it made")
+    return list(dict.fromkeys(found))
+
+
+def hold_out(rows, fraction=None):
+    """Settle which rows are for validation.
+
+    Args:
+        rows: dicts with ``split`` ("train" or "val"), ``subject`` and ``file_name`` (or ``target``); changed.
+        fraction: to hold out, by the hash of the subject, or, of few people, of the picture; None: as the rows say,
+            and VAL_FRACTION where none is for validation.
+
+    Returns:
+        What was decided, as a sentence; "" if the rows stay as they are.
+    """
+    if not rows or (fraction is None and any(row["split"] == "val" for row in rows)):
+        return ""
+    people = len({row["subject"] for row in rows}) >= FEWEST_PEOPLE
+    places = [_place(row["subject"] if people else row.get("file_name") or row["target"]) for row in rows]
+    share = VAL_FRACTION if fraction is None else fraction
+    limit = max(share, min(places))  # one at least
+    for row, place in zip(rows, places, strict=True):
+        row["split"] = "val" if place <= limit else "train"
+    held = sum(row["split"] == "val" for row in rows)
+    why = "no picture is of the split val: " if fraction is None else ""
+    return f"{why}{held} of {len(rows)} held out for validation, by {'person' if people else 'picture'}"
+
+
+def split_rows(folders, splits, min_size=0, fraction=None):
+    """Rows of some folders that are of one of the splits, see `read_metadata` and `hold_out`.
+
+    Returns:
+        The rows, and `hold_out`'s sentence.
+    """
+    wanted = set(splits) | ({"train", "val"} if {"train", "val"} & set(splits) else set())
+    rows = [row for folder in folders for row in read_metadata(folder, tuple(wanted), min_size)]
+    note = hold_out([row for row in rows if row["split"] in ("train", "val")], fraction)
+    return [row for row in rows if row["split"] in splits], note
+
+
+def _place(name):
+    """A number in [0, 1) that depends on the name alone."""
+    return int(hashlib.sha256(str(name).encode()).hexdigest(), 16) / 2**256
