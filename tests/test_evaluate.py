@@ -151,7 +151,7 @@ def test_missing_data_is_a_clear_error(data, tmp_path, capsys):
     with pytest.raises(FacesymError, match="has no metadata"):
         run(data, tmp_path, "--size", 64, "--masks", tmp_path)
     with pytest.raises(FacesymError, match="there is no file"):
-        run(data, tmp_path, "--size", 64, "--trunk", tmp_path / "none.safetensors")
+        run(data, tmp_path, "--size", 64, "--alexnet", tmp_path / "none.safetensors")
     assert not (tmp_path / "results.json").exists()
 
 
@@ -419,7 +419,7 @@ def test_generators_are_compared(data, alexnet, tmp_path, capsys):
         data / "small",
         "--models",
         *models,
-        "--trunk",
+        "--alexnet",
         alexnet,
         "-n",
         6,
@@ -438,7 +438,17 @@ def test_fits_are_measured(data, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: np.zeros(len(a)))
     SymmetricGenerator(latent=12, first=4, widths=(16, 8, 8, 8), yaw=True).save_pretrained(tmp_path / "net")
-    options = ["rotate", "--faces", data / "large", "--models", tmp_path / "net", "--trunk", "none", "-n", 2]
+    options = [
+        "rotate",
+        "--faces",
+        data / "large",
+        "--models",
+        tmp_path / "net",
+        "--alexnet",
+        "none",
+        "-n",
+        2,
+    ]
     evaluation.main([str(x) for x in [*options, "--steps", 3, "-o", tmp_path / "out"]])
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
     assert [row["row"] for row in rows] == ["net", "net, no views", "net, no detail", "landmark warp"]

@@ -63,7 +63,7 @@ def test_normalised_faces_are_measured(
     )
     real.save_pretrained(tmp_path / "mode b")
     evaluation.main(
-        ["normalize", "--london", str(london), "--lfw", str(lfw), "--mesh", str(mesh_file), "--trunk", str(alexnet),
+        ["normalize", "--london", str(london), "--lfw", str(lfw), "--mesh", str(mesh_file), "--alexnet", str(alexnet),
          "--models", str(model), "--realism", f"real={tmp_path / 'mode b'}", "-n", "2", "-o", str(tmp_path)]
     )  # fmt: skip
     results = json.loads((tmp_path / "results.json").read_text())
@@ -80,7 +80,7 @@ def test_the_folders_must_say_what_is_needed(folders, mesh_file, model, alexnet,
     with pytest.raises(ImageError, match="no column"):
         evaluation.main(
             ["normalize", "--london", str(folders[0]), "--lfw", str(folders[0]), "--mesh", str(mesh_file),
-             "--trunk", str(alexnet), "--models", str(model), "-o", str(tmp_path)]
+             "--alexnet", str(alexnet), "--models", str(model), "-o", str(tmp_path)]
         )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def test_transferred_faces_are_measured(
     outside = lambda a, b, *_: np.abs(a.astype(float) - b).mean((1, 2, 3))  # noqa: E731
     monkeypatch.setattr(metrics, "lpips", outside)  # it wants the real trunk
     command = [
-        "transfer", "--faces", *map(str, studio_of_a_person), "--mesh", str(mesh_file), "--trunk", str(alexnet),
+        "transfer", "--faces", *map(str, studio_of_a_person), "--mesh", str(mesh_file), "--alexnet", str(alexnet),
         "--models", f"tiny={model}", "-n", "2", "--grid", "1",
     ]  # fmt: skip
     evaluation.main([*command, "--classifier-steps", "2", "-o", str(tmp_path)])

@@ -1,6 +1,6 @@
 """`facesym evaluate`: measure models on people held out from training.
 
-    facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --trunk ALEXNET --size 256 \\
+    facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --alexnet ALEXNET --size 256 \\
         --models symmfc-256 runs/ablation/export -n 400 -o results/complete-256
 
 Each task writes results.json (means and all settings) and grids of pictures to look at, and prints its tables in

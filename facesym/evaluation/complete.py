@@ -1,7 +1,7 @@
 """`facesym evaluate complete`: Table II's protocol, irregular masks and a centre square on people never seen in
 training.
 
-    facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --trunk ALEXNET --size 256 \\
+    facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --alexnet ALEXNET --size 256 \\
         --models symmfc-256 -n 400 -o results/complete-256
 """
 
@@ -50,7 +50,9 @@ GROUP_COLUMNS = {
 def add_arguments(command):
     add_common_arguments(command, models=[], device=True)
     command.add_argument("--masks", type=Path, required=True, help="folder of masks with metadata.csv")
-    command.add_argument("--trunk", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)")
+    command.add_argument(
+        "--alexnet", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)"
+    )
     command.add_argument(
         "--size", type=int, default=256, help="sets of smaller pictures are left out (default 256)"
     )
@@ -190,8 +192,8 @@ def run(args):
     rows = select_pictures(args.faces, args.size, args.n, args.seed)
     targets, landmarks = load_pictures(rows, args.size)
     models = load_models(args.models, args.device)
-    if args.trunk:  # a wrong file must end the run now, not after the slow parts
-        metrics.lpips(targets[:1], targets[:1], args.trunk, args.device)
+    if args.alexnet:  # a wrong file must end the run now, not after the slow parts
+        metrics.lpips(targets[:1], targets[:1], args.alexnet, args.device)
     descriptors = metrics.identity_descriptor(targets)
     all_masks = {
         "irregular": irregular_masks(args.masks, rows, args.size, args.largest_mask, args.seed),
@@ -208,7 +210,7 @@ def run(args):
             for name in names:
                 bar.set_description(f"{kind}, {name}")
                 results, extra = _row(name, models, targets, masks, landmarks, args.device)
-                values = measure(results, targets, masks, descriptors, args.trunk, args.device) | extra
+                values = measure(results, targets, masks, descriptors, args.alexnet, args.device) | extra
                 table.append(mean_row(name, values))
                 values_of[name] = values
                 pictures += _picture_rows(kind, name, rows, values)
@@ -271,7 +273,7 @@ def _settings(args, rows, models, descriptors):
         },
         "seed": args.seed,
         "models": {name: {"source": sources[name]} | _about(net) for name, net in models.items()},
-        "lpips": "AlexNet, version 0.1" if args.trunk else "not measured (no --trunk)",
+        "lpips": "AlexNet, version 0.1" if args.alexnet else "not measured (no --alexnet)",
         "identity": f"dlib descriptor, the same person within {metrics.SAME_PERSON}",
         "different_people_within": chance_level(descriptors, people),
         "device": args.device,

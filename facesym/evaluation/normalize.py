@@ -1,7 +1,7 @@
 """`facesym evaluate normalize`: how frontal, neutral, sharp and like the person normalised faces are, on held-out
 people.
 
-    facesym evaluate normalize --london FACES/london --lfw FACES/lfw --mesh ict_face_model.npz --trunk ALEXNET \\
+    facesym evaluate normalize --london FACES/london --lfw FACES/lfw --mesh ict_face_model.npz --alexnet ALEXNET \\
         --models normalize -o results/normalize
 """
 
@@ -53,7 +53,7 @@ def add_arguments(command):
         "--lfw", type=Path, required=True, help="folder of aligned faces with yaw, neutral and happy"
     )
     command.add_argument("--mesh", type=Path, required=True, help="ict_face_model.npz, for the classical row")
-    command.add_argument("--trunk", type=Path, required=True, help="torchvision's AlexNet features")
+    command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
     add_realism(command)
     command.add_argument("-n", type=int, default=200, help="pictures of LFW, at most (default 200)")
     command.add_argument("--grid", type=int, default=10, help="pictures in the grids (default 10)")
@@ -89,7 +89,7 @@ def run(args):
         for model, net in nets.items():
             rows[model] = [realistic(net, picture, mesh) for picture in tqdm(pictures, model, disable=None)]
         rows = {row: np.stack(values) for row, values in rows.items()}
-        tables[name] = measure(rows, targets, classifier, args.trunk if paired else None)
+        tables[name] = measure(rows, targets, classifier, args.alexnet if paired else None)
         counts[name] = len(pictures)
         columns = {row: values[: args.grid] for row, values in rows.items()}
         picture_grid(columns | ({"target photo": targets[: args.grid]} if paired else {})).save(
@@ -121,7 +121,7 @@ def train_classifier(args):
     known = _studio(args.london, ("train",))
     known += [row for row in read_metadata(args.lfw, ("train",)) if _sure(row)][:2000]
     classifier = NeutralClassifier(
-        load_pictures(known, SIZE)[0], [_neutral(row) for row in known], args.trunk
+        load_pictures(known, SIZE)[0], [_neutral(row) for row in known], args.alexnet
     )
     checked = _studio(args.london, ("test",))
     checked += [row for row in select_pictures([args.lfw], 0, None, args.seed) if _sure(row)]

@@ -1,6 +1,6 @@
 """`facesym evaluate rotate`: fits of the generator on held-out faces.
 
-facesym evaluate rotate --faces FACES/scut … --trunk ALEXNET --models rotate -n 50 -o results/rotate
+facesym evaluate rotate --faces FACES/scut … --alexnet ALEXNET --models rotate -n 50 -o results/rotate
 """
 
 from pathlib import Path
@@ -46,7 +46,7 @@ COLUMNS = {
 
 def add_arguments(command):
     add_common_arguments(command, models=["rotate"], device=True)
-    command.add_argument("--trunk", type=Path, required=True, help="torchvision's AlexNet features")
+    command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
     command.add_argument("-n", type=int, default=50, help="pictures at most (default 50)")
     command.add_argument("--steps", type=int, default=200, help="of the tuning (default 200)")
     command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
@@ -67,7 +67,7 @@ def run(args):
     outputs = fit_all(pipes, pictures, args.steps)
     truth = metrics.identity_descriptor(pictures)
     table = [
-        measure(name, output, pictures, truth, args.trunk, args.device) for name, output in outputs.items()
+        measure(name, output, pictures, truth, args.alexnet, args.device) for name, output in outputs.items()
     ]
     _grid(outputs, pictures, next(iter(pipes)), args.grid).save(args.out / "grid.png")
     settings = {

@@ -1,7 +1,7 @@
 """`facesym evaluate symgan`: how symmetric generators are, and their Fréchet distance from held-out photos.
 
     facesym evaluate symgan --faces FACES/scut … --models DC-GAN=runs/plain soft=runs/soft zprime=runs/zprime \\
-        --trunk ALEXNET -o results/symgan
+        --alexnet ALEXNET -o results/symgan
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ COLUMNS = {str(i + 1): f"{{own_mirror[{i}]:.1e}}" for i in range(len(STEPS))} | 
 
 def add_arguments(command):
     add_common_arguments(command, models=["symgan"], device=True)
-    command.add_argument("--trunk", type=Path, required=True, help="torchvision's AlexNet features")
+    command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
     command.add_argument("-n", type=int, default=2000, help="random faces, and pictures (default 2000)")
 
 
@@ -62,7 +62,7 @@ def run(args):
     of each picture and its own mirror image, and of opposite pictures' mirror images; and the Fréchet distance of the
     faces and held-out photos."""
     args.out.mkdir(parents=True, exist_ok=True)
-    backbone = alexnet_features(args.trunk)
+    backbone = alexnet_features(args.alexnet)
     models = load_models(args.models, args.device)
     size = one_size(models)
     rows = select_pictures(args.faces, 0, None, args.seed)

@@ -1,7 +1,7 @@
 """`facesym evaluate symmetrize`: Table 1, the recognition error of symmetric faces, on held-out people.
 
     facesym evaluate symmetrize --faces FACES/lfw FACES/london FACES/scut FACES/mebeauty FACES/generated \\
-        --trunk ALEXNET --models symmetrize-256 -o results/symmetrize
+        --alexnet ALEXNET --models symmetrize-256 -o results/symmetrize
 """
 
 from pathlib import Path
@@ -41,7 +41,9 @@ COLUMNS = {
 
 def add_arguments(command):
     add_common_arguments(command, models=["symmetrize"], device=True)
-    command.add_argument("--trunk", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)")
+    command.add_argument(
+        "--alexnet", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)"
+    )
     command.add_argument(
         "--palsy", type=float, default=1.0, help="strength of the simulated palsy (default 1)"
     )
@@ -152,7 +154,7 @@ def run(args):
         results = {name: (np.stack([m[name] for m in made]), None) for name in made[0]}
         for name, model in tqdm(models.items(), f"{kind}: models", disable=None):
             results[name] = symmetrize_with(model, pictures, args.device)
-        table = measure(results, pictures, healthy, args.trunk, args.device)
+        table = measure(results, pictures, healthy, args.alexnet, args.device)
         tables[kind] = {"pictures": len(pictures), "rows": table}
         columns = {"input": pictures} | {name: whole for name, (whole, _) in results.items()}
         grid = {name: values[: args.grid] for name, values in columns.items()}

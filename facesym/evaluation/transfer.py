@@ -1,6 +1,6 @@
 """`facesym evaluate transfer`: whether transferred faces show what was asked and keep the identity, on held-out people.
 
-    facesym evaluate transfer --faces FACES/scut FACES/mebeauty FACES/lfw --trunk ALEXNET \\
+    facesym evaluate transfer --faces FACES/scut FACES/mebeauty FACES/lfw --alexnet ALEXNET \\
         --mesh ict_face_model.npz --models transfer -o results/transfer
 """
 
@@ -45,7 +45,7 @@ COLUMNS = {
 def add_arguments(command):
     add_common_arguments(command, models=["transfer"])
     command.add_argument(
-        "--trunk", type=Path, required=True, help="torchvision's AlexNet features, for LPIPS"
+        "--alexnet", type=Path, required=True, help="torchvision's AlexNet features, for LPIPS"
     )
     command.add_argument("--mesh", type=Path, required=True, help="ict_face_model.npz, for the classical row")
     add_realism(command)
@@ -74,7 +74,7 @@ def run(args):
     pictures = load_pictures(chosen, SIZE)[0]
     own = [(_expression(row), _pose(row), 0) for row in chosen]
     outputs = transfer_all(pipes, mesh, pictures)
-    table = measure(outputs, pictures, own, classifier, args.trunk)
+    table = measure(outputs, pictures, own, classifier, args.alexnet)
     turned = table_3(classifier, rows, pipes, nets, mesh, args.turned)
     for name in pipes:
         columns = {"photo": pictures} | {value: outputs[name][group, value] for group, value in WAYS}
