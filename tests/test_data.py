@@ -130,27 +130,19 @@ def test_a_folder_its_parent_and_its_files_mean_the_same(tmp_path):
 def test_pictures_are_held_out_where_the_folders_hold_out_none(tmp_path):
     """By person; by picture where there are few people; at least one."""
     many = table(tmp_path / "many", [(f"{i}.webp", str(i % 100), "train") for i in range(400)])
-    rows, note = split_rows([many], ("val",))
+    rows, note = split_rows([many], ("val",), fraction="auto")
     assert 4 <= len(rows) <= 40 and len(rows) % 4 == 0 and "by person" in note
-    assert split_rows([many], ("train",))[0] == [
-        row for row in split_rows([many], ("train", "val"))[0] if row["split"] == "train"
-    ]
-    half = len(split_rows([many], ("val",), fraction=0.5)[0])
-    assert 140 < half < 260
+    train, _ = split_rows([many], ("train",), fraction="auto")
+    assert len(train) + len(rows) == 400
+    assert not {row["subject"] for row in train} & {row["subject"] for row in rows}
+    assert 140 < len(split_rows([many], ("val",), fraction=0.5)[0]) < 260
+    assert split_rows([many], ("val",)) == ([], "")
     two = table(tmp_path / "two", [(f"{i}.webp", "ab"[i % 2], "train") for i in range(120)])
-    rows, note = split_rows([two], ("val",))
-    assert (
-        1 <= len(rows) <= 15
-        and note == f"no picture is of the split val: {len(rows)} of 120 held out for validation, by picture"
-    )
-    assert (
-        len(
-            split_rows(
-                [table(tmp_path / "three", [(f"{i}.webp", "a", "train") for i in range(3)])], ("val",)
-            )[0]
-        )
-        >= 1
-    )
+    rows, note = split_rows([two], ("val",), fraction="auto")
+    assert 1 <= len(rows) <= 15
+    assert note == f"no picture is of the split val: {len(rows)} of 120 held out for validation, by picture"
+    three = table(tmp_path / "three", [(f"{i}.webp", "a", "train") for i in range(3)])
+    assert len(split_rows([three], ("val",), fraction="auto")[0]) >= 1
 
 
 def test_what_the_folders_hold_out_stays_so(folders):

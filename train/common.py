@@ -193,7 +193,10 @@ class Run:
         if split == "test" and not split_rows(find_folders(args.data), ("test",))[0]:
             self.print("no picture is of the split test: measured on those for validation")
             split = "val"
-        options |= {"val_fraction": args.val_fraction, "cache": None if args.cache == "none" else args.cache}
+        options |= {
+            "val_fraction": args.val_fraction or "auto",
+            "cache": None if args.cache == "none" else args.cache,
+        }
         with self.accelerator.main_process_first():  # the others find them decoded
             limit = args.limit if split == "train" else None
             found = FaceFolders(args.data, size, (split,), limit=limit, **options)
@@ -204,7 +207,7 @@ class Run:
     def pairs(self, folder, split="train"):
         """The pairs of a folder that are of a split."""
         limit = self.args.limit if split == "train" else None
-        found = Pairs(folder, (split,), limit, self.args.val_fraction)
+        found = Pairs(folder, (split,), limit, self.args.val_fraction or "auto")
         if split == "train":
             self.print(f"{len(found)} pairs" + (f"; {found.note}" if found.note else ""))
         return found

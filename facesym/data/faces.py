@@ -39,8 +39,8 @@ class FaceFolders:
         splits: which are taken.
         min_size: leave out folders of smaller pictures.
         limit: take the first pictures only.
-        val_fraction: hold out this fraction for validation, whatever the folders say; None: as they say, or a
-            twentieth where they hold out nothing.
+        val_fraction: hold out this fraction for validation, whatever the folders say; "auto": a twentieth if they hold
+            out nothing; None: as they say.
         keep: a function of a row; False leaves the picture out.
         cache: a folder for the decoded pictures (facesym/data/decoded.py); None: they are kept in memory alone.
 

@@ -93,22 +93,22 @@ def hold_out(rows, fraction=None):
 
     Args:
         rows: dicts with ``split`` ("train" or "val"), ``subject`` and ``file_name`` (or ``target``); changed.
-        fraction: to hold out, by the hash of the subject, or, of few people, of the picture; None: as the rows say,
-            and VAL_FRACTION where none is for validation.
+        fraction: to hold out, by the hash of the subject, or, of few people, of the picture; "auto": VAL_FRACTION if
+            no row is for validation; None: as the rows say.
 
     Returns:
         What was decided, as a sentence; "" if the rows stay as they are.
     """
-    if not rows or (fraction is None and any(row["split"] == "val" for row in rows)):
+    given = fraction != "auto"
+    if not rows or fraction is None or (not given and any(row["split"] == "val" for row in rows)):
         return ""
     people = len({row["subject"] for row in rows}) >= FEWEST_PEOPLE
     places = [_place(row["subject"] if people else row.get("file_name") or row["target"]) for row in rows]
-    share = VAL_FRACTION if fraction is None else fraction
-    limit = max(share, min(places))  # one at least
+    limit = max(fraction if given else VAL_FRACTION, min(places))  # one at least
     for row, place in zip(rows, places, strict=True):
         row["split"] = "val" if place <= limit else "train"
     held = sum(row["split"] == "val" for row in rows)
-    why = "no picture is of the split val: " if fraction is None else ""
+    why = "" if given else "no picture is of the split val: "
     return f"{why}{held} of {len(rows)} held out for validation, by {'person' if people else 'picture'}"
 
 
