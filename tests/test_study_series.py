@@ -66,6 +66,7 @@ def test_a_gap_breaks_a_line_and_text_is_escaped():
     path = re.search(r'<path d="(M[^"]*)" fill="none" stroke="#1f5fa8"', svg).group(1)
     assert path.count("M") == 2 and path.count("L") == 1
     assert "&lt;a&gt;" in svg and "<a>" not in svg and svg.count('class="mark"') == 1
+    assert ">−1<" in line_plot([Line("", [0, 1], [-1, 1])], "x", "y") and ">-0<" not in svg
     assert line_plot([Line("flat", [0, 0], [1, 1])], "x", "y")  # neither axis has a length
 
 

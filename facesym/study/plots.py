@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 640, 190  # pixels
-LEFT, RIGHT, TOP, BOTTOM = 52, 8, 8, 34  # margins
+LEFT, RIGHT, TOP, BOTTOM = 52, 36, 8, 34  # margins
 COLOURS = ("#1f5fa8", "#c2571a", "#2c7a4b", "#7a3b9a", "#555555")
 
 
@@ -81,10 +81,10 @@ def _axes(place_x, place_y, xs, ys, ticks, x_label, y_label):
     parts = [f'<path d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}" fill="none" stroke="#888"/>']
     finite = ys[np.isfinite(ys)]
     for value in _round_places(finite.min(), finite.max()) if len(finite) else ():
-        y = place_y(value)
+        y, text = place_y(value), f"{value:g}".replace("-", "−")
         parts.append(
             f'<path d="M{LEFT - 3} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
         )
     for value, text in ticks or [(x, f"{x:g}") for x in _round_places(xs.min(), xs.max())]:
         parts.append(
@@ -106,7 +106,7 @@ def _round_places(low, high, most=5):
     step = 10 ** np.floor(np.log10(span / most))
     step *= next(times for times in (1, 2, 5, 10) if span / (step * times) <= most)
     first = np.ceil(low / step - 1e-9) * step
-    return [round(float(value), 10) for value in np.arange(first, high + 1e-9 * span, step)]
+    return [round(float(value), 10) + 0.0 for value in np.arange(first, high + 1e-9 * span, step)]
 
 
 def _draw(line, place_x, place_y, colour, dots):
