@@ -2,25 +2,24 @@
 
     import facesym
     pipe = facesym.load("complete")
-    out = pipe("photo.jpg", mask="mask.png")  # white = what to fill in
-    out.images[0].save("done.png")
+    out = pipe("photo.jpg", mask="mask.png")  # white = missing
+    out.save("done.png")
+
+The five tasks are "complete", "symmetrize", "rotate", "normalize" and "transfer"; `help` of a pipeline says how it is
+called (help(facesym.load("rotate").__call__)), `facesym.zoo.list_models()` which models there are.
 
 Names are loaded on first use, so that `import facesym` costs nothing until a model is wanted.
 """
 
-import importlib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import faces, logging, losses, metrics, models, pipelines, video, zoo
+    from .errors import DeviceError, FaceNotFoundError, FacesymError, ImageError, ZooError
+    from .pipelines import load
 
 __version__ = "0.1.0"
-
-_WHERE = {
-    "load": "facesym.pipelines",
-    "FacesymError": "facesym.errors",
-    "DeviceError": "facesym.errors",
-    "FaceNotFoundError": "facesym.errors",
-    "ImageError": "facesym.errors",
-    "ZooError": "facesym.errors",
-}
-_MODULES = ("zoo", "models", "faces", "pipelines", "losses", "metrics", "video")
 
 __all__ = [
     "DeviceError",
@@ -29,20 +28,29 @@ __all__ = [
     "ImageError",
     "ZooError",
     "__version__",
+    "faces",
     "load",
+    "logging",
+    "losses",
+    "metrics",
+    "models",
+    "pipelines",
+    "video",
     "zoo",
 ]
 
+_MODULES = {"faces", "logging", "losses", "metrics", "models", "pipelines", "video", "zoo"}
 
-def __getattr__(name: str):
-    if name in _WHERE:
-        value = getattr(importlib.import_module(_WHERE[name]), name)
-        globals()[name] = value
-        return value
+
+def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"facesym.{name}")
-    raise AttributeError(f"module 'facesym' has no attribute '{name}'")
+        return import_module(f"{__name__}.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{'pipelines' if name == 'load' else 'errors'}"), name)
+    globals()[name] = value
+    return value
 
 
-def __dir__():
-    return sorted({*globals(), *_WHERE, *_MODULES})
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

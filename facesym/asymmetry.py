@@ -67,7 +67,9 @@ def steady_points(crop):
     pixels = np.asarray(crop.convert("RGB"))
     shifts = np.array(_SHIFTS, np.float32) * crop.width
     moved = [
-        cv2.warpAffine(pixels, np.float32([[1, 0, x], [0, 1, y]]), crop.size, borderMode=cv2.BORDER_REFLECT)
+        cv2.warpAffine(
+            pixels, np.array([[1, 0, x], [0, 1, y]], np.float32), crop.size, borderMode=cv2.BORDER_REFLECT
+        )
         for x, y in shifts
     ]
     found = find_points([Image.fromarray(each) for each in moved]) - shifts[:, None]

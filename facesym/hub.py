@@ -41,13 +41,17 @@ def is_repo_id(name: str) -> bool:
     return bool(_REPO_ID.fullmatch(name))
 
 
+def _text(path: str | os.PathLike | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
 def cached_file(
     repo_id: str, filename: str, revision: str, cache_dir: str | os.PathLike | None = None
 ) -> Path | None:
     """The file in the local Hub cache, or None. Never touches the network."""
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(repo_id, filename, cache_dir=cache_dir, revision=revision)
+    cached = try_to_load_from_cache(repo_id, filename, cache_dir=_text(cache_dir), revision=revision)
     return Path(cached) if isinstance(cached, str) else None  # it can also be a "known to be missing" marker
 
 
@@ -97,7 +101,7 @@ def fetch_file(
             subfolder=subfolder,
             revision=revision,
             token=token,
-            cache_dir=None if cache_dir is None else str(cache_dir),
+            cache_dir=_text(cache_dir),
             local_files_only=local_files_only,
             force_download=force_download,
         )

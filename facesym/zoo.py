@@ -20,6 +20,7 @@ from .device import check_device
 from .errors import ZooError
 from .files import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_file, sha256_of, write_atomic
 from .hub import HubOptions, cached_file, fetch_file, is_repo_id
+from .logging import get_logger
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -210,6 +211,7 @@ def load(
     from .models.base import Model
 
     check_device(device)
+    get_logger().info("loading %s", name)
     return Model.from_pretrained(name, dtype=dtype, **hub).to(device)
 
 

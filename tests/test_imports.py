@@ -7,7 +7,7 @@ import pytest
 
 LAYERS = (
     "errors",
-    "device files hub ops",
+    "device files hub logging ops",
     "card",
     "zoo",
     "faces losses models",

@@ -1,6 +1,7 @@
 """The command `facesym`: edit the faces in photos and folders, look after the models, measure them."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         argv: the arguments; None takes those of the process.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding lacks
     try:
         try:

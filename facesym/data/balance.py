@@ -21,7 +21,7 @@ def cheek_lightness(image, points):
         x, y = np.rint(0.5 * points[list(eye)].mean(0) + 0.5 * points[mouth]).astype(int)
         patch = image[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
         if patch.size:
-            lab = cv2.cvtColor(np.float32(patch) / 255, cv2.COLOR_RGB2LAB)
+            lab = cv2.cvtColor(patch.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
             values.append(float(np.median(lab[..., 0])))
     return max(values, default=0.0)
 

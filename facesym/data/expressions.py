@@ -77,7 +77,7 @@ class Expressions:
                 continue
             neutral, smiling = faces.landmarks[front[subject, "neutral"]], faces.landmarks[i]
             move = in_eyes(smiling) - in_eyes(neutral)
-            opening = np.linalg.norm(in_eyes(smiling)[62] - in_eyes(smiling)[66])
+            opening = float(np.linalg.norm(in_eyes(smiling)[62] - in_eyes(smiling)[66]))
             self.smiles.append(Smile(move, faces.images[i], smiling, opening))
         if not self.smiles:
             raise ImageError(f"{folder} has no frontal neutral and smiling pictures of the same people")

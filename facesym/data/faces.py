@@ -24,7 +24,7 @@ def read_face(row, points, size):
     try:
         with Image.open(row["path"]) as picture:
             scale = size / picture.width
-            pixels = np.asarray(picture.convert("RGB").resize((size, size), Image.LANCZOS))
+            pixels = np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
     except OSError as error:
         raise ImageError(f"cannot read {row['path']}: {error}") from error
     return pixels, (points + 0.5) * scale - 0.5  # pixel centres
@@ -156,7 +156,7 @@ class Samples(Dataset):
         weights: how likely each face is to be drawn (`facesym.data.balance`); default: each once an epoch.
         """
         self.faces, self.seed = faces, seed
-        self._epoch, self._order = None, None
+        self._epoch, self._order = None, np.empty(0, int)
         self._cumulative = None if weights is None else np.cumsum(weights) / np.sum(weights)
 
     def __getitem__(self, n):

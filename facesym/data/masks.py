@@ -33,7 +33,7 @@ def load_irregular(folder, size, splits=("train",)):
     masks = np.empty((len(rows), size, size), np.uint8)
     for i, row in enumerate(rows):
         with Image.open(row["path"]) as picture:
-            masks[i] = np.asarray(picture.convert("L").resize((size, size), Image.NEAREST)) > 127
+            masks[i] = np.asarray(picture.convert("L").resize((size, size), Image.Resampling.NEAREST)) > 127
     return masks
 
 

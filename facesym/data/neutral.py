@@ -218,7 +218,7 @@ def _without_folds(image, points, fraction):
         points: 68x2, its landmarks.
         fraction: 0 to 1.
     """
-    size, unit = len(image), eye_distance(points)
+    size, unit = len(image), float(eye_distance(points))
     down = np.array([0, unit])
     top = [
         (points[1] + points[36]) / 2 + 0.25 * down,

@@ -140,7 +140,9 @@ class PairSamples(Samples):
         rng = np.random.default_rng(seed)
         for kind, share in shares.items():
             if of_kind[kind] and made:  # all of them as often, some once more
-                of_kind[kind] = np.resize(rng.permutation(of_kind[kind]), round(share / rest * len(made)))
+                of_kind[kind] = np.resize(
+                    rng.permutation(of_kind[kind]), round(share / rest * len(made))
+                ).tolist()
         # The guiding set: photos only, not what the mesh makes of turned ones (unless there is nothing else).
         photos = [i for i, row in enumerate(pairs.rows) if row["kind"] not in MADE] or range(len(pairs))
         self.guides = np.unique(pairs.target_of[photos])

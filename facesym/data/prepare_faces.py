@@ -16,7 +16,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ..errors import FacesymError, ImageError
 from ..faces.align import align_face, ffhq_transform
@@ -25,6 +24,7 @@ from ..faces.landmarks import find_points
 from ..faces.load import load_image
 from ..faces.pose import head_pose
 from ..files import write_atomic
+from ..logging import progress_bar
 from ..metrics import dlib_landmarks, laplacian_at_128, require_dlib
 from .excluded import is_excluded_image, is_excluded_name
 
@@ -215,7 +215,9 @@ def prepare_faces(photos, out, settings, workers):
     with open(out / JOURNAL, "a") as journal:
         if journal.tell() == 0:
             journal.write(json.dumps(header) + "\n")
-        bar = tqdm(total=len(named), initial=len(named) - len(tasks), unit="photo", dynamic_ncols=True)
+        bar = progress_bar(
+            total=len(named), initial=len(named) - len(tasks), unit="photo", dynamic_ncols=True
+        )
         kept = sum("row" in entry for entry in done.values())
         with bar:
             for entry in _run(tasks, workers):

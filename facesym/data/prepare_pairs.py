@@ -11,14 +11,15 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ..errors import FacesymError
 from ..files import write_atomic
+from ..logging import progress_bar
 from .attributes import UNKNOWN, expression_of
 from .expressions import Expressions
 from .faces import read_face
@@ -115,7 +116,7 @@ def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
     _pairs["neutral"] = neutral  # for one process, which is this
     try:
         done = pool.map(_make_pairs, parts) if workers > 1 else map(_make_pairs, parts)
-        for made in tqdm(done, total=len(parts), unit="× 50 pairs", disable=None):
+        for made in progress_bar(done, total=len(parts), unit="× 50 pairs"):
             for line, points, where in made:
                 table.append(line)
                 both.append(points)
@@ -150,7 +151,7 @@ def _begin_pairs(out, mesh, expressions, size, seed, shading=None, neutral=None)
     _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"], shading)
 
 
-_pairs = {}
+_pairs: dict[str, Any] = {}
 
 
 def _make_pairs(tasks):
@@ -211,7 +212,7 @@ def _expression(kind, row):
 
 
 def _shrink(pixels, size):
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.LANCZOS))
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS))
 
 
 def _save_webp(pixels, path):

@@ -78,7 +78,7 @@ def mean_smile_shading(folders, size):
         SmileShading, or None if no folder has enough frontal faces, neutral and smiling.
     """
     rng, names = np.random.default_rng(0), ("neutral", "happy")
-    ratio, corners, weight, mean = 0.0, 0.0, 0, None
+    ratio, corners, weight, mean = np.zeros((size, size)), 0.0, 0, None
     for folder in map(Path, folders):
         landmarks = np.load(folder / "landmarks.npy")
         kinds = [[], []]
@@ -111,7 +111,7 @@ def mean_smile_shading(folders, size):
     features = np.max([polygon(mean[part], size) for part in _FEATURES], 0)
     skin = cv2.erode(skin, disc(size // 32)) * (1 - cv2.dilate(features, disc(size // 64)))
     skin = cv2.GaussianBlur(skin, (0, 0), size / 80)
-    return SmileShading((ratio * skin).astype(np.float32), mean, corners / weight)
+    return SmileShading((ratio * skin).astype(np.float32), mean, float(corners / weight))
 
 
 _FEATURES = (np.arange(36, 42), np.arange(42, 48), np.arange(48, 60))  # both eyes, the lips

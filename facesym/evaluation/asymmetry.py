@@ -8,12 +8,12 @@ from io import BytesIO
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ..data.simulate import is_frontal_neutral
 from ..data.symmetric import simulate_palsy
 from ..errors import FacesymError, ImageError
 from ..faces.geometry import flip_landmarks, warp_points
+from ..logging import progress_bar
 from ..study.measures import MEASURES
 from ..study.photo import SIZE, measure_crop, measure_photo
 from ..study.table import leading_region
@@ -99,7 +99,7 @@ def changed_photos(image):
 def measure_repeats(pictures, names, out):
     """Per change and measure, what the change does: {change: {measure: standard deviation of the difference}}."""
     errors, rows = {}, []
-    for picture, name in zip(tqdm(pictures, unit="face", disable=None), names):
+    for picture, name in zip(progress_bar(pictures, unit="face"), names):
         image = Image.fromarray(np.pad(picture, ((64, 64), (64, 64), (0, 0)), mode="reflect"))
         try:
             before = values_of(measure_photo(image))
@@ -140,7 +140,7 @@ def measure_persons(rows, most):
     if not pairs:
         return {}
     found = []
-    for pair in tqdm(pairs, unit="pair", disable=None):
+    for pair in progress_bar(pairs, unit="pair"):
         pictures, _ = load_pictures(pair, SIZE)
         found.append([values_of(measure_crop(Image.fromarray(picture))) for picture in pictures])
     return {"pairs": len(pairs)} | {
@@ -165,7 +165,7 @@ def measure_palsy(pictures, points, names, out):
     {measure: {"grows": fraction of the steps in the direction of the mean, "correlation": mean over the faces,
     "means": at each of STRENGTHS}}."""
     rows, values = [], []
-    for i, (picture, p) in enumerate(tqdm(list(zip(pictures, points)), unit="face", disable=None)):
+    for i, (picture, p) in enumerate(progress_bar(list(zip(pictures, points)), unit="face")):
         side, sign = (("left", 1), ("right", -1))[i % 2]
         values.append([])
         for strength in STRENGTHS:
@@ -253,7 +253,7 @@ def measure_acts(pictures, points):
     results = {}
     for name, (region, _, side) in ACTS.items():
         hits = []
-        for i, (picture, p) in enumerate(tqdm(list(zip(pictures, points)), unit="face", disable=None)):
+        for i, (picture, p) in enumerate(progress_bar(list(zip(pictures, points)), unit="face")):
             where = ("left", "right")[i % 2]
             face = measure_crop(Image.fromarray(act(picture, p, name, where)))
             found, lower, _ = leading_region(face.sides)

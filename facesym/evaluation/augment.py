@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 import facesym
 
 from ..data.attributes import UNKNOWN, expression_of
 from ..data.faces import FaceFolders
+from ..logging import progress_bar
 from ..models.lssl import GROUPS
 from .data import add_common_arguments, named_models
 from .expressions import SIDE, accuracy_row, folds, load_faces, predict, train_classifier
@@ -42,16 +42,19 @@ def add_arguments(command):
 
 def tight(picture):
     """An aligned crop (SxSx3 uint8) as the expression sets show faces: SIDExSIDE uint8, grey."""
-    box = tuple(round(edge * len(picture)) for edge in BOX)
+    left, top, right, bottom = (round(edge * len(picture)) for edge in BOX)
     return np.asarray(
-        Image.fromarray(picture).convert("L").crop(box).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        Image.fromarray(picture)
+        .convert("L")
+        .crop((left, top, right, bottom))
+        .resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     )
 
 
 def synthesise(pipe, pictures, count, name):
     """``count`` faces (at most) with each expression that they were given: {expression: NxSIDExSIDE uint8}."""
     side, faces = pipe.net.config.input_size, {expression: [] for expression in NAMES}
-    for picture in tqdm(pictures[:count], desc=name, disable=None):
+    for picture in progress_bar(pictures[:count], desc=name):
         crop = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
         outputs = pipe.run(crop, crop, [{"expression": expression} for expression in NAMES])
         for expression, output in zip(NAMES, outputs):
@@ -119,7 +122,7 @@ def held_out_scores(train, test, synthetic, count, args):
     x = [train[0], *(synthetic[e][:count] for e in NAMES)]
     y = [train[1], *(np.full(len(synthetic[e][:count]), k) for k, e in enumerate(NAMES))]
     scores = []
-    for seed in tqdm(range(args.seeds), desc=f"held-out faces, {count}", disable=None):
+    for seed in progress_bar(range(args.seeds), desc=f"held-out faces, {count}"):
         output = predict(train_mixed(x, y, len(NAMES), args.steps, seed), test[0])
         # Each class counts alike: surprised faces are rare.
         scores.append(np.mean([(output == k)[test[1] == k].mean() for k in np.unique(test[1])]))
@@ -135,7 +138,7 @@ def ckplus_scores(ckplus, synthetic, count, args):
     scores = []
     for seed in range(args.seeds):
         right = 0
-        for k in tqdm(range(args.folds), desc=f"CK+, {count}, seed {seed}", disable=None):
+        for k in progress_bar(range(args.folds), desc=f"CK+, {count}, seed {seed}"):
             train = fold != k
             x = [pictures[train], *extra.values()]
             y = [labels[train], *(np.full(len(faces), number) for number, faces in extra.items())]

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 import facesym
 
 from ..faces.align import ffhq_transform, five_points
 from ..faces.landmarks import find_points
 from ..faces.pose import head_pose
+from ..logging import progress_bar
 from .data import add_common_arguments, named_models
 from .expressions import SIDE, accuracy_row, folds, load_faces, predict, train_classifier
 from .report import save_sheet
@@ -61,12 +61,13 @@ def run(args):
     pictures, subjects, expressions = load_faces(args.ckplus)
     names = sorted(set(expressions))
     labels, fold = np.array([names.index(e) for e in expressions]), folds(subjects, FOLDS)
-    extra = {"faces alone": None}
+    extra: dict[str, np.ndarray | None] = {"faces alone": None}
     for name, model in named_models(args.models).items():
         pipe = facesym.load(model)
-        extra[name] = np.stack([normalised(pipe, face) for face in tqdm(pictures, desc=name, disable=None)])
+        faces = np.stack([normalised(pipe, face) for face in progress_bar(pictures, desc=name)])
         every = slice(0, None, max(1, len(pictures) // 20))
-        save_sheet([x[every][:20] for x in (pictures, extra[name])], args.out / f"{name}.png")
+        save_sheet([x[every][:20] for x in (pictures, faces)], args.out / f"{name}.png")
+        extra[name] = faces
     table = [
         accuracy_row(name, _scores(name, more, pictures, labels, fold, args)) for name, more in extra.items()
     ]
@@ -88,7 +89,7 @@ def _scores(name, extra, pictures, labels, fold, args):
     scores = []
     for seed in range(args.seeds):
         right = 0
-        for k in tqdm(range(FOLDS), desc=f"{name}, seed {seed}", disable=None):
+        for k in progress_bar(range(FOLDS), desc=f"{name}, seed {seed}"):
             known = fold != k
             x, y = pictures[known], labels[known]
             if extra is not None:

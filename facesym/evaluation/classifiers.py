@@ -6,12 +6,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from .. import metrics
 from ..data.attributes import UNKNOWN, expression_of
 from ..data.faces import FaceFolders, to_tensor
 from ..data.lssl import NAMES, AttributeSamples, group_offsets
+from ..logging import progress_bar
 from ..models.lssl import GROUPS
 from ..ops import bf16_is_fast
 from .features import alexnet_features
@@ -98,7 +98,7 @@ class AttributeClassifier:
         self.net.train().to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-        bar = tqdm(total=steps, desc="classifier", disable=None)
+        bar = progress_bar(total=steps, desc="classifier")
         samples = AttributeSamples(faces, seed)
         for data in DataLoader(samples, batch, sampler=range(steps * batch), num_workers=1):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from tqdm import tqdm
 
 from .. import metrics
 from ..faces.paste import fill_smoothly
+from ..logging import progress_bar
 from ..pipelines.complete import CompletePipeline
 from .data import add_common_arguments, digest, load_models, load_pictures, named_models, select_pictures
 from .fills import CLASSICAL
@@ -204,7 +204,7 @@ def run(args):
     args.out.mkdir(parents=True, exist_ok=True)
     tables, pictures = {}, []
     names = [*CLASSICAL, *(row for name, net in models.items() for row in _rows_of(name, net))]
-    with tqdm(total=len(all_masks) * len(names), unit="row", disable=None) as bar:
+    with progress_bar(total=len(all_masks) * len(names), unit="row") as bar:
         for kind, masks in all_masks.items():
             table, grid, values_of = [], {}, {}
             for name in names:

@@ -1,7 +1,9 @@
 """What is measured: held-out pictures and models; and the arguments that choose them."""
 
 import hashlib
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +59,7 @@ def load_pictures(rows, size):
     return pictures, landmarks
 
 
-def yaw_of(row, default="nan"):
+def yaw_of(row: dict[str, Any], default: float = math.nan) -> float:
     """The measured yaw of a row of metadata.csv in degrees; ``default`` where there is none."""
     return float(row.get("yaw") or default)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ..faces.align import align_face, ffhq_transform, five_points
 from ..faces.detect import detect_boxes, detect_faces
+from ..logging import progress_bar
 from ..pipelines.base import identity_similarity
 from .data import add_common_arguments, load_pictures, select_pictures
 from .report import picture_grid
@@ -85,7 +85,7 @@ def run(args):
     ways = {"YuNet": detect_boxes, "facesym": detect_faces}
     results, shown = [], {}
     upright = {name: _crops(find, pictures, landmarks, 0)[0] for name, find in ways.items()}
-    for angle in tqdm(args.angles, "angles", disable=None):
+    for angle in progress_bar(args.angles, "angles"):
         for name, find in ways.items():
             crops, off = _crops(find, pictures, landmarks, angle)
             both = [(a, b) for a, b in zip(upright[name], crops) if a and b]

@@ -12,11 +12,11 @@ from collections import defaultdict
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from .. import metrics
 from ..data.faces import to_tensor
 from ..errors import ImageError
+from ..logging import progress_bar
 from .data import add_common_arguments, load_models, load_pictures, select_pictures
 from .tables import markdown, save_results
 
@@ -100,7 +100,7 @@ def run(args):
     rows = [rows[i] for i in used]
     pictures, _ = load_pictures(rows, 256)
     vectors = {
-        "dlib": np.stack([metrics.identity_descriptor(x) for x in tqdm(pictures, desc="dlib", disable=None)])
+        "dlib": np.stack([metrics.identity_descriptor(x) for x in progress_bar(pictures, desc="dlib")])
     }
     for name, net in load_models(args.models, args.device).items():
         vectors[name] = embed(net, pictures, args.device)

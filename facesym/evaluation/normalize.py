@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 import facesym
 
@@ -22,6 +21,7 @@ from ..data.simulate import FaceMesh, frontalise
 from ..errors import ImageError
 from ..faces.landmarks import find_points
 from ..faces.pose import head_pose
+from ..logging import progress_bar
 from .classifiers import NeutralClassifier
 from .data import add_common_arguments, load_models, load_pictures, named_models, select_pictures, yaw_of
 from .realism import add_realism, realistic
@@ -78,16 +78,14 @@ def run(args):
     tables, counts = {}, {}
     for name, (pictures, targets, paired) in picture_sets(args).items():
         rows = {"photo": pictures, "mesh and mirror": [], "mesh, mirror, landmarks": []}
-        for picture in tqdm(pictures, desc=name, disable=None):
+        for picture in progress_bar(pictures, desc=name):
             frontal, points = frontalise(picture, find_points(Image.fromarray(picture)), mesh)
             rows["mesh and mirror"].append(frontal)
             rows["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
         for model, pipe in pipes.items():
-            rows[model] = [
-                np.asarray(_result(pipe, picture)) for picture in tqdm(pictures, model, disable=None)
-            ]
+            rows[model] = [np.asarray(_result(pipe, picture)) for picture in progress_bar(pictures, model)]
         for model, net in nets.items():
-            rows[model] = [realistic(net, picture, mesh) for picture in tqdm(pictures, model, disable=None)]
+            rows[model] = [realistic(net, picture, mesh) for picture in progress_bar(pictures, model)]
         rows = {row: np.stack(values) for row, values in rows.items()}
         tables[name] = measure(rows, targets, classifier, args.alexnet if paired else None)
         counts[name] = len(pictures)

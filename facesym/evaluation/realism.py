@@ -37,4 +37,4 @@ def realistic(net, picture, mesh):
     simulated, _ = frontalise(photo, find_points(Image.fromarray(photo)), mesh)
     image, beside = (to_tensor(x)[None] for x in (simulated, photo))
     output = to_image(net(image, (beside + 1) / 2, net.attributes({"look": "photo"})).image[0])
-    return np.asarray(output.resize((len(picture),) * 2, Image.Resampling.LANCZOS))
+    return np.asarray(output.resize((len(picture), len(picture)), Image.Resampling.LANCZOS))

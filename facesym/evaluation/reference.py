@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from .. import zoo
 from ..data.simulate import is_frontal_neutral
 from ..errors import ImageError
+from ..logging import progress_bar
 from ..study.measures import MEASURES
 from ..study.photo import SIZE, measure_crop
 from ..study.reference import PERCENTS, summarize
@@ -40,7 +40,7 @@ def run(args):
     if len(rows) < FEWEST:
         raise ImageError(f"only {len(rows)} test pictures are frontal and neutral: {FEWEST} are needed")
     found = {}
-    for row in tqdm(rows, unit="face", disable=None):
+    for row in progress_bar(rows, unit="face"):
         pictures, _ = load_pictures([row], SIZE)
         for name, values in quantities(measure_crop(Image.fromarray(pictures[0]))).items():
             found.setdefault(name, []).extend(values)

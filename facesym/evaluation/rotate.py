@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 import facesym
 
@@ -15,6 +14,7 @@ from .. import metrics
 from ..asymmetry import landmark_asymmetry
 from ..faces.geometry import turn, warp_points
 from ..faces.landmarks import find_points
+from ..logging import progress_bar
 from ..pipelines.base import to_image
 from .data import add_common_arguments, load_pictures, named_models, one_size, select_pictures, yaw_of
 from .report import picture_grid
@@ -96,7 +96,7 @@ def fit_all(pipes, pictures, steps):
     names = [*ways, *(f"{name}, no detail" for name in pipes), WARP]
     keys = ("before", "after", "turned", "yaw", "range", "seconds")
     outputs = {name: {key: [] for key in keys} for name in names}
-    for picture in tqdm(pictures, unit="face", disable=None):
+    for picture in progress_bar(pictures, unit="face"):
         crop = Image.fromarray(picture)
         for name, (pipe, views) in ways.items():
             turner = pipe.fit(crop, steps=steps, views=views)

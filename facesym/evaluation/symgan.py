@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ..errors import ImageError
+from ..logging import progress_bar
 from .data import add_common_arguments, load_models, load_pictures, one_size, select_pictures
 from .features import alexnet_features, frechet_distance, mean_features
 from .report import picture_grid, plot, save_sheet
@@ -35,7 +35,7 @@ def sweeps(net, count, seed):
     z = net.sample(count, torch.Generator().manual_seed(seed))
     series = [
         torch.cat([net(net.between(part, float(step))) for part in z.split(32)]).float().cpu()
-        for step in tqdm(STEPS, "sweeps", disable=None)
+        for step in progress_bar(STEPS, "sweeps")
     ]
     return (torch.stack(series) + 1) / 2
 
@@ -53,7 +53,7 @@ def mirror_errors(series):
 def random_faces(net, count, seed):
     """NxSxSx3 uint8."""
     z = net.sample(count, torch.Generator().manual_seed(seed))
-    faces = torch.cat([net(part).float().cpu() for part in tqdm(z.split(32), "random faces", disable=None)])
+    faces = torch.cat([net(part).float().cpu() for part in progress_bar(z.split(32), "random faces")])
     return ((faces + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 

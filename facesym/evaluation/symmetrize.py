@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from .. import metrics
 from ..data.symmetric import simulate_palsy, symmetric_faces
@@ -17,6 +16,7 @@ from ..errors import ImageError
 from ..faces.geometry import face_region, face_shown, flip_landmarks, symmetric_landmarks
 from ..faces.mirror import midline, mirror_composites, reflect
 from ..faces.paste import paste_face
+from ..logging import progress_bar
 from ..pipelines.base import to_image
 from ..pipelines.symmetrize import one_piece
 from .data import add_common_arguments, load_models, load_pictures, select_pictures, yaw_of
@@ -150,9 +150,9 @@ def run(args):
     args.out.mkdir(parents=True, exist_ok=True)
     tables = {}
     for kind, (pictures, healthy) in kinds(args).items():
-        made = [baselines(p) for p in tqdm(pictures, f"{kind}: mirroring", disable=None)]
+        made = [baselines(p) for p in progress_bar(pictures, f"{kind}: mirroring")]
         results = {name: (np.stack([m[name] for m in made]), None) for name in made[0]}
-        for name, model in tqdm(models.items(), f"{kind}: models", disable=None):
+        for name, model in progress_bar(models.items(), f"{kind}: models"):
             results[name] = symmetrize_with(model, pictures, args.device)
         table = measure(results, pictures, healthy, args.alexnet, args.device)
         tables[kind] = {"pictures": len(pictures), "rows": table}

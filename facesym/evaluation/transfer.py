@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 import facesym
 
@@ -21,6 +20,7 @@ from ..data.simulate import FaceMesh, frontalise, turn_to
 from ..faces.geometry import face_region
 from ..faces.landmarks import find_points
 from ..faces.pose import head_pose
+from ..logging import progress_bar
 from ..models.lssl import GROUPS
 from .classifiers import AttributeClassifier
 from .data import add_common_arguments, load_models, load_pictures, named_models, select_pictures, yaw_of
@@ -107,13 +107,13 @@ def load_classifier(args):
 def transfer_all(pipes, mesh, pictures):
     """Each picture with each attribute: {row: {(group, attribute): NxSIZExSIZEx3 uint8}}."""
     outputs = {"photo": dict.fromkeys(WAYS, pictures), "mesh": {}}
-    for group, value in tqdm([way for way in WAYS if way[0] == "pose"], "mesh", disable=None):
+    for group, value in progress_bar([way for way in WAYS if way[0] == "pose"], "mesh"):
         outputs["mesh"][group, value] = np.stack(
             [turn_to(x, find_points(Image.fromarray(x)), mesh, POSES[value])[0] for x in pictures]
         )
     for name, pipe in pipes.items():
         wanted = [{group: value} for group, value in WAYS]
-        faces = [_run(pipe, picture, wanted) for picture in tqdm(pictures, desc=name, disable=None)]
+        faces = [_run(pipe, picture, wanted) for picture in progress_bar(pictures, desc=name)]
         outputs[name] = {way: np.stack([each[k] for each in faces]) for k, way in enumerate(WAYS)}
     return outputs
 
@@ -131,7 +131,7 @@ def measure(outputs, pictures, own, classifier, backbone):
     truth, sharp = metrics.identity_descriptor(pictures), metrics.sharpness(pictures)
     table = []
     for name, results in outputs.items():
-        for (group, value), faces in tqdm(results.items(), f"measure {name}", disable=None):
+        for (group, value), faces in progress_bar(results.items(), f"measure {name}"):
             wanted = GROUPS[group].index(value)
             asked = [i for i, has in enumerate(own) if has[NAMES.index(group)] != wanted]
             if not asked:
@@ -208,7 +208,7 @@ def table_3(classifier, rows, pipes, nets, mesh, count):
             },
             **{name: lambda x, net=net: realistic(net, x, mesh) for name, net in nets.items()},
         }
-        for name, bring_to_front in tqdm(ways.items(), f"±{angle}°", disable=None):
+        for name, bring_to_front in progress_bar(ways.items(), f"±{angle}°"):
             faces = np.stack([bring_to_front(x) for x in pictures])
             accuracy = float((classifier(faces, "expression") == labels).mean())
             table.append({"row": name, "angle": angle, "pictures": len(chosen), "accuracy": accuracy})

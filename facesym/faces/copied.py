@@ -34,7 +34,7 @@ def copied_weight(output, copy, trust, mask, yaw):
     copied = (trust > 1e-3).astype(np.float32)
     step = np.abs(_coarse(copy, copied) - _coarse(output, copied)).mean(2)
     weight = _ramp(trust, *TRUSTED) * np.exp(-((np.clip(step - SAME_COLOUR, 0, None) / SAME_COLOUR) ** 2))
-    weight = cv2.GaussianBlur(np.float32(weight * mask), (0, 0), len(mask) / 170)
+    weight = cv2.GaussianBlur((weight * mask).astype(np.float32), (0, 0), len(mask) / 170)
     return weight * mask * np.float32(1 - _ramp(abs(yaw), *FRONTAL))
 
 

@@ -1,20 +1,17 @@
 """The networks, loaded when first used (importing this package does not import torch)."""
 
-import importlib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-_MODULES = {
-    "AttributeDiscriminator": "lssl",
-    "AttributeGenerator": "lssl",
-    "FaceParser": "parser",
-    "LandmarkNet": "landmark",
-    "LightCNN": "lightcnn",
-    "NormalizedFaceGAN": "nfgan",
-    "SymmFCNet": "symmfcnet",
-    "SymmetricDiscriminator": "symgan",
-    "SymmetricEncoder": "symgan",
-    "SymmetricGenerator": "symgan",
-    "SymmetrizerVAE": "symmetrizer",
-}
+if TYPE_CHECKING:
+    from .landmark import LandmarkNet
+    from .lightcnn import LightCNN
+    from .lssl import AttributeDiscriminator, AttributeGenerator
+    from .nfgan import NormalizedFaceGAN
+    from .parser import FaceParser
+    from .symgan import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
+    from .symmetrizer import SymmetrizerVAE
+    from .symmfcnet import SymmFCNet
 
 __all__ = [
     "AttributeDiscriminator",
@@ -30,12 +27,26 @@ __all__ = [
     "SymmetrizerVAE",
 ]
 
+_MODULES = {
+    "AttributeDiscriminator": "lssl",
+    "AttributeGenerator": "lssl",
+    "FaceParser": "parser",
+    "LandmarkNet": "landmark",
+    "LightCNN": "lightcnn",
+    "NormalizedFaceGAN": "nfgan",
+    "SymmFCNet": "symmfcnet",
+    "SymmetricDiscriminator": "symgan",
+    "SymmetricEncoder": "symgan",
+    "SymmetricGenerator": "symgan",
+    "SymmetrizerVAE": "symmetrizer",
+}
 
-def __getattr__(name: str):
+
+def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
-def __dir__():
-    return __all__
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

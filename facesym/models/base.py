@@ -5,12 +5,13 @@ import inspect
 import json
 import os
 from pathlib import Path
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import safetensors
 import safetensors.torch
 import torch
-from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.models.modeling_utils import ModelMixin
 
 from .. import card, zoo
 from ..errors import ZooError
@@ -30,8 +31,13 @@ class Model(ModelMixin, ConfigMixin):
 
     config_name = CONFIG_NAME
 
+    @property
+    def config(self) -> Any:
+        """The constructor's settings, as attributes and as a mapping."""
+        return super().config
+
     @torch.inference_mode(False)  # so that it can be trained later, wherever it is moved
-    def to(self, *args, **kwargs) -> "Model":
+    def to(self, *args: Any, **kwargs: Any) -> Self:
         """torch's own: the one of diffusers warns at each change of dtype about modules we do not have."""
         return torch.nn.Module.to(self, *args, **kwargs)
 

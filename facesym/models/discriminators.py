@@ -36,14 +36,14 @@ class SAGANDiscriminator(nn.Module):
     def __init__(self, width=48, layers=4, fold=1):
         super().__init__()
         channels = [3 * fold**2, *(min(width * 2**i, 8 * width) for i in range(layers))]
-        blocks = [nn.PixelUnshuffle(fold)]
+        blocks: list[nn.Module] = [nn.PixelUnshuffle(fold)]
         for i, (a, b) in enumerate(zip(channels[:-1], channels[1:])):
             blocks += [spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.1, inplace=True)]
             if i == 1:
                 blocks.append(SelfAttention(b))
         self.layers = nn.Sequential(*blocks)
         self.out = spectral_norm(nn.Conv2d(channels[-1], 1, 3, 1, 1))
-        self.stride = fold * 2**layers
+        self.channels, self.stride = channels[-1], fold * 2**layers
 
     def forward(self, image):
         """Bx3xHxW in [-1, 1] to logits Bx1xH/sxW/s, s = ``stride``; their mean is SAGAN's one logit."""

@@ -125,7 +125,7 @@ class AttributeGenerator(Model):
         super().__init__()
         if len(widths) != 5 or input_size % (16 * scale):
             raise ValueError("widths must be five, and input_size a multiple of 16 times the scale")
-        layers = []
+        layers: list[nn.Module] = []
         for a, b, stride in zip((3 + side_channels, *widths), widths, (1, 2, 2, 2, 2)):
             kernel = 7 if stride == 1 else 4
             layers += [nn.Conv2d(a, b, kernel, stride, 3 if stride == 1 else 1, bias=False)]
@@ -148,7 +148,7 @@ class AttributeGenerator(Model):
             )  # flow, copy mask, gain, shift, mirror flow, mirror mask
             with torch.no_grad():  # start from the identity: copy x
                 self.maps.weight.mul_(0.1)
-                self.maps.bias.copy_(torch.tensor([0.0, 0, 2, 0, 0, 0, 0, -3]))
+                self.maps.bias = nn.Parameter(torch.tensor([0.0, 0, 2, 0, 0, 0, 0, -3]))
 
     @classmethod
     def preset(cls, name, **settings):
@@ -315,7 +315,7 @@ class MouthDiscriminator(SAGANDiscriminator):
 
     def __init__(self, expressions, size=48):
         super().__init__(width=32, layers=3)
-        self.expressions = nn.Conv2d(self.out.in_channels, expressions, size // self.stride)
+        self.expressions = nn.Conv2d(self.channels, expressions, size // self.stride)
 
     def forward(self, image):
         """Bx3xSxS in [-1, 1] to logits Bx1xhxw (large = real) and logits of the expressions BxE."""

@@ -91,12 +91,13 @@ class NormalizedFaceGAN(Model):
             raise ValueError(
                 "Enc cannot halve more often than Dec has widths: its last map would be under 4x4"
             )
-        layers = []
+        layers: list[nn.Module] = []
         for a, b in zip((channels, *encoder_widths[:-1]), encoder_widths):
             layers += [nn.Conv2d(a, b, 3, 2, 1, bias=a == channels)]
-            layers += [nn.BatchNorm2d(b)] * (a != channels) + [nn.ReLU(inplace=True)]
+            layers += [nn.BatchNorm2d(b)] * (a != channels)
+            layers.append(nn.ReLU(inplace=True))
         features = encoder_widths[-1] * (self.size // 2 ** len(encoder_widths)) ** 2
-        first = nn.Linear(features, hidden, bias=False)
+        first: nn.Module = nn.Linear(features, hidden, bias=False)
         if rank:
             first = nn.Sequential(nn.Linear(features, rank, bias=False), nn.Linear(rank, hidden, bias=False))
         self.encoder = nn.Sequential(
@@ -118,13 +119,13 @@ class NormalizedFaceGAN(Model):
             layers += [up(a, b, False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
         self.decoder = nn.Sequential(*layers)
         self.draw = up(decoder_widths[-1], channels, True)
-        self.maps = None
+        self.maps: nn.Module | None = None
         if copy:
             # Flow and choice, at half the size: they are smooth.
             self.maps = nn.Conv2d(decoder_widths[-1], 5, 3, 1, 1)
             with torch.no_grad():  # start from the identity: copy x
                 self.maps.weight.mul_(0.1)
-                self.maps.bias.copy_(torch.tensor([0.0, 0, 2, 0, 0]))
+                self.maps.bias = nn.Parameter(torch.tensor([0.0, 0, 2, 0, 0]))
 
     @classmethod
     def preset(cls, name):
@@ -234,7 +235,7 @@ class NormalizedFaceDiscriminator(nn.Module):
 
     def __init__(self, channels=3, widths=(64, 128, 256, 512)):
         super().__init__()
-        layers = []
+        layers: list[nn.Module] = []
         for a, b in zip((channels, *widths[:-1]), widths):
             layers += [nn.Conv2d(a, b, 3, 2, 1, bias=a == channels)]
             layers += [nn.BatchNorm2d(b)] * (a != channels) + [nn.LeakyReLU(0.3, inplace=True)]

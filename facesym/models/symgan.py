@@ -78,7 +78,7 @@ class SymmetricGenerator(Model):
             raise ValueError("yaw is the first entry of z′: it needs kind zprime and asymmetric ≥ 1")
         if kind == "zprime":
             self.tilt = AntisymmetricMap(asymmetric, widths[0], first)
-            self.start = SymmetricMap(latent - asymmetric, widths[0], first)
+            self.start: nn.Module = SymmetricMap(latent - asymmetric, widths[0], first)
         else:
             self.start = nn.Linear(latent, widths[0] * first**2)
 
@@ -191,7 +191,7 @@ class SymmetricEncoder(Model):
         super().__init__()
         if kind not in ("zprime", "flip"):
             raise ValueError(f"kind must be zprime or flip, not {kind!r}")
-        layers = []
+        layers: list[nn.Module] = []
         for a, b in zip((3, *widths[:-1]), widths):
             layers += [SymmetricConv2d(a, b, kernel, 2, kernel // 2 - 1, bias=False)]
             layers += [nn.BatchNorm2d(b), nn.LeakyReLU(0.2, inplace=True)]
@@ -242,9 +242,9 @@ class SymmetricDiscriminator(Model):
     ):
         super().__init__()
         conv = SymmetricConv2d if symmetric else nn.Conv2d
-        layers = []
+        layers: list[nn.Module] = []
         for i, (a, b) in enumerate(zip((3, *widths[:-1]), widths)):
-            layer = conv(a, b, kernel, 2, kernel // 2 - 1, bias=spectral or i == 0)
+            layer: nn.Module = conv(a, b, kernel, 2, kernel // 2 - 1, bias=spectral or i == 0)
             if spectral:
                 layer = symmetric_spectral_norm(layer) if symmetric else spectral_norm(layer)
             layers.append(layer)

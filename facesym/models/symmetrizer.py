@@ -106,10 +106,12 @@ class SymmetrizerVAE(Model):
         self.maps = nn.Conv2d(widths[0], 6 if copy else 1, 3, 1, 1)  # region, choice, flow
         with torch.no_grad():  # start from the identity: all is face, copy x
             self.maps.weight.mul_(0.1)
-            self.maps.bias.copy_(torch.tensor([3.0, 2.0, 0, 0, 0, 0])[: len(self.maps.bias)])
+            self.maps.bias = nn.Parameter(
+                torch.tensor([3.0, 2.0, 0, 0, 0, 0])[: self.maps.out_channels].clone()
+            )
             if copy:
                 self.colours.weight.mul_(0.1)
-                self.colours.bias.zero_()
+                self.colours.bias = nn.Parameter(torch.zeros(self.colours.out_channels))
         self.shuffle = nn.PixelShuffle(fold)
 
     def forward(self, image, exact=False):

@@ -289,11 +289,11 @@ class SymmFCNet(Model):
             self.flownet = StageOneNet(6 + 2 * extra, 2, stage1_width, carry)
             self.confidence = ConfidenceNet()
             nn.init.zeros_(self.flownet.out.weight)
-            nn.init.zeros_(self.flownet.out.bias)
+            self.flownet.out.bias = nn.Parameter(torch.zeros(2))
             if relight:
                 self.lightnet = StageOneNet(6 + 2 * extra, 3, stage1_width, carry)
                 nn.init.normal_(self.lightnet.out.weight, std=1e-3)
-                nn.init.ones_(self.lightnet.out.bias)  # start from equal light on both sides
+                self.lightnet.out.bias = nn.Parameter(torch.ones(3))  # start from equal light on both sides
 
     @classmethod
     def preset(cls, name, **changes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from ..errors import ZooError
 from ..hub import HubOptions
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .rotate import RotatePipeline
     from .symmetrize import SymmetrizePipeline
     from .transfer import TransferPipeline
+
+    Device = str | torch.device
+    DType = torch.dtype | None
 
 __all__ = [
     "CompletePipeline",
@@ -38,22 +41,46 @@ _PIPELINES = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     for module, pipeline in _PIPELINES.values():
         if name == pipeline:
             return getattr(import_module(f".{module}", __name__), pipeline)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+@overload
+def load(
+    name: Literal["complete"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+) -> CompletePipeline: ...
+@overload
+def load(
+    name: Literal["symmetrize"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+) -> SymmetrizePipeline: ...
+@overload
+def load(
+    name: Literal["rotate"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+) -> RotatePipeline: ...
+@overload
+def load(
+    name: Literal["normalize"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+) -> NormalizePipeline: ...
+@overload
+def load(
+    name: Literal["transfer"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+) -> TransferPipeline: ...
+@overload
+def load(
+    name: str | os.PathLike, *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+) -> Pipeline: ...
 def load(
     name: str | os.PathLike,
     *,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    device: Device = "cpu",
+    dtype: DType = None,
     **hub: Unpack[HubOptions],
 ) -> Pipeline:
     """A pipeline, ready to be called.

@@ -2,7 +2,6 @@
 
 import os
 import time
-import warnings
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
 from numbers import Integral
@@ -22,6 +21,7 @@ from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
 from ..faces.load import Photo, mark_edited, read_photo, save_image
 from ..faces.paste import paste_face
+from ..logging import warn
 
 
 @dataclass(kw_only=True)
@@ -193,7 +193,7 @@ class Pipeline:
             batch = self._batch(group, names, on_error == "skip", options)
             for name, (result, notes) in zip(names, batch):
                 for note in notes:
-                    warnings.warn(f"{name}: {note}" if name else note, stacklevel=3)
+                    warn(f"{name}: {note}" if name else note, stacklevel=3)
                 results.append(result)
         return results if several else results[0]
 
