@@ -24,6 +24,10 @@ def test_links_lead_to_files(page):
             assert (page.parent / link.split("#")[0]).exists(), link
 
 
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 120
+
+
 def test_readme_on_a_package_index_has_absolute_links():
     import tomllib
 
