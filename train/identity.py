@@ -21,7 +21,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from facesym import metrics
-from facesym.data.faces import Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
+from facesym.data.faces import (
+    Samples,
+    affine_jitter,
+    colour_jitter,
+    downscale_blur,
+    random_erasing,
+    to_tensor,
+)
 from facesym.evaluation.identity import embed
 from facesym.files import write_atomic
 from facesym.models import LightCNN
@@ -45,12 +52,12 @@ class IdentitySamples(Samples):
             np.ascontiguousarray(image), matrix, (size, size), borderMode=cv2.BORDER_REFLECT
         )
         if rng.random() < 0.3:
-            image = soften(rng, image)
+            image = downscale_blur(rng, image)
         if rng.random() < 0.1:
             image = np.repeat(image.mean(2, keepdims=True), 3, 2)
         image = colour_jitter(rng, image, 0.3)
         if rng.random() < 0.25:
-            cover(rng, image, 0.3)
+            random_erasing(rng, image, 0.3)
         return {"image": to_tensor(image), "vector": torch.from_numpy(self.vectors[i])}
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from facesym.data.balance import balanced_weights, kinds
-from facesym.data.faces import Samples, colour_jitter, cover, side_light, soften, to_tensor
+from facesym.data.faces import Samples, colour_jitter, downscale_blur, random_erasing, side_light, to_tensor
 from facesym.data.symmetric import simulate_palsy
 from facesym.faces.geometry import flip_landmarks, warp_points
 from facesym.models.landmark import LandmarkNet
@@ -56,7 +56,7 @@ def close_eye(image, points, side, amount):
 def photograph(rng, image):
     """The picture as another camera might have taken it: light, exposure, blur, JPEG, grain, grey; float32."""
     if rng.random() < 0.3:
-        image = soften(rng, image)
+        image = downscale_blur(rng, image)
     if rng.random() < 0.2:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
         image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
@@ -100,7 +100,7 @@ class LandmarkSamples(Samples):
         points = points @ matrix[:, :2].T + matrix[:, 2]
         image = photograph(rng, image)
         for _ in range(rng.integers(0, 3)):
-            cover(rng, image)
+            random_erasing(rng, image)
         return {"image": to_tensor(image), "landmarks": torch.from_numpy((points + 0.5) / size).float()}
 
 

@@ -22,9 +22,9 @@ from facesym.data.faces import (
     Samples,
     affine_jitter,
     colour_jitter,
-    cover,
+    downscale_blur,
+    random_erasing,
     side_light,
-    soften,
     to_tensor,
 )
 from facesym.data.metadata import read_metadata
@@ -92,14 +92,14 @@ class ParsingSamples(Samples):
             labels, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
         )
         if rng.random() < 0.3:
-            image = soften(rng, image)
+            image = downscale_blur(rng, image)
         if rng.random() < 0.15:
             image = np.repeat(image.mean(2, keepdims=True), 3, 2)
         image = colour_jitter(rng, image, 0.4)
         if rng.random() < 0.3:
             image = side_light(rng, image)
         if rng.random() < 0.2:
-            cover(rng, image, 0.25)  # what is under it stays what it is: a face has no holes
+            random_erasing(rng, image, 0.25)  # what is under it stays what it is: a face has no holes
         return {"image": to_tensor(image), "labels": torch.from_numpy(labels.astype(np.int64))}
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from facesym.data.balance import balanced_weights
-from facesym.data.faces import Samples, affine_jitter, cover, to_tensor
+from facesym.data.faces import Samples, affine_jitter, random_erasing, to_tensor
 from facesym.models.landmark import LandmarkNet
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
@@ -63,7 +63,7 @@ class PoseSamples(Samples):
         )
         image = photograph(rng, image)
         if rng.random() < 0.3:
-            cover(rng, image)
+            random_erasing(rng, image)
         return {"image": to_tensor(image), "pose": torch.from_numpy(pose.astype(np.float32))}
 
 

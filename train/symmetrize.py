@@ -21,7 +21,14 @@ import torch
 import torch.nn.functional as F
 
 from facesym import losses, zoo
-from facesym.data.faces import Samples, affine_jitter, colour_jitter, cover, soften, to_tensor
+from facesym.data.faces import (
+    Samples,
+    affine_jitter,
+    colour_jitter,
+    downscale_blur,
+    random_erasing,
+    to_tensor,
+)
 from facesym.data.symmetric import droop, symmetric_faces
 from facesym.faces.geometry import face_region, flip_landmarks, symmetric_landmarks, turn, warp_points
 from facesym.models import LightCNN, SymmetrizerVAE
@@ -105,7 +112,7 @@ class SymmetrizerSamples(Samples):
         side = turned_side(points) or {"left": "right", "right": "left"}.get(sick)
         image = image.astype(np.float32)
         if augment and rng.random() < 0.15:
-            column = cover(rng, image)
+            column = random_erasing(rng, image)
             side = side or ("right" if column < size / 2 else "left")
         side = side or "left"
         if augment:
@@ -129,7 +136,7 @@ class SymmetrizerSamples(Samples):
             if self.stage == 3 and rng.random() < 0.3:  # light from one side
                 image = np.clip(image * shade(rng, size), 0, 255)
             if self.stage == 3 and rng.random() < 0.1:
-                image = soften(rng, image, smallest=0.4)
+                image = downscale_blur(rng, image, smallest=0.4)
         region = torch.from_numpy(region)[None]
         share = lambda p: torch.from_numpy((2 * p + 1) / size - 1).float()  # noqa: E731
         return {

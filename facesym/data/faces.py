@@ -117,18 +117,23 @@ def side_light(rng, image, strength=0.7, least=0.0, ways=(-1, 1)):
     return np.clip(image * factor[..., None], 0, 255)
 
 
-def soften(rng, image, smallest=0.25):
-    """Detail lost as by upscaling a small face: down to ``smallest``…0.7 of the side and back, same dtype."""
+def downscale_blur(rng, image, smallest=0.25):
+    """Blur an image by scaling it to ``smallest``…0.7 of its side and back, like a face from a small photo."""
     size = len(image)
     side = int(size * rng.uniform(smallest, 0.7))
     return cv2.resize(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), (size, size))
 
 
-def cover(rng, image, largest=0.4):
-    """Put a box of one colour, sides up to ``largest`` of the picture's, in front of the face; changes ``image``.
+def random_erasing(rng, image, largest=0.4):
+    """Fill a random box with one colour, in place.
+
+    Args:
+        rng: numpy Generator.
+        image: SxSx3, changed in place.
+        largest: largest side of the box as a fraction of the image's.
 
     Returns:
-        Its middle column, in pixels.
+        The box's middle column in pixels.
     """
     size = len(image)
     centre, half = rng.uniform(0, size, 2), rng.uniform(0.03, largest / 2, 2) * size

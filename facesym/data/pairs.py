@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from .excluded import is_excluded_file, is_excluded_name
-from .faces import Samples, affine_jitter, colour_jitter, soften, to_tensor
+from .faces import Samples, affine_jitter, colour_jitter, downscale_blur, to_tensor
 from .metadata import hold_out
 
 MADE = ("turned", "expressive")  # kinds whose target is synthesized
@@ -187,7 +187,7 @@ class PairSamples(Samples):
             )
             points, places = (p @ matrix[:, :2].T + matrix[:, 2] for p in (points, places))
             if rng.random() < 0.1:
-                image = soften(rng, image, smallest=0.4)
+                image = downscale_blur(rng, image, smallest=0.4)
             both = colour_jitter(rng, np.concatenate([image, target], 1), 0.15)  # the same change to both
             image, target = both[:, :side], both[:, side:]
             guide = colour_jitter(rng, guide, 0.15)  # else the jitter alone would tell real from generated
