@@ -1,6 +1,6 @@
 # make demo   start the page on this machine
 # make test   run every test, with coverage
-# make lint   check style, spelling and zoo.json
+# make lint   check style, spelling, prose, zoo.json and CITATION.cff
 # Each needs only Python 3.11 and make: it builds its own environment in .venv the first time.
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -20,6 +20,7 @@ lint: $(VENV)/.dev
 	$(BIN)/codespell
 	$(BIN)/proselint check --config .proselintrc.json *.md */*.md
 	$(BIN)/check-jsonschema --schemafile zoo.schema.json zoo.json
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 # A stamp file per set of packages: nothing is installed again until what it lists has changed.
 $(BIN)/python:
