@@ -7,85 +7,152 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Threads that wait for each other by spinning stand in each other's way on a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if importlib.util.find_spec("facesym") is None:  # a clone in which it was not installed
     sys.path.append(str(Path(__file__).parent.parent))
 
 import complete
+import examples
 import gradio as gr
+import meta
 import normalize
+import panel
+import parts
 import rotate
+import stage
 import symmetrize
 import transfer
+from starlette.middleware import Middleware
 
-TITLE = "facesym: face models built on symmetry"
-HEADER = """
-# facesym
-**Complete**: something hides part of a face in your photo? Paint over it, and get it completed from the mirrored half.
-**Symmetrize**: see a face as it would be if both halves were alike, and measure how much they differ.
-**Rotate**: turn the head in a photo a little to either side.
-**Normalize**: make a turned, smiling face frontal and neutral.
-**Transfer**: change a face's expression, pose or light.
-"""
-ETHICS = """
-Only photos of adults who agree to it. What the models put in is **made up**, not what was there: never use it to
-identify anyone. Say that the picture was edited when you show it; the download carries a tag that says so.
-Uploads are not kept: they are deleted within about an hour, and no one else sees them.
-"""
-CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
-#header h1 { font-size: 1.9rem; margin: 0.2rem 0; }
-#header p { font-size: 1.05rem; }
-#ethics { border-left: 3px solid var(--color-accent); padding-left: 0.8rem; }
-#ethics p, #numbers p { font-size: 0.9rem; }
-#how .grid-wrap { max-height: none; }
-@media (max-width: 640px) { #header p { font-size: 1rem; } #ethics p { font-size: 0.82rem; } }
-#stage { position: relative; }
-#stage #photo { position: absolute; inset: 0; z-index: 20; }
-#stage:has(#photo) #editor { visibility: hidden; }
-.notice { border: 1px solid var(--color-accent); border-radius: var(--radius-md); padding: 0.6rem 0.9rem; }
-"""
+ETHICS = """<p><b>Only photos of adults who agree to it, and say that the picture was edited when you show it.</b>
+What the models put in is made up.</p>
+<details><summary>All of it: consent, privacy, what not to do</summary>
+<p>What the models put in is a guess, not what was there, and no evidence of anything: never use it to identify anyone,
+or to remove what someone wears for their own reasons. The asymmetry of a photo is no diagnosis. Every file that you
+save carries a tag that says it was edited with AI; some sites strip such tags, so say it in words too. The models were
+trained on some groups of people more than on others and work less well on the others: see their cards.</p>
+<p>Uploads are not kept: they are deleted within about an hour, under names that cannot be guessed, and no one else
+sees them. Nothing is logged about them, and no analytics are sent.</p></details>"""
+FOOTER = """<p>Code: Apache-2.0. Weights: research use, see their cards.
+<a href="https://huggingface.co/facesym">Models and their cards</a> ·
+<a href="https://huggingface.co/spaces/facesym/facesym/tree/main">Source</a> ·
+<a href="https://www.apache.org/licenses/LICENSE-2.0">Licence</a> ·
+<a href="?view=api">Use it from programs (API)</a></p>"""
+MODULES = (complete, symmetrize, rotate, normalize, transfer)
 # The system's own fonts: the page needs nothing from the network.
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif"]
-THEME = gr.themes.Soft(
+THEME = gr.themes.Base(
     primary_hue="teal",
     neutral_hue="slate",
     font=[gr.themes.Font(name) for name in FONT],
     font_mono=[gr.themes.Font("ui-monospace"), gr.themes.Font("monospace")],
+).set(
+    body_background_fill="#f3f6f8",
+    body_background_fill_dark="#0d141b",
+    block_background_fill="transparent",
+    block_background_fill_dark="transparent",
+    block_label_text_color="*neutral_700",
+    block_title_text_color="*neutral_800",
+    block_title_text_color_dark="*neutral_100",
+    block_border_width="0px",
+    block_padding="0px",
+    block_shadow="none",
+    button_primary_background_fill="#0f766e",
+    button_primary_background_fill_hover="#115e59",
+    button_primary_background_fill_dark="#0f766e",
+    button_primary_background_fill_hover_dark="#115e59",
+    button_primary_text_color="white",
+    button_secondary_text_color="*neutral_800",
+    slider_color="#0f766e",
+    slider_color_dark="#2dd4bf",
 )
+NOTHING_RUNS = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+IN_TURN = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
 
 def build() -> gr.Blocks:
-    """The page, not started yet. A tab is a module with `build()` (its content) and `pipeline` (its model)."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.Markdown(HEADER, elem_id="header")
-        gr.Markdown(ETHICS, elem_id="ethics")
-        with gr.Tab("Complete", id="complete"):
-            complete.build()
-        with gr.Tab("Symmetrize", id="symmetrize"):
-            symmetrize.build()
-        with gr.Tab("Rotate", id="rotate"):
-            rotate.build()
-        with gr.Tab("Normalize", id="normalize"):
-            normalize.build()
-        with gr.Tab("Transfer", id="transfer"):
-            transfer.build()
-    page.queue(max_size=20)
+    """The page, not started yet."""
+    with gr.Blocks(
+        title=meta.TITLE, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
+    ) as page:
+        gr.HTML(
+            html_template=parts.static("top.html").replace("CARDS", examples.cards([m.tab for m in MODULES])),
+            js_on_load=parts.static("top.js"),
+            apply_default_css=False,
+            elem_id="top",
+        )
+        shot = gr.State(None, time_to_live=3600)
+        with gr.Row(elem_id="workspace", equal_height=False):
+            with gr.Column(min_width=300, elem_id="left"):
+                photo = stage.Stage()
+                panels = [panel.controls_column(module) for module in MODULES]
+            with gr.Column(min_width=300, elem_id="right"):
+                for each in panels:
+                    panel.result_column(each)
+                shelf = examples.shelf()
+                with gr.Column(elem_classes=["panel"], elem_id="more-rotate"):
+                    rotate.build_more()
+        gr.HTML(ETHICS, elem_id="ethics", apply_default_css=False, js_on_load=None)
+        gr.HTML(FOOTER, elem_id="foot", apply_default_css=False, js_on_load=None)
+        for module in MODULES:
+            module.api()
+        connect(panels, photo, shot, shelf)
+    page.queue(max_size=400)  # the lines in parts.py have their own bounds
     return page
+
+
+def connect(panels: list, photo: stage.Stage, shot: gr.State, shelf: gr.HTML) -> None:
+    """What changes the photo clears every tab's result, and ends what runs."""
+    for each in panels:
+        panel.wire(each, photo, shot)
+    outputs = [photo, shot, *(output for each in panels for output in each.outputs)]
+    running = [each.running for each in panels]
+
+    def new_photo(value, new, old, cached=None):
+        """Values for ``outputs``; ``cached``: {task: outcome}."""
+        if new is None and value and value.get("error"):
+            return [value, old, *[gr.skip()] * (len(outputs) - 2)]
+        rest = [each.show((cached or {}).get(each.module.tab.name)) for each in panels]
+        return [value, new, *(value for values in rest for value in values)]
+
+    async def uploaded(value, old):
+        value, new = await stage.take(value, old)
+        return new_photo(value, new, old)
+
+    async def go_on(path, old):
+        if not path:
+            return new_photo({"error": "There is no result yet."}, None, old)
+        new = await parts.QUICK.run(stage.look_at, path)
+        return new_photo(stage.on_stage(new), new, old)
+
+    def example(event: gr.EventData):
+        value, new, cached = examples.open_example(int(event.index))
+        return new_photo(value, new, None, cached)
+
+    photo.upload(uploaded, [photo, shot], outputs, cancels=running, **IN_TURN)
+    photo.clear(lambda: new_photo({}, None, None), None, outputs, cancels=running, **NOTHING_RUNS)
+    shelf.select(example, None, outputs, cancels=running, **NOTHING_RUNS)
+    for each in panels:
+        each.viewer.select(go_on, [each.result, shot], outputs, **IN_TURN)
 
 
 def main() -> None:
     """Start the page; the models load meanwhile."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "mcp"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    gr.set_static_paths([parts.EXAMPLES, parts.HERE / "static"])
     page = build()
-    for tab in (complete, symmetrize, rotate, normalize, transfer):
-        if not tab.pipeline.missing:
-            tab.pipeline.start()
+    for module in MODULES:
+        if not module.tab.pipeline.missing:
+            module.tab.pipeline.start()
     page.launch(
         theme=THEME,
-        css=CSS,
+        app_kwargs={"middleware": [Middleware(meta.Head)]},
+        favicon_path=parts.HERE / "static" / "icon.svg",
         max_file_size="40mb",
-        footer_links=["api"],
+        footer_links=[],
         run_history=False,  # it would keep people's photos in the browser
         enable_monitoring=False,
         mcp_server=importlib.util.find_spec("mcp") is not None,

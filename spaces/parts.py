@@ -1,39 +1,40 @@
 """What every tab of the page is built from: the model in the background, errors, pictures in and out."""
 
-import contextlib
+import base64
 import functools
 import importlib
 import importlib.util
-import inspect
 import logging
 import os
 import re
 import tempfile
 import threading
-import warnings
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
-import cv2
 import gradio as gr
-import numpy as np
 from gradio import component_meta
 from gradio.utils import get_upload_folder
+from line import Line
 from PIL import Image
 
 import facesym
-from facesym.errors import FaceNotFoundError, FacesymError, ImageError, ZooError
-from facesym.faces.load import MAX_PIXELS, load_image, load_mask, save_image
+from facesym.errors import FaceNotFoundError, FacesymError, ZooError
+from facesym.faces.load import save_image
 
 log = logging.getLogger("facesym.page")
-EXAMPLES = Path(__file__).parent / "examples"
-PORTRAITS = ["astronaut.jpg", "grace-hopper.jpg"]  # of them, those with nothing before the face
-QUEUE = "models"  # the concurrency group of every listener that runs a model: they share the machine's cores
-FRAME = 384  # side of a face in a film
+HERE = Path(__file__).parent
+EXAMPLES = HERE / "examples"
 SHOWN = 1280  # long side of a result as it is shown; the download has every pixel
-PAINTED = (
-    1024  # long side of the copy that is painted on: the editor sends itself to the server at each stroke
-)
+PAINTED = 1024  # long side of the canvas that is painted on
+FRAME = 384  # side of a face in a video
 CACHE = os.path.abspath(get_upload_folder())  # gradio serves, and after a while deletes, the files in here
+
+MODELS = Line("the models")  # a second or two each
+FITS = Line("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), seconds=45, most=20)
+QUICK = Line("the photos", seconds=0.5)  # reading a photo, finding its faces
+TASKS = ("complete", "symmetrize", "rotate", "normalize", "transfer")
 
 
 def _zero_gpu():
@@ -101,191 +102,46 @@ class Pipeline:
             log.warning("The model for %s did not load: %s", self.task, error)
 
 
-def run(pipeline: Pipeline, *args, **options):
-    """A pipeline's call, for a visitor's photo. Returns the result and warnings to show.
-
-    Raises:
-        FaceNotFoundError: worded for the page.
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            result = pipeline.get()(*args, **options)
-        except FaceNotFoundError as error:
-            raise FaceNotFoundError(
-                "No face was found in this photo. Try one in which the face is upright, larger or less hidden."
-            ) from error
-    return result, [str(warning.message) for warning in caught if warning.category is UserWarning]
+# --- errors ---------------------------------------------------------------------------------------------------------
 
 
-def read_upload(path: str | None) -> Image.Image:
-    """The photo that a visitor has added.
-
-    Raises:
-        ImageError: none yet, or not any more: uploads are deleted after a while.
-    """
-    if not path or not Path(path).exists():
-        raise ImageError("Add a photo first: drop it into the box, or click one of the examples.")
-    return load_image(path)
-
-
-@contextlib.contextmanager
-def _telling(name):
-    try:
-        yield
-    except gr.Error:
-        raise
-    except FacesymError as error:
+def wording(error: Exception) -> str:
+    """What to tell a visitor. facesym's own errors as they are worded; anything else is logged, and only its
+    existence told."""
+    if isinstance(error, FaceNotFoundError):
+        return "No face was found in this photo. Try one in which the face is larger, sharper or less hidden."
+    if isinstance(error, FacesymError):
         # The server's folders are nobody's business: of an upload's path, keep the name.
-        message = re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", str(error))
-        raise gr.Error(message, print_exception=False) from error
-    except Exception as error:
-        log.exception("%s failed", name)
-        raise gr.Error(
-            "Something went wrong on the server, and it has been logged. Try again, or try another photo.",
-            print_exception=False,
-        ) from error
+        return re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", str(error))
+    log.error("Unexpected", exc_info=error)
+    return "Something went wrong on the server, and it has been logged. Try again, or try another photo."
 
 
 def tell_errors(function):
-    """Show what facesym raises on purpose as it is worded; anything else is logged, and only its existence told. For
-    functions and generator functions (which gradio must see as such)."""
-    if inspect.isgeneratorfunction(function):
+    """Let the API's callers read what `wording` says. For asynchronous functions."""
 
-        @functools.wraps(function)
-        def wrapper(*args, **kwargs):
-            with _telling(function.__name__):
-                yield from function(*args, **kwargs)
-
-    else:
-
-        @functools.wraps(function)
-        def wrapper(*args, **kwargs):
-            with _telling(function.__name__):
-                return function(*args, **kwargs)
+    @functools.wraps(function)
+    async def wrapper(*args, **kwargs):
+        try:
+            return await function(*args, **kwargs)
+        except Exception as error:
+            raise gr.Error(wording(error), print_exception=False) from error
 
     return wrapper
 
 
-# For each subclass of a component gradio writes a .pyi file beside its source: not into this folder.
-component_meta.create_or_modify_pyi = lambda *args: None
+# --- files ----------------------------------------------------------------------------------------------------------
 
 
-class PhotoEditor(gr.ImageEditor):
-    """ImageEditor that hands over the paths of its painted layers, and nothing of the picture below: gradio's own
-    decodes all of them first, whatever their size."""
-
-    is_template = True
-    accept_blobs = None  # an upload without a size limit, needed for live `change` events only
-
-    def preprocess(self, payload):
-        return [layer.path for layer in payload.layers if layer] if payload else []
+@functools.cache
+def static(name: str) -> str:
+    """The text of a file in static/."""
+    return (HERE / "static" / name).read_text(encoding="utf-8")
 
 
-class PictureFile(gr.Image):
-    """Image that hands over the path of the file as it was uploaded, not decoded."""
-
-    is_template = True
-
-    def preprocess(self, payload):
-        return payload.path if payload else None
-
-
-def notice(pipeline: Pipeline) -> None:
-    """Say so if the tab's model is not there."""
-    if pipeline.missing:
-        gr.Markdown(
-            "⚠️ **The model for this tab is not released yet.** You can look around; the button will work once it is.",
-            elem_classes="notice",
-        )
-
-
-def drop_zone(elem_id: str, height: int = 440) -> PictureFile:
-    """A box that takes a photo."""
-    return PictureFile(
-        label="Photo",
-        show_label=False,
-        sources=["upload", "clipboard"],
-        height=height,
-        placeholder="# Drop a photo here\nor click to choose one",
-        elem_id=elem_id,
-    )
-
-
-def example_row(samples: list[str], elem_id: str) -> gr.Dataset:
-    """Pictures to click; their listener gets the number of the one that was."""
-    gr.Markdown("No photo at hand? Click an example:")
-    return gr.Dataset(
-        components=[gr.Image(visible=False)],
-        samples=[[path] for path in samples],
-        show_label=False,
-        type="index",
-        elem_id=elem_id,
-    )
-
-
-def photo_input(prefix: str, height: int = 440) -> PictureFile:
-    """The box for a photo with a row of portraits that fill it. ``prefix`` begins their ids."""
-    photo = drop_zone(f"{prefix}photo", height)
-    portraits = [str(EXAMPLES / name) for name in PORTRAITS]
-    examples = example_row(portraits, f"{prefix}examples")
-    examples.click(lambda index: portraits[index], examples, photo, queue=False, api_visibility="private")
-    return photo
-
-
-def read_strokes(layers: list[str], size: tuple[int, int]) -> np.ndarray:
-    """What was painted, as one mask: HxW bool for a photo of `size` (width, height); the layers may be smaller."""
-    painted = np.zeros((size[1], size[0]), bool)
-    for path in layers:
-        with Image.open(path) as layer:
-            own = layer.size
-        if own[0] * own[1] > MAX_PIXELS:
-            raise ImageError(
-                f"The painted layer is too large ({own[0]}x{own[1]} pixels): use a smaller photo."
-            )
-        strokes = load_mask(path, own)
-        if own != size:
-            strokes = np.asarray(Image.fromarray(strokes).resize(size, Image.Resampling.NEAREST))
-        painted |= strokes
-    return painted
-
-
-def grow_strokes(painted: np.ndarray) -> np.ndarray:
-    """Strokes (HxW bool) made wider by 4 pixels of the copy that is painted on: people stop just short of the edge of
-    what they paint over."""
-    radius = max(2, round(4 * max(painted.shape) / PAINTED))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
-    return cv2.dilate(painted.astype(np.uint8), kernel).astype(bool)
-
-
-def shrink(image: Image.Image, side: int) -> Image.Image:
-    """The picture with a long side of at most `side`."""
-    image = image.copy()
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return image
-
-
-def as_frame(face: Image.Image) -> Image.Image:
-    """A square crop at the size in which films and sliders show it."""
-    return face.resize((FRAME, FRAME), Image.Resampling.LANCZOS)
-
-
-def comparison(prefix: str) -> tuple[gr.ImageSlider, gr.Markdown, gr.DownloadButton]:
-    """What every tab shows of a result: a before/after slider, a line of numbers, the download. ``prefix`` begins
-    their ids."""
-    slider = gr.ImageSlider(
-        label="Before / after: drag the line",
-        type="filepath",
-        interactive=False,
-        buttons=["fullscreen"],
-        height=440,
-        elem_id=f"{prefix}result",
-    )
-    numbers = gr.Markdown(elem_id=f"{prefix}numbers")
-    download = gr.DownloadButton(
-        "Download (PNG, marked as edited)", interactive=False, size="lg", elem_id=f"{prefix}download"
-    )
-    return slider, numbers, download
+def url(path) -> str:
+    """Where the browser finds a file of the cache or of this folder, relative to the page."""
+    return f"gradio_api/file={quote(str(path))}"
 
 
 def private_folder() -> Path:
@@ -298,3 +154,78 @@ def publish(image: Image.Image, folder: Path, name: str, task: str) -> str:
     """Write a result, tagged as edited, for gradio to serve; returns its path."""
     save_image(image, folder / name, task)
     return str(folder / name)
+
+
+def shrink(image: Image.Image, side: int) -> Image.Image:
+    """The picture with a long side of at most `side`."""
+    image = image.copy()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return image
+
+
+def as_frame(face: Image.Image, side: int = FRAME) -> Image.Image:
+    """A square crop at the size in which videos and sliders show it."""
+    return face.resize((side, side), Image.Resampling.LANCZOS)
+
+
+# For each subclass of a component gradio writes a .pyi file beside its source: not into this folder.
+component_meta.create_or_modify_pyi = lambda *args: None
+
+
+class PictureFile(gr.Image):
+    """Image that hands over the path of the file as it was uploaded, not decoded. (Its constructor stays gradio's:
+    the browser is told the arguments that the signature names.)
+
+    Attributes:
+        example: a file name that stands for it in the API's documentation.
+    """
+
+    is_template = True
+    example = "photo.jpg"
+
+    def preprocess(self, payload):
+        if payload is None:
+            return None
+        if payload.url and payload.url.startswith("data:"):
+            return _from_data_url(payload.url)
+        return payload.path
+
+    def example_payload(self):
+        return {"path": self.example, "meta": {"_type": "gradio.FileData"}, "orig_name": self.example}
+
+    def example_value(self):
+        return self.example
+
+
+def _from_data_url(text: str) -> str:
+    """Write a picture that came as a data URL to a file: its path."""
+    head, _, data = text.partition(",")
+    try:
+        if not head.endswith(";base64"):
+            raise ValueError
+        raw = base64.b64decode(data, validate=True)
+    except ValueError as error:
+        raise gr.Error(
+            "The data URL is not base64: send data:image/png;base64,…", print_exception=False
+        ) from error
+    path = private_folder() / "picture"
+    path.write_bytes(raw)
+    return str(path)
+
+
+def picture_in(name: str, example: str) -> PictureFile:
+    """A picture that programs send; ``example`` stands for it in the API's documentation."""
+    component = PictureFile(label=name, render=False)
+    component.example = example
+    return component
+
+
+def call(work: Callable, name: str, inputs: list, outputs: list) -> None:
+    """Make an endpoint for programs. ``work`` is an asynchronous function whose docstring describes it."""
+    with gr.Group(visible=False):
+        for component in [*inputs, *outputs]:
+            component.render()
+        trigger = gr.Button()
+    work = tell_errors(work)
+    work.__name__ = name  # the MCP tool's
+    trigger.click(work, inputs, outputs, api_name=name, concurrency_limit=None)

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import gradio as gr
+import panel
 import parts
+import results
+import stage
 
 from facesym.errors import ImageError
-from facesym.faces.load import load_image
+from facesym.faces.load import Photo, read_photo
 
-FACES = [("Only the largest face", "largest"), ("Every face", "all")]
 MEANING = {  # of the regions, for people
     "overall": "All but the jaw",
     "brow": "Brows: height and place",
@@ -16,127 +18,104 @@ MEANING = {  # of the regions, for people
     "mouth corner": "Mouth corners: height and place",
     "nose": "Nose: wings and tip",
 }
+ABOUT = (
+    "In the distance between the outer eye corners; roll and yaw of the head are taken out. No face is at zero. It is "
+    "a measure of a photo, not a diagnosis."
+)
 
-pipeline = parts.Pipeline("symmetrize")
+tab = panel.Tab(
+    "symmetrize",
+    "Symmetrize",
+    "See a face as it would be if both halves were alike, and how much they differ.",
+    "Make it symmetric",
+    parts.Pipeline("symmetrize"),
+)
 
 
 @parts.gpu
-def symmetrize(photo, faces: str):
-    """See `parts.run`."""
-    return parts.run(pipeline, photo, faces=faces, composites=True)
+def symmetrize(photo: Photo, faces):
+    """The pipeline's call."""
+    return tab.pipeline.get()(photo, faces=faces, composites=True)
 
 
-def finish(photo, name: str, faces: str, progress):
-    """Symmetrize a photo and write the files: (before, after), download path, what to say, table, pictures."""
+def controls() -> list:
+    """See `panel.Tab`."""
+    return [gr.Checkbox(label="Every face in the photo", elem_id="symmetrize-all")]
+
+
+def work(tell, value: dict, shot: stage.Shot, every: bool) -> panel.Outcome:
+    """See `panel.Tab`."""
+    return finish(
+        tell, shot.read(), Path(shot.path).stem, "all" if every else stage.chosen_face(value, shot)
+    )[0]
+
+
+def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[dict]]:
+    """Symmetrize a photo and write the files: the outcome, and the numbers of each face."""
     from facesym.asymmetry import draw_heatmap  # brings torch: not before the page is up
 
-    progress(0.1, "Getting the model ready")
-    pipeline.get()
-    progress(0.3, "Making the face symmetric")
-    result, notes = symmetrize(photo, faces)
-    for note in notes:
-        gr.Warning(note)
-    progress(0.9, "Writing the pictures")
-    folder = parts.private_folder()
-    before = folder / "before.jpg"  # the photo itself: not edited, so not tagged
-    parts.shrink(photo, parts.SHOWN).save(before, quality=92)
-    after = parts.publish(parts.shrink(result.images[0], parts.SHOWN), folder, "after.webp", "symmetrize")
-    download = parts.publish(result.images[0], folder, f"{Path(name).stem}-symmetric.png", "symmetrize")
-    rows, pictures = result.asymmetry, []
-    for i, (crop, heat, composites) in enumerate(zip(result.crop, result.heatmap, result.composites)):
-        shown = {
-            "Symmetric face": composites["model"],
-            "Left half, mirrored": composites["left"],
-            "Right half, mirrored": composites["right"],
-            "Where the halves differ": draw_heatmap(crop, heat),
-        }
-        for caption, picture in shown.items():
-            file = f"face{i}-{caption.split(',')[0].replace(' ', '-').lower()}.webp"
-            pictures.append((parts.publish(picture, folder, file, "symmetrize"), caption))
-    table = [
-        [MEANING[key] if len(rows) == 1 else f"{MEANING[key]} (face {i + 1})", f"{100 * row[key]:.1f} %"]
-        for i, row in enumerate(rows)
-        for key in MEANING
-    ]
-    kept = "" if result.identity is None else f" · likeness **{min(result.identity):.2f}** of 1"
-    numbers = f"**{len(rows)} face{'s' * (len(rows) != 1)}**{kept} · **{result.seconds:.1f} s**"
-    return (str(before), after), download, numbers, table, pictures, rows
+    tell(0.05, "Getting the model ready")
+    tab.pipeline.get()
+    tell(0.1, "Making the face symmetric")
+    result = symmetrize(photo, faces)
+    tell(0.7, "Writing the pictures")
+    files = results.Files(tab.name, stem, "symmetric")
+    rows = result.asymmetry
+    sections = []
+    for i, (crop, heat, composites, row) in enumerate(
+        zip(result.crop, result.heatmap, result.composites, rows)
+    ):
+        pictures = [
+            ("Symmetric face", composites["model"]),
+            ("Left half, mirrored", composites["left"]),
+            ("Right half, mirrored", composites["right"]),
+            ("Where the halves differ", draw_heatmap(crop, heat)),
+        ]
+        table = [(MEANING[key], f"{100 * row[key]:.1f} %") for key in MEANING]
+        title = f"Face {i + 1}, counted from the left" if len(rows) > 1 else "How asymmetric the face was"
+        sections.append(
+            results.heading(title)
+            + files.grid(pictures, f"face{i + 1}-")
+            + results.table(["Region", "Difference of the sides"], table)
+        )
+    views = [files.pair("Photo", photo.image, result.images[0])]
+    likeness = results.likeness(result.identity)
+    outcome = panel.Outcome(
+        views=views,
+        downloads=files.downloads(photo.image, result.images[0]),
+        numbers=f"**{len(rows)} face{'s' * (len(rows) != 1)}**{likeness} · **{result.seconds:.1f} s**",
+        notes=result.notes,
+        result=files.result,
+        extras="".join(sections) + results.paragraph(ABOUT),
+    )
+    return outcome, rows
 
 
-@parts.tell_errors
-def symmetrize_file(photo: str, faces: str = "largest", progress=gr.Progress()):  # noqa: B008
+async def symmetrize_file(photo: str, faces: str = "largest"):
     """Make the face in a photo symmetric, and measure its asymmetry. Only for photos of adults; label the result.
 
     Args:
-        photo: The photo, JPEG, PNG or WebP, at most 25 megapixels.
+        photo: The photo: JPEG, PNG, WebP, HEIC and others.
         faces: "largest" for the largest face in the photo, "all" for every face.
 
     Returns:
-        The photo with symmetric faces as a PNG file of the photo's size, and the asymmetry of each face: shares of the
-        distance between the outer eye corners for each region; "appearance", the mean of the heat map; roll and yaw of
-        the head in degrees.
+        The photo with symmetric faces as a PNG file, and the asymmetry of each face: fractions of the distance between
+        the outer eye corners for each region; "appearance", the mean of the heat map; roll and yaw of the head in
+        degrees.
     """
     if not photo:
         raise ImageError("A photo is needed.")
-    _, download, _, _, _, rows = finish(load_image(photo), photo, faces, progress)
-    return download, [{key: round(value, 4) for key, value in row.items()} for row in rows]
-
-
-@parts.tell_errors
-def symmetrize_shown(photo, faces, progress=gr.Progress()):  # noqa: B008
-    """What the button does."""
-    picture = parts.read_upload(photo)
-    slider, download, numbers, table, pictures, _ = finish(picture, photo, faces, progress)
-    return slider, gr.DownloadButton(value=download, interactive=True), numbers, table, pictures
-
-
-def build() -> None:
-    """Put the tab's content into the gr.Tab that is open."""
-    parts.notice(pipeline)
-    with gr.Row(equal_height=False):
-        with gr.Column(min_width=320):
-            gr.Markdown("### 1 · Add a photo of a face, from the front")
-            photo = parts.photo_input("symmetrize-")
-            faces = gr.Radio(FACES, value="largest", label="Which face", elem_id="symmetrize-faces")
-            button = gr.Button("2 · Make it symmetric", variant="primary", size="lg", elem_id="symmetrize")
-        with gr.Column(min_width=320):
-            gr.Markdown("### 3 · Compare and download")
-            slider, numbers, download = parts.comparison("symmetrize-")
-    gr.Markdown(
-        "**How asymmetric the face was**, in the distance between the outer eye corners; roll and yaw of the head are "
-        "taken out. No face is at zero. It is a measure of a photo, not a diagnosis."
+    outcome, rows = await parts.MODELS.run(
+        lambda tell: finish(tell, read_photo(photo), Path(photo).stem, faces)
     )
-    with gr.Row(equal_height=False):
-        table = gr.Dataframe(
-            headers=["Region", "Difference of the sides"],
-            datatype="str",
-            interactive=False,
-            show_label=False,
-            elem_id="symmetrize-table",
-        )
-        gallery = gr.Gallery(
-            show_label=False,
-            columns=2,
-            object_fit="contain",
-            height="auto",
-            buttons=["fullscreen"],
-            elem_id="symmetrize-pictures",
-        )
+    return outcome.downloads[0][1], [{key: round(value, 4) for key, value in row.items()} for row in rows]
 
-    # The same call for programs and agents.
-    with gr.Group(visible=False):
-        photo_in = parts.PictureFile(label="photo")
-        photo_out = gr.File(label="photo with symmetric faces")
-        numbers_out = gr.JSON(label="asymmetry")
-        call = gr.Button()
 
-    shared = {"concurrency_id": parts.QUEUE, "concurrency_limit": 1}
-    button.click(
-        symmetrize_shown,
-        [photo, faces],
-        [slider, download, numbers, table, gallery],
-        show_progress_on=slider,
-        api_visibility="private",
-        **shared,
-    )
-    call.click(symmetrize_file, [photo_in, faces], [photo_out, numbers_out], api_name="symmetrize", **shared)
+def api() -> None:
+    """See `panel.Tab`."""
+    inputs = [
+        parts.picture_in("photo", "photo.jpg"),
+        gr.Radio(["largest", "all"], value="largest", label="faces", render=False),
+    ]
+    outputs = [gr.File(label="symmetric_photo", render=False), gr.JSON(label="asymmetry", render=False)]
+    parts.call(symmetrize_file, "symmetrize", inputs, outputs)

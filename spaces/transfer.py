@@ -3,58 +3,95 @@
 from pathlib import Path
 
 import gradio as gr
+import panel
 import parts
+import results
+import stage
 
 from facesym.errors import ImageError
-from facesym.faces.load import load_image
+from facesym.faces.load import Photo, read_photo
 from facesym.models.lssl import GROUPS
 
 KEEP = "as it is"
 FIRST = {"expression": "happy"}  # so that the button does something for whoever has chosen nothing
+WHOLE = {"expression", "light"}  # groups whose result fits back into the photo: the head stays where it is
+ABOUT = (
+    "Poses are as seen in the picture: “left” turns the nose to its left. What the photo does not show is made up, "
+    "teeth too: at a strength of 0.3 a smile hardly opens the mouth."
+)
 
-pipeline = parts.Pipeline("transfer")
+tab = panel.Tab(
+    "transfer",
+    "Transfer",
+    "Give a face another expression, pose or light.",
+    "Change the face",
+    parts.Pipeline("transfer"),
+)
 
 
 @parts.gpu
-def transfer(photo, to: list, strength: float, grid: bool):
-    """See `parts.run`."""
-    return parts.run(pipeline, photo, to=to, strength=strength, grid=grid)
+def transfer(photo: Photo, face, to: list, strength: float, grid: bool):
+    """The pipeline's call."""
+    return tab.pipeline.get()(photo, faces=face, to=to, strength=strength, grid=grid)
 
 
-def finish(photo, name: str, to: list, strength: float, grid: bool, progress):
-    """Change a face and write the files: (crop, result), download path, what to say, the grid's (path, attribute)."""
-    progress(0.1, "Getting the model ready")
-    pipeline.get()
-    progress(0.4, "Changing the face")
-    result, notes = transfer(photo, to, strength, grid)
-    for note in notes:
-        gr.Warning(note)
-    progress(0.8, "Writing the pictures")
-    folder = parts.private_folder()
-    before = folder / "before.jpg"  # cut out of the photo: not edited, so not tagged
-    parts.as_frame(result.crop[0]).save(before, quality=92)
-    # With nothing chosen but the grid the result is the face as it is: the grid is what was asked for.
-    after = parts.publish(parts.as_frame(result.images[0]), folder, "after.webp", "transfer")
-    download = parts.publish(result.images[0], folder, f"{Path(name).stem}-transfer.png", "transfer")
-    shown = [
-        (parts.publish(parts.as_frame(face), folder, f"{attribute}.webp", "transfer"), attribute)
-        for attribute, face in result.grid[0].items()
+def controls() -> list:
+    """See `panel.Tab`."""
+    radios = [
+        gr.Radio(
+            [KEEP, *names],
+            value=FIRST.get(group, KEEP),
+            label=group.capitalize(),
+            elem_id=f"transfer-{group}",
+        )
+        for group, names in GROUPS.items()
     ]
-    kept = "" if result.identity is None else f"Likeness **{result.identity[0]:.2f}** of 1 · "
-    return (str(before), after), download, f"{kept}**{result.seconds:.1f} s**", shown
+    strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", elem_id="transfer-strength")
+    every = gr.Checkbox(label="Also show each change alone (slower)", elem_id="transfer-every")
+    return [strength, every, *radios]
 
 
-def chosen(*attributes):
-    """The radios' values without those that keep the face."""
-    return [attribute for attribute in attributes if attribute and attribute != KEEP]
+def work(tell, value: dict, shot: stage.Shot, strength: float, every: bool, *choices) -> panel.Outcome:
+    """See `panel.Tab`."""
+    to = [choice for choice in choices if choice and choice != KEEP]
+    if not to and not every:
+        raise ImageError("Choose an expression, a pose or a light first.")
+    return finish(
+        tell, shot.read(), Path(shot.path).stem, stage.chosen_face(value, shot), to, strength, every
+    )
 
 
-@parts.tell_errors
-def transfer_file(photo: str, to: str, strength: float = 1.0, progress=gr.Progress()):  # noqa: B008
+def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid: bool) -> panel.Outcome:
+    """Change a face and write the files."""
+    tell(0.05, "Getting the model ready")
+    pipe = tab.pipeline.get()
+    wanted = pipe.wanted(to)
+    tell(0.1, "Changing the face")
+    result = transfer(photo, face, to, strength, grid)
+    tell(0.6, "Writing the pictures")
+    files = results.Files(tab.name, stem, "-".join(to).replace(" ", "") or "grid")
+    crop, output, singles = result.crop[0], result.images[0], list(result.grid[0].items())
+    whole = results.put_back(tab.pipeline, photo, result) if wanted and set(wanted) <= WHOLE else None
+    grid_html, downloads = "", files.downloads(crop, output, whole)
+    if singles:
+        grid_html = results.heading("Each change alone") + files.grid(singles, "only-")
+        downloads.append(("All of them (ZIP)", files.zip(singles)))
+    likeness = results.likeness(result.identity).removeprefix(" · ")
+    return panel.Outcome(
+        views=[files.pair("Face", crop, output), *files.whole(photo, whole)],
+        downloads=downloads,
+        numbers=f"{likeness}{' · ' * bool(likeness)}**{result.seconds:.1f} s**",
+        notes=result.notes,
+        result=files.result,
+        extras=grid_html + results.paragraph(ABOUT),
+    )
+
+
+async def transfer_file(photo: str, to: str = "happy", strength: float = 1.0):
     """Give the face in a photo another expression, pose or light. Only for photos of adults; label the result.
 
     Args:
-        photo: The photo, JPEG, PNG or WebP, at most 25 megapixels. Its largest face is taken.
+        photo: The photo: JPEG, PNG, WebP, HEIC and others. Its largest face is taken.
         to: What to change it to: one or more of "neutral", "happy", "surprised"; "left 45", "left 20", "frontal",
             "right 20", "right 45"; "normal", "weak", "dark", "side"; separated by commas, one of each group.
         strength: 0 keeps the face, 1 is the usual change, 1.5 the most.
@@ -64,77 +101,19 @@ def transfer_file(photo: str, to: str, strength: float = 1.0, progress=gr.Progre
     """
     if not photo:
         raise ImageError("A photo is needed.")
-    wanted = [name.strip() for name in to.split(",") if name.strip()]
-    _, download, numbers, _ = finish(load_image(photo), photo, wanted, strength, False, progress)
-    return download, numbers
-
-
-@parts.tell_errors
-def transfer_shown(photo, strength, *attributes, progress=gr.Progress()):  # noqa: B008
-    """What the first button does."""
-    to = chosen(*attributes)
-    if not to:
-        raise ImageError("Choose an expression, a pose or a light first.")
-    slider, download, numbers, _ = finish(parts.read_upload(photo), photo, to, strength, False, progress)
-    return slider, numbers, gr.DownloadButton(value=download, interactive=True)
-
-
-@parts.tell_errors
-def grid_shown(photo, strength, progress=gr.Progress()):  # noqa: B008
-    """What the second button does."""
-    *_, shown = finish(parts.read_upload(photo), photo, [], strength, True, progress)
-    return shown
-
-
-def build() -> None:
-    """Put the tab's content into the gr.Tab that is open."""
-    parts.notice(pipeline)
-    with gr.Row(equal_height=False):
-        with gr.Column(min_width=320):
-            gr.Markdown("### 1 · Add a photo of a face")
-            photo = parts.photo_input("transfer-")
-            gr.Markdown("### 2 · What should change?")
-            radios = [
-                gr.Radio(
-                    [KEEP, *names],
-                    value=FIRST.get(group, KEEP),
-                    label=group.capitalize(),
-                    elem_id=f"transfer-{group}",
-                )
-                for group, names in GROUPS.items()
-            ]
-            strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", elem_id="transfer-strength")
-            button = gr.Button("3 · Change the face", variant="primary", size="lg", elem_id="transfer")
-        with gr.Column(min_width=320):
-            gr.Markdown("### 4 · Compare and download")
-            slider, numbers, download = parts.comparison("transfer-")
-            gr.Markdown(
-                "Poses are as seen in the picture: *left* turns the nose to its left. What the photo does not show is "
-                "made up, teeth too: at a strength of 0.3 a smile hardly opens the mouth."
-            )
-    every = gr.Button("Everything at once: one picture for each", elem_id="transfer-every")
-    gallery = gr.Gallery(
-        show_label=False, columns=6, height="auto", interactive=False, format="webp", elem_id="transfer-grid"
+    wanted = [name.strip() for name in (to or "").split(",") if name.strip()]
+    outcome = await parts.MODELS.run(
+        lambda tell: finish(tell, read_photo(photo), Path(photo).stem, "largest", wanted, strength, False)
     )
+    return outcome.downloads[0][1], outcome.numbers
 
-    # The same call for programs and agents.
-    with gr.Group(visible=False):
-        photo_in = parts.PictureFile(label="photo")
-        to_in, strength_in = gr.Textbox(label="to"), gr.Number(1.0, label="strength")
-        face_out, numbers_out = gr.File(label="changed face"), gr.Textbox(label="numbers")
-        call = gr.Button()
 
-    shared = {"concurrency_id": parts.QUEUE, "concurrency_limit": 1}
-    hidden = {"api_visibility": "private"}
-    button.click(
-        transfer_shown,
-        [photo, strength, *radios],
-        [slider, numbers, download],
-        show_progress_on=slider,
-        **hidden,
-        **shared,
-    )
-    every.click(grid_shown, [photo, strength], gallery, **hidden, **shared)
-    call.click(
-        transfer_file, [photo_in, to_in, strength_in], [face_out, numbers_out], api_name="transfer", **shared
-    )
+def api() -> None:
+    """See `panel.Tab`."""
+    inputs = [
+        parts.picture_in("photo", "photo.jpg"),
+        gr.Textbox("happy", label="to", render=False),
+        gr.Number(1.0, label="strength", render=False),
+    ]
+    outputs = [gr.File(label="changed_face", render=False), gr.Textbox(label="numbers", render=False)]
+    parts.call(transfer_file, "transfer", inputs, outputs)

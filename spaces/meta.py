@@ -1,0 +1,72 @@
+"""The page's <head>: gradio's own has its name, its pictures and no style of ours until its script has run."""
+
+import html
+import os
+import re
+
+import parts
+
+TITLE = "facesym: face models built on symmetry"
+DESCRIPTION = (
+    "Complete the hidden part of a face in a photo, make a face symmetric, turn it, bring it to the front, give it "
+    "another expression: five models built on the symmetry of faces."
+)
+_OWN = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>', re.S)
+
+
+def head(base: str) -> str:
+    """Our tags.
+
+    Args:
+        base: the page's address, as the visitor sees it.
+    """
+    names = {
+        "og:type": "website",
+        "og:url": base,
+        "og:title": TITLE,
+        "og:description": DESCRIPTION,
+        "og:image": base + parts.url(parts.HERE / "static" / "card.jpg"),
+    }
+    tags = [f'<meta property="{name}" content="{html.escape(text)}">' for name, text in names.items()]
+    tags.append(f'<meta name="description" content="{html.escape(DESCRIPTION)}">')
+    tags.append('<meta name="twitter:card" content="summary_large_image">')
+    return "".join(tags) + f"<style>{parts.static('page.css')}</style>" + parts.static("head.html")
+
+
+class Head:
+    """ASGI middleware: puts `head` into the page, in place of gradio's tags."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
+            return await self.app(scope, receive, send)
+        start, body = None, b""
+
+        async def hold(message):
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            page = body
+            if b"</head>" in body:
+                text = _OWN.sub("", body.decode())
+                page = text.replace("</head>", head(_base(scope)) + "</head>", 1).encode()
+            headers = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
+            await send({**start, "headers": [*headers, (b"content-length", str(len(page)).encode())]})
+            await send({"type": "http.response.body", "body": page})
+
+        return await self.app(scope, receive, hold)
+
+
+def _base(scope) -> str:
+    """The page's address, as the visitor sees it."""
+    if host := os.environ.get("SPACE_HOST"):
+        return f"https://{host}/"
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    host = headers.get(b"x-forwarded-host") or headers.get(b"host", "")
+    return f"{headers.get(b'x-forwarded-proto', scope['scheme'])}://{host}/"

@@ -1,0 +1,257 @@
+"""A tab's panel: what can be chosen, the button, the progress, the result."""
+
+import html
+import re
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import gradio as gr
+import parts
+from line import Stopped
+
+
+@dataclass
+class View:
+    """A pair to compare, or a series to slide through.
+
+    Attributes:
+        label: what it shows, when there are several.
+        before, after: paths of two pictures of one size.
+        frames, labels: the series' paths and captions; ``start`` is the first one shown, ``about`` the slider's label.
+    """
+
+    label: str
+    before: str = ""
+    after: str = ""
+    frames: list = field(default_factory=list)
+    labels: list = field(default_factory=list)
+    start: int = 0
+    about: str = ""
+
+
+@dataclass
+class Outcome:
+    """What a tab's work returns.
+
+    Attributes:
+        views: list of `View`; the first is shown.
+        downloads: (label, path).
+        numbers: a line about the result, Markdown's ** for bold.
+        notes: what the visitor should know.
+        result: path of the picture that other tabs can go on with.
+        extras: HTML below the result.
+    """
+
+    views: list
+    downloads: list
+    numbers: str
+    notes: list
+    result: str
+    extras: str = ""
+
+
+@dataclass
+class Tab:
+    """What the page knows of a tab. Its module has it as ``tab``, and these functions:
+
+    - ``controls()``: builds what can be chosen; returns the components.
+    - ``work(tell, value, shot, *choices)``: does it; ``value`` is the stage's. Returns an `Outcome`.
+    - ``api()``: builds the calls for programs.
+
+    Attributes:
+        name: the task.
+        title, line: for the visitor; a name and a sentence.
+        button: the main button's label.
+        line_of: the `Line` in which its work waits.
+    """
+
+    name: str
+    title: str
+    line: str
+    button: str
+    pipeline: parts.Pipeline
+    line_of: parts.Line = parts.MODELS
+
+
+def result_value(outcome: Outcome | None, tab: Tab) -> dict:
+    """An outcome as the viewer's value."""
+    if outcome is None:
+        return {}
+    views = [
+        {
+            "label": view.label,
+            "before": parts.url(view.before) if view.before else "",
+            "after": parts.url(view.after) if view.after else "",
+            "frames": [parts.url(frame) for frame in view.frames],
+            "labels": view.labels,
+            "start": view.start,
+            "about": view.about,
+        }
+        for view in outcome.views
+    ]
+    downloads = [
+        {"label": label, "href": parts.url(path), "name": Path(path).name}
+        for label, path in outcome.downloads
+    ]
+    return {"views": views, "downloads": downloads, "task": tab.name}
+
+
+def bold(text: str) -> str:
+    """A line with ** as HTML."""
+    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(text))
+
+
+def status(fraction: float | None = None, text: str = "", notes=(), error: str = "") -> str:
+    """The line under a button, as HTML: a bar with a step, or numbers and notes, or an error."""
+    if error:
+        return f'<p class="error" role="alert">{html.escape(error)}</p>'
+    if fraction is not None:
+        percent = round(100 * fraction)
+        return (
+            f'<p>{html.escape(text)}</p><div class="bar" role="progressbar" aria-label="Progress" '
+            f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
+        )
+    notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
+    return (f"<p>{bold(text)}</p>" if text else "") + notes
+
+
+class Viewer(gr.HTML):
+    """Shows a result; its value is a dict, see `result_value`. Its event "select" has the task to go on with."""
+
+    is_template = True
+
+    def __init__(self, **options):
+        super().__init__(
+            {},
+            html_template=parts.static("viewer.html"),
+            js_on_load=parts.static("viewer.js"),
+            apply_default_css=False,
+            **options,
+        )
+
+    def postprocess(self, value):
+        return value
+
+
+@dataclass
+class Panel:
+    """The components of a tab: what a new photo clears, and what runs."""
+
+    module: ModuleType
+    inputs: list
+    status: gr.HTML
+    viewer: Viewer
+    extras: gr.HTML
+    result: gr.State
+    button: gr.Button
+    cancel: gr.Button
+    running: object = None
+
+    @property
+    def outputs(self):
+        return [self.status, self.viewer, self.extras, self.result, self.button, self.cancel]
+
+    def show(self, outcome):
+        """Values for ``outputs``: an outcome, or with None nothing."""
+        if outcome is None:
+            shown = "", {}, "", None
+        else:
+            shown = (
+                status(text=outcome.numbers, notes=outcome.notes),
+                result_value(outcome, self.module.tab),
+                outcome.extras,
+                outcome.result,
+            )
+        return *shown, gr.update(visible=True), gr.update(visible=False)
+
+    def busy(self, text: str, viewer=None, clear=False):
+        """Values for ``outputs`` while it works."""
+        old = gr.skip() if viewer is None and not clear else viewer or {}
+        rest = ("", None) if clear else (gr.skip(), gr.skip())
+        return text, old, *rest, gr.update(visible=False), gr.update(visible=True)
+
+    def fail(self, error: str):
+        """Values for ``outputs`` after an error."""
+        return status(error=error), {}, "", None, gr.update(visible=True), gr.update(visible=False)
+
+
+def controls_column(module: ModuleType) -> Panel:
+    """Build a tab's column: what it is, what can be chosen, the button."""
+    tab = module.tab
+    with gr.Column(elem_id=f"panel-{tab.name}", elem_classes=["panel", "panel-controls"]):
+        gr.HTML(f"<h2>{tab.title}</h2><p>{tab.line}</p>", elem_classes="lead")
+        if tab.pipeline.missing:
+            gr.HTML(
+                "<p><b>The model for this tab is not released yet.</b> You can look around; the button will work "
+                "once it is.</p>",
+                elem_classes="notice",
+            )
+        inputs = module.controls()
+        with gr.Row():
+            button = gr.Button(tab.button, variant="primary", size="lg", elem_id=tab.name)
+            cancel = gr.Button("Cancel", size="lg", visible=False, elem_id=f"{tab.name}-cancel")
+        line = gr.HTML(
+            "", html_template='<div class="status" role="status">${value}</div>', elem_id=f"{tab.name}-status",
+            js_on_load=None, apply_default_css=False,
+        )  # fmt: skip
+    return Panel(module, inputs, line, None, None, gr.State(None, time_to_live=3600), button, cancel)
+
+
+def result_column(panel: Panel) -> None:
+    """Build a tab's other column: the result."""
+    name = panel.module.tab.name
+    with gr.Column(elem_classes=["panel", "panel-result"], elem_id=f"out-{name}"):
+        panel.viewer = Viewer(elem_id=f"{name}-result")
+        panel.extras = gr.HTML(
+            "", js_on_load=None, elem_id=f"{name}-extras", apply_default_css=False, elem_classes="extras"
+        )
+
+
+def wire(panel: Panel, stage: gr.HTML, shot: gr.State) -> None:
+    """Connect a tab's buttons."""
+    module, line = panel.module, panel.module.tab.line_of
+
+    async def answer(value, photo, calls, *choices):
+        calls[0] += 1  # one more, or a cancel, ends this one
+        mine = calls[0]
+        if photo is None:
+            yield panel.fail("Add a photo first: drop it into the box, or click one of the examples.")
+            return
+        yield panel.busy(status(0, "Starting"), clear=True)
+        last = None
+        try:
+            async with aclosing(line.follow(module.work, value, photo, *choices)) as news:
+                async for job in news:
+                    if isinstance(job, tuple):
+                        yield panel.show(job[1])
+                        return
+                    if calls[0] != mine:
+                        raise Stopped
+                    told = status(*line.describe(job)), job.picture
+                    if told != last:
+                        last = told
+                        yield panel.busy(told[0], viewer=job.picture)
+        except Stopped:
+            yield panel.fail("Stopped.")
+        except Exception as error:
+            yield panel.fail(parts.wording(error))
+
+    def cancel(calls):
+        calls[0] += 1
+        return panel.fail("Stopped.")
+
+    calls = gr.State([0])
+    panel.running = panel.button.click(
+        answer,
+        [stage, shot, calls, *panel.inputs],
+        panel.outputs,
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_limit=None,
+    )
+    panel.cancel.click(
+        cancel, calls, panel.outputs,
+        cancels=[panel.running], queue=False, api_visibility="private", show_progress="hidden",
+    )  # fmt: skip

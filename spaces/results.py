@@ -1,0 +1,181 @@
+"""A result's files and the HTML about it."""
+
+import html
+import zipfile
+
+import panel
+import parts
+from PIL import Image, ImageDraw, ImageFont
+
+from facesym.faces.load import Photo
+from facesym.video import save_video
+
+PAIR = 720  # height of the before/after picture
+MOVING = 480  # long side of the before/after GIF
+
+
+class Files:
+    """A result's files, in a folder of its own.
+
+    Args:
+        task: of the result.
+        stem: of the photo's name.
+        suffix: what was done to it: the files are called ``<stem>-<suffix>…``.
+    """
+
+    def __init__(self, task: str, stem: str, suffix: str):
+        self.task, self.folder, self.stem = task, parts.private_folder(), f"{stem[:60]}-{suffix}"
+        self.result = None
+        self._count = 0
+
+    def show(self, image: Image.Image, name: str, side: int = parts.SHOWN, edited: bool = True) -> str:
+        """A picture to show: its path. One that was not edited has no tag."""
+        self._count += 1
+        image = parts.shrink(image, side)
+        if edited:
+            return parts.publish(image, self.folder, f"{self._count}-{name}.webp", self.task)
+        path = self.folder / f"{self._count}-{name}.jpg"
+        image.convert("RGB").save(path, quality=92, icc_profile=image.info.get("icc_profile"))
+        return str(path)
+
+    def pair(self, label: str, before: Image.Image, after: Image.Image) -> panel.View:
+        """A photo or face and its result, to compare."""
+        if min(after.size) < parts.FRAME:  # small faces: the browser's own enlarging is coarse
+            size = [round(side * parts.FRAME / min(after.size)) for side in after.size]
+            before, after = (image.resize(size, Image.Resampling.LANCZOS) for image in (before, after))
+        return panel.View(label, self.show(before, "before", edited=False), self.show(after, "after"))
+
+    def whole(self, photo: Photo, after: Image.Image | None) -> list[panel.View]:
+        """The same of the whole photo, if there is a result."""
+        return [] if after is None else [self.pair("Whole photo", photo.image, after)]
+
+    def series(self, label: str, frames: list, labels: list[str], start: int, about: str) -> panel.View:
+        """Pictures to slide through."""
+        files = [self.show(parts.as_frame(frame), "frame") for frame in frames]
+        return panel.View(label, frames=files, labels=labels, start=start, about=about)
+
+    def picture(self, image: Image.Image) -> str:
+        """A picture to save: its path."""
+        self.result = parts.publish(image, self.folder, f"{self.stem}.png", self.task)
+        return self.result
+
+    def downloads(self, before: Image.Image, after: Image.Image, whole: Image.Image | None = None) -> list:
+        """What can be saved of a pair, as (label, path); `result` is what other tabs go on with."""
+        files = [("Result (PNG)", self.picture(after))]
+        if whole is not None:
+            self.result = parts.publish(whole, self.folder, f"{self.stem}-whole-photo.png", self.task)
+            files.append(("Whole photo (PNG)", self.result))
+        both = side_by_side(before, after.convert("RGB"))
+        files.append(
+            (
+                "Before | after (JPEG)",
+                parts.publish(both, self.folder, f"{self.stem}-before-after.jpg", self.task),
+            )
+        )
+        path = self.folder / f"{self.stem}-before-after.gif"
+        save_video(fade(before, after.convert("RGB")), path, self.task, fps=5)
+        files.append(("Before ⇄ after (GIF)", str(path)))
+        return files
+
+    def video(self, frames: list, kind: str = ".mp4") -> str:
+        """A moving picture's path."""
+        path = self.folder / f"{self.stem}{kind}"
+        save_video([parts.as_frame(frame) for frame in frames], path, self.task)
+        return str(path)
+
+    def zip(self, pictures: list) -> str:
+        """One file of (caption, image): its path."""
+        path = self.folder / f"{self.stem}.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for caption, image in pictures:
+                name = f"{self.stem}-{caption.replace(' ', '-')}.png"
+                archive.write(parts.publish(image, self.folder, name, self.task), name)
+        return str(path)
+
+    def grid(self, pictures: list, prefix: str = "step-") -> str:
+        """(caption, image) as HTML: pictures with their captions below."""
+        figures = []
+        for caption, image in pictures:
+            path = self.show(
+                image, prefix + "".join(c if c.isalnum() else "-" for c in caption.lower()), parts.FRAME
+            )
+            figures.append(
+                f'<figure><a href="{parts.url(path)}" target="_blank" rel="noopener">'
+                f'<img src="{parts.url(path)}" alt="{html.escape(caption)}" loading="lazy" width="{image.width}" '
+                f'height="{image.height}"></a><figcaption>{html.escape(caption)}</figcaption></figure>'
+            )
+        return f'<div class="grid">{"".join(figures)}</div>'
+
+
+def put_back(pipeline: parts.Pipeline, photo: Photo, result, output=None) -> Image.Image:
+    """The photo with a result's (one) crop, or another ``output``, put back into it."""
+    from facesym.faces.align import ffhq_transform
+    from facesym.pipelines.base import FaceJob
+
+    crop, output = result.crop[0], (output or result.images[0]).convert("RGB")
+    job = FaceJob(photo, ffhq_transform(result.faces[0].points, output.width), crop, output)
+    return photo.restore(pipeline.get()._paste(photo.image, job))
+
+
+def side_by_side(before: Image.Image, after: Image.Image) -> Image.Image:
+    """Both in one picture, labelled."""
+    pictures = [parts.shrink(image.convert("RGB"), 2 * PAIR) for image in (before, after)]
+    height = min(PAIR, *(picture.height for picture in pictures))
+    pictures = [
+        picture.resize((round(picture.width * height / picture.height), height), Image.Resampling.LANCZOS)
+        for picture in pictures
+    ]
+    band, gap = max(22, height // 16), max(4, height // 120)
+    width = sum(picture.width for picture in pictures) + gap
+    both = Image.new("RGB", (width, height + band), "white")
+    draw, font = ImageDraw.Draw(both), ImageFont.load_default(band * 0.6)
+    x = 0
+    for picture, label in zip(pictures, ("Before", "After: edited with AI")):
+        both.paste(picture, (x, 0))
+        draw.text((x + picture.width / 2, height + band / 2), label, "black", font, anchor="mm")
+        x += picture.width + gap
+    return both
+
+
+def fade(before: Image.Image, after: Image.Image) -> list[Image.Image]:
+    """Frames from one to the other, each end held, the last labelled."""
+    before, after = (parts.shrink(image.convert("RGB"), MOVING) for image in (before, after))
+    before = before.resize(after.size)
+    draw = ImageDraw.Draw(after)
+    size = max(10, after.height // 26)
+    draw.text(
+        (size / 2, after.height - size / 2), "Edited with AI", "white", ImageFont.load_default(size), anchor="ls",
+        stroke_width=max(1, size // 8), stroke_fill="black",
+    )  # fmt: skip
+    between = [Image.blend(before, after, step / 4) for step in range(1, 4)]
+    return [before, before, before, *between, after, after, after]
+
+
+def likeness(identity: list | None) -> str:
+    """How alike result and photo are, for the line of numbers."""
+    return "" if identity is None else f" · likeness **{min(identity):.2f}** of 1"
+
+
+def heading(text: str) -> str:
+    """HTML."""
+    return f"<h3>{html.escape(text)}</h3>"
+
+
+def paragraph(text: str) -> str:
+    """HTML of a text with ** for bold."""
+    return f"<p>{panel.bold(text)}</p>"
+
+
+def details(summary: str, content: str, text: str = "") -> str:
+    """HTML that is opened by a click."""
+    return f"<details><summary>{html.escape(summary)}</summary>{paragraph(text) if text else ''}{content}</details>"
+
+
+def table(headers: list[str], rows: list) -> str:
+    """HTML."""
+    head = "".join(f'<th scope="col">{html.escape(header)}</th>' for header in headers)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
+        for name, value in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,165 @@
+// The shared photo: see stage.py. `element`, `props`, `trigger`, `upload` and `watch` come from gradio.
+const find = (selector) => element.querySelector(selector);
+const root = find(".stage"), image = find(".picture img"), canvas = find("canvas"), video = find("video");
+const context = canvas.getContext("2d", { willReadFrequently: true });
+let shown = null, past = [], last = null, erasing = false;
+const value = () => props.value || {};
+
+function say(text, bad) {
+  find(".say").textContent = text || "";
+  find(".say").classList.toggle("error", !!bad);
+}
+
+function render() {
+  const now = value();
+  if (root.dataset.state !== "camera") root.dataset.state = now.photo ? "photo" : "empty";
+  if (now.photo !== shown) {
+    shown = now.photo;
+    past = [];
+    canvas.width = now.width || 1; // also clears it
+    canvas.height = now.height || 1;
+    find(".picture").style.setProperty("--ratio", canvas.width / canvas.height);
+    if (shown) image.src = shown; else image.removeAttribute("src");
+    if (now.strokes && !now.strokes.startsWith("data:")) paintMask(now.strokes);
+    buttons();
+  }
+  const faces = now.faces || [];
+  find(".faces").replaceChildren(...(faces.length > 1 ? faces.map(faceButton) : []));
+  find(".hint").textContent = faces.length > 1 ? "Click the face to work on." : "";
+  if (now.error) say(now.error, true); else say(now.note);
+}
+
+function faceButton([x, y, w, h], index) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.style.cssText = `left:${100 * x}%;top:${100 * y}%;width:${100 * w}%;height:${100 * h}%`;
+  button.setAttribute("aria-label", `Face ${index + 1}, counted from the left`);
+  button.setAttribute("aria-pressed", String(index === value().chosen));
+  button.innerHTML = `<b>${index + 1}</b>`;
+  button.onclick = () => { props.value = { ...value(), chosen: index }; render(); };
+  return button;
+}
+
+// --- taking a photo ---
+async function take(file) {
+  if (!file) return;
+  closeCamera();
+  if (file.size > 40e6) return say("This file has more than 40 MB: make it smaller and try again.", true);
+  say("Reading the photo …");
+  root.classList.add("busy");
+  try {
+    const { path } = await upload(file);
+    props.value = { ...value(), upload: path };
+    trigger("upload");
+  } catch (error) {
+    root.classList.remove("busy");
+    say("The upload did not arrive: try again, or a smaller photo.", true);
+  }
+}
+element.querySelectorAll("input[type=file]").forEach((input) => {
+  input.onchange = () => { take(input.files[0]); input.value = ""; };
+});
+const picture = (list) => [...(list || [])].find((file) => file.type.startsWith("image/") || /\.hei[cf]$/i.test(file.name)) || (list || [])[0];
+addEventListener("paste", (event) => { if (event.clipboardData.files.length) take(picture(event.clipboardData.files)); });
+addEventListener("dragover", (event) => { event.preventDefault(); root.classList.add("over"); });
+addEventListener("dragleave", () => root.classList.remove("over"));
+addEventListener("drop", (event) => {
+  if (event.target.closest && event.target.closest("#mask")) return;
+  event.preventDefault();
+  root.classList.remove("over");
+  take(picture(event.dataTransfer.files));
+});
+find(".remove").onclick = () => { say(""); trigger("clear"); };
+
+async function openCamera() {
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 1280 } } });
+    root.dataset.state = "camera";
+    say("");
+  } catch (error) {
+    say("The camera cannot be used here: allow it in the browser, or choose a photo.", true);
+  }
+}
+function closeCamera() {
+  if (video.srcObject) video.srcObject.getTracks().forEach((track) => track.stop());
+  video.srcObject = null;
+  if (root.dataset.state === "camera") root.dataset.state = value().photo ? "photo" : "empty";
+}
+element.querySelectorAll(".camera").forEach((button) => { button.onclick = openCamera; });
+find(".nosnap").onclick = closeCamera;
+find(".snap").onclick = () => {
+  const still = document.createElement("canvas");
+  still.width = video.videoWidth;
+  still.height = video.videoHeight;
+  still.getContext("2d").drawImage(video, 0, 0);
+  still.toBlob((blob) => take(new File([blob], "camera.jpg", { type: "image/jpeg" })), "image/jpeg", 0.93);
+};
+
+// --- painting ---
+const colour = "#14b8a6";
+const keep = () => { past.push(context.getImageData(0, 0, canvas.width, canvas.height)); if (past.length > 12) past.shift(); };
+const painted = () => context.getImageData(0, 0, canvas.width, canvas.height).data.some((byte, i) => i % 4 === 3 && byte);
+function buttons() {
+  find(".undo").disabled = !past.length;
+  find(".wipe").disabled = !painted();
+}
+function changed() {
+  props.value = { ...value(), strokes: painted() ? canvas.toDataURL("image/png") : null };
+  buttons();
+}
+function paintMask(url) {
+  const mask = new Image();
+  mask.onload = () => {
+    context.drawImage(mask, 0, 0, canvas.width, canvas.height);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+    for (let i = 0; i < pixels.data.length; i += 4) {
+      const on = pixels.data[i] > 127;
+      pixels.data.set([20, 184, 166, on ? 255 : 0], i);
+    }
+    context.putImageData(pixels, 0, 0);
+    changed();
+  };
+  mask.src = url;
+}
+function at(event) {
+  const box = canvas.getBoundingClientRect();
+  return [((event.clientX - box.left) / box.width) * canvas.width, ((event.clientY - box.top) / box.height) * canvas.height];
+}
+function stroke(from, to) {
+  const scale = canvas.width / canvas.getBoundingClientRect().width;
+  context.globalCompositeOperation = erasing ? "destination-out" : "source-over";
+  context.strokeStyle = colour;
+  context.lineCap = context.lineJoin = "round";
+  context.lineWidth = find(".size").value * scale * Math.min(1, canvas.getBoundingClientRect().width / 480);
+  context.beginPath();
+  context.moveTo(...from);
+  context.lineTo(to[0] + 0.01, to[1]);
+  context.stroke();
+}
+canvas.onpointerdown = (event) => {
+  if (event.button) return;
+  event.preventDefault();
+  try { canvas.setPointerCapture(event.pointerId); } catch (error) { /* a pointer that has gone */ }
+  keep();
+  last = at(event);
+  stroke(last, last);
+};
+canvas.onpointermove = (event) => {
+  if (!last) return;
+  const now = at(event);
+  stroke(last, now);
+  last = now;
+};
+canvas.onpointerup = canvas.onpointercancel = () => { if (last) { last = null; changed(); } };
+const mode = (erase) => {
+  erasing = erase;
+  find(".paint").setAttribute("aria-pressed", String(!erase));
+  find(".erase").setAttribute("aria-pressed", String(erase));
+};
+find(".paint").onclick = () => mode(false);
+find(".erase").onclick = () => mode(true);
+find(".undo").onclick = () => { if (past.length) { context.putImageData(past.pop(), 0, 0); changed(); } };
+find(".wipe").onclick = () => { keep(); context.clearRect(0, 0, canvas.width, canvas.height); changed(); };
+
+watch("value", () => { root.classList.remove("busy"); render(); });
+render();

@@ -1,0 +1,36 @@
+// The five choices: they are the page's tabs, kept in the address.
+const cards = [...element.querySelectorAll("[role=tab]")];
+const names = cards.map((card) => card.dataset.tab);
+function choose(tab, move) {
+  if (!names.includes(tab)) return;
+  document.documentElement.dataset.tab = tab;
+  cards.forEach((card) => {
+    const chosen = card.dataset.tab === tab;
+    card.setAttribute("aria-selected", String(chosen));
+    card.tabIndex = chosen ? 0 : -1;
+  });
+  if (location.hash.slice(1) !== tab) history.replaceState(null, "", "#" + tab);
+  if (move) document.querySelector("#workspace")?.scrollIntoView({ behavior: "smooth", block: "start" });
+}
+cards.forEach((card, index) => {
+  card.onclick = () => choose(card.dataset.tab, matchMedia("(max-width: 700px)").matches);
+  card.onkeydown = (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const next = cards[(index + step + cards.length) % cards.length];
+    choose(next.dataset.tab);
+    next.focus();
+  };
+});
+addEventListener("hashchange", () => choose(location.hash.slice(1)));
+addEventListener("facesym-tab", (event) => choose(event.detail, true));
+choose(document.documentElement.dataset.tab || "complete");
+const dark = () => document.body.classList.contains("dark");
+element.querySelector(".theme").onclick = () => {
+  document.body.classList.toggle("dark");
+  try { localStorage.setItem("facesym-dark", String(dark())); } catch (error) { /* not allowed: it is for this visit then */ }
+};
+try {
+  const kept = localStorage.getItem("facesym-dark");
+  if (kept !== null && !location.search.includes("__theme")) document.body.classList.toggle("dark", kept === "true");
+} catch (error) { /* as above */ }
