@@ -1,4 +1,5 @@
 # make demo   start the page on this machine
+# make space DIR=…   lay out a Hugging Face Space in that folder
 # make test   run every test, with coverage
 # make lint   check style, spelling, prose, zoo.json and CITATION.cff
 # Each needs only Python 3.11 and make: it builds its own environment in .venv the first time.
@@ -6,10 +7,13 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo space test lint clean
 
 demo: $(VENV)/.app
 	$(BIN)/python spaces/app.py
+
+space: | $(BIN)/python
+	$(BIN)/python spaces/layout.py $(DIR)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term

@@ -1,0 +1,64 @@
+"""Lay out what a Hugging Face Space needs: `python spaces/layout.py FOLDER` (or `make space DIR=FOLDER`).
+
+The folder can be pushed as the Space's repository as it is. Nothing but the standard library is needed.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LARGE = 10_000_000  # bytes from which on the Hub wants a file in Git LFS
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "layout.py", "make_examples.py")
+
+
+def lay_out(folder: Path) -> list[str]:
+    """Write the Space.
+
+    Args:
+        folder: a new or empty one.
+
+    Returns:
+        The files that go into Git LFS.
+    """
+    shutil.copytree(ROOT / "spaces", folder, ignore=LEFT_OUT, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "facesym", folder / "facesym", ignore=LEFT_OUT)
+    shutil.copy(ROOT / "zoo.json", folder)
+    shutil.copy(ROOT / "LICENSE", folder)
+    write_card(folder / "README.md")
+    large = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and (path.stat().st_size > LARGE or path.suffix == ".safetensors")
+    )
+    lines = [f"{name} filter=lfs diff=lfs merge=lfs -text\n" for name in large]
+    (folder / ".gitattributes").write_text("".join(lines))
+    return large
+
+
+def write_card(file: Path) -> None:
+    """Put the models that the page runs into the card's front matter."""
+    models = [entry["repo_id"] for entry in json.loads((ROOT / "zoo.json").read_text()) if entry["default"]]
+    text = file.read_text(encoding="utf-8")
+    _, matter, rest = text.split("---\n", 2)
+    matter += "models:\n" + "".join(f"  - {model}\n" for model in models)
+    file.write_text(f"---\n{matter}---\n{rest}", encoding="utf-8")
+
+
+def main() -> int:
+    """The command's exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="a new or empty folder")
+    folder = parser.parse_args().folder
+    if folder.exists() and any(folder.iterdir()):
+        print(f"{folder} is not empty: name a new folder.", file=sys.stderr)
+        return 2
+    large = lay_out(folder)
+    print(f"{folder} is a Space. In Git LFS: {', '.join(large)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
