@@ -65,9 +65,10 @@ def run(args):
     rows = [row for row in rows if abs(yaw_of(row, 0)) < FRONTAL][: args.n]
     pictures, _ = load_pictures(rows, size)
     outputs = fit_all(pipes, pictures, args.steps)
-    truth = metrics.identity_descriptor(pictures)
+    descriptors = metrics.identity_descriptor(pictures)
     table = [
-        measure(name, output, pictures, truth, args.alexnet, args.device) for name, output in outputs.items()
+        measure(name, output, pictures, descriptors, args.alexnet, args.device)
+        for name, output in outputs.items()
     ]
     _grid(outputs, pictures, next(iter(pipes)), args.grid).save(args.out / "grid.png")
     settings = {
@@ -121,8 +122,8 @@ def _add_turned(row, frames):
     row["yaw"].append([landmark_asymmetry(find_points(frame))[2] for frame in frames])
 
 
-def measure(name, output, pictures, truth, backbone, device="cpu"):
-    """One row: the means of `fit_all`'s outputs. ``truth``: Nx128, identity descriptors of the pictures."""
+def measure(name, output, pictures, descriptors, backbone, device="cpu"):
+    """One row: the means of `fit_all`'s outputs. ``descriptors``: Nx128, of the pictures."""
     row = {"row": name}
     for when in ("before", "after"):
         if output[when]:
@@ -130,10 +131,10 @@ def measure(name, output, pictures, truth, backbone, device="cpu"):
             row |= {
                 f"psnr_{when}": float(metrics.psnr(fitted, pictures).mean()),
                 f"lpips_{when}": float(metrics.lpips(fitted, pictures, backbone, device).mean()),
-                f"identity_{when}": float(_distances(fitted, truth).mean()),
+                f"identity_{when}": float(_distances(fitted, descriptors).mean()),
             }
     turned = np.stack(output["turned"])  # NxTxSxSx3
-    far = {str(yaw): _distances(turned[:, k], truth) for k, yaw in enumerate(TURNS)}
+    far = {str(yaw): _distances(turned[:, k], descriptors) for k, yaw in enumerate(TURNS)}
     row["identity_turned"] = {yaw: float(d.mean()) for yaw, d in far.items()}
     row["same_person_turned"] = {yaw: float((d <= metrics.SAME_PERSON).mean()) for yaw, d in far.items()}
     row["yaw_measured"] = dict(zip(far, np.mean(output["yaw"], 0).round(2).tolist()))
@@ -145,8 +146,8 @@ def measure(name, output, pictures, truth, backbone, device="cpu"):
     return row
 
 
-def _distances(pictures, truth):
-    return np.linalg.norm(metrics.identity_descriptor(pictures) - truth, axis=1)
+def _distances(pictures, descriptors):
+    return np.linalg.norm(metrics.identity_descriptor(pictures) - descriptors, axis=1)
 
 
 def _grid(outputs, pictures, name, count):

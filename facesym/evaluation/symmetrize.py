@@ -182,7 +182,7 @@ def measure(results, pictures, healthy, backbone=None, device="cpu"):
         backbone: AlexNet's file; without it LPIPS is left out.
     """
     before = metrics.identity_descriptor(pictures)
-    truth = None if healthy is None else metrics.identity_descriptor(healthy)
+    descriptors = None if healthy is None else metrics.identity_descriptor(healthy)
     sharp = metrics.sharpness(pictures)
     table = []
     for name, (whole, alone) in results.items():
@@ -195,8 +195,8 @@ def measure(results, pictures, healthy, backbone=None, device="cpu"):
             "sharpness": float((metrics.sharpness(whole) / np.maximum(sharp, 1e-6)).mean()),
             "landmarks": float(np.mean([landmark_residual(p) for p in whole])),
         }
-        if truth is not None:
-            row["distance_to_healthy"] = float(np.linalg.norm(after - truth, axis=1).mean())
+        if descriptors is not None:
+            row["distance_to_healthy"] = float(np.linalg.norm(after - descriptors, axis=1).mean())
         if alone is not None:
             inside = np.linalg.norm(metrics.identity_descriptor(alone) - before, axis=1)
             row["error_alone"] = float((inside > metrics.SAME_PERSON).mean())

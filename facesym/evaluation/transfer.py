@@ -128,7 +128,7 @@ def measure(outputs, pictures, own, classifier, backbone):
         classifier: AttributeClassifier.
         backbone: AlexNet's file.
     """
-    truth, sharp = metrics.identity_descriptor(pictures), metrics.sharpness(pictures)
+    descriptors, sharp = metrics.identity_descriptor(pictures), metrics.sharpness(pictures)
     table = []
     for name, results in outputs.items():
         for (group, value), faces in progress_bar(results.items(), f"measure {name}"):
@@ -137,7 +137,7 @@ def measure(outputs, pictures, own, classifier, backbone):
             if not asked:
                 continue
             faces = faces[asked]
-            far = np.linalg.norm(metrics.identity_descriptor(faces) - truth[asked], axis=1)
+            far = np.linalg.norm(metrics.identity_descriptor(faces) - descriptors[asked], axis=1)
             row = {
                 "row": name,
                 "group": group,
