@@ -67,7 +67,7 @@ def half_face(rng, size, points):
 
 def brush(rng, size):
     """One to four thick strokes, as painted by hand."""
-    hole = np.zeros((size, size), np.uint8)
+    missing = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(1, 5)):
         thickness = int(size * rng.uniform(0.04, 0.18))
         angle, point = rng.uniform(0, 2 * np.pi), rng.uniform(0.15, 0.85, 2) * size
@@ -76,20 +76,20 @@ def brush(rng, size):
             end = np.clip(
                 point + rng.uniform(0.05, 0.22) * size * np.array([np.cos(angle), np.sin(angle)]), 0, size
             )
-            cv2.line(hole, point.astype(int).tolist(), end.astype(int).tolist(), 1, thickness)
+            cv2.line(missing, point.astype(int).tolist(), end.astype(int).tolist(), 1, thickness)
             point = end
-    return 1 - hole.astype(np.float32)
+    return 1 - missing.astype(np.float32)
 
 
 def _polygon(size, points):
-    hole = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(hole, [np.round(points).astype(np.int32)], 1)
-    return hole
+    missing = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(missing, [np.round(points).astype(np.int32)], 1)
+    return missing
 
 
 def glasses(rng, size, points):
     """Two lenses around the eyes and the bridge between them."""
-    hole = np.zeros((size, size), np.uint8)
+    missing = np.zeros((size, size), np.uint8)
     right, left = points[36:42].mean(0), points[42:48].mean(0)
     distance = np.linalg.norm(left - right)
     angle = float(np.degrees(np.arctan2(*(left - right)[::-1])))
@@ -99,12 +99,12 @@ def glasses(rng, size, points):
     for eye in (right, left):
         box = (tuple((eye + drop).tolist()), (2 * axes[0], 2 * axes[1]), angle)
         if round_lenses:
-            cv2.ellipse(hole, box, 1, -1)
+            cv2.ellipse(missing, box, 1, -1)
         else:
-            cv2.fillPoly(hole, [np.round(cv2.boxPoints(box)).astype(np.int32)], 1)
+            cv2.fillPoly(missing, [np.round(cv2.boxPoints(box)).astype(np.int32)], 1)
     thickness = max(1, int(distance * rng.uniform(0.05, 0.25)))
     cv2.line(
-        hole,
+        missing,
         np.round(right + drop).astype(int).tolist(),
         np.round(left + drop).astype(int).tolist(),
         1,
@@ -113,13 +113,13 @@ def glasses(rng, size, points):
     if rng.random() < 0.5:  # the arms, to the ears
         for eye, ear in ((right, points[0]), (left, points[16])):
             cv2.line(
-                hole,
+                missing,
                 np.round(eye).astype(int).tolist(),
                 np.round(ear).astype(int).tolist(),
                 1,
                 max(1, thickness // 2),
             )
-    return 1 - hole.astype(np.float32)
+    return 1 - missing.astype(np.float32)
 
 
 def face_mask(rng, size, points):
@@ -134,16 +134,20 @@ def face_mask(rng, size, points):
 
 def hand(rng, size, points):
     """A hand that reaches into the face from outside: an ellipse with fingers and a wrist."""
-    hole = np.zeros((size, size), np.uint8)
+    missing = np.zeros((size, size), np.uint8)
     palm = points[rng.integers(0, 68)] + rng.normal(0, 0.04, 2) * size
     outward = palm - points[27:36].mean(0) + rng.normal(0, 0.05, 2) * size
     outward /= np.linalg.norm(outward) + 1e-6
     radius = size * rng.uniform(0.08, 0.14)
     box = (tuple(palm.tolist()), (2 * radius, 2.4 * radius), float(rng.uniform(0, 180)))
-    cv2.ellipse(hole, box, 1, -1)
+    cv2.ellipse(missing, box, 1, -1)
     wrist = palm + outward * size * 0.6
     cv2.line(
-        hole, np.round(palm).astype(int).tolist(), np.round(wrist).astype(int).tolist(), 1, int(1.5 * radius)
+        missing,
+        np.round(palm).astype(int).tolist(),
+        np.round(wrist).astype(int).tolist(),
+        1,
+        int(1.5 * radius),
     )
     inward = np.arctan2(-outward[1], -outward[0])
     for spread in np.linspace(-0.7, 0.7, rng.integers(2, 5)):
@@ -151,23 +155,23 @@ def hand(rng, size, points):
             [np.cos(inward + spread), np.sin(inward + spread)]
         )
         cv2.line(
-            hole,
+            missing,
             np.round(palm).astype(int).tolist(),
             np.round(tip).astype(int).tolist(),
             1,
             max(1, int(radius * 0.55)),
         )
-    return 1 - hole.astype(np.float32)
+    return 1 - missing.astype(np.float32)
 
 
 def irregular(rng, masks):
     """One of ``masks`` (from `load_irregular`), randomly mirrored, rotated by quarter turns and shifted."""
-    hole = np.rot90(masks[rng.integers(len(masks))], rng.integers(4))
+    missing = np.rot90(masks[rng.integers(len(masks))], rng.integers(4))
     if rng.random() < 0.5:
-        hole = hole[:, ::-1]
-    shift = rng.integers(-len(hole) // 6, len(hole) // 6 + 1, 2)
+        missing = missing[:, ::-1]
+    shift = rng.integers(-len(missing) // 6, len(missing) // 6 + 1, 2)
     # Rolling preserves the masked area.
-    return 1 - np.roll(hole, shift, (0, 1)).astype(np.float32)
+    return 1 - np.roll(missing, shift, (0, 1)).astype(np.float32)
 
 
 def random_mask(rng, size, points, masks):
@@ -231,14 +235,14 @@ def prepare_masks(out, count, size, seed=0):
 
 def _thinner(rng, hidden, wanted):
     """A stroke more, as far as the fraction that is wanted: the strokes of `brush` are too thick for small masks."""
-    size, hole = len(hidden), np.uint8(hidden)
+    size, missing = len(hidden), np.uint8(hidden)
     point, angle = rng.uniform(0.15, 0.85, 2) * size, rng.uniform(0, 2 * np.pi)
     thickness = max(1, int(size * rng.uniform(0.01, 0.06)))
-    while hole.mean() < wanted:
+    while missing.mean() < wanted:
         angle += rng.normal(0, 0.8)
         end = np.clip(point + 0.08 * size * np.array([np.cos(angle), np.sin(angle)]), 0, size)
-        cv2.line(hole, point.astype(int).tolist(), end.astype(int).tolist(), 1, thickness)
+        cv2.line(missing, point.astype(int).tolist(), end.astype(int).tolist(), 1, thickness)
         if np.allclose(point, end):
             angle = rng.uniform(0, 2 * np.pi)
         point = end
-    return hole > 0
+    return missing > 0
