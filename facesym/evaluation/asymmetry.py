@@ -1,9 +1,10 @@
 """`facesym evaluate asymmetry`: how far the measures of asymmetry can be relied on.
 
-facesym evaluate asymmetry --faces FACES/scut FACES/amfd FACES/london FACES/lfw -o results/asymmetry
+facesym evaluate asymmetry --faces FACES/scut FACES/amfd FACES/london --people FACES/lfw -o results/asymmetry
 """
 
 from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,12 +18,11 @@ from ..logging import progress_bar
 from ..study.measures import MEASURES
 from ..study.photo import SIZE, measure_crop, measure_photo
 from ..study.table import leading_region
-from .data import add_common_arguments, load_pictures, select_pictures, yaw_of
+from .data import add_common_arguments, load_pictures, select_pictures
 from .report import plot
 from .tables import markdown, save_results, save_rows
 
 STRENGTHS = (0, 0.25, 0.5, 0.75, 1.0, 1.25)
-FRONTAL = 20  # degrees of yaw: a palsy is simulated on faces that are turned less
 TILT = 20  # degrees
 INDEX = " (index)"  # ends the names of facesym's own indices, which have no sign
 # One-sided acts of the picture's left side: the region; vertical shifts of landmarks in distances between the eyes (an
@@ -38,6 +38,9 @@ def add_arguments(command):
     add_common_arguments(command)
     command.add_argument("-n", type=int, default=60, help="pictures at most (default 60)")
     command.add_argument(
+        "--people", nargs="+", type=Path, help="folders with several photos of a person (default: --faces)"
+    )
+    command.add_argument(
         "--pairs", type=int, default=60, help="pairs of photos of one person at most (default 60)"
     )
 
@@ -46,25 +49,32 @@ def run(args):
     """Measure held-out faces again after changes that must not matter (mirrored, scaled, recompressed, shifted,
     tilted), in several photos, with a simulated palsy of growing strength, and with one feature moved: tables, CSV
     files and a plot."""
-    rows = select_pictures(args.faces, 0, None, args.seed)
-    frontal = [row for row in rows if abs(yaw_of(row, 0)) < FRONTAL and row.get("view", "front") == "front"][
-        : args.n
-    ]
-    if not frontal:
-        raise ImageError(f"no test picture is turned by less than {FRONTAL} degrees")
+    rows = _resting(args.faces, args.seed)[: args.n]
+    if not rows:
+        raise ImageError("no test picture shows a frontal face at rest")
     args.out.mkdir(parents=True, exist_ok=True)
-    pictures, points = load_pictures(frontal, SIZE)
-    names = [f"{row['set']}/{row['file_name']}" for row in frontal]
+    pictures, points = load_pictures(rows, SIZE)
+    names = [f"{row['set']}/{row['file_name']}" for row in rows]
     results = {
         "repeats": measure_repeats(pictures, names, args.out),
-        "persons": measure_persons(rows, args.pairs),
+        "persons": measure_persons(_resting(args.people or args.faces, args.seed), args.pairs),
         "palsy": measure_palsy(pictures, points, names, args.out),
         "acts": measure_acts(pictures, points),
     }
-    settings = {"pictures": len(frontal), "faces": [str(folder) for folder in args.faces], "seed": args.seed}
+    settings = {"pictures": len(rows), "faces": [str(folder) for folder in args.faces], "seed": args.seed}
     save_results(args.out, settings, results)
-    print_tables(results, len(frontal))
+    print_tables(results, len(rows))
     print(f"\nwritten: {args.out}")
+
+
+def _resting(folders, seed):
+    """Test pictures of frontal faces at rest: rows of metadata.csv; faces whose expression is unknown count as such."""
+    tables = {folder: np.load(folder / "landmarks.npy") for folder in folders}
+    return [
+        row for row in select_pictures(folders, 0, None, seed)
+        if not (row.get("neutral") or row.get("view"))
+        or is_frontal_neutral(row, tables[row["path"].parent][row["index"]])
+    ]  # fmt: skip
 
 
 def values_of(face):
@@ -127,15 +137,20 @@ def _rms(values):
 
 # --- several photos of one person -----------------------------------------------------------------------------------
 def measure_persons(rows, most):
-    """From two frontal, neutral photos of each person: per measure the standard error of one photo ("error", the
-    standard deviation of the difference over √2), the smallest detectable change (1.96 √2 times that), and the
-    standard deviation between people."""
-    tables, people = {}, {}
+    """What two photos of one person differ by.
+
+    Args:
+        rows: of metadata.csv; the first two of each person count.
+        most: pairs at most.
+
+    Returns:
+        {"pairs": how many} and {measure: dict} of "error" (standard error of one photo: the standard deviation of the
+        difference over √2), "smallest_change" (detectable: 1.96 √2 times that) and "between_people" (standard
+        deviation). Empty without pairs.
+    """
+    people = {}
     for row in rows:
-        folder = row["path"].parent
-        tables.setdefault(folder, np.load(folder / "landmarks.npy"))
-        if is_frontal_neutral(row, tables[folder][row["index"]]):
-            people.setdefault((row["set"], row["subject"]), []).append(row)
+        people.setdefault((row["set"], row["subject"]), []).append(row)
     pairs = [photos[:2] for photos in people.values() if len(photos) > 1][:most]
     if not pairs:
         return {}

@@ -8,7 +8,6 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from ..asymmetry import draw_heatmap
-from .reference import healthy_range
 
 STRIP = 130, 14  # pixels
 
@@ -52,11 +51,8 @@ def face_pictures(face, pipe):
     return [(caption, data_uri(picture)) for caption, picture in pictures.items()]
 
 
-def strip(key, value):
-    """A value on a scale with the healthy range, twice as wide on either side: an SVG."""
-    span = healthy_range(key)
-    if span is None or value is None:
-        return ""
+def strip(value, span):
+    """A value on a scale with the healthy range (low, high), which is a third of the scale: an SVG."""
     width, height = STRIP
     (low, high), middle = span, sum(span) / 2
     half = 3 * max(high - low, 1e-9) / 2

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 640, 190  # pixels
-LEFT, RIGHT, TOP, BOTTOM = 52, 36, 8, 34  # margins
+LEFT, RIGHT, TOP, BOTTOM = 52, 36, 20, 34  # margins
 COLOURS = ("#1f5fa8", "#c2571a", "#2c7a4b", "#7a3b9a", "#555555")
 
 
@@ -56,12 +56,12 @@ def line_plot(lines, x_label, y_label, *, ticks=None, band=None, marks=(), dots=
             'fill="#f3d9a4"/>'
         )
     parts += _axes(place_x, place_y, xs, ys, ticks, x_label, y_label)
+    legend = []
     for i, line in enumerate(lines):
-        parts += _draw(line, place_x, place_y, COLOURS[i % len(COLOURS)], dots)
-        parts.append(
-            f'<text x="{WIDTH - RIGHT - 6}" y="{TOP + 12 + 14 * i}" text-anchor="end" '
-            f'fill="{COLOURS[i % len(COLOURS)]}">{escape(line.label)}</text>'
-        )
+        colour = COLOURS[i % len(COLOURS)]
+        parts += _draw(line, place_x, place_y, colour, dots)
+        legend.append(f'<tspan dx="12" fill="{colour}">{escape(line.label)}</tspan>')
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="12" text-anchor="end">{"".join(legend)}</text>')
     return Markup(
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'font-size="11" aria-label="{escape(y_label)}">{"".join(parts)}</svg>'

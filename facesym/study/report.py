@@ -38,7 +38,7 @@ def measure_lines(face, pupillary_distance):
                 "difference": show(sides.difference, sign=True),
                 "usual": f"{show(span[0], sign=True)} to {show(span[1], sign=True)}",
                 "percentile": _percent(percentile(measure.key, sides.difference)),
-                "strip": strip(measure.key, sides.difference),
+                "strip": strip(sides.difference, span),
                 "outside": not span[0] <= sides.difference <= span[1],
             }
         )
@@ -49,15 +49,15 @@ def index_lines(face):
     """The lines of a page's table of facesym's own indices; see `measure_lines`."""
     lines = []
     for name, label in INDICES.items():
-        value, span = face.indices[name], healthy_range(name)
+        value, high = face.indices[name], healthy_range(name)[1]
         lines.append(
             {
                 "label": label,
                 "value": f"{value:.3f}",
-                "usual": f"up to {span[1]:.3f}",
+                "usual": f"up to {high:.3f}",
                 "percentile": _percent(percentile(name, value)),
-                "strip": strip(name, value),
-                "outside": value > span[1],
+                "strip": strip(value, (0, high)),
+                "outside": value > high,
             }
         )
     return lines
