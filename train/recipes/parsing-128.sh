@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# parsing-128: what each pixel of a face is. It prints the intersection over union on held-out people.
+source "$(dirname "$0")/common.sh" parsing-128 "$@"
+need PARSING
+budget "1,500 steps" "30 minutes" "2 minutes"
+case $MODE in
+    cpu) sizes=(--steps 1500) ;;
+    gpu) sizes=(--steps 1500 --batch 128 --lr 4e-3) ;;
+    smoke) sizes=(--steps 2 --size 64) ;;
+esac
+stage train parsing --data "$FACES" --labels "$PARSING" "${sizes[@]}" "${RELEASE[@]}"
