@@ -123,6 +123,10 @@ def _add_output(group, out):
         "--profile", type=int, metavar="STEPS", help="print what takes the time of so many steps, and stop"
     )
     group.add_argument("--export", metavar="FOLDER", help="write the finished model and its card here too")
+    group.add_argument(
+        "--config", nargs="+", default=[], metavar="KEY=VALUE",
+        help="settings of the finished model that change no weight (values as JSON)",
+    )  # fmt: skip
     group.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the finished model and its card")
     group.add_argument(
         "--zoo", metavar="ID", help="for recipes: enter the finished model into facesym/weights and zoo.json"

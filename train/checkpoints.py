@@ -12,7 +12,7 @@ WRITTEN = ("stats.jsonl", "checkpoints", "samples", "model", "best", "facesym")
 # Arguments that a resumed run may have otherwise than before.
 FREE = {
     "out", "resume", "overwrite", "workers", "log_every", "sample_every", "save_every", "keep", "report_to", "profile",
-    "export", "push_to_hub", "zoo", "steps", "phase_steps", "precision", "cache",
+    "export", "push_to_hub", "zoo", "steps", "phase_steps", "precision", "cache", "config",
 }  # fmt: skip
 
 

@@ -161,6 +161,7 @@ class Run:
 
     def average(self, net):
         """An exponential moving average of the net's parameters (``--ema``), the net to export."""
+        export.config_settings(self.args, net)  # what is wrong with them shows at once
         average = averaged(net, self.args.ema)
         self.averages.append((average, net))
         self._kept.append(average)
@@ -185,10 +186,7 @@ class Run:
 
     # --- data ---------------------------------------------------------------------------------------------------
     def faces(self, size, split="train", **options):
-        """The pictures of ``--data`` that are of a split, at one size; options as of FaceFolders.
-
-        Without pictures of the split test those of val stand in.
-        """
+        """The pictures of ``--data`` of a split (without a test split: val), at one size; options as of FaceFolders."""
         args = self.args
         if split == "test" and not split_rows(find_folders(args.data), ("test",))[0]:
             self.print("no picture is of the split test: measured on those for validation")

@@ -1,5 +1,6 @@
 """What is written when a run has ended: the model, its card, and where they are to go."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,24 @@ import torch
 from facesym import zoo
 from facesym.card import model_card
 from train.arguments import command_line
+
+
+def config_settings(args, net):
+    """What ``--config`` sets: {key: value}.
+
+    Raises:
+        SystemExit: the net has no such setting, or the value is not JSON.
+    """
+    settings = {}
+    for text in args.config:
+        key, _, value = text.partition("=")
+        if key not in net.config:
+            raise SystemExit(f"--config {text}: {type(net).__name__} has no setting {key!r}")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError as error:
+            raise SystemExit(f"--config {text}: the value is not JSON: {error}") from error
+    return settings
 
 
 def export(run, net, fields):
@@ -19,6 +38,7 @@ def export(run, net, fields):
         fields: of its zoo.json entry (task, input_size, training_data …); see facesym.zoo.register.
     """
     args, folder = run.args, run.out / "model"
+    net.register_to_config(**config_settings(args, net))
     net.save_pretrained(folder, dtype=torch.float16)
     place = Path(args.export or folder)
     if "training_data" not in fields:

@@ -151,8 +151,10 @@ def main():
     run = Run(args)
     net = run.add(FaceParser(input_size=args.size))
     pictures = load_labels(args.labels, args.size, ("train",))
-    if not pictures:
-        raise SystemExit(f"{args.labels} has no pictures of split train")
+    validation = load_labels(args.labels, args.size, ("val",))
+    held_out = load_labels(args.labels, args.size, ("test",)) or validation
+    if not pictures or not held_out:
+        raise SystemExit(f"{args.labels}: pictures of the splits train, and test or val, are needed")
     faces = run.faces(args.size)
     run.print(
         f"{len(pictures)} pictures with label maps, {len(faces)} faces, {net.num_parameters()} parameters"
@@ -164,17 +166,20 @@ def main():
     for batch in run.batches(ParsingSamples(pictures, faces, args.seed), args.steps):
         with run.autocast():
             logits = net(batch["image"])
-        loss = F.cross_entropy(logits, batch["labels"], ignore_index=UNKNOWN)
-        run.update(optimizer, loss)
+        terms = {"loss": F.cross_entropy(logits, batch["labels"], ignore_index=UNKNOWN)}
+        run.update(optimizer, terms["loss"])
         run.average_step()
         if run.due(args.sample_every):
             average.eval()
             found = average(batch["image"][:10]).argmax(1, keepdim=True) / len(CLASSES)
             known = (batch["labels"][:10, None] % UNKNOWN) / len(CLASSES)
+            if validation:
+                val = 1 - intersection_over_union(average, validation, run.device)["mean"]
+                terms["val"] = run.validated(average, val)
             run.grid("labels", {"input": batch["image"][:10], "output": found, "target": known})
-        run.log(loss=loss)
+        run.log(**terms)
     average.eval()
-    table = intersection_over_union(average, load_labels(args.labels, args.size, ("test",)), run.device)
+    table = intersection_over_union(average, held_out, run.device)
     run.print("held-out people, IoU: " + ", ".join(f"{name} {value:.3f}" for name, value in table.items()))
     run.export(
         average, task="parse", default=True, input_size=args.size, framing="ffhq",

@@ -33,6 +33,11 @@ BANDS = (
 )  # degrees of |yaw|, each an equal part of the draws as far as there are faces
 
 
+def has_pose(row):
+    """Whether a row of metadata.csv has the targets."""
+    return bool(row.get("yaw") and row.get("pitch"))
+
+
 def pose_of(row):
     """Yaw and pitch of a row of metadata.csv, degrees: 2 floats."""
     return np.array([float(row["yaw"]), float(row["pitch"])], np.float32)
@@ -109,7 +114,7 @@ def main():
     net = run.add(net.requires_grad_(False).eval())
     net.pose_head.requires_grad_(True)
     size = net.config.input_size
-    faces = run.faces(size)
+    faces = run.faces(size, keep=has_pose)
     optimizer = run.adam(net.pose_head.parameters(), weight_decay=1e-3)
     average = run.average(net)
     run.restore()
@@ -123,7 +128,7 @@ def main():
         run.update(optimizer, loss)
         run.average_step()
         run.log(loss=loss, degrees=90 * (prediction.detach() - batch["pose"] / 90).abs().mean())
-    held_out = run.faces(size, "test")
+    held_out = run.faces(size, "test", keep=has_pose)
     landmarks = by_yaw(held_out, errors(average, held_out, run.device))
     pose = pose_table(held_out, predict_poses(average, held_out, run.device))
     run.print(f"held-out landmark error, % of the outer-eye distance, by |yaw|: {landmarks}")

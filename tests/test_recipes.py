@@ -1,0 +1,60 @@
+"""Each released model's recipe, a few tiny steps long."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from test_simulate import mesh_file, studio  # noqa: F401 (fixtures)
+from training import ROOT, environment, make_faces, make_labels, make_masks, make_pairs
+
+from facesym import zoo
+
+RECIPES = sorted(path.stem for path in (ROOT / "train" / "recipes").glob("*-*.sh"))
+
+
+def run(name, *words, **variables):
+    return subprocess.run(
+        [str(ROOT / "train" / "recipes" / f"{name}.sh"), *words], env=environment() | variables, text=True,
+        capture_output=True, timeout=280, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(mesh_file, studio, vgg16, tmp_path_factory):  # noqa: F811
+    """What recipes are told by the environment."""
+    root = tmp_path_factory.mktemp("recipes")
+    make_faces(root / "faces" / "lfw")
+    os.symlink(studio, root / "faces" / "london")
+    return {
+        "FACES": str(root / "faces"), "MASKS": str(make_masks(root / "masks")), "PYTHON": sys.executable,
+        "PARSING": str(make_labels(root / "labels")), "PAIRS": str(make_pairs(root / "pairs")),
+        "MESH": str(mesh_file), "VGG16": str(vgg16), "SMOKE": "1",
+    }  # fmt: skip
+
+
+def test_every_released_model_has_a_recipe():
+    made = {f"train/recipes/{name}.sh" for name in RECIPES}
+    for entry in zoo.list_models():
+        assert f"train/recipes/{entry['id'].removesuffix('-encoder')}.sh" in made
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_makes_a_model(name, data, tmp_path):
+    before, variables = zoo.ZOO_FILE.read_bytes(), data | {"OUT": str(tmp_path)}
+    if name == "nfgan-128":
+        variables.pop("PAIRS")  # they are made
+    done = run(name, **variables)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert name in done.stdout.splitlines()[0] and "on two CPU cores" in done.stdout
+    assert type(zoo.load(str(tmp_path / "exported"))).__name__ == zoo.get(name)["class"]
+    assert zoo.ZOO_FILE.read_bytes() == before
+    again = run(name, **variables)  # nothing is left to do
+    assert again.returncode == 0 and again.stdout == done.stdout.splitlines(keepends=True)[0]
+
+
+def test_a_recipe_says_what_it_needs(tmp_path):
+    done = run("symmfc-256", FACES=str(tmp_path))
+    assert done.returncode == 2 and done.stderr == "error: set MASKS (see train/recipes/common.sh)\n"
+    done = run("symmfc-256", "tpu", FACES=str(tmp_path))
+    assert done.returncode == 2 and done.stderr == "error: tpu is neither cpu nor gpu\n"
