@@ -48,12 +48,12 @@ class Asymmetry:
     roll: float
     yaw: float
 
-    def numbers(self):
+    def numbers(self) -> dict[str, float]:
         """All indices and angles as one flat dict, for tables and JSON."""
         return {"overall": self.overall, **self.regions, "roll": self.roll, "yaw": self.yaw}
 
 
-def steady_points(crop):
+def steady_points(crop: Image.Image) -> tuple[np.ndarray, float]:
     """Landmarks averaged over slightly shifted crops (and, by `find_points`, their mirror images), so that their place
     on the network's grid falls out: for measuring, at five times the cost.
 
@@ -78,7 +78,7 @@ def steady_points(crop):
     return points, float(spread)
 
 
-def landmark_asymmetry(points):
+def landmark_asymmetry(points: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Each landmark's asymmetry after removing the head's position, roll and yaw.
 
     A landmark's asymmetry d is half the vector from its partner's mirror image to it. A symmetric head with yaw θ and
@@ -97,7 +97,7 @@ def landmark_asymmetry(points):
     return rest, roll, yaw
 
 
-def frontal_points(points):
+def frontal_points(points: np.ndarray) -> tuple[np.ndarray, float, float]:
     """The landmarks as an upright, frontal head would have them: roll and yaw taken out, the asymmetry left in.
 
     Args:
@@ -139,7 +139,7 @@ def _fit_pose(points):
     return residual(fit.x), s, float(roll), float(np.degrees(np.arcsin(np.clip(turn, -1, 1))))
 
 
-def region_indices(points):
+def region_indices(points: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
     """The indices that landmarks determine.
 
     Args:
@@ -170,7 +170,7 @@ def region_indices(points):
     return regions, {"overall": float(np.sqrt(np.mean(inner**2))), "roll": roll, "yaw": yaw}
 
 
-def appearance_map(image, points):
+def appearance_map(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Map where a face differs from its mirror image.
 
     The face is warped to remove position, roll and yaw (`landmark_asymmetry`) and preserve its own asymmetry. Smooth
@@ -205,7 +205,7 @@ def appearance_map(image, points):
     return np.clip(back, 0, None) * face_region(points, size, forehead=0.25)
 
 
-def measure_asymmetry(crop, points=None):
+def measure_asymmetry(crop: Image.Image, points: np.ndarray | None = None) -> Asymmetry:
     """Measure how asymmetric a face is.
 
     Args:
@@ -227,7 +227,7 @@ def measure_asymmetry(crop, points=None):
     return Asymmetry(regions, rest["overall"], heat.astype(np.float32), points, rest["roll"], rest["yaw"])
 
 
-def draw_heatmap(crop, heatmap, top=2.0):
+def draw_heatmap(crop: Image.Image, heatmap: np.ndarray, top: float = 2.0) -> Image.Image:
     """Draw a heat map over the grey face, from black to yellow.
 
     Args:

@@ -1,9 +1,16 @@
 """Whether a device that a user names is there."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .errors import DeviceError
 
+if TYPE_CHECKING:
+    import torch
 
-def check_device(device) -> None:
+
+def check_device(device: str | torch.device) -> None:
     """Try a device.
 
     Args:

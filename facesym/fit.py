@@ -9,8 +9,10 @@ what it generated before, at random z: the copy of G from before the tuning stan
 """
 
 import time
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,22 +42,22 @@ class Fit:
 
 
 def fit_and_tune(
-    generator,
-    image,
-    recogniser=None,
+    generator: Any,
+    image: torch.Tensor,
+    recogniser: Any = None,
     *,
-    start=None,
-    yaw=None,
-    views=(),
-    alpha=1e-3,
-    beta=0.1,
-    fit_steps=100,
-    tune_steps=200,
-    seconds=None,
-    enough=0.95,
-    progress=None,
-    seed=0,
-):
+    start: torch.Tensor | None = None,
+    yaw: float | None = None,
+    views: Sequence[tuple[float, torch.Tensor]] = (),
+    alpha: float = 1e-3,
+    beta: float = 0.1,
+    fit_steps: int = 100,
+    tune_steps: int = 200,
+    seconds: float | None = None,
+    enough: float = 0.95,
+    progress: Callable[[float, torch.Tensor], Any] | None = None,
+    seed: int = 0,
+) -> Fit:
     """Algorithm 1.
 
     Args:
@@ -173,6 +175,6 @@ def _views(x):
 
 
 @torch.no_grad()
-def sweep(generator, z, shares):
+def sweep(generator: Any, z: torch.Tensor, shares: Sequence[float]) -> torch.Tensor:
     """The way from a face (share 0) over a symmetric one (½) to its mirror image (1): NxBx3xSxS for N shares."""
     return torch.stack([generator(generator.between(z, float(share))) for share in shares])

@@ -5,6 +5,8 @@ IEEE TIP 2020. Images are Bx3xHxW in [-1, 1], masks Bx1xHxW with 1 = visible (fa
 The paper writes sums of squares; here they are averaged over pixels and batch, so that one weight λ serves every size.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -12,12 +14,12 @@ from .ops import relight
 
 
 # --- SymmFCNet, stage I ---------------------------------------------------------------------------------------------
-def face_region_loss(predicted, target):
+def face_region_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Equation (2): mean (M^fr − M^fr_gt)², both Bx1xHxW in [0, 1]."""
     return F.mse_loss(predicted.float(), target)
 
 
-def landmark_loss(flow, landmarks, flipped):
+def landmark_loss(flow: torch.Tensor, landmarks: torch.Tensor, flipped: torch.Tensor) -> torch.Tensor:
     """Equation (6): the flow at a landmark of I must point to the same landmark of the flipped image I^f.
 
     The paper reads the flow at I^f's landmark and compares it with I's. By (4), however, Φ is indexed by the pixels of
@@ -36,7 +38,7 @@ def landmark_loss(flow, landmarks, flipped):
     return (sampled[..., 0].transpose(1, 2) - flipped).square().sum((1, 2)).mean()
 
 
-def tv_loss(motion):
+def tv_loss(motion: torch.Tensor) -> torch.Tensor:
     """Equation (7): squared differences of a flow's two components along x and y, as dimensionless strain.
 
     Args:
@@ -50,12 +52,16 @@ def tv_loss(motion):
     return dx.square().mean() + dy.square().mean()
 
 
-def light_loss(warped, light, target, face_region):
+def light_loss(
+    warped: torch.Tensor, light: torch.Tensor, target: torch.Tensor, face_region: torch.Tensor
+) -> torch.Tensor:
     """Equation (10): mean ((I^{f,w} ⊙ R − I) ⊙ M^fr)²; ``warped`` is the warped flip of the target."""
     return ((relight(warped, light) - target) * face_region).float().square().mean()
 
 
-def confidence_loss(confidence, copied, target, face_region):
+def confidence_loss(
+    confidence: torch.Tensor, copied: torch.Tensor, target: torch.Tensor, face_region: torch.Tensor
+) -> torch.Tensor:
     """Regress the confidence map C (Eq. 11) on the accuracy of the copy.
 
     The paper trains C through the reconstruction loss alone; in our run that drove C to 0.1 everywhere. Here the
@@ -75,7 +81,13 @@ def confidence_loss(confidence, copied, target, face_region):
 
 
 # --- SymmFCNet, stage II --------------------------------------------------------------------------------------------
-def symmetry_loss(features, flipped_features, flow, face_region, condition):
+def symmetry_loss(
+    features: torch.Tensor,
+    flipped_features: torch.Tensor,
+    flow: torch.Tensor,
+    face_region: torch.Tensor,
+    condition: torch.Tensor,
+) -> torch.Tensor:
     """Equation (13), the perceptual symmetry loss.
 
     Args:
@@ -96,12 +108,12 @@ def symmetry_loss(features, flipped_features, flow, face_region, condition):
     return ((features.float() - warped) * weight).square().mean()
 
 
-def reconstruction_loss(output, target):
+def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Equation (14): mean (Î − I)²."""
     return F.mse_loss(output.float(), target)
 
 
-def absolute_loss(output, target, missing):
+def absolute_loss(output: torch.Tensor, target: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
     """Mean |Î − I| over the missing pixels: the pixel term of the released weights; not in the paper.
 
     Args:
@@ -113,12 +125,16 @@ def absolute_loss(output, target, missing):
     return difference.sum() / (3 * missing.sum()).clamp(min=1)
 
 
-def perceptual_loss(features, target_features):
+def perceptual_loss(
+    features: Sequence[torch.Tensor], target_features: Sequence[torch.Tensor]
+) -> torch.Tensor:
     """Equation (15) over one or several layers: Σ_k 1/(C_k·H_k·W_k) ‖Ψ_k(Î) − Ψ_k(I)‖², averaged over the batch."""
     return sum(F.mse_loss(f.float(), t.float()) for f, t in zip(features, target_features, strict=True))
 
 
-def discriminator_loss(real, fake, weight=None):
+def discriminator_loss(
+    real: torch.Tensor, fake: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
     """Equation (17), D's side, on logits: −log D(I) − log(1 − D(Î)).
 
     Args:
@@ -131,7 +147,7 @@ def discriminator_loss(real, fake, weight=None):
     return F.softplus(-real.float()).mean() + fake.mean()
 
 
-def generator_loss(fake, weight=None):
+def generator_loss(fake: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Equation (17), G's side, in its non-saturating form: −log D(Î)."""
     loss = F.softplus(-fake.float())
     if weight is not None:
@@ -139,7 +155,7 @@ def generator_loss(fake, weight=None):
     return loss.mean()
 
 
-def total(terms, weights):
+def total(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
     """Equations (16), (18) and (19): Σ λ_i L_i over the given terms.
 
     Args:
@@ -149,12 +165,19 @@ def total(terms, weights):
     return sum(weights[name] * value for name, value in terms.items())
 
 
-def adversarial_terms(whole, parts, whole_weight=1.0, part_weights=(2.0, 2.0, 2.0, 2.0)):
+def adversarial_terms(
+    whole: torch.Tensor,
+    parts: Sequence[torch.Tensor],
+    whole_weight: float = 1.0,
+    part_weights: Sequence[float] = (2.0, 2.0, 2.0, 2.0),
+) -> torch.Tensor:
     """Equation (18): λ_{a,g}·l_{a,g} + Σ_i λ_{a,pi}·l_{a,pi} (parts: left eye, right eye, nose, mouth)."""
     return whole_weight * whole + sum(w * part for w, part in zip(part_weights, parts, strict=True))
 
 
-def feature_distance(features, target_features):
+def feature_distance(
+    features: Sequence[torch.Tensor], target_features: Sequence[torch.Tensor]
+) -> torch.Tensor:
     """LPIPS without its learned weights (R. Zhang et al., CVPR 2018, Eq. 1).
 
     Each layer's features are normalised to unit length over channels; squared differences are summed over channels,
@@ -173,7 +196,9 @@ def feature_distance(features, target_features):
     )
 
 
-def r1_penalty(discriminator, real, weight):
+def r1_penalty(
+    discriminator: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, weight: float
+) -> torch.Tensor:
     """R1: weight / 2 · E‖∇D(x)‖² on real images, of the sum of D's scores (L. Mescheder et al., ICML 2018)."""
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
@@ -186,17 +211,26 @@ def _norm(x, power):
     return x.float().abs().pow(power).mean()
 
 
-def symmetrizer_generator_loss(scores, power=2):
+def symmetrizer_generator_loss(scores: torch.Tensor, power: float = 2) -> torch.Tensor:
     """Equation (1): E‖1 − D(G(x))‖, on block scores in [0, 1]."""
     return _norm(1 - scores, power)
 
 
-def symmetrizer_discriminator_loss(real, fake, fake_weight=1.0, power=2):
+def symmetrizer_discriminator_loss(
+    real: torch.Tensor, fake: torch.Tensor, fake_weight: float = 1.0, power: float = 2
+) -> torch.Tensor:
     """Equation (2): E‖1 − D(y_target)‖ + λ1 · E‖D(G(x))‖, on block scores in [0, 1]."""
     return _norm(1 - real, power) + fake_weight * _norm(fake, power)
 
 
-def symmetrizer_identity_loss(output, target, output_vector, target_vector, vector_weight=1.0, power=1):
+def symmetrizer_identity_loss(
+    output: torch.Tensor,
+    target: torch.Tensor,
+    output_vector: torch.Tensor,
+    target_vector: torch.Tensor,
+    vector_weight: float = 1.0,
+    power: float = 1,
+) -> torch.Tensor:
     """Equation (3): E‖y_target − G(x)‖ + λ2 · E‖R(y_target) − R(G(x))‖.
 
     Args:
@@ -206,25 +240,25 @@ def symmetrizer_identity_loss(output, target, output_vector, target_vector, vect
     return _norm(output - target, power) + vector_weight * _norm(output_vector - target_vector, power)
 
 
-def kl_loss(mean, log_variance):
+def kl_loss(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     """KL(N(mean, variance) ‖ N(0, 1)), averaged over the BxZ entries (Kingma & Welling 2014, appendix B)."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
 
 
 # --- NFGAN (X. Liu et al. 2018), with its own equation numbers ------------------------------------------------------
-def laplacian(image):
+def laplacian(image: torch.Tensor) -> torch.Tensor:
     """The Laplacian of each channel of BxCxHxW. Uneven light is smooth and hardly changes it."""
     kernel = image.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(image.shape[1], 1, 3, 3)
     return F.conv2d(image, kernel, padding=1, groups=image.shape[1])
 
 
-def mirror_loss(image):
+def mirror_loss(image: torch.Tensor) -> torch.Tensor:
     """Equation (3), L_sym: mean |x̃ − mirror x̃| over half the image, on pixels and on the Laplacian."""
     image = image.float()
     return sum((x - x.flip(-1)).abs().mean() for x in (image, laplacian(image)))
 
 
-def identity_loss(identity_model, output, target):
+def identity_loss(identity_model: Callable, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """One minus the cosine similarity of output and target by an identity model, averaged over the batch. (Ours.)
 
     Args:
@@ -237,7 +271,9 @@ def identity_loss(identity_model, output, target):
     return 1 - (identity_model(output).float() * person).sum(-1).mean()
 
 
-def identity_feature_loss(features, input_features):
+def identity_feature_loss(
+    features: Sequence[torch.Tensor], input_features: Sequence[torch.Tensor]
+) -> torch.Tensor:
     """Equation (6), L_id: mean |φ(x̃) − φ(x)|, summed over the identity model's last two layers.
 
     Args:
@@ -247,12 +283,12 @@ def identity_feature_loss(features, input_features):
     return sum((a.float() - b.float()).abs().mean() for a, b in zip(features, input_features, strict=True))
 
 
-def pixel_loss(output, target):
+def pixel_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Equation (7), L_pixel: mean |x̃ − y|."""
     return (output.float() - target).abs().mean()
 
 
-def flow_endpoint_loss(flow, target, weight):
+def flow_endpoint_loss(flow: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Endpoint error of a flow where the target flow is given. (Ours, for NormalizedFaceGAN's copies.)
 
     Args:
@@ -269,12 +305,18 @@ def flow_endpoint_loss(flow, target, weight):
 
 
 # --- LSSL (2019), with its own equation numbers ---------------------------------------------------------------------
-def wasserstein_loss(real, fake):
+def wasserstein_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     """Equation (1) as D minimises it, without the penalty: E[D_src(fake)] − E[D_src(real)], any shapes."""
     return fake.mean() - real.mean()
 
 
-def copy_choice_loss(copy_mask, copied, synthesized, target, margin=0.05):
+def copy_choice_loss(
+    copy_mask: torch.Tensor,
+    copied: torch.Tensor,
+    synthesized: torch.Tensor,
+    target: torch.Tensor,
+    margin: float = 0.05,
+) -> torch.Tensor:
     """Cross-entropy of a copy mask with the better of two images, weighted by how much better it is. (Ours.)
 
     A reconstruction loss on the mixed image hardly trains the mask once it is near 1 everywhere.
@@ -297,7 +339,12 @@ def copy_choice_loss(copy_mask, copied, synthesized, target, margin=0.05):
     return loss.mean((1, 2, 3))
 
 
-def gradient_penalty(scores, real, fake, generator=None):
+def gradient_penalty(
+    scores: Callable[[torch.Tensor], torch.Tensor],
+    real: torch.Tensor,
+    fake: torch.Tensor,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
     """L_gp of (1): E(‖∇D_src(x̂)‖ − 1)² at random points x̂ between real and fake (I. Gulrajani et al., NIPS 2017).
 
     Args:
@@ -312,7 +359,7 @@ def gradient_penalty(scores, real, fake, generator=None):
     return ((gradient.float().square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
 
 
-def attribute_loss(logits, y, labelled):
+def attribute_loss(logits: torch.Tensor, y: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
     """Equations (2) and (3): binary cross-entropy summed over the attributes, averaged over the batch.
 
     Args:
@@ -324,7 +371,7 @@ def attribute_loss(logits, y, labelled):
     return (loss * labelled).sum(1).mean()
 
 
-def parsing_loss(logits, source_logits, weight):
+def parsing_loss(logits: torch.Tensor, source_logits: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Equation (5), L_p: pixel-wise cross-entropy of P(x′) with P(x)'s labels.
 
     Args:
@@ -335,7 +382,7 @@ def parsing_loss(logits, source_logits, weight):
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
-def condition_map_loss(output, target):
+def condition_map_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of condition maps, one number per sample. (Ours.)
 
     Heat maps are empty almost everywhere, so that the absolute difference of (6) favours empty ones.
@@ -350,7 +397,14 @@ def condition_map_loss(output, target):
     return -(target * output.log() + (1 - target) * (1 - output).log()).mean((1, 2, 3))
 
 
-def bidirectional_loss(image, image_back, condition, condition_back, latent, output_latent):
+def bidirectional_loss(
+    image: torch.Tensor,
+    image_back: torch.Tensor,
+    condition: torch.Tensor,
+    condition_back: torch.Tensor,
+    latent: torch.Tensor,
+    output_latent: torch.Tensor,
+) -> torch.Tensor:
     """Equation (6), L_bi: the sum of mean |differences| of image, condition map and latent.
 
     Args:

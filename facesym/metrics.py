@@ -4,14 +4,20 @@ Pictures are uint8 RGB arrays: one HxWx3, or a batch NxHxWx3. Every measure retu
 one picture, an array of N for a batch. The packages they need (extra ``eval``) are imported on first use.
 """
 
+from __future__ import annotations
+
 import importlib.resources
 import warnings
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import FacesymError, ZooError
+
+if TYPE_CHECKING:
+    import torch
 
 SAME_PERSON = 0.6  # dlib: two descriptors closer than this are taken to be of one person
 
@@ -29,7 +35,7 @@ _ALEXNET_NORMS = {
 }
 
 
-def psnr(output, target, mask=None):
+def psnr(output: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> Any:
     """Peak signal-to-noise ratio in dB, of 8 bit pictures; infinite for equal pictures.
 
     Args:
@@ -44,7 +50,7 @@ def psnr(output, target, mask=None):
         return 10 * np.log10(255.0**2 / error)
 
 
-def ssim(output, target):
+def ssim(output: np.ndarray, target: np.ndarray) -> Any:
     """Structural similarity with its paper's settings (Wang et al. 2004): a Gaussian window of sigma 1.5.
 
     Args:
@@ -71,7 +77,13 @@ def ssim(output, target):
     )
 
 
-def lpips(output, target, backbone, device="cpu", batch=16):
+def lpips(
+    output: np.ndarray,
+    target: np.ndarray,
+    backbone: str | Path,
+    device: str | torch.device = "cpu",
+    batch: int = 16,
+) -> Any:
     """LPIPS 0.1 on AlexNet (Zhang et al. 2018): 0 for equal pictures, lower is better.
 
     Args:
@@ -168,7 +180,7 @@ def _import_torchvision():
     return torchvision
 
 
-def dlib_landmarks(picture):
+def dlib_landmarks(picture: np.ndarray) -> np.ndarray:
     """68 landmarks by dlib's predictor on an aligned face.
 
     Args:
@@ -181,7 +193,7 @@ def dlib_landmarks(picture):
     return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
 
 
-def identity_descriptor(pictures):
+def identity_descriptor(pictures: np.ndarray) -> np.ndarray:
     """dlib's face descriptor; descriptors of one person lie within 0.6 of each other.
 
     For targets and outputs alike, dlib's 68 landmarks are predicted from the fixed box ``FACE_BOX``, and the descriptor
@@ -201,7 +213,7 @@ def identity_descriptor(pictures):
     return _each(one, np.ascontiguousarray(pictures))
 
 
-def identity_distance(output, target):
+def identity_distance(output: np.ndarray, target: np.ndarray) -> Any:
     """Euclidean distance of the two faces' descriptors; at most ``SAME_PERSON`` for one person."""
     output, target = _pair(output, target)
     return np.linalg.norm(identity_descriptor(output) - identity_descriptor(target), axis=-1)
@@ -215,7 +227,7 @@ def _dlib_shape(picture):
     return predictor(np.ascontiguousarray(picture), box)
 
 
-def require_dlib():
+def require_dlib() -> None:
     """Raise FacesymError if dlib or its models are missing."""
     _dlib_models()
 
@@ -235,7 +247,7 @@ def _dlib_models():
     )
 
 
-def sharpness(pictures):
+def sharpness(pictures: np.ndarray) -> Any:
     """Sharpness of the inner face: the standard deviation of the Laplacian of its grey values at 128x128.
 
     The inner face is the middle of the aligned crop (FFHQ framing), brows to chin, without hair and background, whose
@@ -248,7 +260,7 @@ def sharpness(pictures):
     return _each(lambda picture: float(laplacian_at_128(picture)[y, x].std()), np.asarray(pictures))
 
 
-def laplacian_at_128(picture):
+def laplacian_at_128(picture: np.ndarray) -> np.ndarray:
     """The Laplacian of an HxWx3 uint8 picture's grey values, at 128x128: float32."""
     import cv2
 

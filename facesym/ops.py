@@ -1,12 +1,14 @@
 """Tensor operations shared by models, losses and pipelines: flows, relighting, crops of facial parts."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
 PARTS = {"right_eye": range(36, 42), "left_eye": range(42, 48), "nose": range(27, 36), "mouth": range(48, 68)}
 
 
-def identity_grid(like):
+def identity_grid(like: torch.Tensor) -> torch.Tensor:
     """The identity flow of a tensor.
 
     Args:
@@ -21,7 +23,7 @@ def identity_grid(like):
     return torch.stack(torch.meshgrid(xs, ys, indexing="xy")).expand(batch, -1, -1, -1)
 
 
-def warp(image, flow, mode="bilinear"):
+def warp(image: torch.Tensor, flow: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
     """Sample an image at a flow's coordinates: SymmFCNet's equations (4) and (5).
 
     Args:
@@ -36,12 +38,18 @@ def warp(image, flow, mode="bilinear"):
     return F.grid_sample(image.float(), coordinates, mode, align_corners=False, padding_mode="border")
 
 
-def relight(image, light):
+def relight(image: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
     """I ⊙ R for an image in [-1, 1]. The ratio R multiplies the brightness (I + 1) / 2."""
     return (image + 1) * light - 1
 
 
-def crop_parts(image, landmarks, size, margin=1.6, parts=tuple(PARTS)):
+def crop_parts(
+    image: torch.Tensor,
+    landmarks: torch.Tensor,
+    size: int,
+    margin: float = 1.6,
+    parts: Sequence[str] = tuple(PARTS),
+) -> list[torch.Tensor]:
     """Crop a square around each facial part, resized bilinearly (the paper: to 128×128).
 
     Args:
@@ -66,7 +74,7 @@ def crop_parts(image, landmarks, size, margin=1.6, parts=tuple(PARTS)):
     return crops
 
 
-def bf16_is_fast():
+def bf16_is_fast() -> bool:
     """Whether this machine multiplies bf16 in hardware. On other CPUs autocast is far slower than fp32."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -229,7 +229,7 @@ def local_path(entry: dict[str, Any], cache_dir: str | os.PathLike | None = None
     return weights.parent if config and weights else None
 
 
-def describe(id: str, folder: str | os.PathLike, **fields) -> dict:
+def describe(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any]:
     """A model's entry as zoo.json would have it; nothing is written.
 
     `sha256`, `params`, `dtype` and `class` are read from the files. The other fields of zoo.json come from
@@ -288,7 +288,7 @@ def describe(id: str, folder: str | os.PathLike, **fields) -> dict:
     return entry
 
 
-def register(id: str, folder: str | os.PathLike, **fields) -> dict:
+def register(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any]:
     """Enter a model into zoo.json, or bring its entry up to date. For the recipes of train/.
 
     Args:

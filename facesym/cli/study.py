@@ -1,7 +1,9 @@
 """`facesym study`: measures of facial asymmetry over a folder of photos and videos."""
 
+import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..errors import ImageError
 from .options import add_command, number
@@ -22,7 +24,7 @@ Of each video, videos/ has the measures of every frame, and its blinks.
 It is a measure of photos, not a diagnosis."""
 
 
-def add_parser(commands):
+def add_parser(commands: Any) -> None:
     """Add the command to the parser of `facesym`."""
     parser = add_command(
         commands, "study", SUMMARY, usage="FOLDER -o OUT [options]", description=DESCRIPTION,
@@ -54,7 +56,7 @@ def add_parser(commands):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     """Run the command: the exit status.
 
     Raises:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from facesym import zoo
 from facesym.errors import ZooError
@@ -14,7 +15,7 @@ from .options import UsageError, add_command
 SUMMARY = "list, fetch, check and publish the released models"
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `facesym`; `args.run(args)` returns the exit status."""
     parser = add_command(
         subparsers, "zoo", SUMMARY, usage="COMMAND ...",

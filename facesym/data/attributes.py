@@ -1,5 +1,8 @@
 """LSSL's attributes of aligned faces: expression from metadata, pose from the yaw, light by relighting."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from ..faces.pose import FARTHEST_YAW
@@ -11,7 +14,7 @@ POSES = {"left 45": -45, "left 20": -20, "frontal": 0, "right 20": 20, "right 45
 _STUDIO = {"neutral": "neutral", "smiling": "happy", "happy": "happy"}
 
 
-def expression_of(row, names):
+def expression_of(row: dict[str, Any], names: Sequence[str]) -> int:
     """The expression of a face.
 
     Args:
@@ -28,7 +31,7 @@ def expression_of(row, names):
     return int(np.argmax(scores)) if max(scores) >= LEAST_SCORE else UNKNOWN
 
 
-def pose_of(yaw, names):
+def pose_of(yaw: float, names: Sequence[str]) -> int:
     """The pose closest to a yaw.
 
     Args:
@@ -43,7 +46,7 @@ def pose_of(yaw, names):
     return int(np.argmin([abs(POSES[name] - yaw) for name in names]))
 
 
-def relight(rng, image, name):
+def relight(rng: np.random.Generator, image: np.ndarray, name: str) -> np.ndarray:
     """Relight an image.
 
     Args:

@@ -6,7 +6,9 @@ S. Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", N
 import torch
 
 
-def augment(x, generator=None, shift=0.125, cut=0.5):
+def augment(
+    x: torch.Tensor, generator: torch.Generator | None = None, shift: float = 0.125, cut: float = 0.5
+) -> torch.Tensor:
     """Change brightness, saturation, contrast and position of each image at random, and erase a square.
 
     Args:

@@ -1,5 +1,7 @@
 """How often each picture is drawn, so that no kind of face is rare in a batch."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -8,7 +10,7 @@ MOST = 12.0  # times its plain chance that one picture may be drawn, at the most
 DARK, LIGHT = 50.0, 70.0  # CIE L* of the cheek
 
 
-def cheek_lightness(image, points):
+def cheek_lightness(image: np.ndarray, points: np.ndarray) -> float:
     """CIE L* of the lighter inner cheek, 0 to 100: a stand-in for skin tone that glare and shadow on one side spare.
 
     Args:
@@ -26,7 +28,7 @@ def cheek_lightness(image, points):
     return max(values, default=0.0)
 
 
-def kinds(faces):
+def kinds(faces: Any) -> dict[str, np.ndarray]:
     """The kinds of face in `facesym.data.faces.FaceFolders`: a dict of N bool arrays.
 
     By set, yaw, expression and skin tone, as far as ``metadata.csv`` has the columns.
@@ -51,7 +53,9 @@ def kinds(faces):
     return found | {"dark skin": light < DARK, "light skin": light > LIGHT}
 
 
-def balanced_weights(kinds, smallest=SMALLEST, most=MOST):
+def balanced_weights(
+    kinds: dict[str, np.ndarray], smallest: float = SMALLEST, most: float = MOST
+) -> np.ndarray:
     """How likely each picture is to be drawn.
 
     Rare kinds are raised in turn until each has ``smallest`` of the draws (raking); a kind of which there are so few

@@ -1,5 +1,7 @@
 """Training samples of face completion: faces with a mask each (1 = visible, 0 = missing)."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -12,11 +14,11 @@ from .masks import random_mask
 class CompletionSamples(Samples):
     """Augmented faces, each with a mask, its landmarks and its face region. For the samples see `sample`."""
 
-    def __init__(self, faces, masks, seed=0):
+    def __init__(self, faces: Any, masks: np.ndarray | None, seed: int = 0):
         super().__init__(faces, seed)
         self.masks = masks
 
-    def sample(self, i, rng):
+    def sample(self, i: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
         if rng.random() < 0.5:
             image, points = image[:, ::-1], flip_landmarks(points, size)
@@ -35,7 +37,9 @@ class CompletionSamples(Samples):
         return sample(image, points, random_mask(rng, size, points, self.masks), rng)
 
 
-def sample(image, points, mask, rng):
+def sample(
+    image: np.ndarray, points: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+) -> dict[str, torch.Tensor]:
     """A training sample as tensors.
 
     Args:

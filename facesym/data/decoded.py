@@ -4,18 +4,22 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Where decoded pictures are kept if nothing else is said: ``facesym`` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facesym"
 
 
-def decoded(rows, landmarks, size, read, cache=None):
+def decoded(
+    rows: list[dict[str, Any]], landmarks: Any, size: int, read: Callable, cache: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The pictures of some rows at one size.
 
     Args:

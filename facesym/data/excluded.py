@@ -35,12 +35,12 @@ def _listed():
     return names, own, np.array(hashes, bool).reshape(-1, 256)
 
 
-def excluded_names():
+def excluded_names() -> set[str]:
     """The pictures known by name: {"set/file name", …}."""
     return _listed()[0]
 
 
-def is_excluded_name(folder, file_name):
+def is_excluded_name(folder: str | Path, file_name: str) -> bool:
     """Whether a picture is known by its name.
 
     Args:
@@ -57,14 +57,14 @@ def is_excluded_name(folder, file_name):
     )
 
 
-def image_hash(image):
+def image_hash(image: Image.Image) -> str:
     """The perceptual hash of a PIL image: 64 hexadecimal digits."""
     import imagehash
 
     return str(imagehash.phash(image.convert("RGB"), hash_size=16))
 
 
-def is_excluded_image(image):
+def is_excluded_image(image: Image.Image) -> bool:
     """Whether a PIL image is one of the list's by its content."""
     hashes = _listed()[2]
     if not len(hashes):
@@ -72,7 +72,7 @@ def is_excluded_image(image):
     return bool(((hashes != _bits(image_hash(image))).sum(1) <= TOLERANCE).any())
 
 
-def is_excluded_file(path):
+def is_excluded_file(path: str | Path) -> bool:
     """`is_excluded_image` of a file, which is decoded once; False for one that cannot be read."""
     if not len(_listed()[2]):
         return False

@@ -5,6 +5,8 @@ from real photos.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,7 +66,7 @@ class Expressions:
         ImageError: the folder has no such views.
     """
 
-    def __init__(self, folder, mesh, size, shading=None):
+    def __init__(self, folder: str | Path, mesh: Any, size: int, shading: Any = None):
         faces = FaceFolders([folder], size)
         front = {
             (row["subject"], row["expression"]): i
@@ -83,7 +85,7 @@ class Expressions:
             raise ImageError(f"{folder} has no frontal neutral and smiling pictures of the same people")
         self.mouths = [smile for smile in self.smiles if smile.opening > 0.08]
 
-    def draw(self, rng, points):
+    def draw(self, rng: np.random.Generator, points: np.ndarray) -> tuple[str, np.ndarray]:
         """Draw a random expression.
 
         Args:
@@ -108,7 +110,9 @@ class Expressions:
         _, pose = self.mesh.fit(points)
         return name, points + move @ pose[:2].T
 
-    def show(self, image, points, moved, teeth=1.0):
+    def show(
+        self, image: np.ndarray, points: np.ndarray, moved: np.ndarray, teeth: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Render a face with moved landmarks; a smiling person's mouth fills an opened mouth.
 
         Args:
@@ -151,14 +155,14 @@ class Expressions:
         return np.rint(mixed).astype(np.uint8), coordinates
 
 
-def polygon(points, size):
+def polygon(points: np.ndarray, size: int) -> np.ndarray:
     """Rasterize an outline (Kx2, pixels): SxS float32, 1 inside."""
     region = np.zeros((size, size), np.float32)
     cv2.fillPoly(region, [np.round(points * 16).astype(np.int32)], 1.0, cv2.LINE_8, shift=4)
     return region
 
 
-def disc(radius):
+def disc(radius: float) -> np.ndarray:
     """A round structuring element for erosion and dilation, ``radius`` in pixels."""
     side = 2 * round(radius) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
@@ -182,7 +186,7 @@ def _skin(image, points):
     return patch.mean((0, 1)) if patch.size else np.full(3, 128.0)
 
 
-def in_eyes(points):
+def in_eyes(points: np.ndarray) -> np.ndarray:
     """Landmarks relative to the eyes: origin between them, their distance as the unit, levelled."""
     left, right = points[36:42].mean(0), points[42:48].mean(0)
     across = right - left
@@ -190,18 +194,18 @@ def in_eyes(points):
     return (points - (left + right) / 2) @ level
 
 
-def from_eyes(move, points):
+def from_eyes(move: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Convert a displacement (68x2) from the units of `in_eyes` to pixels of the face with landmarks ``points``."""
     x, y = points[42:48].mean(0) - points[36:42].mean(0)
     return move @ np.array([[x, y], [-y, x]])
 
 
-def eye_distance(points):
+def eye_distance(points: np.ndarray) -> float:
     """The distance of the eyes' centres, from landmarks (68x2)."""
     return np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
 
 
-def mouth_opening(points):
+def mouth_opening(points: np.ndarray) -> float:
     """The distance of the inner lips in eye distances, from landmarks (68x2)."""
     gaps = [np.linalg.norm(points[upper] - points[lower]) for upper, lower in INNER_LIPS]
     return np.mean(gaps) / eye_distance(points)

@@ -4,6 +4,10 @@ A folder holds pictures cut in the FFHQ framing, ``metadata.csv`` (at least ``fi
 ``landmarks.npy`` (Nx68x2 float32, pixels of that row's picture): what `facesym prepare` writes.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
 import cv2
 import numpy as np
 import torch
@@ -15,7 +19,7 @@ from .decoded import decoded
 from .metadata import find_folders, read_landmarks, split_rows
 
 
-def read_face(row, points, size):
+def read_face(row: dict[str, Any], points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """A picture (a row of `read_metadata`) and its landmarks (68x2) at another size: SxSx3 uint8, and 68x2.
 
     Raises:
@@ -56,14 +60,14 @@ class FaceFolders:
 
     def __init__(
         self,
-        folders,
-        size,
-        splits=("train",),
-        min_size=0,
-        limit=None,
-        val_fraction=None,
-        keep=None,
-        cache=None,
+        folders: Iterable[str | Path],
+        size: int,
+        splits: Sequence[str] = ("train",),
+        min_size: int = 0,
+        limit: int | None = None,
+        val_fraction: float | None = None,
+        keep: Callable | None = None,
+        cache: Any = None,
     ):
         folders = find_folders(folders)
         rows, self.note = split_rows(folders, splits, min_size, val_fraction)
@@ -76,7 +80,7 @@ class FaceFolders:
         landmarks = np.stack([tables[row["path"].parent][row["index"]] for row in self.rows])
         self.images, self.landmarks = decoded(self.rows, landmarks, size, read_face, cache)
 
-    def keep(self, indices):
+    def keep(self, indices: Sequence[int] | np.ndarray) -> Self:
         """Leave only these pictures, in this order; returns itself."""
         self.images, self.landmarks = self.images[indices], self.landmarks[indices]
         self.rows = [self.rows[i] for i in indices]
@@ -86,7 +90,9 @@ class FaceFolders:
         return len(self.rows)
 
 
-def affine_jitter(rng, size, degrees, scale, shift):
+def affine_jitter(
+    rng: np.random.Generator, size: int, degrees: float, scale: float, shift: float
+) -> np.ndarray:
     """A random 2x3 similarity about the picture's centre: ± degrees, × (1 ± scale), ± shift (share of the side)."""
     matrix = cv2.getRotationMatrix2D(
         ((size - 1) / 2, (size - 1) / 2), rng.uniform(-degrees, degrees), 1 + rng.uniform(-scale, scale)
@@ -95,7 +101,7 @@ def affine_jitter(rng, size, degrees, scale, shift):
     return matrix
 
 
-def colour_jitter(rng, image, strength=0.25):
+def colour_jitter(rng: np.random.Generator, image: np.ndarray, strength: float = 0.25) -> np.ndarray:
     """Brightness, contrast and channel gain of an SxSx3 uint8 picture, changed at random; returns float32 [0, 255]."""
     gain = 1 + rng.uniform(-strength, strength)
     bias = 255 * rng.uniform(-strength, strength) / 2
@@ -106,7 +112,13 @@ def colour_jitter(rng, image, strength=0.25):
     )
 
 
-def side_light(rng, image, strength=0.7, least=0.0, ways=(-1, 1)):
+def side_light(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    strength: float = 0.7,
+    least: float = 0.0,
+    ways: Sequence[int] = (-1, 1),
+) -> np.ndarray:
     """Light from one side: an SxSx3 picture's brightness rises along a random direction, most often across the face,
     by a factor of exp(2·least) to exp(2·strength) from end to end, to the left (-1) or the right (1) of ``ways``;
     returns float32 [0, 255]."""
@@ -117,14 +129,14 @@ def side_light(rng, image, strength=0.7, least=0.0, ways=(-1, 1)):
     return np.clip(image * factor[..., None], 0, 255)
 
 
-def downscale_blur(rng, image, smallest=0.25):
+def downscale_blur(rng: np.random.Generator, image: np.ndarray, smallest: float = 0.25) -> np.ndarray:
     """Blur an image by scaling it to ``smallest``…0.7 of its side and back, like a face from a small photo."""
     size = len(image)
     side = int(size * rng.uniform(smallest, 0.7))
     return cv2.resize(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), (size, size))
 
 
-def random_erasing(rng, image, largest=0.4):
+def random_erasing(rng: np.random.Generator, image: np.ndarray, largest: float = 0.4) -> float:
     """Fill a random box with one colour, in place.
 
     Args:
@@ -142,7 +154,7 @@ def random_erasing(rng, image, largest=0.4):
     return (x0 + x1) / 2
 
 
-def to_tensor(image):
+def to_tensor(image: np.ndarray) -> torch.Tensor:
     """SxSx3 in [0, 255] to a 3xSxS float tensor in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1) / 127.5 - 1
 
@@ -154,7 +166,7 @@ class Samples(Dataset):
     seen, whatever the number of loader workers. Subclasses turn one face and a generator into one sample.
     """
 
-    def __init__(self, faces, seed=0, weights=None):
+    def __init__(self, faces: Any, seed: int = 0, weights: np.ndarray | None = None):
         """Args:
         faces: FaceFolders, or anything with a length.
         seed: of the stream.
@@ -174,5 +186,5 @@ class Samples(Dataset):
             self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.faces))
         return self.sample(self._order[i], np.random.default_rng((self.seed, 1, n)))
 
-    def sample(self, i, rng):
+    def sample(self, i: int, rng: np.random.Generator) -> Any:
         raise NotImplementedError

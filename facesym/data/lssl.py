@@ -1,8 +1,10 @@
 """Training samples of LSSL: faces with attributes and a target (train/lssl.py), and simulated frontal faces with the
 turned photos they come from (train/realism.py)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,12 +34,12 @@ class AttributeSamples(Samples):
     For the samples see `as_sample`.
     """
 
-    def __init__(self, faces, seed=0, pairs=None, share=0.5):
+    def __init__(self, faces: Any, seed: int = 0, pairs: Any = None, share: float = 0.5):
         super().__init__(faces, seed)
         self.pairs, self.share = pairs, share if pairs else 0
         self.ways = pair_ways(pairs) if pairs else {}
 
-    def sample(self, i, rng):
+    def sample(self, i: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         if rng.random() < self.share:
             return self.pair(rng)
         image, points, row = self.faces.images[i], self.faces.landmarks[i], self.faces.rows[i]
@@ -58,7 +60,7 @@ class AttributeSamples(Samples):
         kept = 1.0 if sure else {"expression": 0.2, "pose": 0.0}[NAMES[group]]
         return as_sample((lit, goal), (points, points), own, {group: target}, kept, sure, photo=True)
 
-    def pair(self, rng):
+    def pair(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """A sample from two pictures of a person in the same light: source and target."""
         pairs, size = self.pairs, self.faces.size
         kinds = list(self.ways)
@@ -104,14 +106,14 @@ class Picture:
     photo: bool
     strength: float = 1.0  # of the expression, see `expression_strengths`
 
-    def image(self, pairs):
+    def image(self, pairs: Any) -> np.ndarray:
         return pairs.targets[pairs.target_of[self.input]] if self.is_target else pairs.inputs[self.input]
 
-    def points(self, pairs):
+    def points(self, pairs: Any) -> np.ndarray:
         return pairs.points[self.input][int(self.is_target)]
 
 
-def pair_ways(pairs):
+def pair_ways(pairs: Any) -> dict[tuple[str, str], list]:
     """Group the pairs of pictures of each person by kind.
 
     A kind is (source, change). The source says whether both pictures are photos ("real"), only the target is ("to
@@ -154,7 +156,7 @@ def pair_ways(pairs):
     return {kind: list(found.values()) for kind, found in ways.items()}
 
 
-def expression_strengths(pairs):
+def expression_strengths(pairs: Any) -> list[float]:
     """The strength of each input's expression: N floats, 1 at the upper quartile of its kind; 1 for neutral.
 
     It replaces the one in y: without it the network learns the pale mean of all smiles, with closed lips. It is the
@@ -199,7 +201,9 @@ _PAIRS = {
 }
 
 
-def jitter(rng, images, points):
+def jitter(
+    rng: np.random.Generator, images: Sequence[np.ndarray], points: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Jitter the geometry and colour of images (SxSx3 uint8) and their landmarks, all alike."""
     size = len(images[0])
     matrix = affine_jitter(rng, size, degrees=4, scale=0.04, shift=0.015)
@@ -217,12 +221,22 @@ def jitter(rng, images, points):
     return np.split(wide, len(images), 1), [p @ matrix[:, :2].T + matrix[:, 2] for p in points]
 
 
-def draw_light(rng):
+def draw_light(rng: np.random.Generator) -> int:
     """Draw the index of a light; half of the draws are normal light."""
     return 0 if rng.random() < 0.5 else int(rng.integers(1, len(GROUPS["light"])))
 
 
-def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS, strengths=({}, {})):
+def as_sample(
+    images: Sequence[np.ndarray],
+    points: Sequence[np.ndarray],
+    own: Sequence[int],
+    changed: dict[int, int],
+    kept: float,
+    still: bool,
+    photo: bool,
+    groups: Mapping[str, Sequence[str]] = GROUPS,
+    strengths: Sequence[dict[int, float]] = ({}, {}),
+) -> dict[str, torch.Tensor]:
     """A training sample as tensors.
 
     Args:
@@ -259,12 +273,16 @@ def as_sample(images, points, own, changed, kept, still, photo, groups=GROUPS, s
     }
 
 
-def group_offsets(groups=GROUPS):
+def group_offsets(groups: Mapping[str, Sequence[str]] = GROUPS) -> np.ndarray:
     """The index in y at which each group begins, and the length of y."""
     return np.concatenate([[0], np.cumsum([len(names) for names in groups.values()])])
 
 
-def one_hot(chosen, groups=GROUPS, strengths=None):
+def one_hot(
+    chosen: dict[int, int],
+    groups: Mapping[str, Sequence[str]] = GROUPS,
+    strengths: dict[int, float] | None = None,
+) -> torch.Tensor:
     """A row of y from {number of a group: index of an attribute, or UNKNOWN}, with ``strengths`` in place of ones."""
     start = group_offsets(groups)
     y = torch.zeros(int(start[-1]))
@@ -287,12 +305,12 @@ class RealismSamples(Samples):
         seed: of the order and the augmentation.
     """
 
-    def __init__(self, pairs, mesh, size, seed=0):
+    def __init__(self, pairs: Any, mesh: Any, size: int, seed: int = 0):
         turned = [i for i, row in enumerate(pairs.rows) if abs(float(row["yaw"] or 0)) >= 10]
         super().__init__(turned, seed)
         self.pairs, self.mesh, self.size = pairs, mesh, size
 
-    def sample(self, i, rng):
+    def sample(self, i: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         i = self.faces[i]
         pairs, row = self.pairs, self.pairs.rows[i]
         photo, (points, goal_points) = pairs.inputs[i], pairs.points[i]

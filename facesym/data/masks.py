@@ -1,6 +1,8 @@
 """Masks for training and evaluation. As in the paper, 1 = visible and 0 = missing (HxW float32)."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ from .metadata import read_metadata
 MASK_SIZES = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
 
 
-def load_irregular(folder, size, splits=("train",)):
+def load_irregular(folder: str | Path, size: int, splits: Sequence[str] = ("train",)) -> np.ndarray:
     """Load the irregular masks of a folder.
 
     Args:
@@ -37,7 +39,7 @@ def load_irregular(folder, size, splits=("train",)):
     return masks
 
 
-def centre_square(size, fraction=0.5, shift=(0, 0)):
+def centre_square(size: int, fraction: float = 0.5, shift: Any = (0, 0)) -> np.ndarray:
     """A square mask.
 
     Args:
@@ -53,7 +55,7 @@ def centre_square(size, fraction=0.5, shift=(0, 0)):
     return mask
 
 
-def half_face(rng, size, points):
+def half_face(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
     """Mask one side of a line through the nose bridge, up to or somewhat beyond the face's outline."""
     centre = points[27:31].mean(0) + rng.normal(0, 0.02, 2) * size
     angle = rng.choice([0, np.pi]) if rng.random() < 0.8 else rng.uniform(0, 2 * np.pi)
@@ -65,7 +67,7 @@ def half_face(rng, size, points):
     return 1 - (side & inside).astype(np.float32)
 
 
-def brush(rng, size):
+def brush(rng: np.random.Generator, size: int) -> np.ndarray:
     """One to four thick strokes, as painted by hand."""
     missing = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(1, 5)):
@@ -87,7 +89,7 @@ def _polygon(size, points):
     return missing
 
 
-def glasses(rng, size, points):
+def glasses(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
     """Two lenses around the eyes and the bridge between them."""
     missing = np.zeros((size, size), np.uint8)
     right, left = points[36:42].mean(0), points[42:48].mean(0)
@@ -122,7 +124,7 @@ def glasses(rng, size, points):
     return 1 - missing.astype(np.float32)
 
 
-def face_mask(rng, size, points):
+def face_mask(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
     """A face mask: from the nose to the chin, ear to ear."""
     top = points[rng.integers(28, 31)] + rng.normal(0, 0.01, 2) * size
     outline = np.concatenate(
@@ -132,7 +134,7 @@ def face_mask(rng, size, points):
     return 1 - _polygon(size, centre + (outline - centre) * rng.uniform(1.0, 1.2)).astype(np.float32)
 
 
-def hand(rng, size, points):
+def hand(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
     """A hand that reaches into the face from outside: an ellipse with fingers and a wrist."""
     missing = np.zeros((size, size), np.uint8)
     palm = points[rng.integers(0, 68)] + rng.normal(0, 0.04, 2) * size
@@ -164,7 +166,7 @@ def hand(rng, size, points):
     return 1 - missing.astype(np.float32)
 
 
-def irregular(rng, masks):
+def irregular(rng: np.random.Generator, masks: np.ndarray) -> np.ndarray:
     """One of ``masks`` (from `load_irregular`), randomly mirrored, rotated by quarter turns and shifted."""
     missing = np.rot90(masks[rng.integers(len(masks))], rng.integers(4))
     if rng.random() < 0.5:
@@ -174,7 +176,9 @@ def irregular(rng, masks):
     return 1 - np.roll(missing, shift, (0, 1)).astype(np.float32)
 
 
-def random_mask(rng, size, points, masks):
+def random_mask(
+    rng: np.random.Generator, size: int, points: np.ndarray, masks: np.ndarray | None
+) -> np.ndarray:
     """Draw a training mask for a face.
 
     Args:
@@ -205,7 +209,7 @@ def random_mask(rng, size, points, masks):
     return centre_square(size, 0.4)
 
 
-def prepare_masks(out, count, size, seed=0):
+def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> Any:
     """Draw irregular masks into a folder that `load_irregular` reads, a sixth of them of each size.
 
     Args:

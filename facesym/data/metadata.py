@@ -2,8 +2,10 @@
 
 import csv
 import hashlib
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,7 +17,9 @@ VAL_FRACTION = 0.05  # held out where the folders say nothing
 FEWEST_PEOPLE = 20  # fewer are no basis to hold out people: pictures are
 
 
-def read_metadata(folder, splits=("train",), min_size=0):
+def read_metadata(
+    folder: str | Path, splits: Sequence[str] = ("train",), min_size: int = 0
+) -> list[dict[str, Any]]:
     """Rows of ``metadata.csv`` in one of ``splits`` as dicts, each with ``path`` and ``index`` (its row); without those
     that are never read (facesym/data/excluded.py).
 
@@ -49,7 +53,7 @@ def read_metadata(folder, splits=("train",), min_size=0):
     return rows
 
 
-def read_landmarks(folder):
+def read_landmarks(folder: str | Path) -> np.ndarray:
     """A folder's landmarks, Nx68x2, row i of its metadata.csv.
 
     Raises:
@@ -61,7 +65,7 @@ def read_landmarks(folder):
         raise ImageError(f"cannot read {Path(folder) / 'landmarks.npy'}: {error}") from error
 
 
-def find_folders(paths, table="metadata.csv"):
+def find_folders(paths: Iterable[str | Path], table: str = "metadata.csv") -> list[Path]:
     """The folders of aligned faces that some paths mean.
 
     Args:
@@ -88,7 +92,7 @@ def find_folders(paths, table="metadata.csv"):
     return list(dict.fromkeys(found))
 
 
-def hold_out(rows, fraction=None):
+def hold_out(rows: list[dict[str, Any]], fraction: float | None = None) -> str:
     """Settle which rows are for validation.
 
     Args:
@@ -112,7 +116,9 @@ def hold_out(rows, fraction=None):
     return f"{why}{held} of {len(rows)} held out for validation, by {'person' if people else 'picture'}"
 
 
-def split_rows(folders, splits, min_size=0, fraction=None):
+def split_rows(
+    folders: Iterable[str | Path], splits: Sequence[str], min_size: int = 0, fraction: float | None = None
+) -> tuple[list[dict[str, Any]], str]:
     """Rows of some folders that are of one of the splits, see `read_metadata` and `hold_out`.
 
     Returns:

@@ -6,8 +6,10 @@ trained only on synthetic smiles do not generalise to real ones. On aligned, fro
 uint8, landmarks 68x2 in pixels.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,7 +52,14 @@ class Neutral:
         seed: of the random faces.
     """
 
-    def __init__(self, expressions, neutral, lips, count=6000, seed=0):
+    def __init__(
+        self,
+        expressions: Any,
+        neutral: Sequence[np.ndarray],
+        lips: Sequence[Lips],
+        count: int = 6000,
+        seed: int = 0,
+    ):
         self.lips, self.shading = lips, expressions.shading
         self.likeness = np.stack([_likeness(mouth.image, mouth.points, mouth.points) for mouth in lips])
         rng, before, after = np.random.default_rng(seed), [], []
@@ -66,7 +75,7 @@ class Neutral:
     def _move(self, points):
         return from_eyes((_features(in_eyes(points)) @ self.weights).reshape(68, 2), points)
 
-    def landmarks(self, points):
+    def landmarks(self, points: np.ndarray) -> np.ndarray:
         """Predict the landmarks without the expression: 68x2, with closed lips. Equivariant to mirroring."""
         points = np.asarray(points, np.float64)
         mirrored = flip_landmarks(points, 0)
@@ -78,7 +87,7 @@ class Neutral:
             output[upper], output[lower] = middle - half, middle + half
         return output
 
-    def show(self, image, points):
+    def show(self, image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Render a face without its expression.
 
         Args:
@@ -148,7 +157,9 @@ class Neutral:
         return cv2.seamlessClone(mouth, shown, region, middle, cv2.NORMAL_CLONE)
 
 
-def neutral_faces(folders, size, each=120, seed=0):
+def neutral_faces(
+    folders: Iterable[str | Path], size: int, each: int = 120, seed: int = 0
+) -> tuple[list[np.ndarray], list[Lips]]:
     """Collect the training data of `Neutral` from training people.
 
     Args:

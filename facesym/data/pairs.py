@@ -7,8 +7,10 @@ pixels, of the target's pixels, and 1 where they are visible there; NaN where un
 """
 
 import csv
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +26,7 @@ MADE = ("turned", "expressive")  # kinds whose target is synthesized
 INNER = np.arange(17, 68)  # without the jaw, whose landmarks follow the outline of a turned head
 
 
-def keeps_pose(row):
+def keeps_pose(row: dict[str, Any]) -> bool:
     """Whether an expressive photo's target has the photo's pose and background: nearly frontal photos keep them, the
     mesh brings the others to the front."""
     return abs(float(row["yaw"])) <= 5 and abs(float(row["pitch"] or 0)) <= 12
@@ -47,7 +49,13 @@ class Pairs:
         ImageError: the folder does not hold pairs, or a picture cannot be read.
     """
 
-    def __init__(self, folder, splits=("train",), limit=None, val_fraction=None):
+    def __init__(
+        self,
+        folder: str | Path,
+        splits: Sequence[str] = ("train",),
+        limit: int | None = None,
+        val_fraction: float | None = None,
+    ):
         folder = Path(folder)
         try:
             with open(folder / "pairs.csv", newline="") as file:
@@ -122,14 +130,14 @@ class PairSamples(Samples):
 
     def __init__(
         self,
-        pairs,
-        size,
-        channels=3,
-        seed=0,
-        real_share=0.2,
-        turned_share=0.2,
-        expressive_share=0.3,
-        augment=True,
+        pairs: Pairs,
+        size: int,
+        channels: int = 3,
+        seed: int = 0,
+        real_share: float = 0.2,
+        turned_share: float = 0.2,
+        expressive_share: float = 0.3,
+        augment: bool = True,
     ):
         of_kind = {kind: [] for kind in ("simulated", "real", *MADE)}
         for i, row in enumerate(pairs.rows):
@@ -154,10 +162,10 @@ class PairSamples(Samples):
         )
         super().__init__([i for kind in ("real", *MADE, "simulated") for i in of_kind[kind]], seed)
 
-    def sample(self, i, rng):
+    def sample(self, i: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         return self.pair(self.faces[i], rng)
 
-    def pair(self, i, rng):
+    def pair(self, i: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         """Row i of the pairs as a sample."""
         pairs = self.pairs
         side, row = pairs.size, pairs.rows[i]

@@ -8,6 +8,7 @@ facesym prepare pairs OUT FACES [FACES …] --mesh ict_face_model.npz --expressi
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from .prepare_faces import prepare_faces, summary
 from .prepare_pairs import prepare_pairs
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Run `facesym prepare` with these arguments (a list of strings; default: the process's own).
 
     Raises:

@@ -12,6 +12,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ REASONS = {
 }
 
 
-def split_of(subject):
+def split_of(subject: str) -> str:
     """train, val or test (80/10/10) by the subject's name alone: a person stays in one, run after run."""
     return {8: "val", 9: "test"}.get(_hash(subject) % 10, "train")
 
@@ -54,7 +55,7 @@ def _hash(name):
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
-def settle_splits(rows):
+def settle_splits(rows: Any) -> tuple[list[str], str]:
     """The split of each row, and what they go by: "person"; or "picture", where people would leave a split empty (as
     two folders of many photos, which are two people by their names).
 
@@ -75,7 +76,7 @@ def settle_splits(rows):
     return [splits[name] for name in names], "picture"
 
 
-def find_photos(folder):
+def find_photos(folder: Path) -> tuple[dict[str, Path], int]:
     """Photos below a folder, sorted: {output name: path relative to the folder}; and how many other files."""
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     photos = [p for p in files if p.suffix.lower() in PHOTO_SUFFIXES and not p.name.startswith(".")]
@@ -89,12 +90,12 @@ def find_photos(folder):
     return named, len(files) - len(photos)
 
 
-def subject_of(path):
+def subject_of(path: Path) -> str:
     """The person: the photo's folder, or its own name where it lies at the top."""
     return path.parent.name or path.stem
 
 
-def prepare_one(task):
+def prepare_one(task: tuple) -> dict[str, Any]:
     """Cut the largest face out of one photo and write the crop.
 
     Args:
@@ -169,7 +170,7 @@ def _landmarks(crop, pixels, source):
     return np.asarray(find_points(crop))
 
 
-def read_journal(path, settings):
+def read_journal(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Entries of an earlier run by photo; a last line cut off by a crash is removed from the file.
 
     Raises:
@@ -193,7 +194,9 @@ def read_journal(path, settings):
     return {entry["photo"]: entry for entry in lines[1:]}
 
 
-def prepare_faces(photos, out, settings, workers):
+def prepare_faces(
+    photos: str | Path, out: str | Path, settings: dict[str, Any], workers: int
+) -> dict[str, Any]:
     """Prepare a folder of photos; returns the report (see ``report.json``)."""
     photos, out = Path(photos), Path(out)
     if not photos.is_dir():
@@ -282,7 +285,7 @@ def _write_tables(out, entries, header, other_files):
     return report
 
 
-def summary(report):
+def summary(report: dict[str, Any]) -> str:
     lines = [
         f"kept {report['kept']} of {report['photos']} photos, {report['subjects']} people, {report['splits']}"
     ]

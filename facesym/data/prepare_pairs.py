@@ -8,6 +8,7 @@ expressive photos with a synthesized target. The folder's format is described in
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,7 +40,16 @@ from .simulate import (
 )
 
 
-def prepare_pairs(out, folders, mesh, expressions, count, size, seed, workers):
+def prepare_pairs(
+    out: str | Path,
+    folders: Iterable[str | Path],
+    mesh: str | Path,
+    expressions: str | Path,
+    count: int,
+    size: int,
+    seed: int,
+    workers: int,
+) -> dict[str, int]:
     """Write a folder of pairs.
 
     Simulated pairs come from frontal neutral faces, real pairs from folders with several views of a person. In the

@@ -4,6 +4,7 @@ An expression ratio image (Liu, Shan and Zhang, SIGGRAPH 2001) on a mean face. T
 mean of many smiling faces over the mean of many neutral ones.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class SmileShading:
     points: np.ndarray
     corners: float
 
-    def strength(self, smiling, neutral):
+    def strength(self, smiling: np.ndarray, neutral: np.ndarray) -> float:
         """The strength of a smile by its mouth corners.
 
         Args:
@@ -47,7 +48,7 @@ class SmileShading:
         """
         return float(np.clip((_corners(smiling) - _corners(neutral)) / self.corners, 0, STRONGEST))
 
-    def add(self, image, points, strength):
+    def add(self, image: np.ndarray, points: np.ndarray, strength: float) -> np.ndarray:
         """Add a smile's shading to a face.
 
         Args:
@@ -65,7 +66,7 @@ class SmileShading:
         return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
 
 
-def mean_smile_shading(folders, size):
+def mean_smile_shading(folders: Iterable[str | Path], size: int) -> SmileShading | None:
     """Measure the mean shading of smiles on training people.
 
     Differences are taken within each folder, so that one folder's light is not confused with another's smiles.

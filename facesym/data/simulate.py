@@ -5,8 +5,10 @@ depth, front pixels over hidden ones; expressions come from `Expressions`. Image
 SxSx3 uint8, landmarks 68x2 in pixels. All random numbers come from the generator that is passed in.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import cv2
@@ -44,7 +46,7 @@ class FaceMesh:
         ImageError: the file does not hold such a mesh.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         try:
             with np.load(path) as data:
                 down = np.array([1, -1, 1], np.float32)  # pixels count from the top
@@ -57,7 +59,7 @@ class FaceMesh:
         self.expression = dict(zip(names, moves))  # of the landmarks alone
         self.neck = self.neutral[:, 1] > self.neutral[LANDMARK_VERTICES, 1].max() + 1
 
-    def fit(self, points):
+    def fit(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fit the mesh to a face.
 
         Args:
@@ -105,7 +107,7 @@ def _sample(field, x, y):
     return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def head_depth(vertices, neck, size):
+def head_depth(vertices: np.ndarray, neck: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The depth of an image, and to what degree each pixel belongs to the head.
 
     Args:
@@ -191,7 +193,9 @@ def _turn_rows(depth, weight, pivot, degrees):
     )
 
 
-def turn_head(image, vertices, neck, yaw, pitch=0.0):
+def turn_head(
+    image: np.ndarray, vertices: np.ndarray, neck: np.ndarray, yaw: float, pitch: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Turn the head in an image.
 
     Args:
@@ -245,7 +249,14 @@ class Simulated:
     expression: str
 
 
-def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
+def simulate(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    points: np.ndarray,
+    expressions: Any,
+    max_yaw: float = 45.0,
+    max_pitch: float = 15.0,
+) -> Simulated:
     """Simulate a random version of a frontal, neutral face: turned, expressive, or both.
 
     Args:
@@ -288,7 +299,9 @@ def simulate(rng, image, points, expressions, max_yaw=45.0, max_pitch=15.0):
     return Simulated(image, _transform(now, align), coarse.astype(np.float32), coarse_seen, yaw, pitch, name)
 
 
-def turn_to(image, points, mesh, yaw):
+def turn_to(
+    image: np.ndarray, points: np.ndarray, mesh: FaceMesh, yaw: float
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Turn a face to a yaw with the mesh, pitch levelled. Hidden parts are smeared.
 
     Args:
@@ -312,7 +325,7 @@ def turn_to(image, points, mesh, yaw):
     return turned, _transform(moved, align).astype(np.float32), own
 
 
-def frontalise(image, points, mesh):
+def frontalise(image: np.ndarray, points: np.ndarray, mesh: FaceMesh) -> tuple[np.ndarray, np.ndarray]:
     """Frontalize a face the classical way, without learning.
 
     The mesh turns the face, and the mirror image fills in hidden parts. The expression stays.
@@ -358,7 +371,9 @@ def _scored_neutral(row, points):
     return mouth_opening(points) <= OPEN_MOUTH and float(row.get("neutral") or 0) >= LEAST_NEUTRAL
 
 
-def is_frontal_neutral(row, points, max_yaw=10.0, max_pitch=12.0):
+def is_frontal_neutral(
+    row: dict[str, Any], points: np.ndarray, max_yaw: float = 10.0, max_pitch: float = 12.0
+) -> bool:
     """Whether a face is frontal and neutral.
 
     Args:
@@ -373,7 +388,13 @@ def is_frontal_neutral(row, points, max_yaw=10.0, max_pitch=12.0):
     return not turned and _scored_neutral(row, points)
 
 
-def is_turned_neutral(row, points, least_yaw=6.0, max_yaw=45.0, max_pitch=25.0):
+def is_turned_neutral(
+    row: dict[str, Any],
+    points: np.ndarray,
+    least_yaw: float = 6.0,
+    max_yaw: float = 45.0,
+    max_pitch: float = 25.0,
+) -> bool:
     """Whether a photo shows a turned, neutral face that `frontalise` can bring to the front.
 
     Studio views are excluded: they have real frontal pictures.
@@ -389,7 +410,9 @@ def is_turned_neutral(row, points, least_yaw=6.0, max_yaw=45.0, max_pitch=25.0):
     return turned and abs(float(row.get("pitch") or 0)) <= max_pitch and _scored_neutral(row, points)
 
 
-def is_expressive(row, max_yaw=40.0, max_pitch=20.0, most_neutral=0.3):
+def is_expressive(
+    row: dict[str, Any], max_yaw: float = 40.0, max_pitch: float = 20.0, most_neutral: float = 0.3
+) -> bool:
     """Whether a photo shows a face with an expression that `frontalise` can bring to the front.
 
     Studio views are excluded: they have real neutral pictures.
@@ -405,7 +428,7 @@ def is_expressive(row, max_yaw=40.0, max_pitch=20.0, most_neutral=0.3):
     return not turned and float(row["neutral"]) <= most_neutral
 
 
-def preview(pairs, path: Path):
+def preview(pairs: Iterable[tuple[np.ndarray, np.ndarray]], path: Path) -> None:
     """Write a contact sheet of (input, target) pairs, SxSx3 uint8 each."""
     columns = 8
     tiles = [np.concatenate(pair, 0) for pair in pairs]

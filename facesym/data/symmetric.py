@@ -12,7 +12,7 @@ from ..faces.geometry import flip_landmarks, symmetric_landmarks, warp_points
 BLEND = 0.012  # sigma, as a fraction of the side: coarser structure comes from both halves, finer from one
 
 
-def symmetric_faces(image, points):
+def symmetric_faces(image: np.ndarray, points: np.ndarray) -> list[np.ndarray]:
     """Synthesize the two symmetric faces of an image, from its left half and from its right half.
 
     The face is warped so that its landmarks are symmetric and the halves fit each other; flipping the image in place
@@ -43,7 +43,7 @@ def symmetric_faces(image, points):
     return faces
 
 
-def droop(points, side, strength):
+def droop(points: np.ndarray, side: str, strength: float) -> np.ndarray:
     """Simulate a palsy of one side on landmarks, following clinical grading.
 
     Brow, lids and mouth corner droop, and the mouth is pulled to the other side.
@@ -76,7 +76,9 @@ def droop(points, side, strength):
     return moved
 
 
-def simulate_palsy(image, points, side, strength):
+def simulate_palsy(
+    image: np.ndarray, points: np.ndarray, side: str, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Simulate a palsy on an image. See `droop` for the arguments.
 
     Returns:

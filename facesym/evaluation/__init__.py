@@ -8,6 +8,7 @@ Markdown. The same command gives the same numbers.
 """
 
 import argparse
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -30,7 +31,7 @@ TASKS = {
 PACKAGES = ("dlib", "face_recognition_models", "lpips", "matplotlib", "skimage", "torchvision")
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Run `facesym evaluate` with these arguments (a list of strings; default: the process's own).
 
     Raises:

@@ -3,8 +3,10 @@
 facesym evaluate asymmetry --faces FACES/scut FACES/amfd FACES/london --people FACES/lfw -o results/asymmetry
 """
 
+import argparse
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +36,7 @@ ACTS = {
 }
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command)
     command.add_argument("-n", type=int, default=60, help="pictures at most (default 60)")
     command.add_argument(
@@ -45,7 +47,7 @@ def add_arguments(command):
     )
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure held-out faces again after changes that must not matter (mirrored, scaled, recompressed, shifted,
     tilted), in several photos, with a simulated palsy of growing strength, and with one feature moved: tables, CSV
     files and a plot."""
@@ -77,14 +79,14 @@ def _resting(folders, seed):
     ]  # fmt: skip
 
 
-def values_of(face):
+def values_of(face: Any) -> dict[str, float]:
     """What is measured of a face: {name: signed difference of a measure, or index}."""
     signed = {measure.key: face.sides[measure.key].difference for measure in MEASURES}
     return signed | {f"{name}{INDEX}": value for name, value in face.indices.items()}
 
 
 # --- changes that must not matter -----------------------------------------------------------------------------------
-def changed_photos(image):
+def changed_photos(image: Image.Image) -> dict[str, Image.Image]:
     """A photo (RGB image) after each change that must not matter: {name: RGB image}."""
     width, height = image.size
     turn = lambda degrees: cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)  # noqa: E731
@@ -106,7 +108,7 @@ def changed_photos(image):
     }
 
 
-def measure_repeats(pictures, names, out):
+def measure_repeats(pictures: Any, names: Any, out: Path) -> Any:
     """Per change and measure, what the change does: {change: {measure: standard deviation of the difference}}."""
     errors, rows = {}, []
     for picture, name in zip(progress_bar(pictures, unit="face"), names):
@@ -136,7 +138,7 @@ def _rms(values):
 
 
 # --- several photos of one person -----------------------------------------------------------------------------------
-def measure_persons(rows, most):
+def measure_persons(rows: list[dict[str, Any]], most: Any) -> Any:
     """What two photos of one person differ by.
 
     Args:
@@ -175,7 +177,7 @@ def _reliability(pairs):
 
 
 # --- a palsy of known strength --------------------------------------------------------------------------------------
-def measure_palsy(pictures, points, names, out):
+def measure_palsy(pictures: Any, points: Any, names: Any, out: Path) -> Any:
     """Measures against the strength of a simulated palsy, signed so that they would be negative on the other side:
     {measure: {"grows": fraction of the steps in the direction of the mean, "correlation": mean over the faces,
     "means": at each of STRENGTHS}}."""
@@ -226,7 +228,7 @@ def _plot(results, path):
 
 
 # --- one feature moved ----------------------------------------------------------------------------------------------
-def close_eye(image, points, fraction=1.0):
+def close_eye(image: np.ndarray, points: np.ndarray, fraction: float = 1.0) -> np.ndarray:
     """A picture with its left eye closed: the upper lid's skin is stretched down over the opening.
 
     Args:
@@ -249,7 +251,7 @@ def close_eye(image, points, fraction=1.0):
     return cv2.remap(image, xs, ys, cv2.INTER_CUBIC)
 
 
-def act(image, points, name, side):
+def act(image: np.ndarray, points: np.ndarray, name: str, side: str) -> np.ndarray:
     """A picture with one of ACTS on a side of the picture: SxSx3 uint8."""
     if side == "right":
         mirrored = act(image[:, ::-1].copy(), flip_landmarks(points, len(image)), name, "left")
@@ -263,7 +265,7 @@ def act(image, points, name, side):
     return warp_points(image, points, moved)[0]
 
 
-def measure_acts(pictures, points):
+def measure_acts(pictures: Any, points: Any) -> Any:
     """How often the region that moved leads, and its side is named: {act: {"region": fraction, "side": fraction}}."""
     results = {}
     for name, (region, _, side) in ACTS.items():
@@ -279,7 +281,7 @@ def measure_acts(pictures, points):
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
-def print_tables(results, count):
+def print_tables(results: Any, count: int) -> None:
     """Print the results as tables in Markdown."""
     changes = list(results["repeats"])
     print(f"\n{count} faces: root mean square of what a change of the photo does to a measure\n")

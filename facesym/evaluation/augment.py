@@ -4,9 +4,13 @@ expressions (its Table 1 and Fig. 8).
     facesym evaluate augment --faces FACES/lfw FACES/scut --ckplus CKPLUS --models transfer -o results/augment
 """
 
+import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 import facesym
@@ -25,7 +29,7 @@ CKPLUS = {"happy": "happy", "surprise": "surprised"}  # CK+'s name: ours; it has
 BOX = (0.21, 0.30, 0.79, 0.88)  # of an aligned crop: what a tight face such as CK+'s shows
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["transfer"], seed=False)
     command.add_argument(
         "--ckplus", type=Path, help="folder: 48x48 grey faces, metadata.csv; without: not measured"
@@ -40,7 +44,7 @@ def add_arguments(command):
     command.add_argument("--steps", type=int, default=600, help="of each classifier's training (default 600)")
 
 
-def tight(picture):
+def tight(picture: np.ndarray) -> np.ndarray:
     """An aligned crop (SxSx3 uint8) as the expression sets show faces: SIDExSIDE uint8, grey."""
     left, top, right, bottom = (round(edge * len(picture)) for edge in BOX)
     return np.asarray(
@@ -51,7 +55,7 @@ def tight(picture):
     )
 
 
-def synthesise(pipe, pictures, count, name):
+def synthesise(pipe: Any, pictures: np.ndarray, count: int, name: str) -> dict[str, np.ndarray]:
     """``count`` faces (at most) with each expression that they were given: {expression: NxSIDExSIDE uint8}."""
     side, faces = pipe.net.config.input_size, {expression: [] for expression in NAMES}
     for picture in progress_bar(pictures[:count], desc=name):
@@ -62,7 +66,7 @@ def synthesise(pipe, pictures, count, name):
     return {expression: np.stack(values) for expression, values in faces.items()}
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure how many expressions a small classifier recognises, trained on few real faces and a number of synthetic
     ones a class: on held-out faces (neutral, happy, surprised), and on CK+ (seven expressions; folds by people;
     synthetic faces of the two that LSSL knows). Mean and deviation of several seeds; the same number of steps in all,
@@ -102,7 +106,9 @@ def run(args):
     print(f"\nwritten: {args.out}")
 
 
-def labelled_faces(folders, split):
+def labelled_faces(
+    folders: Iterable[str | Path], split: str
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
     """(NxSIDExSIDE faces, N labels) of one split, in a fixed shuffle; and all its pictures, uncropped."""
     faces = FaceFolders(folders, 128, splits=(split,))
     order = np.random.default_rng(0).permutation(len(faces))
@@ -112,7 +118,13 @@ def labelled_faces(folders, split):
     return (np.stack([tight(images[i]) for i in sure]), labels[sure]), images
 
 
-def held_out_scores(train, test, synthetic, count, args):
+def held_out_scores(
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    synthetic: dict[str, np.ndarray],
+    count: int,
+    args: argparse.Namespace,
+) -> list[float]:
     """Accuracy on held-out faces, a number a seed.
 
     Args:
@@ -129,7 +141,12 @@ def held_out_scores(train, test, synthetic, count, args):
     return scores
 
 
-def ckplus_scores(ckplus, synthetic, count, args):
+def ckplus_scores(
+    ckplus: tuple[np.ndarray, list[str], list[str]],
+    synthetic: dict[str, np.ndarray],
+    count: int,
+    args: argparse.Namespace,
+) -> list[float]:
     """Accuracy on CK+ over all folds, a number a seed; ``ckplus``: from `load_faces`."""
     pictures, subjects, expressions = ckplus
     classes = sorted(set(expressions))
@@ -148,7 +165,9 @@ def ckplus_scores(ckplus, synthetic, count, args):
     return scores
 
 
-def train_mixed(x, y, classes, steps, seed):
+def train_mixed(
+    x: Sequence[np.ndarray], y: Sequence[np.ndarray], classes: int, steps: int, seed: int
+) -> torch.nn.Module:
     """A classifier of real faces (the first of the arrays) and, as often, of synthetic ones (the others)."""
     real, synthetic = len(x[0]), sum(map(len, x[1:]))
     weights = np.repeat([1 / real, 1 / max(synthetic, 1)], [real, synthetic])

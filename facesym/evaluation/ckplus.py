@@ -3,7 +3,9 @@
 facesym evaluate ckplus --ckplus CKPLUS --models normalize --seeds 3 -o results/ckplus
 """
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +25,7 @@ from .tables import markdown, save_results
 FOLDS = 8
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, faces=False, models=["normalize"], seed=False)
     command.add_argument(
         "--ckplus", type=Path, required=True,
@@ -33,7 +35,7 @@ def add_arguments(command):
     command.add_argument("--epochs", type=int, default=30, help="of each training (default 30)")
 
 
-def normalised(pipe, face):
+def normalised(pipe: Any, face: np.ndarray) -> np.ndarray:
     """A tight grey face (SIDExSIDE), normalised and cut out again as it was.
 
     It is laid where faces are in an aligned crop, its landmarks are found, and the crop is aligned by them.
@@ -52,7 +54,7 @@ def normalised(pipe, face):
     return cv2.warpAffine(output, align, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure expression recognition on CK+, 8 subject-independent folds, several seeds: with the training folds' faces
     alone; with their normalised versions as an eighth class, neutral, which is left out when the test fold is scored.
     The same classifier and number of steps. (The paper adds them to a metric-learning network, on its own selection of

@@ -1,6 +1,9 @@
 """Classifiers used for measuring: neutral faces; and expression, pose and light."""
 
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -30,7 +33,7 @@ class NeutralClassifier:
         backbone: file of torchvision's AlexNet features.
     """
 
-    def __init__(self, pictures, neutral, backbone):
+    def __init__(self, pictures: np.ndarray, neutral: Sequence[bool], backbone: str | Path):
         self.net = alexnet_features(backbone)
         x, y = self._features(pictures), torch.from_numpy(np.asarray(neutral, np.float32))
         self.mean, self.std = x.mean(0), x.std(0) + 1e-3
@@ -66,7 +69,7 @@ class NeutralClassifier:
         return torch.cat(features)
 
     @torch.no_grad()
-    def __call__(self, pictures):
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """N bool: whether each of NxSxSx3 pictures shows a neutral face."""
         x = (self._features(pictures) - self.mean) / self.std
         return (x @ self.weight + self.bias > 0).numpy()
@@ -81,7 +84,7 @@ class AttributeClassifier:
     def __init__(self):
         self.net = metrics._import_torchvision().models.resnet18(num_classes=int(group_offsets()[-1]))
 
-    def train(self, folders, steps, seed=0, batch=32):
+    def train(self, folders: Iterable[str | Path], steps: int, seed: int = 0, batch: int = 32) -> Self:
         """Minimise the cross-entropy of each group; rare expressions count as much as frequent ones.
 
         Args:
@@ -125,7 +128,7 @@ class AttributeClassifier:
         return self.net(image.contiguous(memory_format=torch.channels_last))
 
     @torch.no_grad()
-    def __call__(self, pictures, group):
+    def __call__(self, pictures: np.ndarray, group: str) -> np.ndarray:
         """Predict one group's attribute.
 
         Args:

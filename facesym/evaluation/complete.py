@@ -5,8 +5,11 @@ training.
         --models symmfc-256 -n 400 -o results/complete-256
 """
 
+import argparse
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +50,7 @@ GROUP_COLUMNS = {
 }
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=[], device=True)
     command.add_argument("--masks", type=Path, required=True, help="folder of masks with metadata.csv")
     command.add_argument(
@@ -72,7 +75,9 @@ def add_arguments(command):
 
 
 @torch.inference_mode()
-def complete_with(model, pictures, masks, device="cpu", batch=8):
+def complete_with(
+    model: Any, pictures: np.ndarray, masks: np.ndarray, device: str | torch.device = "cpu", batch: int = 8
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Complete pictures with a network alone, at the size that it was made for: smaller pictures are enlarged for it
     and its outputs reduced.
 
@@ -101,7 +106,7 @@ def complete_with(model, pictures, masks, device="cpu", batch=8):
     return results, (np.concatenate(filled) if filled else None)
 
 
-def complete_with_pipeline(model, pictures, masks):
+def complete_with_pipeline(model: Any, pictures: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Complete pictures as a user does: with the details and the texture that `CompletePipeline` adds, pasted back.
     Arguments and result as of `complete_with`, without the fraction that stage I filled."""
     pipe = CompletePipeline(model)
@@ -130,7 +135,14 @@ def _rows_of(name, model):
 # --- measures
 
 
-def measure(results, targets, masks, descriptors, backbone=None, device="cpu"):
+def measure(
+    results: np.ndarray,
+    targets: np.ndarray,
+    masks: np.ndarray,
+    descriptors: np.ndarray,
+    backbone: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> dict[str, np.ndarray]:
     """All measures of one row: a dict of arrays of N.
 
     Args:
@@ -151,14 +163,14 @@ def measure(results, targets, masks, descriptors, backbone=None, device="cpu"):
     return values
 
 
-def mean_row(name, values):
+def mean_row(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
     """The means over pictures, and the fraction of faces that pass as the same person."""
     row = {"row": name} | {key: float(np.mean(value)) for key, value in values.items()}
     row["same_person"] = float(np.mean(values["identity_distance"] <= metrics.SAME_PERSON))
     return row
 
 
-def chance_level(descriptors, people):
+def chance_level(descriptors: np.ndarray, people: Sequence[str]) -> float | None:
     """The fraction of pairs of different people within ``SAME_PERSON``: what a random face would get.
 
     dlib's descriptor separates some groups of people less than others, so this depends much on the sets.
@@ -169,7 +181,7 @@ def chance_level(descriptors, people):
     return float((distances[different] <= metrics.SAME_PERSON).mean()) if different.any() else None
 
 
-def against_classical(rows, classical):
+def against_classical(rows: list[dict[str, Any]], classical: Iterable[str]) -> list[str]:
     """For each model's row: dB above the best classical row, and its LPIPS as a fraction of that row's best."""
     baseline = [row for row in rows if row["row"] in classical and row["row"] != "input"]
     best = max(row["psnr"] for row in baseline)
@@ -187,7 +199,7 @@ def against_classical(rows, classical):
 # --- the task
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure completion with irregular masks and a centre square, on people never seen in training (Table II)."""
     rows = select_pictures(args.faces, args.size, args.n, args.seed)
     targets, landmarks = load_pictures(rows, args.size)

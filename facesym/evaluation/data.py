@@ -1,11 +1,14 @@
 """What is measured: held-out pictures and models; and the arguments that choose them."""
 
+import argparse
 import hashlib
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from .. import zoo
 from ..data.faces import read_face
@@ -15,7 +18,14 @@ from ..errors import ImageError
 MODELS = "zoo ids, model folders, training runs or Hub repositories"
 
 
-def add_common_arguments(command, *, faces=True, models=None, device=False, seed=True):
+def add_common_arguments(
+    command: argparse.ArgumentParser,
+    *,
+    faces: bool = True,
+    models: list[str] | None = None,
+    device: bool = False,
+    seed: bool = True,
+) -> None:
     """Add the arguments that tasks share to a parser.
 
     Args:
@@ -35,7 +45,9 @@ def add_common_arguments(command, *, faces=True, models=None, device=False, seed
     command.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
 
 
-def select_pictures(folders, size, count, seed):
+def select_pictures(
+    folders: Iterable[str | Path], size: int, count: int | None, seed: int
+) -> list[dict[str, Any]]:
     """Test pictures (rows of metadata.csv, plus ``set``) of the sets that are not smaller than ``size``.
 
     They are ordered by a hash of seed and name, so that a smaller count takes the first of a larger one's.
@@ -50,7 +62,7 @@ def select_pictures(folders, size, count, seed):
     return sorted(rows, key=lambda row: digest(seed, row["set"], row["file_name"]))[:count]
 
 
-def load_pictures(rows, size):
+def load_pictures(rows: list[dict[str, Any]], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Pictures (NxSxSx3 uint8) and their landmarks (Nx68x2 float64, pixels of the SxS picture)."""
     tables = {folder: np.load(folder / "landmarks.npy") for folder in {row["path"].parent for row in rows}}
     pictures, landmarks = np.empty((len(rows), size, size, 3), np.uint8), np.empty((len(rows), 68, 2))
@@ -64,12 +76,12 @@ def yaw_of(row: dict[str, Any], default: float = math.nan) -> float:
     return float(row.get("yaw") or default)
 
 
-def digest(*parts):
+def digest(*parts: Any) -> str:
     """SHA-256 of some values, in hex."""
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
-def named_models(given):
+def named_models(given: Sequence[str]) -> dict[str, str]:
     """Name the models of --models.
 
     Args:
@@ -94,12 +106,12 @@ def named_models(given):
     return models
 
 
-def load_models(given, device="cpu"):
+def load_models(given: Sequence[str], device: str | torch.device = "cpu") -> dict[str, Any]:
     """The networks of --models, in eval mode, by their names (`named_models`)."""
     return {name: zoo.load(model, device=device).eval() for name, model in named_models(given).items()}
 
 
-def one_size(nets):
+def one_size(nets: dict[str, Any]) -> int:
     """The side of the pictures that all of these generators (a dict) make.
 
     Raises:

@@ -1,6 +1,9 @@
 """Expression recognition on small grey faces such as CK+'s: the faces, and the classifier."""
 
 import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +18,7 @@ from ..ops import bf16_is_fast
 SIDE = 48  # of the faces, in pixels
 
 
-def load_faces(folder):
+def load_faces(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """Read a folder of labelled faces.
 
     Args:
@@ -39,7 +42,7 @@ def load_faces(folder):
     return np.stack(pictures), [row["subject"] for row in rows], [row["expression"] for row in rows]
 
 
-def folds(subjects, count):
+def folds(subjects: Sequence[str], count: int) -> np.ndarray:
     """The fold of each picture; all pictures of a person are in one."""
     people = sorted(set(subjects))
     order = np.random.default_rng(0).permutation(len(people))
@@ -47,7 +50,7 @@ def folds(subjects, count):
     return np.array([fold_of[subject] for subject in subjects])
 
 
-def classifier(classes):
+def classifier(classes: int) -> nn.Module:
     """A small convolutional network: Bx1x48x48 to ``classes`` logits."""
     layers, channels = [], 1
     for width in (32, 64, 128):
@@ -64,13 +67,20 @@ def classifier(classes):
     )
 
 
-def as_input(pictures):
+def as_input(pictures: np.ndarray) -> torch.Tensor:
     """Each picture with its own mean and deviation taken out."""
     x = torch.from_numpy(pictures[:, None].astype(np.float32))
     return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1)
 
 
-def train_classifier(pictures, labels, classes, steps, seed, weights=None):
+def train_classifier(
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    steps: int,
+    seed: int,
+    weights: np.ndarray | None = None,
+) -> nn.Module:
     """Train a classifier with flips and shifts.
 
     Args:
@@ -104,13 +114,13 @@ def train_classifier(pictures, labels, classes, steps, seed, weights=None):
 
 
 @torch.no_grad()
-def predict(net, pictures, classes=None):
+def predict(net: nn.Module, pictures: np.ndarray, classes: int | None = None) -> np.ndarray:
     """Labels of NxSIDExSIDE uint8 pictures; ``classes``: among the first so many."""
     logits = [net(as_input(pictures[i : i + 256]))[:, :classes] for i in range(0, len(pictures), 256)]
     return torch.cat(logits).argmax(1).numpy()
 
 
-def accuracy_row(name, scores, **more):
+def accuracy_row(name: str, scores: Sequence[float], **more: Any) -> dict[str, Any]:
     """Mean and standard deviation of several seeds' accuracies, as a row of a table."""
     spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
     seeds = [float(score) for score in scores]

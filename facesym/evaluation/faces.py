@@ -3,7 +3,9 @@
 facesym evaluate faces --faces FACES/flickr FACES/omi FACES/amfd -n 120 -o results/faces
 """
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,7 +29,7 @@ COLUMNS = {
 }
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command)
     command.add_argument("-n", type=int, default=120, help="pictures at most (default 120)")
     command.add_argument(
@@ -44,7 +46,7 @@ def add_arguments(command):
     command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
 
 
-def tilted(picture, points, angle):
+def tilted(picture: np.ndarray, points: np.ndarray, angle: float) -> tuple[Image.Image, np.ndarray]:
     """A picture turned about its middle, on grey, and its points.
 
     Args:
@@ -63,20 +65,20 @@ def tilted(picture, points, angle):
     return image, turned + (np.array(image.size) - 1) / 2
 
 
-def eye_line(points, transform):
+def eye_line(points: np.ndarray, transform: np.ndarray) -> float:
     """Degrees by which the line of the outer eye corners (of 68x2 landmarks in the photo) is off level in the crop."""
     x, y = transform[:, :2] @ (points[45] - points[36])
     return float(np.degrees(np.arctan2(y, x)))
 
 
-def nearest(faces, points):
+def nearest(faces: Any, points: np.ndarray) -> Any:
     """The face whose box has its middle nearest to the landmarks' middle, or None."""
     middle = points.mean(0)
     off = [np.linalg.norm(np.reshape(face.box, (2, 2)).mean(0) - middle) for face in faces]
     return faces[int(np.argmin(off))] if faces else None
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Faces tilted by some angles: how many are found, the eye line that is left in their crops, and how alike the
     crop of the tilted and of the upright picture are (the zoo's identity model). Rows: the detector's five points
     (YuNet), and those of the landmark network, which facesym uses."""

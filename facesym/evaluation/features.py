@@ -1,5 +1,7 @@
 """Features of ImageNet's AlexNet, and the Fréchet distance of two sets of them."""
 
+from pathlib import Path
+
 import numpy as np
 import safetensors.torch
 import torch
@@ -7,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 
-def alexnet_features(path):
+def alexnet_features(path: str | Path) -> nn.Module:
     """torchvision's AlexNet up to its last convolution, in eval mode: Bx3xHxW in [0, 1] to Bx256xhxw.
 
     Args:
@@ -33,7 +35,7 @@ class _Normalise(nn.Module):
 
 
 @torch.inference_mode()
-def mean_features(pictures, net, batch=64):
+def mean_features(pictures: np.ndarray, net: nn.Module, batch: int = 64) -> np.ndarray:
     """AlexNet's last convolution, averaged over places.
 
     Args:
@@ -51,7 +53,7 @@ def mean_features(pictures, net, batch=64):
     return torch.cat(vectors).double().numpy()
 
 
-def frechet_distance(a, b):
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Between two sets of vectors (NxC, MxC), as normal distributions: |μ − μ'|² + tr(Σ + Σ' − 2 (ΣΣ')^½)."""
     one, other = np.cov(a.T), np.cov(b.T)
     values, vectors = np.linalg.eigh(one)

@@ -11,19 +11,19 @@ from scipy.interpolate import LinearNDInterpolator
 from ..faces.geometry import flip_landmarks
 
 
-def fill_none(picture, mask, landmarks):
+def fill_none(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return picture
 
 
-def fill_telea(picture, mask, landmarks):
+def fill_telea(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return cv2.inpaint(picture, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
 
 
-def fill_navier_stokes(picture, mask, landmarks):
+def fill_navier_stokes(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return cv2.inpaint(picture, mask.astype(np.uint8), 3, cv2.INPAINT_NS)
 
 
-def fill_mirror(picture, mask, landmarks):
+def fill_mirror(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Copy what the mirrored face shows and match its light; Telea for the rest.
 
     The mirrored face is warped onto the face triangle by triangle, by the 68 landmarks of the unhidden
@@ -48,7 +48,7 @@ def fill_mirror(picture, mask, landmarks):
     return fill_telea(np.where(copied[..., None], flipped, picture), mask & ~copied, landmarks)
 
 
-def warp_by_landmarks(points, partners, size):
+def warp_by_landmarks(points: np.ndarray, partners: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel's partner lies, linear in every triangle of ``points``: two SxS float32 maps (x, y) as
     for cv2.remap, NaN outside the points' hull."""
     xs, ys = np.meshgrid(np.arange(size), np.arange(size))

@@ -1,5 +1,8 @@
 """Results of `facesym evaluate complete` by group of face."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from .. import metrics
@@ -10,7 +13,7 @@ TURNED = 20.0  # degrees of yaw
 OPEN = 0.06  # of the inner lips, in outer-eye distances
 
 
-def groups(rows, pictures, landmarks):
+def groups(rows: list[dict[str, Any]], pictures: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
     """Which pictures are of each group: {name: N bool}.
 
     Args:
@@ -32,7 +35,13 @@ def groups(rows, pictures, landmarks):
     }
 
 
-def group_rows(rows, pictures, landmarks, values, classical):
+def group_rows(
+    rows: list[dict[str, Any]],
+    pictures: np.ndarray,
+    landmarks: np.ndarray,
+    values: dict[str, dict[str, np.ndarray]],
+    classical: Iterable[str],
+) -> list[dict[str, Any]]:
     """A row a model and group: PSNR above the classical row that is best over all, LPIPS as a fraction of the best
     one's, and the fraction of faces that pass as the same person.
 

@@ -7,8 +7,11 @@ the pairs and scored on the last, ten times. Unlike LFW's own folds, these share
 fitted to them. Networks and dlib see each picture once.
 """
 
+import argparse
 import itertools
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +27,14 @@ FOLDS = 10
 COLUMNS = {"accuracy": "{accuracy:.1%} ± {deviation:.1%}", "AUC": "{auc:.4f}"}
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["identity"], device=True)
     command.add_argument("-n", type=int, default=1500, help="pairs of one person, at most (default 1500)")
 
 
-def choose_pairs(people, count, seed, most=20):
+def choose_pairs(
+    people: Sequence[str], count: int, seed: int, most: int = 20
+) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of indices into ``people`` (a list of names): Px2 of one person each, Px2 of two; P ≤ count.
 
     A person with many pictures gives at most ``most`` pairs.
@@ -57,7 +62,7 @@ def choose_pairs(people, count, seed, most=20):
     return same, np.array(different)
 
 
-def accuracy_and_auc(same, different, seed=0):
+def accuracy_and_auc(same: np.ndarray, different: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     """Verification from the distances of the pairs of one person and of two (P each).
 
     Returns:
@@ -80,7 +85,7 @@ def accuracy_and_auc(same, different, seed=0):
 
 
 @torch.no_grad()
-def embed(net, images, device="cpu", batch=64):
+def embed(net: Any, images: np.ndarray, device: str | torch.device = "cpu", batch: int = 64) -> np.ndarray:
     """An identity network's vectors of NxSxSx3 uint8 pictures: NxE float32, unit length."""
     vectors = []
     for start in range(0, len(images), batch):
@@ -89,7 +94,7 @@ def embed(net, images, device="cpu", batch=64):
     return np.concatenate(vectors)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure verification accuracy and AUC of identity networks and of dlib's descriptor, on the same pairs."""
     rows = select_pictures(args.faces, 0, None, args.seed)
     people = [f"{row['set']}/{row['subject']}" for row in rows]

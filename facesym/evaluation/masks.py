@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,9 @@ from .data import digest
 MIDDLE = [27, 30, 33, 51, 57, 8]  # landmarks on the midline, from top to bottom
 
 
-def irregular_masks(folder, rows, size, largest, seed):
+def irregular_masks(
+    folder: str | Path, rows: list[dict[str, Any]], size: int, largest: float, seed: int
+) -> np.ndarray:
     """A mask for each picture from the test split of a folder of masks.
 
     Args:
@@ -46,7 +49,7 @@ def irregular_masks(folder, rows, size, largest, seed):
     return masks
 
 
-def centre_masks(count, size, side):
+def centre_masks(count: int, size: int, side: float) -> np.ndarray:
     """A square in the middle of each picture (NxSxS bool); ``side`` is a fraction of the picture's side."""
     masks = np.zeros((count, size, size), bool)
     length = round(size * side)
@@ -55,7 +58,7 @@ def centre_masks(count, size, side):
     return masks
 
 
-def one_eye_masks(rows, landmarks, size, seed):
+def one_eye_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int, seed: int) -> np.ndarray:
     """One eye of each face with its brow, left or right by chance: an ellipse .68 × .56 outer-eye distances wide."""
     masks = np.zeros((len(rows), size, size), np.uint8)
     for i, (row, points) in enumerate(zip(rows, landmarks)):
@@ -68,7 +71,7 @@ def one_eye_masks(rows, landmarks, size, seed):
     return masks > 0
 
 
-def one_half_masks(rows, landmarks, size, seed):
+def one_half_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int, seed: int) -> np.ndarray:
     """One half of each face, forehead to chin, left or right by chance, up to the midline of its landmarks."""
     masks = np.zeros((len(rows), size, size), bool)
     for i, (row, points) in enumerate(zip(rows, landmarks)):

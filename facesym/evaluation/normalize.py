@@ -5,7 +5,9 @@ people.
         --models normalize -o results/normalize
 """
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -44,7 +46,7 @@ COLUMNS = {
 }
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, faces=False, models=["normalize"])
     command.add_argument(
         "--london", type=Path, required=True, help="folder of aligned faces with view and expression"
@@ -59,7 +61,7 @@ def add_arguments(command):
     command.add_argument("--grid", type=int, default=10, help="pictures in the grids (default 10)")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure, for each row's pictures: the distance of dlib's descriptors to the person's frontal neutral photo
     (London; of LFW to the photo itself) and the fraction within 0.6; the mean |yaw| by landmarks; the fraction that a
     classifier takes for neutral; PSNR, SSIM and LPIPS to the target photo (London); the inner face's sharpness over the
@@ -114,7 +116,7 @@ def _check_columns(folder, columns):
         raise ImageError(f"{folder}/metadata.csv has no column {', '.join(sorted(missing))}")
 
 
-def train_classifier(args):
+def train_classifier(args: argparse.Namespace) -> tuple[NeutralClassifier, dict[str, Any]]:
     """The classifier of neutral faces, and how often it is right on held-out photos: a dict."""
     known = _studio(args.london, ("train",))
     known += [row for row in read_metadata(args.lfw, ("train",)) if _sure(row)][:2000]
@@ -132,7 +134,7 @@ def train_classifier(args):
     }
 
 
-def picture_sets(args):
+def picture_sets(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray, bool]]:
     """What is measured: {name: (pictures, targets, whether these are other photos of the person)}, NxSxSx3 uint8."""
     sets = {}
     rows = _studio(args.london, ("test",))
@@ -153,7 +155,12 @@ def picture_sets(args):
     return sets | {"LFW": (pictures, pictures, False)}
 
 
-def measure(rows, targets, classifier, backbone=None):
+def measure(
+    rows: dict[str, np.ndarray],
+    targets: np.ndarray,
+    classifier: NeutralClassifier,
+    backbone: str | Path | None = None,
+) -> list[dict[str, Any]]:
     """The table of one set.
 
     Args:

@@ -1,17 +1,20 @@
 """LSSL's mode (b): simulated frontal faces made to look like photos (train/realism.py)."""
 
+import argparse
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
 from PIL import Image
 
 from ..data.faces import to_tensor
-from ..data.simulate import frontalise
+from ..data.simulate import FaceMesh, frontalise
 from ..faces.landmarks import find_points
 from ..pipelines.base import to_image
 
 
-def add_realism(command):
+def add_realism(command: argparse.ArgumentParser) -> None:
     """Add the option for models of mode (b) to a parser."""
     command.add_argument(
         "--realism", nargs="*", default=[], metavar="[NAME=]MODEL", help="models of train/realism.py"
@@ -19,7 +22,7 @@ def add_realism(command):
 
 
 @torch.inference_mode()
-def realistic(net, picture, mesh):
+def realistic(net: Any, picture: np.ndarray, mesh: FaceMesh) -> np.ndarray:
     """Bring an aligned crop to the front by the mesh, and make the result look like a photo.
 
     Args:

@@ -3,8 +3,10 @@
 facesym evaluate reference --faces FACES/scut FACES/amfd FACES/london -o results/reference
 """
 
+import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,12 +24,12 @@ FEWEST = 20
 FRONTAL = 8  # degrees of yaw
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command)
     command.add_argument("-n", type=int, default=400, help="faces at most (default 400)")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure near-frontal, neutral faces of people held out from training and write the quantiles of every measure to
     reference.json; facesym/study/reference.json is such a file. Each face counts as it is and mirrored, so that no
     side is favoured."""
@@ -61,7 +63,7 @@ def run(args):
     print(f"\n{len(rows)} faces; written: {args.out / 'reference.json'}")
 
 
-def quantities(face):
+def quantities(face: Any) -> dict[str, list[float]]:
     """What of a face (a MeasuredFace) has a usual range: {name: its values}."""
     found = {"mouth_width": [face.mouth[0]], "mouth_opening": [face.mouth[1]], "doubt": [face.doubt]}
     for key, sides in face.sides.items():

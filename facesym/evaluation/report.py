@@ -1,12 +1,15 @@
 """Pictures of results: grids and plots."""
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 
-def picture_grid(columns):
+def picture_grid(columns: dict[str, np.ndarray]) -> Image.Image:
     """One picture of all: a dict of heading -> kxSxSx3 uint8, a column each."""
     size = next(iter(columns.values())).shape[1]
     body = np.concatenate([np.concatenate(list(pictures)) for pictures in columns.values()], axis=1)
@@ -18,13 +21,13 @@ def picture_grid(columns):
     return grid
 
 
-def save_sheet(rows, path):
+def save_sheet(rows: Iterable[Iterable[np.ndarray]], path: str | Path) -> None:
     """Save rows of pictures without headings: a list of lists of SxSx3 or SxS uint8."""
     Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(path)
 
 
 @contextmanager
-def plot(path, columns=1, **size):
+def plot(path: str | Path, columns: int = 1, **size: Any) -> Iterator[list[Any]]:
     """Axes to draw on, saved as a picture on leaving.
 
     Args:

@@ -3,9 +3,12 @@
 facesym evaluate rotate --faces FACES/scut … --alexnet ALEXNET --models rotate -n 50 -o results/rotate
 """
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 import facesym
@@ -44,7 +47,7 @@ COLUMNS = {
 }
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["rotate"], device=True)
     command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
     command.add_argument("-n", type=int, default=50, help="pictures at most (default 50)")
@@ -52,7 +55,7 @@ def add_arguments(command):
     command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure FitAndTune on held-out faces: PSNR, LPIPS and identity (dlib's descriptor) of the fitted face before and
     after the tuning, identity and yaw along the turn, seconds. Rows: the released way; the same fits without the
     photo's detail (the generator's own pictures); fits without the warped views; and warping the photo by its
@@ -82,7 +85,7 @@ def run(args):
     print(f"\nwritten: {args.out}")
 
 
-def fit_all(pipes, pictures, steps):
+def fit_all(pipes: dict[str, Any], pictures: np.ndarray, steps: int) -> dict[str, dict[str, list]]:
     """Fit each picture with each pipeline, and turn it.
 
     Returns:
@@ -122,7 +125,14 @@ def _add_turned(row, frames):
     row["yaw"].append([landmark_asymmetry(find_points(frame))[2] for frame in frames])
 
 
-def measure(name, output, pictures, descriptors, backbone, device="cpu"):
+def measure(
+    name: str,
+    output: dict[str, list],
+    pictures: np.ndarray,
+    descriptors: np.ndarray,
+    backbone: str | Path,
+    device: str | torch.device = "cpu",
+) -> dict[str, Any]:
     """One row: the means of `fit_all`'s outputs. ``descriptors``: Nx128, of the pictures."""
     row = {"row": name}
     for when in ("before", "after"):

@@ -4,7 +4,9 @@
         --alexnet ALEXNET -o results/symgan
 """
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +25,14 @@ COLUMNS = {str(i + 1): f"{{own_mirror[{i}]:.1e}}" for i in range(len(STEPS))} | 
 }
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["symgan"], device=True)
     command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
     command.add_argument("-n", type=int, default=2000, help="random faces, and pictures (default 2000)")
 
 
 @torch.inference_mode()
-def sweeps(net, count, seed):
+def sweeps(net: Any, count: int, seed: int) -> torch.Tensor:
     """``count`` random faces on the way to their mirror images: 9xNx3xSxS in [0, 1], on the CPU."""
     z = net.sample(count, torch.Generator().manual_seed(seed))
     series = [
@@ -40,7 +42,7 @@ def sweeps(net, count, seed):
     return (torch.stack(series) + 1) / 2
 
 
-def mirror_errors(series):
+def mirror_errors(series: torch.Tensor) -> tuple[list[float], float]:
     """Of 9xNx3xSxS: the mean squared difference of each place's pictures and their own mirror images (Fig. 7 of the
     supplement), and of the k-th picture and the mirror image of the (10 − k)-th, over all (the ghosting of Fig. 10: a
     quarter of it is the variance that averaging the two takes away). Nine numbers, and one."""
@@ -50,14 +52,14 @@ def mirror_errors(series):
 
 
 @torch.inference_mode()
-def random_faces(net, count, seed):
+def random_faces(net: Any, count: int, seed: int) -> np.ndarray:
     """NxSxSx3 uint8."""
     z = net.sample(count, torch.Generator().manual_seed(seed))
     faces = torch.cat([net(part).float().cpu() for part in progress_bar(z.split(32), "random faces")])
     return ((faces + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure random faces of each generator, on the way from a face to its mirror image in nine steps: the difference
     of each picture and its own mirror image, and of opposite pictures' mirror images; and the Fréchet distance of the
     faces and held-out photos."""

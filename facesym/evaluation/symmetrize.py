@@ -4,7 +4,9 @@
         --alexnet ALEXNET --models symmetrize-256 -o results/symmetrize
 """
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +41,7 @@ COLUMNS = {
 }
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["symmetrize"], device=True)
     command.add_argument(
         "--alexnet", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)"
@@ -52,7 +54,7 @@ def add_arguments(command):
     command.add_argument("--grid", type=int, default=8, help="pictures in the grids (default 8)")
 
 
-def baselines(picture):
+def baselines(picture: np.ndarray) -> dict[str, np.ndarray]:
     """The rows of mirroring, and of the training target, for one picture (SxSx3 uint8): a dict of pictures.
 
     All use dlib's landmarks of the picture itself, and are pasted into it by the face's region as the models' outputs
@@ -77,7 +79,9 @@ def baselines(picture):
 
 
 @torch.inference_mode()
-def symmetrize_with(model, pictures, device="cpu", batch=8):
+def symmetrize_with(
+    model: Any, pictures: np.ndarray, device: str | torch.device = "cpu", batch: int = 8
+) -> tuple[np.ndarray, np.ndarray]:
     """A network's faces.
 
     Returns:
@@ -102,7 +106,7 @@ def symmetrize_with(model, pictures, device="cpu", batch=8):
     return whole, alone
 
 
-def landmark_residual(picture):
+def landmark_residual(picture: np.ndarray) -> float:
     """How far dlib's landmarks of a picture are from symmetric about their own middle line, in outer-eye distances."""
     points = metrics.dlib_landmarks(picture).astype(np.float64)
     centre, direction = midline(points)
@@ -111,7 +115,7 @@ def landmark_residual(picture):
     return float(np.linalg.norm(d, axis=1).mean() / np.linalg.norm(points[45] - points[36]))
 
 
-def kinds(args):
+def kinds(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """The pictures of each column of Table 1: {name: (pictures, healthy pictures or None)}."""
     sets = {}
     for folder in args.faces:
@@ -142,7 +146,7 @@ def kinds(args):
     return sets
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure symmetric faces: the recognition error (the fraction of outputs that dlib's descriptor does not take for
     the input's person), identity distance, sharpness of the inner face against the input's, and symmetry of the output.
     Rows: mirroring, the target that landmarks make, and models."""
@@ -173,7 +177,13 @@ def run(args):
     print(f"\nwritten: {args.out}")
 
 
-def measure(results, pictures, healthy, backbone=None, device="cpu"):
+def measure(
+    results: dict[str, tuple[np.ndarray, np.ndarray | None]],
+    pictures: np.ndarray,
+    healthy: np.ndarray | None,
+    backbone: str | Path | None = None,
+    device: str | torch.device = "cpu",
+) -> list[dict[str, Any]]:
     """The rows of one kind of picture.
 
     Args:

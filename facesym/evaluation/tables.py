@@ -2,15 +2,18 @@
 
 import csv
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 
-def save_results(out, settings, results):
+def save_results(out: Path, settings: dict[str, Any], results: Any) -> None:
     """Write ``results.json``: the settings and the results of a task."""
     text = json.dumps({"settings": settings, "results": results}, indent=1)
     (out / "results.json").write_text(text + "\n")
 
 
-def save_rows(path, rows):
+def save_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write a list of dicts as CSV; keys that a row lacks stay empty."""
     fields = list(dict.fromkeys(key for row in rows for key in row))
     with open(path, "w", newline="") as file:
@@ -19,7 +22,7 @@ def save_rows(path, rows):
         writer.writerows(rows)
 
 
-def markdown(rows, columns):
+def markdown(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> str:
     """A table in Markdown.
 
     Args:

@@ -4,7 +4,10 @@
         --mesh ict_face_model.npz --models transfer -o results/transfer
 """
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,7 +45,7 @@ COLUMNS = {
 }
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["transfer"])
     command.add_argument(
         "--alexnet", type=Path, required=True, help="torchvision's AlexNet features, for LPIPS"
@@ -56,7 +59,7 @@ def add_arguments(command):
     command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Give held-out faces each attribute that they lack, and measure: the fraction in which a classifier sees it
     (beside its accuracy on held-out photos); the distance of dlib's descriptors to the photo's and the fraction within
     0.6; the inner face's sharpness over the photo's; for expressions LPIPS outside the face; for poses the distance of
@@ -92,7 +95,7 @@ def run(args):
     print(f"\nwritten: {args.out}")
 
 
-def load_classifier(args):
+def load_classifier(args: argparse.Namespace) -> AttributeClassifier:
     """The classifier of --classifier, or a new one, trained on training people and kept as classifier.pt."""
     classifier = AttributeClassifier()
     if args.classifier:
@@ -104,7 +107,9 @@ def load_classifier(args):
     return classifier
 
 
-def transfer_all(pipes, mesh, pictures):
+def transfer_all(
+    pipes: dict[str, Any], mesh: FaceMesh, pictures: np.ndarray
+) -> dict[str, dict[tuple[str, str], np.ndarray]]:
     """Each picture with each attribute: {row: {(group, attribute): NxSIZExSIZEx3 uint8}}."""
     outputs = {"photo": dict.fromkeys(WAYS, pictures), "mesh": {}}
     for group, value in progress_bar([way for way in WAYS if way[0] == "pose"], "mesh"):
@@ -118,7 +123,13 @@ def transfer_all(pipes, mesh, pictures):
     return outputs
 
 
-def measure(outputs, pictures, own, classifier, backbone):
+def measure(
+    outputs: dict[str, dict[tuple[str, str], np.ndarray]],
+    pictures: np.ndarray,
+    own: Sequence[tuple[int, int, int]],
+    classifier: AttributeClassifier,
+    backbone: str | Path,
+) -> list[dict[str, Any]]:
     """A row for each model and attribute.
 
     Args:
@@ -157,7 +168,7 @@ def measure(outputs, pictures, own, classifier, backbone):
     return table
 
 
-def lpips_outside(faces, pictures, backbone):
+def lpips_outside(faces: np.ndarray, pictures: np.ndarray, backbone: str | Path) -> np.ndarray:
     """LPIPS between pictures that differ only outside the photo's face (grown by a twentieth of the side)."""
     grown = np.ones((SIZE // 10 + 1,) * 2, np.uint8)
     inside = np.stack(
@@ -166,7 +177,9 @@ def lpips_outside(faces, pictures, backbone):
     return metrics.lpips(np.where(inside[..., None], pictures, faces), pictures, backbone)
 
 
-def real_accuracy(classifier, rows, seed):
+def real_accuracy(
+    classifier: AttributeClassifier, rows: list[dict[str, Any]], seed: int
+) -> dict[str, dict[str, float]]:
     """The classifier's accuracy on held-out photos: {group: {"mean": …, attribute: …}}."""
     rng = np.random.default_rng(seed)
     pictures = load_pictures(rows, SIZE)[0]
@@ -188,7 +201,14 @@ def real_accuracy(classifier, rows, seed):
     return accuracy
 
 
-def table_3(classifier, rows, pipes, nets, mesh, count):
+def table_3(
+    classifier: AttributeClassifier,
+    rows: list[dict[str, Any]],
+    pipes: dict[str, Any],
+    nets: dict[str, Any],
+    mesh: FaceMesh,
+    count: int,
+) -> list[dict[str, Any]]:
     """The fraction of neutral, happy and surprised faces that are recognised as such, by how far they are turned: as
     they are, turned to the front by the mesh and filled in by mirroring, by the models ("frontal"), and by mode
     (b)'s."""
@@ -215,7 +235,7 @@ def table_3(classifier, rows, pipes, nets, mesh, count):
     return table
 
 
-def group_means(table):
+def group_means(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The means over each group's attributes: a row for each group and model."""
     means = []
     for group in GROUPS:

@@ -4,12 +4,13 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from ..errors import ImageError
 
 
-def ffhq_transform(points, size: int) -> np.ndarray:
+def ffhq_transform(points: ArrayLike, size: int) -> np.ndarray:
     """The similarity that takes photo pixels to the pixels of an aligned square crop.
 
     With eyes e and mouth m: x = (e_left → e_right) − rot90(eyes → mouth), scaled to
@@ -41,24 +42,24 @@ def ffhq_transform(points, size: int) -> np.ndarray:
     return np.column_stack([linear, (size - 1) / 2.0 - linear @ centre])
 
 
-def five_points(landmarks) -> np.ndarray:
+def five_points(landmarks: ArrayLike) -> np.ndarray:
     """The 5x2 points of `ffhq_transform`, from 68 landmarks (68x2)."""
     p = np.asarray(landmarks)
     return np.stack([p[36:42].mean(0), p[42:48].mean(0), p[30], p[48], p[54]])
 
 
-def scale_of(transform) -> float:
+def scale_of(transform: ArrayLike) -> float:
     """Crop pixels per photo pixel."""
     return float(math.sqrt(abs(np.linalg.det(np.asarray(transform)[:, :2]))))
 
 
-def crop_corners(transform, size: int) -> np.ndarray:
+def crop_corners(transform: ArrayLike, size: int) -> np.ndarray:
     """4x2: the crop's corners in photo pixels, clockwise from the upper left."""
     edge = np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5
     return (edge - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
 
 
-def align_face(image: Image.Image, transform, size: int) -> Image.Image:
+def align_face(image: Image.Image, transform: ArrayLike, size: int) -> Image.Image:
     """Cut the aligned crop; past the photo's border the photo is mirrored.
 
     Args:
@@ -75,7 +76,7 @@ def align_face(image: Image.Image, transform, size: int) -> Image.Image:
     return Image.fromarray(warp_to_crop(image, transform, size))
 
 
-def warp_to_crop(image: Image.Image, transform, size: int) -> np.ndarray:
+def warp_to_crop(image: Image.Image, transform: ArrayLike, size: int) -> np.ndarray:
     """`align_face` on images of mode RGB or L, as a size x size (x3) uint8 array."""
     transform = np.asarray(transform, np.float64)
     corners = crop_corners(transform, size)
@@ -104,7 +105,7 @@ def warp_to_crop(image: Image.Image, transform, size: int) -> np.ndarray:
     )
 
 
-def warp_mask_to_crop(mask: np.ndarray, transform, size: int) -> np.ndarray:
+def warp_mask_to_crop(mask: np.ndarray, transform: ArrayLike, size: int) -> np.ndarray:
     """A hole in the photo (HxW bool, True = missing), seen in the crop: size x size bool.
 
     Every crop pixel that the hole touches counts as missing, and one more all round, so that nothing of what hides

@@ -18,7 +18,9 @@ FRONTAL = (
 )  # degrees of yaw: the weight falls from 1 to 0 between these, as the halves cease to match
 
 
-def copied_weight(output, copy, trust, mask, yaw):
+def copied_weight(
+    output: np.ndarray, copy: np.ndarray, trust: np.ndarray, mask: np.ndarray, yaw: float
+) -> np.ndarray:
     """The weight with which the copy's detail replaces the output's.
 
     Args:
@@ -38,7 +40,7 @@ def copied_weight(output, copy, trust, mask, yaw):
     return weight * mask * np.float32(1 - _ramp(abs(yaw), *FRONTAL))
 
 
-def with_copied_detail(output, copy, weight):
+def with_copied_detail(output: np.ndarray, copy: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Replace the output's detail by the copy's.
 
     Args:

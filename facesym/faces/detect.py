@@ -2,9 +2,11 @@
 
 import importlib.util
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,7 +98,7 @@ def detect_boxes(image: Image.Image) -> list[Face]:
     return _suppress(found)
 
 
-def overlap(a, b) -> float:
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection of two boxes over the smaller one's area."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
@@ -133,7 +135,7 @@ def select_faces(faces: list[Face], which: str | int = "largest") -> list[Face]:
     return [faces[which]]
 
 
-def check_which(which) -> None:
+def check_which(which: Any) -> None:
     """Raise ImageError unless ``which`` is "largest", "all" or a whole number (also one of numpy's)."""
     number = isinstance(which, (int, np.integer)) and not isinstance(which, (bool, np.bool_))
     if not (number or (isinstance(which, str) and which in ("largest", "all"))):

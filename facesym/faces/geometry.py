@@ -34,7 +34,7 @@ _DEPTH = {
 DEPTH_68 = np.array([_DEPTH[k] if k in _DEPTH else _DEPTH[int(FLIP_68[k])] for k in range(68)])
 
 
-def flip_landmarks(points, width):
+def flip_landmarks(points: np.ndarray, width: float) -> np.ndarray:
     """Landmarks of the mirrored image, renumbered so that k stays the same part of the face.
 
     Args:
@@ -44,12 +44,12 @@ def flip_landmarks(points, width):
     return points[..., FLIP_68, :] * np.array([-1, 1], points.dtype) + np.array([width - 1, 0], points.dtype)
 
 
-def symmetric_landmarks(points, size):
+def symmetric_landmarks(points: np.ndarray, size: int) -> np.ndarray:
     """The landmarks averaged with their mirror image: 68x2, symmetric about the midline."""
     return (points + flip_landmarks(points, size)) / 2
 
 
-def turn(points, degrees):
+def turn(points: np.ndarray, degrees: float) -> np.ndarray:
     """Turn a head's landmarks: each moves sideways in proportion to its depth, as `landmark_asymmetry` models it.
 
     Args:
@@ -60,7 +60,7 @@ def turn(points, degrees):
     return points + np.stack([unit * DEPTH_68 * np.sin(np.radians(degrees)), np.zeros(68)], 1)
 
 
-def face_region(points, size, forehead=0.8):
+def face_region(points: np.ndarray, size: int, forehead: float = 0.8) -> np.ndarray:
     """The region of the face with its forehead.
 
     Below the brows it is the landmarks' hull. A face has three parts of equal height (hairline, brows, base of the
@@ -85,7 +85,7 @@ def face_region(points, size, forehead=0.8):
     return region.astype(np.float32)
 
 
-def face_shown(points, size):
+def face_shown(points: np.ndarray, size: int) -> np.ndarray:
     """Where a crop certainly shows the face: SxS float32, the landmarks' region slightly eroded.
 
     A pasted face has to match the photo's colours only there.
@@ -93,13 +93,13 @@ def face_shown(points, size):
     return cv2.erode(face_region(points, size), np.ones((size // 32,) * 2))
 
 
-def border_points(size):
+def border_points(size: int) -> list[tuple[float, float]]:
     """Five points along each side of an image, which a warp keeps fixed: a list of (x, y)."""
     edge = np.linspace(0, size - 1, 5)
     return [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
 
 
-def thin_plate(points, targets, size):
+def thin_plate(points: np.ndarray, targets: np.ndarray, size: int) -> np.ndarray:
     """A thin-plate spline that moves points and keeps the image's border fixed.
 
     Args:
@@ -122,7 +122,7 @@ def thin_plate(points, targets, size):
     return np.einsum("yi,ijc,xj->yxc", hats, grid, hats, optimize=True).astype(np.float32)
 
 
-def warp_points(image, points, targets):
+def warp_points(image: np.ndarray, points: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Warp an image by a thin-plate spline that keeps its border fixed.
 
     Args:

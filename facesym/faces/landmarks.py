@@ -1,21 +1,28 @@
 """The 68 landmarks of an aligned face, by the zoo's landmark network."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from .geometry import flip_landmarks
 
+if TYPE_CHECKING:
+    import torch
+
 
 @lru_cache(maxsize=1)
-def network():
+def network() -> Any:
     from .. import zoo
 
     return zoo.load("landmarks")
 
 
-def to_input(crops):
+def to_input(crops: Sequence[Image.Image]) -> torch.Tensor:
     """RGB images to an Nx3xSxS tensor in [-1, 1] of the network's size."""
     import torch
 
@@ -26,7 +33,7 @@ def to_input(crops):
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def find_points(crops):
+def find_points(crops: Image.Image | Sequence[Image.Image]) -> np.ndarray:
     """Find the landmarks of aligned faces, in each crop and in its mirror image, averaged, so that the network's own
     preference for a side falls out.
 

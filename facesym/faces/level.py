@@ -4,6 +4,8 @@ A detector's box says where a face is, not which way is up. The landmark network
 in a square about the box give a first alignment, in which they are found again, until the alignment no longer moves.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -19,7 +21,7 @@ MOST_ROUNDS = 6
 SETTLED = (0.5, 0.02, 0.01)
 
 
-def level_points(image: Image.Image, boxes) -> list:
+def level_points(image: Image.Image, boxes: Sequence[Sequence[float]]) -> list:
     """The five points of faces at any roll.
 
     Args:

@@ -7,7 +7,7 @@ from PIL import Image
 from .geometry import FLIP_68
 
 
-def midline(points):
+def midline(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The line about which the landmarks are most symmetric, by least squares.
 
     The midpoints m of partners lie on it and their differences d are normal to it, so that its direction u maximises
@@ -26,7 +26,7 @@ def midline(points):
     return centre, direction * (1 if direction[1] >= 0 else -1)
 
 
-def reflect(image, points):
+def reflect(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Reflect an image about the landmarks' midline.
 
     Args:
@@ -49,7 +49,7 @@ def reflect(image, points):
     )
 
 
-def mirror_composites(crop, points):
+def mirror_composites(crop: Image.Image, points: np.ndarray) -> dict[str, Image.Image]:
     """Mirror a face's halves about the midline of its landmarks.
 
     Args:

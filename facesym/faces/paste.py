@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from .align import crop_corners, scale_of
@@ -12,7 +13,11 @@ _OUTLIER = 48.0
 
 
 def paste_completion(
-    photo: Image.Image, crop: Image.Image, transform, mask: np.ndarray, own: np.ndarray | None = None
+    photo: Image.Image,
+    crop: Image.Image,
+    transform: ArrayLike,
+    mask: np.ndarray,
+    own: np.ndarray | None = None,
 ) -> Image.Image:
     """Fill the masked part of a photo from a completed crop.
 
@@ -54,7 +59,11 @@ def paste_completion(
 
 
 def paste_face(
-    photo: Image.Image, crop: Image.Image, transform, mask: np.ndarray, same: np.ndarray | None = None
+    photo: Image.Image,
+    crop: Image.Image,
+    transform: ArrayLike,
+    mask: np.ndarray,
+    same: np.ndarray | None = None,
 ) -> Image.Image:
     """Blend an edited face into the photo.
 
@@ -159,7 +168,9 @@ def diffuse(values: np.ndarray, known: np.ndarray, sweeps: int = 8) -> np.ndarra
     return result
 
 
-def crop_on_photo(crop: np.ndarray, transform, box, outside: float | None = None) -> np.ndarray:
+def crop_on_photo(
+    crop: np.ndarray, transform: ArrayLike, box: tuple[int, int, int, int], outside: float | None = None
+) -> np.ndarray:
     """Resample a crop onto the photo's pixels, antialiased.
 
     Args:
@@ -190,7 +201,7 @@ def crop_on_photo(crop: np.ndarray, transform, box, outside: float | None = None
     )
 
 
-def inside_square(transform, size: int, shape: tuple[int, int]) -> np.ndarray:
+def inside_square(transform: ArrayLike, size: int, shape: tuple[int, int]) -> np.ndarray:
     """HxW bool: the photo's pixels inside the aligned square."""
     square = np.zeros(shape, np.uint8)
     # Corners in sixteenths of a pixel, drawn as a filled polygon.

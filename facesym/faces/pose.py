@@ -1,6 +1,8 @@
 """Head pose: from the landmark network's features, or from 68 landmarks."""
 
 import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
 
 FARTHEST_YAW = 60.0  # degrees: landmarks are unreliable beyond
 
@@ -22,7 +24,7 @@ POSE_POINTS = np.array(
 )
 
 
-def head_pose(landmarks):
+def head_pose(landmarks: ArrayLike) -> tuple[float, float]:
     """Yaw and pitch in degrees by a scaled-orthographic fit of a mean face.
 
     Within ±60 degrees of yaw it differs from a fit of a full 3-D model by 2 degrees of yaw and 4 of pitch on average.
@@ -42,7 +44,7 @@ def head_pose(landmarks):
     return float(np.degrees(np.arcsin(np.clip(-x, -1, 1)))), float(-np.degrees(np.arctan2(y, z)))
 
 
-def find_pose(crop):
+def find_pose(crop: Image.Image) -> tuple[float, float]:
     """Yaw and pitch of an aligned face in degrees, by the zoo's landmark network.
 
     Averaged over the crop and its mirror image. Unlike `head_pose`'s, this yaw is monotone up to a profile.

@@ -21,7 +21,7 @@ REACH = 1.4  # sigma of the window in which a match is copied
 LEAST = 50  # visible pixels to choose from
 
 
-def find_texture(image, mask, face):
+def find_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Match masked pixels outside the face to the visible pixels that look most similar.
 
     Args:
@@ -70,7 +70,14 @@ def _beside_mirrored(field):
     return np.concatenate([field, field[:, ::-1]], 1)
 
 
-def borrow_texture(image, mask, face, targets, sources, times=1):
+def borrow_texture(
+    image: np.ndarray,
+    mask: np.ndarray,
+    face: np.ndarray,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    times: int = 1,
+) -> np.ndarray:
     """Copy the matches' detail to the masked pixels outside the face.
 
     Args:
@@ -116,6 +123,6 @@ def borrow_texture(image, mask, face, targets, sources, times=1):
     return np.clip(np.rint(values + weight * (borrowed - values)), 0, 255).astype(np.uint8)
 
 
-def with_texture(image, mask, face):
+def with_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> np.ndarray:
     """Borrow texture outside the face of a completed image. See `find_texture` for the arguments."""
     return borrow_texture(image, mask, face, *find_texture(image, mask, face))

@@ -12,7 +12,9 @@ FADE = 0.2  # fraction of the way on which hair and background change over
 _MIDDLE = [27, 28, 29, 30, 33, 51, 57, 8]  # landmarks on the face's midline
 
 
-def turned_photo(image, points, yaw, to, mirror):
+def turned_photo(
+    image: np.ndarray, points: np.ndarray, yaw: float, to: float, mirror: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Warp a photo to another yaw of the head.
 
     The photo of a turned head shows little of one side. On the way to the opposite yaw a seam travels across the face
@@ -62,7 +64,7 @@ def _warped(image, points, goal):
     return warped, cv2.GaussianBlur(np.clip((area - 0.15) / 0.3, 0, 1), (0, 0), 0.01 * len(image))
 
 
-def with_detail(output, photo, region, trust):
+def with_detail(output: np.ndarray, photo: np.ndarray, region: np.ndarray, trust: np.ndarray) -> np.ndarray:
     """Combine a generator's output with the detail of the photo warped to the same pose.
 
     Args:

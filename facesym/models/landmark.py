@@ -1,5 +1,7 @@
 """LandmarkNet: the 68 iBUG landmarks of an aligned face, as the soft-argmax of heat maps."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
@@ -54,14 +56,14 @@ class LandmarkNet(Model):
                 nn.Linear(128, 2),
             )
 
-    def encode(self, image):
+    def encode(self, image: torch.Tensor) -> Any:
         """The features at a quarter, an eighth and a sixteenth of the side. See `forward` for the argument."""
         x0 = self.stem(image)
         x1 = self.down1(x0)
         x2 = self.down2(x1)
         return x1, x2, self.down3(x2)
 
-    def pose(self, image):
+    def pose(self, image: torch.Tensor) -> torch.Tensor:
         """Predict the head's pose. Needs ``pose``.
 
         Args:
@@ -73,7 +75,7 @@ class LandmarkNet(Model):
         """
         return 90 * self.pose_head(self.encode(image)[-1]).float()
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Predict the landmarks.
 
         Args:

@@ -6,6 +6,8 @@ unfolded from them at each call, so that no optimiser, average or rounding can b
 "Exact" is up to rounding: a mirrored sum adds the same numbers in another order.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,18 +15,18 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 
-def unfold_symmetric(half, width):
+def unfold_symmetric(half: torch.Tensor, width: int) -> torch.Tensor:
     """Unfold columns 1…⌈width/2⌉ to ``width`` symmetric columns: …xHxw to …xHx``width``."""
     return torch.cat([half, half[..., : width // 2].flip(-1)], -1)
 
 
-def unfold_antisymmetric(half, width):
+def unfold_antisymmetric(half: torch.Tensor, width: int) -> torch.Tensor:
     """Unfold columns 1…⌊width/2⌋ to ``width`` antisymmetric columns; a middle column is 0."""
     middle = half.new_zeros(*half.shape[:-1], width % 2)
     return torch.cat([half, middle, -half.flip(-1)], -1)
 
 
-def fold_symmetric(x):
+def fold_symmetric(x: torch.Tensor) -> torch.Tensor:
     """(Column k + column (W + 1 − k)) / √2, a middle column as it is: …xHxW to …xHx⌈W/2⌉.
 
     The result is the same for x and its mirror image. The map's rows are orthonormal, so that it leaves the operator
@@ -46,7 +48,7 @@ class _ScaleColumns(nn.Module):
         return half * self.factors.to(half.dtype)
 
 
-def symmetric_spectral_norm(layer):
+def symmetric_spectral_norm(layer: Any) -> Any:
     """Divide a symmetric layer's kernel by the largest singular value of the unfolded kernel, as a matrix.
 
     `torch.nn.utils.parametrizations.spectral_norm` of the half kernel ``free`` would ignore the copied columns, and the
@@ -98,10 +100,12 @@ class SymmetricConv2d(_SymmetricKernel):
         bias: whether the layer has a bias.
     """
 
-    def __init__(self, cin, cout, kernel, stride=1, padding=0, bias=True):
+    def __init__(
+        self, cin: int, cout: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = True
+    ):
         super().__init__((cout, cin), kernel, stride, padding, cout if bias else 0, cin * kernel**2)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """BxCxHxW to BxC'xH'xW'.
 
         Raises:
@@ -125,10 +129,12 @@ class SymmetricConvTranspose2d(_SymmetricKernel):
         cin, cout, kernel, stride, padding, bias: as in SymmetricConv2d.
     """
 
-    def __init__(self, cin, cout, kernel, stride=1, padding=0, bias=True):
+    def __init__(
+        self, cin: int, cout: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = True
+    ):
         super().__init__((cin, cout), kernel, stride, padding, cout if bias else 0, cout * kernel**2)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """BxCxHxW to BxC'xH'xW'."""
         return F.conv_transpose2d(x, self.weight.to(x.dtype), self.bias, self.stride, self.padding)
 
@@ -144,12 +150,12 @@ class CircularConvTranspose2d(nn.ConvTranspose2d):
         bias: whether the layer has a bias.
     """
 
-    def __init__(self, cin, cout, kernel, bias=True):
+    def __init__(self, cin: int, cout: int, kernel: int, bias: bool = True):
         # Pad the input by the kernel's reach; the layer's own padding crops what the padding grows into.
         self.margin = (kernel + 2) // 4
         super().__init__(cin, cout, kernel, 2, kernel // 2 - 1 + 2 * self.margin, bias=bias)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """BxCxHxW to BxC'x2Hx2W."""
         return super().forward(F.pad(x, (self.margin,) * 4, mode="circular"))
 
@@ -157,12 +163,12 @@ class CircularConvTranspose2d(nn.ConvTranspose2d):
 class SymmetricMap(nn.Module):
     """An affine layer from a vector to a symmetric BxCxSxS map."""
 
-    def __init__(self, features, channels, side):
+    def __init__(self, features: int, channels: int, side: int):
         super().__init__()
         self.shape = (channels, side, (side + 1) // 2)
         self.linear = nn.Linear(features, channels * side * self.shape[2])
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         return unfold_symmetric(self.linear(z).view(-1, *self.shape), self.shape[1])
 
 
@@ -172,10 +178,10 @@ class AntisymmetricMap(nn.Module):
     It has no bias: with one, G(−z′) would not be the mirror image of G(z′).
     """
 
-    def __init__(self, features, channels, side):
+    def __init__(self, features: int, channels: int, side: int):
         super().__init__()
         self.shape = (channels, side, side // 2)
         self.linear = nn.Linear(features, channels * side * self.shape[2], bias=False)
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         return unfold_antisymmetric(self.linear(z).view(-1, *self.shape), self.shape[1])

@@ -3,6 +3,7 @@
 X. Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels", IEEE TIFS 2018.
 """
 
+import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
@@ -17,11 +18,11 @@ FACE_WINDOW = (0.125, 0.1875, 0.875, 0.9375)
 class MFM(nn.Module):
     """Max-Feature-Map: a layer with twice the channels, and the maximum of its two halves."""
 
-    def __init__(self, layer):
+    def __init__(self, layer: nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         a, b = self.layer(x).chunk(2, dim=1)
         # max(a, b); torch.maximum's backward pass takes as long as the convolutions.
         return a + F.relu(b - a)
@@ -75,7 +76,7 @@ class LightCNN(Model):
         side = (x1 - x0) // 2**4
         self.project = nn.Linear(widths[-1] * side**2, embedding)
 
-    def features(self, image):
+    def features(self, image: torch.Tensor) -> torch.Tensor:
         """The last convolution's maps, Bx128x6x6 at the released size. See `forward` for the argument."""
         size = self.config.input_size
         if image.shape[-1] != size:
@@ -87,7 +88,7 @@ class LightCNN(Model):
                 x = F.max_pool2d(x, 2) + F.avg_pool2d(x, 2)
         return x
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Embed the identity of faces.
 
         Args:
@@ -98,6 +99,6 @@ class LightCNN(Model):
         """
         return self.embed(self.features(image))
 
-    def embed(self, features):
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
         """The unit vector of `features`' maps."""
         return F.normalize(self.project(features.flatten(1)).float(), dim=1)

@@ -4,7 +4,9 @@ B. Bozorgtabar et al., "Learn to synthesize and synthesize to learn", CVIU 2019.
 condition map (a heat map of landmarks) to an image and its condition map.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,7 @@ GROUPS = {
 }
 
 
-def heat_map(points, size):
+def heat_map(points: torch.Tensor, size: int) -> torch.Tensor:
     """The condition map s of landmarks: at each pixel the largest of their Gaussians, with sigma 1.5 % of the side.
 
     Args:
@@ -151,7 +153,7 @@ class AttributeGenerator(Model):
                 self.maps.bias = nn.Parameter(torch.tensor([0.0, 0, 2, 0, 0, 0, 0, -3]))
 
     @classmethod
-    def preset(cls, name, **settings):
+    def preset(cls, name: str, **settings: Any) -> Self:
         """A network of a named size.
 
         Args:
@@ -162,11 +164,11 @@ class AttributeGenerator(Model):
         return cls(**(presets[name] | settings))
 
     @property
-    def groups(self):
+    def groups(self) -> dict[str, tuple[str, ...]]:
         """{group: its attributes}, in y's order."""
         return {group: tuple(names) for group, names in self.config.groups}
 
-    def attributes(self, wanted, batch=1):
+    def attributes(self, wanted: Mapping[str, str], batch: int = 1) -> torch.Tensor:
         """Encode attributes as y.
 
         Args:
@@ -190,7 +192,7 @@ class AttributeGenerator(Model):
             start += len(names)
         return y
 
-    def encode(self, image, condition):
+    def encode(self, image: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Genc(x, s).
 
         Args:
@@ -203,7 +205,7 @@ class AttributeGenerator(Model):
         x = torch.cat([image, 2 * condition - 1], 1)
         return self.encoder(F.avg_pool2d(x, self.config.scale) if self.config.scale > 1 else x)
 
-    def predict(self, latent, y):
+    def predict(self, latent: torch.Tensor, y: torch.Tensor) -> tuple:
         """The part of Gdec that needs only the latent and the attributes y (BxA).
 
         Returns:
@@ -213,11 +215,11 @@ class AttributeGenerator(Model):
         x = self.decoder(torch.cat([latent, y_map], 1))
         return latent, self.draw(x).float(), None if self.maps is None else self.maps(x).float()
 
-    def decode(self, latent, y, image):
+    def decode(self, latent: torch.Tensor, y: torch.Tensor, image: torch.Tensor) -> AttributeGeneratorOutput:
         """Gdec: `predict` and `render`."""
         return self.render(self.predict(latent, y), image)
 
-    def render(self, predictions, image):
+    def render(self, predictions: tuple, image: torch.Tensor) -> AttributeGeneratorOutput:
         """Render the image from the decoder's predictions.
 
         Args:
@@ -251,7 +253,9 @@ class AttributeGenerator(Model):
             output, condition, latent, synthesized, copied, flow, mirror_flow, mirror_mask, copy_mask
         )
 
-    def forward(self, image, condition, y):
+    def forward(
+        self, image: torch.Tensor, condition: torch.Tensor, y: torch.Tensor
+    ) -> AttributeGeneratorOutput:
         """Change the attributes of aligned faces (FFHQ framing).
 
         Args:
@@ -279,7 +283,13 @@ class AttributeDiscriminator(nn.Module):
         side_channels: channels of the condition map.
     """
 
-    def __init__(self, attributes, widths=(48, 96, 192, 384, 384), size=128, side_channels=1):
+    def __init__(
+        self,
+        attributes: int,
+        widths: Sequence[int] = (48, 96, 192, 384, 384),
+        size: int = 128,
+        side_channels: int = 1,
+    ):
         super().__init__()
         layers = []
         for a, b in zip((3 + side_channels, *widths), widths):
@@ -289,7 +299,7 @@ class AttributeDiscriminator(nn.Module):
         self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
         self.attributes = nn.Conv2d(widths[-1], attributes, size // 2 ** len(widths), bias=False)
 
-    def forward(self, image, condition):
+    def forward(self, image: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Score images.
 
         Args:
@@ -313,17 +323,17 @@ class MouthDiscriminator(SAGANDiscriminator):
         size: side of the crops in pixels, a multiple of 8.
     """
 
-    def __init__(self, expressions, size=48):
+    def __init__(self, expressions: int, size: int = 48):
         super().__init__(width=32, layers=3)
         self.expressions = nn.Conv2d(self.channels, expressions, size // self.stride)
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Bx3xSxS in [-1, 1] to logits Bx1xhxw (large = real) and logits of the expressions BxE."""
         x = self.layers(image)
         return self.out(x), self.expressions(x).flatten(1)
 
 
-def parse(parser, image):
+def parse(parser: Any, image: torch.Tensor) -> torch.Tensor:
     """Logits of P on images of any size: BxKxSxS at P's own size."""
     size = parser.config.input_size
     if image.shape[-1] != size:

@@ -3,7 +3,9 @@
 X. Liu et al., "Normalized Face Image Generation with Perceptron Generative Adversarial Networks", ISBA 2018.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -128,7 +130,7 @@ class NormalizedFaceGAN(Model):
                 self.maps.bias = nn.Parameter(torch.tensor([0.0, 0, 2, 0, 0]))
 
     @classmethod
-    def preset(cls, name):
+    def preset(cls, name: str) -> Self:
         """ "paper": 64 pixels, grey, as printed. "colour": the released size, 128 pixels."""
         presets = {
             "paper": dict(
@@ -139,15 +141,15 @@ class NormalizedFaceGAN(Model):
         return cls(**presets[name])
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Side of the images in pixels."""
         return 2 ** (2 + len(self.config.decoder_widths))
 
-    def encode(self, image):
+    def encode(self, image: torch.Tensor) -> torch.Tensor:
         """Enc: BxCxSxS in [-1, 1] to BxZ float32."""
         return self.encoder(image).float()
 
-    def predict(self, z):
+    def predict(self, z: torch.Tensor) -> tuple:
         """The part of Dec that needs only z (BxZ).
 
         Returns:
@@ -156,7 +158,7 @@ class NormalizedFaceGAN(Model):
         x = self.decoder(z.to(self.dtype).view(len(z), -1, 2, 2))
         return z, torch.tanh(self.draw(x).float()), None if self.maps is None else self.maps(x).float()
 
-    def passes(self, image):
+    def passes(self, image: torch.Tensor) -> list[tuple]:
         """The predictions of each pass.
 
         Args:
@@ -171,11 +173,15 @@ class NormalizedFaceGAN(Model):
             predictions.append(self.predict(self.encode(image)))
         return predictions
 
-    def decode(self, z, image, fraction=1.0):
+    def decode(
+        self, z: torch.Tensor, image: torch.Tensor | None, fraction: float = 1.0
+    ) -> NormalizedFaceOutput:
         """Dec: `predict` and `render`."""
         return self.render(self.predict(z), image, fraction)
 
-    def render(self, predictions, image, fraction=1.0):
+    def render(
+        self, predictions: tuple, image: torch.Tensor | None, fraction: float = 1.0
+    ) -> NormalizedFaceOutput:
         """Render the image from the decoder's predictions.
 
         Args:
@@ -201,7 +207,7 @@ class NormalizedFaceGAN(Model):
         copied = warp(image, flow, "bilinear" if self.training else "bicubic").clamp(-1, 1)
         return NormalizedFaceOutput(combine(copied, synthesized, choice), z, synthesized, flow, choice)
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> NormalizedFaceOutput:
         """Make faces frontal and neutral, in one pass.
 
         Args:
@@ -214,7 +220,7 @@ class NormalizedFaceGAN(Model):
         return self.decode(self.encode(image), image)
 
 
-def combine(copied, synthesized, choice):
+def combine(copied: torch.Tensor, synthesized: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
     """x̃ from its three sources.
 
     Args:
@@ -233,7 +239,7 @@ class NormalizedFaceDiscriminator(nn.Module):
         widths: channels of the stride-2 convolutions.
     """
 
-    def __init__(self, channels=3, widths=(64, 128, 256, 512)):
+    def __init__(self, channels: int = 3, widths: Sequence[int] = (64, 128, 256, 512)):
         super().__init__()
         layers: list[nn.Module] = []
         for a, b in zip((channels, *widths[:-1]), widths):
@@ -241,6 +247,6 @@ class NormalizedFaceDiscriminator(nn.Module):
             layers += [nn.BatchNorm2d(b)] * (a != channels) + [nn.LeakyReLU(0.3, inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, 1, 1))
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         """BxCxSxS in [-1, 1] to Bx1xhxw."""
         return self.layers(image)

@@ -58,7 +58,7 @@ class FaceParser(Model):
         )
         self.out = nn.Conv2d(widths[0], classes, 1)
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Label an aligned face (FFHQ framing).
 
         Args:

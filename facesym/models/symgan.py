@@ -3,6 +3,8 @@
 I. Peleg and L. Wolf, "Structured GANs", 2020. With the DC-GAN that the paper compares them with.
 """
 
+from typing import Any
+
 import torch
 from diffusers.configuration_utils import register_to_config
 from torch import nn
@@ -23,7 +25,7 @@ KINDS = ("zprime", "flip", "plain", "tile")
 YAW = 20.0  # degrees: the yaw that a standard deviation of z′₁ stands for, with ``yaw`` (see SymmetricGenerator)
 
 
-def mirrored(z, config):
+def mirrored(z: torch.Tensor, config: Any) -> torch.Tensor:
     """The latent (BxZ) of the mirror image, for the ``kind`` in ``config``."""
     if config.kind == "flip":
         return z.flip(1)
@@ -99,11 +101,13 @@ class SymmetricGenerator(Model):
         self.register_buffer("factor", torch.eye(latent))
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Side of the images in pixels."""
         return self.config.first * 2 ** len(self.config.widths)
 
-    def sample(self, count, generator=None, spread=1.0):
+    def sample(
+        self, count: int, generator: torch.Generator | None = None, spread: float = 1.0
+    ) -> torch.Tensor:
         """Draw latents from the prior: uniform, or as set by `set_prior`.
 
         Args:
@@ -119,7 +123,7 @@ class SymmetricGenerator(Model):
         return torch.erf(normal / 2**0.5).to(self.dtype)
 
     @torch.no_grad()
-    def set_prior(self, normal):
+    def set_prior(self, normal: torch.Tensor) -> None:
         """Fit the prior of `sample` to codes and their mirror images: their mean and covariance.
 
         Args:
@@ -130,19 +134,19 @@ class SymmetricGenerator(Model):
         values, vectors = torch.linalg.eigh(normal.T.cov())
         self.factor.copy_(vectors * values.clamp(min=0).sqrt())
 
-    def mirrored(self, z):
+    def mirrored(self, z: torch.Tensor) -> torch.Tensor:
         """The latent of the mirror image: z′ negated, or z reversed. ``plain`` guarantees nothing."""
         return mirrored(z, self.config)
 
-    def between(self, z, fraction):
+    def between(self, z: torch.Tensor, fraction: float) -> torch.Tensor:
         """Interpolate from z (fraction 0) through a symmetric image's latent (½) to the mirror image's (1)."""
         return (1 - fraction) * z + fraction * self.mirrored(z)
 
-    def yaw_of(self, z):
+    def yaw_of(self, z: torch.Tensor) -> torch.Tensor:
         """The yaw of latents (BxZ): B numbers in degrees."""
         return YAW * 2**0.5 * torch.erfinv(z[:, 0].clamp(-0.999, 0.999))
 
-    def turned(self, z, degrees):
+    def turned(self, z: torch.Tensor, degrees: float) -> torch.Tensor:
         """Set the yaw of latents and leave everything else.
 
         Args:
@@ -152,7 +156,7 @@ class SymmetricGenerator(Model):
         degrees = torch.as_tensor(degrees, dtype=z.dtype, device=z.device).expand(len(z))
         return torch.cat([torch.erf(degrees / YAW / 2**0.5)[:, None], z[:, 1:]], 1)
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Bx``latent`` to images Bx3xSxS in [-1, 1]."""
         c = self.config
         if c.kind == "zprime":
@@ -200,19 +204,19 @@ class SymmetricEncoder(Model):
         # The posterior's log variance per entry of z, in tens so that it trains fast.
         self.spreads = nn.Parameter(torch.full((latent,), -0.2))
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Bx3xSxS in [-1, 1] to Bx``latent`` normal variates, the posterior's mean; see `uniform`."""
         x = self.layers(image)
         mirror_code = mirrored(self.out(x.flip(-1).flatten(1)), self.config)
         return (self.out(x.flatten(1)) + mirror_code) / 2
 
-    def spread(self):
+    def spread(self) -> torch.Tensor:
         """The posterior's log variance, ``latent`` numbers, equal for a latent and its mirror."""
         v = 10 * self.spreads
         return (v + v.flip(0)) / 2 if self.config.kind == "flip" else v
 
     @staticmethod
-    def uniform(normal):
+    def uniform(normal: torch.Tensor) -> torch.Tensor:
         """Map normal variates to uniform ones in [-1, 1], G's latents, by the normal distribution function.
 
         It preserves signs and order, and therefore mirroring.
@@ -258,7 +262,7 @@ class SymmetricDiscriminator(Model):
         if spectral:
             spectral_norm(self.out)
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Bx3xSxS in [-1, 1] to B logits, positive = real."""
         x = self.layers(image)
         if self.config.symmetric:

@@ -114,7 +114,7 @@ class SymmetrizerVAE(Model):
                 self.colours.bias = nn.Parameter(torch.zeros(self.colours.out_channels))
         self.shuffle = nn.PixelShuffle(fold)
 
-    def forward(self, image, exact=False):
+    def forward(self, image: torch.Tensor, exact: bool = False) -> SymmetrizerOutput:
         """Make a face symmetric.
 
         Args:
@@ -204,7 +204,7 @@ class PatchDiscriminator(nn.Module):
         layers: number of stride-2 convolutions.
     """
 
-    def __init__(self, width=32, layers=3):
+    def __init__(self, width: int = 32, layers: int = 3):
         super().__init__()
         widths = [width * 2 ** min(i, 3) for i in range(layers + 1)]
         blocks = [nn.Conv2d(3, widths[0], 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
@@ -212,6 +212,6 @@ class PatchDiscriminator(nn.Module):
             blocks.append(_conv(a, b, side=4, stride=2 if i < layers - 1 else 1))
         self.layers = nn.Sequential(*blocks, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Bx3xHxW in [-1, 1] to a Bx1xhxw matrix of block scores in [0, 1], 1 = real."""
         return torch.sigmoid(self.layers(image).float())

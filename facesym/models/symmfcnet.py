@@ -5,7 +5,9 @@ in the flipped image, LightNet the ratio of light between the two. Stage II (Rec
 copy, weighted by the confidence net. In all masks 1 = visible (face, trusted) and 0 = missing.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,22 +20,24 @@ from .base import Model
 
 
 # --- mask algebra ---------------------------------------------------------------------------------------------------
-def one_half_mask(visible, warped_visible, face):
+def one_half_mask(visible: torch.Tensor, warped_visible: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
     """M^{o-h} = 1 − M^{o,f,w} ⊙ (1 − M^o) ⊙ M^fr: 0 where stage I fills (missing, but visible in the mirror)."""
     return 1 - warped_visible * (1 - visible) * face
 
 
-def both_half_mask(visible, half, face):
+def both_half_mask(visible: torch.Tensor, half: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
     """M^{b-h} = 1 − (1 − M^o) ⊙ M^{o-h} ⊙ M^fr: 0 where the face is missing in both halves."""
     return 1 - (1 - visible) * half * face
 
 
-def background_mask(visible, face):
+def background_mask(visible: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
     """M^bg = (1 − M^fr) ⊙ (1 − M^o): 1 where background is missing."""
     return (1 - face) * (1 - visible)
 
 
-def stage_two_condition(visible, half, face, confidence):
+def stage_two_condition(
+    visible: torch.Tensor, half: torch.Tensor, face: torch.Tensor, confidence: torch.Tensor
+) -> torch.Tensor:
     """M^s2: 1 = trusted, 0 = to be generated, C where stage I filled.
 
     The printed ((1 − M^{o-h}) ⊙ C + M^{b-h}) ⊙ (1 − M^bg) is C + 1 where stage I filled, since M^{b-h} = 1 there. With
@@ -65,7 +69,7 @@ class StageOneNet(nn.Module):
         carry: channels passed from one decoder level to the next (2 in the paper).
     """
 
-    def __init__(self, channels_in, channels_out, width, carry):
+    def __init__(self, channels_in: int, channels_out: int, width: int, carry: int):
         super().__init__()
         w = [width * 2**i for i in range(5)]
         self.stem = _conv(channels_in, w[0], norm=False)
@@ -90,7 +94,7 @@ class StageOneNet(nn.Module):
         self.up.append(nn.Sequential(_conv(w[1] + carry, w[0]), _conv(w[0], max(2, carry))))
         self.out = nn.Conv2d(max(2, carry), channels_out, 3, 1, 1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
         skips = []
         for down in self.down:
@@ -107,7 +111,7 @@ class StageOneNet(nn.Module):
 class ConfidenceNet(nn.Module):
     """F_c (11): three convolutions from the motion (Bx2xHxW) to a confidence map (Bx1xHxW) in [0, 1]."""
 
-    def __init__(self, width=16):
+    def __init__(self, width: int = 16):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(2, width, 3, 1, 1), nn.LeakyReLU(0.2),
@@ -115,7 +119,7 @@ class ConfidenceNet(nn.Module):
             nn.Conv2d(width, 1, 3, 1, 1), nn.Sigmoid(),
         )  # fmt: skip
 
-    def forward(self, motion):
+    def forward(self, motion: torch.Tensor) -> torch.Tensor:
         return self.layers(motion)
 
 
@@ -123,7 +127,7 @@ class ConfidenceNet(nn.Module):
 class DilatedBlock(nn.Module):
     """A residual block whose first layer is a bank of dilated convolutions."""
 
-    def __init__(self, channels, dilations, norm):
+    def __init__(self, channels: int, dilations: Sequence[int], norm: Callable[[nn.Module], nn.Module]):
         super().__init__()
         width = channels // len(dilations)
         self.branches = nn.ModuleList(norm(nn.Conv2d(channels, width, 3, 1, d, d)) for d in dilations)
@@ -132,7 +136,7 @@ class DilatedBlock(nn.Module):
             self.fuse.weight.mul_(0.2)
         self.fuse = norm(self.fuse)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.fuse(F.leaky_relu(torch.cat([branch(x) for branch in self.branches], 1), 0.2))
 
 
@@ -153,7 +157,15 @@ class RecNet(nn.Module):
             is sharp from the first step, and RecNet need not learn to pass it through.
     """
 
-    def __init__(self, widths, blocks, dilations, spectral, stem, copy_skip=True):
+    def __init__(
+        self,
+        widths: Sequence[int],
+        blocks: int,
+        dilations: Sequence[int],
+        spectral: bool,
+        stem: int,
+        copy_skip: bool = True,
+    ):
         super().__init__()
         norm = spectral_norm if spectral else (lambda layer: layer)
         self.copy_skip = copy_skip
@@ -178,7 +190,7 @@ class RecNet(nn.Module):
         self.feature_level = len(self.up) - 1 if stem == 2 else len(self.up) - 2
         self.out = nn.Sequential(norm(nn.Conv2d(widths[0], 3 * stem**2, 3, 1, 1)), nn.PixelShuffle(stem))
 
-    def forward(self, image, condition):
+    def forward(self, image: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Generate the missing pixels.
 
         Args:
@@ -296,7 +308,7 @@ class SymmFCNet(Model):
                 self.lightnet.out.bias = nn.Parameter(torch.ones(3))  # start from equal light on both sides
 
     @classmethod
-    def preset(cls, name, **changes):
+    def preset(cls, name: str, **changes: Any) -> Self:
         """A new, untrained network of a named size.
 
         Args:
@@ -305,7 +317,9 @@ class SymmFCNet(Model):
         """
         return cls(**(PRESETS[name] | changes))
 
-    def stage_one(self, image, mask):
+    def stage_one(
+        self, image: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Run MaskNet, FlowNet and LightNet.
 
         Args:
@@ -334,7 +348,7 @@ class SymmFCNet(Model):
             )
         return face, motion, light
 
-    def forward(self, image, mask, generate=True):
+    def forward(self, image: torch.Tensor, mask: torch.Tensor, generate: bool = True) -> SymmFCNetOutput:
         """Complete a batch of aligned faces.
 
         Args:

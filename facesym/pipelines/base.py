@@ -2,11 +2,13 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -45,7 +47,7 @@ class Result:
     seconds: float
     task: str
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> list[Path]:
         """Write the images, marked as edited by AI.
 
         Args:
@@ -129,7 +131,7 @@ class Pipeline:
     task: str
     result: type[Result]
 
-    def __init__(self, net):
+    def __init__(self, net: Any):
         self.net = net
 
     def __repr__(self):
@@ -140,10 +142,10 @@ class Pipeline:
         )
 
     @property
-    def size(self):
+    def size(self) -> int:
         return self.net.config.input_size
 
-    def to(self, device=None, dtype=None):
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
         """Move the networks.
 
         Args:
@@ -316,7 +318,7 @@ def _attempt(step, name, skip, *inputs):
         raise
 
 
-def finer_transform(transform, size, most=4):
+def finer_transform(transform: np.ndarray, size: int, most: int = 4) -> tuple[np.ndarray, int]:
     """The same crop with as many pixels as the photo has there: a whole multiple of ``size``, at most ``most``.
 
     Args:
@@ -332,18 +334,18 @@ def finer_transform(transform, size, most=4):
     return larger, times * size
 
 
-def to_tensor(crop, net, dtype=None):
+def to_tensor(crop: Image.Image, net: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     """RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type (or ``dtype``), on its device."""
     pixels = torch.from_numpy(np.array(crop, np.float32)).permute(2, 0, 1)[None]
     return (pixels / 127.5 - 1).to(net.device, dtype or net.dtype)
 
 
-def to_batch(crops, net):
+def to_batch(crops: Sequence[Image.Image], net: Any) -> torch.Tensor:
     """RGB crops of one size to a Bx3xSxS tensor: see `to_tensor`."""
     return torch.cat([to_tensor(crop, net) for crop in crops])
 
 
-def one_of(batch, i):
+def one_of(batch: Any, i: int) -> Any:
     """What a network gave for one of a batch: its dataclass, tuple or tensor with entry ``i`` of each tensor, as a
     batch of one."""
     if is_dataclass(batch):
@@ -353,7 +355,7 @@ def one_of(batch, i):
     return None if batch is None else batch[i : i + 1]
 
 
-def to_image(tensor):
+def to_image(tensor: torch.Tensor) -> Image.Image:
     """A 3xHxW tensor in [-1, 1] to an RGB image."""
     pixels = ((tensor.float().clamp(-1, 1) + 1) * 127.5).round().byte()
     return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))
@@ -369,7 +371,7 @@ def _identity_net():
 
 
 @torch.inference_mode()
-def identity_similarity(before, after):
+def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Image]) -> list[float] | None:
     """How alike two lists of aligned crops (RGB images) are, pair by pair: cosines; None without a network."""
     net = _identity_net()
     if net is None:

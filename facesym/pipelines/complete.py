@@ -1,6 +1,7 @@
 """Complete the hidden part of a face: photo and mask in, completed photo out."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,8 +92,16 @@ class CompletePipeline(Pipeline):
     result = CompleteResult
 
     def __call__(
-        self, image, mask, *, faces="largest", paste=True, aligned=False, batch_size=1, on_error="raise"
-    ):
+        self,
+        image: Any,
+        mask: Any,
+        *,
+        faces: str | int = "largest",
+        paste: bool = True,
+        aligned: bool = False,
+        batch_size: int = 1,
+        on_error: str = "raise",
+    ) -> Any:
         """Complete a photo.
 
         Args:

@@ -1,7 +1,9 @@
 """Make a face frontal and neutral: photo in, face out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,12 +56,20 @@ class NormalizePipeline(Pipeline):
     result = NormalizeResult
 
     @property
-    def size(self):
+    def size(self) -> int:
         return self.net.size
 
     def __call__(
-        self, image, *, faces="largest", paste=False, aligned=False, walk=0, batch_size=1, on_error="raise"
-    ):
+        self,
+        image: Any,
+        *,
+        faces: str | int = "largest",
+        paste: bool = False,
+        aligned: bool = False,
+        walk: int = 0,
+        batch_size: int = 1,
+        on_error: str = "raise",
+    ) -> Any:
         """Make the face in a photo frontal and neutral.
 
         Args:
@@ -122,7 +132,9 @@ class NormalizePipeline(Pipeline):
             "crop": [face.photo.restore_crop(face.crop) for face in faces],
         }
 
-    def run(self, crop, larger, yaw, fractions=None):
+    def run(
+        self, crop: Image.Image, larger: Image.Image, yaw: float, fractions: Sequence[float] | None = None
+    ) -> list[Image.Image]:
         """The net on one aligned crop.
 
         Args:
@@ -174,7 +186,7 @@ class NormalizePipeline(Pipeline):
         made = made.flip(-1) if face.yaw < 0 else made
         return [to_image(picture) for picture in made.expand(-1, 3, -1, -1)]
 
-    def compose(self, passes, image, fraction):
+    def compose(self, passes: Any, image: torch.Tensor, fraction: float) -> torch.Tensor:
         """The picture of each pass in turn, on the result before: so far (`NormalizedFaceGAN.render`) on the way."""
         for each in passes:
             image = self.net.render(each, image, fraction).image

@@ -1,8 +1,10 @@
 """Turn the head in a photo: FitAndTune on that one photo, then a walk through the tuned generator's latents."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from ..faces.align import align_face
 from ..faces.geometry import turn, warp_points
 from ..faces.landmarks import find_points
 from ..faces.turn import turned_photo, with_detail
-from ..fit import fit_and_tune
+from ..fit import Fit, fit_and_tune
 from .base import FaceJob, Pipeline, Result, to_image, to_tensor
 
 VIEWS = (-20, -10, 10, 20)  # degrees from the photo's own yaw at which warped copies of it are fitted too
@@ -66,7 +68,7 @@ class Turner:
         recogniser: LightCNN or None.
     """
 
-    def __init__(self, fit, yaw, crop, points, recogniser):
+    def __init__(self, fit: Fit, yaw: float, crop: Image.Image, points: np.ndarray, recogniser: Any):
         self.fit, self.yaw, self.crop, self.points = fit, yaw, np.asarray(crop), points
         self.net = fit.generator
         own = yaw / REACH if self.net.config.yaw else 1.0  # the photo's place on the way
@@ -103,7 +105,7 @@ class Turner:
             high += 1
         self.range = min(yaw, float(rising[low])), max(yaw, float(rising[high]))
 
-    def latent(self, place):
+    def latent(self, place: float) -> torch.Tensor:
         """The latent at a place in [−1, 1] of the way; 1 turns to the picture's right.
 
         A generator whose latent has the yaw is turned by it. If the head in the photo is turned itself, the rest of z′
@@ -124,12 +126,12 @@ class Turner:
         return self.net.turned(z, degrees)
 
     @torch.inference_mode()
-    def frames_at(self, places):
+    def frames_at(self, places: Sequence[float]) -> list[Image.Image]:
         """RGB images of the generator's."""
         latents = torch.cat([self.latent(float(place)) for place in places])
         return [to_image(picture) for part in latents.split(16) for picture in self.net(part)]
 
-    def frames(self, yaws, detail=True):
+    def frames(self, yaws: Sequence[float], detail: bool = True) -> list[Image.Image]:
         """RGB images of the head at these yaws (degrees). Beyond ``range`` they are not to be trusted.
 
         With ``detail`` they have the crop's size, the light of the tuned generator's pictures, and the crop's own
@@ -163,7 +165,7 @@ class RotatePipeline(Pipeline):
     task = "rotate"
     result = RotateResult
 
-    def __init__(self, net):
+    def __init__(self, net: Any):
         from .. import zoo
 
         if net.config.kind not in ("zprime", "flip"):
@@ -182,7 +184,7 @@ class RotatePipeline(Pipeline):
             self.encoder = None  # another generator's
 
     @property
-    def size(self):
+    def size(self) -> int:
         return 2 * self.net.size  # of the frames: they have the photo's detail
 
     def _helper(self, task):
@@ -192,19 +194,19 @@ class RotatePipeline(Pipeline):
 
     def __call__(
         self,
-        image,
+        image: Any,
         *,
-        yaw=(-20, 20),
-        frames=25,
-        steps=200,
-        seconds=None,
-        faces="largest",
-        paste=False,
-        aligned=False,
-        progress=None,
-        batch_size=1,
-        on_error="raise",
-    ):
+        yaw: float | tuple[float, float] = (-20, 20),
+        frames: int = 25,
+        steps: int = 200,
+        seconds: float | None = None,
+        faces: str | int = "largest",
+        paste: bool = False,
+        aligned: bool = False,
+        progress: Callable | None = None,
+        batch_size: int = 1,
+        on_error: str = "raise",
+    ) -> Any:
         """Turn the head in a photo.
 
         Args:
@@ -286,7 +288,15 @@ class RotatePipeline(Pipeline):
             "crop": [face.photo.restore_crop(face.crop) for face in faces],
         }
 
-    def fit(self, crop, *, steps=200, seconds=None, progress=None, views=True):
+    def fit(
+        self,
+        crop: Image.Image,
+        *,
+        steps: int = 200,
+        seconds: float | None = None,
+        progress: Callable | None = None,
+        views: bool = True,
+    ) -> Turner:
         """Algorithm 1 on an aligned crop: a `Turner`.
 
         Args:

@@ -1,6 +1,7 @@
 """Make a face symmetric, and say how asymmetric it was: photo in, photo and numbers out."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,7 +58,7 @@ class SymmetrizeJob(FaceJob):
     composites: dict = field(default_factory=dict)
 
 
-def one_piece(region):
+def one_piece(region: np.ndarray) -> np.ndarray:
     """The largest piece of a region (SxS float), its holes filled and 1/64 of the side off its rim, where the network's
     colours are still half of what was removed: SxS float32, 0 or 1."""
     solid = (region > 0.5).astype(np.uint8)
@@ -80,17 +81,17 @@ class SymmetrizePipeline(Pipeline):
 
     def __call__(
         self,
-        image,
+        image: Any,
         *,
-        method="model",
-        faces="largest",
-        paste=True,
-        aligned=False,
-        exact=True,
-        composites=False,
-        batch_size=1,
-        on_error="raise",
-    ):
+        method: str = "model",
+        faces: str | int = "largest",
+        paste: bool = True,
+        aligned: bool = False,
+        exact: bool = True,
+        composites: bool = False,
+        batch_size: int = 1,
+        on_error: str = "raise",
+    ) -> Any:
         """Make the face in a photo symmetric.
 
         Args:

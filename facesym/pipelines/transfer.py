@@ -1,7 +1,9 @@
 """Change a face's expression, pose or light: photo in, face out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,17 +52,17 @@ class TransferPipeline(Pipeline):
 
     def __call__(
         self,
-        image,
+        image: Any,
         *,
-        to=(),
-        strength=1.0,
-        faces="largest",
-        paste=False,
-        aligned=False,
-        grid=False,
-        batch_size=1,
-        on_error="raise",
-    ):
+        to: str | Sequence[str] | None = (),
+        strength: float = 1.0,
+        faces: str | int = "largest",
+        paste: bool = False,
+        aligned: bool = False,
+        grid: bool = False,
+        batch_size: int = 1,
+        on_error: str = "raise",
+    ) -> Any:
         """Give the face in a photo another expression, pose or light.
 
         Args:
@@ -126,7 +128,7 @@ class TransferPipeline(Pipeline):
             "crop": [face.photo.restore_crop(face.crop) for face in faces],
         }
 
-    def wanted(self, to):
+    def wanted(self, to: str | Sequence[str]) -> dict[str, str]:
         """Attributes' names as {group: attribute}.
 
         Raises:
@@ -145,7 +147,9 @@ class TransferPipeline(Pipeline):
     def _choices(self):
         return "; ".join(f"{group}: {', '.join(names)}" for group, names in self.net.groups.items())
 
-    def run(self, crop, larger, ways, strength=1.0):
+    def run(
+        self, crop: Image.Image, larger: Image.Image, ways: Sequence[dict[str, str]], strength: float = 1.0
+    ) -> list[Image.Image]:
         """The net on one aligned crop.
 
         Args:
@@ -179,7 +183,9 @@ class TransferPipeline(Pipeline):
                 made[i].append(output)
         return made
 
-    def passes(self, latent, small, large, way, strength):
+    def passes(
+        self, latent: torch.Tensor, small: torch.Tensor, large: Any, way: dict[str, str], strength: float
+    ) -> list[torch.Tensor]:
         """The net's results of faces; for an expression the results' results, as often as its ``passes`` say. A light
         would get darker each time, and a background beside a turned head smear more.
 

@@ -126,7 +126,7 @@ class Sides:
     difference: float
 
 
-def measure_sides(points):
+def measure_sides(points: np.ndarray) -> dict[str, Sides]:
     """All of MEASURES.
 
     Args:

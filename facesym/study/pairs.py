@@ -1,6 +1,7 @@
 """Movements: a photo at rest and one of a smile, closed eyes or raised brows of the same subject on the same day."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from .series import REST
 
@@ -38,17 +39,17 @@ class Movement:
     left: float
 
     @property
-    def difference(self):
+    def difference(self) -> float:
         """Left minus right, in eye distances."""
         return self.left - self.right
 
     @property
-    def ratio(self):
+    def ratio(self) -> float | None:
         """The smaller movement over the larger, 1 = alike, 0 = one side does not move; None if neither moves."""
         small, large = sorted((self.right, self.left))
         return max(small, 0) / large if large > 0 else None
 
-    def row(self, pupillary_distance=None):
+    def row(self, pupillary_distance: float | None = None) -> dict[str, Any]:
         """The movement as a flat dict for a table; with the pupillary distance also in millimetres."""
         row = {
             "subject": self.subject, "date": self.date, "condition": self.condition, "rest": self.rest,
@@ -62,7 +63,7 @@ class Movement:
         return row
 
 
-def find_movements(rows):
+def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
     """Pair each photo of a movement with the photo at rest of its subject: of its date, else the last one before, else
     the first one.
 

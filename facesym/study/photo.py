@@ -1,6 +1,7 @@
 """One photo of a study: its face found, measured, and flagged where the numbers are to be doubted."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,7 +55,7 @@ class MeasuredFace:
     flags: list[str] = field(default_factory=list)
 
 
-def measure_photo(source, *, resting=True):
+def measure_photo(source: Any, *, resting: bool = True) -> MeasuredFace:
     """Measure the largest face of a photo.
 
     Args:
@@ -83,7 +84,7 @@ def measure_photo(source, *, resting=True):
     return face
 
 
-def measure_crop(crop):
+def measure_crop(crop: Image.Image) -> MeasuredFace:
     """Measure an aligned crop (RGB image, SIZE pixels a side): a MeasuredFace without flags."""
     points, doubt = steady_points(crop)
     own = measure_asymmetry(crop, points)
@@ -106,7 +107,7 @@ def measure_crop(crop):
     )
 
 
-def find_flags(face, resting):
+def find_flags(face: MeasuredFace, resting: bool) -> list[str]:
     """Why a face's numbers are to be doubted: a list of words for people, see `MeasuredFace.flags`."""
     width, opening = face.mouth
     checks = {

@@ -2,6 +2,7 @@
 
 import base64
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -12,14 +13,14 @@ from ..asymmetry import draw_heatmap
 STRIP = 130, 14  # pixels
 
 
-def data_uri(image, quality=85):
+def data_uri(image: Image.Image, quality: int = 85) -> str:
     """An RGB image as a data URI (JPEG)."""
     file = BytesIO()
     image.save(file, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def draw_landmarks(crop, points, scale=2):
+def draw_landmarks(crop: Image.Image, points: np.ndarray, scale: int = 2) -> Image.Image:
     """The crop, enlarged, with its landmarks."""
     image = crop.resize((crop.width * scale, crop.height * scale), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(image)
@@ -28,7 +29,7 @@ def draw_landmarks(crop, points, scale=2):
     return image
 
 
-def face_pictures(face, pipe):
+def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
     """The pictures of a photo's page.
 
     Args:
@@ -51,7 +52,7 @@ def face_pictures(face, pipe):
     return [(caption, data_uri(picture)) for caption, picture in pictures.items()]
 
 
-def strip(value, span):
+def strip(value: float, span: tuple[float, float]) -> Any:
     """A value on a scale with the healthy range (low, high), which is a third of the scale: an SVG."""
     width, height = STRIP
     (low, high), middle = span, sum(span) / 2

@@ -1,6 +1,7 @@
 """Line plots as SVG, for a report that holds everything in one file."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -24,7 +25,16 @@ class Line:
     y: list
 
 
-def line_plot(lines, x_label, y_label, *, ticks=None, band=None, marks=(), dots=True):
+def line_plot(
+    lines: Any,
+    x_label: str,
+    y_label: str,
+    *,
+    ticks: Any = None,
+    band: Any = None,
+    marks: Any = (),
+    dots: Any = True,
+) -> Any:
     """Draw lines.
 
     Args:

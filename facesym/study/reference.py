@@ -6,8 +6,10 @@
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 FILE = Path(__file__).with_name("reference.json")
 PERCENTS = (
@@ -42,35 +44,35 @@ LIMIT = 99.5  # percentile beyond which a photo is flagged
 
 
 @cache
-def reference():
+def reference() -> dict[str, Any]:
     """The file's content: "faces" (how many), "data" (what they are, in words), "landmarks" (sha256 of the network's
     weights that found them), "quantiles" {name: values at PERCENTS}."""
     return json.loads(FILE.read_text())
 
 
-def quantiles(name):
+def quantiles(name: str) -> list[float] | None:
     """Values of a quantity at PERCENTS over the reference faces, or None if it has none."""
     return reference()["quantiles"].get(name)
 
 
-def percentile(name, value):
+def percentile(name: str, value: float) -> float | None:
     """How many percent of the reference faces have a smaller value, between the first and the last of PERCENTS."""
     values = quantiles(name)
     return None if values is None or value is None else float(np.interp(value, values, PERCENTS))
 
 
-def healthy_range(name):
+def healthy_range(name: str) -> tuple[float, float] | None:
     """The values at the two percentiles of HEALTHY, or None."""
     values = quantiles(name)
     return None if values is None else tuple(values[PERCENTS.index(percent)] for percent in HEALTHY)
 
 
-def limit(name):
+def limit(name: str) -> float | None:
     """The value that LIMIT percent of the reference faces stay below."""
     values = quantiles(name)
     return float("inf") if values is None else values[PERCENTS.index(LIMIT)]
 
 
-def summarize(values):
+def summarize(values: ArrayLike) -> list[float]:
     """Quantiles of some numbers at PERCENTS, rounded for the file."""
     return [round(float(value), 5) for value in np.percentile(values, PERCENTS)]

@@ -1,6 +1,8 @@
 """The study's report: one HTML file with everything in it, that a browser prints to PDF."""
 
+from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment
 
@@ -23,7 +25,7 @@ INDICES = {
 }
 
 
-def measure_lines(face, pupillary_distance):
+def measure_lines(face: Any, pupillary_distance: float | None) -> list[dict[str, Any]]:
     """The lines of a page's table of measures: dicts with "label", "right", "left", "difference", "usual",
     "percentile" and "strip", ready to print."""
     lines = []
@@ -45,7 +47,7 @@ def measure_lines(face, pupillary_distance):
     return lines
 
 
-def index_lines(face):
+def index_lines(face: Any) -> list[dict[str, Any]]:
     """The lines of a page's table of facesym's own indices; see `measure_lines`."""
     lines = []
     for name, label in INDICES.items():
@@ -63,7 +65,7 @@ def index_lines(face):
     return lines
 
 
-def describe_leading(row):
+def describe_leading(row: dict[str, Any]) -> str:
     """In words, where a face is most unusual, from its row of the table."""
     word = LEADING[row["leading_region"]][1]
     text = f"{row['leading_region']}, {word} on the {row['leading_side']}"
@@ -72,7 +74,7 @@ def describe_leading(row):
     return f"{text} ({row['times_healthy']:.1f} times the limit of the healthy range)"
 
 
-def summarize_leading(row):
+def summarize_leading(row: dict[str, Any]) -> str:
     """`describe_leading`, short, for the list of photos."""
     if row["times_healthy"] <= 1:
         return "nothing outside the healthy range"
@@ -80,7 +82,14 @@ def summarize_leading(row):
     return f"{row['leading_region']}, {word} on the {row['leading_side']} ({row['times_healthy']:.1f}×)"
 
 
-def render(pages, failed, settings, *, subjects=(), videos=()):
+def render(
+    pages: Sequence[dict],
+    failed: Sequence[dict],
+    settings: dict[str, Any],
+    *,
+    subjects: Sequence[dict] = (),
+    videos: Sequence[dict] = (),
+) -> str:
     """The report.
 
     Args:

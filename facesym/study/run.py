@@ -1,6 +1,8 @@
 """A study: photos in, tables and a report out."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..errors import FacesymError, ImageError
@@ -18,7 +20,16 @@ TABLE, MOVEMENTS, REPORT = "measures", "movements", "report.html"
 VIDEOS = "videos"  # folder of the videos' curves
 
 
-def run_study(folder, photos, out, *, sheet=None, pupillary_distance=None, progress=iter, tell=print):
+def run_study(
+    folder: str | Path,
+    photos: Any,
+    out: Any,
+    *,
+    sheet: Any = None,
+    pupillary_distance: float | None = None,
+    progress: Callable = iter,
+    tell: Callable = print,
+) -> list[dict[str, Any]]:
     """Measure photos and videos, and write measures.csv and .json, report.html and, if there are any, movements.csv and
     .json and the videos' curves, videos/NAME.csv and .json.
 

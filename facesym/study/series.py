@@ -34,7 +34,7 @@ class About:
     condition: str = ""
 
 
-def read_name(path):
+def read_name(path: Path) -> About:
     """Read a file's name: "anna_2026-03-01_smile.jpg" is subject anna, smiling on 1 March 2026.
 
     A photo in a subfolder whose name holds nothing but date and condition is of the folder's subject.
@@ -65,7 +65,7 @@ def read_name(path):
     return About(subject or folder or path.stem, date, condition)
 
 
-def read_sheet(path):
+def read_sheet(path: Path) -> dict[str, About]:
     """Read a CSV file that says what is in which photo.
 
     Args:

@@ -1,6 +1,7 @@
 """A subject's page: measures over time, and movements from rest."""
 
 from datetime import date
+from typing import Any
 
 from .measures import MEASURES
 from .pairs import find_movements
@@ -12,7 +13,9 @@ from .table import LEADING
 PLOTTED = [measure for measure in MEASURES if measure.key in {key for key, _ in LEADING.values()}]
 
 
-def subject_pages(rows, pupillary_distance=None):
+def subject_pages(
+    rows: list[dict[str, Any]], pupillary_distance: float | None = None
+) -> list[dict[str, Any]]:
     """The pages of the subjects of whom there is more than one photo.
 
     Args:

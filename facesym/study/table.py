@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from ..files import write_atomic
 from .measures import EYE, MEASURES
@@ -16,7 +19,7 @@ LEADING = {
 }
 
 
-def make_row(about, photo, face, pupillary_distance=None):
+def make_row(about: Any, photo: Any, face: Any, pupillary_distance: float | None = None) -> dict[str, Any]:
     """A photo's row.
 
     Args:
@@ -46,7 +49,7 @@ def make_row(about, photo, face, pupillary_distance=None):
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
-def leading_region(sides):
+def leading_region(sides: Mapping[str, Any]) -> tuple[str, str, float]:
     """Where a face is most unusual.
 
     Args:
@@ -70,14 +73,14 @@ def _times_healthy(key, difference):
     return abs(difference) / high
 
 
-def failed_row(about, photo, error):
+def failed_row(about: Any, photo: Any, error: Any) -> dict[str, Any]:
     """The row of a photo that could not be measured."""
     return {
         "photo": photo, "subject": about.subject, "date": about.date, "condition": about.condition, "error": error,
     }  # fmt: skip
 
 
-def save_table(rows, path, error):
+def save_table(rows: list[dict[str, Any]], path: Path, error: Any) -> None:
     """Write rows as ``path`` with .csv and .json appended; columns that a row lacks stay empty.
 
     Args:

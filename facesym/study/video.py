@@ -1,7 +1,9 @@
 """A video of a face: the measures of every frame, and its blinks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -56,7 +58,7 @@ class Curves:
     values: dict[str, np.ndarray]
     blinks: list[Blink]
 
-    def rows(self):
+    def rows(self) -> list[dict[str, Any]]:
         """One dict a frame, for a table."""
         blinking = np.zeros(len(self.times), int)
         for blink in self.blinks:
@@ -71,7 +73,7 @@ class Curves:
         ]
 
 
-def measure_video(path):
+def measure_video(path: Path) -> Curves:
     """Measure the largest face in every frame of a video.
 
     The face is looked for in the first frame and followed from there: each frame is cut as the last one's landmarks
@@ -109,7 +111,7 @@ def measure_video(path):
     return Curves(times, values, find_blinks(times, *openings))
 
 
-def read_frames(path):
+def read_frames(path: Path) -> Iterator[tuple[float, Image.Image]]:
     """Iterate over a video: seconds and RGB image of every frame.
 
     Raises:
@@ -156,7 +158,7 @@ def _next_transform(points, transform):
         return None
 
 
-def find_blinks(times, right, left):
+def find_blinks(times: np.ndarray, right: np.ndarray, left: np.ndarray) -> list[Blink]:
     """Find where an eye closes and opens again.
 
     Args:
@@ -180,7 +182,7 @@ def find_blinks(times, right, left):
     ]
 
 
-def video_page(name, curves, pupillary_distance=None):
+def video_page(name: str, curves: Any, pupillary_distance: float | None = None) -> dict[str, Any]:
     """What the report shows of a video: a dict of "name", "about", "plots" and "blinks"."""
     times, unit = pupillary_distance or 100, "mm" if pupillary_distance else "% of eye distance"
     seconds = curves.times.tolist()
