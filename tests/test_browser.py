@@ -308,6 +308,7 @@ def test_nobody_is_left_out(page, photo, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     if theme == "dark":
         page.get_by_role("button", name="Switch between light and dark").click()
+        page.wait_for_timeout(600)  # colours fade over
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
 
     def check(where):
