@@ -19,7 +19,7 @@ from training import ROOT, accelerate, arguments, environment, run_script, stats
 
 import facesym
 from facesym import zoo
-from train.arguments import settle
+from train.arguments import Parser, settle
 from train.checkpoints import Checkpoints, read
 from train.optimise import lr_fraction, share_gradients
 from train.precision import CANDIDATES, Precision
@@ -273,6 +273,22 @@ def test_accelerates_settings_count_where_the_script_is_told_nothing(monkeypatch
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     with pytest.raises(SystemExit, match="fp16 is not supported"):
         told()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_says_what_each_option_is_and_its_default(script, monkeypatch):
+    parsers = []
+
+    def parse_args(parser):
+        parsers.append(parser)
+        raise SystemExit
+
+    monkeypatch.setattr(Parser, "parse_args", parse_args)
+    run_script(script, [])
+    (parser,) = parsers
+    assert [action.option_strings for action in parser._actions if not action.help] == []
+    text = parser.format_help()
+    assert "(default: 0.999)" in text and "(default: None)" not in text and "(default: [])" not in text
 
 
 def test_a_usage_error_under_accelerate_is_one_line(folders, tmp_path):

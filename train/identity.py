@@ -95,7 +95,7 @@ def unit(vectors):
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/identity", batch=64, lr=1e-3, warm_up=900)
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=9000, help="of the run")
     args = parser.parse_args()
     run = Run(args)
     net = run.add(LightCNN())

@@ -140,8 +140,8 @@ def by_yaw(faces, error):
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3, warm_up=600)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--width", type=int, default=56)
+    parser.add_argument("--steps", type=int, default=6000, help="of the run")
+    parser.add_argument("--width", type=int, default=56, help="channels of the first layer")
     parser.add_argument(
         "--rolled",
         type=float,

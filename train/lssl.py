@@ -198,13 +198,13 @@ def add_lssl_arguments(parser):
     parser.add_argument("--steps", type=int, default=100000, help="of D; G takes one in --critic-steps")
     parser.add_argument("--critic-steps", type=int, default=5, help="D's steps for one of G's")
     parser.add_argument("--adversary-from", type=int, default=0, metavar="STEP", help="first step with D")
-    parser.add_argument("--preset", choices=["small", "paper"], default="small")
-    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--preset", choices=["small", "paper"], default="small", help="the network's size")
+    parser.add_argument("--size", type=int, default=128, help="side of the pictures, in pixels")
     parser.add_argument(
         "--scale", type=int, help="G sees pictures at a scale-th of their size (default: the preset's)"
     )
     parser.add_argument("--recipe", choices=list(RECIPES), default="released", help="the losses' weights")
-    parser.add_argument("--ablation", choices=list(ABLATIONS), default="full")
+    parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="what is left out")
     parser.add_argument("--parser", help="a FaceParser: a zoo id or a run's folder; without: no parsing loss")
     parser.add_argument("--identity", help="a recogniser: a zoo id or folder; without: no such loss")
     parser.add_argument(

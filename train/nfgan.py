@@ -135,10 +135,10 @@ def routed_loss(z, handed, terms, weights):
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/nfgan", batch=24, lr=4e-4)
-    parser.add_argument("--preset", choices=["paper", "colour"], default="colour")
-    parser.add_argument("--ablation", choices=ABLATIONS, default="full")
+    parser.add_argument("--preset", choices=["paper", "colour"], default="colour", help="the network's size")
+    parser.add_argument("--ablation", choices=ABLATIONS, default="full", help="what is left out")
     parser.add_argument("--no-copy", action="store_true", help="Dec draws every pixel, as in the paper")
-    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--steps", type=int, default=20000, help="of the run")
     parser.add_argument(
         "--perceptual",
         metavar="WEIGHTS",

@@ -101,7 +101,7 @@ def pose_table(faces, poses):
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/pose", batch=48, lr=2e-3, warm_up=100)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1000, help="of the run")
     parser.add_argument(
         "--init", required=True, metavar="FOLDER", help="run or model folder of the landmark net"
     )

@@ -138,15 +138,22 @@ def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/symgan", batch=32, lr=2e-4, scheduler="constant-linear", warm_up=0)
     parser.add_argument(
-        "--kind", choices=["zprime", "flip", "plain", "soft", "hard", "tile"], default="zprime"
+        "--kind",
+        choices=["zprime", "flip", "plain", "soft", "hard", "tile"],
+        default="zprime",
+        help="see above",
     )
-    parser.add_argument("--size", type=int, choices=[64, 80, 128], default=128)
+    parser.add_argument(
+        "--size", type=int, choices=[64, 80, 128], default=128, help="side of the pictures, in pixels"
+    )
     parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
-    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--steps", type=int, default=20000, help="of the run")
     parser.add_argument("--width", type=int, default=64, help="channels of the last map (the paper: 64)")
-    parser.add_argument("--kernel", type=int, choices=[4, 6], default=4)
+    parser.add_argument("--kernel", type=int, choices=[4, 6], default=4, help="side of the kernels")
     parser.add_argument("--r1", type=float, default=1.0, help="weight of R1; 0: none")
-    parser.add_argument("--r1-every", type=int, default=8, metavar="STEPS")
+    parser.add_argument(
+        "--r1-every", type=int, default=8, metavar="STEPS", help="steps from one R1 to the next"
+    )
     parser.add_argument("--no-augment", action="store_true", help="without differentiable augmentation")
     parser.add_argument("--no-spectral", action="store_true", help="batch norm in D, as in the paper")
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")

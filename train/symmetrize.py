@@ -163,9 +163,11 @@ def flow_loss(flow, goal, places):
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/symmetrize", batch=16, lr=4e-4)
-    parser.add_argument("--stage", type=int, choices=[1, 2, 3], required=True)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--size", type=int, choices=[128, 256], default=256)
+    parser.add_argument("--stage", type=int, choices=[1, 2, 3], required=True, help="see above")
+    parser.add_argument("--steps", type=int, default=3000, help="of the run")
+    parser.add_argument(
+        "--size", type=int, choices=[128, 256], default=256, help="side of the pictures, in pixels"
+    )
     parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
     parser.add_argument(
         "--max-yaw",
