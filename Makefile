@@ -21,6 +21,8 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/codespell
 	$(BIN)/proselint check --config .proselintrc.json *.md */*.md
 	$(BIN)/check-jsonschema --schemafile zoo.schema.json zoo.json

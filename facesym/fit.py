@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -34,7 +36,7 @@ class Fit:
         seconds: of the whole.
     """
 
-    generator: torch.nn.Module
+    generator: Any
     z: torch.Tensor
     before: torch.Tensor
     after: torch.Tensor
@@ -89,7 +91,7 @@ def fit_and_tune(
     def distance(found, target):
         """‖G(z) − I‖: absolute differences at three sizes, and of the recogniser's features. One number a picture."""
         sizes, features = target
-        loss = sum((a - b).abs().mean((1, 2, 3)) for a, b in zip(_views(found), sizes))
+        loss = reduce(add, ((a - b).abs().mean((1, 2, 3)) for a, b in zip(_views(found), sizes)))
         if recogniser:
             off = (recogniser.features(found) - features).square().mean((1, 2, 3))
             loss = loss + 0.5 * off / features.square().mean((1, 2, 3))
@@ -113,7 +115,7 @@ def fit_and_tune(
     # Step 1: the best of many starts, then all of z.
     with torch.no_grad():
         target = about(image)
-        vector = recogniser.embed(target[1]) if recogniser else None
+        vector = recogniser.embed(target[1]) if recogniser else torch.empty(0)
         starts = generator.sample(RESTARTS, draw, SPREAD)
         starts = hold(starts if start is None else torch.cat([start.clamp(-0.99, 0.99), starts]))
         order = torch.cat([distance(generator(part), target) for part in starts.split(16)]).argsort()
@@ -140,7 +142,7 @@ def fit_and_tune(
     tuned.requires_grad_(True)
     z.requires_grad_(True)
     with torch.no_grad():
-        views = [(degrees, about(picture)) for degrees, picture in views]
+        goals = [(degrees, about(picture)) for degrees, picture in views]
     optimizer = torch.optim.Adam([{"params": tuned.parameters(), "lr": 1e-3}, {"params": [z], "lr": 5e-3}])
     best, since = float("inf"), 0
     for step in range(tune_steps):
@@ -148,16 +150,16 @@ def fit_and_tune(
         with torch.no_grad():
             kept = generator(others)
         # The photo and one view at a time, in turn.
-        shown = [(yaw, target)] + ([views[step % len(views)]] if views else [])
+        shown = [(yaw, target)] + ([goals[step % len(goals)]] if goals else [])
         latents = [hold(z)] + [generator.turned(z, degrees) for degrees, _ in shown[1:]]
         found = tuned(torch.cat([*latents, others]))
         fits = [distance(found[i : i + 1], goal) for i, (_, goal) in enumerate(shown)]
-        loss = (sum(fits) + penalty(z)).mean() + 2 * (found[len(shown) :] - kept).abs().mean()
+        loss = (reduce(add, fits) + penalty(z)).mean() + 2 * (found[len(shown) :] - kept).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if step % 10 == 9:
-            error = sum(fits).item()
+            error = reduce(add, fits).item()
             best, since = (error, 0) if error < 0.99 * best else (best, since + 1)
             with torch.no_grad():
                 alike = (recogniser(tuned(hold(z))) @ vector.T).item() if recogniser else 0

@@ -6,6 +6,8 @@ The paper writes sums of squares; here they are averaged over pixels and batch, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
 
 import torch
 import torch.nn.functional as F
@@ -129,7 +131,8 @@ def perceptual_loss(
     features: Sequence[torch.Tensor], target_features: Sequence[torch.Tensor]
 ) -> torch.Tensor:
     """Equation (15) over one or several layers: Σ_k 1/(C_k·H_k·W_k) ‖Ψ_k(Î) − Ψ_k(I)‖², averaged over the batch."""
-    return sum(F.mse_loss(f.float(), t.float()) for f, t in zip(features, target_features, strict=True))
+    pairs = zip(features, target_features, strict=True)
+    return reduce(add, (F.mse_loss(f.float(), t.float()) for f, t in pairs))
 
 
 def discriminator_loss(
@@ -162,7 +165,7 @@ def total(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> to
         terms: dict {name: loss}.
         weights: dict {name: λ}, with at least the terms' names.
     """
-    return sum(weights[name] * value for name, value in terms.items())
+    return reduce(add, (weights[name] * value for name, value in terms.items()))
 
 
 def adversarial_terms(
@@ -187,13 +190,14 @@ def feature_distance(
     Args:
         features, target_features: lists of BxCxHxW, one per layer.
     """
-    return sum(
+    distances = (
         (F.normalize(f.float(), dim=1, eps=1e-3) - F.normalize(t.float(), dim=1, eps=1e-3))
         .square()
         .sum(1)
         .mean()
         for f, t in zip(features, target_features, strict=True)
     )
+    return reduce(add, distances)
 
 
 def r1_penalty(
@@ -255,7 +259,7 @@ def laplacian(image: torch.Tensor) -> torch.Tensor:
 def mirror_loss(image: torch.Tensor) -> torch.Tensor:
     """Equation (3), L_sym: mean |x̃ − mirror x̃| over half the image, on pixels and on the Laplacian."""
     image = image.float()
-    return sum((x - x.flip(-1)).abs().mean() for x in (image, laplacian(image)))
+    return reduce(add, ((x - x.flip(-1)).abs().mean() for x in (image, laplacian(image))))
 
 
 def identity_loss(identity_model: Callable, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -280,7 +284,8 @@ def identity_feature_loss(
         features: list of tensors, φ(x̃), one per layer.
         input_features: list of tensors, φ(x).
     """
-    return sum((a.float() - b.float()).abs().mean() for a, b in zip(features, input_features, strict=True))
+    pairs = zip(features, input_features, strict=True)
+    return reduce(add, ((a.float() - b.float()).abs().mean() for a, b in pairs))
 
 
 def pixel_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -413,4 +418,4 @@ def bidirectional_loss(
         latent, output_latent: of the input and of the output.
     """
     pairs = (image, image_back), (condition, condition_back), (latent, output_latent)
-    return sum((a.float() - b.float()).abs().mean() for a, b in pairs)
+    return reduce(add, ((a.float() - b.float()).abs().mean() for a, b in pairs))

@@ -6,6 +6,7 @@ one picture, an array of N for a batch. The packages they need (extra ``eval``) 
 
 from __future__ import annotations
 
+import importlib
 import importlib.resources
 import warnings
 from functools import lru_cache
@@ -235,8 +236,7 @@ def require_dlib() -> None:
 @lru_cache(maxsize=1)
 def _dlib_models():
     try:
-        import dlib
-
+        dlib: Any = importlib.import_module("dlib")
         models = importlib.resources.files("face_recognition_models") / "models"
     except ImportError as error:
         raise FacesymError(f"dlib's models are missing: pip install 'facesym[eval]' ({error})") from error

@@ -64,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             if sys.stdout is not None:
                 sys.stdout.flush()  # a closed pipe shows here, and not while the interpreter shuts down
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + 13  # as if SIGPIPE had ended the process
     except KeyboardInterrupt:
         print("facesym: stopped", file=sys.stderr)

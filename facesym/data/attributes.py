@@ -25,7 +25,7 @@ def expression_of(row: dict[str, Any], names: Sequence[str]) -> int:
         Index in ``names``; UNKNOWN for another expression or if no score is high enough.
     """
     if row.get("view"):
-        name = _STUDIO.get(row.get("expression"))
+        name = _STUDIO.get(row.get("expression", ""))
         return names.index(name) if name in names else UNKNOWN
     scores = [float(row.get(name) or 0) for name in names]
     return int(np.argmax(scores)) if max(scores) >= LEAST_SCORE else UNKNOWN

@@ -31,10 +31,10 @@ def augment(
     mean = x.mean((1, 2, 3), keepdim=True)
     x = (x - mean) * (draw() + 0.5) + mean
     ys, xs = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
-    rows, columns = [], []
-    for axis, side in ((rows, height), (columns, width)):
-        axis.append(((2 * draw() - 1) * shift * side).round().long().view(batch, 1))
-    sources = ys - rows[0], xs - columns[0]  # Bxside
+    down, right = (
+        ((2 * draw() - 1) * shift * side).round().long().view(batch, 1) for side in (height, width)
+    )
+    sources = ys - down, xs - right  # Bxside
     inside = [(s >= 0) & (s < n) for s, n in zip(sources, (height, width))]
     index = torch.arange(batch, device=x.device)[:, None, None]
     moved = x.permute(0, 2, 3, 1)[

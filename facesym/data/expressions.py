@@ -18,7 +18,7 @@ from .faces import FaceFolders
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # opposite landmarks, upper and lower
 DARK = (62, 26, 26)  # RGB of the inside of an open mouth
 # Blendshapes of each expression with ranges of their strengths, both sides alike. Smiles are measured on people.
-EXPRESSIONS = {
+EXPRESSIONS: dict[str, dict[str, tuple[float, float]]] = {
     "surprised": {
         "jawOpen": (0.2, 0.8),
         "mouthFunnel": (0, 0.4),
@@ -101,7 +101,7 @@ class Expressions:
             return "smiling", points + from_eyes(rng.uniform(0.5, 1.6) * smile.move, points)
         # Surprise is drawn more often: like smiles, it is an attribute of LSSL.
         name = "surprised" if kind < 0.7 else list(EXPRESSIONS)[rng.integers(len(EXPRESSIONS))]
-        move = 0
+        move = np.zeros((68, 3))
         for shape, (low, high) in EXPRESSIONS[name].items():
             strength = rng.uniform(low, high)
             for side in ("", "_L", "_R"):
@@ -137,7 +137,7 @@ class Expressions:
         shape = _mouth_shape(inner)
         mouth = min(self.mouths, key=lambda smile: abs(_mouth_shape(smile.points[60:68]) - shape))
         # A mouth that is open wider than the smile shows no more teeth.
-        teeth = teeth / max(shape / max(_mouth_shape(mouth.points[60:68]), 1e-6), 1)
+        teeth = teeth / max(float(shape / max(_mouth_shape(mouth.points[60:68]), 1e-6)), 1)
         bottom = inner.copy()
         bottom[5:] = inner[3:0:-1] + (inner[5:] - inner[3:0:-1]) * teeth
         homography, _ = cv2.findHomography(mouth.points[60:68], bottom)
@@ -202,10 +202,10 @@ def from_eyes(move: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def eye_distance(points: np.ndarray) -> float:
     """The distance of the eyes' centres, from landmarks (68x2)."""
-    return np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
+    return float(np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0)))
 
 
 def mouth_opening(points: np.ndarray) -> float:
     """The distance of the inner lips in eye distances, from landmarks (68x2)."""
     gaps = [np.linalg.norm(points[upper] - points[lower]) for upper, lower in INNER_LIPS]
-    return np.mean(gaps) / eye_distance(points)
+    return float(np.mean(gaps)) / eye_distance(points)

@@ -65,7 +65,7 @@ class FaceFolders:
         splits: Sequence[str] = ("train",),
         min_size: int = 0,
         limit: int | None = None,
-        val_fraction: float | None = None,
+        val_fraction: float | str | None = None,
         keep: Callable | None = None,
         cache: Any = None,
     ):
@@ -97,7 +97,7 @@ def affine_jitter(
     matrix = cv2.getRotationMatrix2D(
         ((size - 1) / 2, (size - 1) / 2), rng.uniform(-degrees, degrees), 1 + rng.uniform(-scale, scale)
     )
-    matrix[:, 2] += rng.uniform(-shift, shift, 2) * size
+    matrix[:, 2] = matrix[:, 2] + rng.uniform(-shift, shift, 2) * size
     return matrix
 
 
@@ -173,18 +173,19 @@ class Samples(Dataset):
         weights: how likely each face is to be drawn (`facesym.data.balance`); default: each once an epoch.
         """
         self.faces, self.seed = faces, seed
-        self._epoch, self._order = None, np.empty(0, int)
+        self._epoch, self._order = -1, np.empty(0, int)
         self._cumulative = None if weights is None else np.cumsum(weights) / np.sum(weights)
 
-    def __getitem__(self, n):
+    def __getitem__(self, n: int) -> Any:
         if self._cumulative is not None:
             rng = np.random.default_rng((self.seed, 1, n))
-            return self.sample(min(np.searchsorted(self._cumulative, rng.random()), len(self.faces) - 1), rng)
+            i = min(int(np.searchsorted(self._cumulative, rng.random())), len(self.faces) - 1)
+            return self.sample(i, rng)
         epoch, i = divmod(n, len(self.faces))
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.faces))
-        return self.sample(self._order[i], np.random.default_rng((self.seed, 1, n)))
+        return self.sample(int(self._order[i]), np.random.default_rng((self.seed, 1, n)))
 
     def sample(self, i: int, rng: np.random.Generator) -> Any:
         raise NotImplementedError

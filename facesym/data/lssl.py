@@ -49,8 +49,8 @@ class AttributeSamples(Samples):
         (image,), (points,) = jitter(rng, [image], [points])
         lights, light = GROUPS["light"], draw_light(rng)
         own = [expression_of(row, GROUPS["expression"]), pose_of(yaw, GROUPS["pose"]), light]
-        group = rng.choice([k for k, value in enumerate(own) if value != UNKNOWN])
-        target = rng.integers(len(GROUPS[NAMES[group]]))
+        group = int(rng.choice([k for k, value in enumerate(own) if value != UNKNOWN]))
+        target = int(rng.integers(len(GROUPS[NAMES[group]])))
         lit = relight(rng, image, lights[light])
         other = NAMES[group] == "light" and target != own[group]
         goal = relight(rng, image, lights[target]) if other else lit
@@ -127,7 +127,8 @@ def pair_ways(pairs: Any) -> dict[tuple[str, str], list]:
         {kind: [per person: [(source Picture, target Picture)]]}, without empty lists.
     """
     expressions, poses = list(GROUPS["expression"]), list(GROUPS["pose"])
-    people, strengths = {}, expression_strengths(pairs)
+    people: dict[int, list[Picture]] = {}
+    strengths = expression_strengths(pairs)
     for i, row in enumerate(pairs.rows):
         yaw = float(row["yaw"] or "nan")
         expression, pose = _PAIRS.get(row["expression"], UNKNOWN), pose_of(yaw, poses)
@@ -142,7 +143,7 @@ def pair_ways(pairs: Any) -> dict[tuple[str, str], list]:
         person = people.setdefault(int(pairs.target_of[i]), [target])
         photo = row["kind"] in ("real", "expressive")
         person.append(Picture(i, False, expression, pose, yaw, pitch, photo, strengths[i]))
-    ways = {}
+    ways: dict[tuple[str, str], dict[int, list]] = {}
     for number, person in people.items():
         for a, b in permutations(person, 2):
             same = _same_pose(a, b)
@@ -255,17 +256,17 @@ def as_sample(
         (which of them are labelled), "y" (the requested attributes, other groups zero), "back" (those that restore the
         source), "wanted" (the target's attributes); "kept", "still" and "photo".
     """
-    own = dict(enumerate(own))
-    known = [np.full(len(names), own[k] != UNKNOWN) for k, names in enumerate(groups.values())]
+    source = dict(enumerate(own))
+    known = [np.full(len(names), source[k] != UNKNOWN) for k, names in enumerate(groups.values())]
     return {
         "image": to_tensor(images[0]),
         "goal": to_tensor(images[1]),
         "points": torch.from_numpy(np.asarray(points[0], np.float32)),
         "goal_points": torch.from_numpy(np.asarray(points[1], np.float32)),
         "y": one_hot(changed, groups, strengths[1]),
-        "back": one_hot({group: own[group] for group in changed}, groups, strengths[0]),
-        "own": one_hot(own, groups),
-        "wanted": one_hot(own | changed, groups),
+        "back": one_hot({group: source[group] for group in changed}, groups, strengths[0]),
+        "own": one_hot(source, groups),
+        "wanted": one_hot(source | changed, groups),
         "known": torch.from_numpy(np.concatenate(known).astype(np.float32)),
         "kept": torch.tensor(float(kept)),
         "still": torch.tensor(float(still)),

@@ -93,13 +93,14 @@ def glasses(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarr
     """Two lenses around the eyes and the bridge between them."""
     missing = np.zeros((size, size), np.uint8)
     right, left = points[36:42].mean(0), points[42:48].mean(0)
-    distance = np.linalg.norm(left - right)
+    distance = float(np.linalg.norm(left - right))
     angle = float(np.degrees(np.arctan2(*(left - right)[::-1])))
     axes = (distance * rng.uniform(0.34, 0.5), distance * rng.uniform(0.24, 0.5))
     drop = np.array([0, distance * rng.uniform(-0.12, 0.12)])
     round_lenses = rng.random() < 0.5
     for eye in (right, left):
-        box = (tuple((eye + drop).tolist()), (2 * axes[0], 2 * axes[1]), angle)
+        x, y = (eye + drop).tolist()
+        box = ((x, y), (2 * axes[0], 2 * axes[1]), angle)
         if round_lenses:
             cv2.ellipse(missing, box, 1, -1)
         else:
@@ -168,7 +169,7 @@ def hand(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
 
 def irregular(rng: np.random.Generator, masks: np.ndarray) -> np.ndarray:
     """One of ``masks`` (from `load_irregular`), randomly mirrored, rotated by quarter turns and shifted."""
-    missing = np.rot90(masks[rng.integers(len(masks))], rng.integers(4))
+    missing = np.rot90(masks[rng.integers(len(masks))], int(rng.integers(4)))
     if rng.random() < 0.5:
         missing = missing[:, ::-1]
     shift = rng.integers(-len(missing) // 6, len(missing) // 6 + 1, 2)
@@ -194,7 +195,7 @@ def random_mask(
     probability = np.array([0.25 if masks is not None else 0, 0.15, 0.1, 0.1, 0.18, 0.14, 0.08])
     for _ in range(8):
         kind = rng.choice(kinds, p=probability / probability.sum())
-        if kind == "irregular":
+        if kind == "irregular" and masks is not None:
             mask = irregular(rng, masks)
         elif kind == "centre":
             mask = centre_square(size, rng.uniform(0.25, 0.55), rng.normal(0, 0.05, 2) * size)
@@ -209,7 +210,7 @@ def random_mask(
     return centre_square(size, 0.4)
 
 
-def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> Any:
+def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> None:
     """Draw irregular masks into a folder that `load_irregular` reads, a sixth of them of each size.
 
     Args:
@@ -221,6 +222,7 @@ def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> Any:
     Raises:
         ImageError: the folder is not empty.
     """
+    out = Path(out)
     if out.exists() and any(out.iterdir()):
         raise ImageError(f"{out} is not empty: give another folder, or delete it")
     out.mkdir(parents=True, exist_ok=True)
@@ -231,7 +233,7 @@ def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> Any:
         while hidden.mean() < MASK_SIZES[low][0]:
             more = hidden | (brush(rng, size) == 0)
             hidden = more if more.mean() <= MASK_SIZES[low][1] else _thinner(rng, hidden, wanted)
-        Image.fromarray(np.uint8(hidden) * 255).save(out / f"{i:05d}.png")
+        Image.fromarray(np.where(hidden, np.uint8(255), np.uint8(0))).save(out / f"{i:05d}.png")
         split = {8: "val", 9: "test"}.get(i // len(MASK_SIZES) % 10, "train")
         rows.append(f"{i:05d}.png,{hidden.mean():.4f},{split}")
     (out / "metadata.csv").write_text("\n".join(rows) + "\n")
@@ -239,7 +241,7 @@ def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> Any:
 
 def _thinner(rng, hidden, wanted):
     """A stroke more, as far as the fraction that is wanted: the strokes of `brush` are too thick for small masks."""
-    size, missing = len(hidden), np.uint8(hidden)
+    size, missing = len(hidden), np.asarray(hidden, np.uint8).copy()
     point, angle = rng.uniform(0.15, 0.85, 2) * size, rng.uniform(0, 2 * np.pi)
     thickness = max(1, int(size * rng.uniform(0.01, 0.06)))
     while missing.mean() < wanted:

@@ -92,7 +92,7 @@ def find_folders(paths: Iterable[str | Path], table: str = "metadata.csv") -> li
     return list(dict.fromkeys(found))
 
 
-def hold_out(rows: list[dict[str, Any]], fraction: float | None = None) -> str:
+def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) -> str:
     """Settle which rows are for validation.
 
     Args:
@@ -103,7 +103,7 @@ def hold_out(rows: list[dict[str, Any]], fraction: float | None = None) -> str:
     Returns:
         What was decided, as a sentence; "" if the rows stay as they are.
     """
-    given = fraction != "auto"
+    given = not isinstance(fraction, str)
     if not rows or fraction is None or (not given and any(row["split"] == "val" for row in rows)):
         return ""
     people = len({row["subject"] for row in rows}) >= FEWEST_PEOPLE
@@ -117,7 +117,10 @@ def hold_out(rows: list[dict[str, Any]], fraction: float | None = None) -> str:
 
 
 def split_rows(
-    folders: Iterable[str | Path], splits: Sequence[str], min_size: int = 0, fraction: float | None = None
+    folders: Iterable[str | Path],
+    splits: Sequence[str],
+    min_size: int = 0,
+    fraction: float | str | None = None,
 ) -> tuple[list[dict[str, Any]], str]:
     """Rows of some folders that are of one of the splits, see `read_metadata` and `hold_out`.
 

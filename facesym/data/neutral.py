@@ -64,7 +64,7 @@ class Neutral:
         self.likeness = np.stack([_likeness(mouth.image, mouth.points, mouth.points) for mouth in lips])
         rng, before, after = np.random.default_rng(seed), [], []
         for _ in range(count):
-            points = np.asarray(neutral[rng.integers(len(neutral))], np.float64)
+            points = np.asarray(neutral[int(rng.integers(len(neutral)))], np.float64)
             moved = expressions.draw(rng, points)[1] if rng.random() < 0.9 else points
             before.append(in_eyes(moved + rng.normal(0, 0.006 * eye_distance(points), moved.shape)))
             after.append(in_eyes(points))

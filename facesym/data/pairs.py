@@ -54,7 +54,7 @@ class Pairs:
         folder: str | Path,
         splits: Sequence[str] = ("train",),
         limit: int | None = None,
-        val_fraction: float | None = None,
+        val_fraction: float | str | None = None,
     ):
         folder = Path(folder)
         try:
@@ -139,9 +139,9 @@ class PairSamples(Samples):
         expressive_share: float = 0.3,
         augment: bool = True,
     ):
-        of_kind = {kind: [] for kind in ("simulated", "real", *MADE)}
+        of_kind: dict[str, list[int]] = {kind: [] for kind in ("simulated", "real", *MADE)}
         for i, row in enumerate(pairs.rows):
-            of_kind[row["kind"]].append(i)
+            of_kind[str(row["kind"])].append(i)
         shares = {"real": real_share, "turned": turned_share, "expressive": expressive_share}
         made = of_kind["simulated"]
         rest = 1 - sum(share for kind, share in shares.items() if of_kind[kind])

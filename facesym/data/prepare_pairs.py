@@ -72,16 +72,16 @@ def prepare_pairs(
     Raises:
         FacesymError: ``out`` is not empty, or two folders have the same name.
     """
-    out, folders = Path(out), [Path(folder) for folder in folders]
+    out, sets = Path(out), [Path(folder) for folder in folders]
     if out.exists() and any(out.iterdir()):
         raise FacesymError(f"{out} is not empty: choose another folder, or delete it")
-    if len({folder.name for folder in folders}) < len(folders):
+    if len({folder.name for folder in sets}) < len(sets):
         raise FacesymError(
             "two folders have the same name, which identifies their pictures and people: rename one"
         )
     _begin_pairs(out, mesh, expressions, size, seed)  # in this process too, to report errors at once
     tasks, sources = [], []
-    for folder in folders:
+    for folder in sets:
         people = read_metadata(folder, ("train", "val", "test"))
         points = np.load(folder / "landmarks.npy")
         rows = []
@@ -113,10 +113,10 @@ def prepare_pairs(
         raise FacesymError(
             "no pairs: no --count, no folder with several views of a person, no turned or expressive photo"
         )
-    shading = _pairs["bank"].shading = mean_smile_shading(folders, _pairs["work"])
+    shading = _pairs["bank"].shading = mean_smile_shading(sets, _pairs["work"])
     neutral = None
     if any(kind == "expressive" for _, kind, *_ in tasks):
-        neutral = Neutral(_pairs["bank"], *neutral_faces(folders, _pairs["work"]))
+        neutral = Neutral(_pairs["bank"], *neutral_faces(sets, _pairs["work"]))
     for name in ("inputs", "targets"):
         (out / name).mkdir(parents=True, exist_ok=True)
     table, both, places = [], [], []

@@ -82,19 +82,19 @@ def mean_smile_shading(folders: Iterable[str | Path], size: int) -> SmileShading
     ratio, corners, weight, mean = np.zeros((size, size)), 0.0, 0, None
     for folder in map(Path, folders):
         landmarks = np.load(folder / "landmarks.npy")
-        kinds = [[], []]
+        rows_of: list[list] = [[], []]
         for row in read_metadata(folder, ("train",)):
             kind = expression_of(row, names) if not row.get("view") else UNKNOWN
             if kind != UNKNOWN and abs(float(row.get("yaw") or 90)) <= FRONTAL:
-                kinds[kind].append(row)
-        if min(map(len, kinds)) < LEAST_FACES:
+                rows_of[kind].append(row)
+        if min(map(len, rows_of)) < LEAST_FACES:
             continue
         kinds = [
             [
                 read_face(rows[k], landmarks[rows[k]["index"]], size)
                 for k in rng.permutation(len(rows))[:MOST_FACES]
             ]
-            for rows in kinds
+            for rows in rows_of
         ]
         if mean is None:
             mean = np.mean([points for _, points in kinds[0]], 0)

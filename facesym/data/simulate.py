@@ -142,10 +142,11 @@ def head_depth(vertices: np.ndarray, neck: np.ndarray, size: int) -> tuple[np.nd
     border = np.clip(np.minimum(x, 1 - x) / 0.08, 0, 1)
     weight = weight * np.minimum(border[:, None], border)
     weight = weight * weight * (3 - 2 * weight)
-    return tuple(
+    depth, weight = (
         cv2.resize(a.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
         for a in (depth, weight)
     )
+    return depth, weight
 
 
 def _turn_rows(depth, weight, pivot, degrees):

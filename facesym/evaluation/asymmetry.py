@@ -102,7 +102,7 @@ def changed_photos(image: Image.Image) -> dict[str, Image.Image]:
         "half the size": image.resize((width // 2, height // 2), Image.Resampling.LANCZOS),
         "twice the size": image.resize((2 * width, 2 * height), Image.Resampling.BICUBIC),
         "JPEG of quality 50": Image.open(file).convert("RGB"),
-        "shifted by 3 %": move(np.float64([[1, 0, 0.03 * width], [0, 1, 0.02 * height]])),
+        "shifted by 3 %": move(np.array([[1, 0, 0.03 * width], [0, 1, 0.02 * height]])),
         f"tilted by {TILT}°": move(turn(TILT)),
         f"tilted by −{TILT}°": move(turn(-TILT)),
     }
@@ -110,7 +110,8 @@ def changed_photos(image: Image.Image) -> dict[str, Image.Image]:
 
 def measure_repeats(pictures: Any, names: Any, out: Path) -> Any:
     """Per change and measure, what the change does: {change: {measure: standard deviation of the difference}}."""
-    errors, rows = {}, []
+    errors: dict[str, dict[str, list[float]]] = {}
+    rows = []
     for picture, name in zip(progress_bar(pictures, unit="face"), names):
         image = Image.fromarray(np.pad(picture, ((64, 64), (64, 64), (0, 0)), mode="reflect"))
         try:
@@ -150,7 +151,7 @@ def measure_persons(rows: list[dict[str, Any]], most: Any) -> Any:
         difference over √2), "smallest_change" (detectable: 1.96 √2 times that) and "between_people" (standard
         deviation). Empty without pairs.
     """
-    people = {}
+    people: dict[tuple[str, str], list] = {}
     for row in rows:
         people.setdefault((row["set"], row["subject"]), []).append(row)
     pairs = [photos[:2] for photos in people.values() if len(photos) > 1][:most]
@@ -181,18 +182,19 @@ def measure_palsy(pictures: Any, points: Any, names: Any, out: Path) -> Any:
     """Measures against the strength of a simulated palsy, signed so that they would be negative on the other side:
     {measure: {"grows": fraction of the steps in the direction of the mean, "correlation": mean over the faces,
     "means": at each of STRENGTHS}}."""
-    rows, values = [], []
+    rows: list[dict[str, Any]] = []
+    measured: list[list[list[float]]] = []
     for i, (picture, p) in enumerate(progress_bar(list(zip(pictures, points)), unit="face")):
         side, sign = (("left", 1), ("right", -1))[i % 2]
-        values.append([])
+        measured.append([])
         for strength in STRENGTHS:
             image, _ = simulate_palsy(picture, p, side, strength)
             found = values_of(measure_crop(Image.fromarray(image)))
             found = {key: value if key.endswith(INDEX) else sign * value for key, value in found.items()}
             rows.append({"picture": names[i], "strength": strength} | found)
-            values[-1].append(list(found.values()))
+            measured[-1].append(list(found.values()))
     save_rows(out / "palsy.csv", rows)
-    values, keys = np.array(values), list(found)
+    values, keys = np.array(measured), list(found)
     results = {}
     for k, key in enumerate(keys):
         each = values[:, :, k]

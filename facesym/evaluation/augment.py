@@ -57,7 +57,8 @@ def tight(picture: np.ndarray) -> np.ndarray:
 
 def synthesise(pipe: Any, pictures: np.ndarray, count: int, name: str) -> dict[str, np.ndarray]:
     """``count`` faces (at most) with each expression that they were given: {expression: NxSIDExSIDE uint8}."""
-    side, faces = pipe.net.config.input_size, {expression: [] for expression in NAMES}
+    side = pipe.net.config.input_size
+    faces: dict[str, list[np.ndarray]] = {expression: [] for expression in NAMES}
     for picture in progress_bar(pictures[:count], desc=name):
         crop = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
         outputs = pipe.run(crop, crop, [{"expression": expression} for expression in NAMES])
@@ -78,14 +79,14 @@ def run(args: argparse.Namespace) -> None:
     chosen = np.concatenate(real)
     train, (test, _) = (faces[chosen], labels[chosen]), labelled_faces(args.faces, "test")
     ckplus = load_faces(args.ckplus) if args.ckplus else None
-    tables = {"held-out faces": []} | ({"CK+": []} if args.ckplus else {})
+    tables: dict[str, list] = {"held-out faces": []} | ({"CK+": []} if ckplus else {})
     for name, pipe in pipes.items():
         synthetic = synthesise(pipe, sources, max(args.counts), name)
         save_sheet([synthetic[e][:12] for e in NAMES], args.out / f"{name}.png")
         for count in args.counts:
             scores = held_out_scores(train, test, synthetic, count, args)
             tables["held-out faces"].append(accuracy_row(name, scores, count=count))
-            if args.ckplus:
+            if ckplus:
                 tables["CK+"].append(
                     accuracy_row(name, ckplus_scores(ckplus, synthetic, count, args), count=count)
                 )

@@ -98,14 +98,15 @@ class AttributeClassifier:
         labels = [expression_of(row, GROUPS["expression"]) for row in faces.rows]
         counts = np.bincount([k for k in labels if k != UNKNOWN], minlength=len(GROUPS["expression"]))
         weights = torch.from_numpy(counts.sum() / np.maximum(counts, 1) / len(counts)).float()
-        self.net.train().to(memory_format=torch.channels_last)
+        self.net.train().to(memory_format=torch.channels_last)  # type: ignore
         optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
         bar = progress_bar(total=steps, desc="classifier")
         samples = AttributeSamples(faces, seed)
         for data in DataLoader(samples, batch, sampler=range(steps * batch), num_workers=1):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):
-                logits, loss = self._logits(data["image"]).float(), 0
+                logits = self._logits(data["image"]).float()
+            loss = logits.new_zeros(())
             for group, (a, b) in enumerate(pairwise(group_offsets())):
                 known = data["known"][:, a] > 0
                 if known.any():

@@ -91,14 +91,15 @@ def train_classifier(
         weights: N, how often each picture is drawn; None: all alike.
     """
     torch.manual_seed(seed)
-    weights = torch.ones(len(pictures)) if weights is None else torch.from_numpy(weights)
-    net = classifier(classes).to(memory_format=torch.channels_last)
+    often = torch.ones(len(pictures)) if weights is None else torch.from_numpy(weights)
+    net = classifier(classes)
+    net.to(memory_format=torch.channels_last)  # type: ignore
     x, y = as_input(pictures), torch.from_numpy(labels)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     net.train()
     for _ in range(steps):
-        chosen = torch.multinomial(weights, 64, replacement=True)
+        chosen = torch.multinomial(often, 64, replacement=True)
         batch = F.pad(x[chosen], (4, 4, 4, 4), mode="reflect")
         top, left = torch.randint(9, (2,)).tolist()
         batch = batch[..., top : top + SIDE, left : left + SIDE]

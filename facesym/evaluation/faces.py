@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
                 "found": len([x for x in off if x is not None]) / len(off),
                 "median": float(np.median([abs(x) for x in off if x is not None])),
                 "high": float(np.percentile([abs(x) for x in off if x is not None], 95)),
-                "identity": float(np.mean(identity_similarity(*zip(*both)))),
+                "identity": float(np.mean(identity_similarity(*zip(*both)) or np.nan)),
             }
             if name == "facesym" and args.symmetrize:
                 row["symmetrize"] = _symmetrized(pictures[: args.symmetrize], landmarks, angle)
@@ -112,7 +112,6 @@ def run(args: argparse.Namespace) -> None:
         out, {"sets": [path.name for path in args.faces], "n": len(rows), "seed": args.seed}, results
     )
     picture_grid(shown).save(out / "tilted.png")
-    return 0
 
 
 def _crops(find, pictures, landmarks, angle):
@@ -121,11 +120,15 @@ def _crops(find, pictures, landmarks, angle):
     for picture, points in zip(pictures, landmarks):
         photo, at = tilted(picture, points, angle)
         face = nearest(find(photo), at)
-        transform = ffhq_transform(face.points, SIZE) if face else None
+        if face is None:
+            crops.append(None)
+            off.append(None)
+            continue
+        transform = ffhq_transform(face.points, SIZE)
+        crops.append(align_face(photo, transform, SIZE))
         # What is left beyond the roll that the upright picture has.
-        crops.append(align_face(photo, transform, SIZE) if face else None)
-        left = eye_line(at, transform) - _own_line(points) if face else None
-        off.append((left + 180) % 360 - 180 if face else None)
+        left = eye_line(at, transform) - _own_line(points)
+        off.append((left + 180) % 360 - 180)
     return crops, off
 
 
@@ -141,7 +144,7 @@ def _symmetrized(pictures, landmarks, angle):
     pipe, found = load("symmetrize"), []
     for picture, points in zip(pictures, landmarks):
         try:
-            found += pipe(tilted(picture, points, angle)[0]).identity
+            found += pipe(tilted(picture, points, angle)[0]).identity or []
         except FaceNotFoundError:
             found.append(0.0)
     return float(np.mean(found))

@@ -22,7 +22,7 @@ def groups(rows: list[dict[str, Any]], pictures: np.ndarray, landmarks: np.ndarr
         landmarks: Nx68x2, pixels.
     """
     sets = np.array([row["set"] for row in rows])
-    turned = np.array([abs(yaw_of(row, "0")) >= TURNED for row in rows])
+    turned = np.array([abs(yaw_of(row, 0)) >= TURNED for row in rows])
     light = np.array([cheek_lightness(*each) for each in zip(pictures, landmarks)])
     unit = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=1)
     mouth = np.linalg.norm(landmarks[:, 66] - landmarks[:, 62], axis=1) / unit

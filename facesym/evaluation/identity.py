@@ -54,7 +54,7 @@ def choose_pairs(
             f"verification needs {FOLDS} pairs of pictures of one person or more, and at least two people"
         )
     same = np.array(same)[rng.permutation(len(same))[:count]]
-    different = []
+    different: list[tuple[int, int]] = []
     while len(different) < len(same):
         a, b = rng.integers(len(people), size=2)
         if people[a] != people[b]:
@@ -111,8 +111,8 @@ def run(args: argparse.Namespace) -> None:
         vectors[name] = embed(net, pictures, args.device)
     results = {}
     for name, v in vectors.items():
-        distances = [np.linalg.norm(v[p[:, 0]] - v[p[:, 1]], axis=1) for p in (same, different)]
-        accuracy, deviation, auc = accuracy_and_auc(*distances, args.seed)
+        near, far = (np.linalg.norm(v[p[:, 0]] - v[p[:, 1]], axis=1) for p in (same, different))
+        accuracy, deviation, auc = accuracy_and_auc(near, far, args.seed)
         results[name] = {"accuracy": accuracy, "deviation": deviation, "auc": auc}
     args.out.mkdir(parents=True, exist_ok=True)
     settings = {

@@ -79,16 +79,16 @@ def run(args: argparse.Namespace) -> None:
 
     tables, counts = {}, {}
     for name, (pictures, targets, paired) in picture_sets(args).items():
-        rows = {"photo": pictures, "mesh and mirror": [], "mesh, mirror, landmarks": []}
+        lists: dict[str, Any] = {"photo": pictures, "mesh and mirror": [], "mesh, mirror, landmarks": []}
         for picture in progress_bar(pictures, desc=name):
             frontal, points = frontalise(picture, find_points(Image.fromarray(picture)), mesh)
-            rows["mesh and mirror"].append(frontal)
-            rows["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
+            lists["mesh and mirror"].append(frontal)
+            lists["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
         for model, pipe in pipes.items():
-            rows[model] = [np.asarray(_result(pipe, picture)) for picture in progress_bar(pictures, model)]
+            lists[model] = [np.asarray(_result(pipe, picture)) for picture in progress_bar(pictures, model)]
         for model, net in nets.items():
-            rows[model] = [realistic(net, picture, mesh) for picture in progress_bar(pictures, model)]
-        rows = {row: np.stack(values) for row, values in rows.items()}
+            lists[model] = [realistic(net, picture, mesh) for picture in progress_bar(pictures, model)]
+        rows = {row: np.stack(values) for row, values in lists.items()}
         tables[name] = measure(rows, targets, classifier, args.alexnet if paired else None)
         counts[name] = len(pictures)
         columns = {row: values[: args.grid] for row, values in rows.items()}

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     ][: args.n]  # fmt: skip
     if len(rows) < FEWEST:
         raise ImageError(f"only {len(rows)} test pictures are frontal and neutral: {FEWEST} are needed")
-    found = {}
+    found: dict[str, list[float]] = {}
     for row in progress_bar(rows, unit="face"):
         pictures, _ = load_pictures([row], SIZE)
         for name, values in quantities(measure_crop(Image.fromarray(pictures[0]))).items():

@@ -99,7 +99,7 @@ def fit_all(pipes: dict[str, Any], pictures: np.ndarray, steps: int) -> dict[str
             ways[f"{name}, no views"] = (pipe, False)
     names = [*ways, *(f"{name}, no detail" for name in pipes), WARP]
     keys = ("before", "after", "turned", "yaw", "range", "seconds")
-    outputs = {name: {key: [] for key in keys} for name in names}
+    outputs: dict[str, dict[str, list]] = {name: {key: [] for key in keys} for name in names}
     for picture in progress_bar(pictures, unit="face"):
         crop = Image.fromarray(picture)
         for name, (pipe, views) in ways.items():
@@ -134,7 +134,7 @@ def measure(
     device: str | torch.device = "cpu",
 ) -> dict[str, Any]:
     """One row: the means of `fit_all`'s outputs. ``descriptors``: Nx128, of the pictures."""
-    row = {"row": name}
+    row: dict[str, Any] = {"row": name}
     for when in ("before", "after"):
         if output[when]:
             fitted = np.stack(output[when])

@@ -117,7 +117,7 @@ def landmark_residual(picture: np.ndarray) -> float:
 
 def kinds(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """The pictures of each column of Table 1: {name: (pictures, healthy pictures or None)}."""
-    sets = {}
+    sets: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     for folder in args.faces:
         if folder.name not in ("lfw", "london"):
             continue
@@ -152,10 +152,12 @@ def run(args: argparse.Namespace) -> None:
     Rows: mirroring, the target that landmarks make, and models."""
     models = load_models(args.models, args.device)
     args.out.mkdir(parents=True, exist_ok=True)
-    tables = {}
+    tables: dict[str, dict[str, Any]] = {}
     for kind, (pictures, healthy) in kinds(args).items():
         made = [baselines(p) for p in progress_bar(pictures, f"{kind}: mirroring")]
-        results = {name: (np.stack([m[name] for m in made]), None) for name in made[0]}
+        results: dict[str, tuple[np.ndarray, np.ndarray | None]] = {
+            name: (np.stack([m[name] for m in made]), None) for name in made[0]
+        }
         for name, model in progress_bar(models.items(), f"{kind}: models"):
             results[name] = symmetrize_with(model, pictures, args.device)
         table = measure(results, pictures, healthy, args.alexnet, args.device)

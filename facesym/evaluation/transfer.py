@@ -5,7 +5,8 @@
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,20 +220,21 @@ def table_3(
         if not chosen:
             continue
         pictures, labels = load_pictures(chosen, SIZE)[0], np.array([_expression(row) for row in chosen])
-        ways = {
+        ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
             "photo": lambda x: x,
             "mesh and mirror": lambda x: frontalise(x, find_points(Image.fromarray(x)), mesh)[0],
-            **{
-                name: lambda x, pipe=pipe: _run(pipe, x, [{"pose": "frontal"}])[0]
-                for name, pipe in pipes.items()
-            },
-            **{name: lambda x, net=net: realistic(net, x, mesh) for name, net in nets.items()},
+            **{name: partial(_frontal, pipe) for name, pipe in pipes.items()},
+            **{name: partial(realistic, net, mesh=mesh) for name, net in nets.items()},
         }
         for name, bring_to_front in progress_bar(ways.items(), f"±{angle}°"):
             faces = np.stack([bring_to_front(x) for x in pictures])
             accuracy = float((classifier(faces, "expression") == labels).mean())
             table.append({"row": name, "angle": angle, "pictures": len(chosen), "accuracy": accuracy})
     return table
+
+
+def _frontal(pipe, picture):
+    return _run(pipe, picture, [{"pose": "frontal"}])[0]
 
 
 def group_means(table: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def scale_of(transform: ArrayLike) -> float:
 
 def crop_corners(transform: ArrayLike, size: int) -> np.ndarray:
     """4x2: the crop's corners in photo pixels, clockwise from the upper left."""
-    edge = np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5
+    edge, transform = np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5, np.asarray(transform)
     return (edge - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
 
 

@@ -30,7 +30,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Ima
         a profile that leads one way only (a scanner's), come as sRGB in both.
     """
     space = _colour_space(profile)
-    if space == "RGB" and image.mode not in ("CMYK", "LAB"):
+    if profile and space == "RGB" and image.mode not in ("CMYK", "LAB"):
         own = image.convert("RGB")
         if is_srgb(profile):
             return own, own, profile
@@ -38,7 +38,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Ima
         return (own, in_srgb, profile) if _leads_back(profile) else (in_srgb, in_srgb, srgb_profile())
     if image.mode == "LAB":
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    elif (space, image.mode) not in (("CMYK", "CMYK"), ("GRAY", "L")):
+    elif not profile or (space, image.mode) not in (("CMYK", "CMYK"), ("GRAY", "L")):
         own = image.convert("RGB")
         return own, own, None
     own = convert(image, profile, srgb_profile())
@@ -54,7 +54,9 @@ def grey(image: Image.Image) -> Image.Image:
 
 def convert(image: Image.Image, source: bytes, target: bytes) -> Image.Image:
     """A picture of one profile as an RGB picture of another."""
-    return ImageCms.applyTransform(image, _transform(source, target, image.mode))
+    converted = ImageCms.applyTransform(image, _transform(source, target, image.mode))
+    assert converted is not None  # it is not done in place
+    return converted
 
 
 @lru_cache(maxsize=8)
@@ -110,7 +112,7 @@ def _colour_space(profile):
     if not profile:
         return None
     try:
-        space = _parse(profile).profile.xcolor_space.strip()
+        space = _parse(profile).profile.xcolor_space.strip()  # type: ignore
         mode = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}[space]
         _transform(profile, srgb_profile(), mode)  # a header can be whole, and the tables behind it not
         return space

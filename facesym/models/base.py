@@ -5,7 +5,7 @@ import inspect
 import json
 import os
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import safetensors
 import safetensors.torch
@@ -29,7 +29,7 @@ class Model(ModelMixin, ConfigMixin):
     few, a wrong shape, an unknown setting, or a damaged file raises ZooError. Pickles are never read.
     """
 
-    config_name = CONFIG_NAME
+    config_name = CONFIG_NAME  # type: ignore[assignment]
 
     @property
     def config(self) -> Any:
@@ -37,13 +37,14 @@ class Model(ModelMixin, ConfigMixin):
         return super().config
 
     @torch.inference_mode(False)  # so that it can be trained later, wherever it is moved
-    def to(self, *args: Any, **kwargs: Any) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]
         """torch's own: the one of diffusers warns at each change of dtype about modules we do not have."""
-        return torch.nn.Module.to(self, *args, **kwargs)
+        torch.nn.Module.to(self, *args, **kwargs)
+        return self
 
     @classmethod
     @torch.inference_mode(False)
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         name: str | os.PathLike,
         *,
@@ -76,7 +77,9 @@ class Model(ModelMixin, ConfigMixin):
         model.load_state_dict(tensors)
         return model.to(dtype or torch_dtype or torch.float32).eval()
 
-    def save_pretrained(self, folder: str | os.PathLike, dtype: torch.dtype | None = None) -> None:
+    def save_pretrained(  # type: ignore[override]
+        self, folder: str | os.PathLike, dtype: torch.dtype | None = None
+    ) -> None:
         """Write config.json and model.safetensors; a stop half-way leaves the earlier files as they were.
 
         Args:
@@ -91,7 +94,7 @@ class Model(ModelMixin, ConfigMixin):
         for name in (WEIGHTS_NAME, CONFIG_NAME):
             write_atomic(Path(folder) / name, files[name], ZooError)
 
-    def push_to_hub(
+    def push_to_hub(  # type: ignore[override]
         self,
         repo_id: str,
         *,
@@ -159,6 +162,9 @@ class Model(ModelMixin, ConfigMixin):
         }
 
 
+M = TypeVar("M", bound=Model)
+
+
 def _setting(text: str) -> int:
     """An integer of a config. No width or depth is that large: it would fill the memory before it is found out."""
     value = int(text)
@@ -167,7 +173,7 @@ def _setting(text: str) -> int:
     return value
 
 
-def _build(cls: type[Model], config_file: Path, device: str) -> Model:
+def _build(cls: type[M], config_file: Path, device: str) -> M:
     """A network with random weights on a device, from its config."""
     try:
         config = json.loads(read_file(config_file), parse_int=_setting)

@@ -155,7 +155,7 @@ class CircularConvTranspose2d(nn.ConvTranspose2d):
         self.margin = (kernel + 2) // 4
         super().__init__(cin, cout, kernel, 2, kernel // 2 - 1 + 2 * self.margin, bias=bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """BxCxHxW to BxC'x2Hx2W."""
         return super().forward(F.pad(x, (self.margin,) * 4, mode="circular"))
 

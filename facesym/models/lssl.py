@@ -160,7 +160,10 @@ class AttributeGenerator(Model):
             name: "paper", as printed, with usual widths where the paper gives none; or "small", the released size.
             settings: of the constructor, in place of the preset's.
         """
-        presets = {"paper": dict(widths=(64, 128, 256, 512, 512), copy=False), "small": dict(scale=2)}
+        presets: dict[str, dict[str, Any]] = {
+            "paper": dict(widths=(64, 128, 256, 512, 512), copy=False),
+            "small": dict(scale=2),
+        }
         return cls(**(presets[name] | settings))
 
     @property
@@ -187,8 +190,9 @@ class AttributeGenerator(Model):
             raise KeyError(f"no such attribute: {', '.join(map(str, unknown))}")
         for group, names in self.groups.items():
             if group in wanted:
-                name, factors = wanted[group], dict(self.config.emphasis)
-                y[:, start + list(names).index(name)] = factors.get(name, factors.get(group, 1))
+                name: str = wanted[group]
+                factors: dict[str, float] = dict(self.config.emphasis)
+                y[:, start + list(names).index(name)] = float(factors.get(name, factors.get(group, 1)))
             start += len(names)
         return y
 
@@ -327,7 +331,9 @@ class MouthDiscriminator(SAGANDiscriminator):
         super().__init__(width=32, layers=3)
         self.expressions = nn.Conv2d(self.channels, expressions, size // self.stride)
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(  # type: ignore[override]
+        self, image: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Bx3xSxS in [-1, 1] to logits Bx1xhxw (large = real) and logits of the expressions BxE."""
         x = self.layers(image)
         return self.out(x), self.expressions(x).flatten(1)

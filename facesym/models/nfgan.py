@@ -193,7 +193,7 @@ class NormalizedFaceGAN(Model):
             NormalizedFaceOutput.
         """
         z, synthesized, maps = predictions
-        if maps is None:
+        if maps is None or image is None:
             return NormalizedFaceOutput(synthesized, z, synthesized, None, None)
         maps = F.interpolate(maps, image.shape[-2:], mode="bilinear", align_corners=False)
         # In tenths of the side, so that the network's raw outputs have the right scale.

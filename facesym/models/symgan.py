@@ -146,15 +146,15 @@ class SymmetricGenerator(Model):
         """The yaw of latents (BxZ): B numbers in degrees."""
         return YAW * 2**0.5 * torch.erfinv(z[:, 0].clamp(-0.999, 0.999))
 
-    def turned(self, z: torch.Tensor, degrees: float) -> torch.Tensor:
+    def turned(self, z: torch.Tensor, degrees: float | torch.Tensor) -> torch.Tensor:
         """Set the yaw of latents and leave everything else.
 
         Args:
             z: BxZ.
             degrees: the yaw, a number or B of them.
         """
-        degrees = torch.as_tensor(degrees, dtype=z.dtype, device=z.device).expand(len(z))
-        return torch.cat([torch.erf(degrees / YAW / 2**0.5)[:, None], z[:, 1:]], 1)
+        yaw = torch.as_tensor(degrees, dtype=z.dtype, device=z.device).expand(len(z))
+        return torch.cat([torch.erf(yaw / YAW / 2**0.5)[:, None], z[:, 1:]], 1)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Bx``latent`` to images Bx3xSxS in [-1, 1]."""

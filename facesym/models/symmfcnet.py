@@ -131,10 +131,10 @@ class DilatedBlock(nn.Module):
         super().__init__()
         width = channels // len(dilations)
         self.branches = nn.ModuleList(norm(nn.Conv2d(channels, width, 3, 1, d, d)) for d in dilations)
-        self.fuse = nn.Conv2d(channels, channels, 3, 1, 1)
+        fuse = nn.Conv2d(channels, channels, 3, 1, 1)
         with torch.no_grad():  # start near the identity: the network has no other normalisation
-            self.fuse.weight.mul_(0.2)
-        self.fuse = norm(self.fuse)
+            fuse.weight.mul_(0.2)
+        self.fuse = norm(fuse)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.fuse(F.leaky_relu(torch.cat([branch(x) for branch in self.branches], 1), 0.2))

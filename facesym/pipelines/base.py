@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
@@ -109,8 +109,8 @@ class FaceJob:
         notes: for the user, about this face.
     """
 
-    photo: Photo
-    transform: np.ndarray
+    photo: Photo | None
+    transform: np.ndarray | None
     crop: Image.Image
     output: Image.Image | None = None
     notes: list[str] = field(default_factory=list)
@@ -165,6 +165,10 @@ class Pipeline:
         self.net.to(device, dtype or self.net.dtype)
         return self
 
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run on a photo, or on a list of photos: see the tasks' pipelines for their arguments."""
+        raise NotImplementedError
+
     def _process(self, image, *more, batch_size, on_error, **options):
         """The whole way of a photo, or of a list of them.
 
@@ -188,7 +192,8 @@ class Pipeline:
             if any(not isinstance(each, list | tuple) or len(each) != len(image) for each in more):
                 raise ImageError(f"A list of {len(image)} photos needs a list of as many masks.")
             inputs = list(zip(image, *more))
-        options, results = SimpleNamespace(**options, batch_size=int(batch_size)), []
+        batch_size = int(batch_size)
+        options, results = SimpleNamespace(**options, batch_size=batch_size), []
         for start in range(0, len(inputs), batch_size):
             group = inputs[start : start + batch_size]
             names = [_name(start + i, group[i][0]) if several else None for i in range(len(group))]
@@ -222,7 +227,7 @@ class Pipeline:
     def _prepare(self, *inputs_and_options):
         """Find and align: a `PhotoJob` of a photo, what comes with it, and the options."""
         start, (*inputs, options) = time.perf_counter(), inputs_and_options
-        job = self._find(*inputs, options)
+        job = self._find(*inputs, options)  # type: ignore
         job.faces = [self._align(job, i, options) for i in job.chosen]
         job.seconds = time.perf_counter() - start
         return job
@@ -349,7 +354,8 @@ def one_of(batch: Any, i: int) -> Any:
     """What a network gave for one of a batch: its dataclass, tuple or tensor with entry ``i`` of each tensor, as a
     batch of one."""
     if is_dataclass(batch):
-        return replace(batch, **{each.name: one_of(getattr(batch, each.name), i) for each in fields(batch)})
+        kind: Any = type(batch)
+        return kind(**{each.name: one_of(getattr(batch, each.name), i) for each in fields(batch)})
     if isinstance(batch, tuple):
         return tuple(one_of(each, i) for each in batch)
     return None if batch is None else batch[i : i + 1]

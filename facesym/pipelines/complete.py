@@ -1,7 +1,7 @@
 """Complete the hidden part of a face: photo and mask in, completed photo out."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 from ..errors import ImageError
 from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
+from ..faces.decode import PictureSource
 from ..faces.find import find_faces
 from ..faces.landmarks import find_points
 from ..faces.load import load_mask, read_photo
@@ -90,6 +91,32 @@ class CompletePipeline(Pipeline):
 
     task = "complete"
     result = CompleteResult
+
+    @overload
+    def __call__(
+        self,
+        image: PictureSource,
+        mask: PictureSource,
+        *,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> CompleteResult: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list | tuple,
+        mask: list | tuple,
+        *,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> list[CompleteResult | None]: ...
 
     def __call__(
         self,
@@ -223,7 +250,7 @@ class CompletePipeline(Pipeline):
         missing = warp_mask_to_crop(face.whole.mask, larger, size)
         shown = np.where(missing[..., None], detailed, np.asarray(to_image(sharp[0])))
         region = (grow(found.face_region) > 0.5)[0, 0].cpu().numpy()
-        return Image.fromarray(borrow_texture(shown, missing, region, *face.texture, times)), larger
+        return Image.fromarray(borrow_texture(shown, missing, region, *face.texture, times=times)), larger
 
     def _fields(self, faces):
         found = [face.found for face in faces]

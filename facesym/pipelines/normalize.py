@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from PIL import Image
 
 from ..errors import ImageError
+from ..faces.decode import PictureSource
 from ..faces.landmarks import find_points
 from ..faces.pose import head_pose
 from .base import FaceJob, Pipeline, Result, one_of, to_image, to_tensor
@@ -58,6 +59,32 @@ class NormalizePipeline(Pipeline):
     @property
     def size(self) -> int:
         return self.net.size
+
+    @overload
+    def __call__(
+        self,
+        image: PictureSource,
+        *,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        walk: int = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> NormalizeResult: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list | tuple,
+        *,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        walk: int = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> list[NormalizeResult | None]: ...
 
     def __call__(
         self,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from scipy.optimize import isotonic_regression
 from ..asymmetry import landmark_asymmetry
 from ..errors import ImageError, ZooError
 from ..faces.align import align_face
+from ..faces.decode import PictureSource
 from ..faces.geometry import turn, warp_points
 from ..faces.landmarks import find_points
 from ..faces.turn import turned_photo, with_detail
@@ -126,7 +127,7 @@ class Turner:
         return self.net.turned(z, degrees)
 
     @torch.inference_mode()
-    def frames_at(self, places: Sequence[float]) -> list[Image.Image]:
+    def frames_at(self, places: Sequence[float] | np.ndarray) -> list[Image.Image]:
         """RGB images of the generator's."""
         latents = torch.cat([self.latent(float(place)) for place in places])
         return [to_image(picture) for part in latents.split(16) for picture in self.net(part)]
@@ -191,6 +192,40 @@ class RotatePipeline(Pipeline):
         from .. import zoo
 
         return zoo.load(task, device=self.net.device).requires_grad_(False)
+
+    @overload
+    def __call__(
+        self,
+        image: PictureSource,
+        *,
+        yaw: float | tuple[float, float] = ...,
+        frames: int = ...,
+        steps: int = ...,
+        seconds: float | None = ...,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        progress: Callable | None = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> RotateResult: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list | tuple,
+        *,
+        yaw: float | tuple[float, float] = ...,
+        frames: int = ...,
+        steps: int = ...,
+        seconds: float | None = ...,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        progress: Callable | None = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> list[RotateResult | None]: ...
 
     def __call__(
         self,
@@ -328,7 +363,7 @@ class RotatePipeline(Pipeline):
                 if abs(yaw + by) <= REACH:
                     at = (points + 0.5) * (size / crop.width) - 0.5
                     turned, _ = warp_points(np.asarray(small), at, turn(at, by))
-                    others.append((yaw + by, to_tensor(turned, self.net)))
+                    others.append((yaw + by, to_tensor(Image.fromarray(turned), self.net)))
         fit = fit_and_tune(
             self.net, image, self.recogniser, start=start, yaw=yaw if known else None, views=others,
             fit_steps=max(steps // 2, 1), tune_steps=steps, seconds=seconds, progress=progress,

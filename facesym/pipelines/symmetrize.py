@@ -1,7 +1,7 @@
 """Make a face symmetric, and say how asymmetric it was: photo in, photo and numbers out."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from PIL import Image
 from ..asymmetry import Asymmetry, measure_asymmetry
 from ..errors import ImageError
 from ..faces.align import align_face
+from ..faces.decode import PictureSource
 from ..faces.geometry import face_region, face_shown
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
@@ -78,6 +79,36 @@ class SymmetrizePipeline(Pipeline):
 
     task = "symmetrize"
     result = SymmetrizeResult
+
+    @overload
+    def __call__(
+        self,
+        image: PictureSource,
+        *,
+        method: str = ...,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        exact: bool = ...,
+        composites: bool = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> SymmetrizeResult: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list | tuple,
+        *,
+        method: str = ...,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        exact: bool = ...,
+        composites: bool = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> list[SymmetrizeResult | None]: ...
 
     def __call__(
         self,

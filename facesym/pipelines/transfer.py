@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ..errors import ImageError
+from ..faces.decode import PictureSource
 from ..faces.geometry import face_region
 from ..faces.landmarks import find_points
 from ..faces.pose import FARTHEST_YAW as TURNED
@@ -49,6 +50,36 @@ class TransferPipeline(Pipeline):
 
     task = "transfer"
     result = TransferResult
+
+    @overload
+    def __call__(
+        self,
+        image: PictureSource,
+        *,
+        to: str | Sequence[str] | None = ...,
+        strength: float = ...,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        grid: bool = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> TransferResult: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list | tuple,
+        *,
+        to: str | Sequence[str] | None = ...,
+        strength: float = ...,
+        faces: str | int = ...,
+        paste: bool = ...,
+        aligned: bool = ...,
+        grid: bool = ...,
+        batch_size: int = ...,
+        on_error: str = ...,
+    ) -> list[TransferResult | None]: ...
 
     def __call__(
         self,
@@ -128,14 +159,14 @@ class TransferPipeline(Pipeline):
             "crop": [face.photo.restore_crop(face.crop) for face in faces],
         }
 
-    def wanted(self, to: str | Sequence[str]) -> dict[str, str]:
+    def wanted(self, to: str | Sequence[str] | None) -> dict[str, str]:
         """Attributes' names as {group: attribute}.
 
         Raises:
             ImageError: an unknown attribute, or two of one group.
         """
-        wanted = {}
-        for name in [to] if isinstance(to, str) else to:
+        wanted: dict[str, str] = {}
+        for name in [to] if isinstance(to, str) else to or []:
             groups = [group for group, names in self.net.groups.items() if name in names]
             if not groups:
                 raise ImageError(f"There is no attribute {name!r}: use {self._choices()}.")

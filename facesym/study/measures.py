@@ -140,6 +140,7 @@ def measure_sides(points: np.ndarray) -> dict[str, Sides]:
     found = {}
     for measure in MEASURES:
         value = measure.middle or measure.right
+        assert value is not None
         right, left = float(value(frontal)), float(value(mirrored))
         sides = (None, None, (right - left) / 2) if measure.middle else (right, left, left - right)
         found[measure.key] = Sides(*sides)

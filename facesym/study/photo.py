@@ -103,7 +103,10 @@ def measure_crop(crop: Image.Image) -> MeasuredFace:
         eye_distance=float(unit),
         sharpness=float(cv2.Laplacian(grey, cv2.CV_32F).std()),
         doubt=doubt,
-        mouth=tuple(float(np.linalg.norm(points[a] - points[b]) / unit) for a, b in ((48, 54), (62, 66))),
+        mouth=(
+            float(np.linalg.norm(points[48] - points[54]) / unit),
+            float(np.linalg.norm(points[62] - points[66]) / unit),
+        ),
     )
 
 

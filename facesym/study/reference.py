@@ -4,12 +4,12 @@
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 FILE = Path(__file__).with_name("reference.json")
 PERCENTS = (
@@ -61,18 +61,19 @@ def percentile(name: str, value: float) -> float | None:
     return None if values is None or value is None else float(np.interp(value, values, PERCENTS))
 
 
-def healthy_range(name: str) -> tuple[float, float] | None:
-    """The values at the two percentiles of HEALTHY, or None."""
-    values = quantiles(name)
-    return None if values is None else tuple(values[PERCENTS.index(percent)] for percent in HEALTHY)
+def healthy_range(name: str) -> tuple[float, float]:
+    """The values at the two percentiles of HEALTHY of a quantity that the reference has."""
+    values = reference()["quantiles"][name]
+    low, high = (values[PERCENTS.index(percent)] for percent in HEALTHY)
+    return low, high
 
 
-def limit(name: str) -> float | None:
+def limit(name: str) -> float:
     """The value that LIMIT percent of the reference faces stay below."""
     values = quantiles(name)
     return float("inf") if values is None else values[PERCENTS.index(LIMIT)]
 
 
-def summarize(values: ArrayLike) -> list[float]:
+def summarize(values: Sequence[float] | np.ndarray) -> list[float]:
     """Quantiles of some numbers at PERCENTS, rounded for the file."""
-    return [round(float(value), 5) for value in np.percentile(values, PERCENTS)]
+    return [round(float(value), 5) for value in np.percentile(np.asarray(values), PERCENTS)]

@@ -108,7 +108,9 @@ def render(
         "summary": summarize_leading,
         "degrees": lambda value: f"{round(value)}°",
     }
-    template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
+    template = environment.from_string(
+        files("facesym.study").joinpath("report.html.jinja").read_text("utf-8")
+    )
     return template.render(
         pages=pages, failed=failed, subjects=subjects, videos=videos, measures=MEASURES, notice=NOTICE,
         reference=reference(), unit=_unit(settings["pupillary_distance"]), **settings,

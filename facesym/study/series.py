@@ -86,7 +86,7 @@ def read_sheet(path: Path) -> dict[str, About]:
         raise ImageError(f'{path} has no column "file": it must name the photos, relative to their folder.')
     sheet = {}
     for row in rows:
-        named = read_name(row["file"])
+        named = read_name(Path(row["file"]))
         said = {key: (row.get(key) or "").strip() for key in ("subject", "date", "condition")}
         condition = WORDS.get(said["condition"].lower().replace(" ", ""), said["condition"])
         sheet[Path(row["file"]).as_posix()] = About(

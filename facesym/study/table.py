@@ -63,7 +63,7 @@ def leading_region(sides: Mapping[str, Any]) -> tuple[str, str, float]:
         region: max(_times_healthy(m.key, sides[m.key].difference) for m in MEASURES if m.region == region)
         for region in LEADING
     }
-    region = max(times, key=times.get)
+    region = max(times, key=lambda name: times[name])
     side = "right" if sides[LEADING[region][0]].difference > 0 else "left"
     return region, side, times[region]
 
