@@ -1,5 +1,8 @@
 """Measures of an output against its target: PSNR, SSIM, LPIPS-alex, identity, sharpness.
 
+SSIM is scikit-image's and LPIPS is its authors'. torchmetrics is not used: its PSNR is the same but takes no mask, its
+SSIM pads the borders and is lower by up to 0.02, and its LPIPS downloads a backbone (tests/test_metrics.py).
+
 Pictures are uint8 RGB arrays: one HxWx3, or a batch NxHxWx3. Every measure returns one number per picture: a float for
 one picture, an array of N for a batch. The packages they need (extra ``eval``) are imported on first use.
 """
@@ -150,7 +153,7 @@ def _slice(key):
 
 def _import_lpips():
     try:
-        _import_torchvision()
+        import_torchvision()
         import lpips as package
     except ImportError as error:
         raise FacesymError(
@@ -159,7 +162,10 @@ def _import_lpips():
     return package
 
 
-def _import_torchvision():
+_KEPT: list[Any] = []
+
+
+def import_torchvision() -> Any:
     """Import torchvision, even where its operators do not load (CPU torch beside a CUDA torchvision)."""
     try:
         import torchvision
@@ -176,7 +182,7 @@ def _import_torchvision():
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _import_torchvision.library = library  # the definitions live as long as the object
+        _KEPT.append(library)  # the definitions live as long as the object
         import torchvision
     return torchvision
 
@@ -212,12 +218,6 @@ def identity_descriptor(pictures: np.ndarray) -> np.ndarray:
         return np.array(model.compute_face_descriptor(picture, _dlib_shape(picture)))
 
     return _each(one, np.ascontiguousarray(pictures))
-
-
-def identity_distance(output: np.ndarray, target: np.ndarray) -> Any:
-    """Euclidean distance of the two faces' descriptors; at most ``SAME_PERSON`` for one person."""
-    output, target = _pair(output, target)
-    return np.linalg.norm(identity_descriptor(output) - identity_descriptor(target), axis=-1)
 
 
 def _dlib_shape(picture):

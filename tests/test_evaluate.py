@@ -460,7 +460,8 @@ def test_fits_are_measured(data, tmp_path, capsys, monkeypatch):
 
 
 def test_missing_packages_are_named_with_their_extra(monkeypatch, data, tmp_path):
-    monkeypatch.setattr(evaluation, "find_spec", lambda name: None if name in ("lpips", "dlib") else name)
+    absent = ("lpips", "dlib")
+    monkeypatch.setattr("facesym.packages.find_spec", lambda name: None if name in absent else name)
     with pytest.raises(FacesymError, match=r"dlib, lpips.*pip install 'facesym\[eval\]'"):
         evaluation.main(["asymmetry", "--faces", str(data / "large"), "-o", str(tmp_path)])
 

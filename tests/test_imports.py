@@ -7,7 +7,7 @@ import pytest
 
 LAYERS = (
     "errors",
-    "device files hub logging ops",
+    "device files hub logging ops packages",
     "card",
     "zoo",
     "faces losses models",

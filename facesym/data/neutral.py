@@ -60,6 +60,8 @@ class Neutral:
         count: int = 6000,
         seed: int = 0,
     ):
+        from sklearn.linear_model import Ridge
+
         self.lips, self.shading = lips, expressions.shading
         self.likeness = np.stack([_likeness(mouth.image, mouth.points, mouth.points) for mouth in lips])
         rng, before, after = np.random.default_rng(seed), [], []
@@ -70,7 +72,7 @@ class Neutral:
             after.append(in_eyes(points))
         before, after = np.array(before), np.array(after)
         known, wanted = _features(before), (after - before).reshape(count, -1)
-        self.weights = np.linalg.solve(known.T @ known + RIDGE * np.eye(known.shape[1]), known.T @ wanted)
+        self.weights = Ridge(RIDGE, fit_intercept=False).fit(known, wanted).coef_.T
 
     def _move(self, points):
         return from_eyes((_features(in_eyes(points)) @ self.weights).reshape(68, 2), points)

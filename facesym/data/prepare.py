@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..packages import require_packages
 from .masks import prepare_masks
 from .prepare_faces import prepare_faces, summary
 from .prepare_pairs import prepare_pairs
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_masks(commands)
     _add_pairs(commands)
     args = parser.parse_args(argv)
+    require_packages(("imagehash", "sklearn"), "facesym prepare", "train")
     try:
         args.run(args)
     except KeyboardInterrupt:

@@ -10,9 +10,8 @@ Markdown. The same command gives the same numbers.
 import argparse
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 
-from ..errors import FacesymError
+from ..packages import require_packages
 
 TASKS = {
     "complete": "face completion: irregular masks and a centre square",
@@ -28,7 +27,7 @@ TASKS = {
     "transfer": "changed expression, pose and light",
     "augment": "expression recognition with synthetic faces as training data",
 }
-PACKAGES = ("dlib", "face_recognition_models", "lpips", "matplotlib", "skimage", "torchvision")
+PACKAGES = ("dlib", "face_recognition_models", "lpips", "matplotlib", "skimage", "sklearn", "torchvision")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,10 +47,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
-    missing = [package for package in PACKAGES if find_spec(package) is None]
-    if missing:
-        raise FacesymError(
-            f"facesym evaluate needs packages that are missing ({', '.join(missing)}): "
-            "pip install 'facesym[eval]'"
-        )
+    require_packages(PACKAGES, "facesym evaluate", "eval")
     args.run(args)

@@ -34,27 +34,15 @@ class NeutralClassifier:
     """
 
     def __init__(self, pictures: np.ndarray, neutral: Sequence[bool], backbone: str | Path):
+        from sklearn.linear_model import LogisticRegression
+
         self.net = alexnet_features(backbone)
-        x, y = self._features(pictures), torch.from_numpy(np.asarray(neutral, np.float32))
-        self.mean, self.std = x.mean(0), x.std(0) + 1e-3
-        x = (x - self.mean) / self.std
-        self.weight, self.bias = (
-            torch.zeros(x.shape[1], requires_grad=True),
-            torch.zeros(1, requires_grad=True),
-        )
-        fraction = y.mean()  # of neutral faces
-        optimizer = torch.optim.LBFGS([self.weight, self.bias], max_iter=60, line_search_fn="strong_wolfe")
-
-        def loss():
-            optimizer.zero_grad()
-            value = F.binary_cross_entropy_with_logits(
-                x @ self.weight + self.bias, y, pos_weight=(1 - fraction) / fraction
-            )
-            value = value + 1e-2 * self.weight.square().sum()
-            value.backward()
-            return value
-
-        optimizer.step(loss)
+        x, y = self._features(pictures), np.asarray(neutral, bool)
+        # Not StandardScaler: it blows up the features that hardly vary.
+        self.mean, self.std = x.mean(0), x.std(0, ddof=1) + 1e-3
+        weights = {True: float((1 - y.mean()) / y.mean()), False: 1.0}  # both classes count alike
+        self.model = LogisticRegression(C=50 / len(y), class_weight=weights, max_iter=2000)
+        self.model.fit((x - self.mean) / self.std, y)
 
     @torch.no_grad()
     def _features(self, pictures):
@@ -66,13 +54,11 @@ class NeutralClassifier:
             x = torch.from_numpy(pictures[i : i + 64, top:bottom, left:right]).permute(0, 3, 1, 2) / 255
             x = F.interpolate(x, (224, 224), mode="bilinear", antialias=True)
             features.append(F.adaptive_avg_pool2d(self.net(x), 4).flatten(1))
-        return torch.cat(features)
+        return torch.cat(features).numpy()
 
-    @torch.no_grad()
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """N bool: whether each of NxSxSx3 pictures shows a neutral face."""
-        x = (self._features(pictures) - self.mean) / self.std
-        return (x @ self.weight + self.bias > 0).numpy()
+        return np.asarray(self.model.predict((self._features(pictures) - self.mean) / self.std))
 
 
 class AttributeClassifier:
@@ -82,7 +68,7 @@ class AttributeClassifier:
     """
 
     def __init__(self):
-        self.net = metrics._import_torchvision().models.resnet18(num_classes=int(group_offsets()[-1]))
+        self.net = metrics.import_torchvision().models.resnet18(num_classes=int(group_offsets()[-1]))
 
     def train(self, folders: Iterable[str | Path], steps: int, seed: int = 0, batch: int = 32) -> Self:
         """Minimise the cross-entropy of each group; rare expressions count as much as frequent ones.

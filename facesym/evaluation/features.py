@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .. import metrics
+
 
 def alexnet_features(path: str | Path) -> nn.Module:
     """torchvision's AlexNet up to its last convolution, in eval mode: Bx3xHxW in [0, 1] to Bx256xhxw.
@@ -15,23 +17,13 @@ def alexnet_features(path: str | Path) -> nn.Module:
     Args:
         path: safetensors with torchvision's names.
     """
-    relu, pool = nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)
-    layers = nn.Sequential(
-        nn.Conv2d(3, 64, 11, 4, 2), relu, pool, nn.Conv2d(64, 192, 5, padding=2), relu, pool,
-        nn.Conv2d(192, 384, 3, padding=1), relu, nn.Conv2d(384, 256, 3, padding=1), relu,
-        nn.Conv2d(256, 256, 3, padding=1), relu,
-    )  # fmt: skip
+    torchvision = metrics.import_torchvision()
+    with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away
+        layers = torchvision.models.alexnet().features[:12]
     weights = safetensors.torch.load_file(path)
     layers.load_state_dict({name: weights[f"features.{name}"].float() for name in layers.state_dict()})
-    return nn.Sequential(_Normalise(), layers).requires_grad_(False).eval()
-
-
-class _Normalise(nn.Module):
-    """ImageNet's mean and standard deviation."""
-
-    def forward(self, image):
-        mean, std = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-        return (image - mean) / std
+    normalise = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return nn.Sequential(normalise, layers).requires_grad_(False).eval()
 
 
 @torch.inference_mode()

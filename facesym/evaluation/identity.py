@@ -68,6 +68,8 @@ def accuracy_and_auc(same: np.ndarray, different: np.ndarray, seed: int = 0) -> 
     Returns:
         Mean and standard deviation of the accuracy over the folds, and the area under the ROC curve.
     """
+    from sklearn.metrics import roc_auc_score
+
     folds = np.random.default_rng(seed).permutation(len(same)) % FOLDS
     accuracies = []
     for k in range(FOLDS):
@@ -80,8 +82,9 @@ def accuracy_and_auc(same: np.ndarray, different: np.ndarray, seed: int = 0) -> 
         )
         threshold = candidates[np.argmax(right)]
         accuracies.append(((same[test] <= threshold).mean() + (different[test] > threshold).mean()) / 2)
-    ranks = np.searchsorted(np.sort(different), same, "right") + np.searchsorted(np.sort(different), same)
-    return float(np.mean(accuracies)), float(np.std(accuracies)), float(1 - ranks.mean() / 2 / len(different))
+    labels = np.repeat([1, 0], [len(same), len(different)])
+    auc = roc_auc_score(labels, -np.concatenate([same, different]))
+    return float(np.mean(accuracies)), float(np.std(accuracies)), float(auc)
 
 
 @torch.no_grad()
