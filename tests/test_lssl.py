@@ -15,7 +15,8 @@ from facesym.faces.geometry import flip_landmarks
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
 from facesym.models.lssl import GROUPS, MouthDiscriminator, heat_map
 from facesym.models.parser import CLASSES
-from train.lssl import cut_mouths, generator_terms, rescaled, told_expressions
+from train.lssl import rescaled
+from train.lssl_terms import cut_mouths, generator_terms, told_expressions
 
 
 @pytest.fixture

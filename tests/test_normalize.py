@@ -183,7 +183,7 @@ def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):  # noqa: 
     batch = {key: value[None] for key, value in rows["turned"].items()}
     out = net(batch["image"])
     image = out.image.detach().requires_grad_()
-    terms = nfgan.terms_of(
+    terms = nfgan.generator_terms(
         NormalizedFaceOutput(image, out.z, out.synthesized, out.flow, out.choice), batch, None, None, None
     )
     (gradient,) = torch.autograd.grad(terms["pixel"] + terms["inner"], image)
@@ -199,7 +199,7 @@ def test_the_person_is_that_of_the_target_where_it_is_a_photo(turned, net):  # n
 
         def identity(name):
             made = NormalizedFaceOutput(batch[name], out.z, out.synthesized, out.flow, out.choice)  # noqa: B023
-            return nfgan.terms_of(made, batch, None, judge, None)["identity"]  # noqa: B023
+            return nfgan.generator_terms(made, batch, None, judge, None)["identity"]  # noqa: B023
 
         assert identity(nothing) < 1e-6 < 1e-4 < identity(something)
 
@@ -211,14 +211,14 @@ def test_the_released_kind_trains(pairs, vgg16, tmp_path):  # noqa: F811
         "symmetry",
         "feature",
         "identity",
-        "place",
+        "flow",
         "landmark",
         "smooth",
         "adversarial",
-        "critic",
+        "discriminator",
         "r1",
     }
-    assert terms | {"adversarial", "critic", "r1", "val"} <= set(stats(tmp_path)[-1])
+    assert terms | {"adversarial", "discriminator", "r1", "val"} <= set(stats(tmp_path)[-1])
     net = NormalizedFaceGAN.from_pretrained(tmp_path / "model")
     assert net.size == 128 and net.config.copy
     assert list((tmp_path / "samples").glob("*.png")) and (tmp_path / "discriminator.safetensors").exists()

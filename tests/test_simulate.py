@@ -1,6 +1,7 @@
 """Simulated pairs: the mesh, expressions, turned heads, folders of pairs."""
 
 import csv
+import shutil
 import sys
 
 import cv2
@@ -224,7 +225,7 @@ def test_the_side_that_is_turned_away_is_at_the_right(pairs):
 def test_real_pairs_get_their_share(pairs):
     loaded = Pairs(pairs)
     for share in (0.0, 0.6, 0.8):
-        rows = PairSamples(loaded, 64, real_share=share).faces
+        rows = PairSamples(loaded, 64, real_fraction=share).faces
         real = np.mean([loaded.rows[i]["kind"] == "real" for i in rows])
         assert abs(real - share) < 0.1
 
@@ -258,7 +259,7 @@ def test_web_photos_are_pairs_with_a_target_that_is_made(turned):
     assert [kinds.count(kind) for kind in ("turned", "expressive", "simulated")] == [10, 10, 6]
     for kind in ("turned", "expressive"):
         assert all(row["target"].startswith(f"{kind}-") == (row["kind"] == kind) for row in turned.rows)
-    samples = PairSamples(turned, 64, turned_share=0.3, expressive_share=0.5)
+    samples = PairSamples(turned, 64, turned_fraction=0.3, expressive_fraction=0.5)
     for kind, wanted in (("turned", 0.3), ("expressive", 0.5)):
         share = np.mean([turned.rows[i]["kind"] == kind for i in samples.faces])
         assert abs(share - wanted) < 0.15
@@ -286,7 +287,7 @@ def test_who_is_frontal_and_neutral(row, frontal):
     assert not simulate.is_frontal_neutral(row, talking)
 
 
-@pytest.mark.parametrize("wrong", ["mesh", "full", "twice", "nothing"])
+@pytest.mark.parametrize("wrong", ["mesh", "full", "two of a name", "nothing"])
 def test_pairs_that_cannot_be_made_leave_nothing_behind(studio, mesh_file, tmp_path, capsys, wrong):
     from facesym.data.prepare import main as prepare
 
@@ -297,8 +298,9 @@ def test_pairs_that_cannot_be_made_leave_nothing_behind(studio, mesh_file, tmp_p
     elif wrong == "full":
         out.mkdir()
         (out / "pairs.csv").write_text("mine")
-    elif wrong == "twice":
-        sets *= 2
+    elif wrong == "two of a name":
+        shutil.copytree(studio, tmp_path / studio.name)
+        sets.append(str(tmp_path / studio.name))
     else:
         count, sets = "0", [str(tmp_path / "gone")]
     with pytest.raises(FacesymError):

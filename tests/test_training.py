@@ -105,7 +105,7 @@ def test_the_symmetrizers_stages_follow_each_other(folders, tmp_path):
         out = tmp_path / f"stage{stage}"
         chain = ["--init", tmp_path / f"stage{stage - 1}"] if stage > 1 else []
         train("symmetrize.py", folders, out, "--stage", stage, *options, *chain)
-        assert {"adversarial", "identity", "kl", "flow", "critic"} <= set(stats(out)[0])
+        assert {"adversarial", "identity", "kl", "flow", "discriminator"} <= set(stats(out)[0])
         state = SymmetrizerVAE.from_pretrained(out / "model").state_dict()
         if before is not None:  # two steps from where the last stage ended, not from the start
             assert all((state[k] - before[k]).abs().max() < 0.1 for k in state if k.endswith("weight"))
@@ -147,7 +147,7 @@ def test_the_symmetrizers_targets(folders):
 def test_symmetric_gans_train(folders, tmp_path, kind):
     options = ["--kind", kind, "--size", 64, "--width", 4, "--steps", 2, "--r1-every", 1, "--sample-every", 2]
     train("symgan.py", folders, tmp_path, *options)
-    assert {"generator", "critic", "r1"} <= set(stats(tmp_path)[1]) and list(
+    assert {"generator", "discriminator", "r1"} <= set(stats(tmp_path)[1]) and list(
         (tmp_path / "samples").glob("*.png")
     )
     assert ("mirror" in stats(tmp_path)[1]) == (kind == "hard")
@@ -161,7 +161,7 @@ def test_a_symmetric_gan_trains_with_an_encoder(folders, tmp_path):
     train("symgan.py", folders, tmp_path, *options)
     first, _, last = stats(tmp_path)
     assert {"absolute", "kl", "yaw"} <= set(first) and "generator" not in first
-    assert {"absolute", "kl", "yaw", "generator", "critic", "val"} <= set(last)
+    assert {"absolute", "kl", "yaw", "generator", "discriminator", "val"} <= set(last)
     net = SymmetricGenerator.from_pretrained(tmp_path / "model")
     encoder = SymmetricEncoder.from_pretrained(tmp_path / "encoder")
     assert net.config.yaw and encoder.config.latent == net.config.latent == 10

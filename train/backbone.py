@@ -1,9 +1,13 @@
-"""The frozen VGG16 of the perceptual losses (training only; what is reported is LPIPS on AlexNet)."""
+"""The frozen networks of the losses: VGG16, whose LPIPS is not what is reported (that is AlexNet's), and our own."""
+
+from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import nn
+
+from facesym import zoo
 
 # torchvision's VGG16: channels of the convolutions, M = max pooling.
 LAYERS = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512]
@@ -67,3 +71,27 @@ def _weights(source):
         raise SystemExit(
             f"--perceptual: {source} is neither vgg16 nor a safetensors file: {error}"
         ) from error
+
+
+def load_frozen(run, name, kind, part):
+    """A network that does not learn, on the run's device.
+
+    Args:
+        run: train.common.Run.
+        name: a zoo id, a task, or the folder of a model or of a run; None or "none": no network.
+        kind: its class.
+        part: what ``--profile`` calls its time.
+
+    Returns:
+        The network, or None.
+
+    Raises:
+        SystemExit: it is of another class.
+    """
+    if name is None or name == "none":
+        return None
+    inside = Path(name) / "model"
+    net = zoo.load(str(inside if inside.is_dir() else name))
+    if not isinstance(net, kind):
+        raise SystemExit(f"{name} is a {type(net).__name__}; a {kind.__name__} is needed")
+    return run.freeze(net, part)

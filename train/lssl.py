@@ -12,185 +12,34 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-import torch.nn.functional as F
 from torch.utils.data import default_collate
 
-from facesym import losses, zoo
+from facesym import losses
 from facesym.data.attributes import UNKNOWN, expression_of
 from facesym.data.lssl import AttributeSamples
-from facesym.faces.geometry import FLIP_68
+from facesym.models import FaceParser, LightCNN
 from facesym.models.lssl import (
     GROUPS,
     AttributeDiscriminator,
     AttributeGenerator,
-    AttributeGeneratorOutput,
     MouthDiscriminator,
-    heat_map,
-    parse,
 )
-from facesym.ops import crop_parts, identity_grid
 from train.arguments import Parser, add_arguments, launch
-from train.backbone import VGG16Features
+from train.backbone import VGG16Features, load_frozen
 from train.common import Run, load_discriminator, model_folder
-
-# λ of (7). "paper": as printed, (4) against x for every target. "released": (4) against what is known of the target,
-# which is told by a sample's "kept", and all that is known once more in the inner face and once in the mouth (`inner`),
-# which is small and tells expressions; `side` (s′ against the known one), and (6)'s ŝ goes as `side` is. Ours in both,
-# each with its option: `person` (--identity: one minus the identity model's cosine); `feature` (--perceptual: the
-# features' distance over the inner face: absolute errors alone blur teeth); `mouth` and `expression` (--mouths: what a
-# discriminator of mouths alone says, SymmFCNet's (17), and (3) by its other head); and of a net that copies (not
-# --preset paper) `places` (the flows at the known landmarks), `smooth` (strain), `drawn` (what Gdec draws, against
-# what is known) and `choice` (of it, or what is looked up).
-COMMON = dict(
-    adversarial=1,
-    attribute=1,
-    bidirectional=10,
-    parsing=10,
-    person=2,
-    smooth=1,
-    side=5,
-    places=30,
-    drawn=5,
-    choice=10,
-    feature=3,
-    mouth=0.2,
-    expression=0.2,
+from train.lssl_terms import (
+    ABLATIONS,
+    EXPRESSIONS,
+    MOUTH,
+    PENALTY,
+    RECIPES,
+    critic_terms,
+    cut_mouths,
+    generator_terms,
+    side_of,
+    told_expressions,
+    without_side,
 )
-RECIPES = {
-    "paper": COMMON | dict(identity=10),
-    "released": COMMON | {"identity": 10, "inner": 10, "parsing": 1, "side back": 5},
-}
-PENALTY = 10  # λ_gp
-INNER = (0.25, 0.35, 0.75, 0.88)  # x0, y0, x1, y1, shares of the side: brows to chin of an aligned face
-MOUTH = 48  # side of the mouths' crops
-EXPRESSIONS = len(GROUPS["expression"])  # y begins with them
-# How much each landmark's place counts: the jaw's mark another line on a turned head; mouths tell expressions.
-LANDMARKS = torch.tensor([0.5] * 17 + [1.5] * 10 + [0.5] * 9 + [1.0] * 12 + [2.0] * 20)
-ABLATIONS = {
-    "full": (),
-    "no-side": ("side",),
-    "no-bidirectional": ("bidirectional",),
-    "no-parsing": ("parsing",),
-    "stargan": ("side", "bidirectional", "parsing"),
-}
-
-
-def side_of(batch, ablated, of=""):
-    """s of a batch, or with "goal_" what is known of s′; nothing for the ablation. A heat map, where the batch has no
-    side pictures of its own."""
-    side = batch.get(f"{of}side")
-    if side is None:
-        side = heat_map(batch[f"{of}points"], batch["image"].shape[-1])
-    return torch.zeros_like(side) if "side" in ablated else side
-
-
-def without_side(found: AttributeGeneratorOutput, ablated):
-    """s′, or nothing for the ablation."""
-    return torch.zeros_like(found.condition) if "side" in ablated else found.condition
-
-
-def mouth_box(points, size):
-    """The box about the mouth, a fifth larger: BxSxS of 0 and 1, of Bx68x2 landmarks in pixels."""
-    low, high = points[:, 48:].amin(1), points[:, 48:].amax(1)
-    margin = 0.1 * (high - low)
-    at = torch.arange(size, device=points.device)
-    x, y = ((at >= (low - margin)[:, axis, None]) & (at <= (high + margin)[:, axis, None]) for axis in (0, 1))
-    return (y[:, :, None] & x[:, None]).float()
-
-
-def cut_mouths(image, batch):
-    """The mouths of those whose goal is known, at the goal's landmarks: NxCxMOUTHxMOUTH."""
-    sure = batch["kept"] == 1
-    places = (2 * batch["goal_points"][sure] + 1) / image.shape[-1] - 1
-    return crop_parts(image[sure], places, MOUTH, parts=("mouth",))[0]
-
-
-def told_expressions(logits, batch):
-    """(2) or (3) on mouths' logits (see `cut_mouths`): of those whose expression is known, and strong enough."""
-    sure = batch["kept"] == 1
-    return losses.attribute_loss(logits, *(batch[name][sure, :EXPRESSIONS] for name in ("wanted", "known")))
-
-
-def generator_terms(net, critic, mouths, batch, side, parser, judge, trunk, recipe, ablated):
-    """(7)'s terms by name, and G's output. ``mouths``: the mouths' discriminator, or None."""
-    image = batch["image"]
-    found = net(image, side, batch["y"])
-    made = without_side(found, ablated)
-    terms, sure = {}, (batch["kept"] == 1).float()
-    if critic is not None:
-        scores, logits = critic(found.image, made)
-        terms["adversarial"] = -scores.float().mean()
-        terms["attribute"] = losses.attribute_loss(logits, batch["wanted"], batch["known"])
-    if recipe == "paper":
-        goal, weight, still = image, torch.ones_like(sure), torch.ones_like(sure)
-    else:  # without a critic there is nothing but what is known
-        goal, weight, still = batch["goal"], batch["kept"] if critic is not None else sure, batch["still"]
-    off = (found.image - goal).abs().mean((1, 2, 3))
-    terms["identity"] = (off * weight).sum() / weight.sum().clamp(min=1)
-    x0, y0, x1, y1 = (round(share * image.shape[-1]) for share in INNER)
-    mouth = mouth_box(batch["goal_points"], image.shape[-1])
-
-    def inner(picture):
-        """Mean |picture − goal| over the inner face, and over the mouth, of those whose goal is known."""
-        off = (picture - goal).abs().mean(1)
-        over = off[:, y0:y1, x0:x1].mean((1, 2)) + (off * mouth).sum((1, 2)) / mouth.sum((1, 2)).clamp(min=1)
-        return (over * sure).sum() / sure.sum().clamp(min=1)
-
-    if recipe != "paper":
-        terms["inner"] = inner(found.image)
-    if trunk is not None and sure.any():
-        seen = lambda picture: trunk(picture[sure > 0, :, y0:y1, x0:x1])  # noqa: E731
-        with torch.no_grad():
-            wanted = seen(goal)
-        pictures = [found.image] if found.flow is None else [found.image, found.synthesized]
-        terms["feature"] = sum(losses.feature_distance(seen(picture), wanted) for picture in pictures)
-    if mouths is not None and sure.any():
-        scores, logits = mouths(cut_mouths(found.image, batch))
-        terms["mouth"] = losses.generator_loss(scores)
-        terms["expression"] = told_expressions(logits, batch)
-    if recipe != "paper" and "side" not in ablated:
-        wrong = losses.condition_map_loss(made, side_of(batch, ablated, "goal_"))
-        terms["side"] = (wrong * sure).sum() / sure.sum().clamp(min=1)
-    if "bidirectional" not in ablated and critic is not None:
-        latent = net.encode(found.image, made)
-        back = net.decode(latent, batch["back"], found.image)
-        side_back = without_side(back, ablated)
-        if recipe != "paper" and "side" not in ablated:
-            terms["side back"] = losses.condition_map_loss(side_back, side).mean()
-            side_back = side
-        terms["bidirectional"] = losses.bidirectional_loss(
-            image, back.image, side, side_back, found.latent, latent
-        )
-    if parser is not None and "parsing" not in ablated:
-        with torch.no_grad():
-            source = parse(parser, goal)
-        terms["parsing"] = losses.parsing_loss(parse(parser, found.image), source, still)
-    if judge is not None:
-        terms["person"] = losses.identity_loss(judge, found.image, goal)
-    if found.flow is not None:
-        size = image.shape[-1]
-        places, source = ((2 * batch[name] + 1) / size - 1 for name in ("goal_points", "points"))
-        mirrored = source[:, FLIP_68] * source.new_tensor([-1, 1])  # numbered as in x
-        chosen = losses.copy_choice_loss(found.copy_mask, found.copied, found.synthesized, goal)
-        # Also where it is not shown: else nothing would teach Gdec to draw what cannot be looked up.
-        terms |= {"places": 0, "smooth": 0, "drawn": inner(found.synthesized)}
-        terms["choice"] = (chosen * sure).sum() / sure.sum().clamp(min=1)
-        for flow, marks in ((found.flow, source), (found.mirror_flow, mirrored)):
-            there = F.grid_sample(flow, places[:, None], align_corners=False)[:, :, 0].mT  # BxKx2
-            off = ((there - marks).abs().mean(2) * LANDMARKS.to(there)).mean(1)
-            terms["places"] += (off * sure).sum() / sure.sum().clamp(min=1)
-            terms["smooth"] += losses.tv_loss(flow - identity_grid(flow))
-    return terms, found
-
-
-def critic_terms(critic, batch, real, side, found, made):
-    """D's: (1) without its penalty, and (2); ``real`` (B bool): the photos, which alone are real to (1)."""
-    scores, logits = critic(batch["image"], side)
-    fake, _ = critic(found.image, made)
-    return {
-        "critic": losses.wasserstein_loss(scores[real].float(), fake.float()),
-        "labels": losses.attribute_loss(logits, batch["own"], batch["known"]),
-    }
 
 
 def add_lssl_arguments(parser):
@@ -206,7 +55,7 @@ def add_lssl_arguments(parser):
     parser.add_argument("--recipe", choices=list(RECIPES), default="released", help="the losses' weights")
     parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="what is left out")
     parser.add_argument("--parser", help="a FaceParser: a zoo id or a run's folder; without: no parsing loss")
-    parser.add_argument("--identity", help="a recogniser: a zoo id or folder; without: no such loss")
+    parser.add_argument("--identity", help="an identity model: a zoo id or folder; without: no such loss")
     parser.add_argument(
         "--perceptual",
         metavar="WEIGHTS",
@@ -253,10 +102,8 @@ class LSSL:
         if args.init and AttributeGenerator.load_config(model_folder(args.init))["input_size"] == args.size:
             load_discriminator(critic, args.init)  # one head has a weight a place
         self.frozen = [
-            run.freeze(zoo.load(str(model_folder(name)) if Path(name).is_dir() else name), part)
-            if name
-            else None
-            for name, part in ((args.parser, "parser"), (args.identity, "identity model"))
+            load_frozen(run, args.parser, FaceParser, "parser"),
+            load_frozen(run, args.identity, LightCNN, "identity model"),
         ]
         self.frozen.append(
             run.freeze(VGG16Features(args.perceptual), "perceptual backbone") if args.perceptual else None
@@ -369,17 +216,17 @@ def main():
     add_arguments(parser, out="runs/lssl", batch=8, lr=1e-4, scheduler="constant-linear", warm_up=0)
     add_lssl_arguments(parser)
     parser.add_argument("--pairs", metavar="FOLDER", help="of `facesym prepare pairs`; without: no pairs")
-    parser.add_argument("--pair-share", type=float, default=0.5, help="of samples")
+    parser.add_argument("--pair-fraction", type=float, default=0.5, help="of samples")
     args = parser.parse_args()
     run = Run(args)
     lssl = LSSL(run)
     faces = run.faces(args.size)
     labelled = sum(expression_of(row, GROUPS["expression"]) != UNKNOWN for row in faces.rows)
     pairs = run.pairs(args.pairs) if args.pairs else None
-    samples = AttributeSamples(faces, args.seed, pairs, args.pair_share)
+    samples = AttributeSamples(faces, args.seed, pairs, args.pair_fraction)
     held_out = AttributeSamples(
         run.faces(args.size, "val"), 0,
-        run.pairs(args.pairs, "val") if args.pairs else None, args.pair_share,
+        run.pairs(args.pairs, "val") if args.pairs else None, args.pair_fraction,
     )  # fmt: skip
     ways = sum(len(way) for people in samples.ways.values() for way in people)
     run.print(

@@ -35,17 +35,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from facesym import losses, zoo
+from facesym import losses
 from facesym.data.pairs import PairSamples
 from facesym.models import LightCNN, NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFaceDiscriminator
 from facesym.ops import identity_grid
 from train.arguments import Parser, add_arguments, launch
-from train.backbone import VGG16Features
+from train.backbone import VGG16Features, load_frozen
 from train.common import Run, load_discriminator, model_folder
 
 R1_EVERY = 8  # steps
-# x0, y0, x1, y1, shares of the side: brows to chin, where an aligned frontal face has them.
+# x0, y0, x1, y1, fractions of the side: brows to chin, where an aligned frontal face has them.
 INNER = (0.2, 0.3, 0.8, 0.9)
 # What each ablation leaves out, of the weights' names below.
 ABLATIONS = {
@@ -59,21 +59,21 @@ ENCODER_TERMS = (
     "identity",
     "pixel",
     "inner",
-    "drawn",
-    "place",
+    "synthesized",
+    "flow",
     "landmark",
     "smooth",
 )  # the others never reach Enc
 
 
 def colour(x):
-    """Grey or colour pictures as three channels, which trunks want."""
+    """Grey or colour pictures as three channels, which perceptual backbones want."""
     return x.expand(-1, 3, -1, -1)
 
 
 def two_views(pictures, rng):
-    """What the trunk sees of each of some equal pictures: by turns the whole at half the size, or a window of the inner
-    face of half the side."""
+    """What the backbone sees of each of some equal pictures: by turns the whole at half the size, or a window of the
+    inner face of half the side."""
     side = pictures[0].shape[-1] // 2
     if rng.random() < 0.5:
         return [F.avg_pool2d(x, 2) for x in pictures]
@@ -81,40 +81,45 @@ def two_views(pictures, rng):
     return [x[..., top : top + side, left : left + side] for x in pictures]
 
 
-def terms_of(out, batch, trunk, judge, rng):
-    """The generator's terms but the critic's, by name."""
+def generator_terms(out, batch, backbone, identity, rng):
+    """The generator's terms but the discriminator's, by name."""
     image, trust = batch["image"], batch["trust"]
     # Nothing to learn where the target does not count.
     target = trust * batch["target"] + (1 - trust) * out.image.detach()
     terms = {"pixel": losses.pixel_loss(out.image, target), "symmetry": losses.mirror_loss(out.image)}
-    x0, y0, x1, y1 = (round(v * target.shape[-1]) for v in INNER)
-    inner = lambda x: x[..., y0:y1, x0:x1]  # noqa: E731
-    terms["inner"] = losses.pixel_loss(inner(out.image), inner(target))
-    if trunk is not None:
-        made, wanted = two_views([colour(out.image), colour(target)], rng)
+    terms["inner"] = losses.pixel_loss(inner_face(out.image), inner_face(target))
+    if backbone is not None:
+        output, wanted = two_views([colour(out.image), colour(target)], rng)
         with torch.no_grad():
-            wanted = trunk(wanted)
-        terms["feature"] = losses.feature_distance(trunk(made), wanted)
-    if judge is not None:
-
-        def last_two(x):
-            maps = judge.features(colour(x))
-            return [maps, judge.embed(maps)]
-
+            wanted = backbone(wanted)
+        terms["feature"] = losses.feature_distance(backbone(output), wanted)
+    if identity is not None:
         photo = trust.amin((1, 2, 3), keepdim=True) == 1  # the target counts everywhere: it is one
         with torch.no_grad():
-            wanted = last_two(torch.where(photo, target, image))
-        terms["identity"] = losses.identity_feature_loss(last_two(out.image), wanted)
+            wanted = last_two_layers(identity, torch.where(photo, target, image))
+        terms["identity"] = losses.identity_feature_loss(last_two_layers(identity, out.image), wanted)
     if out.flow is not None:
-        terms["drawn"] = losses.pixel_loss(out.synthesized, target) + losses.pixel_loss(
-            inner(out.synthesized), inner(target)
+        terms["synthesized"] = losses.pixel_loss(out.synthesized, target) + losses.pixel_loss(
+            inner_face(out.synthesized), inner_face(target)
         )
-        terms["place"] = losses.flow_endpoint_loss(out.flow, batch["places"], batch["weight"])
+        terms["flow"] = losses.flow_endpoint_loss(out.flow, batch["places"], batch["weight"])
         terms["landmark"] = (
             losses.landmark_loss(out.flow, batch["goal"], batch["points"]) / batch["goal"].shape[1]
         )
         terms["smooth"] = losses.tv_loss(out.flow - identity_grid(out.flow))
     return terms
+
+
+def inner_face(x):
+    """BxCxHxW from the brows to the chin."""
+    x0, y0, x1, y1 = (round(v * x.shape[-1]) for v in INNER)
+    return x[..., y0:y1, x0:x1]
+
+
+def last_two_layers(identity, x):
+    """The identity model's maps and vector of pictures."""
+    maps = identity.features(colour(x))
+    return [maps, identity.embed(maps)]
 
 
 def routed_loss(z, handed, terms, weights):
@@ -132,9 +137,8 @@ def routed_loss(z, handed, terms, weights):
     return losses.total(kept, weights) + (z * wish).sum()
 
 
-def main():
-    parser = Parser(__doc__)
-    add_arguments(parser, out="runs/nfgan", batch=24, lr=4e-4)
+def add_nfgan_arguments(parser):
+    """The script's own options."""
     parser.add_argument("--preset", choices=["paper", "colour"], default="colour", help="the network's size")
     parser.add_argument("--ablation", choices=ABLATIONS, default="full", help="what is left out")
     parser.add_argument("--no-copy", action="store_true", help="Dec draws every pixel, as in the paper")
@@ -145,7 +149,7 @@ def main():
         help="vgg16 (torchvision's, fetched once), or a safetensors file of its features; without: no L_feat",
     )
     parser.add_argument(
-        "--identity", default="identity", help="the recogniser: a zoo id or folder; none: λ1 = 0"
+        "--identity", default="identity", help="the identity model: a zoo id or folder; none: λ1 = 0"
     )
     parser.add_argument("--eta", type=float, default=0.1, help="of L_GAN")
     parser.add_argument("--lambda1", type=float, default=0.5, help="of L_id")
@@ -156,96 +160,141 @@ def main():
         "--inner", type=float, default=8.0, help="of L_pixel on the inner face, beside the whole's"
     )
     parser.add_argument(
-        "--drawn", type=float, default=4.0, help="of L_pixel on what Dec draws (copying nets)"
+        "--synthesized", type=float, default=4.0, help="of L_pixel on what Dec synthesizes (copying nets)"
     )
-    parser.add_argument("--place", type=float, default=12.0, help="of the flow's true places, where known")
+    parser.add_argument(
+        "--flow", type=float, default=12.0, help="of the flow's true coordinates, where known"
+    )
     parser.add_argument("--smooth", type=float, default=0.1, help="of the flow's strain")
     parser.add_argument(
         "--adversary-from", type=int, default=0, metavar="STEP", help="first step with the discriminator"
     )
-    parser.add_argument("--real-share", type=float, default=0.2, help="of real pairs in the stream")
+    parser.add_argument("--real-fraction", type=float, default=0.2, help="of real pairs in the stream")
     parser.add_argument(
-        "--turned-share", type=float, default=0.2, help="of photos of turned heads with the mesh's targets"
+        "--turned-fraction", type=float, default=0.2, help="of photos of turned heads with the mesh's targets"
     )
     parser.add_argument(
-        "--expressive-share", type=float, default=0.3, help="of photos with expressions that are taken off"
+        "--expressive-fraction", type=float, default=0.3, help="of photos with expressions that are removed"
     )
     parser.add_argument(
-        "--r1", type=float, default=1.0, help="weight of the critic's R1, an addition; 0: none"
+        "--r1", type=float, default=1.0, help="weight of the discriminator's R1, an addition; 0: none"
     )
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
-    args = parser.parse_args()
-    shares = (args.real_share, args.turned_share, args.expressive_share)
-    if min(shares) < 0 or sum(shares) >= 1:
-        raise SystemExit(
-            "--real-share, --turned-share and --expressive-share must be at least 0, and together under 1"
+
+
+class NFGAN:
+    """The network, its discriminator and what they are trained with.
+
+    Args:
+        run: train.common.Run.
+    """
+
+    def __init__(self, run):
+        args = self.args = run.args
+        self.run, self.net = run, run.add(build(args))
+        channels = self.net.config.channels
+        self.discriminator = run.add(
+            NormalizedFaceDiscriminator(channels, widths(self.net)), "discriminators"
         )
-    run = Run(args)
-    if args.init:
-        net = NormalizedFaceGAN.from_pretrained(model_folder(args.init))
-    elif args.no_copy and args.preset == "colour":
-        net = NormalizedFaceGAN(copy=False)
-    else:
-        net = NormalizedFaceGAN.preset(args.preset)
-    channels = net.config.channels
-    net = run.add(net)
-    critic = run.add(NormalizedFaceDiscriminator(channels, widths(net)), "discriminators")
-    load_discriminator(critic, args.init)
+        load_discriminator(self.discriminator, args.init)
+        self.weights, self.backbone, self.identity = loss_weights(args), None, None
+        if args.perceptual and self.weights["feature"]:
+            self.backbone = run.freeze(VGG16Features(args.perceptual), "perceptual backbone")
+        if self.weights["identity"]:
+            self.identity = load_frozen(run, args.identity, LightCNN, "identity model")
+        trained = (self.net, self.discriminator)
+        self.optimizer, self.discriminator_optimizer = (
+            run.adam(m.parameters(), betas=(0.5, 0.999)) for m in trained
+        )
+        self.average = run.average(self.net)
+        run.restore()
+
+    def fit(self, samples, validation):
+        """Train on the samples, to the last step; ``validation``: a batch."""
+        run, args = self.run, self.args
+        self.net.train(), self.discriminator.train()
+        for batch in run.batches(samples, args.steps, cycle=R1_EVERY if args.r1 else 1):
+            adversarial = self.weights["adversarial"] > 0 and run.step >= args.adversary_from
+            out, terms = self.generator_step(batch, adversarial)
+            if adversarial:
+                terms |= self.discriminator_step(batch, out)
+            if run.due(args.sample_every):
+                error = validate(run, self.average.eval(), validation)
+                terms["val"] = run.validated(self.average, error)
+            run.log(**terms)
+        run.save_discriminator(self.discriminator)
+
+    def generator_step(self, batch, adversarial):
+        """Move Enc and Dec; Dec's output, and the terms."""
+        rng = np.random.default_rng((self.args.seed, self.run.step))
+        with self.run.autocast():
+            z = self.net.encode(batch["image"])
+            handed = z.detach().requires_grad_(True)  # Dec's graph begins here
+            out = self.net.decode(handed, batch["image"])
+            terms = generator_terms(out, batch, self.backbone, self.identity, rng)
+            if adversarial:
+                self.discriminator.requires_grad_(False)
+                terms["adversarial"] = losses.generator_loss(self.discriminator(out.image))
+                self.discriminator.requires_grad_(True)
+        self.run.update(self.optimizer, routed_loss(z, handed, terms, self.weights))
+        self.run.average_step()
+        return out, terms
+
+    def discriminator_step(self, batch, out):
+        """Move the discriminator; its terms."""
+        terms = {}
+        with self.run.autocast():
+            real, fake = self.discriminator(batch["guide"]), self.discriminator(out.image.detach())
+            terms["discriminator"] = losses.discriminator_loss(real, fake)
+        total = terms["discriminator"]
+        if self.args.r1 and self.run.step % R1_EVERY == 0:
+            terms["r1"] = losses.r1_penalty(self.discriminator, batch["guide"], self.args.r1)
+            total = total + R1_EVERY * terms["r1"]
+        self.run.update(self.discriminator_optimizer, total)
+        return terms
+
+
+def loss_weights(args):
+    """The weight of each term, as the options and the ablation say."""
     weights = dict(
         feature=args.feature, pixel=args.lambda2, identity=args.lambda1, symmetry=args.lambda3,
-        adversarial=args.eta, place=args.place, landmark=25 * args.place, smooth=args.smooth, inner=args.inner,
-        drawn=args.drawn,
+        adversarial=args.eta, flow=args.flow, landmark=25 * args.flow, smooth=args.smooth, inner=args.inner,
+        synthesized=args.synthesized,
     )  # fmt: skip
-    for name in ABLATIONS[args.ablation]:
-        weights[name] = 0.0
-    if args.identity == "none":
-        weights["identity"] = 0.0
-    trunk = judge = None
-    if args.perceptual and weights["feature"]:
-        trunk = run.freeze(VGG16Features(args.perceptual), "perceptual backbone")
-    if weights["identity"]:
-        judge = run.freeze(zoo.load(args.identity), "identity model")
-        assert isinstance(judge, LightCNN), f"{args.identity} is no LightCNN"
-    optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic))
-    average = run.average(net)
-    run.restore()
-    pairs = load_pairs(run)
-    samples = PairSamples(pairs, net.size, channels, args.seed, *shares)
+    left_out = (*ABLATIONS[args.ablation], *(["identity"] if args.identity == "none" else []))
+    return weights | dict.fromkeys(left_out, 0.0)
+
+
+def build(args):
+    """A new net, or --init's."""
+    if args.init:
+        return NormalizedFaceGAN.from_pretrained(model_folder(args.init))
+    if args.no_copy and args.preset == "colour":
+        return NormalizedFaceGAN(copy=False)
+    return NormalizedFaceGAN.preset(args.preset)
+
+
+def main():
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/nfgan", batch=24, lr=4e-4)
+    add_nfgan_arguments(parser)
+    args = parser.parse_args()
+    fractions = (args.real_fraction, args.turned_fraction, args.expressive_fraction)
+    if min(fractions) < 0 or sum(fractions) >= 1:
+        raise SystemExit(
+            "--real-fraction, --turned-fraction and --expressive-fraction must be at least 0, and together under 1"
+        )
+    run = Run(args)
+    trainer = NFGAN(run)
+    net, pairs = trainer.net, load_pairs(run)
+    channels = net.config.channels
     kinds = Counter(row["kind"] for row in pairs.rows)
     run.print(f"of these {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
-    validation = validation_batch(run, net.size, channels)
-    net.train(), critic.train()
-    for batch in run.batches(samples, args.steps, cycle=R1_EVERY if args.r1 else 1):
-        rng = np.random.default_rng((args.seed, run.step))
-        critical = weights["adversarial"] > 0 and run.step >= args.adversary_from
-        with run.autocast():
-            z = net.encode(batch["image"])
-            handed = z.detach().requires_grad_(True)  # Dec's graph begins here
-            out = net.decode(handed, batch["image"])
-            terms = terms_of(out, batch, trunk, judge, rng)
-            if critical:
-                critic.requires_grad_(False)
-                terms["adversarial"] = losses.generator_loss(critic(out.image))
-                critic.requires_grad_(True)
-        run.update(optimizer, routed_loss(z, handed, terms, weights))
-        run.average_step()
-        if critical:
-            with run.autocast():
-                real, fake = critic(batch["guide"]), critic(out.image.detach())
-                terms["critic"] = losses.discriminator_loss(real, fake)
-            total = terms["critic"]
-            if args.r1 and run.step % R1_EVERY == 0:
-                terms["r1"] = losses.r1_penalty(critic, batch["guide"], args.r1)
-                total = total + R1_EVERY * terms["r1"]
-            run.update(critic_optimizer, total)
-        if run.due(args.sample_every):
-            average.eval()
-            terms["val"] = run.validated(average, validate(run, average, validation))
-        run.log(**terms)
-    run.save_discriminator(critic)
+    samples = PairSamples(pairs, net.size, channels, args.seed, *fractions)
+    trainer.fit(samples, validation_batch(run, net.size, channels))
     released = net.size == 128 and net.config.copy and args.ablation == "full"
     run.export(
-        average, task="normalize", default=released, input_size=net.size, framing="ffhq",
+        trainer.average, task="normalize", default=released, input_size=net.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         training_data=sorted({row["subject"].partition("-")[0] for row in pairs.rows}),
         paper="X. Liu et al., Normalized Face Image Generation with Perceptron Generative Adversarial Networks, 2018",
@@ -253,7 +302,7 @@ def main():
 
 
 def widths(net):
-    """The critic's channels: as printed for 64 pixels; for 128 one layer more, and narrower."""
+    """The discriminator's channels: as printed for 64 pixels; for 128 one layer more, and narrower."""
     return (64, 128, 256, 512) if net.size == 64 else (32, 64, 128, 256, 256)
 
 
@@ -277,7 +326,7 @@ def validation_batch(run, size, channels, count=12):
 
 @torch.no_grad()
 def validate(run, net, batch):
-    """A grid of samples (input, result, target, copy's share, drawn); the mean error where the target counts."""
+    """A grid of samples; the mean error where the target counts."""
     with run.autocast():
         out = net(batch["image"])
     columns = {
@@ -287,7 +336,9 @@ def validate(run, net, batch):
         "synthesized": out.synthesized,
     }
     if out.choice is not None:
-        columns |= {name: out.choice[:, k : k + 1] for k, name in enumerate(("copied", "mirrored", "drawn"))}
+        columns |= {
+            name: out.choice[:, k : k + 1] for k, name in enumerate(("copied", "mirrored", "synthesized map"))
+        }
     run.grid("val", columns)
     off = (out.image - batch["target"]).abs().mean(1, keepdim=True)
     return (off * batch["trust"]).sum() / batch["trust"].sum()

@@ -82,7 +82,8 @@ def rolled(x):
 
 
 def build(args, yaw):
-    """G, D and (or None) E for --kind and --size; ``yaw``: whether the latent is to have the head's yaw."""
+    """G, D and (or None) E for --kind and --size, with --init's weights; ``yaw``: whether the latent is to have the
+    head's yaw."""
     symmetric = args.kind in ("zprime", "flip")
     first = {64: 4, 80: 5, 128: 8}[args.size]
     widths = tuple(args.width * 2**i for i in (3, 2, 1, 0))
@@ -90,14 +91,23 @@ def build(args, yaw):
         "plain" if args.kind in ALPHA else args.kind, args.latent, args.asymmetric, first, widths, args.kernel,
         yaw=yaw,
     )  # fmt: skip
-    critic = SymmetricDiscriminator(symmetric, args.size, widths[::-1], args.kernel, not args.no_spectral)
+    discriminator = SymmetricDiscriminator(
+        symmetric, args.size, widths[::-1], args.kernel, not args.no_spectral
+    )
     encoder = None
     if args.encoder:
         encoder = SymmetricEncoder(
             args.kind, args.latent, args.asymmetric, args.size, kernel=args.kernel,
-            widths=tuple(int(args.width * share) for share in (0.75, 1.5, 3, 4)),
+            widths=tuple(int(args.width * factor) for factor in (0.75, 1.5, 3, 4)),
         )  # fmt: skip
-    return generator, critic, encoder
+    if args.init:
+        fresh, generator = generator, SymmetricGenerator.from_pretrained(model_folder(args.init))
+        if settings(fresh) != settings(generator):
+            raise SystemExit(f"--init: {args.init} is of another kind, size, latent or width")
+        load_discriminator(discriminator, args.init)
+        if encoder and (Path(args.init) / "encoder").is_dir():
+            encoder = SymmetricEncoder.from_pretrained(Path(args.init) / "encoder")
+    return generator, discriminator, encoder
 
 
 def settings(net):
@@ -105,13 +115,13 @@ def settings(net):
     return {k: list(v) if isinstance(v, tuple) else v for k, v in net.config.items() if k[0] != "_"}
 
 
-def encoder_terms(encoder, normal, yaw, rebuilt, image, trunk, rng):
+def encoder_terms(encoder, normal, yaw, rebuilt, image, backbone, rng):
     """What makes G(E(x)) look like x, E's latents normal, and the first of them the head's yaw.
 
     Args:
         normal: BxZ, the posterior's means. yaw: B, degrees or NaN.
         rebuilt, image: Bx3xSxS.
-        trunk: VGG16Features or None. It sees the whole at half the size, or a window of half the side, by turns.
+        backbone: VGG16Features or None. It sees the whole at half the size, or a window of half the side, by turns.
     """
     variance = encoder.spread().expand_as(normal)
     terms = {
@@ -121,7 +131,7 @@ def encoder_terms(encoder, normal, yaw, rebuilt, image, trunk, rng):
     known = ~yaw.isnan()
     if encoder.config.kind == "zprime" and known.any():
         terms["yaw"] = (normal[known, 0].float() - yaw[known] / YAW).square().mean()
-    if trunk is not None:
+    if backbone is not None:
         if rng.random() < 0.5:
             views = [F.avg_pool2d(x, 2) for x in (rebuilt, image)]
         else:
@@ -129,14 +139,152 @@ def encoder_terms(encoder, normal, yaw, rebuilt, image, trunk, rng):
             top, left = rng.integers(0, side + 1, 2)
             views = [x[..., top : top + side, left : left + side] for x in (rebuilt, image)]
         with torch.no_grad():
-            target = trunk(views[1])
-        terms["feature"] = losses.feature_distance(trunk(views[0]), target)
+            target = backbone(views[1])
+        terms["feature"] = losses.feature_distance(backbone(views[0]), target)
     return terms
 
 
-def main():
-    parser = Parser(__doc__)
-    add_arguments(parser, out="runs/symgan", batch=32, lr=2e-4, scheduler="constant-linear", warm_up=0)
+class SymGAN:
+    """G, D, perhaps E, and what they are trained with.
+
+    Args:
+        run: train.common.Run.
+        yaw: whether the latent is to have the head's yaw.
+    """
+
+    def __init__(self, run, yaw):
+        args = self.args = run.args
+        self.run = run
+        generator, discriminator, encoder = build(args, yaw)
+        self.generator, self.discriminator = run.add(generator), run.add(discriminator, "discriminators")
+        self.average = run.average(generator)
+        self.encoder = self.average_encoder = self.backbone = None
+        trained = list(generator.parameters())
+        if encoder:
+            self.encoder = run.add(encoder)
+            self.average_encoder = run.average(encoder)
+            trained += encoder.parameters()
+            if args.perceptual:
+                self.backbone = run.freeze(VGG16Features(args.perceptual), "perceptual backbone")
+        self.optimizer = run.adam(trained, betas=(0.5, 0.999))
+        self.discriminator_optimizer = run.adam(discriminator.parameters(), betas=(0.5, 0.999))
+        run.restore()
+        self.shown = generator.sample(8, torch.Generator().manual_seed(0))
+
+    def changed(self, image):
+        """Pictures as D sees them."""
+        return image if self.args.no_augment else augment(image)
+
+    def changed_fakes(self, image):
+        """G's pictures as D sees them."""
+        return self.changed(rolled(image) if self.args.kind == "tile" else image)
+
+    def fit(self, samples):
+        """Train on the samples, to the last step."""
+        run, args = self.run, self.args
+        validation = validation_pictures(run) if self.encoder else None
+        for batch in run.batches(samples, args.steps, cycle=args.r1_every if args.r1 else 1):
+            for net in (self.generator, self.discriminator, self.encoder):
+                if net:
+                    net.train()
+            adversarial = not self.encoder or run.step >= args.adversary_from
+            fake, terms = self.generator_step(batch, adversarial)
+            if adversarial:
+                terms |= self.discriminator_step(batch, fake)
+            if run.due(args.sample_every):
+                terms |= self.validate(validation)
+            run.log(**terms)
+        run.save_discriminator(self.discriminator)
+
+    def generator_step(self, batch, adversarial):
+        """Move G, and E; G's pictures, and the terms."""
+        args, image = self.args, batch["image"]
+        z, terms = self.generator.sample(len(image)), {}
+        known = (len(image) + 1) // 2 if self.encoder else 0  # of the latents are codes of pictures
+        with self.run.autocast():
+            if self.encoder:
+                normal = self.encoder(image[:known])
+                noise = torch.randn_like(normal) * (self.encoder.spread() / 2).exp()
+                z = torch.cat([self.encoder.uniform((normal + noise).float()), z[known:]])
+            fake = self.generator(z)
+            if self.encoder:
+                rng, yaw = np.random.default_rng((args.seed, self.run.step)), batch["yaw"][:known]
+                terms |= encoder_terms(
+                    self.encoder, normal, yaw, fake[:known], image[:known], self.backbone, rng
+                )
+            if adversarial:
+                self.discriminator.requires_grad_(False)
+                terms["generator"] = losses.generator_loss(self.discriminator(self.changed_fakes(fake)))
+                self.discriminator.requires_grad_(True)
+            if args.kind in ALPHA:
+                partner = self.generator(self.generator.mirrored(z))
+                terms["mirror"] = ALPHA[args.kind] * (fake.float() - partner.float().flip(-1)).square().mean()
+        self.run.update(self.optimizer, losses.total(terms, WEIGHTS))
+        self.run.average_step()
+        return fake, terms
+
+    def discriminator_step(self, batch, fake):
+        """Move D; its terms."""
+        args, image, terms = self.args, batch["image"], {}
+        with self.run.autocast():
+            real = self.discriminator(self.changed(image))
+            terms["discriminator"] = losses.discriminator_loss(
+                real, self.discriminator(self.changed_fakes(fake.detach()))
+            )
+        total = terms["discriminator"]
+        if args.r1 and self.run.step % args.r1_every == 0:
+            terms["r1"] = losses.r1_penalty(self.discriminator, image, args.r1)
+            total = total + args.r1_every * terms["r1"]
+        self.run.update(self.discriminator_optimizer, total)
+        return terms
+
+    @torch.no_grad()
+    def validate(self, validation):
+        """Grids of samples; with an encoder, the mean absolute error of G(E(x)) on ``validation``."""
+        run, average = self.run, self.average.eval()
+        if self.args.kind == "tile":  # four of each, side by side
+            run.grid("tiles", {"2x2 tiles": average(self.shown).repeat(1, 1, 2, 2)})
+        sweep = np.linspace(0, 1, 9)
+        run.grid("sweep", {f"{t:.3g}": average(average.between(self.shown, t)) for t in sweep})
+        if not self.encoder:
+            return {}
+        z = self.encoder.uniform(self.average_encoder.eval()(validation))
+        steps = {f"{t:.3g}": average(average.between(z, t)) for t in (0, 0.25, 0.5, 0.75, 1)}
+        run.grid("rebuilt", {"photo": validation} | steps)
+        return {"val": run.validated(average, (steps["0"] - validation).abs().mean())}
+
+    @torch.no_grad()
+    def set_prior(self, faces):
+        """Let random latents lie where the codes of faces do: these fill a part of the latents only."""
+        chosen = np.random.default_rng(self.args.seed).permutation(len(faces))[:4000]
+        codes = []
+        for part in (chosen[k : k + 32] for k in range(0, len(chosen), 32)):
+            images = torch.stack([to_tensor(faces.images[i]) for i in part]).to(self.run.device)
+            codes.append(self.average_encoder(images).float())
+        codes = torch.cat(codes)
+        noise = torch.randn(codes.shape, generator=torch.Generator().manual_seed(self.args.seed)).to(codes)
+        self.average.set_prior(codes + noise * (self.average_encoder.spread() / 2).exp())
+
+    def export(self, yaw):
+        """Write G, and E beside it."""
+        args, run = self.args, self.run
+        about = dict(
+            input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
+            license="research use only (weights); Apache-2.0 (code)", default=yaw,
+            paper="I. Peleg and L. Wolf, Structured GANs, arXiv:2001.05216, 2020",
+            training_data=[Path(picture).name for picture in args.data] if args.kind == "tile" else run.sets(),
+        )  # fmt: skip
+        run.export(self.average, task="rotate" if args.kind in ("zprime", "flip") else "generate", **about)
+        if self.encoder and run.main:
+            folder = run.out / "encoder"
+            self.average_encoder.save_pretrained(folder, dtype=torch.float16)
+            if args.zoo:
+                about["train_command"] = f"train/recipes/{args.zoo}.sh"
+                zoo.register(f"{args.zoo}-encoder", folder, task="encode", **about)
+
+
+def add_symgan_arguments(parser):
+    """The script's own options."""
     parser.add_argument(
         "--kind",
         choices=["zprime", "flip", "plain", "soft", "hard", "tile"],
@@ -168,126 +316,30 @@ def main():
     parser.add_argument(
         "--adversary-from", type=int, default=0, metavar="STEP", help="first step with D (--encoder)"
     )
+
+
+def main():
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/symgan", batch=32, lr=2e-4, scheduler="constant-linear", warm_up=0)
+    add_symgan_arguments(parser)
     args = parser.parse_args()
     if args.encoder and args.kind not in ("zprime", "flip"):
         raise SystemExit("--encoder is for --kind zprime and flip")
-    run, yaw = Run(args), False
+    run = Run(args)
     if args.kind == "tile":
-        samples = TextureSamples(args.data, args.size, args.seed)
-    else:
-        faces = run.faces(args.size, min_size=args.min_size)
-        samples = PictureSamples(faces, args.seed)
-        # The latent has the yaw if it is known of most pictures.
-        known = np.mean([bool(row.get("yaw")) for row in faces.rows])
-        yaw = bool(args.encoder and args.kind == "zprime" and known > 0.5)
-    generator, critic, encoder = build(args, yaw)
-    if args.init:
-        fresh, generator = generator, SymmetricGenerator.from_pretrained(model_folder(args.init))
-        if settings(fresh) != settings(generator):
-            raise SystemExit(f"--init: {args.init} is of another kind, size, latent or width")
-        load_discriminator(critic, args.init)
-        if encoder and (Path(args.init) / "encoder").is_dir():
-            encoder = SymmetricEncoder.from_pretrained(Path(args.init) / "encoder")
-    generator, critic = run.add(generator), run.add(critic, "discriminators")
-    average = run.average(generator)
-    trained, trunk = list(generator.parameters()), None
-    if encoder:
-        encoder = run.add(encoder)
-        average_encoder = run.average(encoder)
-        trained += encoder.parameters()
-        if args.perceptual:
-            trunk = run.freeze(VGG16Features(args.perceptual), "perceptual backbone")
-    optimizer = run.adam(trained, betas=(0.5, 0.999))
-    critic_optimizer = run.adam(critic.parameters(), betas=(0.5, 0.999))
-    run.restore()
-    shown = generator.sample(8, torch.Generator().manual_seed(0))
-    validation = validation_pictures(run) if encoder else None
-    changed = (lambda x: x) if args.no_augment else augment
-    seen = (lambda x: changed(rolled(x))) if args.kind == "tile" else changed
-    for batch in run.batches(samples, args.steps, cycle=args.r1_every if args.r1 else 1):
-        generator.train(), critic.train()
-        image, count = batch["image"], len(batch["image"])
-        z, terms, known = generator.sample(count), {}, (count + 1) // 2 if encoder else 0
-        with run.autocast():
-            if encoder:
-                encoder.train()
-                normal = encoder(image[:known])
-                noise = torch.randn_like(normal) * (encoder.spread() / 2).exp()
-                z = torch.cat([encoder.uniform((normal + noise).float()), z[known:]])
-            fake = generator(z)
-            if encoder:
-                rng = np.random.default_rng((args.seed, run.step))
-                terms |= encoder_terms(
-                    encoder, normal, batch["yaw"][:known], fake[:known], image[:known], trunk, rng
-                )
-            critical = not encoder or run.step >= args.adversary_from
-            if critical:
-                critic.requires_grad_(False)
-                terms["generator"] = losses.generator_loss(critic(seen(fake)))
-                critic.requires_grad_(True)
-            if args.kind in ALPHA:
-                partner = generator(generator.mirrored(z))
-                terms["mirror"] = ALPHA[args.kind] * (fake.float() - partner.float().flip(-1)).square().mean()
-        run.update(optimizer, losses.total(terms, WEIGHTS))
-        run.average_step()
-        if critical:
-            with run.autocast():
-                real = critic(changed(image))
-                terms["critic"] = losses.discriminator_loss(real, critic(seen(fake.detach())))
-            total = terms["critic"]
-            if args.r1 and run.step % args.r1_every == 0:
-                terms["r1"] = losses.r1_penalty(critic, image, args.r1)
-                total = total + args.r1_every * terms["r1"]
-            run.update(critic_optimizer, total)
-        if run.due(args.sample_every):
-            average.eval()
-            with torch.no_grad():
-                if args.kind == "tile":  # four of each, side by side
-                    run.grid("tiles", {"2x2 tiles": average(shown).repeat(1, 1, 2, 2)})
-                run.grid(
-                    "sweep", {f"{t:.3g}": average(average.between(shown, t)) for t in np.linspace(0, 1, 9)}
-                )
-                if encoder:
-                    z = encoder.uniform(average_encoder.eval()(validation))
-                    steps = {f"{t:.3g}": average(average.between(z, t)) for t in (0, 0.25, 0.5, 0.75, 1)}
-                    terms["val"] = run.validated(average, (steps["0"] - validation).abs().mean())
-                    run.grid("rebuilt", {"photo": validation} | steps)
-        run.log(**terms)
-    run.save_discriminator(critic)
-    if encoder:  # the codes of faces fill a part of the latents only: random ones are to lie there
-        chosen = np.random.default_rng(args.seed).permutation(len(faces))[:4000]
-        with torch.no_grad():
-            codes = [
-                average_encoder(
-                    torch.stack([to_tensor(faces.images[i]) for i in part]).to(run.device)
-                ).float()
-                for part in (chosen[k : k + 32] for k in range(0, len(chosen), 32))
-            ]
-        codes = torch.cat(codes)
-        noise = torch.randn(codes.shape, generator=torch.Generator().manual_seed(args.seed)).to(codes)
-        average.set_prior(codes + noise * (average_encoder.spread() / 2).exp())
-    about = dict(
-        input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
-        paper="I. Peleg and L. Wolf, Structured GANs, arXiv:2001.05216, 2020",
-    )  # fmt: skip
-    if args.kind == "tile":
-        about["training_data"] = [Path(picture).name for picture in args.data]
-    task = "rotate" if args.kind in ("zprime", "flip") else "generate"
-    run.export(average, task=task, default=yaw, **about)
-    if encoder and run.main:
-        average_encoder.save_pretrained(run.out / "encoder", dtype=torch.float16)
-        if args.zoo:
-            command = f"train/recipes/{args.zoo}.sh"
-            zoo.register(
-                f"{args.zoo}-encoder",
-                run.out / "encoder",
-                task="encode",
-                training_data=run.sets(),
-                default=yaw,
-                train_command=command,
-                **about,
-            )
+        gan = SymGAN(run, yaw=False)
+        gan.fit(TextureSamples(args.data, args.size, args.seed))
+        gan.export(yaw=False)
+        return
+    faces = run.faces(args.size, min_size=args.min_size)
+    # The latent has the yaw if it is known of most pictures.
+    known = np.mean([bool(row.get("yaw")) for row in faces.rows])
+    yaw = bool(args.encoder and args.kind == "zprime" and known > 0.5)
+    gan = SymGAN(run, yaw)
+    gan.fit(PictureSamples(faces, args.seed))
+    if gan.encoder:
+        gan.set_prior(faces)
+    gan.export(yaw)
 
 
 def validation_pictures(run, count=8):

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from facesym import losses, zoo
+from facesym import losses
 from facesym.data.faces import (
     Samples,
     affine_jitter,
@@ -35,6 +35,7 @@ from facesym.models import LightCNN, SymmetrizerVAE
 from facesym.models.symmetrizer import REMOVED, PatchDiscriminator
 from facesym.ops import identity_grid
 from train.arguments import Parser, add_arguments, launch
+from train.backbone import load_frozen
 from train.common import Run, load_discriminator, model_folder
 
 TURNED = 0.48  # log ratio of the nose's distances to the two sides of the face: beyond about 12° of yaw
@@ -160,9 +161,8 @@ def flow_loss(flow, goal, places):
     return sum(losses.landmark_loss(flow[:, 2 * k : 2 * k + 2], goal, places[:, k]) for k in (0, 1)) / 2
 
 
-def main():
-    parser = Parser(__doc__)
-    add_arguments(parser, out="runs/symmetrize", batch=16, lr=4e-4)
+def add_symmetrize_arguments(parser):
+    """The script's own options."""
     parser.add_argument("--stage", type=int, choices=[1, 2, 3], required=True, help="see above")
     parser.add_argument("--steps", type=int, default=3000, help="of the run")
     parser.add_argument(
@@ -178,67 +178,93 @@ def main():
     )
     parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
     parser.add_argument(
-        "--identity", default="identity", help="the recogniser R: a zoo id or folder; none: λ2 = 0"
+        "--identity", default="identity", help="the identity model R: a zoo id or folder; none: λ2 = 0"
     )
     parser.add_argument(
         "--norm", type=int, choices=[1, 2], default=1, help="of (3): l1 or l2; (1), (2) have l2"
     )
     parser.add_argument("--lambda1", type=float, default=1.0, help="(2): fakes against real ones")
-    parser.add_argument("--lambda2", type=float, default=2.0, help="(3): the recogniser's part")
+    parser.add_argument("--lambda2", type=float, default=2.0, help="(3): the identity model's part")
     parser.add_argument("--lambda3", type=float, default=20.0, help="(3) against (1)")
     parser.add_argument("--kl", type=float, default=1e-3, help="weight of the VAE's KL term")
     parser.add_argument("--no-copy", action="store_true", help="ablation: the decoder draws every pixel")
+
+
+class Symmetrizer:
+    """The network, its discriminator and what they are trained with.
+
+    Args:
+        run: train.common.Run.
+    """
+
+    def __init__(self, run):
+        args = self.args = run.args
+        self.run, self.net = run, run.add(build(args))
+        self.discriminator = run.add(PatchDiscriminator(), "discriminators")
+        load_discriminator(self.discriminator, args.init)
+        self.identity = load_frozen(run, args.identity, LightCNN, "identity model")
+        trained = (self.net, self.discriminator)
+        self.optimizer, self.discriminator_optimizer = (
+            run.adam(m.parameters(), betas=(0.5, 0.999)) for m in trained
+        )
+        self.weights = dict(adversarial=1, identity=args.lambda3, region=2, kl=args.kl, flow=10, tv=0.5)
+        self.average = run.average(self.net)
+        run.restore()
+
+    def fit(self, samples, validation):
+        """Train on the samples, to the last step; ``validation``: a batch."""
+        run, args = self.run, self.args
+        self.net.train(), self.discriminator.train()
+        for batch in run.batches(samples, args.steps):
+            with run.autocast():
+                out = self.net(batch["image"])
+                terms = self.generator_terms(out, batch)
+            run.update(self.optimizer, losses.total(terms, self.weights))
+            run.average_step()
+            with run.autocast():
+                real, fake = self.discriminator(batch["target"]), self.discriminator(out.face.detach())
+                terms["discriminator"] = losses.symmetrizer_discriminator_loss(real, fake, args.lambda1)
+            run.update(self.discriminator_optimizer, terms["discriminator"])
+            if run.due(args.sample_every):
+                error = validate(run, self.average.eval(), validation, f"stage{args.stage}")
+                terms["val"] = run.validated(self.average, error)
+            run.log(**terms)
+        run.save_discriminator(self.discriminator)
+
+    def generator_terms(self, out, batch):
+        """(1), (3), and what is ours, by name."""
+        args, vectors = self.args, [torch.zeros(1, 1)] * 2
+        if self.identity is not None:
+            with torch.no_grad():
+                wanted = self.identity(batch["target"])
+            vectors = [self.identity(out.face), wanted]
+        self.discriminator.requires_grad_(False)
+        terms = {
+            "adversarial": losses.symmetrizer_generator_loss(self.discriminator(out.face)),
+            "identity": losses.symmetrizer_identity_loss(
+                out.face, batch["target"], *vectors, args.lambda2, args.norm
+            ),
+            "region": F.binary_cross_entropy_with_logits(out.region_logits, batch["region"]),
+            "kl": losses.kl_loss(out.mean, out.log_variance),
+        }
+        self.discriminator.requires_grad_(True)
+        if out.flow is not None:
+            terms["flow"] = flow_loss(out.flow, batch["goal"], batch["places"])
+            terms["tv"] = losses.tv_loss(out.flow - identity_grid(out.flow).repeat(1, 2, 1, 1))
+        return terms
+
+
+def main():
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/symmetrize", batch=16, lr=4e-4)
+    add_symmetrize_arguments(parser)
     args = parser.parse_args()
     run = Run(args)
-    net, critic = run.add(build(args)), run.add(PatchDiscriminator(), "discriminators")
-    load_discriminator(critic, args.init)
-    judge = None
-    if args.identity != "none":
-        judge = run.freeze(zoo.load(args.identity), "identity model")
-        assert isinstance(judge, LightCNN), f"{args.identity} is no LightCNN"
-    optimizer, critic_optimizer = (run.adam(m.parameters(), betas=(0.5, 0.999)) for m in (net, critic))
-    average = run.average(net)
-    run.restore()
-    faces = frontal_faces(run)
-    samples = SymmetrizerSamples(faces, args.stage, args.seed)
-    validation = validation_batch(run)
-    net.train()
-    critic.train()
-    for batch in run.batches(samples, args.steps):
-        with run.autocast():
-            out = net(batch["image"])
-            vectors = [torch.zeros(1, 1)] * 2
-            if judge is not None:
-                with torch.no_grad():
-                    wanted = judge(batch["target"])
-                vectors = [judge(out.face), wanted]
-            critic.requires_grad_(False)
-            terms = {
-                "adversarial": losses.symmetrizer_generator_loss(critic(out.face)),
-                "identity": losses.symmetrizer_identity_loss(
-                    out.face, batch["target"], *vectors, args.lambda2, args.norm
-                ),
-                "region": F.binary_cross_entropy_with_logits(out.region_logits, batch["region"]),
-                "kl": losses.kl_loss(out.mean, out.log_variance),
-            }
-            if out.flow is not None:
-                terms["flow"] = flow_loss(out.flow, batch["goal"], batch["places"])
-                terms["tv"] = losses.tv_loss(out.flow - identity_grid(out.flow).repeat(1, 2, 1, 1))
-            critic.requires_grad_(True)
-        weights = dict(adversarial=1, identity=args.lambda3, region=2, kl=args.kl, flow=10, tv=0.5)
-        run.update(optimizer, losses.total(terms, weights))
-        run.average_step()
-        with run.autocast():
-            real, fake = critic(batch["target"]), critic(out.face.detach())
-            terms["critic"] = losses.symmetrizer_discriminator_loss(real, fake, args.lambda1)
-        run.update(critic_optimizer, terms["critic"])
-        if run.due(args.sample_every):
-            average.eval()
-            terms["val"] = run.validated(average, validate(run, average, validation, f"stage{args.stage}"))
-        run.log(**terms)
-    run.save_discriminator(critic)
+    trainer = Symmetrizer(run)
+    samples = SymmetrizerSamples(frontal_faces(run), args.stage, args.seed)
+    trainer.fit(samples, validation_batch(run))
     run.export(
-        average, task="symmetrize", default=True, input_size=args.size, framing="ffhq",
+        trainer.average, task="symmetrize", default=True, input_size=args.size, framing="ffhq",
         license="research use only (weights); Apache-2.0 (code)",
         paper="S. Zhang et al., A hierarchically trained generative network for robust facial symmetrization, 2019",
     )  # fmt: skip

@@ -19,14 +19,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from facesym import losses, zoo
+from facesym import losses
 from facesym.data.complete import CompletionSamples, sample
 from facesym.data.masks import load_irregular, random_mask
+from facesym.models import LightCNN
 from facesym.models.discriminators import SAGANDiscriminator
 from facesym.models.symmfcnet import PRESETS, SymmFCNet
 from facesym.ops import PARTS, crop_parts, relight, warp
 from train.arguments import Parser, add_arguments, launch
-from train.backbone import VGG16Features
+from train.backbone import VGG16Features, load_frozen
 from train.common import Run, load_discriminator, model_folder
 
 
@@ -148,7 +149,7 @@ class SymmFC:
         self.backbone = (
             run.freeze(VGG16Features(args.perceptual), "perceptual backbone") if args.perceptual else None
         )
-        self.identity = run.freeze(zoo.load(args.identity), "identity model") if args.identity else None
+        self.identity = load_frozen(run, args.identity, LightCNN, "identity model")
         trained = (self.net, self.discriminators)
         self.optimizer, self.discriminators_optimizer = (
             run.adam(m.parameters(), betas=(0.5, 0.999)) for m in trained

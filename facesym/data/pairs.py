@@ -119,8 +119,8 @@ class PairSamples(Samples):
     Args:
         pairs: Pairs.
         size, channels: of the pictures.
-        real_share, turned_share, expressive_share: of the stream that are pairs of these kinds, however few they are
-            (if there are any, and simulated ones), together under 1.
+        real_fraction, turned_fraction, expressive_fraction: of the stream that are pairs of these kinds, however few
+            they are (if there are any, and simulated ones), together under 1.
         augment: False: each pair as it is.
 
     Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS; "places" 2xGxG in [-1, 1]
@@ -134,15 +134,15 @@ class PairSamples(Samples):
         size: int,
         channels: int = 3,
         seed: int = 0,
-        real_share: float = 0.2,
-        turned_share: float = 0.2,
-        expressive_share: float = 0.3,
+        real_fraction: float = 0.2,
+        turned_fraction: float = 0.2,
+        expressive_fraction: float = 0.3,
         augment: bool = True,
     ):
         of_kind: dict[str, list[int]] = {kind: [] for kind in ("simulated", "real", *MADE)}
         for i, row in enumerate(pairs.rows):
             of_kind[str(row["kind"])].append(i)
-        shares = {"real": real_share, "turned": turned_share, "expressive": expressive_share}
+        shares = {"real": real_fraction, "turned": turned_fraction, "expressive": expressive_fraction}
         made = of_kind["simulated"]
         rest = 1 - sum(share for kind, share in shares.items() if of_kind[kind])
         rng = np.random.default_rng(seed)

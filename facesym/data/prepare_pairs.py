@@ -24,7 +24,7 @@ from ..logging import progress_bar
 from .attributes import UNKNOWN, expression_of
 from .expressions import Expressions
 from .faces import read_face
-from .metadata import read_metadata
+from .metadata import find_folders, read_landmarks, read_metadata
 from .neutral import Neutral, neutral_faces
 from .pairs import keeps_pose
 from .shading import mean_smile_shading
@@ -72,7 +72,7 @@ def prepare_pairs(
     Raises:
         FacesymError: ``out`` is not empty, or two folders have the same name.
     """
-    out, sets = Path(out), [Path(folder) for folder in folders]
+    out, sets = Path(out), find_folders(folders)
     if out.exists() and any(out.iterdir()):
         raise FacesymError(f"{out} is not empty: choose another folder, or delete it")
     if len({folder.name for folder in sets}) < len(sets):
@@ -80,39 +80,8 @@ def prepare_pairs(
             "two folders have the same name, which identifies their pictures and people: rename one"
         )
     _begin_pairs(out, mesh, expressions, size, seed)  # in this process too, to report errors at once
-    tasks, sources = [], []
-    for folder in sets:
-        people = read_metadata(folder, ("train", "val", "test"))
-        points = np.load(folder / "landmarks.npy")
-        rows = []
-        good = {row["index"] for row in people if is_frontal_neutral(row, points[row["index"]])}
-        front = {row["subject"]: row for row in people if row.get("view") and row["index"] in good}
-        for row in people:
-            target = front.get(row["subject"]) if row.get("view") else None
-            if target and row is not target and "profile" not in row["view"]:
-                tasks.append(("real", folder, row, points[row["index"]], target, points[target["index"]]))
-            if row["index"] in good:
-                rows.append((folder, row, points[row["index"]]))
-            if is_turned_neutral(row, points[row["index"]]):
-                tasks.append(("turned", folder, row, points[row["index"]], row, points[row["index"]]))
-            if is_expressive(row):
-                tasks.append(("expressive", folder, row, points[row["index"]], row, points[row["index"]]))
-        if rows:
-            sources.append(rows)
-    if not sources:
-        raise FacesymError(
-            "no face in these folders is frontal and neutral (metadata.csv: yaw, neutral; or view)"
-        )
     rng = np.random.default_rng(seed)
-    for k in range(count):
-        rows = sources[k % len(sources)]  # from each folder as many, so that a large one does not rule
-        folder, row, points = rows[rng.integers(len(rows))]
-        tasks.append(("simulated", folder, row, points, row, points))
-    tasks = [(k, *task) for k, task in enumerate(tasks)]
-    if not tasks:
-        raise FacesymError(
-            "no pairs: no --count, no folder with several views of a person, no turned or expressive photo"
-        )
+    tasks = _plan(sets, count, rng)
     shading = _pairs["bank"].shading = mean_smile_shading(sets, _pairs["work"])
     neutral = None
     if any(kind == "expressive" for _, kind, *_ in tasks):
@@ -133,14 +102,7 @@ def prepare_pairs(
                 places.append(np.full((GRID, GRID, 3), np.nan) if where is None else where)
     finally:
         pool.shutdown(cancel_futures=True)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    for name, values in (("points", np.array(both, np.float32)), ("places", np.array(places, np.float16))):
-        data = io.BytesIO()
-        np.save(data, values)
-        write_atomic(out / f"{name}.npy", data.getvalue())
+    _write_tables(out, table, both, places)
     chosen = rng.permutation(len(table))[:32]
 
     def read(part, name):
@@ -150,8 +112,57 @@ def prepare_pairs(
         [(read("inputs", table[k]["input"]), read("targets", table[k]["target"])) for k in chosen],
         out / "preview.png",
     )
-    write_atomic(out / "pairs.csv", text.getvalue().encode())  # last: with it the folder is whole
     return Counter(f"{line['kind']}, {line['split']}" for line in table)
+
+
+def _plan(folders, count, rng):
+    """The pairs to make, numbered: a list of (number, kind, folder, row, landmarks, target's row, its landmarks).
+
+    Raises:
+        FacesymError: the folders have no frontal neutral face, or there is nothing to make.
+    """
+    tasks, sources = [], []
+    for folder in folders:
+        people, points = read_metadata(folder, ("train", "val", "test")), read_landmarks(folder)
+        good = {row["index"] for row in people if is_frontal_neutral(row, points[row["index"]])}
+        front = {row["subject"]: row for row in people if row.get("view") and row["index"] in good}
+        for row in people:
+            target, marks = front.get(row["subject"]) if row.get("view") else None, points[row["index"]]
+            if target and row is not target and "profile" not in row["view"]:
+                tasks.append(("real", folder, row, marks, target, points[target["index"]]))
+            if is_turned_neutral(row, marks):
+                tasks.append(("turned", folder, row, marks, row, marks))
+            if is_expressive(row):
+                tasks.append(("expressive", folder, row, marks, row, marks))
+        rows = [(folder, row, points[row["index"]]) for row in people if row["index"] in good]
+        if rows:
+            sources.append(rows)
+    if not sources:
+        raise FacesymError(
+            "no face in these folders is frontal and neutral (metadata.csv: yaw, neutral; or view)"
+        )
+    for k in range(count):
+        rows = sources[k % len(sources)]  # from each folder as many, so that a large one does not rule
+        folder, row, points = rows[rng.integers(len(rows))]
+        tasks.append(("simulated", folder, row, points, row, points))
+    if not tasks:
+        raise FacesymError(
+            "no pairs: no --count, no folder with several views of a person, no turned or expressive photo"
+        )
+    return [(k, *task) for k, task in enumerate(tasks)]
+
+
+def _write_tables(out, table, points, places):
+    """Write points.npy, places.npy and last pairs.csv, with which the folder is whole."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    for name, values in (("points", np.array(points, np.float32)), ("places", np.array(places, np.float16))):
+        data = io.BytesIO()
+        np.save(data, values)
+        write_atomic(out / f"{name}.npy", data.getvalue())
+    write_atomic(out / "pairs.csv", text.getvalue().encode())
 
 
 def _begin_pairs(out, mesh, expressions, size, seed, shading=None, neutral=None):

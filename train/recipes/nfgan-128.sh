@@ -17,7 +17,7 @@ fi
 shared=(--data "$PAIRS" --perceptual "$VGG16" --identity identity)
 stage full nfgan "${shared[@]}" "${first[@]}"
 once factor "$PYTHON" "$ROOT/train/factor.py" "$OUT/full" --data "$FACES"/* --rank "$rank" --out "$OUT/factored"
-stage factored-on nfgan "${shared[@]}" "${second[@]}" --init "$OUT/factored" --real-share 0.12 --turned-share 0.13 \
-    --expressive-share 0.45 --lambda1 1 --config lean=3 passes=3 "${RELEASE[@]}"
+stage factored-on nfgan "${shared[@]}" "${second[@]}" --init "$OUT/factored" --real-fraction 0.12 --turned-fraction 0.13 \
+    --expressive-fraction 0.45 --lambda1 1 --config lean=3 passes=3 "${RELEASE[@]}"
 [[ $MODE == smoke ]] || need ALEXNET
 measure normalize --london "$FACES/london" --lfw "$FACES/lfw" --mesh "$MESH" --alexnet "${ALEXNET:-}" --models nfgan-128 -n 200
