@@ -1,27 +1,29 @@
-"""FitAndTune: find a photo in a symmetric GAN, fine-tune the GAN on it, and turn its head (the rotation paper's
-Algorithm 1).
+"""FitAndTune: find a photo in a symmetric GAN and fine-tune the GAN on it (the rotation paper's Algorithm 1).
 
     1  z ← argmin ‖G(z) − I‖ + α‖z‖² + β Σ(|z| − 1)₊
-    2  alternate: (a) steps that keep G a generator of faces; (b) z, G ← argmin of the same, over z and G
+    2  z, G ← argmin ‖G(z) − I‖ + α‖z‖² + β Σ(|z| − 1)₊ + γ ‖G(z′) − G₀(z′)‖ over random z′
 
-For (a) the paper goes on training the GAN on its data, which nobody who wants to turn a photo has. Here G is held to
-what it generated before, at random z: the copy of G from before the tuning stands for the data.
+The paper alternates step 2 with training steps of the GAN on its data, which keep G a generator of faces. Whoever
+turns a photo does not have that data. Here G₀, the generator from before the tuning, stands for it, and its term is
+part of the loss of every step.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-RESTARTS = 128  # random z looked at
+STARTS = 64  # random z that are compared with the photo
+KEPT = 2  # of the starts, which are optimised; after a third of the steps the best of them alone
 SPREAD = 0.7  # of random z, see SymmetricGenerator.sample
-KEPT = 4  # of the starts, which are optimised; after a third of the steps the best of them alone
+HELD, POOL = 2, 64  # random z at which G is held to G₀: in a step, and in all
+ALPHA, BETA, GAMMA = 1e-3, 0.1, 2.0
+ENOUGH = 0.95  # the recogniser's similarity from which a fit may stop once its error no longer falls
+STEP_1 = 1 / 3  # of the time budget
 
 
 @dataclass
@@ -31,9 +33,9 @@ class Fit:
     Attributes:
         generator: the tuned copy; the one passed in is unchanged.
         z: 1xZ.
-        before, after: what step 1 and step 2 ended with: pictures by the generator passed in and by the tuned one,
+        before, after: outputs of step 1 and step 2: pictures by the generator passed in and by the tuned one,
             1x3xSxS.
-        seconds: of the whole.
+        seconds: duration.
     """
 
     generator: Any
@@ -43,6 +45,74 @@ class Fit:
     seconds: float
 
 
+class _Clock:
+    """Tells when a step no longer fits into the budget, and how far the fit is.
+
+    Args:
+        seconds: budget of the whole fit, or None.
+        steps: of steps 1 and 2 together.
+        progress: see `fit_and_tune`.
+    """
+
+    def __init__(self, seconds, steps, progress):
+        self.began = self.last = time.monotonic()
+        self.seconds, self.steps, self.progress = seconds, steps, progress
+        self.step, self.longest = 0, 0.0
+
+    @property
+    def elapsed(self):
+        return time.monotonic() - self.began
+
+    def start(self):
+        """Begin a kind of step: how long one takes is not known yet."""
+        self.last, self.longest = time.monotonic(), 0.0
+
+    def late(self, part=1.0):
+        """Whether another step like those so far would end after this part of the budget."""
+        now = time.monotonic()
+        self.longest, self.last = max(now - self.last, 0.7 * self.longest), now
+        return self.seconds is not None and self.elapsed + self.longest > part * self.seconds
+
+    def tell(self, step, net, z):
+        """Tell the progress after a step (counted over both); now and then."""
+        if self.progress and step % 10 == 9:
+            done = step / self.steps
+            if self.seconds is not None:
+                done = max(done, min(self.elapsed / self.seconds, 1.0))
+            with torch.no_grad():
+                self.progress(done, net(z[:1]))
+
+
+class _Target:
+    """A picture to be matched.
+
+    Args:
+        picture: 1x3xSxS. recogniser: LightCNN, or None for pictures whose features do not count.
+    """
+
+    @torch.no_grad()
+    def __init__(self, picture, recogniser=None):
+        self.sizes, self.recogniser = _sizes(picture), recogniser
+        if recogniser:
+            self.features = recogniser.features(picture)
+            self.vector = recogniser.embed(self.features)
+
+    def distance(self, pictures, features=True):
+        """‖G(z) − I‖: absolute differences at three sizes, and of the recogniser's features. One number a picture."""
+        loss = sum((a - b).abs().mean((1, 2, 3)) for a, b in zip(_sizes(pictures), self.sizes))
+        if features and self.recogniser:
+            off = (self.recogniser.features(pictures) - self.features).square().mean((1, 2, 3))
+            loss = loss + 0.5 * off / self.features.square().mean((1, 2, 3))
+        return loss
+
+    @torch.no_grad()
+    def similarity(self, picture):
+        """The recogniser's cosine; 0 without one."""
+        return (self.recogniser(picture) @ self.vector.T).item() if self.recogniser else 0.0
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit_and_tune(
     generator: Any,
     image: torch.Tensor,
@@ -51,16 +121,13 @@ def fit_and_tune(
     start: torch.Tensor | None = None,
     yaw: float | None = None,
     views: Sequence[tuple[float, torch.Tensor]] = (),
-    alpha: float = 1e-3,
-    beta: float = 0.1,
     fit_steps: int = 100,
     tune_steps: int = 200,
     seconds: float | None = None,
-    enough: float = 0.95,
     progress: Callable[[float, torch.Tensor], Any] | None = None,
     seed: int = 0,
 ) -> Fit:
-    """Algorithm 1.
+    """Algorithm 1. It switches gradients on for itself.
 
     Args:
         generator: SymmetricGenerator (kind "zprime" or "flip"), in eval mode.
@@ -70,113 +137,111 @@ def fit_and_tune(
         yaw: of the head in degrees, for a generator whose latent has it: z is held at it.
         views: [(degrees, 1x3xSxS)]: how the same head might look at another yaw; with `yaw`. An addition: step 2
             fits these too, at the latent turned there.
-        alpha, beta: of the penalties on z.
         fit_steps, tune_steps: of steps 1 and 2.
-        seconds: time budget; step 1 gets a third of it.
-        enough: stop tuning once the recogniser's similarity is at least this and the error has not fallen by one in a
-            hundred in thirty steps.
-        progress: called now and then with (share done, picture 1x3xSxS); what it raises ends the fit.
+        seconds: time budget of all; step 1 gets a third of it.
+        progress: called now and then with (fraction done, picture 1x3xSxS); what it raises ends the fit.
         seed: of the restarts.
 
     Returns:
         Fit.
     """
-    began = time.monotonic()
-    draw = torch.Generator().manual_seed(seed)
-
-    def about(picture):
-        """What a generated picture is compared with: the picture at three sizes, the recogniser's features."""
-        return _views(picture), recogniser.features(picture) if recogniser else None
-
-    def distance(found, target):
-        """‖G(z) − I‖: absolute differences at three sizes, and of the recogniser's features. One number a picture."""
-        sizes, features = target
-        loss = reduce(add, ((a - b).abs().mean((1, 2, 3)) for a, b in zip(_views(found), sizes)))
-        if recogniser:
-            off = (recogniser.features(found) - features).square().mean((1, 2, 3))
-            loss = loss + 0.5 * off / features.square().mean((1, 2, 3))
-        return loss
-
-    def penalty(z):
-        return alpha * z.square().sum(1) + beta * (z.abs() - 1).clamp(min=0).sum(1)
+    clock, draw = _Clock(seconds, fit_steps + tune_steps, progress), torch.Generator().manual_seed(seed)
+    # Tensors made in inference mode have no gradients; their copies do.
+    image = image.clone()
+    target, views = _Target(image, recogniser), [(degrees, _Target(view.clone())) for degrees, view in views]
 
     def hold(z):
         return z if yaw is None else generator.turned(z, yaw)
 
-    def stop(share, net, z):
-        """Tell the progress; whether to end this step of the algorithm."""
-        budget = None if seconds is None else seconds * (1 / 3 if share < 0.5 else 1)
-        late = budget is not None and time.monotonic() - began > budget
-        if progress:
-            with torch.no_grad():
-                progress(share, net(z[:1]))
-        return late
-
-    # Step 1: the best of many starts, then all of z.
+    z = _best_starts(generator, target, hold, start, draw, clock)
+    z = _find(generator, target, hold, z, fit_steps, clock)
     with torch.no_grad():
-        target = about(image)
-        vector = recogniser.embed(target[1]) if recogniser else torch.empty(0)
-        starts = generator.sample(RESTARTS, draw, SPREAD)
-        starts = hold(starts if start is None else torch.cat([start.clamp(-0.99, 0.99), starts]))
-        order = torch.cat([distance(generator(part), target) for part in starts.split(16)]).argsort()
-    z = starts[order[:KEPT]].clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([z], 0.03)
-    for step in range(fit_steps):
-        loss = distance(generator(hold(z)), target) + penalty(z)
-        optimizer.zero_grad()
-        loss.sum().backward()
-        optimizer.step()
-        if step + 1 == fit_steps // 3:
-            z = z.detach()[loss.argmin()][None].requires_grad_(True)
-            optimizer = torch.optim.Adam([z], 0.03)
-        if step % 10 == 9 and stop(0.5 * step / fit_steps, generator, hold(z)):
-            break
-    with torch.no_grad():
-        z = hold(z)
-        loss = distance(generator(z), target) + penalty(z)
-        z = z[loss.argmin()][None].clone()  # there are several still if the time was up early
         before = generator(z)
-
-    # Step 2: z and G, held to what G was.
-    tuned = deepcopy(generator).eval()  # running statistics stay: one photo has none
-    tuned.requires_grad_(True)
-    z.requires_grad_(True)
+    tuned, z = _tune(generator, target, views, hold, z, tune_steps, fit_steps, draw, clock)
     with torch.no_grad():
-        goals = [(degrees, about(picture)) for degrees, picture in views]
-    optimizer = torch.optim.Adam([{"params": tuned.parameters(), "lr": 1e-3}, {"params": [z], "lr": 5e-3}])
-    best, since = float("inf"), 0
-    for step in range(tune_steps):
-        others = generator.sample(4, draw, SPREAD)
-        with torch.no_grad():
-            kept = generator(others)
-        # The photo and one view at a time, in turn.
-        shown = [(yaw, target)] + ([goals[step % len(goals)]] if goals else [])
-        latents = [hold(z)] + [generator.turned(z, degrees) for degrees, _ in shown[1:]]
-        found = tuned(torch.cat([*latents, others]))
-        fits = [distance(found[i : i + 1], goal) for i, (_, goal) in enumerate(shown)]
-        loss = (reduce(add, fits) + penalty(z)).mean() + 2 * (found[len(shown) :] - kept).abs().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step % 10 == 9:
-            error = reduce(add, fits).item()
-            best, since = (error, 0) if error < 0.99 * best else (best, since + 1)
-            with torch.no_grad():
-                alike = (recogniser(tuned(hold(z))) @ vector.T).item() if recogniser else 0
-            if stop(0.5 + 0.5 * step / tune_steps, tuned, hold(z)) or (alike >= enough and since >= 3):
-                break
-    tuned.requires_grad_(False)
-    with torch.no_grad():
-        z = hold(z).detach()
-        return Fit(tuned, z, before, tuned(z), time.monotonic() - began)
-
-
-def _views(x):
-    """A picture at its own size, a half and a quarter."""
-    return [x, F.avg_pool2d(x, 2), F.avg_pool2d(x, 4)]
+        return Fit(tuned, z, before, tuned(z), clock.elapsed)
 
 
 @torch.no_grad()
-def sweep(generator: Any, z: torch.Tensor, shares: Sequence[float]) -> torch.Tensor:
-    """The way from a face (share 0) over a symmetric one (½) to its mirror image (1): NxBx3xSxS for N shares."""
-    return torch.stack([generator(generator.between(z, float(share))) for share in shares])
+def _best_starts(generator, target, hold, start, draw, clock):
+    """The KEPT latents to begin with: those given, and the random ones whose pictures are most like the photo."""
+    given = generator.sample(0) if start is None else start.clone().clamp(-0.99, 0.99)
+    starts, errors = generator.sample(STARTS, draw, SPREAD), []
+    clock.start()
+    for part in starts.split(8):
+        errors.append(target.distance(generator(hold(part)), features=False))
+        if clock.late(0.5 * STEP_1):
+            break
+    order = torch.cat(errors).argsort()
+    return hold(torch.cat([given, starts[order]])[:KEPT])
+
+
+def _find(generator, target, hold, z, steps, clock):
+    """Step 1: optimise KxZ latents; 1xZ, the best."""
+    z = z.clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([z], 0.03)
+    clock.start()
+    for step in range(steps):
+        loss = target.distance(generator(hold(z))) + _penalty(z)
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+        if step + 1 == steps // 3 and len(z) > 1:
+            z = z.detach()[loss.argmin()][None].requires_grad_(True)
+            optimizer = torch.optim.Adam([z], 0.03)
+        clock.tell(step, generator, hold(z))
+        if clock.late(STEP_1):
+            break
+    with torch.no_grad():
+        z = hold(z)
+        if len(z) > 1:  # the time was up early
+            z = z[target.distance(generator(z)).argmin()][None]
+        return z.clone()
+
+
+def _tune(generator, target, views, hold, z, steps, before, draw, clock):
+    """Step 2: optimise 1xZ and a copy of G: (G, z). ``before``: the steps done so far."""
+    tuned = deepcopy(generator).eval()  # running statistics stay: one photo has none
+    tuned.requires_grad_(True)
+    z.requires_grad_(True)
+    pool, held = generator.sample(POOL, draw, SPREAD), []  # G₀'s pictures of the first of the pool
+    groups = [{"params": tuned.parameters(), "lr": 1e-3}, {"params": [z], "lr": 5e-3}]
+    optimizer = torch.optim.Adam(groups, fused=True)
+    best, since = float("inf"), 0
+    clock.start()
+    for step in range(steps):
+        if clock.late():
+            break
+        if len(held) < POOL:
+            others = torch.arange(len(held), len(held) + HELD)
+            with torch.no_grad():
+                held += generator(pool[others]).split(1)
+        else:
+            others = torch.randint(POOL, (HELD,), generator=draw)
+        # The photo and one view at a time, in turn.
+        view = [views[step % len(views)]] if views else []
+        latents = [hold(z), *(generator.turned(z, degrees) for degrees, _ in view), pool[others]]
+        pictures = tuned(torch.cat(latents))
+        targets = [target, *(each for _, each in view)]
+        error = sum(each.distance(pictures[i : i + 1]) for i, each in enumerate(targets))
+        away = (pictures[len(targets) :] - torch.cat([held[i] for i in others])).abs().mean()
+        optimizer.zero_grad()
+        ((error + _penalty(z)).mean() + GAMMA * away).backward()
+        optimizer.step()
+        clock.tell(before + step, tuned, hold(z))
+        if step % 10 == 9:
+            best, since = (error.item(), 0) if error.item() < 0.99 * best else (best, since + 1)
+            if since >= 3 and target.similarity(tuned(hold(z))) >= ENOUGH:
+                break
+    tuned.requires_grad_(False)
+    return tuned, hold(z).detach()
+
+
+def _penalty(z):
+    """α‖z‖² + β Σ(|z| − 1)₊, a number for each latent."""
+    return ALPHA * z.square().sum(1) + BETA * (z.abs() - 1).clamp(min=0).sum(1)
+
+
+def _sizes(picture):
+    """A picture at its own size, a half and a quarter."""
+    return [picture, F.avg_pool2d(picture, 2), F.avg_pool2d(picture, 4)]

@@ -180,6 +180,21 @@ class PipelineTests:
             assert self.call(loaded, crop).images[0].tobytes() == expected
         assert self.call(loaded, crop).images[0].tobytes() == expected
 
+    def test_turned_heads_are_noted_and_profiles_refused(self, pipe, crop, pair, monkeypatch):
+        yaws = []
+        monkeypatch.setattr(f"facesym.pipelines.{pipe.task}.find_pose", lambda crop: (yaws.pop(0), 0.0))
+        yaws += [-pipe.trained_yaw - 5]
+        (note,) = [note for note in self.call(pipe, crop).notes if "turned by about" in note]
+        assert f"{pipe.trained_yaw + 5:.0f} degrees" in note
+        if pipe.farthest_yaw == 90:
+            return
+        yaws += [85.0]
+        with pytest.raises(ImageError, match=r"85 degrees.*both eyes"):
+            self.call(pipe, crop)
+        yaws += [85.0, 0.0]
+        result = self.call(pipe, pair, aligned=False, faces="all")
+        assert len(result.faces) == 1 and any("1 face is seen from the side" in note for note in result.notes)
+
     def test_moves(self, model, crop):
         import facesym
 

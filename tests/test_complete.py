@@ -71,6 +71,9 @@ def test_aligned_crops_and_paste_false(pipe, astronaut, eye_hole):
     assert out.images[0].size == (300, 300) and out.faces == []
     assert (np.asarray(out.images[0])[~hole] == np.asarray(square)[~hole]).all()
     assert pipe(square, hole, aligned=True, paste=False).images[0].size == (128, 128)
+    small, pixels = np.asarray(Image.fromarray(hole).resize((128, 128))), np.asarray(crop)
+    own = np.asarray(pipe(crop, small, aligned=True, paste=False).images[0])
+    assert (own[~small] == pixels[~small]).all() and (own[small] != pixels[small]).any()
     with pytest.raises(ImageError, match="square"):
         pipe(square.crop((0, 0, 300, 200)), hole[:200], aligned=True)
 

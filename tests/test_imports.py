@@ -7,7 +7,7 @@ import pytest
 
 LAYERS = (
     "errors",
-    "device files hub logging ops packages",
+    "device files hub logging ops packages threads",
     "card",
     "zoo",
     "faces losses models",

@@ -1,10 +1,13 @@
 """What the five pipelines have in common: see mixins.py."""
 
+import subprocess
+import sys
 from typing import ClassVar
 
 import pytest
 import torch
 from mixins import PipelineTests
+from PIL import Image
 
 import facesym
 from facesym.models import AttributeGenerator, NormalizedFaceGAN, SymmetricGenerator, SymmetrizerVAE
@@ -46,6 +49,12 @@ class TestRotate(PipelineTests):
         net = SymmetricGenerator(first=4, widths=(16, 8, 8), latent=16, asymmetric=4, yaw=True)
         return saved(net, tmp_path_factory.mktemp("generator"))
 
+    @pytest.fixture(autouse=True)
+    def short(self, monkeypatch):
+        """What a turn is measured by takes longer than fitting a small net."""
+        monkeypatch.setattr("facesym.pipelines.rotate.PLACES", 3)
+        monkeypatch.setattr("facesym.fit.STARTS", 8)
+
 
 class TestNormalize(PipelineTests):
     @pytest.fixture(scope="class")
@@ -72,3 +81,28 @@ def test_a_list_of_photos_needs_as_many_masks(tiny_model, astronaut, eye_hole):
     for masks in (eye_hole, [eye_hole], [eye_hole] * 3):
         with pytest.raises(facesym.ImageError, match="list of as many masks"):
             pipe([astronaut] * 2, masks)
+
+
+def test_a_child_forked_after_use_works(tiny_model, astronaut, eye_hole, tmp_path):
+    astronaut.save(tmp_path / "photo.png")
+    Image.fromarray(eye_hole).save(tmp_path / "mask.png")
+    code = """if True:
+        import os, sys, torch, facesym
+        torch.set_num_threads(2)
+        pipe = facesym.load(sys.argv[1])
+        pipe("photo.png", "mask.png")
+        child = os.fork()
+        if not child:
+            pipe("photo.png", "mask.png")
+            os._exit(0)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    subprocess.run([sys.executable, "-c", code, str(tiny_model)], cwd=tmp_path, check=True, timeout=120)
+
+
+def test_pipelines_can_be_imported_by_name():
+    from facesym.pipelines import CompletePipeline
+
+    assert CompletePipeline.task == "complete" and "RotatePipeline" in dir(facesym.pipelines)
+    with pytest.raises(AttributeError, match="NoPipeline"):
+        facesym.pipelines.NoPipeline  # noqa: B018

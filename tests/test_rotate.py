@@ -1,6 +1,7 @@
 """Turning heads: pipeline, films, command."""
 
 import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -20,6 +21,7 @@ from facesym.fit import Fit
 from facesym.models import SymmetricEncoder, SymmetricGenerator
 from facesym.pipelines import rotate
 from facesym.pipelines.base import to_image
+from facesym.threads import few_threads
 from facesym.video import save_video
 
 
@@ -41,15 +43,6 @@ def pipe(model):
 @pytest.fixture(scope="module")
 def crop(astronaut):
     return align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 256), 256)
-
-
-@pytest.fixture(scope="module")
-def pair(astronaut):
-    """A photo of two faces."""
-    photo = Image.new("RGB", (1024, 512))
-    for x in (0, 512):
-        photo.paste(astronaut, (x, 0))
-    return photo
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +151,7 @@ def test_detail_is_the_photos_and_light_the_generators():
 def made_up_turner(monkeypatch, yaws, own=0.0):
     """A Turner whose frames' yaws are measured as given, by a net that turns nothing."""
     told = iter(yaws)
-    monkeypatch.setattr(rotate, "find_points", lambda frame: frame)
+    monkeypatch.setattr(rotate, "find_points", lambda frames: frames)
     monkeypatch.setattr(rotate, "landmark_asymmetry", lambda points: (None, None, next(told)))
     net = SymmetricGenerator(first=4, widths=(8,), latent=4, asymmetric=2, yaw=True).eval()
     picture = torch.zeros(1, 3, 8, 8)
@@ -186,6 +179,37 @@ def test_a_series_is_spread_over_the_range(pipe, crop, monkeypatch):
     with pytest.warns(UserWarning, match="from -6 to 3"):
         result = pipe(crop, aligned=True, yaw=(-20, 20), frames=4, steps=1)
     assert result.yaws == [[-6, -3, 0, 3]]
+    (note,) = result.notes
+    assert "the yaw of -20 to 20 degrees was held within" in note
+
+
+def test_a_fit_keeps_to_its_time(pipe, crop):
+    turner = pipe.fit(crop, steps=10**6, seconds=6, frames=3)
+    assert 3 < turner.fit.seconds < 7
+
+
+def test_a_bar_shows_on_a_terminal_unless_the_progress_is_told(pipe, crop, capsys, monkeypatch):
+    monkeypatch.setattr(rotate, "PLACES", 3)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipe(crop, aligned=True, yaw=5, steps=20)
+        assert "Fitting" in capsys.readouterr().err
+        pipe(crop, aligned=True, yaw=5, steps=20, progress=lambda *_: None)
+    assert "Fitting" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(2, 1), (16, 3)])
+def test_on_few_cores_one_thread_fits(cores, threads, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with few_threads():
+            assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_progress_is_told_and_what_it_raises_ends_the_fit(pipe, crop):
@@ -204,7 +228,8 @@ def test_progress_is_told_and_what_it_raises_ends_the_fit(pipe, crop):
     assert len(told) == 2 and told[0][1].size == (64, 64) and 0 < told[0][0] < told[1][0] < 0.5
 
 
-def test_every_face_is_turned(pipe, pair):
+def test_every_face_is_turned(pipe, pair, monkeypatch):
+    monkeypatch.setattr(rotate, "PLACES", 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = pipe(pair, faces="all", yaw=5, steps=2)
@@ -212,17 +237,12 @@ def test_every_face_is_turned(pipe, pair):
     assert all(len(series) == 1 for series in result.frames)
 
 
-def test_weights_asked_for_in_another_type_are_fitted_in_float32(model, crop):
-    pipe = facesym.load(str(model), dtype=torch.bfloat16)
-    assert np.isfinite(pipe.fit(crop.resize((64, 64)), steps=2).measured).all()
-
-
 def test_another_generators_encoder_is_left_alone(model, monkeypatch):
     encoders = {
         size: SymmetricEncoder(latent=16, asymmetric=4, size=size, widths=(8, 8)) for size in (32, 64)
     }
     net = SymmetricGenerator.from_pretrained(model)
-    monkeypatch.setattr(facesym.zoo, "list", lambda: [{"task": "encode", "default": True}])
+    monkeypatch.setattr(facesym.zoo, "list_models", lambda: [{"task": "encode", "default": True}])
     for size, taken in ((32, False), (64, True)):
         monkeypatch.setattr(facesym.zoo, "load", lambda task, device=None, size=size: encoders[size])
         assert (rotate.RotatePipeline(net).encoder is not None) == taken

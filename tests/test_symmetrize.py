@@ -332,6 +332,17 @@ def test_all_faces(pipe, astronaut):
         assert len(pipe(pair, faces=0).faces) == 1
 
 
+def test_a_turned_face_is_brought_to_the_front_and_is_a_picture_of_its_own(pipe, pair, monkeypatch):
+    yaws = [0.0, 42.0]
+    monkeypatch.setattr("facesym.pipelines.symmetrize.find_pose", lambda crop: (yaws.pop(0), 0.0))
+    with pytest.warns(UserWarning, match="about 42 degrees.*brought to the front"):
+        out = pipe(pair, faces="all")
+    photo, own = out.images
+    assert photo.size == pair.size and own.size == (128, 128)
+    changed = (np.asarray(photo) != np.asarray(pair)).any(-1)
+    assert changed[:, :300].any() and not changed[:, 300:].any()
+
+
 def test_what_is_refused(pipe, astronaut):
     with pytest.raises(ImageError, match="left, right, average"):
         pipe(astronaut, method="median")

@@ -74,13 +74,6 @@ def test_an_expression_is_given_to_the_result_again_and_nothing_else_is(model, a
     assert np.abs(np.asarray(made) - np.asarray(to_image(wanted[0])).astype(int)).max() <= 1
 
 
-def test_a_profile_is_warned_of(model, astronaut, monkeypatch):
-    pipe = facesym.load(str(model))
-    monkeypatch.setattr("facesym.pipelines.transfer.head_pose", lambda points: (-70.0, 0.0))
-    with pytest.warns(UserWarning, match="about 70 degrees"):
-        pipe(astronaut, to="happy")
-
-
 def test_what_makes_no_sense_is_refused(model, astronaut):
     pipe = facesym.load(str(model))
     for options, told in (

@@ -105,7 +105,7 @@ def warp_to_crop(image: Image.Image, transform: ArrayLike, size: int) -> np.ndar
     )
 
 
-def warp_mask_to_crop(mask: np.ndarray, transform: ArrayLike, size: int) -> np.ndarray:
+def warp_mask_to_crop(mask: np.ndarray, transform: ArrayLike, size: int, margin: int = 1) -> np.ndarray:
     """A hole in the photo (HxW bool, True = missing), seen in the crop: size x size bool.
 
     Every crop pixel that the hole touches counts as missing, and one more all round, so that nothing of what hides
@@ -123,4 +123,4 @@ def warp_mask_to_crop(mask: np.ndarray, transform: ArrayLike, size: int) -> np.n
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
     )
-    return cv2.dilate((hole > 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    return cv2.dilate((hole > 0).astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)).astype(bool)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from numbers import Integral
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -21,57 +20,13 @@ from ..faces.detect import Face, check_which
 from ..faces.find import find_faces
 from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
-from ..faces.load import Photo, mark_edited, read_photo, save_image
+from ..faces.load import Photo, mark_edited, read_photo
 from ..faces.paste import paste_face
 from ..logging import warn
+from ..threads import use_one_thread_after_fork
+from .result import Result
 
-
-@dataclass(kw_only=True)
-class Result:
-    """What a pipeline returns. Its fields of a face are lists, one entry a face, also for one face.
-
-    Attributes:
-        images: PIL images: the photo with every result pasted back; or, with ``paste=False``, the aligned crops.
-        faces: the faces worked on (box, 5 points, detector score), from left to right; empty with ``aligned=True``.
-        identity: similarity of output and input (aligned crops) by the zoo's identity network, one cosine a face
-            (1 = the same); None if the zoo has no such network.
-        notes: what the user should know, e.g. that a head is turned too far; also given by `warnings.warn`.
-        seconds: duration of the work on this photo.
-        task: name of the pipeline's task.
-    """
-
-    images: list[Image.Image]
-    faces: list[Face]
-    identity: list[float] | None
-    notes: list[str]
-    seconds: float
-    task: str
-
-    def save(self, path: str | os.PathLike) -> list[Path]:
-        """Write the images, marked as edited by AI.
-
-        Args:
-            path: .png, .jpg, .jpeg or .webp, of the first image. The others, which there are only with
-                ``paste=False``, go into the folder ``<stem>-faces`` beside it, named by their face's number.
-
-        Returns:
-            The paths written.
-
-        Raises:
-            ImageError: another file type, a folder that cannot be written, or a full disk.
-        """
-        path = Path(path)
-        folder = path.with_name(f"{path.stem}-faces")
-        paths = [folder / f"{i}{path.suffix}" if i else path for i in range(len(self.images))]
-        for image, each in zip(self.images, paths):
-            save_image(image, each, self.task)
-        return paths
-
-    def __repr__(self):
-        sizes = ", ".join(f"{image.width}x{image.height}" for image in self.images)
-        parts = [f"images=[{sizes}]", f"faces={len(self.faces)}", f"identity={self.identity}"]
-        parts += [f"notes={self.notes}"] * bool(self.notes)
-        return f"{type(self).__name__}({', '.join(parts)}, seconds={self.seconds:.2f})"
+use_one_thread_after_fork()
 
 
 @dataclass
@@ -105,6 +60,7 @@ class FaceJob:
         photo: the photo it is in.
         transform: 2x3, photo pixel -> pixel of ``crop`` and ``output``.
         crop: RGB, the aligned crop, of the output's size.
+        yaw: of the head, degrees; negative when the nose points to the picture's left.
         output: RGB, the finished crop.
         notes: for the user, about this face.
     """
@@ -112,6 +68,7 @@ class FaceJob:
     photo: Photo | None
     transform: np.ndarray | None
     crop: Image.Image
+    yaw: float
     output: Image.Image | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -126,10 +83,14 @@ class Pipeline:
         task: the task's name.
         result: its class of results.
         size: side of the aligned crops that faces are cut to.
+        trained_yaw: degrees of yaw up to which the model was trained.
+        farthest_yaw: degrees of yaw beyond which it is of no use.
     """
 
     task: str
     result: type[Result]
+    trained_yaw: float
+    farthest_yaw = 70.0
 
     def __init__(self, net: Any):
         self.net = net
@@ -197,60 +158,76 @@ class Pipeline:
         for start in range(0, len(inputs), batch_size):
             group = inputs[start : start + batch_size]
             names = [_name(start + i, group[i][0]) if several else None for i in range(len(group))]
-            batch = self._batch(group, names, on_error == "skip", options)
-            for name, (result, notes) in zip(names, batch):
-                for note in notes:
+            for name, result in zip(names, self._batch(group, names, on_error == "skip", options)):
+                for note in result.notes:
                     warn(f"{name}: {note}" if name else note, stacklevel=3)
-                results.append(result)
+                results.append(None if isinstance(result, _Skipped) else result)
         return results if several else results[0]
 
     def _batch(self, inputs, names, skip, options):
-        """Photos whose faces the network sees together.
-
-        Returns:
-            [(result, notes)]; the result is None where the photo was skipped.
-        """
-        jobs = [_attempt(self._prepare, name, skip, *given, options) for name, given in zip(names, inputs)]
-        faces = [face for job, _ in jobs if job for face in job.faces]
+        """Photos whose faces the network sees together: a list of results, or what stands for them."""
+        jobs = [_attempt(self._prepare, name, skip, given, options) for name, given in zip(names, inputs)]
+        faces = [face for job in jobs if isinstance(job, PhotoJob) for face in job.faces]
         start = time.perf_counter()
         for i in range(0, len(faces), options.batch_size):
             self._run(faces[i : i + options.batch_size], options)
         each = (time.perf_counter() - start) / max(len(faces), 1)
-        finished = []
-        for name, (job, notes) in zip(names, jobs):
-            if job:
+        for i, job in enumerate(jobs):
+            if isinstance(job, PhotoJob):
                 job.seconds += each * len(job.faces)
-                job, notes = _attempt(self._finish, name, skip, job, options)
-            finished.append((job, job.notes if job else notes))
-        return finished
+                jobs[i] = _attempt(self._finish, names[i], skip, job, options)
+        return jobs
 
-    def _prepare(self, *inputs_and_options):
-        """Find and align: a `PhotoJob` of a photo, what comes with it, and the options."""
-        start, (*inputs, options) = time.perf_counter(), inputs_and_options
+    def _prepare(self, inputs, options):
+        """Find, align, warn: a `PhotoJob` of a photo and what comes with it.
+
+        Raises:
+            ImageError: every face is turned too far.
+        """
+        start = time.perf_counter()
         job = self._find(*inputs, options)  # type: ignore
-        job.faces = [self._align(job, i, options) for i in job.chosen]
+        chosen, job.chosen = job.chosen, []
+        for i in chosen:
+            face = self._align(job, i, options)
+            if abs(face.yaw) <= self.farthest_yaw:
+                self._warn(face, options)
+                job.chosen.append(i)
+                job.faces.append(face)
+        turned = len(chosen) - len(job.faces)
+        if turned and not job.faces:
+            raise ImageError(
+                f"The head is turned by about {abs(face.yaw):.0f} degrees, and {self.task} can do nothing beyond "
+                f"{self.farthest_yaw:.0f}: choose a photo that shows both eyes."
+            )
+        if turned:
+            job.notes.append(
+                f"{turned} face{'s are' if turned > 1 else ' is'} seen from the side and left as in the photo."
+            )
         job.seconds = time.perf_counter() - start
         return job
 
     def _finish(self, job, options):
         """Paste: the result of a photo whose faces have their outputs."""
-        start, images = time.perf_counter(), []
-        if options.paste:
-            image = job.photo.image
-            for face in job.faces:
-                image = self._paste(image, face)
-            images = [mark_edited(job.photo.restore(image), self.task)]
-        identity = self._identity(job.faces)
-        images = images or [self._edited(face, face.output) for face in job.faces]
+        start = time.perf_counter()
+        images = self._images(job, job.faces, options)
         return self.result(
             images=images,
             faces=[job.found[i] for i in job.chosen] if job.found else [],
-            identity=identity,
+            identity=self._identity(job.faces),
             notes=job.photo.notes + job.notes + [note for face in job.faces for note in face.notes],
             task=self.task,
             **self._fields(job.faces),
             seconds=job.seconds + time.perf_counter() - start,
         )
+
+    def _images(self, job, faces, options):
+        """The result's images: the photo with the outputs of these faces, or the outputs."""
+        if not options.paste:
+            return [self._edited(face, face.output) for face in faces]
+        image = job.photo.image
+        for face in faces:
+            image = self._paste(image, face)
+        return [mark_edited(job.photo.restore(image), self.task)]
 
     def _edited(self, face, crop):
         """A picture made from a face (RGB) as results hold it: in the photo's own colours, marked as edited."""
@@ -266,8 +243,16 @@ class Pipeline:
         return PhotoJob(photo, *find_faces(photo.image, options.faces, self.size, aligned=options.aligned))
 
     def _align(self, job, index, options):
-        """A chosen face, cut out: a `FaceJob`, with notes if it is one that the task does poorly."""
+        """A chosen face, cut out: a `FaceJob`."""
         raise NotImplementedError
+
+    def _warn(self, face, options):
+        """Note what the task does poorly with a face."""
+        if abs(face.yaw) > self.trained_yaw:
+            face.notes.append(
+                f"The head is turned by about {abs(face.yaw):.0f} degrees: the model was trained up to "
+                f"{self.trained_yaw:.0f}, and what it shows of the hidden side is a guess."
+            )
 
     def _cut(self, job, index):
         """A chosen face's crop at the net's size, and for a net that copies from the photo, with as many pixels as the
@@ -305,19 +290,24 @@ def _name(number, image):
     return f"Photo {number} ({image})" if isinstance(image, str | os.PathLike) else f"Photo {number}"
 
 
+@dataclass
+class _Skipped:
+    """Stands for the result of a photo that was skipped. ``notes``: why."""
+
+    notes: list[str]
+
+
 def _attempt(step, name, skip, *inputs):
-    """A step of the work on a photo of a list: what it returns, and notes.
+    """What a step of the work on a photo returns, or with ``skip``, if it fails, a `_Skipped`.
 
     Raises:
-        FacesymError: what the step raises, with the photo's name. With ``skip`` any error becomes a note, and what is
-            returned is None.
+        FacesymError: what the step raises, with the photo's name.
     """
     try:
-        return step(*inputs), []
+        return step(*inputs)
     except Exception as error:
         if skip:
-            reason = str(error) if isinstance(error, FacesymError) else repr(error)
-            return None, [f"skipped. {reason}"]
+            return _Skipped([f"skipped. {error if isinstance(error, FacesymError) else repr(error)}"])
         if name and isinstance(error, FacesymError):
             raise type(error)(f"{name}: {error}") from error
         raise

@@ -17,7 +17,7 @@ from ..faces.find import find_faces
 from ..faces.landmarks import find_points
 from ..faces.load import load_mask, read_photo
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
-from ..faces.pose import head_pose
+from ..faces.pose import FARTHEST_YAW, find_pose, head_pose
 from ..faces.texture import borrow_texture, find_texture
 from ..models.symmfcnet import SymmFCNetOutput
 from ..ops import warp
@@ -65,6 +65,7 @@ class CompleteJob(FaceJob):
         clean: RGB crop of the photo with what is missing smoothed over.
         mask: SxS bool, what is missing of the crop.
         found: SymmFCNetOutput, of one picture.
+        completed: RGB crop with texture; the output has the crop's own pixels where the mask does not reach.
         copied: SxS float32, how far the detail is the mirrored half's.
         smooth: SxSx3 uint8, the network's output with that detail.
         face: SxS bool, where the face is.
@@ -76,6 +77,7 @@ class CompleteJob(FaceJob):
     clean: Image.Image
     mask: np.ndarray
     found: SymmFCNetOutput | None = None
+    completed: Image.Image | None = None
     copied: np.ndarray | None = None
     smooth: np.ndarray | None = None
     face: np.ndarray | None = None
@@ -91,6 +93,8 @@ class CompletePipeline(Pipeline):
 
     task = "complete"
     result = CompleteResult
+    trained_yaw = FARTHEST_YAW
+    farthest_yaw = 90.0  # what is missing is filled in from what surrounds it too
 
     @overload
     def __call__(
@@ -186,13 +190,15 @@ class CompletePipeline(Pipeline):
         mask = warp_mask_to_crop(job.mask, transform, self.size)
         if mask.all():
             raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
+        clean = align_face(job.clean, transform, self.size)
         return CompleteJob(
             job.photo,
             transform,
             align_face(job.photo.image, transform, self.size),
+            find_pose(clean)[0],
             whole=job,
             own=job.own[index],
-            clean=align_face(job.clean, transform, self.size),
+            clean=clean,
             mask=mask,
         )
 
@@ -206,7 +212,11 @@ class CompletePipeline(Pipeline):
             self._copy_detail(face)
             face.face = (face.found.face_region[0, 0] > 0.5).cpu().numpy()
             face.texture = find_texture(face.smooth, face.mask, face.face)
-            face.output = Image.fromarray(borrow_texture(face.smooth, face.mask, face.face, *face.texture))
+            textured = borrow_texture(face.smooth, face.mask, face.face, *face.texture)
+            face.completed = Image.fromarray(textured)
+            # The network is given a mask that is wider by a pixel: what is visible there comes back too.
+            touched = warp_mask_to_crop(face.whole.mask, face.transform, self.size, margin=0)
+            face.output = paste_completion(face.crop, face.completed, np.eye(2, 3), touched)
 
     @staticmethod
     def _copy_detail(face):
@@ -219,7 +229,7 @@ class CompletePipeline(Pipeline):
         face.smooth = with_copied_detail(output, copy, face.copied)
 
     def _paste(self, photo, face):
-        crop, transform = self._detailed(face) or (face.output, face.transform)
+        crop, transform = self._detailed(face) or (face.completed, face.transform)
         return paste_completion(photo, crop, transform, face.whole.mask, face.own)
 
     @torch.inference_mode()

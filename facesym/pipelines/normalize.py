@@ -11,11 +11,9 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..faces.decode import PictureSource
-from ..faces.landmarks import find_points
-from ..faces.pose import head_pose
+from ..faces.pose import find_pose
 from .base import FaceJob, Pipeline, Result, one_of, to_image, to_tensor
 
-TURNED = 45  # degrees of yaw beyond which no model was trained
 MOST_FRAMES = 100  # of a walk
 FRONTAL = 15  # degrees of yaw up to which a frontal face fits on the head in the photo
 
@@ -39,10 +37,9 @@ class NormalizeResult(Result):
 
 @dataclass(kw_only=True)
 class NormalizeJob(FaceJob):
-    """A face on its way. ``small``: RGB, the crop at the net's size. ``yaw``: degrees. ``walk``: see the result."""
+    """A face on its way. ``small``: RGB, the crop at the net's size. ``walk``: see the result."""
 
     small: Image.Image
-    yaw: float
     walk: list = field(default_factory=list)
 
 
@@ -55,6 +52,7 @@ class NormalizePipeline(Pipeline):
 
     task = "normalize"
     result = NormalizeResult
+    trained_yaw = 45.0
 
     @property
     def size(self) -> int:
@@ -133,17 +131,14 @@ class NormalizePipeline(Pipeline):
 
     def _align(self, job, index, options):
         small, crop, transform = self._cut(job, index)
-        yaw, _ = head_pose(find_points(small))
-        face = NormalizeJob(job.photo, transform, crop, small=small, yaw=yaw)
-        if abs(yaw) > TURNED:
+        return NormalizeJob(job.photo, transform, crop, find_pose(small)[0], small=small)
+
+    def _warn(self, face, options):
+        super()._warn(face, options)
+        if options.paste and abs(face.yaw) > FRONTAL:
             face.notes.append(
-                f"The head is turned by about {abs(yaw):.0f} degrees: beyond {TURNED} half of the face is a guess."
+                f"The head is turned by about {abs(face.yaw):.0f} degrees: a frontal face does not fit on it."
             )
-        if options.paste and abs(yaw) > FRONTAL:
-            face.notes.append(
-                f"The head is turned by about {abs(yaw):.0f} degrees: a frontal face does not fit on it."
-            )
-        return face
 
     def _run(self, faces, options):
         read = self._read([face.small for face in faces], [face.yaw for face in faces])
@@ -173,7 +168,7 @@ class NormalizePipeline(Pipeline):
         Returns:
             A list of RGB images of ``larger``'s size.
         """
-        face = NormalizeJob(None, None, larger, small=crop, yaw=yaw)
+        face = NormalizeJob(None, None, larger, yaw, small=crop)
         return self._render(self._read([crop], [yaw]), face, fractions)
 
     @torch.inference_mode()

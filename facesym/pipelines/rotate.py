@@ -1,15 +1,17 @@
 """Turn the head in a photo: FitAndTune on that one photo, then a walk through the tuned generator's latents."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, overload
 
 import numpy as np
 import torch
 from PIL import Image
 from scipy.optimize import isotonic_regression
+from tqdm import tqdm
 
 from ..asymmetry import landmark_asymmetry
 from ..errors import ImageError, ZooError
@@ -17,14 +19,18 @@ from ..faces.align import align_face
 from ..faces.decode import PictureSource
 from ..faces.geometry import turn, warp_points
 from ..faces.landmarks import find_points
+from ..faces.pose import find_pose
 from ..faces.turn import turned_photo, with_detail
 from ..fit import Fit, fit_and_tune
+from ..threads import few_threads
 from .base import FaceJob, Pipeline, Result, to_image, to_tensor
 
 VIEWS = (-20, -10, 10, 20)  # degrees from the photo's own yaw at which warped copies of it are fitted too
 REACH = 35.0  # degrees of yaw that are looked at, to either side
 PLACES = 29  # on the way, where yaw and identity are measured
+FEWEST = 9  # of them, if time is short
 TURNED = 10  # degrees of yaw from which a photo's head counts as turned: its way leads to its mirror image
+BAR = "{desc}: {percentage:3.0f}% |{bar}| {remaining} left"
 SAME = 0.4  # the identity net's cosine down to which a turned face counts as that person
 
 
@@ -67,16 +73,25 @@ class Turner:
         crop: RGB image, the face that was fitted, at the size wanted.
         points: its 68 landmarks, pixels.
         recogniser: LightCNN or None.
+        count: of places on the way where yaw and identity are measured.
     """
 
-    def __init__(self, fit: Fit, yaw: float, crop: Image.Image, points: np.ndarray, recogniser: Any):
+    def __init__(
+        self,
+        fit: Fit,
+        yaw: float,
+        crop: Image.Image,
+        points: np.ndarray,
+        recogniser: Any,
+        count: int = PLACES,
+    ):
         self.fit, self.yaw, self.crop, self.points = fit, yaw, np.asarray(crop), points
         self.net = fit.generator
         own = yaw / REACH if self.net.config.yaw else 1.0  # the photo's place on the way
-        places = np.linspace(-1, 1, PLACES)
+        places = np.linspace(-1, 1, count)
         frames = self.frames_at(places)
-        yaws = np.array([landmark_asymmetry(find_points(frame))[2] for frame in frames])
-        kept = np.ones(PLACES, bool)
+        yaws = np.array([landmark_asymmetry(found)[2] for found in find_points(frames)])
+        kept = np.ones(count, bool)
         self.alike = None
         if recogniser is not None:
             small = crop.resize(frames[0].size, Image.Resampling.LANCZOS)
@@ -102,7 +117,7 @@ class Turner:
         low = high = int(np.abs(rising - yaw).argmin())
         while low > 0 and kept[low - 1]:
             low -= 1
-        while high < PLACES - 1 and kept[high + 1]:
+        while high < count - 1 and kept[high + 1]:
             high += 1
         self.range = min(yaw, float(rising[low])), max(yaw, float(rising[high]))
 
@@ -166,6 +181,8 @@ class RotatePipeline(Pipeline):
     task = "rotate"
     result = RotateResult
 
+    trained_yaw = REACH
+
     def __init__(self, net: Any):
         from .. import zoo
 
@@ -173,7 +190,8 @@ class RotatePipeline(Pipeline):
             raise ZooError(
                 f"This generator is of kind {net.config.kind}: it is not symmetric, and turns nothing."
             )
-        self.net = net.float().requires_grad_(False)  # fitting in a coarser type learns too little
+        # In float32 whatever was asked for: fitting in a coarser type learns too little.
+        super().__init__(net.to(torch.float32).requires_grad_(False))
         helpers = {entry["task"] for entry in zoo.list_models() if entry["default"]}
         self.recogniser = self._helper("identity") if "identity" in helpers else None
         self.encoder = self._helper("encode") if "encode" in helpers else None
@@ -187,6 +205,14 @@ class RotatePipeline(Pipeline):
     @property
     def size(self) -> int:
         return 2 * self.net.size  # of the frames: they have the photo's detail
+
+    def to(self, device=None, dtype=None):
+        """Move the networks; they stay in float32, in which fits are made. See `Pipeline.to`."""
+        super().to(None if isinstance(device, torch.dtype) else device)
+        for net in (self.recogniser, self.encoder):
+            if net is not None:
+                net.to(self.net.device)
+        return self
 
     def _helper(self, task):
         from .. import zoo
@@ -251,14 +277,16 @@ class RotatePipeline(Pipeline):
                 last of a series. Clipped to where the face still is that person, with a warning.
             frames: of the series.
             steps: of the tuning; finding z takes half as many.
-            seconds: time budget of the fit.
+            seconds: time budget of each face: fit, measurement of its turn, and frames. A second or two are needed
+                whatever it says.
             faces: "largest", "all", or an index from left to right.
             paste: True lays the face at the last yaw over the photo; hair and neck stay as they are there.
             aligned: the picture is an aligned square crop already; no face is looked for.
             batch_size: how many photos, and how many faces, of a list the network works on together.
             on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
                 warning says why.
-            progress: called now and then with (share done, picture as an RGB image); what it raises ends the call.
+            progress: called now and then with (fraction done, picture as an RGB image); what it raises ends the call.
+                Without it a bar is shown on a terminal.
 
         Returns:
             RotateResult.
@@ -275,8 +303,8 @@ class RotatePipeline(Pipeline):
             raise ImageError(f"yaw must be one or two numbers of degrees between -90 and 90, not {yaw!r}.")
         if not all(isinstance(n, Integral) and n >= 1 for n in (frames, steps)):
             raise ImageError("frames and steps must be whole numbers of at least 1.")
-        if seconds is not None and not seconds > 0:
-            raise ImageError("seconds must be more than 0.")
+        if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
+            raise ImageError(f"seconds must be a number above 0, not {seconds!r}.")
         return self._process(
             image, faces=faces, paste=paste, aligned=aligned, ends=ends, frames=frames, steps=steps, seconds=seconds,
             progress=progress, batch_size=batch_size, on_error=on_error,
@@ -284,36 +312,44 @@ class RotatePipeline(Pipeline):
 
     def _align(self, job, index, options):
         transform = job.transforms[index]
-        return RotateJob(job.photo, transform, align_face(job.photo.image, transform, self.size))
+        crop = align_face(job.photo.image, transform, self.size)
+        return RotateJob(job.photo, transform, crop, find_pose(crop)[0])
 
     def _run(self, faces, options):
-        for number, face in enumerate(faces):
+        with tqdm(
+            total=100, desc="Fitting", bar_format=BAR, leave=False, disable=True if options.progress else None
+        ) as bar:
+            for number, face in enumerate(faces):
 
-            def tell(fraction, picture, number=number, face=face):
-                options.progress((number + fraction) / len(faces), self._edited(face, to_image(picture[0])))
+                def tell(fraction, picture, number=number, face=face):
+                    fraction = (number + fraction) / len(faces)
+                    bar.update(100 * fraction - bar.n)
+                    if options.progress:
+                        options.progress(fraction, self._edited(face, to_image(picture[0])))
 
-            turner = self.fit(
-                face.crop,
-                steps=options.steps,
-                seconds=options.seconds,
-                progress=tell if options.progress else None,
+                self._turn(face, options, tell)
+
+    def _turn(self, face, options, tell):
+        """Fit a face and turn it: fills in its frames, output, yaws and fit."""
+        count = options.frames if len(options.ends) == 2 else 1
+        turner = self.fit(
+            face.crop, steps=options.steps, seconds=options.seconds, progress=tell, frames=count
+        )
+        low, high = turner.range
+        within = np.clip(options.ends, low, high)
+        if turner.alike is not None and turner.alike < SAME:
+            face.notes.append("The model could not be fitted well to this face: it looks like someone else.")
+        elif np.abs(within - options.ends).max() > 1:
+            asked = " to ".join(f"{end:.0f}" for end in options.ends)
+            face.notes.append(
+                f"This face can be turned from {low:.0f} to {high:.0f} degrees and still be that person: the yaw of "
+                f"{asked} degrees was held within."
             )
-            low, high = turner.range
-            within = np.clip(options.ends, low, high)
-            if turner.alike is not None and turner.alike < SAME:
-                face.notes.append(
-                    "The model could not be fitted well to this face: it looks like someone else."
-                )
-            elif np.abs(within - options.ends).max() > 1:
-                face.notes.append(
-                    f"This face can be turned from {low:.0f} to {high:.0f} degrees and still be that person: the yaw "
-                    "was held within."
-                )
-            yaws = np.linspace(within[0], within[-1], options.frames if len(options.ends) == 2 else 1)
-            face.frames = turner.frames(yaws)
-            face.output = face.frames[-1]
-            face.yaws = [round(float(y), 2) for y in yaws]
-            face.fit = self._numbers(turner, face.crop)
+        yaws = np.linspace(within[0], within[-1], count)
+        face.frames = turner.frames(yaws)
+        face.output = face.frames[-1]
+        face.yaws = [round(float(y), 2) for y in yaws]
+        face.fit = self._numbers(turner, face.crop)
 
     def _fields(self, faces):
         return {
@@ -323,6 +359,7 @@ class RotatePipeline(Pipeline):
             "crop": [face.photo.restore_crop(face.crop) for face in faces],
         }
 
+    @torch.inference_mode(False)
     def fit(
         self,
         crop: Image.Image,
@@ -331,19 +368,23 @@ class RotatePipeline(Pipeline):
         seconds: float | None = None,
         progress: Callable | None = None,
         views: bool = True,
+        frames: int = 0,
     ) -> Turner:
         """Algorithm 1 on an aligned crop: a `Turner`.
 
         Args:
             crop: RGB image, square, of the generator's size or larger: the frames' size. It is fitted at the
                 generator's.
-            steps, seconds, progress: see `facesym.fit.fit_and_tune`.
+            steps: of the tuning; finding z takes half as many.
+            seconds: time budget.
+            progress: see `facesym.fit.fit_and_tune`.
             views: also fit copies of the crop that are warped to other yaws.
+            frames: to be made afterwards; of the budget, time is left for them.
 
         Raises:
             ImageError: the crop is not square or too small.
         """
-        size = self.net.size
+        began, size = time.monotonic(), self.net.size
         if crop.width != crop.height or crop.width < size:
             raise ImageError(
                 f"The crop must be square, of at least {size} pixels, not {crop.width}x{crop.height}."
@@ -353,29 +394,47 @@ class RotatePipeline(Pipeline):
         small = crop.resize((size, size), Image.Resampling.LANCZOS)
         image = to_tensor(small, self.net)
         known = self.net.config.yaw
-        start = None
+        start, others = None, []
         if self.encoder is not None:
             with torch.no_grad():
                 start = self.encoder.uniform(self.encoder(image))
-        others = []
         if known and views:
-            for by in VIEWS:
-                if abs(yaw + by) <= REACH:
-                    at = (points + 0.5) * (size / crop.width) - 0.5
-                    turned, _ = warp_points(np.asarray(small), at, turn(at, by))
-                    others.append((yaw + by, to_tensor(Image.fromarray(turned), self.net)))
-        fit = fit_and_tune(
-            self.net, image, self.recogniser, start=start, yaw=yaw if known else None, views=others,
-            fit_steps=max(steps // 2, 1), tune_steps=steps, seconds=seconds, progress=progress,
-        )  # fmt: skip
-        return Turner(fit, yaw, crop, points, self.recogniser)
+            at = (points + 0.5) * (size / crop.width) - 0.5
+            for by in (by for by in VIEWS if abs(yaw + by) <= REACH):
+                turned, _ = warp_points(np.asarray(small), at, turn(at, by))
+                others.append((yaw + by, to_tensor(Image.fromarray(turned), self.net)))
+        places = PLACES
+        if seconds is not None:
+            a_place, a_frame = self._times(crop, points)
+            left = seconds - (time.monotonic() - began)
+            places = int(np.clip(left / 3 / a_place, FEWEST, PLACES))
+            seconds = max(left - places * a_place - frames * a_frame, left / 3)
+        with few_threads():
+            fit = fit_and_tune(
+                self.net, image, self.recogniser, start=start, yaw=yaw if known else None, views=others,
+                fit_steps=max(steps // 2, 1), tune_steps=steps, seconds=seconds, progress=progress,
+            )  # fmt: skip
+        turner = Turner(fit, yaw, crop, points, self.recogniser, places)
+        fit.seconds = time.monotonic() - began
+        return turner
+
+    def _times(self, crop, points):
+        """Seconds that measuring a place on the way takes after a fit, and making a frame."""
+        began = time.monotonic()
+        frame = to_image(self.net(self.net.sample(1))[0])
+        find_points(frame)
+        if self.recogniser is not None:
+            self.recogniser(to_tensor(frame, self.recogniser))
+        measured = time.monotonic()
+        with_detail(np.asarray(frame), *turned_photo(np.asarray(crop), points, 0.0, 10.0, mirror=False))
+        return measured - began, time.monotonic() - measured
 
     def _numbers(self, turner, crop):
         """The field ``fit`` of the result."""
         target = to_tensor(crop.resize((self.net.size,) * 2, Image.Resampling.LANCZOS), self.net)
 
-        def psnr(x):
-            return float(-10 * ((x.float() - target) / 2).square().mean().log10())
+        def psnr(picture):
+            return float(-10 * ((picture.float() - target) / 2).square().mean().log10())
 
         return {
             "psnr_before": round(psnr(turner.fit.before), 2),

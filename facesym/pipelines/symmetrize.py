@@ -13,12 +13,13 @@ from ..errors import ImageError
 from ..faces.align import align_face
 from ..faces.decode import PictureSource
 from ..faces.geometry import face_region, face_shown
+from ..faces.landmarks import find_points
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
+from ..faces.pose import find_pose
 from .base import FaceJob, Pipeline, Result, identity_similarity, to_batch, to_image
 
 METHODS = ("model", "left", "right", "average")
-TURNED = 30  # degrees of yaw beyond which the numbers, and mirrored halves, mean little
 
 
 @dataclass(kw_only=True, repr=False)
@@ -32,6 +33,11 @@ class SymmetrizeResult(Result):
         crop: RGB images, the aligned crops that were worked on.
         composites: dicts of six aligned crops: "original", "mirrored", "left", "right", "average" and "model"; empty
             unless asked for.
+
+    A head turned by more than 30 degrees is brought to the front first, by the zoo's model of the task "normalize",
+    which makes it neutral too. A frontal face does not fit on a turned head: with ``paste=True``, too, it is a picture
+    of its own in ``images``, after the photo with the other faces, if there are any. Its asymmetry is measured in the
+    photo, where it means little.
     """
 
     asymmetry: list[dict[str, float]]
@@ -46,6 +52,8 @@ class SymmetrizeJob(FaceJob):
 
     Attributes:
         measure: facesym.asymmetry.Asymmetry of the crop.
+        frontal: RGB crop, the face brought to the front; the crop itself, if the head is not turned far.
+        points: 68x2, the landmarks of ``frontal``.
         picture: RGB, what is pasted: the output with something behind it.
         region: SxS float32, where it is pasted.
         shown: RGB crop, the face as the result shows it.
@@ -53,6 +61,8 @@ class SymmetrizeJob(FaceJob):
     """
 
     measure: Asymmetry
+    frontal: Image.Image
+    points: np.ndarray
     picture: Image.Image | None = None
     region: np.ndarray | None = None
     shown: Image.Image | None = None
@@ -79,6 +89,13 @@ class SymmetrizePipeline(Pipeline):
 
     task = "symmetrize"
     result = SymmetrizeResult
+    trained_yaw = 30.0
+    _normalizer = None
+
+    def to(self, device=None, dtype=None):
+        super().to(device, dtype)
+        self._normalizer = None
+        return self
 
     @overload
     def __call__(
@@ -162,35 +179,68 @@ class SymmetrizePipeline(Pipeline):
 
     def _align(self, job, index, options):
         crop = align_face(job.photo.image, job.transforms[index], self.size)
-        face = SymmetrizeJob(job.photo, job.transforms[index], crop, measure=measure_asymmetry(crop))
-        yaw = abs(face.measure.yaw)
-        if yaw > TURNED:
+        yaw, measure = find_pose(crop)[0], measure_asymmetry(crop)
+        frontal, points = crop, measure.points
+        if self.trained_yaw < abs(yaw) <= self.farthest_yaw:
+            frontal = self._to_front(crop, yaw)
+            points = find_points(frontal)
+        return SymmetrizeJob(
+            job.photo, job.transforms[index], crop, yaw, measure=measure, frontal=frontal, points=points
+        )
+
+    def _to_front(self, crop, yaw):
+        """A turned face as seen from the front: RGB crop."""
+        from . import load
+
+        if self._normalizer is None:
+            self._normalizer = load("normalize", device=self.net.device, dtype=self.net.dtype)
+        side = self._normalizer.size
+        (frontal,) = self._normalizer.run(crop.resize((side, side), Image.Resampling.LANCZOS), crop, yaw)
+        return frontal
+
+    def _warn(self, face, options):
+        if face.frontal is not face.crop:
             face.notes.append(
-                f"The head is turned by about {yaw:.0f} degrees: beyond {TURNED} neither the numbers nor the symmetric "
-                "face can be relied on."
+                f"The head is turned by about {abs(face.yaw):.0f} degrees: the face was brought to the front and made "
+                "neutral first. It is a picture of its own, since a frontal face does not fit on the head in the "
+                "photo, and the numbers of its asymmetry mean little."
             )
-        return face
 
     def _run(self, faces, options):
         if options.composites or options.method == "model":
             self._symmetrize(faces, options.exact)
         for face in faces:
-            points, mirrored = face.measure.points, {}
+            mirrored = {}
             if options.composites or options.method != "model":
-                mirrored = mirror_composites(face.crop, points)
+                mirrored = mirror_composites(face.frontal, face.points)
             if options.composites:
                 face.composites = {"original": face.crop, **mirrored, "model": face.output}
             if options.method != "model":
                 face.picture = face.output = mirrored[options.method]
-                region = face_region(points, self.size)
-                face.region = np.maximum(region, reflect(region, points))
+                region = face_region(face.points, self.size)
+                face.region = np.maximum(region, reflect(region, face.points))
             face.shown = face.picture
 
+    def _images(self, job, faces, options):
+        if not options.paste:
+            return super()._images(job, faces, options)
+        own = [face for face in faces if face.frontal is not face.crop]
+        rest = [face for face in faces if face.frontal is face.crop]
+        images = super()._images(job, rest, options) if rest else []
+        for face in own:
+            face.shown = self._laid_on(face.frontal, face, np.eye(2, 3))
+            images.append(self._edited(face, face.shown))
+        return images
+
     def _paste(self, photo, face):
-        shown = face_shown(face.measure.points, self.size)
-        photo = paste_face(photo, face.picture, face.transform, face.region, shown)
+        photo = self._laid_on(photo, face, face.transform)
         face.shown = align_face(photo, face.transform, self.size)
         return photo
+
+    def _laid_on(self, picture, face, transform):
+        """A picture (RGB) with a symmetric face laid over it; ``transform``: 2x3, its pixel -> crop pixel."""
+        shown = face_shown(face.points, self.size)
+        return paste_face(picture, face.picture, transform, face.region, shown)
 
     def _identity(self, faces):
         return identity_similarity([face.crop for face in faces], [face.shown for face in faces])
@@ -212,7 +262,7 @@ class SymmetrizePipeline(Pipeline):
     @torch.inference_mode()
     def _symmetrize(self, faces, exact):
         """The network: the faces' ``output`` (the face alone), ``picture`` and ``region``."""
-        out = self.net(to_batch([face.crop for face in faces], self.net), exact=exact)
+        out = self.net(to_batch([face.frontal for face in faces], self.net), exact=exact)
         for i, face in enumerate(faces):
             face.output, face.picture = to_image(out.face[i]), to_image(out.picture[i])
             face.region = one_piece(out.region[i, 0].float().cpu().numpy())

@@ -14,8 +14,7 @@ from ..errors import ImageError
 from ..faces.decode import PictureSource
 from ..faces.geometry import face_region
 from ..faces.landmarks import find_points
-from ..faces.pose import FARTHEST_YAW as TURNED
-from ..faces.pose import head_pose
+from ..faces.pose import FARTHEST_YAW, find_pose
 from ..models.lssl import heat_map
 from .base import FaceJob, Pipeline, Result, one_of, to_batch, to_image, to_tensor
 
@@ -50,6 +49,7 @@ class TransferPipeline(Pipeline):
 
     task = "transfer"
     result = TransferResult
+    trained_yaw = FARTHEST_YAW
 
     @overload
     def __call__(
@@ -138,13 +138,7 @@ class TransferPipeline(Pipeline):
 
     def _align(self, job, index, options):
         small, crop, transform = self._cut(job, index)
-        face = TransferJob(job.photo, transform, crop, small=small)
-        yaw, _ = head_pose(find_points(small))
-        if abs(yaw) > TURNED:
-            face.notes.append(
-                f"The head is turned by about {abs(yaw):.0f} degrees: no model was trained beyond {TURNED:.0f}."
-            )
-        return face
+        return TransferJob(job.photo, transform, crop, find_pose(small)[0], small=small)
 
     def _run(self, faces, options):
         single = {name: {group: name} for group, names in self.net.groups.items() for name in names}
@@ -193,7 +187,7 @@ class TransferPipeline(Pipeline):
             A list of RGB images of ``larger``'s size. Where an expression alone is changed, what is outside the face
             stays as it is.
         """
-        return self._change([TransferJob(None, None, larger, small=crop)], ways, strength)[0]
+        return self._change([TransferJob(None, None, larger, 0.0, small=crop)], ways, strength)[0]
 
     @torch.inference_mode()
     def _change(self, faces, ways, strength):

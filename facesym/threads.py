@@ -1,0 +1,40 @@
+"""How many threads torch works with: where cores are shared with other work, fewer are faster."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def few_threads(cores: int = 4) -> Iterator[None]:
+    """Work with one thread on machines of few cores.
+
+    The operations of a fit are small. Threads that share a core with other work wait for each other in all of them,
+    by spinning: with two threads on two cores and one other busy process a fit takes many times as long as with one.
+
+    Args:
+        cores: the most at which one thread is used; beyond, torch's setting stays.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if available <= cores:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def use_one_thread_after_fork() -> None:
+    """Let forked children work: threads of a pool do not live on in them, and waiting for them would never end."""
+    import cv2
+    import torch
+
+    def one_thread():
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=one_thread)
