@@ -28,13 +28,26 @@ def few_threads(cores: int = 4) -> Iterator[None]:
 
 
 def use_one_thread_after_fork() -> None:
-    """Let forked children work: threads of a pool do not live on in them, and waiting for them would never end."""
+    """Let forked children work: threads of a pool do not live on in them, and waiting for them would never end.
+
+    OpenCV's threads end before the fork, since a child cannot even end them; torch's pool is left alone by a child
+    with one thread.
+    """
     import cv2
     import torch
 
-    def one_thread():
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
+    before = []
+
+    def end_threads():
+        before.append(cv2.getNumThreads())
+        cv2.setNumThreads(0)
+
+    def restore():
+        cv2.setNumThreads(before.pop())
 
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=one_thread)
+        os.register_at_fork(
+            before=end_threads,
+            after_in_parent=restore,
+            after_in_child=lambda: torch.set_num_threads(1),
+        )

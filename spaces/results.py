@@ -113,7 +113,7 @@ def put_back(pipeline: parts.Pipeline, photo: Photo, result, output=None) -> Ima
     from facesym.pipelines.base import FaceJob
 
     crop, output = result.crop[0], (output or result.images[0]).convert("RGB")
-    job = FaceJob(photo, ffhq_transform(result.faces[0].points, output.width), crop, output)
+    job = FaceJob(photo, ffhq_transform(result.faces[0].points, output.width), crop, yaw=0.0, output=output)
     return photo.restore(pipeline.get()._paste(photo.image, job))
 
 

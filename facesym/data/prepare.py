@@ -87,7 +87,7 @@ def _faces(args):
 def _add_masks(commands):
     command = commands.add_parser(
         "masks",
-        help="irregular masks for train/symmfc.py",
+        help="irregular masks, to train completion with",
         description="Draw irregular masks (PNG, white = hidden) of six sizes, up to 60 % of the picture, for training "
         "and for measuring. The masks of published figures are NVIDIA's irregular mask set (G. Liu et al., ECCV 2018).",
     )
@@ -106,7 +106,7 @@ def _masks(args):
 def _add_pairs(commands):
     command = commands.add_parser(
         "pairs",
-        help="aligned faces to pairs for train/nfgan.py",
+        help="aligned faces to pairs, to train normalize and transfer with",
         description="Make pairs of a face and the same person frontal and neutral: turned and expressive versions of "
         "frontal, neutral faces (metadata.csv: yaw, neutral); the real pairs of folders that have several views of a "
         "person (view, expression); and turned or expressive photos, brought to the front by the mesh, the expression "
@@ -118,7 +118,7 @@ def _add_pairs(commands):
         "--mesh",
         type=Path,
         required=True,
-        help="ict_face_model.npz (the face area of ICT FaceKit, see train/README.md)",
+        help="ict_face_model.npz (the face area of ICT FaceKit, MIT licence)",
     )
     command.add_argument(
         "--expressions", type=Path, required=True,
