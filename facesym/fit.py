@@ -148,7 +148,7 @@ def fit_and_tune(
     clock, draw = _Clock(seconds, fit_steps + tune_steps, progress), torch.Generator().manual_seed(seed)
     # Tensors made in inference mode have no gradients; their copies do.
     image = image.clone()
-    target, views = _Target(image, recogniser), [(degrees, _Target(view.clone())) for degrees, view in views]
+    target, turned = _Target(image, recogniser), [(degrees, _Target(view.clone())) for degrees, view in views]
 
     def hold(z):
         return z if yaw is None else generator.turned(z, yaw)
@@ -157,7 +157,7 @@ def fit_and_tune(
     z = _find(generator, target, hold, z, fit_steps, clock)
     with torch.no_grad():
         before = generator(z)
-    tuned, z = _tune(generator, target, views, hold, z, tune_steps, fit_steps, draw, clock)
+    tuned, z = _tune(generator, target, turned, hold, z, tune_steps, fit_steps, draw, clock)
     with torch.no_grad():
         return Fit(tuned, z, before, tuned(z), clock.elapsed)
 
@@ -223,7 +223,7 @@ def _tune(generator, target, views, hold, z, steps, before, draw, clock):
         latents = [hold(z), *(generator.turned(z, degrees) for degrees, _ in view), pool[others]]
         pictures = tuned(torch.cat(latents))
         targets = [target, *(each for _, each in view)]
-        error = sum(each.distance(pictures[i : i + 1]) for i, each in enumerate(targets))
+        error = torch.stack([each.distance(pictures[i : i + 1]) for i, each in enumerate(targets)]).sum(0)
         away = (pictures[len(targets) :] - torch.cat([held[i] for i in others])).abs().mean()
         optimizer.zero_grad()
         ((error + _penalty(z)).mean() + GAMMA * away).backward()
