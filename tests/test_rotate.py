@@ -185,7 +185,7 @@ def test_a_series_is_spread_over_the_range(pipe, crop, monkeypatch):
 
 def test_a_fit_keeps_to_its_time(pipe, crop):
     turner = pipe.fit(crop, steps=10**6, seconds=6, frames=3)
-    assert 3 < turner.fit.seconds < 7
+    assert 3 < turner.fit.seconds < 8  # alone it ends within 6.6 s; a test may share its core
 
 
 def test_a_bar_shows_on_a_terminal_unless_the_progress_is_told(pipe, crop, capsys, monkeypatch):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, overload
+from typing import Any, Self, overload
 
 import numpy as np
 import torch
@@ -206,7 +206,7 @@ class RotatePipeline(Pipeline):
     def size(self) -> int:
         return 2 * self.net.size  # of the frames: they have the photo's detail
 
-    def to(self, device=None, dtype=None):
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
         """Move the networks; they stay in float32, in which fits are made. See `Pipeline.to`."""
         super().to(None if isinstance(device, torch.dtype) else device)
         for net in (self.recogniser, self.encoder):

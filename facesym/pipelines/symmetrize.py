@@ -1,7 +1,7 @@
 """Make a face symmetric, and say how asymmetric it was: photo in, photo and numbers out."""
 
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, Self, overload
 
 import cv2
 import numpy as np
@@ -92,7 +92,7 @@ class SymmetrizePipeline(Pipeline):
     trained_yaw = 30.0
     _normalizer = None
 
-    def to(self, device=None, dtype=None):
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
         super().to(device, dtype)
         self._normalizer = None
         return self
