@@ -82,18 +82,14 @@ def fetch_file(
         ZooError: unknown repository, revision or file; no network, HF_HUB_OFFLINE or ``local_files_only`` and nothing
             in the cache; a broken connection; a full disk.
     """
-    from huggingface_hub import errors, hf_hub_download
-    from huggingface_hub.constants import HF_HUB_CACHE, is_offline_mode
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.constants import is_offline_mode
 
-    name = f"{subfolder}/{filename}" if subfolder else filename
-    where = f"{name} of {repo_id}" + (f" at {revision}" if revision else "")
-    absent = f"{where} is not in the local cache ({cache_dir or HF_HUB_CACHE})"
-    offline = (
-        f"{absent} and HF_HUB_OFFLINE is set. Unset it, or fetch the model once on a machine with network and copy "
-        "the cache."
-    )
     if force_download and is_offline_mode():
-        raise ZooError(offline)
+        raise ZooError(
+            f"{filename} of {repo_id} cannot be downloaded again while HF_HUB_OFFLINE is set: unset it, or leave out "
+            "force_download."
+        )
     try:
         file = hf_hub_download(
             repo_id,
@@ -105,34 +101,44 @@ def fetch_file(
             local_files_only=local_files_only,
             force_download=force_download,
         )
-    except errors.GatedRepoError as error:
-        raise ZooError(
-            f"{repo_id} asks you to accept its terms on the Hub and to `hf auth login`."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise ZooError(
-            f"There is no repository {repo_id} on the Hub (nor a folder of that name here), or it is "
-            "private: check the name, or `hf auth login`."
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise ZooError(f"{repo_id} has no revision {revision!r} on the Hub.") from error
-    except errors.LocalEntryNotFoundError as error:
-        if local_files_only:
-            raise ZooError(f"{absent}: fetch it once without local_files_only.") from error
-        if is_offline_mode():
-            raise ZooError(offline) from error
-        raise ZooError(
-            f"{absent} and the Hub could not be reached. Check the network (or HF_ENDPOINT) and try again."
-        ) from error
-    except errors.EntryNotFoundError as error:
-        raise ZooError(f"{repo_id} has no file {name}: it is not a facesym model.") from error
-    except Exception as error:  # the HTTP library below huggingface_hub changes with its version
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            raise ZooError(
-                f"No room left on the disk for {where}. Free some, or set HF_HOME to a place on another disk."
-            ) from error
-        raise ZooError(f"Could not fetch {where}: {error}. Check the network and try again.") from error
+    except (
+        Exception
+    ) as error:  # the HTTP library below huggingface_hub, and its errors, change with its version
+        name = f"{subfolder}/{filename}" if subfolder else filename
+        raise ZooError(_explain(error, repo_id, name, revision, cache_dir, local_files_only)) from error
     return Path(str(file))
+
+
+def _explain(error, repo_id, name, revision, cache_dir, local_files_only):
+    """What an error of a download means, and what to do."""
+    from huggingface_hub import errors
+    from huggingface_hub.constants import HF_HUB_CACHE, is_offline_mode
+
+    where = f"{name} of {repo_id}" + (f" at {revision}" if revision else "")
+    absent = f"{where} is not in the local cache ({cache_dir or HF_HUB_CACHE})"
+    if isinstance(error, errors.GatedRepoError):
+        return f"{repo_id} asks you to accept its terms on the Hub and to `hf auth login`."
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
+            f"There is no repository {repo_id} on the Hub (nor a folder of that name here), or it is private: check "
+            "the name, or `hf auth login`."
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{repo_id} has no revision {revision!r} on the Hub."
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        if local_files_only:
+            return f"{absent}: fetch it once without local_files_only."
+        if is_offline_mode():
+            return (
+                f"{absent} and HF_HUB_OFFLINE is set. Unset it, or fetch the model once on a machine with network and "
+                "copy the cache."
+            )
+        return f"{absent} and the Hub could not be reached. Check the network (or HF_ENDPOINT) and try again."
+    if isinstance(error, errors.EntryNotFoundError):
+        return f"{repo_id} has no file {name}: it is not a facesym model."
+    if getattr(error, "errno", None) == errno.ENOSPC:
+        return f"No room left on the disk for {where}. Free some, or set HF_HOME to a place on another disk."
+    return f"Could not fetch {where}: {error}. Check the network and try again."
 
 
 def publish(

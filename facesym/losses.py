@@ -11,17 +11,18 @@ from operator import add
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .ops import relight
 
 
 # --- SymmFCNet, stage I ---------------------------------------------------------------------------------------------
-def face_region_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def face_region_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Equation (2): mean (M^fr − M^fr_gt)², both Bx1xHxW in [0, 1]."""
     return F.mse_loss(predicted.float(), target)
 
 
-def landmark_loss(flow: torch.Tensor, landmarks: torch.Tensor, flipped: torch.Tensor) -> torch.Tensor:
+def landmark_loss(flow: Tensor, landmarks: Tensor, flipped: Tensor) -> Tensor:
     """Equation (6): the flow at a landmark of I must point to the same landmark of the flipped image I^f.
 
     The paper reads the flow at I^f's landmark and compares it with I's. By (4), however, Φ is indexed by the pixels of
@@ -40,7 +41,7 @@ def landmark_loss(flow: torch.Tensor, landmarks: torch.Tensor, flipped: torch.Te
     return (sampled[..., 0].transpose(1, 2) - flipped).square().sum((1, 2)).mean()
 
 
-def tv_loss(motion: torch.Tensor) -> torch.Tensor:
+def tv_loss(motion: Tensor) -> Tensor:
     """Equation (7): squared differences of a flow's two components along x and y, as dimensionless strain.
 
     Args:
@@ -54,16 +55,12 @@ def tv_loss(motion: torch.Tensor) -> torch.Tensor:
     return dx.square().mean() + dy.square().mean()
 
 
-def light_loss(
-    warped: torch.Tensor, light: torch.Tensor, target: torch.Tensor, face_region: torch.Tensor
-) -> torch.Tensor:
+def light_loss(warped: Tensor, light: Tensor, target: Tensor, face_region: Tensor) -> Tensor:
     """Equation (10): mean ((I^{f,w} ⊙ R − I) ⊙ M^fr)²; ``warped`` is the warped flip of the target."""
     return ((relight(warped, light) - target) * face_region).float().square().mean()
 
 
-def confidence_loss(
-    confidence: torch.Tensor, copied: torch.Tensor, target: torch.Tensor, face_region: torch.Tensor
-) -> torch.Tensor:
+def confidence_loss(confidence: Tensor, copied: Tensor, target: Tensor, face_region: Tensor) -> Tensor:
     """Regress the confidence map C (Eq. 11) on the accuracy of the copy.
 
     The paper trains C through the reconstruction loss alone; in our run that drove C to 0.1 everywhere. Here the
@@ -84,12 +81,8 @@ def confidence_loss(
 
 # --- SymmFCNet, stage II --------------------------------------------------------------------------------------------
 def symmetry_loss(
-    features: torch.Tensor,
-    flipped_features: torch.Tensor,
-    flow: torch.Tensor,
-    face_region: torch.Tensor,
-    condition: torch.Tensor,
-) -> torch.Tensor:
+    features: Tensor, flipped_features: Tensor, flow: Tensor, face_region: Tensor, condition: Tensor
+) -> Tensor:
     """Equation (13), the perceptual symmetry loss.
 
     Args:
@@ -110,12 +103,12 @@ def symmetry_loss(
     return ((features.float() - warped) * weight).square().mean()
 
 
-def reconstruction_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
     """Equation (14): mean (Î − I)²."""
     return F.mse_loss(output.float(), target)
 
 
-def absolute_loss(output: torch.Tensor, target: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
+def absolute_loss(output: Tensor, target: Tensor, missing: Tensor) -> Tensor:
     """Mean |Î − I| over the missing pixels: the pixel term of the released weights; not in the paper.
 
     Args:
@@ -127,17 +120,13 @@ def absolute_loss(output: torch.Tensor, target: torch.Tensor, missing: torch.Ten
     return difference.sum() / (3 * missing.sum()).clamp(min=1)
 
 
-def perceptual_loss(
-    features: Sequence[torch.Tensor], target_features: Sequence[torch.Tensor]
-) -> torch.Tensor:
+def perceptual_loss(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
     """Equation (15) over one or several layers: Σ_k 1/(C_k·H_k·W_k) ‖Ψ_k(Î) − Ψ_k(I)‖², averaged over the batch."""
     pairs = zip(features, target_features, strict=True)
     return reduce(add, (F.mse_loss(f.float(), t.float()) for f, t in pairs))
 
 
-def discriminator_loss(
-    real: torch.Tensor, fake: torch.Tensor, weight: torch.Tensor | None = None
-) -> torch.Tensor:
+def discriminator_loss(real: Tensor, fake: Tensor, weight: Tensor | None = None) -> Tensor:
     """Equation (17), D's side, on logits: −log D(I) − log(1 − D(Î)).
 
     Args:
@@ -150,7 +139,7 @@ def discriminator_loss(
     return F.softplus(-real.float()).mean() + fake.mean()
 
 
-def generator_loss(fake: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+def generator_loss(fake: Tensor, weight: Tensor | None = None) -> Tensor:
     """Equation (17), G's side, in its non-saturating form: −log D(Î)."""
     loss = F.softplus(-fake.float())
     if weight is not None:
@@ -158,7 +147,7 @@ def generator_loss(fake: torch.Tensor, weight: torch.Tensor | None = None) -> to
     return loss.mean()
 
 
-def total(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
+def total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """Equations (16), (18) and (19): Σ λ_i L_i over the given terms.
 
     Args:
@@ -169,18 +158,16 @@ def total(terms: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> to
 
 
 def adversarial_terms(
-    whole: torch.Tensor,
-    parts: Sequence[torch.Tensor],
+    whole: Tensor,
+    parts: Sequence[Tensor],
     whole_weight: float = 1.0,
     part_weights: Sequence[float] = (2.0, 2.0, 2.0, 2.0),
-) -> torch.Tensor:
+) -> Tensor:
     """Equation (18): λ_{a,g}·l_{a,g} + Σ_i λ_{a,pi}·l_{a,pi} (parts: left eye, right eye, nose, mouth)."""
     return whole_weight * whole + sum(w * part for w, part in zip(part_weights, parts, strict=True))
 
 
-def feature_distance(
-    features: Sequence[torch.Tensor], target_features: Sequence[torch.Tensor]
-) -> torch.Tensor:
+def feature_distance(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
     """LPIPS without its learned weights (R. Zhang et al., CVPR 2018, Eq. 1).
 
     Each layer's features are normalised to unit length over channels; squared differences are summed over channels,
@@ -200,9 +187,7 @@ def feature_distance(
     return reduce(add, distances)
 
 
-def r1_penalty(
-    discriminator: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, weight: float
-) -> torch.Tensor:
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, weight: float) -> Tensor:
     """R1: weight / 2 · E‖∇D(x)‖² on real images, of the sum of D's scores (L. Mescheder et al., ICML 2018)."""
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
@@ -215,26 +200,26 @@ def _norm(x, power):
     return x.float().abs().pow(power).mean()
 
 
-def symmetrizer_generator_loss(scores: torch.Tensor, power: float = 2) -> torch.Tensor:
+def symmetrizer_generator_loss(scores: Tensor, power: float = 2) -> Tensor:
     """Equation (1): E‖1 − D(G(x))‖, on block scores in [0, 1]."""
     return _norm(1 - scores, power)
 
 
 def symmetrizer_discriminator_loss(
-    real: torch.Tensor, fake: torch.Tensor, fake_weight: float = 1.0, power: float = 2
-) -> torch.Tensor:
+    real: Tensor, fake: Tensor, fake_weight: float = 1.0, power: float = 2
+) -> Tensor:
     """Equation (2): E‖1 − D(y_target)‖ + λ1 · E‖D(G(x))‖, on block scores in [0, 1]."""
     return _norm(1 - real, power) + fake_weight * _norm(fake, power)
 
 
 def symmetrizer_identity_loss(
-    output: torch.Tensor,
-    target: torch.Tensor,
-    output_vector: torch.Tensor,
-    target_vector: torch.Tensor,
+    output: Tensor,
+    target: Tensor,
+    output_vector: Tensor,
+    target_vector: Tensor,
     vector_weight: float = 1.0,
     power: float = 1,
-) -> torch.Tensor:
+) -> Tensor:
     """Equation (3): E‖y_target − G(x)‖ + λ2 · E‖R(y_target) − R(G(x))‖.
 
     Args:
@@ -244,25 +229,25 @@ def symmetrizer_identity_loss(
     return _norm(output - target, power) + vector_weight * _norm(output_vector - target_vector, power)
 
 
-def kl_loss(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+def kl_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, variance) ‖ N(0, 1)), averaged over the BxZ entries (Kingma & Welling 2014, appendix B)."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
 
 
 # --- NFGAN (X. Liu et al. 2018), with its own equation numbers ------------------------------------------------------
-def laplacian(image: torch.Tensor) -> torch.Tensor:
+def laplacian(image: Tensor) -> Tensor:
     """The Laplacian of each channel of BxCxHxW. Uneven light is smooth and hardly changes it."""
     kernel = image.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]]).expand(image.shape[1], 1, 3, 3)
     return F.conv2d(image, kernel, padding=1, groups=image.shape[1])
 
 
-def mirror_loss(image: torch.Tensor) -> torch.Tensor:
+def mirror_loss(image: Tensor) -> Tensor:
     """Equation (3), L_sym: mean |x̃ − mirror x̃| over half the image, on pixels and on the Laplacian."""
     image = image.float()
     return reduce(add, ((x - x.flip(-1)).abs().mean() for x in (image, laplacian(image))))
 
 
-def identity_loss(identity_model: Callable, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def identity_loss(identity_model: Callable, output: Tensor, target: Tensor) -> Tensor:
     """One minus the cosine similarity of output and target by an identity model, averaged over the batch. (Ours.)
 
     Args:
@@ -275,9 +260,7 @@ def identity_loss(identity_model: Callable, output: torch.Tensor, target: torch.
     return 1 - (identity_model(output).float() * person).sum(-1).mean()
 
 
-def identity_feature_loss(
-    features: Sequence[torch.Tensor], input_features: Sequence[torch.Tensor]
-) -> torch.Tensor:
+def identity_feature_loss(features: Sequence[Tensor], input_features: Sequence[Tensor]) -> Tensor:
     """Equation (6), L_id: mean |φ(x̃) − φ(x)|, summed over the identity model's last two layers.
 
     Args:
@@ -288,12 +271,12 @@ def identity_feature_loss(
     return reduce(add, ((a.float() - b.float()).abs().mean() for a, b in pairs))
 
 
-def pixel_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def pixel_loss(output: Tensor, target: Tensor) -> Tensor:
     """Equation (7), L_pixel: mean |x̃ − y|."""
     return (output.float() - target).abs().mean()
 
 
-def flow_endpoint_loss(flow: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def flow_endpoint_loss(flow: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Endpoint error of a flow where the target flow is given. (Ours, for NormalizedFaceGAN's copies.)
 
     Args:
@@ -310,18 +293,14 @@ def flow_endpoint_loss(flow: torch.Tensor, target: torch.Tensor, weight: torch.T
 
 
 # --- LSSL (2019), with its own equation numbers ---------------------------------------------------------------------
-def wasserstein_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+def wasserstein_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Equation (1) as D minimises it, without the penalty: E[D_src(fake)] − E[D_src(real)], any shapes."""
     return fake.mean() - real.mean()
 
 
 def copy_choice_loss(
-    copy_mask: torch.Tensor,
-    copied: torch.Tensor,
-    synthesized: torch.Tensor,
-    target: torch.Tensor,
-    margin: float = 0.05,
-) -> torch.Tensor:
+    copy_mask: Tensor, copied: Tensor, synthesized: Tensor, target: Tensor, margin: float = 0.05
+) -> Tensor:
     """Cross-entropy of a copy mask with the better of two images, weighted by how much better it is. (Ours.)
 
     A reconstruction loss on the mixed image hardly trains the mask once it is near 1 everywhere.
@@ -345,11 +324,11 @@ def copy_choice_loss(
 
 
 def gradient_penalty(
-    scores: Callable[[torch.Tensor], torch.Tensor],
-    real: torch.Tensor,
-    fake: torch.Tensor,
+    scores: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
     generator: torch.Generator | None = None,
-) -> torch.Tensor:
+) -> Tensor:
     """L_gp of (1): E(‖∇D_src(x̂)‖ − 1)² at random points x̂ between real and fake (I. Gulrajani et al., NIPS 2017).
 
     Args:
@@ -364,7 +343,7 @@ def gradient_penalty(
     return ((gradient.float().square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
 
 
-def attribute_loss(logits: torch.Tensor, y: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
+def attribute_loss(logits: Tensor, y: Tensor, labelled: Tensor) -> Tensor:
     """Equations (2) and (3): binary cross-entropy summed over the attributes, averaged over the batch.
 
     Args:
@@ -376,7 +355,7 @@ def attribute_loss(logits: torch.Tensor, y: torch.Tensor, labelled: torch.Tensor
     return (loss * labelled).sum(1).mean()
 
 
-def parsing_loss(logits: torch.Tensor, source_logits: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def parsing_loss(logits: Tensor, source_logits: Tensor, weight: Tensor) -> Tensor:
     """Equation (5), L_p: pixel-wise cross-entropy of P(x′) with P(x)'s labels.
 
     Args:
@@ -387,7 +366,7 @@ def parsing_loss(logits: torch.Tensor, source_logits: torch.Tensor, weight: torc
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
-def condition_map_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def condition_map_loss(output: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of condition maps, one number per sample. (Ours.)
 
     Heat maps are empty almost everywhere, so that the absolute difference of (6) favours empty ones.
@@ -403,13 +382,13 @@ def condition_map_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tens
 
 
 def bidirectional_loss(
-    image: torch.Tensor,
-    image_back: torch.Tensor,
-    condition: torch.Tensor,
-    condition_back: torch.Tensor,
-    latent: torch.Tensor,
-    output_latent: torch.Tensor,
-) -> torch.Tensor:
+    image: Tensor,
+    image_back: Tensor,
+    condition: Tensor,
+    condition_back: Tensor,
+    latent: Tensor,
+    output_latent: Tensor,
+) -> Tensor:
     """Equation (6), L_bi: the sum of mean |differences| of image, condition map and latent.
 
     Args:

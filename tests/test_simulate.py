@@ -11,7 +11,7 @@ from PIL import Image
 from training import ROOT, template
 
 from facesym import FacesymError, ImageError
-from facesym.data import expressions, simulate
+from facesym.data import expressions, selection, simulate
 from facesym.data.pairs import Pairs, PairSamples
 from facesym.faces.geometry import flip_landmarks
 
@@ -281,10 +281,10 @@ def test_web_photos_are_pairs_with_a_target_that_is_made(turned):
     ],
 )
 def test_who_is_frontal_and_neutral(row, frontal):
-    assert simulate.is_frontal_neutral(row, closed(96)) == frontal
+    assert selection.is_frontal_neutral(row, closed(96)) == frontal
     talking = closed(96)
     talking[65:68, 1] += 8
-    assert not simulate.is_frontal_neutral(row, talking)
+    assert not selection.is_frontal_neutral(row, talking)
 
 
 @pytest.mark.parametrize("wrong", ["mesh", "full", "two of a name", "nothing"])
@@ -364,4 +364,4 @@ def test_a_mouth_open_farther_than_a_smile_has_teeth_above_and_is_dark_below(mes
     ],
 )
 def test_who_has_an_expression(row, expressive):
-    assert simulate.is_expressive(row) == expressive
+    assert selection.is_expressive(row) == expressive

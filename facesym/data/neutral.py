@@ -20,7 +20,7 @@ from ..faces.geometry import border_points, flip_landmarks, warp_points
 from .expressions import INNER_LIPS, disc, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
 from .faces import read_face
 from .metadata import read_metadata
-from .simulate import is_frontal_neutral
+from .selection import is_frontal_neutral
 
 # Factor on the predicted displacement. Brows, jaw and eyes vary between people more than with the expression; the ridge
 # regression underestimates mouths.

@@ -27,17 +27,9 @@ from .faces import read_face
 from .metadata import find_folders, read_landmarks, read_metadata
 from .neutral import Neutral, neutral_faces
 from .pairs import keeps_pose
+from .selection import is_expressive, is_frontal_neutral, is_turned_neutral
 from .shading import mean_smile_shading
-from .simulate import (
-    GRID,
-    FaceMesh,
-    frontalise,
-    is_expressive,
-    is_frontal_neutral,
-    is_turned_neutral,
-    preview,
-    simulate,
-)
+from .simulate import GRID, FaceMesh, frontalise, simulate
 
 
 def prepare_pairs(
@@ -103,16 +95,20 @@ def prepare_pairs(
     finally:
         pool.shutdown(cancel_futures=True)
     _write_tables(out, table, both, places)
-    chosen = rng.permutation(len(table))[:32]
+    _preview(out, [table[k] for k in rng.permutation(len(table))[:32]])
+    return Counter(f"{line['kind']}, {line['split']}" for line in table)
+
+
+def _preview(out, rows, columns=8):
+    """Write preview.png: inputs above their targets."""
 
     def read(part, name):
         return np.asarray(Image.open(out / part / name).convert("RGB"))
 
-    preview(
-        [(read("inputs", table[k]["input"]), read("targets", table[k]["target"])) for k in chosen],
-        out / "preview.png",
-    )
-    return Counter(f"{line['kind']}, {line['split']}" for line in table)
+    tiles = [np.concatenate([read("inputs", row["input"]), read("targets", row["target"])]) for row in rows]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    sheet = np.concatenate([np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)])
+    Image.fromarray(sheet).save(out / "preview.png")
 
 
 def _plan(folders, count, rng):

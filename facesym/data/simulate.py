@@ -5,7 +5,6 @@ depth, front pixels over hidden ones; expressions come from `Expressions`. Image
 SxSx3 uint8, landmarks 68x2 in pixels. All random numbers come from the generator that is passed in.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import numpy as np
 from ..errors import ImageError
 from ..faces.align import ffhq_transform, five_points
 from ..faces.geometry import flip_landmarks
-from .expressions import mouth_opening
 
 # The vertices of ICT FaceKit's mesh that are the 68 landmarks.
 LANDMARK_VERTICES = np.array(
@@ -30,8 +28,6 @@ LANDMARK_VERTICES = np.array(
         *(5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966),
     ]
 )
-OPEN_MOUTH = 0.07  # the largest `mouth_opening` that counts as closed
-LEAST_NEUTRAL = 0.6  # the smallest score in metadata.csv that counts as neutral
 GRID = 32  # side of the coordinate field of a pair
 
 
@@ -365,74 +361,3 @@ def _align_again(image, points):
     align = ffhq_transform(five_points(points), size)
     framed = cv2.warpAffine(image, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return framed, align
-
-
-def _scored_neutral(row, points):
-    """Whether a face scores as neutral in metadata.csv, with a closed mouth: people who talk score so too."""
-    return mouth_opening(points) <= OPEN_MOUTH and float(row.get("neutral") or 0) >= LEAST_NEUTRAL
-
-
-def is_frontal_neutral(
-    row: dict[str, Any], points: np.ndarray, max_yaw: float = 10.0, max_pitch: float = 12.0
-) -> bool:
-    """Whether a face is frontal and neutral.
-
-    Args:
-        row: of metadata.csv: measured yaw and pitch and the score "neutral", or a studio's labels.
-        points: 68x2, its landmarks.
-        max_yaw, max_pitch: degrees.
-    """
-    if row.get("view"):
-        closed = mouth_opening(points) <= OPEN_MOUTH
-        return closed and row["view"] == "front" and row.get("expression") == "neutral"
-    turned = abs(float(row.get("yaw") or 90)) > max_yaw or abs(float(row.get("pitch") or 0)) > max_pitch
-    return not turned and _scored_neutral(row, points)
-
-
-def is_turned_neutral(
-    row: dict[str, Any],
-    points: np.ndarray,
-    least_yaw: float = 6.0,
-    max_yaw: float = 45.0,
-    max_pitch: float = 25.0,
-) -> bool:
-    """Whether a photo shows a turned, neutral face that `frontalise` can bring to the front.
-
-    Studio views are excluded: they have real frontal pictures.
-
-    Args:
-        row: of metadata.csv: measured yaw and pitch and the score "neutral".
-        points: 68x2, its landmarks.
-        least_yaw, max_yaw, max_pitch: degrees.
-    """
-    if row.get("view"):
-        return False
-    turned = least_yaw < abs(float(row.get("yaw") or 0)) <= max_yaw
-    return turned and abs(float(row.get("pitch") or 0)) <= max_pitch and _scored_neutral(row, points)
-
-
-def is_expressive(
-    row: dict[str, Any], max_yaw: float = 40.0, max_pitch: float = 20.0, most_neutral: float = 0.3
-) -> bool:
-    """Whether a photo shows a face with an expression that `frontalise` can bring to the front.
-
-    Studio views are excluded: they have real neutral pictures.
-
-    Args:
-        row: of metadata.csv: measured yaw and pitch and the score "neutral".
-        max_yaw, max_pitch: degrees.
-        most_neutral: the largest score that counts as an expression.
-    """
-    if row.get("view") or not row.get("neutral"):
-        return False
-    turned = abs(float(row.get("yaw") or 90)) > max_yaw or abs(float(row.get("pitch") or 0)) > max_pitch
-    return not turned and float(row["neutral"]) <= most_neutral
-
-
-def preview(pairs: Iterable[tuple[np.ndarray, np.ndarray]], path: Path) -> None:
-    """Write a contact sheet of (input, target) pairs, SxSx3 uint8 each."""
-    columns = 8
-    tiles = [np.concatenate(pair, 0) for pair in pairs]
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
-    cv2.imwrite(str(path), np.concatenate(rows, 0)[..., ::-1])

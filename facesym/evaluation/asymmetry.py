@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..data.simulate import is_frontal_neutral
+from ..data.selection import is_frontal_neutral
 from ..data.symmetric import simulate_palsy
 from ..errors import FacesymError, ImageError
 from ..faces.geometry import flip_landmarks, warp_points

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .. import zoo
-from ..data.simulate import is_frontal_neutral
+from ..data.selection import is_frontal_neutral
 from ..errors import ImageError
 from ..logging import progress_bar
 from ..study.measures import MEASURES

@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..ops import identity_grid, relight, warp
@@ -20,24 +20,22 @@ from .base import Model
 
 
 # --- mask algebra ---------------------------------------------------------------------------------------------------
-def one_half_mask(visible: torch.Tensor, warped_visible: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+def one_half_mask(visible: Tensor, warped_visible: Tensor, face: Tensor) -> Tensor:
     """M^{o-h} = 1 − M^{o,f,w} ⊙ (1 − M^o) ⊙ M^fr: 0 where stage I fills (missing, but visible in the mirror)."""
     return 1 - warped_visible * (1 - visible) * face
 
 
-def both_half_mask(visible: torch.Tensor, half: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+def both_half_mask(visible: Tensor, half: Tensor, face: Tensor) -> Tensor:
     """M^{b-h} = 1 − (1 − M^o) ⊙ M^{o-h} ⊙ M^fr: 0 where the face is missing in both halves."""
     return 1 - (1 - visible) * half * face
 
 
-def background_mask(visible: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+def background_mask(visible: Tensor, face: Tensor) -> Tensor:
     """M^bg = (1 − M^fr) ⊙ (1 − M^o): 1 where background is missing."""
     return (1 - face) * (1 - visible)
 
 
-def stage_two_condition(
-    visible: torch.Tensor, half: torch.Tensor, face: torch.Tensor, confidence: torch.Tensor
-) -> torch.Tensor:
+def stage_two_condition(visible: Tensor, half: Tensor, face: Tensor, confidence: Tensor) -> Tensor:
     """M^s2: 1 = trusted, 0 = to be generated, C where stage I filled.
 
     The printed ((1 − M^{o-h}) ⊙ C + M^{b-h}) ⊙ (1 − M^bg) is C + 1 where stage I filled, since M^{b-h} = 1 there. With
@@ -94,7 +92,7 @@ class StageOneNet(nn.Module):
         self.up.append(nn.Sequential(_conv(w[1] + carry, w[0]), _conv(w[0], max(2, carry))))
         self.out = nn.Conv2d(max(2, carry), channels_out, 3, 1, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         skips = []
         for down in self.down:
@@ -119,7 +117,7 @@ class ConfidenceNet(nn.Module):
             nn.Conv2d(width, 1, 3, 1, 1), nn.Sigmoid(),
         )  # fmt: skip
 
-    def forward(self, motion: torch.Tensor) -> torch.Tensor:
+    def forward(self, motion: Tensor) -> Tensor:
         return self.layers(motion)
 
 
@@ -136,7 +134,7 @@ class DilatedBlock(nn.Module):
             fuse.weight.mul_(0.2)
         self.fuse = norm(fuse)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return x + self.fuse(F.leaky_relu(torch.cat([branch(x) for branch in self.branches], 1), 0.2))
 
 
@@ -190,7 +188,7 @@ class RecNet(nn.Module):
         self.feature_level = len(self.up) - 1 if stem == 2 else len(self.up) - 2
         self.out = nn.Sequential(norm(nn.Conv2d(widths[0], 3 * stem**2, 3, 1, 1)), nn.PixelShuffle(stem))
 
-    def forward(self, image: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, image: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Generate the missing pixels.
 
         Args:
@@ -236,18 +234,18 @@ class SymmFCNetOutput:
         features: Ω_1, BxCxH/2xW/2; None with ``generate=False``.
     """
 
-    completed: torch.Tensor
-    generated: torch.Tensor
-    stage1: torch.Tensor
-    warped: torch.Tensor
-    flow: torch.Tensor
-    motion: torch.Tensor
-    light: torch.Tensor
-    face_region: torch.Tensor
-    half_mask: torch.Tensor
-    confidence: torch.Tensor
-    condition: torch.Tensor
-    features: torch.Tensor | None
+    completed: Tensor
+    generated: Tensor
+    stage1: Tensor
+    warped: Tensor
+    flow: Tensor
+    motion: Tensor
+    light: Tensor
+    face_region: Tensor
+    half_mask: Tensor
+    confidence: Tensor
+    condition: Tensor
+    features: Tensor | None
 
 
 PRESETS = {
@@ -317,9 +315,7 @@ class SymmFCNet(Model):
         """
         return cls(**(PRESETS[name] | changes))
 
-    def stage_one(
-        self, image: torch.Tensor, mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def stage_one(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run MaskNet, FlowNet and LightNet.
 
         Args:
@@ -348,7 +344,7 @@ class SymmFCNet(Model):
             )
         return face, motion, light
 
-    def forward(self, image: torch.Tensor, mask: torch.Tensor, generate: bool = True) -> SymmFCNetOutput:
+    def forward(self, image: Tensor, mask: Tensor, generate: bool = True) -> SymmFCNetOutput:
         """Complete a batch of aligned faces.
 
         Args:
@@ -396,16 +392,5 @@ class SymmFCNet(Model):
             generated = generated.clamp(-1, 1)
         completed = torch.where(mask.bool(), image, generated.to(image.dtype))
         return SymmFCNetOutput(
-            completed,
-            generated,
-            stage1,
-            warped,
-            flow,
-            motion,
-            light,
-            face,
-            half,
-            confidence,
-            condition,
-            features,
-        )
+            completed, generated, stage1, warped, flow, motion, light, face, half, confidence, condition, features
+        )  # fmt: skip
