@@ -19,7 +19,7 @@ from facesym.faces.landmarks import find_points
 from facesym.faces.turn import turned_photo, with_detail
 from facesym.fit import Fit
 from facesym.models import SymmetricEncoder, SymmetricGenerator
-from facesym.pipelines import rotate
+from facesym.pipelines import head, rotate
 from facesym.pipelines.base import to_image
 from facesym.threads import few_threads
 from facesym.video import save_video
@@ -64,27 +64,27 @@ def test_a_series_of_frames(result):
 
 
 def test_the_way_of_a_turned_head_leads_to_its_mirror_image(pipe, crop):
-    turner = pipe.fit(crop.resize((64, 64)), steps=3)
-    assert torch.equal(turner.latent(0.5)[:, 1:], turner.fit.z[:, 1:])  # frontal: only the yaw moves
+    fitted = pipe.fit(crop.resize((64, 64)), steps=3)
+    assert torch.equal(fitted.latent(0.5)[:, 1:], fitted.fit.z[:, 1:])  # frontal: only the yaw moves
     own = np.asarray(
-        turner.frames([turner.yaw], detail=False)[0], int
+        fitted.frames([fitted.yaw], detail=False)[0], int
     )  # the fitted face stands at the photo's yaw
-    assert np.abs(own - np.asarray(to_image(turner.fit.after[0]), int)).max() <= 1
-    turner.yaw = -20.0
-    turner.fit.z = turner.net.turned(turner.fit.z, -20.0)
-    there, back = turner.latent(-20 / 35), turner.latent(20 / 35)
-    torch.testing.assert_close(there, turner.fit.z, rtol=0, atol=1e-5)
-    torch.testing.assert_close(back, turner.net.mirrored(turner.fit.z), rtol=0, atol=1e-5)
+    assert np.abs(own - np.asarray(to_image(fitted.fit.after[0]), int)).max() <= 1
+    fitted.yaw = -20.0
+    fitted.fit.z = fitted.net.turned(fitted.fit.z, -20.0)
+    there, back = fitted.latent(-20 / 35), fitted.latent(20 / 35)
+    torch.testing.assert_close(there, fitted.fit.z, rtol=0, atol=1e-5)
+    torch.testing.assert_close(back, fitted.net.mirrored(fitted.fit.z), rtol=0, atol=1e-5)
     with torch.no_grad():
-        middle = turner.net(turner.latent(0.0))
+        middle = fitted.net(fitted.latent(0.0))
     torch.testing.assert_close(middle, middle.flip(-1), rtol=0, atol=1e-4)
 
 
 def test_a_generator_without_yaw_goes_to_the_mirror_image_too(crop):
     net = SymmetricGenerator("flip", first=4, widths=(16, 8), latent=8).eval()
-    turner = rotate.RotatePipeline(net).fit(crop.resize((16, 16)), steps=2)
-    torch.testing.assert_close(turner.latent(-1.0), turner.net.mirrored(turner.fit.z))
-    torch.testing.assert_close(turner.latent(1.0), turner.fit.z)
+    fitted = rotate.RotatePipeline(net).fit(crop.resize((16, 16)), steps=2)
+    torch.testing.assert_close(fitted.latent(-1.0), fitted.net.mirrored(fitted.fit.z))
+    torch.testing.assert_close(fitted.latent(1.0), fitted.fit.z)
 
 
 def test_one_yaw_and_pasting_leaves_the_rest_alone(pipe, astronaut):
@@ -148,34 +148,36 @@ def test_detail_is_the_photos_and_light_the_generators():
     assert (mixed[:, :4] == 115).all()  # where it is not to be trusted, the generator
 
 
-def made_up_turner(monkeypatch, yaws, own=0.0):
-    """A Turner whose frames' yaws are measured as given, by a net that turns nothing."""
+def made_up_head(monkeypatch, yaws, own=0.0):
+    """A FittedHead whose frames' yaws are measured as given, by a net that turns nothing."""
     told = iter(yaws)
-    monkeypatch.setattr(rotate, "find_points", lambda frames: frames)
-    monkeypatch.setattr(rotate, "landmark_asymmetry", lambda points: (None, None, next(told)))
+    monkeypatch.setattr(head, "find_points", lambda frames: frames)
+    monkeypatch.setattr(head, "landmark_asymmetry", lambda points: (None, None, next(told)))
     net = SymmetricGenerator(first=4, widths=(8,), latent=4, asymmetric=2, yaw=True).eval()
     picture = torch.zeros(1, 3, 8, 8)
     fit = Fit(net, net.turned(net.sample(1), own), picture, picture, 0.0)
-    return rotate.Turner(fit, own, Image.new("RGB", (8, 8)), None, None)
+    return head.FittedHead(fit, own, Image.new("RGB", (8, 8)), None, None)
 
 
 def test_degrees_are_measured_robustly_and_alike_for_a_photo_and_its_mirror_image(monkeypatch):
     true = np.linspace(-30, 30, rotate.PLACES)
     wavering = true + np.random.default_rng(0).normal(0, 2, len(true))
     wavering[0] = 20  # one misread frame
-    turner = made_up_turner(monkeypatch, wavering, own=-4.0)
-    assert np.abs(turner.measured - true)[8:].max() < 6 and (np.diff(turner.measured) >= 0).all()
-    other = made_up_turner(monkeypatch, -wavering[::-1], own=4.0)
-    np.testing.assert_allclose(other.measured, -turner.measured[::-1], atol=1e-6)
-    np.testing.assert_allclose(other.range, [-turner.range[1], -turner.range[0]], atol=1e-6)
+    fitted = made_up_head(monkeypatch, wavering, own=-4.0)
+    assert np.abs(fitted.measured - true)[8:].max() < 6 and (np.diff(fitted.measured) >= 0).all()
+    other = made_up_head(monkeypatch, -wavering[::-1], own=4.0)
+    np.testing.assert_allclose(other.measured, -fitted.measured[::-1], atol=1e-6)
+    np.testing.assert_allclose(other.range, [-fitted.range[1], -fitted.range[0]], atol=1e-6)
 
 
 def test_a_series_is_spread_over_the_range(pipe, crop, monkeypatch):
     def init(self, fit, yaw, *_):
         self.fit, self.yaw, self.range, self.alike = fit, yaw, (-6.0, 3.0), None
 
-    monkeypatch.setattr(rotate.Turner, "__init__", init)
-    monkeypatch.setattr(rotate.Turner, "frames", lambda self, yaws: [Image.new("RGB", (64, 64))] * len(yaws))
+    monkeypatch.setattr(head.FittedHead, "__init__", init)
+    monkeypatch.setattr(
+        head.FittedHead, "frames", lambda self, yaws: [Image.new("RGB", (64, 64))] * len(yaws)
+    )
     with pytest.warns(UserWarning, match="from -6 to 3"):
         result = pipe(crop, aligned=True, yaw=(-20, 20), frames=4, steps=1)
     assert result.yaws == [[-6, -3, 0, 3]]
@@ -184,8 +186,8 @@ def test_a_series_is_spread_over_the_range(pipe, crop, monkeypatch):
 
 
 def test_a_fit_keeps_to_its_time(pipe, crop):
-    turner = pipe.fit(crop, steps=10**6, seconds=6, frames=3)
-    assert 3 < turner.fit.seconds < 8  # alone it ends within 6.6 s; a test may share its core
+    fitted = pipe.fit(crop, steps=10**6, seconds=6, frames=3)
+    assert 3 < fitted.fit.seconds < 8  # alone it ends within 6.6 s; a test may share its core
 
 
 def test_a_bar_shows_on_a_terminal_unless_the_progress_is_told(pipe, crop, capsys, monkeypatch):
