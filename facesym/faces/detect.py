@@ -18,6 +18,7 @@ from .level import level_points
 # YuNet sees faces of about 10 to 300 pixels: each scale (the photo's long side) adds a range of face sizes.
 _SCALES = (320, 640, 1280)
 _SCORE = 0.6
+_LEAST = 64  # OpenCV's YuNet reads memory that nobody wrote where a side of its input is of 32 pixels or fewer
 _ENLARGE = 4.0  # a small photo is enlarged by this at the most
 _TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
 _lock = threading.Lock()  # one detector for all threads: it keeps the size of its input as state
@@ -188,15 +189,15 @@ def _detect_at(image, scale):
     width, height = image.size
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    beyond = [(0, max(_LEAST - side, 0)) for side in pixels.shape[:2]]
+    pixels = np.pad(pixels, [*beyond, (0, 0)])
     with _lock:
         detector = _detector()
-        detector.setInputSize(size)
+        detector.setInputSize(pixels.shape[1::-1])
         _, rows = detector.detect(np.ascontiguousarray(pixels[..., ::-1]))  # it wants BGR
     ratio = np.array([width / size[0], height / size[1]])
     faces = []
     for row in rows if rows is not None else []:
-        if not np.isfinite(row).all():  # on empty and sliver-thin pictures
-            continue
         x0, y0 = row[:2] * ratio
         x1, y1 = (row[:2] + row[2:4]) * ratio
         # Its points are (x, y) on a grid whose pixel centres are at whole numbers, at the detector's scale.
