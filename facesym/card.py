@@ -82,64 +82,31 @@ _SETS = {
 _LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"}
 
 
-def model_card(entry: dict, name: str | None = None) -> str:
-    """Markdown with the Hub's YAML front matter.
-
-    Args:
-        entry: the model's entry in zoo.json. Of a model that is not in the zoo licence, data, training and metrics
-            may be missing.
-        name: what `facesym.load` takes for it, in the example; default: its id.
-    """
-    from huggingface_hub import ModelCardData
-
-    entry = {
-        "license": "not stated",
-        "training_data": [],
-        "paper": None,
-        "metrics": [],
-        "framing": "ffhq",
-    } | entry
-    pipeline, purpose, limits = _TASKS.get(entry["task"], _OTHER_TASK)
-    known_license = entry["license"].lower() in _LICENSES
-    header = ModelCardData(
-        license=_slug(entry["license"]) if known_license else "other",
-        license_name=None if known_license else _slug(entry["license"]),
-        library_name="facesym",
-        pipeline_tag=pipeline,
-        tags=list(filter(None, ["facesym", "face", "symmetry", entry["task"]])),
-        model_name=entry["id"],
-        eval_results=_eval_results(entry, pipeline),
-    )
-    sets = "\n".join(
-        f"- {name}" + (f": {_SETS[name]}" if name in _SETS else "") for name in entry["training_data"]
-    )
-    paper = f" After: {entry['paper']}." if entry["paper"] else ""
-    command = f"Trained with:\n\n```\n{entry['train_command']}\n```\n\n" if "train_command" in entry else ""
-    return f"""---
-{header.to_yaml()}
+_CARD = """---
+{header}
 ---
 
-# {entry["id"]}
+# {id}
 
 {purpose}{paper}
 
-`{entry["class"]}`, {entry["params"] / 1e6:.1f} M parameters stored as {entry["dtype"]}, for faces cut in \
-the {entry["framing"].upper()} framing at {entry["input_size"]}×{entry["input_size"]}.
+`{class}`, {millions:.1f} M parameters stored as {dtype}, for faces cut in the {framing} framing at \
+{input_size}×{input_size}.
 
 ## How to use
 
 ```python
-{_example(entry | {"id": name or entry["id"]})}
+{example}
 ```
 
 The network alone, without the steps from photo to face and back:
 
 ```python
-from facesym.models import {entry["class"]}
-net = {entry["class"]}.from_pretrained("{entry["repo_id"]}")
+from facesym.models import {class}
+net = {class}.from_pretrained("{repo_id}")
 ```
 
-`{WEIGHTS_NAME}` has sha256 `{entry["sha256"]}`.
+`{weights}` has sha256 `{sha256}`.
 
 ## What it is for, and what not
 
@@ -151,7 +118,7 @@ saves; leave it there, and say it in words where metadata may be lost.
 
 ## Training data
 
-{sets or "Not stated."}
+{sets}
 
 The sets are meant to show adults, but most do not state ages: pictures that show, or may show, minors are excluded
 since 28 November 2026. The people in them are no fair sample of humanity: check the results on the people you want to
@@ -159,16 +126,71 @@ use the model for.
 
 {command}## Results
 
-{_metrics(entry)}
+{results}
 
 ## Limits
 
-{limits}{" " + entry["limits"] if "limits" in entry else ""}
+{limits}
 
 ## Licence
 
-{entry["license"]}
+{license}
 """
+
+
+def model_card(entry: dict, name: str | None = None) -> str:
+    """Markdown with the Hub's YAML front matter.
+
+    Args:
+        entry: the model's entry in zoo.json. Of a model that is not in the zoo licence, data, training and metrics
+            may be missing.
+        name: what `facesym.load` takes for it, in the example; default: its id.
+    """
+    missing: dict = {
+        "license": "not stated",
+        "training_data": [],
+        "paper": None,
+        "metrics": [],
+        "framing": "ffhq",
+    }
+    entry = missing | entry
+    pipeline, purpose, limits = _TASKS.get(entry["task"], _OTHER_TASK)
+    command = f"Trained with:\n\n```\n{entry['train_command']}\n```\n\n" if "train_command" in entry else ""
+    text = {
+        "header": _header(entry, pipeline),
+        "purpose": purpose,
+        "paper": f" After: {entry['paper']}." if entry["paper"] else "",
+        "millions": entry["params"] / 1e6,
+        "framing": entry["framing"].upper(),
+        "example": _example(entry | {"id": name or entry["id"]}),
+        "weights": WEIGHTS_NAME,
+        "sets": "\n".join(_training_set(name) for name in entry["training_data"]) or "Not stated.",
+        "command": command,
+        "results": _metrics(entry),
+        "limits": f"{limits} {entry['limits']}" if "limits" in entry else limits,
+    }
+    return _CARD.format_map(entry | text)
+
+
+def _header(entry: dict, pipeline: str) -> str:
+    """The YAML front matter: what the Hub reads of a card."""
+    from huggingface_hub import ModelCardData
+
+    known_license = entry["license"].lower() in _LICENSES
+    data = ModelCardData(
+        license=_slug(entry["license"]) if known_license else "other",
+        license_name=None if known_license else _slug(entry["license"]),
+        library_name="facesym",
+        pipeline_tag=pipeline,
+        tags=list(filter(None, ["facesym", "face", "symmetry", entry["task"]])),
+        model_name=entry["id"],
+        eval_results=_eval_results(entry, pipeline),
+    )
+    return data.to_yaml()
+
+
+def _training_set(name: str) -> str:
+    return f"- {name}: {_SETS[name]}" if name in _SETS else f"- {name}"
 
 
 def _slug(text: str) -> str:

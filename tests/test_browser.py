@@ -87,7 +87,10 @@ def test_the_canvas_lies_on_the_photo_and_strokes_can_be_seen_through_undone_and
         "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
         ".filter((v, i) => i % 4 === 3 && v).length"
     )
-    painted = lambda: page.locator(".picture canvas").evaluate(count)  # noqa: E731
+
+    def painted():
+        return page.locator(".picture canvas").evaluate(count)
+
     paint(page, tall.size, (104, 80), 20)
     first = painted()
     paint(page, tall.size, (104, 140), 20)

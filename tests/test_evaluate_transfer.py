@@ -30,7 +30,9 @@ def test_transferred_faces_are_measured(
     capsys,
     monkeypatch,
 ):
-    outside = lambda a, b, *_: np.abs(a.astype(float) - b).mean((1, 2, 3))  # noqa: E731
+    def outside(a, b, *_):
+        return np.abs(a.astype(float) - b).mean((1, 2, 3))
+
     monkeypatch.setattr(metrics, "lpips", outside)  # it wants the real trunk
     command = [
         "transfer", "--faces", *map(str, studio_of_a_person), "--mesh", str(mesh_file), "--alexnet", str(alexnet),

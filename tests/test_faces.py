@@ -205,8 +205,11 @@ rng = np.random.default_rng(0)
 for size in [(1, 1), (300, 1), (2, 500), (1, 4000), (4000, 30), (7, 7), (1280, 16)]:
     assert detect_boxes(Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), np.uint8))) == [], size
 """
-    for byte in (0, 85, 170):  # what freed memory holds: a detector that reads it sees faces (OpenCV's does in slivers)
-        subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "MALLOC_PERTURB_": str(byte)})
+    # What freed memory holds: a detector that reads it sees faces (OpenCV's does in slivers).
+    for byte in (0, 85, 170):
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, env={**os.environ, "MALLOC_PERTURB_": str(byte)}
+        )
 
 
 def test_the_pose_of_a_mirrored_face_is_mirrored(astronaut, upright):

@@ -84,8 +84,11 @@ def test_a_network_may_see_pictures_smaller_than_they_are(net):
     other = half(image, side, y).synthesized - found.synthesized
     torch.testing.assert_close(rescaled(half, 128, scale=2).draw.bias, half.draw.bias)  # and stays it
     assert (other[:, 0, ::2, 1::2] > 0).all() and not other[:, 0, ::2, ::2].any() and not other[:, 1:].any()
+
     # What is looked up keeps the detail that the network did not see.
-    detail = lambda x: (x - x.roll(1, -1)).abs().mean()  # noqa: E731
+    def detail(x):
+        return (x - x.roll(1, -1)).abs().mean()
+
     coarse = torch.nn.functional.interpolate(seen.image, scale_factor=2, mode="bilinear")
     assert detail(found.image) > 3 * detail(coarse)
     with pytest.raises(ValueError, match="scale"):
@@ -212,7 +215,9 @@ def test_parsing_loss_looks_at_the_faces_that_stay(net):
 
 
 def test_person_loss_is_nothing_for_the_same_and_moves_the_output_alone():
-    recogniser = lambda x: torch.nn.functional.normalize(x.mean((2, 3)), dim=1)  # noqa: E731
+    def recogniser(x):
+        return torch.nn.functional.normalize(x.mean((2, 3)), dim=1)
+
     output, target = torch.rand(2, 3, 8, 8, requires_grad=True), torch.rand(2, 3, 8, 8, requires_grad=True)
     assert losses.identity_loss(recogniser, target, target).item() == pytest.approx(0, abs=1e-6)
     assert losses.identity_loss(recogniser, -target, target).item() == pytest.approx(2, abs=1e-6)

@@ -115,7 +115,10 @@ def test_every_way_between_two_pictures_of_a_person_is_learned(folders, monkeypa
 
 def test_a_pose_is_asked_for_where_it_is_near_its_name():
     pairs = TwoPairs()
-    count = lambda: {kind: [len(ways) for ways in people] for kind, people in pair_ways(pairs).items()}  # noqa: E731
+
+    def count():
+        return {kind: [len(ways) for ways in people] for kind, people in pair_ways(pairs).items()}
+
     smiles = {("real", "happy"): [1], ("real", "neutral"): [1]}
     assert count() == smiles | {("to photo", "pose"): [2], ("to made", "pose"): [2]}
     pairs.rows[0]["yaw"] = "33.0"  # too far from "right 45" to be its picture; from there it goes on
@@ -167,7 +170,10 @@ def test_simulated_faces_are_made_photos_and_back(monkeypatch):
     pairs.targets[:] = 20
     samples = RealismSamples(pairs, None, 64)
     assert samples.faces == [0]  # the smiling face is not turned
-    level = lambda x: round(float(x.median()) * 127.5 + 127.5, -1)  # noqa: E731
+
+    def level(x):
+        return round(float(x.median()) * 127.5 + 127.5, -1)
+
     seen = set()
     for n in range(40):
         sample = samples[n]

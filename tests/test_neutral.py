@@ -42,7 +42,10 @@ def smiling(size=SIZE):
 
 def test_landmarks_go_back_to_where_they_were(neutral):
     _, marks = smiling()
-    off = lambda points: np.abs(points - closed(SIZE))[48:].mean()  # noqa: E731
+
+    def off(points):
+        return np.abs(points - closed(SIZE))[48:].mean()
+
     assert off(neutral.landmarks(marks)) < 0.5 * off(marks)
     assert mouth_opening(neutral.landmarks(marks)) < 0.01 < mouth_opening(marks)
 

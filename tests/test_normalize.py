@@ -71,7 +71,10 @@ def test_all_that_dec_knows_of_the_face_goes_through_z(net):
 
 def test_the_three_sources():
     copied, drawn = torch.rand(2, 1, 3, 8, 8)
-    only = lambda k: torch.eye(3)[k][None, :, None, None].expand(1, 3, 8, 8)  # noqa: E731
+
+    def only(k):
+        return torch.eye(3)[k][None, :, None, None].expand(1, 3, 8, 8)
+
     assert torch.equal(combine(copied, drawn, only(0)), copied)
     assert torch.equal(combine(copied, drawn, only(1)), copied.flip(-1))
     assert torch.equal(combine(copied, drawn, only(2)), drawn)

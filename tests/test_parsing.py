@@ -15,7 +15,10 @@ from train.parsing import intersection_over_union, landmark_labels, load_labels
 def test_landmark_labels_name_the_features():
     points = template(128)
     labels = landmark_labels(points, 128)
-    at = lambda k: CLASSES[labels[tuple(np.round(points[k].mean(0))[::-1].astype(int))]]  # noqa: E731
+
+    def at(k):
+        return CLASSES[labels[tuple(np.round(points[k].mean(0))[::-1].astype(int))]]
+
     assert at(slice(36, 42)) == at(slice(17, 22)) == "eyes and brows"
     assert at(slice(48, 60)) == "mouth" and at([30, 33]) == "nose" and at([2, 31]) == "skin"
     assert labels[2, 2] == UNLABELLED and CLASSES.index("hair") not in labels

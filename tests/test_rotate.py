@@ -129,7 +129,10 @@ def test_a_turned_photo_becomes_its_mirror_image_and_its_hidden_side_does_so_fir
             ((picture, points), (mirrored, flip_landmarks(points, 256)))]  # fmt: skip
     columns = {"left": slice(80, 112), "right": slice(144, 176)}
     own, other = ("left", "right") if yaw > 0 else ("right", "left")
-    off = lambda side, way: np.abs(middle - ways[way])[100:180, columns[side]].mean()  # noqa: E731
+
+    def off(side, way):
+        return np.abs(middle - ways[way])[100:180, columns[side]].mean()
+
     assert off(own, 0) < off(own, 1) and off(other, 1) < off(other, 0)
 
 

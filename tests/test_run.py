@@ -99,7 +99,10 @@ def test_eight_steps_are_four_and_four_more(data, mesh_file, vgg16, tmp_path, sc
     torch.rand(3)  # what the process drew before makes no difference
     run_script(script, [*words, "--resume"])
     assert fingerprint(read(last)[2:]) == wanted
-    timeless = lambda lines: [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines]  # noqa: E731
+
+    def timeless(lines):
+        return [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines]
+
     assert timeless(stats(out)) == timeless(whole)
 
 

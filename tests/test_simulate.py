@@ -32,7 +32,10 @@ def mesh_file(tmp_path_factory):
     x, y = rng.uniform(-1, 1, (2, 9000))
     x, y = x[x**2 + y**2 < 1], y[x**2 + y**2 < 1]
     x, y = np.resize(x, 7000), np.resize(y, 7000)
-    height = lambda x, y: 9 * np.sqrt(np.clip(1 - x**2 - y**2, 0, None))  # noqa: E731
+
+    def height(x, y):
+        return 9 * np.sqrt(np.clip(1 - x**2 - y**2, 0, None))
+
     vertices = np.stack([9 * x, 9 * y, height(x, y)], 1)
     marks = closed(1.0) * 2 - 1  # y down
     vertices[simulate.LANDMARK_VERTICES] = np.stack(
@@ -121,7 +124,10 @@ def test_a_head_turns_the_way_it_is_told(bank, studio):
     for yaw in (-30, 30):
         _, places, seen = simulate.turn_head(target, vertices, bank.mesh.neck, yaw)
         nose, ears = closed(96)[30], closed(96)[[1, 15]]
-        at = lambda p, places=places: places[int(p[1]), int(p[0])]  # noqa: E731
+
+        def at(p, places=places):
+            return places[int(p[1]), int(p[0])]
+
         middle = (at(ears[0]) + at(ears[1])) / 2
         assert np.sign(at(nose)[0] - middle[0]) == np.sign(yaw)  # the nose is in front of the ears
         far, near = (0, 1) if yaw < 0 else (1, 0)
@@ -334,7 +340,10 @@ def test_a_mouth_open_farther_than_a_smile_has_teeth_above_and_is_dark_below(mes
     wide[60:68, 1] = 0.74 * size + 3 * (wide[60:68, 1] - 0.74 * size)
     bank.mouths = [expressions.Smile(0, black, wide, 1.0), expressions.Smile(0, white, smiling, 1.0)]
     image = np.full((size, size, 3), skin, np.uint8)
-    middle = lambda picture, y: picture[round(float(y)), round(float(points[62, 0]))]  # noqa: E731
+
+    def middle(picture, y):
+        return picture[round(float(y)), round(float(points[62, 0]))]
+
     smile, _ = bank.show(image, points, smiling)  # the one of the two that is shaped alike
     assert middle(smile, (smiling[62, 1] + smiling[66, 1]) / 2).min() > 200
     surprised, _ = bank.show(image, points, smiling, teeth=0.3)

@@ -37,7 +37,10 @@ def test_all_three_phases_and_a_loadable_model(folders, tmp_path):
 def test_each_departure_from_the_paper_is_an_option_of_its_own():
     parser = Parser("")
     add_symmfc_arguments(parser)
-    recipe = lambda *words: chosen_recipe(parser.parse_args(words))  # noqa: E731
+
+    def recipe(*words):
+        return chosen_recipe(parser.parse_args(words))
+
     assert recipe() == RECIPES["released"] and recipe("--recipe", "paper") == RECIPES["paper"]
     departures = [
         "--confidence-weight",
@@ -121,7 +124,10 @@ def test_the_symmetrizers_targets(folders):
     from train.symmetrize import SymmetrizerSamples, turned_side
 
     faces = FaceFolders([folders[0]], 128)
-    rng = lambda: np.random.default_rng(3)  # noqa: E731
+
+    def rng():
+        return np.random.default_rng(3)
+
     one, two, three = (SymmetrizerSamples(faces, stage) for stage in (1, 2, 3))
     sample = one.sample(0, rng(), augment=False)
     assert (sample["target"] == sample["image"]).all() and (sample["region"] == 1).all()

@@ -23,9 +23,9 @@ LIGHT = np.array([0.3, -0.8, -0.5])  # where it comes from: the side, above, beh
 def box(low, high):
     """The six faces of a box between two corners (x right, y down, z away): a list of 4x3 arrays."""
     (x0, y0, z0), (x1, y1, z1) = low, high
-    corner = lambda x, y, z: (x, y, z)  # noqa: E731
+
     return [
-        np.array([corner(*p) for p in face], float)
+        np.array(face, float)
         for face in (
             [(x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)],
             [(x0, y0, z1), (x1, y0, z1), (x1, y1, z1), (x0, y1, z1)],
@@ -37,30 +37,32 @@ def box(low, high):
     ]
 
 
-def draw_room(rng, size):
-    """A room: SxSx3 uint8, and the camera's yaw in degrees."""
-    colour = lambda low=60, high=230: rng.uniform(low, high, 3)  # noqa: E731
-    width, height, depth = rng.uniform(1.6, 2.4), rng.uniform(1.1, 1.4), rng.uniform(3.5, 5)
-    faces = []
-
-    def add(low, high, paint):
-        for face in box(low, high):
-            faces.append((face, paint))
-
-    walls = colour(120, 240)
+def walls(colour, width, height, depth):
+    """The room's back, sides, ceiling and floor, each (4x3 corners, colour)."""
+    paint = colour(120, 240)
     back = [
         (-width, -height, depth),
         (width, -height, depth),
         (width, height, depth),
         (-width, height, depth),
     ]
-    room = [(np.array(back, float), walls)]
+    room = [(np.array(back, float), paint)]
     for x in (-width, width):
         side = [(x, -height, 0.1), (x, -height, depth), (x, height, depth), (x, height, 0.1)]
-        room.append((np.array(side, float), walls * 0.9))
-    for y, paint in ((-height, np.full(3, 240.0)), (height, colour(60, 160))):
+        room.append((np.array(side, float), paint * 0.9))
+    for y, flat_paint in ((-height, np.full(3, 240.0)), (height, colour(60, 160))):
         flat = [(-width, y, 0.1), (width, y, 0.1), (width, y, depth), (-width, y, depth)]
-        room.append((np.array(flat, float), paint))
+        room.append((np.array(flat, float), flat_paint))
+    return room
+
+
+def furniture(rng, colour, width, height, depth):
+    """A bed, lamps, a window or a picture, a wardrobe: the faces of their boxes, each (4x3 corners, colour)."""
+    faces = []
+
+    def add(low, high, paint):
+        faces.extend((face, paint) for face in box(low, high))
+
     bed, long = rng.uniform(0.6, 1.0), rng.uniform(1.2, 1.8)
     high = height - rng.uniform(0.4, 0.6)
     add((-bed, high, depth - long), (bed, height, depth - 0.05), colour())
@@ -87,14 +89,15 @@ def draw_room(rng, size):
         side, z = rng.choice([-1, 1]), rng.uniform(1.5, depth - 1.2)
         ends = sorted((side * width, side * (width - 0.45)))
         add((ends[0], -0.3 * height, z), (ends[1], height, z + 0.9), colour(60, 180))
+    return faces
 
-    yaw = float(np.clip(rng.normal(0, 9), -22, 22))
+
+def paint_faces(faces, yaw, size):
+    """The faces in the given order, seen by a camera turned by yaw degrees: 4Sx4Sx3 float32."""
     c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
     turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
     canvas = np.zeros((4 * size, 4 * size, 3), np.float32)
-    # Far faces first. The room's own walls hide nothing that is inside it.
-    order = sorted(faces, key=lambda face: -np.linalg.norm(face[0].mean(0)))
-    for corners, paint in [*room, *order]:
+    for corners, paint in faces:
         normal = np.cross(corners[1] - corners[0], corners[3] - corners[0])
         normal /= np.linalg.norm(normal)
         shade = 0.75 + 0.25 * abs(normal @ LIGHT)
@@ -106,7 +109,22 @@ def draw_room(rng, size):
         cv2.fillPoly(
             canvas, [np.round(places.clip(-1e5, 1e5)).astype(np.int32)], (shade * paint).tolist(), cv2.LINE_AA
         )
-    canvas = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+    return canvas
+
+
+def draw_room(rng, size):
+    """A room: SxSx3 uint8, and the camera's yaw in degrees."""
+
+    def colour(low=60, high=230):
+        return rng.uniform(low, high, 3)
+
+    sizes = rng.uniform(1.6, 2.4), rng.uniform(1.1, 1.4), rng.uniform(3.5, 5)
+    room = walls(colour, *sizes)
+    faces = furniture(rng, colour, *sizes)
+    yaw = float(np.clip(rng.normal(0, 9), -22, 22))
+    # Far faces first. The room's own walls hide nothing that is inside it.
+    faces.sort(key=lambda face: -np.linalg.norm(face[0].mean(0)))
+    canvas = cv2.resize(paint_faces([*room, *faces], yaw, size), (size, size), interpolation=cv2.INTER_AREA)
     canvas += rng.normal(0, 2, canvas.shape)
     return canvas.clip(0, 255).round().astype(np.uint8), yaw
 

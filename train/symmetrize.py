@@ -139,7 +139,10 @@ class SymmetrizerSamples(Samples):
             if self.stage == 3 and rng.random() < 0.1:
                 image = downscale_blur(rng, image, smallest=0.4)
         region = torch.from_numpy(region)[None]
-        share = lambda p: torch.from_numpy((2 * p + 1) / size - 1).float()  # noqa: E731
+
+        def share(p):
+            return torch.from_numpy((2 * p + 1) / size - 1).float()
+
         return {
             "image": to_tensor(image),
             "target": to_tensor(picture) * region + (1 - region) * REMOVED,
@@ -283,7 +286,10 @@ def build(args):
 def frontal_faces(run, split="train"):
     """The pictures of a split whose landmarks can be trusted: turned by at most --max-yaw."""
     args = run.args
-    keep = lambda row: abs(float(row.get("yaw") or 0)) <= args.max_yaw  # noqa: E731
+
+    def keep(row):
+        return abs(float(row.get("yaw") or 0)) <= args.max_yaw
+
     return run.faces(args.size, split, min_size=args.min_size, keep=keep)
 
 

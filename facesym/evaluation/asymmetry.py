@@ -89,12 +89,16 @@ def values_of(face: Any) -> dict[str, float]:
 def changed_photos(image: Image.Image) -> dict[str, Image.Image]:
     """A photo (RGB image) after each change that must not matter: {name: RGB image}."""
     width, height = image.size
-    turn = lambda degrees: cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)  # noqa: E731
-    move = lambda matrix: Image.fromarray(  # noqa: E731
-        cv2.warpAffine(
+
+    def turn(degrees: float) -> np.ndarray:
+        return cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+
+    def move(matrix: np.ndarray) -> Image.Image:
+        moved = cv2.warpAffine(
             np.asarray(image), matrix, image.size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-    )
+        return Image.fromarray(moved)
+
     file = BytesIO()
     image.save(file, "JPEG", quality=50)
     return {

@@ -18,7 +18,8 @@ from .level import level_points
 # YuNet sees faces of about 10 to 300 pixels: each scale (the photo's long side) adds a range of face sizes.
 _SCALES = (320, 640, 1280)
 _SCORE = 0.6
-_LEAST = 64  # OpenCV's YuNet reads memory that nobody wrote where a side of its input is of 32 pixels or fewer
+# OpenCV's YuNet reads memory that nobody wrote where a side of its input is of 32 pixels or fewer.
+_LEAST = 64
 _ENLARGE = 4.0  # a small photo is enlarged by this at the most
 _TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
 _lock = threading.Lock()  # one detector for all threads: it keeps the size of its input as state

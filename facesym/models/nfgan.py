@@ -93,34 +93,12 @@ class NormalizedFaceGAN(Model):
             raise ValueError(
                 "Enc cannot halve more often than Dec has widths: its last map would be under 4x4"
             )
+        self.encoder = _encoder(channels, encoder_widths, self.size, hidden, latent, rank)
         layers: list[nn.Module] = []
-        for a, b in zip((channels, *encoder_widths[:-1]), encoder_widths):
-            layers += [nn.Conv2d(a, b, 3, 2, 1, bias=a == channels)]
-            layers += [nn.BatchNorm2d(b)] * (a != channels)
-            layers.append(nn.ReLU(inplace=True))
-        features = encoder_widths[-1] * (self.size // 2 ** len(encoder_widths)) ** 2
-        first: nn.Module = nn.Linear(features, hidden, bias=False)
-        if rank:
-            first = nn.Sequential(nn.Linear(features, rank, bias=False), nn.Linear(rank, hidden, bias=False))
-        self.encoder = nn.Sequential(
-            *layers,
-            nn.Flatten(),
-            first,
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(inplace=True),
-            nn.Linear(hidden, latent),
-        )
-
-        def up(a, b, bias):
-            if rank and not bias and a > 2 * rank:
-                return nn.Sequential(nn.Conv2d(a, rank, 1, bias=False), up(rank, b, bias))
-            return nn.ConvTranspose2d(a, b, kernel, 2, 1, output_padding=4 - kernel, bias=bias)
-
-        layers = []
         for a, b in zip((latent // 4, *decoder_widths[:-1]), decoder_widths):
-            layers += [up(a, b, False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
+            layers += [_double(a, b, kernel, rank), nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
         self.decoder = nn.Sequential(*layers)
-        self.draw = up(decoder_widths[-1], channels, True)
+        self.draw = _double(decoder_widths[-1], channels, kernel, bias=True)
         self.maps: nn.Module | None = None
         if copy:
             # Flow and choice, at half the size: they are smooth.
@@ -218,6 +196,30 @@ class NormalizedFaceGAN(Model):
             NormalizedFaceOutput.
         """
         return self.decode(self.encode(image), image)
+
+
+def _encoder(
+    channels: int, widths: Sequence[int], size: int, hidden: int, latent: int, rank: int | None
+) -> nn.Sequential:
+    """Enc (Table 1): stride-2 convolutions, FC1 and FC2."""
+    layers: list[nn.Module] = []
+    for a, b in zip((channels, *widths[:-1]), widths):
+        layers += [nn.Conv2d(a, b, 3, 2, 1, bias=a == channels)]
+        layers += [nn.BatchNorm2d(b)] * (a != channels)
+        layers.append(nn.ReLU(inplace=True))
+    features = widths[-1] * (size // 2 ** len(widths)) ** 2
+    first: nn.Module = nn.Linear(features, hidden, bias=False)
+    if rank:
+        first = nn.Sequential(nn.Linear(features, rank, bias=False), nn.Linear(rank, hidden, bias=False))
+    layers += [nn.Flatten(), first, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, latent)]
+    return nn.Sequential(*layers)
+
+
+def _double(a: int, b: int, kernel: int, rank: int | None = None, bias: bool = False) -> nn.Module:
+    """A transposed convolution that doubles the size; with a rank, of that rank where its input is wide."""
+    if rank and a > 2 * rank:
+        return nn.Sequential(nn.Conv2d(a, rank, 1, bias=False), _double(rank, b, kernel))
+    return nn.ConvTranspose2d(a, b, kernel, 2, 1, output_padding=4 - kernel, bias=bias)
 
 
 def combine(copied: torch.Tensor, synthesized: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:

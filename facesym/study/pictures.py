@@ -57,7 +57,10 @@ def strip(value: float, span: tuple[float, float]) -> Any:
     width, height = STRIP
     (low, high), middle = span, sum(span) / 2
     half = 3 * max(high - low, 1e-9) / 2
-    place = lambda x: width * (np.clip((x - middle) / half, -1, 1) + 1) / 2  # noqa: E731
+
+    def place(x: float) -> float:
+        return width * (np.clip((x - middle) / half, -1, 1) + 1) / 2
+
     left, right, at = place(low), place(high), np.clip(place(value), 4, width - 4)
     usual = low <= value <= high
     return Markup(
