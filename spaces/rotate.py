@@ -43,7 +43,7 @@ def work(tell, value: dict, shot: stage.Shot) -> panel.Outcome:
 
 def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tuple[panel.Outcome, dict]:
     """Fit, turn and write the files: the outcome, and the numbers of the fit."""
-    from facesym.pipelines.base import identity_similarity
+    from facesym.identity import identity_similarity
 
     tell(0, "Getting the model ready")
     pipe = tab.pipeline.get()

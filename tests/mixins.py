@@ -1,6 +1,9 @@
 """What every pipeline must pass."""
 
+import copy
+import dataclasses
 import io
+import pickle
 import warnings
 from typing import ClassVar
 
@@ -70,12 +73,31 @@ class PipelineTests:
         one, two = self.call(pipe, crop), self.call(pipe, pair, aligned=False, faces="all", paste=False)
         assert one.faces == [] and len(two.faces) == len(two.images) == 2
         for result, count in ((one, 1), (two, 2)):
-            own = vars(result).keys() - {"images", "faces", "notes", "seconds", "task", "mask_fraction"}
+            own = {each.name for each in dataclasses.fields(result)}
+            own -= {"images", "faces", "notes", "seconds", "task", "mask_fraction"}
             assert len(own) >= 3
             for name in own:
                 values = getattr(result, name)
                 assert isinstance(values, list) and len(values) == count, name
         assert two.faces[0].box[0] < two.faces[1].box[0]
+
+    def test_fields_that_are_computed_when_read(self, pipe, crop, tmp_path, monkeypatch):
+        result = self.call(pipe, crop)
+        assert "identity" not in vars(result)
+        result.save(tmp_path / "result.png")
+        assert "identity" not in vars(result)  # nobody asked for it
+        again = pickle.loads(pickle.dumps(result))
+        assert result.identity is result.identity is copy.copy(result).identity
+        with monkeypatch.context() as patch:  # all at once
+            for module in ("base", type(pipe).task):
+                patch.setattr(f"facesym.pipelines.{module}.Later", lambda compute: compute(), raising=False)
+            eager = self.call(pipe, crop)
+        assert "identity" in vars(eager)
+        for each in dataclasses.fields(result):
+            expected = pickle.dumps(getattr(eager, each.name))
+            for one in (result, again, copy.deepcopy(result), dataclasses.replace(result)):
+                if self.batches and each.name != "seconds":
+                    assert pickle.dumps(getattr(one, each.name)) == expected, each.name
 
     def test_a_face_is_chosen_also_by_a_number_of_numpy(self, pipe, pair):
         for which in (1, np.int64(1)):
@@ -182,7 +204,7 @@ class PipelineTests:
 
     def test_turned_heads_are_noted_and_profiles_refused(self, pipe, crop, pair, monkeypatch):
         yaws = []
-        monkeypatch.setattr(f"facesym.pipelines.{pipe.task}.find_pose", lambda crop: (yaws.pop(0), 0.0))
+        monkeypatch.setattr("facesym.faces.pose._both_ways", lambda pose: (yaws.pop(0), 0.0))
         yaws += [-pipe.trained_yaw - 5]
         (note,) = [note for note in self.call(pipe, crop).notes if "turned by about" in note]
         assert f"{pipe.trained_yaw + 5:.0f} degrees" in note

@@ -12,7 +12,7 @@ LAYERS = (
     "zoo",
     "faces losses models",
     "video",
-    "fit asymmetry metrics",
+    "fit asymmetry identity metrics",
     "pipelines",
     "study",
     "data",

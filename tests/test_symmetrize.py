@@ -334,7 +334,7 @@ def test_all_faces(pipe, astronaut):
 
 def test_a_turned_face_is_brought_to_the_front_and_is_a_picture_of_its_own(pipe, pair, monkeypatch):
     yaws = [0.0, 42.0]
-    monkeypatch.setattr("facesym.pipelines.symmetrize.find_pose", lambda crop: (yaws.pop(0), 0.0))
+    monkeypatch.setattr("facesym.faces.pose._both_ways", lambda pose: (yaws.pop(0), 0.0))
     with pytest.warns(UserWarning, match="about 42 degrees.*brought to the front"):
         out = pipe(pair, faces="all")
     photo, own = out.images

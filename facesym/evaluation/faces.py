@@ -12,8 +12,8 @@ from PIL import Image
 
 from ..faces.align import align_face, ffhq_transform, five_points
 from ..faces.detect import detect_boxes, detect_faces
+from ..identity import identity_similarity
 from ..logging import progress_bar
-from ..pipelines.base import identity_similarity
 from .data import add_common_arguments, load_pictures, select_pictures
 from .report import picture_grid
 from .tables import markdown, save_results

@@ -54,9 +54,17 @@ def find_points(crops: Image.Image | Sequence[Image.Image]) -> np.ndarray:
     for start in range(0, len(crops), 16):
         part = to_input(crops[start : start + 16])
         with torch.inference_mode():
-            plain, mirrored = (
-                network()(torch.cat([part, part.flip(-1)])).float().numpy().reshape(2, -1, 68, 2)
-            )
-        found.append((plain + flip_landmarks(mirrored, 1.0) + [1, 0]) / 2)
+            found.append(both_ways(network()(torch.cat([part, part.flip(-1)]))))
     sides = np.array([crop.size for crop in crops], np.float32)[:, None]
-    return (np.concatenate(found) * sides - 0.5).astype(np.float32)  # pixel centres
+    return to_pixels(np.concatenate(found), sides)
+
+
+def both_ways(predicted: torch.Tensor) -> np.ndarray:
+    """The network's landmarks of images, averaged with those of their mirror images: 2Nx68x2 to Nx68x2."""
+    plain, mirrored = predicted.float().numpy().reshape(2, -1, 68, 2)
+    return (plain + flip_landmarks(mirrored, 1.0) + [1, 0]) / 2
+
+
+def to_pixels(fractions: np.ndarray, side: float | np.ndarray) -> np.ndarray:
+    """Fractions of a crop's side to pixels, whose centres are at whole numbers: float32."""
+    return (fractions * side - 0.5).astype(np.float32)

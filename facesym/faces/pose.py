@@ -64,5 +64,32 @@ def find_pose(crop: Image.Image) -> tuple[float, float]:
 
     image = to_input([crop])
     with torch.inference_mode():
-        plain, mirrored = network().pose(torch.cat([image, image.flip(-1)])).tolist()
+        return _both_ways(network().pose(torch.cat([image, image.flip(-1)])))
+
+
+def find_points_and_pose(crop: Image.Image) -> tuple[np.ndarray, tuple[float, float]]:
+    """`facesym.faces.landmarks.find_points` and `find_pose` of a crop in one pass of the network.
+
+    Args:
+        crop: RGB image, a square crop in the FFHQ framing, upright.
+
+    Returns:
+        68x2 float32, pixels of the crop; and (yaw, pitch).
+
+    Raises:
+        ZooError: the zoo's landmark network is unavailable.
+    """
+    import torch
+
+    from .landmarks import both_ways, network, to_input, to_pixels
+
+    image = to_input([crop])
+    with torch.inference_mode():
+        landmarks, pose = network().landmarks_and_pose(torch.cat([image, image.flip(-1)]))
+    return to_pixels(both_ways(landmarks)[0], crop.width), _both_ways(pose)
+
+
+def _both_ways(pose):
+    """The pose of an image, averaged with that of its mirror image: 2x2 to (yaw, pitch)."""
+    plain, mirrored = pose.tolist()
     return (plain[0] - mirrored[0]) / 2, (plain[1] + mirrored[1]) / 2

@@ -73,7 +73,12 @@ class LandmarkNet(Model):
             Bx2 float32: yaw and pitch in degrees; yaw is negative when the nose points to the image's left, pitch
             when it points up.
         """
-        return 90 * self.pose_head(self.encode(image)[-1]).float()
+        return self._pose_of(self.encode(image))
+
+    def landmarks_and_pose(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`forward` and `pose` of the same image in one pass."""
+        features = self.encode(image)
+        return self._landmarks_of(features), self._pose_of(features)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Predict the landmarks.
@@ -84,7 +89,13 @@ class LandmarkNet(Model):
         Returns:
             Bx68x2 float32: (x, y) as fractions of the side. Pixel coordinates are side × fraction − ½.
         """
-        x1, x2, x3 = self.encode(image)
+        return self._landmarks_of(self.encode(image))
+
+    def _pose_of(self, features):
+        return 90 * self.pose_head(features[-1]).float()
+
+    def _landmarks_of(self, features):
+        x1, x2, x3 = features
         x = self.up2(torch.cat([F.interpolate(x3, scale_factor=2.0, mode="nearest"), x2], 1))
         x = self.up1(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), x1], 1))
         heat = self.heat(x).float()

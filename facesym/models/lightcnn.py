@@ -76,12 +76,16 @@ class LightCNN(Model):
         side = (x1 - x0) // 2**4
         self.project = nn.Linear(widths[-1] * side**2, embedding)
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        """The last convolution's maps, Bx128x6x6 at the released size. See `forward` for the argument."""
+    def resized(self, image: torch.Tensor) -> torch.Tensor:
+        """Images of any size at the network's. See `forward` for the argument."""
         size = self.config.input_size
         if image.shape[-1] != size:
             image = F.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)
-        x = self.stem(image[:, :, self.window[0], self.window[1]])
+        return image
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """The last convolution's maps, Bx128x6x6 at the released size. See `forward` for the argument."""
+        x = self.stem(self.resized(image)[:, :, self.window[0], self.window[1]])
         for level, layers in enumerate(self.levels):
             x = layers(x)
             if level < 3:

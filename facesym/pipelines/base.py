@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import lru_cache
 from numbers import Integral
 from types import SimpleNamespace
 from typing import Any, Self
@@ -22,9 +21,10 @@ from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
 from ..faces.load import Photo, mark_edited, read_photo
 from ..faces.paste import paste_face
+from ..identity import identity_similarity
 from ..logging import warn
 from ..threads import use_one_thread_after_fork
-from .result import Result
+from .result import Later, Result
 
 use_one_thread_after_fork()
 
@@ -61,6 +61,7 @@ class FaceJob:
         transform: 2x3, photo pixel -> pixel of ``crop`` and ``output``.
         crop: RGB, the aligned crop, of the output's size.
         yaw: of the head, degrees; negative when the nose points to the picture's left.
+        points: 68x2, the landmarks of ``crop``, pixels; None if the task did not need them.
         output: RGB, the finished crop.
         notes: for the user, about this face.
     """
@@ -69,6 +70,7 @@ class FaceJob:
     transform: np.ndarray | None
     crop: Image.Image
     yaw: float
+    points: np.ndarray | None = None
     output: Image.Image | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -273,12 +275,18 @@ class Pipeline:
         where the photo shows the face too."""
         output, size = face.output, face.output.width
         region = face_region(find_points(output), size)
-        shown = face_shown(find_points(face.crop), size) * region
+        points = find_points(face.crop) if face.points is None else face.points
+        shown = face_shown(points, size) * region
         return paste_face(photo, output, face.transform, region, shown)
 
-    def _identity(self, faces):
+    def _identity(self, faces) -> Any:
         """The result's ``identity``."""
-        return identity_similarity([face.crop for face in faces], [face.output for face in faces])
+        crops, outputs = [face.crop for face in faces], [self._shown(face) for face in faces]
+        return Later(lambda: identity_similarity(crops, outputs))
+
+    def _shown(self, face):
+        """A face as the result shows it: RGB crop."""
+        return face.output
 
     def _fields(self, faces):
         """The task's own fields of the result: a dict."""
@@ -331,8 +339,8 @@ def finer_transform(transform: np.ndarray, size: int, most: int = 4) -> tuple[np
 
 def to_tensor(crop: Image.Image, net: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
     """RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type (or ``dtype``), on its device."""
-    pixels = torch.from_numpy(np.array(crop, np.float32)).permute(2, 0, 1)[None]
-    return (pixels / 127.5 - 1).to(net.device, dtype or net.dtype)
+    pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None]
+    return (pixels.float() / 127.5 - 1).to(net.device, dtype or net.dtype)
 
 
 def to_batch(crops: Sequence[Image.Image], net: Any) -> torch.Tensor:
@@ -355,23 +363,3 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
     """A 3xHxW tensor in [-1, 1] to an RGB image."""
     pixels = ((tensor.float().clamp(-1, 1) + 1) * 127.5).round().byte()
     return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))
-
-
-@lru_cache(maxsize=1)
-def _identity_net():
-    from .. import zoo
-
-    if not any(entry["task"] == "identity" and entry["default"] for entry in zoo.list_models()):
-        return None
-    return zoo.load("identity")
-
-
-@torch.inference_mode()
-def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Image]) -> list[float] | None:
-    """How alike two lists of aligned crops (RGB images) are, pair by pair: cosines; None without a network."""
-    net = _identity_net()
-    if net is None:
-        return None
-    # One by one: crops of one photo may differ in size.
-    vectors = [torch.cat([net(to_tensor(crop, net)) for crop in crops]) for crops in (before, after)]
-    return [round(float(cosine), 4) for cosine in (vectors[0] * vectors[1]).sum(1)]

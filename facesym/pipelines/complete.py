@@ -14,10 +14,9 @@ from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces
-from ..faces.landmarks import find_points
 from ..faces.load import load_mask, read_photo
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
-from ..faces.pose import FARTHEST_YAW, find_pose, head_pose
+from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
 from ..faces.texture import borrow_texture, find_texture
 from ..models.symmfcnet import SymmFCNetOutput
 from ..ops import warp
@@ -57,7 +56,8 @@ class CompletePhoto(PhotoJob):
 
 @dataclass(kw_only=True)
 class CompleteJob(FaceJob):
-    """A face on its way: first what the network is given, then what it and the search for texture find.
+    """A face on its way, its ``points`` those of ``clean``: what the network is given, then what it and the search for
+    texture find.
 
     Attributes:
         whole: the photo with its mask.
@@ -191,11 +191,13 @@ class CompletePipeline(Pipeline):
         if mask.all():
             raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
         clean = align_face(job.clean, transform, self.size)
+        points, (yaw, _) = find_points_and_pose(clean)
         return CompleteJob(
             job.photo,
             transform,
             align_face(job.photo.image, transform, self.size),
-            find_pose(clean)[0],
+            yaw,
+            points,
             whole=job,
             own=job.own[index],
             clean=clean,
@@ -224,7 +226,7 @@ class CompletePipeline(Pipeline):
         found, output = face.found, np.asarray(to_image(face.found.completed[0]))
         copy = np.asarray(to_image(found.warped[0]))
         trust = (found.confidence * (1 - found.half_mask))[0, 0].float().cpu().numpy()
-        yaw, _ = head_pose(find_points(face.clean))
+        yaw, _ = head_pose(face.points)
         face.copied = copied_weight(output, copy, trust, face.mask, yaw)
         face.smooth = with_copied_detail(output, copy, face.copied)
 

@@ -1,6 +1,7 @@
 """Make a face symmetric, and say how asymmetric it was: photo in, photo and numbers out."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Self, overload
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..asymmetry import Asymmetry, measure_asymmetry
+from ..asymmetry import measure_asymmetry
 from ..errors import ImageError
 from ..faces.align import align_face
 from ..faces.decode import PictureSource
@@ -16,8 +17,8 @@ from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
-from ..faces.pose import find_pose
-from .base import FaceJob, Pipeline, Result, identity_similarity, to_batch, to_image
+from ..faces.pose import find_points_and_pose
+from .base import FaceJob, Later, Pipeline, Result, to_batch, to_image
 
 METHODS = ("model", "left", "right", "average")
 
@@ -51,18 +52,16 @@ class SymmetrizeJob(FaceJob):
     """A face on its way.
 
     Attributes:
-        measure: facesym.asymmetry.Asymmetry of the crop.
         frontal: RGB crop, the face brought to the front; the crop itself, if the head is not turned far.
-        points: 68x2, the landmarks of ``frontal``.
+        frontal_points: 68x2, the landmarks of ``frontal``.
         picture: RGB, what is pasted: the output with something behind it.
         region: SxS float32, where it is pasted.
         shown: RGB crop, the face as the result shows it.
         composites: see the result.
     """
 
-    measure: Asymmetry
     frontal: Image.Image
-    points: np.ndarray
+    frontal_points: np.ndarray
     picture: Image.Image | None = None
     region: np.ndarray | None = None
     shown: Image.Image | None = None
@@ -179,13 +178,19 @@ class SymmetrizePipeline(Pipeline):
 
     def _align(self, job, index, options):
         crop = align_face(job.photo.image, job.transforms[index], self.size)
-        yaw, measure = find_pose(crop)[0], measure_asymmetry(crop)
-        frontal, points = crop, measure.points
+        points, (yaw, _) = find_points_and_pose(crop)
+        frontal, frontal_points = crop, points
         if self.trained_yaw < abs(yaw) <= self.farthest_yaw:
             frontal = self._to_front(crop, yaw)
-            points = find_points(frontal)
+            frontal_points = find_points(frontal)
         return SymmetrizeJob(
-            job.photo, job.transforms[index], crop, yaw, measure=measure, frontal=frontal, points=points
+            job.photo,
+            job.transforms[index],
+            crop,
+            yaw,
+            points,
+            frontal=frontal,
+            frontal_points=frontal_points,
         )
 
     def _to_front(self, crop, yaw):
@@ -212,13 +217,13 @@ class SymmetrizePipeline(Pipeline):
         for face in faces:
             mirrored = {}
             if options.composites or options.method != "model":
-                mirrored = mirror_composites(face.frontal, face.points)
+                mirrored = mirror_composites(face.frontal, face.frontal_points)
             if options.composites:
                 face.composites = {"original": face.crop, **mirrored, "model": face.output}
             if options.method != "model":
                 face.picture = face.output = mirrored[options.method]
-                region = face_region(face.points, self.size)
-                face.region = np.maximum(region, reflect(region, face.points))
+                region = face_region(face.frontal_points, self.size)
+                face.region = np.maximum(region, reflect(region, face.frontal_points))
             face.shown = face.picture
 
     def _images(self, job, faces, options):
@@ -239,16 +244,18 @@ class SymmetrizePipeline(Pipeline):
 
     def _laid_on(self, picture, face, transform):
         """A picture (RGB) with a symmetric face laid over it; ``transform``: 2x3, its pixel -> crop pixel."""
-        shown = face_shown(face.points, self.size)
+        shown = face_shown(face.frontal_points, self.size)
         return paste_face(picture, face.picture, transform, face.region, shown)
 
-    def _identity(self, faces):
-        return identity_similarity([face.crop for face in faces], [face.shown for face in faces])
+    def _shown(self, face):
+        return face.shown
 
     def _fields(self, faces):
+        seen = [(face.crop, face.points) for face in faces]
+        measures = cache(lambda: [measure_asymmetry(crop, points) for crop, points in seen])
         return {
-            "asymmetry": [face.measure.numbers() for face in faces],
-            "heatmap": [face.measure.heatmap for face in faces],
+            "asymmetry": Later(lambda: [each.numbers() for each in measures()]),
+            "heatmap": Later(lambda: [each.heatmap for each in measures()]),
             "crop": [face.photo.restore_crop(face.crop) for face in faces],
             "composites": [
                 {

@@ -14,7 +14,7 @@ from ..errors import ImageError
 from ..faces.decode import PictureSource
 from ..faces.geometry import face_region
 from ..faces.landmarks import find_points
-from ..faces.pose import FARTHEST_YAW, find_pose
+from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from ..models.lssl import heat_map
 from .base import FaceJob, Pipeline, Result, one_of, to_batch, to_image, to_tensor
 
@@ -34,9 +34,16 @@ class TransferResult(Result):
 
 @dataclass(kw_only=True)
 class TransferJob(FaceJob):
-    """A face on its way. ``small``: RGB, the crop at the net's size. ``grid``: see the result."""
+    """A face on its way.
+
+    Attributes:
+        small: RGB, the crop at the net's size.
+        small_points: 68x2, its landmarks.
+        grid: see the result.
+    """
 
     small: Image.Image
+    small_points: np.ndarray
     grid: dict = field(default_factory=dict)
 
 
@@ -138,7 +145,9 @@ class TransferPipeline(Pipeline):
 
     def _align(self, job, index, options):
         small, crop, transform = self._cut(job, index)
-        return TransferJob(job.photo, transform, crop, find_pose(small)[0], small=small)
+        points, (yaw, _) = find_points_and_pose(small)
+        own = points if crop is small else None
+        return TransferJob(job.photo, transform, crop, yaw, own, small=small, small_points=points)
 
     def _run(self, faces, options):
         single = {name: {group: name} for group, names in self.net.groups.items() for name in names}
@@ -187,7 +196,10 @@ class TransferPipeline(Pipeline):
             A list of RGB images of ``larger``'s size. Where an expression alone is changed, what is outside the face
             stays as it is.
         """
-        return self._change([TransferJob(None, None, larger, 0.0, small=crop)], ways, strength)[0]
+        points = find_points(crop)
+        return self._change(
+            [TransferJob(None, None, larger, 0.0, small=crop, small_points=points)], ways, strength
+        )[0]
 
     @torch.inference_mode()
     def _change(self, faces, ways, strength):
@@ -196,7 +208,7 @@ class TransferPipeline(Pipeline):
         small = to_batch([face.small for face in faces], net)
         # In float32 whatever the net's type is: what is copied keeps its colours.
         large = [to_tensor(face.crop, net, torch.float32) for face in faces]
-        points = np.stack([find_points(face.small) for face in faces]).astype(np.float32)
+        points = np.stack([face.small_points for face in faces]).astype(np.float32)
         heat = heat_map(torch.from_numpy(points).to(net.device), net.config.input_size)
         latent = net.encode(small, heat.to(net.dtype))
         made = [[] for _ in faces]
