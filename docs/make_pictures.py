@@ -1,4 +1,4 @@
-"""Make the README's pictures from the released models and the public-domain portraits in spaces/examples.
+"""Make the README's images from the released models and the public-domain portraits in spaces/examples.
 
 python docs/make_pictures.py [complete] [symmetrize] [rotate] [normalize] [transfer]
 """

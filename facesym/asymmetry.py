@@ -104,7 +104,7 @@ def frontal_points(points: np.ndarray) -> tuple[np.ndarray, float, float]:
         points: 68x2 in pixels of an aligned crop.
 
     Returns:
-        68x2 float64, x to the picture's right and y down from the middle of the eyes' centres, in distances between
+        68x2 float64, x to the image's right and y down from the middle of the eyes' centres, in distances between
         these; roll and yaw in degrees.
     """
     points = np.asarray(points, np.float64)

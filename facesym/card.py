@@ -46,7 +46,7 @@ _TASKS = {
     "parse": (
         "image-segmentation",
         "Labels each pixel of an aligned face as background, skin, eyes and brows, nose, mouth or hair.",
-        "Glasses, hands and hats have no class of their own. Trained on few labelled pictures of one kind, and on "
+        "Glasses, hands and hats have no class of their own. Trained on few labelled images of one kind, and on "
         "classes estimated from landmarks.",
     ),
     "encode": (
@@ -120,7 +120,7 @@ saves; leave it there, and say it in words where metadata may be lost.
 
 {sets}
 
-The sets are meant to show adults, but most do not state ages: pictures that show, or may show, minors are excluded
+The sets are meant to show adults, but most do not state ages: images that show, or may show, minors are excluded
 since 28 November 2026. The people in them are no fair sample of humanity: check the results on the people you want to
 use the model for.
 
@@ -262,7 +262,7 @@ def _eval_results(entry: dict, pipeline: str) -> list:
         rows = {"": rows[entry["id"]]} if entry["id"] in rows else rows
         for label, row in rows.items():
             for name, value in row.items():
-                if name == "n":  # how many pictures: not a measure
+                if name == "n":  # how many images: not a measure
                     continue
                 results.append(
                     EvalResult(

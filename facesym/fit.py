@@ -33,7 +33,7 @@ class Fit:
     Attributes:
         generator: the tuned copy; the one passed in is unchanged.
         z: 1xZ.
-        before, after: outputs of step 1 and step 2: pictures by the generator passed in and by the tuned one,
+        before, after: outputs of step 1 and step 2: images by the generator passed in and by the tuned one,
             1x3xSxS.
         seconds: duration.
     """
@@ -84,10 +84,10 @@ class _Clock:
 
 
 class _Target:
-    """A picture to be matched.
+    """An image to be matched.
 
     Args:
-        picture: 1x3xSxS. recogniser: LightCNN, or None for pictures whose features do not count.
+        image: 1x3xSxS. recogniser: LightCNN, or None for images whose features do not count.
     """
 
     @torch.no_grad()
@@ -98,7 +98,7 @@ class _Target:
             self.vector = recogniser.embed(self.features)
 
     def distance(self, pictures, features=True):
-        """‖G(z) − I‖: absolute differences at three sizes, and of the recogniser's features. One number a picture."""
+        """‖G(z) − I‖: absolute differences at three sizes, and of the recogniser's features. One number an image."""
         loss = sum((a - b).abs().mean((1, 2, 3)) for a, b in zip(_sizes(pictures), self.sizes))
         if features and self.recogniser:
             off = (self.recogniser.features(pictures) - self.features).square().mean((1, 2, 3))
@@ -139,7 +139,7 @@ def fit_and_tune(
             fits these too, at the latent turned there.
         fit_steps, tune_steps: of steps 1 and 2.
         seconds: time budget of all; step 1 gets a third of it.
-        progress: called now and then with (fraction done, picture 1x3xSxS); what it raises ends the fit.
+        progress: called now and then with (fraction done, image 1x3xSxS); what it raises ends the fit.
         seed: of the restarts.
 
     Returns:
@@ -164,7 +164,7 @@ def fit_and_tune(
 
 @torch.no_grad()
 def _best_starts(generator, target, hold, start, draw, clock):
-    """The KEPT latents to begin with: those given, and the random ones whose pictures are most like the photo."""
+    """The KEPT latents to begin with: those given, and the random ones whose images are most like the photo."""
     given = generator.sample(0) if start is None else start.clone().clamp(-0.99, 0.99)
     starts, errors = generator.sample(STARTS, draw, SPREAD), []
     clock.start()
@@ -204,7 +204,7 @@ def _tune(generator, target, views, hold, z, steps, before, draw, clock):
     tuned = deepcopy(generator).eval()  # running statistics stay: one photo has none
     tuned.requires_grad_(True)
     z.requires_grad_(True)
-    pool, held = generator.sample(POOL, draw, SPREAD), []  # G₀'s pictures of the first of the pool
+    pool, held = generator.sample(POOL, draw, SPREAD), []  # G₀'s images of the first of the pool
     groups = [{"params": tuned.parameters(), "lr": 1e-3}, {"params": [z], "lr": 5e-3}]
     optimizer = torch.optim.Adam(groups, fused=True)
     best, since = float("inf"), 0
@@ -243,5 +243,5 @@ def _penalty(z):
 
 
 def _sizes(picture):
-    """A picture at its own size, a half and a quarter."""
+    """An image at its own size, a half and a quarter."""
     return [picture, F.avg_pool2d(picture, 2), F.avg_pool2d(picture, 4)]

@@ -3,8 +3,8 @@
 SSIM is scikit-image's and LPIPS is its authors'. torchmetrics is not used: its PSNR is the same but takes no mask, its
 SSIM pads the borders and is lower by up to 0.02, and its LPIPS downloads a backbone (tests/test_metrics.py).
 
-Pictures are uint8 RGB arrays: one HxWx3, or a batch NxHxWx3. Every measure returns one number per picture: a float for
-one picture, an array of N for a batch. The packages they need (extra ``eval``) are imported on first use.
+Images are uint8 RGB arrays: one HxWx3, or a batch NxHxWx3. Every measure returns one number per image: a float for
+one image, an array of N for a batch. The packages they need (extra ``eval``) are imported on first use.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ALEXNET_NORMS = {
 
 
 def psnr(output: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> Any:
-    """Peak signal-to-noise ratio in dB, of 8 bit pictures; infinite for equal pictures.
+    """Peak signal-to-noise ratio in dB, of 8 bit images; infinite for equal images.
 
     Args:
         output, target: …xHxWx3 uint8.
@@ -88,14 +88,14 @@ def lpips(
     device: str | torch.device = "cpu",
     batch: int = 16,
 ) -> Any:
-    """LPIPS 0.1 on AlexNet (Zhang et al. 2018): 0 for equal pictures, lower is better.
+    """LPIPS 0.1 on AlexNet (Zhang et al. 2018): 0 for equal images, lower is better.
 
     Args:
         output, target: …xHxWx3 uint8, at least 32 pixels a side.
         backbone: safetensors file of torchvision's ImageNet AlexNet (``features.0.weight`` …). The ``lpips`` package
             contains the heads only; with another backbone the number would not be LPIPS.
         device: where to compute.
-        batch: pictures at a time.
+        batch: images at a time.
 
     Raises:
         ZooError: the backbone is missing or is another network.
@@ -191,10 +191,10 @@ def dlib_landmarks(picture: np.ndarray) -> np.ndarray:
     """68 landmarks by dlib's predictor on an aligned face.
 
     Args:
-        picture: SxSx3 uint8 in the FFHQ framing.
+        image: SxSx3 uint8 in the FFHQ framing.
 
     Returns:
-        68x2 float32, pixels of the picture.
+        68x2 float32, pixels of the image.
     """
     shape = _dlib_shape(picture)
     return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
@@ -207,7 +207,7 @@ def identity_descriptor(pictures: np.ndarray) -> np.ndarray:
     is computed on the chip that dlib cuts by them.
 
     Args:
-        pictures: …xSxSx3 uint8 in the FFHQ framing.
+        images: …xSxSx3 uint8 in the FFHQ framing.
 
     Returns:
         …x128 float64.
@@ -254,14 +254,14 @@ def sharpness(pictures: np.ndarray) -> Any:
     texture would mask blurred eyes.
 
     Args:
-        pictures: …xSxSx3 uint8.
+        images: …xSxSx3 uint8.
     """
     x, y = slice(32, 96), slice(44, 104)
     return _each(lambda picture: float(laplacian_at_128(picture)[y, x].std()), np.asarray(pictures))
 
 
 def laplacian_at_128(picture: np.ndarray) -> np.ndarray:
-    """The Laplacian of an HxWx3 uint8 picture's grey values, at 128x128: float32."""
+    """The Laplacian of an HxWx3 uint8 image's grey values, at 128x128: float32."""
     import cv2
 
     # INTER_AREA enlarges in blocks, whose edges would count as detail.
@@ -274,15 +274,15 @@ def _pair(output, target):
     output, target = np.asarray(output), np.asarray(target)
     if output.shape != target.shape or output.ndim < 3 or output.shape[-1] != 3:
         raise ValueError(
-            f"two pictures of equal size are needed (…xHxWx3), not {output.shape} and {target.shape}"
+            f"two images of equal size are needed (…xHxWx3), not {output.shape} and {target.shape}"
         )
     if output.dtype != np.uint8 or target.dtype != np.uint8:
-        raise ValueError(f"8 bit pictures are needed (uint8, 0-255), not {output.dtype} and {target.dtype}")
+        raise ValueError(f"8 bit images are needed (uint8, 0-255), not {output.dtype} and {target.dtype}")
     return output, target
 
 
 def _each(measure, *batches):
-    """Apply a measure of single pictures to each of a batch."""
+    """Apply a measure of single images to each of a batch."""
     if batches[0].ndim == 3:
         return measure(*batches)
     return np.array([measure(*pictures) for pictures in zip(*batches, strict=True)])

@@ -1,4 +1,4 @@
-"""Frames to a moving picture, marked as edited."""
+"""Frames to a moving image, marked as edited."""
 
 import os
 import tempfile
@@ -34,7 +34,7 @@ def save_video(frames: list[Image.Image], path: str | os.PathLike, task: str, fp
     if kind not in FORMATS:
         raise ImageError(f"Cannot write {path.name}: use one of {', '.join(FORMATS)}.")
     if len(frames) < 2:
-        raise ImageError("A moving picture needs at least two frames.")
+        raise ImageError("A moving image needs at least two frames.")
     (width, height), *others = {frame.size for frame in frames}
     if others or (kind == ".mp4" and (width % 2 or height % 2)):
         raise ImageError("Frames must all have one size, an even one for MP4.")

@@ -48,7 +48,7 @@ def tiny_model(tmp_path_factory):
 
 @pytest.fixture
 def eye_hole():
-    """A hole over the astronaut's eye on the picture's left: 512x512 bool."""
+    """A hole over the astronaut's eye on the image's left: 512x512 bool."""
     hole = np.zeros((512, 512), bool)
     hole[95:130, 190:225] = True
     return hole

@@ -18,12 +18,12 @@ from facesym.faces.find import find_faces
 
 
 class PipelineTests:
-    """A test class of a task adds a fixture ``model``, a folder with a small net of random weights; ``options`` of a
-    quick call; and where the task has batches, ``batches``."""
+    """A task's test class adds a fixture ``model`` (a folder with a small network of random weights), ``options`` for a
+    quick call and, where the task supports batches, ``batches``."""
 
     options: ClassVar = {}
     batches = True
-    masks = False  # for complete: of all pictures a band
+    masks = False  # for complete: of all images a band
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -39,7 +39,7 @@ class PipelineTests:
         return align_face(astronaut, transforms[index], 128)
 
     def call(self, pipe, image, **more):
-        """The pipeline on a picture, an aligned crop unless told otherwise, without warnings."""
+        """The pipeline on an image, an aligned crop unless told otherwise, without warnings."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             return pipe(*self.inputs(image), **({"aligned": True} | self.options | more))

@@ -171,7 +171,7 @@ def test_subfolders(photos, pipe, capsys):
     assert run("symmetrize", photos) == 0
     told = capsys.readouterr().err
     assert "skipped sub: a folder; --recursive enters it" in told
-    assert "skipped notes.txt: not a picture" in told
+    assert "skipped notes.txt: not an image" in told
     assert run("symmetrize", photos, "--recursive") == 0
     told = capsys.readouterr().err
     assert "1 done, 2 were there already" in told and "skipped sub/deep/._a.png: a hidden file" in told

@@ -14,7 +14,7 @@ SKIN = (200, 150, 120)
 
 
 def in_lab(image):
-    """HxWx3: the colours that a picture shows by its profile, rounded to whole steps."""
+    """HxWx3: the colours that an image shows by its profile, rounded to whole steps."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(image.info.get("icc_profile") or profiles.SRGB))
     lab = ImageCms.profileToProfile(image, source, ImageCms.createProfile("LAB"), outputMode="LAB")
     lab = np.asarray(lab)

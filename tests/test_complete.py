@@ -145,7 +145,7 @@ def test_models_without_a_pipeline_are_named():
 
 
 def test_a_large_photo_gets_its_own_detail_in_the_copied_half(monkeypatch):
-    """A symmetric, finely striped face eight times the net's size: half hidden, its stripes come back."""
+    """A symmetric, finely striped face eight times the network's size: half hidden, its stripes come back."""
     import torch
 
     from facesym.models import SymmFCNet
@@ -164,7 +164,7 @@ def test_a_large_photo_gets_its_own_detail_in_the_copied_half(monkeypatch):
     side = 512
     stripes = (np.arange(side) // 2 % 2 * 120 + 60).astype(
         np.uint8
-    )  # finer than the net's pixels, which are 4 wide
+    )  # finer than the network's pixels, which are 4 wide
     photo = np.repeat(np.tile(stripes[:, None], (1, side))[..., None], 3, 2)
     hole = np.zeros((side, side), bool)
     hole[100:400, 60:200] = True
@@ -202,7 +202,7 @@ def test_a_dark_rim_outside_the_mask_does_not_darken_the_fill(astronaut):
 def test_hair_is_filled_as_rough_as_hair_is(astronaut, monkeypatch, side):
     """Also in a photo that shows the face larger than the network sees it."""
     y, x = np.mgrid[:512, :512]
-    hole = np.hypot(x - 168, y - 70) < 24  # over the hair on the picture's left
+    hole = np.hypot(x - 168, y - 70) < 24  # over the hair on the image's left
     photo, hole = astronaut.resize((side, side)), Image.fromarray(hole).resize((side, side))
     pipe, roughness = facesym.load("complete"), {}
     nothing = (np.zeros((0, 2), int),) * 2

@@ -59,7 +59,7 @@ def test_names_that_are_a_sets_own_count_in_any_folder():
 
 @pytest.fixture
 def listed(monkeypatch, tmp_path):
-    """A list that holds the hash of a drawn picture; and that picture."""
+    """A list that holds the hash of a drawn image; and that image."""
     rng = np.random.default_rng(3)
     picture = draw_face(rng, template(128) + rng.normal(0, 2, (68, 2)), 128)
     (tmp_path / "list.txt").write_text(f"# a comment\nhash:{excluded.image_hash(picture)}\n")
@@ -128,7 +128,7 @@ def test_a_folder_its_parent_and_its_files_mean_the_same(tmp_path):
 
 
 def test_pictures_are_held_out_where_the_folders_hold_out_none(tmp_path):
-    """By person; by picture where there are few people; at least one."""
+    """By person; by image where there are few people; at least one."""
     many = table(tmp_path / "many", [(f"{i}.webp", str(i % 100), "train") for i in range(400)])
     rows, note = split_rows([many], ("val",), fraction="auto")
     assert 4 <= len(rows) <= 40 and len(rows) % 4 == 0 and "by person" in note
@@ -140,7 +140,7 @@ def test_pictures_are_held_out_where_the_folders_hold_out_none(tmp_path):
     two = table(tmp_path / "two", [(f"{i}.webp", "ab"[i % 2], "train") for i in range(120)])
     rows, note = split_rows([two], ("val",), fraction="auto")
     assert 1 <= len(rows) <= 15
-    assert note == f"no picture is of the split val: {len(rows)} of 120 held out for validation, by picture"
+    assert note == f"no image is of the split val: {len(rows)} of 120 held out for validation, by image"
     three = table(tmp_path / "three", [(f"{i}.webp", "a", "train") for i in range(3)])
     assert len(split_rows([three], ("val",), fraction="auto")[0]) >= 1
 

@@ -1,4 +1,4 @@
-"""The pages in Markdown: links that lead somewhere, pictures that a package index can show."""
+"""The pages in Markdown: links that lead somewhere, images that a package index can show."""
 
 import re
 from pathlib import Path

@@ -26,7 +26,7 @@ from facesym.evaluation import ckplus
 
 @pytest.fixture(scope="module")
 def studio_of_a_person(astronaut, tmp_path_factory):
-    """The astronaut as two sitters of a studio, and as pictures of the wild."""
+    """The astronaut as two sitters of a studio, and as images of the wild."""
     root = tmp_path_factory.mktemp("sets")
     crop = np.asarray(align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 128), 128))  # noqa: F811
     head = "file_name,subject,split,yaw,view,expression,neutral,happy"

@@ -1,4 +1,4 @@
-"""Photos and masks in, finished pictures out."""
+"""Photos and masks in, finished images out."""
 
 import io
 import struct
@@ -59,7 +59,7 @@ def test_damaged_missing_and_wrong_files(tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(RNG.integers(0, 255, (64, 64, 3), np.uint8)).save(buffer, "PNG")
     (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:2000])
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty.png").write_bytes(b"")
     for name, words in [("cut.png", "damaged"), ("text.png", "not an image"), ("empty.png", "not an image")]:
         with pytest.raises(ImageError, match=words):
@@ -77,7 +77,7 @@ def test_a_mask_of_another_size_is_explained():
         load_mask(np.zeros((20, 10), bool), (20, 10))
 
 
-# --- what a picture may come as -------------------------------------------------------------------------------------
+# --- what an image may come as -------------------------------------------------------------------------------------
 PIXELS = RNG.integers(0, 256, (20, 30, 3), np.uint8)
 
 
@@ -139,12 +139,12 @@ def test_bfloat16_and_grey_tensors():
         (PIXELS.astype(np.uint16) * 257, "expected integers from 0 to 255"),
         (PIXELS.astype(complex), "complex128"),
         (PIXELS.transpose(2, 0, 1), r"shape \(3, 20, 30\)"),
-        (PIXELS[None], "one picture"),
+        (PIXELS[None], "one image"),
         (torch.zeros(2, 3, 20, 20), "CxHxW"),
         (np.zeros((0, 20, 3), np.uint8), "empty"),
         (np.zeros((1, 20, 3), np.uint8), "20x1 pixels: too small"),
         (np.zeros((70_000, 8), np.uint8), "too long"),
-        (b"no picture", "not an image"),
+        (b"no image", "not an image"),
         (io.StringIO("text"), 'mode "rb"'),
         (None, "NoneType; expected a path"),
         ("a" * 300 + ".png", "name too long"),

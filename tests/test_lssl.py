@@ -176,7 +176,7 @@ def test_expressions_of_mouths_are_told_where_they_are_known():
 
 
 def test_the_choice_is_taught_also_where_it_seems_settled():
-    """Where the drawn picture is nearer, the gradient asks for it, though next to nothing of it is seen."""
+    """Where the drawn image is nearer, the gradient asks for it, though next to nothing of it is seen."""
     logit = torch.full((1, 1, 2, 2), 9.0, requires_grad=True)
     target = torch.zeros(1, 3, 2, 2)
     found, drawn = torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.5)

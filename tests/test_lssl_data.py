@@ -1,4 +1,4 @@
-"""What LSSL is trained on: attributes, samples, the ways between a person's pictures."""
+"""What LSSL is trained on: attributes, samples, the ways between a person's images."""
 
 import numpy as np
 import pytest
@@ -105,7 +105,7 @@ def test_every_way_between_two_pictures_of_a_person_is_learned(folders, monkeypa
         for side in {"left 45", "right 45"} & wishes:
             assert (left > 0) == (side == "right 45")
         assert sample["kept"] == 1 and sample["known"].all()
-    # Made by simulation is only the turned picture; the smile is a photo.
+    # Made by simulation is only the turned image; the smile is a photo.
     ways = [
         (["frontal"], False), (["left 45"], True), (["right 45"], True), (["neutral"], True), (["happy"], True),
         (["frontal", "happy"], False), (["left 45", "neutral"], True), (["right 45", "neutral"], True),
@@ -121,7 +121,7 @@ def test_a_pose_is_asked_for_where_it_is_near_its_name():
 
     smiles = {("real", "happy"): [1], ("real", "neutral"): [1]}
     assert count() == smiles | {("to photo", "pose"): [2], ("to made", "pose"): [2]}
-    pairs.rows[0]["yaw"] = "33.0"  # too far from "right 45" to be its picture; from there it goes on
+    pairs.rows[0]["yaw"] = "33.0"  # too far from "right 45" to be its image; from there it goes on
     assert count() == smiles | {("to photo", "pose"): [2]}
     pairs.rows[0] |= {"kind": "real", "yaw": "44.0"}  # to the front only, to the target and the smile
     assert count() == smiles | {("real", "pose"): [2]}
@@ -161,7 +161,7 @@ def test_an_expressions_strength_stands_in_y(folders, monkeypatch):
 
 
 def test_simulated_faces_are_made_photos_and_back(monkeypatch):
-    """Mode (b): the turned photo is the side picture; where the photo from the front is not known, the simulated face
+    """Mode (b): the turned photo is the side image; where the photo from the front is not known, the simulated face
     is what is left of it."""
     simulated = np.full((64, 64, 3), 90, np.uint8)
     monkeypatch.setattr("facesym.data.lssl.frontalise", lambda image, points, mesh: (simulated, points))

@@ -155,7 +155,7 @@ def test_the_lpips_package_can_be_imported():
 
 @pytest.mark.skipif(not TRUNK.is_file(), reason="FACESYM_TRUNKS names no folder with the AlexNet trunk")
 def test_lpips_of_a_known_pair():
-    # LPIPS's own reference pictures (0.722, 0.138) are not in its package; this value is of its code.
+    # LPIPS's own reference images (0.722, 0.138) are not in its package; this value is of its code.
     truth = skimage_data.astronaut()[0:256, 96:352]
     blurred = cv2.GaussianBlur(truth, (0, 0), 3)
     assert metrics.lpips(blurred, truth, TRUNK) == pytest.approx(0.4541, abs=2e-3)

@@ -30,7 +30,7 @@ def lips(skin, size=SIZE):
 
 
 def smiling(size=SIZE):
-    """The studio's smile: landmarks, and a picture with white teeth between its lips, of the neutral face's skin."""
+    """The studio's smile: landmarks, and an image with white teeth between its lips, of the neutral face's skin."""
     marks, scale = closed(size), size / SIZE
     marks[[48, 54, 60, 64], 1] -= 4 * scale
     marks[[65, 66, 67], 1] += 6 * scale

@@ -62,7 +62,7 @@ def test_the_printed_network():
 
 
 def test_all_that_dec_knows_of_the_face_goes_through_z(net):
-    """Without copying, pictures with equal z are equal; with it, the flow and the choice are."""
+    """Without copying, images with equal z are equal; with it, the flow and the choice are."""
     z, (a, b) = torch.randn(1, 8), torch.rand(2, 1, 3, 128, 128) * 2 - 1
     one, other = net.decode(z, a), net.decode(z, b)
     assert torch.equal(one.flow, other.flow) and torch.equal(one.choice, other.choice)
@@ -100,7 +100,7 @@ def test_the_walk_begins_at_the_face_and_ends_at_the_result(net):
 
 
 def test_passes_are_runs_on_the_results(model, pipe, tmp_path):
-    """Two passes of a net are its result's result; of the walk, too, both ends are what they are of one."""
+    """Two passes of a network are its result's result; of the walk, too, both ends are what they are of one."""
     shutil.copytree(model, tmp_path / "net")
     NormalizedFaceGAN(**SMALL, passes=2).save_config(tmp_path / "net")
     twice = facesym.load(str(tmp_path / "net"))
@@ -320,7 +320,7 @@ def test_factored_weights_do_the_same_where_they_can():
     images = torch.rand(6, 3, 128, 128) * 2 - 1
     with torch.no_grad():
         truth = net(images).image
-        # Six pictures: FC1 sees six inputs, of which five directions remain beside the mean.
+        # Six images: FC1 sees six inputs, of which five directions remain beside the mean.
         same, less = (factor(net, rank, [images]) for rank in (11, 1))
         assert same.num_parameters() < net.num_parameters()
         assert isinstance(same.encoder[15], torch.nn.Sequential) and same.config.rank == 11

@@ -28,7 +28,7 @@ class TestComplete(PipelineTests):
 
 
 class TestSymmetrize(PipelineTests):
-    options: ClassVar = {"exact": False}  # by which half it is, a net of random weights decides on a hair
+    options: ClassVar = {"exact": False}  # by which half it is, a network of random weights decides on a hair
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -51,7 +51,7 @@ class TestRotate(PipelineTests):
 
     @pytest.fixture(autouse=True)
     def short(self, monkeypatch):
-        """What a turn is measured by takes longer than fitting a small net."""
+        """What a turn is measured by takes longer than fitting a small network."""
         monkeypatch.setattr("facesym.pipelines.rotate.PLACES", 3)
         monkeypatch.setattr("facesym.fit.STARTS", 8)
 

@@ -1,4 +1,4 @@
-"""`facesym prepare`: photos in, a training folder out; on scikit-image's astronaut and on made pictures."""
+"""`facesym prepare`: photos in, a training folder out; on scikit-image's astronaut and on made images."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def photos(tmp_path):
     mirrored.save(folder / "someone.jpg", quality=95)
     Image.new("RGB", (200, 200), "grey").save(folder / "wall.png")
     astronaut.resize((100, 100)).save(folder / "tiny.png")
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
     (folder / "notes.txt").write_text("not a photo")
     return folder
 
@@ -177,13 +177,13 @@ def test_two_folders_of_many_photos_are_split_by_picture():
     """As many people as folders would be two, all of them in one split."""
     splits, by = prepare.settle_splits(rows_of((i, "family" if i % 2 else "friends") for i in range(120)))
     assert (
-        by == "picture"
+        by == "image"
         and splits.count("val") >= 4
         and splits.count("test") >= 4
         and splits.count("train") > 80
     )
     splits, by = prepare.settle_splits(rows_of((i, "family") for i in range(10)))
-    assert by == "picture" and {"train", "val", "test"} == set(splits)
+    assert by == "image" and {"train", "val", "test"} == set(splits)
     rows = rows_of((i, f"person {i // 2}") for i in range(120))
     splits, by = prepare.settle_splits(rows)
     assert by == "person" and splits == [row[2] for row in rows] and splits[::2] == splits[1::2]

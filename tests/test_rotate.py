@@ -47,7 +47,7 @@ def crop(astronaut):
 
 @pytest.fixture(scope="module")
 def result(pipe, crop):
-    with pytest.warns(UserWarning, match="held within|someone else"):  # an untrained net turns no head
+    with pytest.warns(UserWarning, match="held within|someone else"):  # an untrained network turns no head
         return pipe(crop, aligned=True, yaw=(-20, 20), frames=5, steps=12)
 
 
@@ -122,7 +122,7 @@ def test_a_turned_photo_becomes_its_mirror_image_and_its_hidden_side_does_so_fir
     np.testing.assert_allclose(there, picture, atol=1.5)
     back, _, _ = turned_photo(picture, points, yaw, -yaw, mirror=True)
     np.testing.assert_allclose(back, mirrored, atol=1.5)
-    # Halfway each half of the inner face is nearer to the picture that shows it: left and right as seen.
+    # Halfway each half of the inner face is nearer to the image that shows it: left and right as seen.
     middle, _, _ = turned_photo(picture, points, yaw, 0.0, mirror=True)
     goal = (points + flip_landmarks(points, 256)) / 2  # of both, in the model of turning heads, but for roll
     ways = [warp_points(np.ascontiguousarray(x), p, goal)[0] for x, p in
@@ -152,7 +152,7 @@ def test_detail_is_the_photos_and_light_the_generators():
 
 
 def made_up_head(monkeypatch, yaws, own=0.0):
-    """A FittedHead whose frames' yaws are measured as given, by a net that turns nothing."""
+    """A FittedHead whose frames' yaws are measured as given, by a network that turns nothing."""
     told = iter(yaws)
     monkeypatch.setattr(head, "find_points", lambda frames: frames)
     monkeypatch.setattr(head, "landmark_asymmetry", lambda points: (None, None, next(told)))

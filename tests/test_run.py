@@ -156,7 +156,7 @@ def test_other_arguments_are_no_resumption(folders, tmp_path):
 
 
 def test_accumulated_gradients_are_never_cut_in_two(folders, tmp_path):
-    """Two steps of two pictures move the weights as one step of four; checkpoints wait for the second."""
+    """Two steps of two images move the weights as one step of four; checkpoints wait for the second."""
     words = ["--preset", "tiny", "--size", 64, "--seed", 3]
     train(
         "symmfc.py", folders, tmp_path, *words, "--phase-steps", 4, 0, 0, "--accumulate", 2, "--save-every", 1

@@ -218,7 +218,7 @@ def test_the_side_that_is_turned_away_is_at_the_right(pairs):
         if float(loaded.rows[row]["yaw"]) < 0:
             image = image[:, ::-1]
         assert np.abs((sample["image"].permute(1, 2, 0).numpy() + 1) * 127.5 - image).max() < 1
-        if loaded.rows[row]["kind"] == "simulated":  # the places went along with the picture
+        if loaded.rows[row]["kind"] == "simulated":  # the places went along with the image
             places = ((sample["places"].permute(1, 2, 0).numpy() + 1) * 64 - 1) / 2
             found = looked_up(image.astype(np.uint8), places.astype(np.float32)).astype(int)
             target = (sample["target"].permute(1, 2, 0).numpy() + 1) * 127.5
@@ -270,7 +270,7 @@ def test_web_photos_are_pairs_with_a_target_that_is_made(turned):
         share = np.mean([turned.rows[i]["kind"] == kind for i in samples.faces])
         assert abs(share - wanted) < 0.15
     made = {i for i, row in zip(turned.target_of, turned.rows) if row["kind"] != "simulated"}
-    assert made.isdisjoint(samples.guides) and len(samples.guides)  # the critic's real pictures are photos
+    assert made.isdisjoint(samples.guides) and len(samples.guides)  # the critic's real images are photos
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_a_mouth_open_farther_than_a_smile_has_teeth_above_and_is_dark_below(mes
         ({"yaw": "50", "pitch": "5", "neutral": "0.1"}, False),
         ({"yaw": "3", "pitch": "30", "neutral": "0.1"}, False),
         ({"yaw": "3", "pitch": "", "neutral": ""}, False),
-        # A studio's: its neutral picture is real.
+        # A studio's: its neutral image is real.
         ({"view": "front", "expression": "smiling", "yaw": "3", "neutral": "0"}, False),
     ],
 )

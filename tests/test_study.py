@@ -66,7 +66,7 @@ def test_mirrored_faces_have_the_negative_whatever_the_pose(symmetric, yaw, tilt
 
 
 def test_a_palsy_lowers_its_side_and_grows_with_its_strength(symmetric):
-    # The picture's left is the subject's right.
+    # The image's left is the subject's right.
     faces = [measure_sides(droop(symmetric, "left", strength)) for strength in (0, 0.4, 0.8, 1.2)]
     for key in ("brow_height", "palpebral_fissure", "mrd1", "commissure_height"):
         values = [sides[key].difference for sides in faces]

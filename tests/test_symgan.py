@@ -157,7 +157,7 @@ def test_the_latent_sets_the_symmetry(kind, first, dtype, training):
 
 @pytest.mark.parametrize("kernel", [4, 6])
 def test_tiles_have_no_seam(kernel, dtype, training):
-    """Rolling the first map rolls the picture: its rim is like any other place of it."""
+    """Rolling the first map rolls the image: its rim is like any other place of it."""
     net = scramble(SymmetricGenerator("tile", **TINY, kernel=kernel), dtype).train(training)
     x = torch.randn(3, 16, 4, 4, dtype=dtype)
     with torch.no_grad():

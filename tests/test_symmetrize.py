@@ -147,7 +147,7 @@ def test_the_released_size_fits_the_package():
 
 
 def test_block_scores_see_seventy_pixels():
-    """pix2pix's PatchGAN: one score depends on a block of 70x70, whatever the picture's size."""
+    """pix2pix's PatchGAN: one score depends on a block of 70x70, whatever the image's size."""
     net = PatchDiscriminator(width=4).eval()
     x = torch.zeros(1, 3, 160, 192, requires_grad=True)
     scores = net(x)

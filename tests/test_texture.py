@@ -1,4 +1,4 @@
-"""Texture that is borrowed from what a picture shows."""
+"""Texture that is borrowed from what an image shows."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_each_place_finds_its_like(holed):
     places, sources = find_texture(filled, hole, NO_FACE)
     assert len(places) > 200
     y, x = sources.T
-    x = np.where(x < SIZE, x, 2 * SIZE - 1 - x)  # from the mirror image: where it is in the picture
+    x = np.where(x < SIZE, x, 2 * SIZE - 1 - x)  # from the mirror image: where it is in the image
     assert ((places[:, 1] < SIZE // 2) == (x < SIZE // 2)).all() and not hole[y, x].any()
 
 
@@ -73,7 +73,7 @@ def test_a_face_is_left_alone(holed):
 
 
 def test_a_larger_picture_gets_its_own_detail(holed):
-    """Finds of the small picture are copied in a picture of twice its size, with what only that one shows."""
+    """Finds of the small image are copied in an image of twice its size, with what only that one shows."""
     _, filled, hole = holed
     places, sources = find_texture(filled, hole, NO_FACE)
     large, coarse = weave(2 * SIZE)
@@ -83,7 +83,7 @@ def test_a_larger_picture_gets_its_own_detail(holed):
     )
     assert np.array_equal(done[~missing], large[~missing])
     fine = done[110:150, 178:206].astype(float)
-    # Checks of one pixel, which the small picture has no room for.
+    # Checks of one pixel, which the small image has no room for.
     assert np.abs(np.diff(fine, axis=1)).mean() > 8
 
 

@@ -120,7 +120,7 @@ def test_the_symmetrizers_stages_follow_each_other(folders, tmp_path):
 
 
 def test_the_symmetrizers_targets(folders):
-    """Stage 1: the picture; 2: its face; 3: a symmetric face, of the healthy picture where a palsy was simulated."""
+    """Stage 1: the image; 2: its face; 3: a symmetric face, of the healthy image where a palsy was simulated."""
     from train.symmetrize import SymmetrizerSamples, turned_side
 
     faces = FaceFolders([folders[0]], 128)

@@ -82,7 +82,7 @@ def make_masks(folder):
 
 
 def make_labels(folder):
-    """A folder of six pictures with label maps."""
+    """A folder of six images with label maps."""
     folder.mkdir(parents=True)
     rows = ["file_name,label,subject,split"]
     for i in range(6):

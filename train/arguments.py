@@ -55,14 +55,14 @@ def add_arguments(parser, *, out, batch, lr, scheduler="cosine", warm_up=100):
         metavar="FOLDER",
         help="aligned faces (`facesym prepare`), or their parent",
     )
-    data.add_argument("--limit", type=int, help="use the first N pictures only (to try things out)")
+    data.add_argument("--limit", type=int, help="use the first N images only (to try things out)")
     data.add_argument(
         "--val-fraction", type=float, metavar="FRACTION",
         help="hold out this fraction for validation (default: what the folders say, else a twentieth)",
     )  # fmt: skip
     data.add_argument(
         "--cache", default=str(cache_folder()), metavar="FOLDER",
-        help="keep decoded pictures here, for the processes and for other runs; none: in memory alone",
+        help="keep decoded images here, for the processes and for other runs; none: in memory alone",
     )  # fmt: skip
     data.add_argument("--workers", type=int, default=1, help="processes that load and augment")
     data.add_argument("--seed", type=int, default=0, help="of the networks, the order and the augmentation")
@@ -71,7 +71,7 @@ def add_arguments(parser, *, out, batch, lr, scheduler="cosine", warm_up=100):
 
 
 def _add_optimisation(group, batch, lr, scheduler, warm_up):
-    group.add_argument("--batch", type=int, default=batch, help="pictures a step and process")
+    group.add_argument("--batch", type=int, default=batch, help="images a step and process")
     group.add_argument(
         "--accumulate", type=int, help="steps whose gradients are added up; default: accelerate's, or 1"
     )

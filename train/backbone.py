@@ -14,7 +14,7 @@ LAYERS = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 51
 
 
 class VGG16Features(nn.Module):
-    """relu1_2, relu2_2, relu3_3 (and relu4_3 with ``deep``) of a picture in [-1, 1].
+    """relu1_2, relu2_2, relu3_3 (and relu4_3 with ``deep``) of an image in [-1, 1].
 
     Args:
         source: "vgg16" for torchvision's ImageNet weights, which it downloads once; or a safetensors file of them

@@ -191,7 +191,7 @@ def main(argv=None):
             task = tasks.add_parser(name, help=f"the network of {name}", description=benchmark.__doc__)
             task.add_argument("--model", help="zoo id, folder or Hub repository (default: the task's)")
         size = 128 if name == "layers" else 256
-        task.add_argument("--size", type=int, default=size, help=f"side of the picture (default {size})")
+        task.add_argument("--size", type=int, default=size, help=f"side of the image (default {size})")
         task.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
         task.add_argument("--runs", type=int, default=50, help="timed runs of each (default 50)")
         task.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")

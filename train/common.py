@@ -57,7 +57,7 @@ class Run:
             run.average_step()
             run.log(loss=loss)
 
-    The networks are not wrapped in DistributedDataParallel: a GAN step runs a net several times with some of its
+    The networks are not wrapped in DistributedDataParallel: a GAN step runs a network several times with some of its
     parts frozen, which the wrapper's hooks do not allow. Gradients are averaged over the processes in ``update``.
 
     Raises:
@@ -86,7 +86,7 @@ class Run:
 
     # --- networks and optimisers --------------------------------------------------------------------------------
     def add(self, net, part=None):
-        """Put a net that learns on the device and into the checkpoints.
+        """Put a network that learns on the device and into the checkpoints.
 
         Args:
             part: what ``--profile`` calls its time; default: the step's own forward and backward pass.
@@ -99,7 +99,7 @@ class Run:
         return net
 
     def freeze(self, net, part):
-        """Put a net that does not learn, but lets gradients through, on the device; ``part`` as of `add`."""
+        """Put a network that does not learn, but lets gradients through, on the device; ``part`` as of `add`."""
         net = net.to(self.device).requires_grad_(False).eval()
         self.nets.append(net)
         self.timer.watch(net, part)
@@ -133,7 +133,7 @@ class Run:
         has none in any process stays.
 
         Args:
-            loss: a number to be backpropagated, or None where this process's pictures teach nothing.
+            loss: a number to be backpropagated, or None where this process's images teach nothing.
 
         Returns:
             The gradients' norm before clipping, or None when the step only accumulates.
@@ -160,7 +160,7 @@ class Run:
         return self.accelerator.reduce(tensor.to(self.device), "mean") if self.world > 1 else tensor
 
     def average(self, net):
-        """An exponential moving average of the net's parameters (``--ema``), the net to export."""
+        """An exponential moving average of the network's parameters (``--ema``), the network to export."""
         export.config_settings(self.args, net)  # what is wrong with them shows at once
         average = averaged(net, self.args.ema)
         self.averages.append((average, net))
@@ -168,7 +168,7 @@ class Run:
         return average.module
 
     def average_step(self):
-        """Move the averages; call once after the averaged net's update."""
+        """Move the averages; call once after the averaged network's update."""
         if self.updates:
             with self.timer.section("average"):
                 for average, net in self.averages:
@@ -186,10 +186,10 @@ class Run:
 
     # --- data ---------------------------------------------------------------------------------------------------
     def faces(self, size, split="train", **options):
-        """The pictures of ``--data`` of a split (without a test split: val), at one size; options as of FaceFolders."""
+        """The images of ``--data`` of a split (without a test split: val), at one size; options as of FaceFolders."""
         args = self.args
         if split == "test" and not split_rows(find_folders(args.data), ("test",))[0]:
-            self.print("no picture is of the split test: measured on those for validation")
+            self.print("no image is of the split test: measured on those for validation")
             split = "val"
         options |= {
             "val_fraction": args.val_fraction or "auto",
@@ -199,7 +199,7 @@ class Run:
             limit = args.limit if split == "train" else None
             found = FaceFolders(args.data, size, (split,), limit=limit, **options)
         if split == "train":
-            self.print(f"{len(found)} pictures of {size} pixels" + (f"; {found.note}" if found.note else ""))
+            self.print(f"{len(found)} images of {size} pixels" + (f"; {found.note}" if found.note else ""))
         return found
 
     def pairs(self, folder, split="train"):
@@ -295,7 +295,7 @@ class Run:
             self.reports.log(values)
 
     def grid(self, name, columns):
-        """Write a picture of samples, a row each, and give it to the tracker.
+        """Write an image of samples, a row each, and give it to the tracker.
 
         Args:
             columns: {title: Bx3xHxW tensor in [-1, 1], or Bx1xHxW in [0, 1]}.
@@ -304,7 +304,7 @@ class Run:
             self.reports.grid(name, columns)
 
     def validated(self, net, figure):
-        """Tell the run a validation figure, the lower the better: the best net so far is kept in ``best/``, and
+        """Tell the run a validation figure, the lower the better: the best network so far is kept in ``best/``, and
         ``--lr-scheduler plateau`` goes by it. Returns the figure."""
         value = float(figure)
         for plateau in self._plateaus:
@@ -371,7 +371,7 @@ class Run:
             safetensors.torch.save_file(state, self.out / name)
 
     def export(self, net, **fields):
-        """Write the (averaged) net as fp16 with its card to the run's folder, and where ``--export``,
+        """Write the (averaged) network as fp16 with its card to the run's folder, and where ``--export``,
         ``--push-to-hub`` and ``--zoo`` say.
 
         Args:

@@ -15,7 +15,7 @@ def config_settings(args, net):
     """What ``--config`` sets: {key: value}.
 
     Raises:
-        SystemExit: the net has no such setting, or the value is not JSON.
+        SystemExit: the network has no such setting, or the value is not JSON.
     """
     settings = {}
     for text in args.config:
@@ -30,7 +30,7 @@ def config_settings(args, net):
 
 
 def export(run, net, fields):
-    """Write a net as fp16, with its card, to the run's folder; and on request elsewhere.
+    """Write a network as fp16, with its card, to the run's folder; and on request elsewhere.
 
     Args:
         run: train.common.Run; its ``--export``, ``--push-to-hub`` and ``--zoo`` say where to.

@@ -3,7 +3,7 @@
     python train/factor.py MODEL --data FACES … --rank 96 --out OUT
 
 Of each map W with inputs x over the faces the product is the one of that rank that is nearest to Wx. Ends with how near
-the pictures are on held-out people.
+the images are on held-out people.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def main():
     psnr = -10 * torch.cat(off).log10()
     print(
         f"{net.num_parameters()} to {small.num_parameters()} parameters; held-out people: {psnr.mean():.1f} dB "
-        f"between the two pictures (worst {psnr.min():.1f}). Written: {args.out}"
+        f"between the two images (worst {psnr.min():.1f}). Written: {args.out}"
     )
 
 

@@ -2,8 +2,8 @@
 
     accelerate launch train/identity.py --data FACES [FACES …] --steps 9000 --zoo identity-128
 
-Each folder holds ``identity.npy`` (Nx128, row i of metadata.csv) beside its aligned pictures; if one of them does not,
-the vectors are dlib's, computed once into the run's folder. What the net is worth is measured by
+Each folder holds ``identity.npy`` (Nx128, row i of metadata.csv) beside its aligned images; if one of them does not,
+the vectors are dlib's, computed once into the run's folder. What the network is worth is measured by
 `facesym evaluate identity`.
 """
 
@@ -62,9 +62,9 @@ class IdentitySamples(Samples):
 
 
 def load_vectors(faces, run):
-    """A unit vector for each of FaceFolders' pictures: Nx128 float32.
+    """A unit vector for each of FaceFolders' images: Nx128 float32.
 
-    From the folders' identity.npy; or, unless all have one, dlib's, of the pictures as they are stored, kept in the
+    From the folders' identity.npy; or, unless all have one, dlib's, of the images as they are stored, kept in the
     run's folder.
     """
     folders = {row["path"].parent for row in faces.rows}

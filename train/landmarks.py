@@ -27,8 +27,8 @@ CONTOUR_WEIGHT = 0.5  # the jaw line's points slide along it: their labels are l
 
 
 def random_roll(rng, rolled):
-    """Degrees: a few; but for a fraction ``rolled`` of the faces up to ±60 or any, half each, so that the net tells the
-    roll of any head."""
+    """Draw a roll in degrees: small for most faces; for a fraction ``rolled`` up to ±60 or up to ±180, half each, so
+    that the network learns any roll."""
     kind = rng.random()
     if kind >= rolled:
         return rng.normal(0, 12)
@@ -41,11 +41,11 @@ def close_eye(image, points, side, amount):
     Args:
         image: SxSx3 uint8.
         points: 68x2 landmarks in pixels.
-        side: "left" or "right" of the picture.
+        side: "left" or "right" of the image.
         amount: 0 = as it is, 1 = closed.
 
     Returns:
-        The picture and its landmarks.
+        The image and its landmarks.
     """
     upper, lower = ([37, 38], [41, 40]) if side == "left" else ([43, 44], [47, 46])
     moved = np.asarray(points, np.float64).copy()
@@ -54,7 +54,7 @@ def close_eye(image, points, side, amount):
 
 
 def photograph(rng, image):
-    """The picture as another camera might have taken it: light, exposure, blur, JPEG, grain, grey; float32."""
+    """The image as another camera might have taken it: light, exposure, blur, JPEG, grain, grey; float32."""
     if rng.random() < 0.3:
         image = downscale_blur(rng, image)
     if rng.random() < 0.2:
@@ -87,7 +87,7 @@ class LandmarkSamples(Samples):
             image, points = np.ascontiguousarray(image[:, ::-1]), flip_landmarks(points, size)
         kind = rng.random()
         if kind < 0.2:
-            # The labels are of nearly symmetric faces, and a net learns from them to see every face so.
+            # The labels are of nearly symmetric faces, and a network learns from them to see every face so.
             image, points = simulate_palsy(
                 image, points, rng.choice(["left", "right"]), rng.uniform(-0.3, 1.5)
             )
@@ -108,7 +108,7 @@ class LandmarkSamples(Samples):
 def errors(net, faces, device="cpu", batch=64):
     """Mean landmark error of each face as a fraction of the distance between the outer eye corners: N floats.
 
-    As the library finds them: in each picture and its mirror image, averaged (`facesym.faces.landmarks.find_points`).
+    As the library finds them: in each image and its mirror image, averaged (`facesym.faces.landmarks.find_points`).
     """
     net.eval()
     found = []

@@ -2,7 +2,7 @@
 
     accelerate launch train/lssl.py --data FACES … --pairs PAIRS --parser runs/parsing --identity identity
 
-A step trains D; each fifth also G. The paper's data are unpaired (``--data``); ``--pairs`` adds faces whose picture
+A step trains D; each fifth also G. The paper's data are unpaired (``--data``); ``--pairs`` adds faces whose image
 with other attributes is known (`facesym prepare pairs`), on which G can begin alone (``--adversary-from``).
 """
 
@@ -48,9 +48,9 @@ def add_lssl_arguments(parser):
     parser.add_argument("--critic-steps", type=int, default=5, help="D's steps for one of G's")
     parser.add_argument("--adversary-from", type=int, default=0, metavar="STEP", help="first step with D")
     parser.add_argument("--preset", choices=["small", "paper"], default="small", help="the network's size")
-    parser.add_argument("--size", type=int, default=128, help="side of the pictures, in pixels")
+    parser.add_argument("--size", type=int, default=128, help="side of the images, in pixels")
     parser.add_argument(
-        "--scale", type=int, help="G sees pictures at a scale-th of their size (default: the preset's)"
+        "--scale", type=int, help="G sees images at a scale-th of their size (default: the preset's)"
     )
     parser.add_argument("--recipe", choices=list(RECIPES), default="released", help="the losses' weights")
     parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="what is left out")
@@ -66,7 +66,7 @@ def add_lssl_arguments(parser):
 
 
 def rescaled(net, size, scale):
-    """An AttributeGenerator with the weights of another, for pictures of ``size`` at a ``scale``-th of it. Where that
+    """An AttributeGenerator with the weights of another, for images of ``size`` at a ``scale``-th of it. Where that
     is another scale than its own, what was drawn as one pixel is one colour all over the pixels that stand for it."""
     settings = {name: value for name, value in net.config.items() if not name.startswith("_")}
     new = AttributeGenerator(**settings | {"input_size": size, "scale": scale})
@@ -230,7 +230,7 @@ def main():
     )  # fmt: skip
     ways = sum(len(way) for people in samples.ways.values() for way in people)
     run.print(
-        f"{len(faces)} faces, {labelled} with an expression; {ways} ways between pairs' pictures; "
+        f"{len(faces)} faces, {labelled} with an expression; {ways} ways between pairs' images; "
         f"{lssl.net.num_parameters()} parameters"
     )
     lssl.fit(samples, held_out)

@@ -13,7 +13,7 @@ from facesym.ops import crop_parts, identity_grid
 # which is small and tells expressions; `side` (s′ against the known one), and (6)'s ŝ goes as `side` is. Ours in both,
 # each with its option: `person` (--identity: one minus the identity model's cosine); `feature` (--perceptual: the
 # features' distance over the inner face: absolute errors alone blur teeth); `mouth` and `expression` (--mouths: what a
-# discriminator of mouths alone says, SymmFCNet's (17), and (3) by its other head); and of a net that copies (not
+# discriminator of mouths alone says, SymmFCNet's (17), and (3) by its other head); and of a network that copies (not
 # --preset paper) `places` (the flows at the known landmarks), `smooth` (strain), `drawn` (what Gdec draws, against
 # what is known) and `choice` (of it, or what is looked up).
 COMMON = dict(
@@ -52,7 +52,7 @@ ABLATIONS = {
 
 def side_of(batch, ablated, of=""):
     """s of a batch, or with "goal_" what is known of s′; nothing for the ablation. A heat map, where the batch has no
-    side pictures of its own."""
+    side images of its own."""
     side = batch.get(f"{of}side")
     if side is None:
         side = heat_map(batch[f"{of}points"], batch["image"].shape[-1])
@@ -98,7 +98,7 @@ def inner_box(size):
 
 
 def inner_error(picture, goal, batch, sure):
-    """Mean |picture − goal| over the inner face, and over the mouth, of those whose goal is known."""
+    """Mean |image − goal| over the inner face, and over the mouth, of those whose goal is known."""
     size = picture.shape[-1]
     (rows, columns), mouth = inner_box(size), mouth_box(batch["goal_points"], size)
     off = (picture - goal).abs().mean(1)
@@ -172,7 +172,7 @@ def frozen_terms(found, goal, sure, still, parser, identity, backbone):
 
 
 def flow_terms(found, goal, batch, sure):
-    """What teaches a net that copies where to look things up, and when not to."""
+    """What teaches a network that copies where to look things up, and when not to."""
     places, source = ((2 * batch[name] + 1) / goal.shape[-1] - 1 for name in ("goal_points", "points"))
     mirrored = source[:, FLIP_68] * source.new_tensor([-1, 1])  # numbered as in x
     chosen = losses.copy_choice_loss(found.copy_mask, found.copied, found.synthesized, goal)

@@ -8,17 +8,17 @@ Adversarial and symmetry errors do not reach Enc. Departures:
 
 - L_id is against the target where that is a photo of the person, else against the input, as in the paper: maps of a
   turned and of a frontal face do not lie over each other.
-- A net that copies also learns where to look things up (the true places of simulated pairs, the landmarks of all, a
+- A network that copies also learns where to look things up (the true places of simulated pairs, the landmarks of all, a
   smooth flow), and to draw the whole face: else it would not be able to where nothing can be copied, since it is
   hardly asked to. These terms reach Enc too.
-- L_pixel counts the inner face once more (``--inner``): a smile is a small part of a picture.
+- L_pixel counts the inner face once more (``--inner``): a smile is a small part of an image.
 - L_feat is of ImageNet's VGG16 (VGG-Face is not to be had), of three layers instead of the fifth, compared by
-  direction, on the picture at half its size or a window of it by turns. The weights are balanced for that; the paper's
+  direction, on the image at half its size or a window of it by turns. The weights are balanced for that; the paper's
   are η = 0.1, λ1 = 3e-3, λ2 = 1e-3, λ3 = 0.3 beside 1 for its L_feat. ``--preset paper`` is the network as printed, 64
   pixels and grey, without the paper's histogram equalisation.
 - Photos from the web have no frontal neutral partner: their target is what the mesh and the mirror image make of them
   (simulate.frontalise), with the expression taken off by landmarks (data/neutral.py), and counts on the face alone.
-- The guiding set, the critic's real pictures, are the pairs' targets that are photos: what the folders have of frontal
+- The guiding set, the critic's real images, are the pairs' targets that are photos: what the folders have of frontal
   neutral faces.
 - R1 (``--r1``): without it the critic wins after a few hundred steps.
 
@@ -67,12 +67,12 @@ ENCODER_TERMS = (
 
 
 def colour(x):
-    """Grey or colour pictures as three channels, which perceptual backbones want."""
+    """Grey or colour images as three channels, which perceptual backbones want."""
     return x.expand(-1, 3, -1, -1)
 
 
 def two_views(pictures, rng):
-    """What the backbone sees of each of some equal pictures: by turns the whole at half the size, or a window of the
+    """What the backbone sees of each of some equal images: by turns the whole at half the size, or a window of the
     inner face of half the side."""
     side = pictures[0].shape[-1] // 2
     if rng.random() < 0.5:
@@ -117,7 +117,7 @@ def inner_face(x):
 
 
 def last_two_layers(identity, x):
-    """The identity model's maps and vector of pictures."""
+    """The identity model's maps and vector of images."""
     maps = identity.features(colour(x))
     return [maps, identity.embed(maps)]
 
@@ -160,7 +160,7 @@ def add_nfgan_arguments(parser):
         "--inner", type=float, default=8.0, help="of L_pixel on the inner face, beside the whole's"
     )
     parser.add_argument(
-        "--synthesized", type=float, default=4.0, help="of L_pixel on what Dec synthesizes (copying nets)"
+        "--synthesized", type=float, default=4.0, help="of L_pixel on what Dec synthesizes (copying networks)"
     )
     parser.add_argument(
         "--flow", type=float, default=12.0, help="of the flow's true coordinates, where known"

@@ -27,7 +27,7 @@ def lr_fraction(scheduler, step, steps, warm_up):
 
 
 def averaged(net, decay):
-    """An exponential moving average of a net's parameters, an AveragedModel; buffers are copied, not averaged."""
+    """An exponential moving average of a network's parameters, an AveragedModel; buffers are copied, not averaged."""
 
     def blend(average, current, count):
         # A short memory at first, so that the start is forgotten soon.

@@ -2,7 +2,7 @@
 
     accelerate launch train/parsing.py --data FACES … --labels PARSING --steps 3000 --out runs/parsing
 
-PARSING holds pictures, their label maps and metadata.csv (``file_name, label, subject, split``); ``--data`` are folders
+PARSING holds images, their label maps and metadata.csv (``file_name, label, subject, split``); ``--data`` are folders
 of `facesym prepare`. Landmarks say nothing of hair, nor where a forehead ends: there such faces teach nothing. It ends
 with the IoU on held-out people.
 """
@@ -63,10 +63,10 @@ def landmark_labels(points, size):
 
 
 class ParsingSamples(Samples):
-    """Pictures and label maps, augmented strongly; a share of faces with ``landmark_labels``.
+    """Images and label maps, augmented strongly; a share of faces with ``landmark_labels``.
 
     Args:
-        pictures: [(SxSx3 uint8, SxS uint8)]. faces: FaceFolders or None. share: of samples from ``faces``.
+        images: [(SxSx3 uint8, SxS uint8)]. faces: FaceFolders or None. share: of samples from ``faces``.
     """
 
     def __init__(self, pictures, faces=None, seed=0, share=0.5):
@@ -104,7 +104,7 @@ class ParsingSamples(Samples):
 
 
 def load_labels(folder, size, splits):
-    """Pictures and their label maps, at ``size``: [(SxSx3 uint8, SxS uint8)].
+    """Images and their label maps, at ``size``: [(SxSx3 uint8, SxS uint8)].
 
     Raises:
         ImageError: no metadata.csv, an unreadable file, or a map of unknown classes.
@@ -144,9 +144,9 @@ def intersection_over_union(net, pictures, device="cpu", batch=32):
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/parsing", batch=32, lr=2e-3, warm_up=150)
-    parser.add_argument("--labels", required=True, metavar="FOLDER", help="pictures with label maps")
+    parser.add_argument("--labels", required=True, metavar="FOLDER", help="images with label maps")
     parser.add_argument("--steps", type=int, default=3000, help="of the run")
-    parser.add_argument("--size", type=int, default=128, help="side of the pictures, in pixels")
+    parser.add_argument("--size", type=int, default=128, help="side of the images, in pixels")
     args = parser.parse_args()
     run = Run(args)
     net = run.add(FaceParser(input_size=args.size))
@@ -154,10 +154,10 @@ def main():
     validation = load_labels(args.labels, args.size, ("val",))
     held_out = load_labels(args.labels, args.size, ("test",)) or validation
     if not pictures or not held_out:
-        raise SystemExit(f"{args.labels}: pictures of the splits train, and test or val, are needed")
+        raise SystemExit(f"{args.labels}: images of the splits train, and test or val, are needed")
     faces = run.faces(args.size)
     run.print(
-        f"{len(pictures)} pictures with label maps, {len(faces)} faces, {net.num_parameters()} parameters"
+        f"{len(pictures)} images with label maps, {len(faces)} faces, {net.num_parameters()} parameters"
     )
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)
     average = run.average(net)
@@ -187,7 +187,7 @@ def main():
         training_data=[*run.sets(), Path(args.labels).name],
         paper=None,
         metrics=[{
-            "data": "test split of the labelled pictures", "protocol": "intersection over union, all pixels",
+            "data": "test split of the labelled images", "protocol": "intersection over union, all pixels",
             "values": {name: round(value, 3) for name, value in table.items()},
         }],
     )  # fmt: skip

@@ -44,12 +44,12 @@ def pose_of(row):
 
 
 def angles(faces):
-    """Yaw and pitch of FaceFolders' pictures, degrees: Nx2 float32."""
+    """Yaw and pitch of FaceFolders' images, degrees: Nx2 float32."""
     return np.stack([pose_of(row) for row in faces.rows])
 
 
 def yaw_bands(faces):
-    """{name: N bool} of the pictures in each band of |yaw|."""
+    """{name: N bool} of the images in each band of |yaw|."""
     yaw = np.abs(angles(faces)[:, 0])
     return {f"{low}-{high}": (yaw >= low) & (yaw < high) for low, high in zip(BANDS, BANDS[1:])}
 
@@ -74,7 +74,7 @@ class PoseSamples(Samples):
 
 @torch.no_grad()
 def predict_poses(net, faces, device="cpu", batch=64):
-    """Yaw and pitch by the net, of each picture and its mirror image: Nx2 degrees."""
+    """Yaw and pitch by the net, of each image and its mirror image: Nx2 degrees."""
     found = []
     for start in range(0, len(faces), batch):
         images = torch.stack([to_tensor(image) for image in faces.images[start : start + batch]]).to(device)
@@ -103,7 +103,7 @@ def main():
     add_arguments(parser, out="runs/pose", batch=48, lr=2e-3, warm_up=100)
     parser.add_argument("--steps", type=int, default=1000, help="of the run")
     parser.add_argument(
-        "--init", required=True, metavar="FOLDER", help="run or model folder of the landmark net"
+        "--init", required=True, metavar="FOLDER", help="run or model folder of the landmark network"
     )
     args = parser.parse_args()
     run = Run(args)

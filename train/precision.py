@@ -4,7 +4,7 @@ import time
 
 import torch
 
-# Number format of the convolutions, memory format of pictures and weights.
+# Number format of the convolutions, memory format of images and weights.
 CANDIDATES = (("no", "contiguous"), ("no", "channels_last"), ("bf16", "channels_last"))
 NAMES = {"no": "fp32", "bf16": "bf16"}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -52,7 +52,7 @@ class Precision:
         return LAYOUTS[self.current[1]]
 
     def step_done(self, seconds, pictures):
-        """Count a step of so many seconds and pictures; after the last candidate's the fastest is taken."""
+        """Count a step of so many seconds and images; after the last candidate's the fastest is taken."""
         if len(self.candidates) == 1:
             return
         self._step, self._seconds = self._step + 1, self._seconds + seconds

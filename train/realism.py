@@ -2,8 +2,8 @@
 
     accelerate launch train/realism.py --data PAIRS --mesh ict_face_model.npz --identity identity
 
-The same networks, losses and schedule as train/lssl.py's. The side picture s is the turned photo (three channels), and
-the one attribute is whether a picture is simulated or a photo. PAIRS: a folder of `facesym prepare pairs`.
+The same networks, losses and schedule as train/lssl.py's. The side image s is the turned photo (three channels), and
+the one attribute is whether an image is simulated or a photo. PAIRS: a folder of `facesym prepare pairs`.
 """
 
 import sys

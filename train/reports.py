@@ -22,7 +22,7 @@ def duration(seconds):
 
 
 def draw_grid(columns):
-    """Samples as one picture, a row each, a title over each column.
+    """Samples as one image, a row each, a title over each column.
 
     Args:
         columns: {title: Bx3xHxW tensor in [-1, 1], or Bx1xHxW in [0, 1]}, all of one size.
@@ -89,7 +89,7 @@ class Reports:
         run.accelerator.log(values, step=run.step + 1)
 
     def grid(self, name, columns):
-        """Write `draw_grid`'s picture to ``samples/`` and give it to the tracker."""
+        """Write `draw_grid`'s image to ``samples/`` and give it to the tracker."""
         step, grid = self.run.step + 1, draw_grid(columns)
         folder = self.run.out / "samples"
         folder.mkdir(exist_ok=True)

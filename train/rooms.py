@@ -1,9 +1,9 @@
-"""Draw rooms: a second, made-up kind of nearly symmetric picture, for the symmetric GANs (the paper has photos of
+"""Draw rooms: a second, made-up kind of nearly symmetric image, for the symmetric GANs (the paper has photos of
 bedrooms).
 
     python train/rooms.py --out rooms --count 4000 --size 64
 
-A box-shaped room seen from its middle line by a camera that is turned a little: a bed, a window or a picture above it,
+A box-shaped room seen from its middle line by a camera that is turned a little: a bed, a window or an image above it,
 lamps at its sides, a wardrobe at one wall. The folder has the format of `facesym prepare`, for train/symgan.py; its
 landmarks are zeros.
 """
@@ -57,7 +57,7 @@ def walls(colour, width, height, depth):
 
 
 def furniture(rng, colour, width, height, depth):
-    """A bed, lamps, a window or a picture, a wardrobe: the faces of their boxes, each (4x3 corners, colour)."""
+    """A bed, lamps, a window or an image, a wardrobe: the faces of their boxes, each (4x3 corners, colour)."""
     faces = []
 
     def add(low, high, paint):
@@ -135,7 +135,7 @@ def main():
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--count", type=int, default=4000)
-    parser.add_argument("--size", type=int, default=64, help="side of the pictures, in pixels")
+    parser.add_argument("--size", type=int, default=64, help="side of the images, in pixels")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -6,11 +6,11 @@ Kinds: zprime, flip (symmetric by architecture); plain (DC-GAN); soft, hard (DC-
 α‖G(z) − mirror G(z_N)‖², α = 40 and 100). The training is DC-GAN's; R1, the average of the weights, differentiable
 augmentation and spectral norm are options of ours (on by default: small data), which leave the symmetry exact.
 
-The method is not about faces: `train/rooms.py` draws a folder of another near-symmetric kind of picture; and ``--kind
-tile`` (the supplement's tileable textures) learns from windows of pictures of textures: ``--data`` names their files.
+The method is not about faces: `train/rooms.py` draws a folder of another near-symmetric kind of image; and ``--kind
+tile`` (the supplement's tileable textures) learns from windows of images of textures: ``--data`` names their files.
 
 With ``--encoder`` (zprime and flip) an encoder is trained too, and half of each batch is G(E(x)), which must look like
-x (a VAE-GAN): many times fewer pictures are needed than by the critic alone. With zprime the first number of z′ is then
+x (a VAE-GAN): many times fewer images are needed than by the critic alone. With zprime the first number of z′ is then
 the head's yaw (from metadata.csv, where it has a column ``yaw``).
 """
 
@@ -40,7 +40,7 @@ WEIGHTS = dict(generator=1, mirror=1, absolute=10, feature=5, kl=2, yaw=2)
 
 
 class PictureSamples(Samples):
-    """The pictures, each mirrored half of the time, and their yaw in degrees (NaN where it is not known)."""
+    """The images, each mirrored half of the time, and their yaw in degrees (NaN where it is not known)."""
 
     def sample(self, i, rng):
         image, yaw = self.faces.images[i], float(self.faces.rows[i].get("yaw") or "nan")
@@ -50,10 +50,10 @@ class PictureSamples(Samples):
 
 
 class TextureSamples(Samples):
-    """Windows of pictures of textures, at random places and sizes, mirrored half of the time.
+    """Windows of images of textures, at random places and sizes, mirrored half of the time.
 
     Args:
-        paths: pictures.
+        paths: images.
         size: side of the windows in pixels, each seen at a scale of 1 to 2.
     """
 
@@ -76,7 +76,7 @@ class TextureSamples(Samples):
 
 
 def rolled(x):
-    """Each picture rolled by a random way: a picture that tiles is as good from any place on."""
+    """Each image rolled by a random way: an image that tiles is as good from any place on."""
     ways = torch.randint(x.shape[-1], (len(x), 2)).tolist()
     return torch.stack([picture.roll(way, (1, 2)) for picture, way in zip(x, ways)])
 
@@ -111,7 +111,7 @@ def build(args, yaw):
 
 
 def settings(net):
-    """What a net was built with, as its config.json has it."""
+    """What a network was built with, as its config.json has it."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in net.config.items() if k[0] != "_"}
 
 
@@ -172,11 +172,11 @@ class SymGAN:
         self.shown = generator.sample(8, torch.Generator().manual_seed(0))
 
     def changed(self, image):
-        """Pictures as D sees them."""
+        """Images as D sees them."""
         return image if self.args.no_augment else augment(image)
 
     def changed_fakes(self, image):
-        """G's pictures as D sees them."""
+        """G's images as D sees them."""
         return self.changed(rolled(image) if self.args.kind == "tile" else image)
 
     def fit(self, samples):
@@ -197,10 +197,10 @@ class SymGAN:
         run.save_discriminator(self.discriminator)
 
     def generator_step(self, batch, adversarial):
-        """Move G, and E; G's pictures, and the terms."""
+        """Move G, and E; G's images, and the terms."""
         args, image = self.args, batch["image"]
         z, terms = self.generator.sample(len(image)), {}
-        known = (len(image) + 1) // 2 if self.encoder else 0  # of the latents are codes of pictures
+        known = (len(image) + 1) // 2 if self.encoder else 0  # of the latents are codes of images
         with self.run.autocast():
             if self.encoder:
                 normal = self.encoder(image[:known])
@@ -292,9 +292,9 @@ def add_symgan_arguments(parser):
         help="see above",
     )
     parser.add_argument(
-        "--size", type=int, choices=[64, 80, 128], default=128, help="side of the pictures, in pixels"
+        "--size", type=int, choices=[64, 80, 128], default=128, help="side of the images, in pixels"
     )
-    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
+    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller images")
     parser.add_argument("--steps", type=int, default=20000, help="of the run")
     parser.add_argument("--width", type=int, default=64, help="channels of the last map (the paper: 64)")
     parser.add_argument("--kernel", type=int, choices=[4, 6], default=4, help="side of the kernels")
@@ -332,7 +332,7 @@ def main():
         gan.export(yaw=False)
         return
     faces = run.faces(args.size, min_size=args.min_size)
-    # The latent has the yaw if it is known of most pictures.
+    # The latent has the yaw if it is known of most images.
     known = np.mean([bool(row.get("yaw")) for row in faces.rows])
     yaw = bool(args.encoder and args.kind == "zprime" and known > 0.5)
     gan = SymGAN(run, yaw)

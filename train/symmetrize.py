@@ -4,9 +4,9 @@
     accelerate launch train/symmetrize.py --stage 2 --data FACES … --init runs/reconstruct --out runs/extract
     accelerate launch train/symmetrize.py --stage 3 --data FACES … --init runs/extract --out runs/symmetrize
 
-Stage 1 reconstructs the picture, 2 cuts out the face, 3 makes it symmetric. ``--stage 3`` without ``--init`` is the
+Stage 1 reconstructs the image, 2 cuts out the face, 3 makes it symmetric. ``--stage 3`` without ``--init`` is the
 end-to-end ablation. The targets are made from the folders' landmarks (facesym/data/symmetric.py); the network sees
-pictures only.
+images only.
 """
 
 import sys
@@ -42,7 +42,7 @@ TURNED = 0.48  # log ratio of the nose's distances to the two sides of the face:
 
 
 def turned_side(points):
-    """The side of the picture ("left", "right") that shows more of a turned face; None if it is nearly frontal."""
+    """The side of the image ("left", "right") that shows more of a turned face; None if it is nearly frontal."""
     nose = points[27:31, 0].mean()
     left, right = nose - points[:5, 0].mean(), points[12:17, 0].mean() - nose
     ratio = np.log(max(left, 1) / max(right, 1))
@@ -50,7 +50,7 @@ def turned_side(points):
 
 
 def shade(rng, size):
-    """A smooth factor about 1 that falls from one side of the picture to the other: SxSx1 float32."""
+    """A smooth factor about 1 that falls from one side of the image to the other: SxSx1 float32."""
     angle, strength = rng.uniform(-0.6, 0.6), rng.uniform(-0.5, 0.5)
     xs, ys = np.meshgrid(*[np.linspace(-1, 1, size)] * 2)
     return (1 + strength * np.tanh(2 * (xs * np.cos(angle) + ys * np.sin(angle))))[..., None].astype(
@@ -69,7 +69,7 @@ class SymmetrizerSamples(Samples):
         super().__init__(faces, seed)
         self.stage = stage
         if stage == 3:
-            # A symmetric picture is its left half.
+            # A symmetric image is its left half.
             half = (faces.size + 1) // 2
             self.targets = np.empty((len(faces), 2, faces.size, half, 3), np.uint8)
 
@@ -88,7 +88,7 @@ class SymmetrizerSamples(Samples):
         """One sample as tensors.
 
         Args:
-            augment: False for validation: the picture as it is.
+            augment: False for validation: the image as it is.
             palsy: strength of the simulated palsy; None: drawn at random.
         """
         image, points, size = (
@@ -124,7 +124,7 @@ class SymmetrizerSamples(Samples):
             points = points @ matrix[:, :2].T + matrix[:, 2]
         if self.stage == 3:
             goal = symmetric_landmarks(healthy, size)
-            # The stored targets are of the picture as it was before the flip.
+            # The stored targets are of the image as it was before the flip.
             stored = {"left": "right", "right": "left"}[side] if flipped else side
             picture, region = self.target(i, stored).astype(np.float32), face_region(goal, size)
             region = np.maximum(region, region[:, ::-1])
@@ -169,9 +169,9 @@ def add_symmetrize_arguments(parser):
     parser.add_argument("--stage", type=int, choices=[1, 2, 3], required=True, help="see above")
     parser.add_argument("--steps", type=int, default=3000, help="of the run")
     parser.add_argument(
-        "--size", type=int, choices=[128, 256], default=256, help="side of the pictures, in pixels"
+        "--size", type=int, choices=[128, 256], default=256, help="side of the images, in pixels"
     )
-    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
+    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller images")
     parser.add_argument(
         "--max-yaw",
         type=float,
@@ -284,7 +284,7 @@ def build(args):
 
 
 def frontal_faces(run, split="train"):
-    """The pictures of a split whose landmarks can be trusted: turned by at most --max-yaw."""
+    """The images of a split whose landmarks can be trusted: turned by at most --max-yaw."""
     args = run.args
 
     def keep(row):

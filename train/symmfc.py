@@ -38,10 +38,10 @@ class Recipe:
     Args:
         weights: λ of (16), (18) and (19), and of what is not in the paper.
         confidence_weight: of C's own loss; the paper leaves C to the others.
-        window: side of the window, about a hidden place, that the perceptual backbone sees; 0: the whole picture.
+        window: side of the window, about a hidden place, that the perceptual backbone sees; 0: the whole image.
         completed: the losses see Î with the visible pixels put back, not all that RecNet draws.
         mask_weighted: what a discriminator says counts as much as it sees of the mask.
-        detach_symmetry: (13) moves RecNet's own features alone, not the flipped picture's, Φ, M^fr and M^s2.
+        detach_symmetry: (13) moves RecNet's own features alone, not the flipped image's, Φ, M^fr and M^s2.
     """
 
     weights: dict
@@ -121,7 +121,7 @@ def stage_one_terms(out, batch, recipe, relit):
 
 
 def cut_windows(x, spots, side):
-    """A side×side window of each picture (BxCxHxW) about its spot (Bx2: x, y), moved inside the picture."""
+    """A side×side window of each image (BxCxHxW) about its spot (Bx2: x, y), moved inside the image."""
     height, width = x.shape[-2:]
     if side >= height:
         return x
@@ -179,7 +179,7 @@ class SymmFC:
         run.save_discriminator(self.discriminators, "discriminators.safetensors")
 
     def set_phase(self, phase):
-        """Stage I's nets stand still in phase (ii)."""
+        """Stage I's networks stand still in phase (ii)."""
         self.net.train()
         for parameter in self.stage_one:
             parameter.requires_grad_(phase != 2)
@@ -200,13 +200,13 @@ class SymmFC:
                 terms["symmetry"] = self.symmetry_term(out)
             if adversarial:
                 terms["adversarial"] = self.adversarial_term(out, batch)
-        if terms:  # the plain net has nothing to learn in phase (i)
+        if terms:  # the plain network has nothing to learn in phase (i)
             self.run.update(self.optimizer, losses.total(terms, self.weights))
             self.run.average_step()
         return out, terms
 
     def drawn(self, out):
-        """The picture that the losses see."""
+        """The image that the losses see."""
         return out.completed if self.recipe.completed else out.generated
 
     def reconstruction_terms(self, out, batch):
@@ -231,7 +231,7 @@ class SymmFC:
         return terms
 
     def symmetry_term(self, out):
-        """(13). With ``--detach-symmetry`` it is of every second picture, and the flipped ones go through RecNet as a
+        """(13). With ``--detach-symmetry`` it is of every second image, and the flipped ones go through RecNet as a
         constant: by the random flips in the data each side of the equation is the learning one half of the time, at a
         sixth of the cost."""
         parts = (out.stage1, out.condition, out.features, out.flow, out.face_region)
@@ -281,7 +281,7 @@ class SymmFC:
 
 @torch.no_grad()
 def validate(run, net, batch, name):
-    """A grid of samples and the validation PSNR over the holes' pictures."""
+    """A grid of samples and the validation PSNR over the holes' images."""
     with run.autocast():
         out = net(batch["image"], batch["mask"])
     mse = (out.completed.float() - batch["image"]).square().mean((1, 2, 3)) / 4
@@ -306,8 +306,8 @@ def add_symmfc_arguments(parser):
         help="vgg16 (torchvision's, fetched once), or a safetensors file of its features; without: no perceptual loss",
     )
     parser.add_argument("--identity", help="an identity model: a zoo id or folder; without: no identity loss")
-    parser.add_argument("--size", type=int, default=256, help="side of the pictures, in pixels")
-    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller pictures")
+    parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
+    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller images")
     parser.add_argument("--preset", choices=list(PRESETS), default="small", help="the networks' size")
     parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="Table III's rows")
     parser.add_argument(
@@ -333,10 +333,10 @@ def add_symmfc_arguments(parser):
         "--window", type=int, help="side of what the perceptual backbone sees; 0: all, as in the paper"
     )
     for name, text in (
-        ("completed", "the losses see the completed picture, not all that RecNet draws"),
+        ("completed", "the losses see the completed image, not all that RecNet draws"),
         ("mask-weighted", "a discriminator counts as much as it sees of the mask"),
         ("detach-symmetry", "(13) moves one of its two sides"),
-        ("copy-skip", "RecNet adds to stage I's picture (default: the preset's)"),
+        ("copy-skip", "RecNet adds to stage I's image (default: the preset's)"),
     ):
         recipe.add_argument(f"--{name}", action=BooleanOptionalAction, help=text)
 

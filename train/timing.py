@@ -20,7 +20,7 @@ class StepTimer:
     def __init__(self, device, steps=None):
         self.device, self.steps, self.done = device, steps, -self.skip
         self.seconds, self.part, self._since = {}, None, 0.0
-        self.labels = {}  # id of a parameter: the part that its net is
+        self.labels = {}  # id of a parameter: the part that its network is
 
     @property
     def on(self):
@@ -49,11 +49,11 @@ class StepTimer:
             self.switch(before)
 
     def watch(self, net, part):
-        """Count a net's forward and backward passes as a part of their own."""
+        """Count a network's forward and backward passes as a part of their own."""
         if not self.on:
             return
         self.labels |= {id(parameter): part for parameter in net.parameters()}
-        # A net whose input learns nothing is asked for its weights' gradients alone: as good as a part's end.
+        # A network whose input learns nothing is asked for its weights' gradients alone: as good as a part's end.
         warnings.filterwarnings("ignore", "Full backward hook is firing")
         around = []
         net.register_forward_pre_hook(lambda *_: around.append(self.switch(part)))
@@ -74,7 +74,7 @@ class StepTimer:
         """The parts' shares as text, largest first.
 
         Args:
-            pictures: how many were seen in the steps that were counted.
+            images: how many were seen in the steps that were counted.
         """
         total = sum(self.seconds.values())
         lines = [

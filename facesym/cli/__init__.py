@@ -23,7 +23,7 @@ other commands:
 
 `facesym COMMAND --help` explains a command.
 
-New pictures are written; the photos stay as they are, and so does every other
+New images are written; the photos stay as they are, and so does every other
 file unless --overwrite is given. Of a folder, a second run makes only what is
 missing, and what was made from another photo, by another model or with other
 options; errors.json lists the photos that failed.

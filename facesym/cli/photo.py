@@ -94,7 +94,7 @@ def edit_photo(
 
 
 def write_media(media: Media, path: Path, task: str) -> None:
-    """Write a picture or, from a list of frames, a video."""
+    """Write an image or, from a list of frames, a video."""
     if isinstance(media, list):
         from ..video import save_video
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..faces.load import FORMATS, Photo, read_photo
 
-Media: TypeAlias = Image.Image | list[Image.Image]  # a picture, or the frames of a video
+Media: TypeAlias = Image.Image | list[Image.Image]  # an image, or the frames of a video
 
 PASTE_HELP = "lay the face over the photo instead of writing the aligned face alone"
 

@@ -38,7 +38,7 @@ class Complete(Task):
     summary = "fill in the hidden part of a face"
     usage = "IMAGE_OR_FOLDER --mask MASK_OR_FOLDER [-o OUT] [options]"
     description = """\
-The mask is a picture of the photo's size, white where something hides the face
+The mask is an image of the photo's size, white where something hides the face
 (sunglasses, a hand, a scratch) and black elsewhere. What the other half of the
 face still shows is copied and relit; the rest is generated. Pixels outside the
 mask stay as they are."""
@@ -124,7 +124,7 @@ per face."""
         )  # fmt: skip
         parser.add_argument(
             "--extras", action="store_true",
-            help="also write, in a folder beside each result, the heat map and six pictures of each face",
+            help="also write, in a folder beside each result, the heat map and six images of each face",
         )  # fmt: skip
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
@@ -159,15 +159,15 @@ class Rotate(Task):
     usage = "IMAGE_OR_FOLDER [--yaw DEGREES [DEGREES]] [-o OUT] [options]"
     description = """\
 Fits a symmetric GAN to the face, which takes about half a minute on a CPU, and
-turns it: as a video with two yaws, as a picture with one. Yaw is in degrees, 0
-towards the camera, negative towards the picture's left. Each face can be turned
+turns it: as a video with two yaws, as an image with one. Yaw is in degrees, 0
+towards the camera, negative towards the image's left. Each face can be turned
 only as far as it stays the same person; the command says so where it stopped."""
     examples = (
         (
             "facesym rotate photo.jpg --yaw -20 20 -o turning.mp4",
             "A video from 20° left to 20° right and back.",
         ),
-        ("facesym rotate photo.jpg --yaw 0 -o frontal.png", "A picture that faces the camera."),
+        ("facesym rotate photo.jpg --yaw 0 -o frontal.png", "An image that faces the camera."),
         ("facesym rotate photo.jpg --seconds 10", "Fit for ten seconds at most."),
     )
     greedy = "yaw"
@@ -192,7 +192,7 @@ only as far as it stays the same person; the command says so where it stopped.""
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--yaw", nargs="+", metavar="DEGREES",
-            help="one number gives a picture; two give a video from one to the other and back, .mp4 or .gif "
+            help="one number gives an image; two give a video from one to the other and back, .mp4 or .gif "
             "(default: -20 20)",
         )  # fmt: skip
         parser.add_argument(
@@ -254,7 +254,7 @@ class Normalize(Task):
     summary = "make a face frontal and neutral"
     description = """\
 Turns a face to the camera and takes its expression away, and writes it as an
-aligned picture of its own."""
+aligned image of its own."""
     examples = (
         ("facesym normalize photo.jpg -o frontal.png", "A frontal, neutral face."),
         ("facesym normalize photo.jpg --walk 24", "Also a video of the way there, photo-normalize-walk.mp4."),
@@ -332,7 +332,7 @@ one of each at most. Groups that are not named stay as they are."""
         parser.add_argument("--paste", action="store_true", help=PASTE_HELP)
         parser.add_argument(
             "--grid", action="store_true",
-            help="also write every attribute's picture, in a folder …-grid/ beside each result",
+            help="also write every attribute's image, in a folder …-grid/ beside each result",
         )  # fmt: skip
 
     def check_model(self, config: dict[str, Any]) -> None:

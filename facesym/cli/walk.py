@@ -57,7 +57,7 @@ def find_photos(
             elif not (file.is_file() or file.is_symlink()):
                 skipped[here / name] = "not a file"
             elif Path(name).suffix.lower() not in READABLE:
-                skipped[here / name] = "not a picture that can be read"
+                skipped[here / name] = "not an image that can be read"
             else:
                 photos.append(here / name)
     return sorted(photos), skipped

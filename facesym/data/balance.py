@@ -1,4 +1,4 @@
-"""How often each picture is drawn, so that no kind of face is rare in a batch."""
+"""How often each image is drawn, so that no kind of face is rare in a batch."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 SMALLEST = 0.05  # of a batch: no kind has less
-MOST = 12.0  # times its plain chance that one picture may be drawn, at the most
+MOST = 12.0  # times its plain chance that one image may be drawn, at the most
 DARK, LIGHT = 50.0, 70.0  # CIE L* of the cheek
 
 
@@ -56,15 +56,15 @@ def kinds(faces: Any) -> dict[str, np.ndarray]:
 def balanced_weights(
     kinds: dict[str, np.ndarray], smallest: float = SMALLEST, most: float = MOST
 ) -> np.ndarray:
-    """How likely each picture is to be drawn.
+    """How likely each image is to be drawn.
 
     Rare kinds are raised in turn until each has ``smallest`` of the draws (raking); a kind of which there are so few
-    pictures that this would show one more than ``most`` times as often as by chance stays below it.
+    images that this would show one more than ``most`` times as often as by chance stays below it.
 
     Args:
-        kinds: {name: N bool array}; a picture may be of several.
+        kinds: {name: N bool array}; an image may be of several.
         smallest: fraction of the draws.
-        most: bound on a picture's weight, in units of 1/N.
+        most: bound on an image's weight, in units of 1/N.
 
     Returns:
         N float64, summing to 1.

@@ -1,4 +1,4 @@
-"""Decoded pictures in files that are mapped into memory: decoded once, shared by processes and by later runs."""
+"""Decoded images in files that are mapped into memory: decoded once, shared by processes and by later runs."""
 
 import hashlib
 import os
@@ -13,20 +13,20 @@ import numpy as np
 
 
 def cache_folder() -> Path:
-    """Where decoded pictures are kept if nothing else is said: ``facesym`` in the user's cache folder."""
+    """Where decoded images are kept if nothing else is said: ``facesym`` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facesym"
 
 
 def decoded(
     rows: list[dict[str, Any]], landmarks: Any, size: int, read: Callable, cache: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures of some rows at one size.
+    """The images of some rows at one size.
 
     Args:
         rows: of `facesym.data.faces.read_metadata`.
-        landmarks: Nx68x2, pixels of the pictures as they are stored.
+        landmarks: Nx68x2, pixels of the images as they are stored.
         size: side in pixels.
-        read: (row, 68x2 landmarks, size) to the picture (SxSx3 uint8) and its landmarks at that size.
+        read: (row, 68x2 landmarks, size) to the image (SxSx3 uint8) and its landmarks at that size.
         cache: a folder where they are kept; None: in memory alone.
 
     Returns:
@@ -42,7 +42,7 @@ def decoded(
 
 
 def _key(rows, landmarks, size):
-    """A name for these pictures as they are now."""
+    """A name for these images as they are now."""
     digest = hashlib.sha256(f"1 {size}".encode())
     for row in rows:
         found = row["path"].stat() if row["path"].exists() else None

@@ -1,7 +1,7 @@
-"""Pictures that are never read, neither to train nor to measure (excluded_images.txt): they show, or may show, people
+"""Images that are never read, neither to train nor to measure (excluded_images.txt): they show, or may show, people
 under 18.
 
-A picture is known by its set's and its own name; by its own name in whatever folder, where no other set has such names
+An image is known by its set's and its own name; by its own name in whatever folder, where no other set has such names
 (LFW's, SCUT's); and, as far as the list has hashes, by its content, saved anew or at another size.
 
     python -m facesym.data.excluded PICTURE [PICTURE …]      # the lines to add to the list
@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 LIST = Path(__file__).with_name("excluded_images.txt")
-# Bits of 256 in which the hashes of one picture may differ. Measured on 30,366 aligned faces: saved anew as JPEG of
-# quality 40 to 75 or WebP, or at 96 pixels, at most 10 differ, a tenth brighter 20; pictures of two people differ in
+# Bits of 256 in which the hashes of one image may differ. Measured on 30,366 aligned faces: saved anew as JPEG of
+# quality 40 to 75 or WebP, or at 96 pixels, at most 10 differ, a tenth brighter 20; images of two people differ in
 # more than 22.
 TOLERANCE = 16
 _OWN_NAME = re.compile(r"[A-Z][A-Za-z_-]*_\d{4}|[AC][FM]\d+")  # First_Last_0001, CF739
@@ -36,12 +36,12 @@ def _listed():
 
 
 def excluded_names() -> set[str]:
-    """The pictures known by name: {"set/file name", …}."""
+    """The images known by name: {"set/file name", …}."""
     return _listed()[0]
 
 
 def is_excluded_name(folder: str | Path, file_name: str) -> bool:
-    """Whether a picture is known by its name.
+    """Whether an image is known by its name.
 
     Args:
         folder: the name of its folder, which is the set's.

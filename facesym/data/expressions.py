@@ -82,7 +82,7 @@ class Expressions:
             opening = float(np.linalg.norm(in_eyes(smiling)[62] - in_eyes(smiling)[66]))
             self.smiles.append(Smile(move, faces.images[i], smiling, opening))
         if not self.smiles:
-            raise ImageError(f"{folder} has no frontal neutral and smiling pictures of the same people")
+            raise ImageError(f"{folder} has no frontal neutral and smiling images of the same people")
         self.mouths = [smile for smile in self.smiles if smile.opening > 0.08]
 
     def draw(self, rng: np.random.Generator, points: np.ndarray) -> tuple[str, np.ndarray]:

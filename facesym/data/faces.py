@@ -1,7 +1,7 @@
 """Folders of aligned faces, decoded into memory, and the augmentation that training draws from them.
 
-A folder holds pictures cut in the FFHQ framing, ``metadata.csv`` (at least ``file_name, subject, split``) and
-``landmarks.npy`` (Nx68x2 float32, pixels of that row's picture): what `facesym prepare` writes.
+A folder holds images cut in the FFHQ framing, ``metadata.csv`` (at least ``file_name, subject, split``) and
+``landmarks.npy`` (Nx68x2 float32, pixels of that row's image): what `facesym prepare` writes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,10 +20,10 @@ from .metadata import find_folders, read_landmarks, split_rows
 
 
 def read_face(row: dict[str, Any], points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture (a row of `read_metadata`) and its landmarks (68x2) at another size: SxSx3 uint8, and 68x2.
+    """An image (a row of `read_metadata`) and its landmarks (68x2) at another size: SxSx3 uint8, and 68x2.
 
     Raises:
-        ImageError: the picture cannot be read.
+        ImageError: the image cannot be read.
     """
     try:
         with Image.open(row["path"]) as picture:
@@ -35,27 +35,27 @@ def read_face(row: dict[str, Any], points: np.ndarray, size: int) -> tuple[np.nd
 
 
 class FaceFolders:
-    """All pictures of some folders, decoded.
+    """All images of some folders, decoded.
 
     Args:
         folders: folders of aligned faces, or folders of such; see facesym/data/metadata.py.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
         splits: which are taken.
-        min_size: leave out folders of smaller pictures.
-        limit: take the first pictures only.
+        min_size: leave out folders of smaller images.
+        limit: take the first images only.
         val_fraction: hold out this fraction for validation, whatever the folders say; "auto": a twentieth if they hold
             out nothing; None: as they say.
-        keep: a function of a row; False leaves the picture out.
-        cache: a folder for the decoded pictures (facesym/data/decoded.py); None: they are kept in memory alone.
+        keep: a function of a row; False leaves the image out.
+        cache: a folder for the decoded images (facesym/data/decoded.py); None: they are kept in memory alone.
 
     Attributes:
         images: NxSxSx3 uint8.
-        landmarks: Nx68x2 float32, pixels of the S×S picture.
+        landmarks: Nx68x2 float32, pixels of the S×S image.
         rows: the metadata of each, a list of dicts.
         note: what was held out, where the folders did not say it; else "".
 
     Raises:
-        ImageError: nothing is left, or a picture cannot be read.
+        ImageError: nothing is left, or an image cannot be read.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class FaceFolders:
         if not self.rows:
             least = f" of at least {min_size} pixels" if min_size else ""
             names = ", ".join(str(folder) for folder in folders)
-            raise ImageError(f"no pictures of split {'/'.join(splits)}{least} in {names}")
+            raise ImageError(f"no images of split {'/'.join(splits)}{least} in {names}")
         tables = {folder: read_landmarks(folder) for folder in folders}
         landmarks = np.stack([tables[row["path"].parent][row["index"]] for row in self.rows])
         self.images, self.landmarks = decoded(self.rows, landmarks, size, read_face, cache)
 
     def keep(self, indices: Sequence[int] | np.ndarray) -> Self:
-        """Leave only these pictures, in this order; returns itself."""
+        """Leave only these images, in this order; returns itself."""
         self.images, self.landmarks = self.images[indices], self.landmarks[indices]
         self.rows = [self.rows[i] for i in indices]
         return self
@@ -93,7 +93,7 @@ class FaceFolders:
 def affine_jitter(
     rng: np.random.Generator, size: int, degrees: float, scale: float, shift: float
 ) -> np.ndarray:
-    """A random 2x3 similarity about the picture's centre: ± degrees, × (1 ± scale), ± shift (share of the side)."""
+    """A random 2x3 similarity about the image's centre: ± degrees, × (1 ± scale), ± shift (share of the side)."""
     matrix = cv2.getRotationMatrix2D(
         ((size - 1) / 2, (size - 1) / 2), rng.uniform(-degrees, degrees), 1 + rng.uniform(-scale, scale)
     )
@@ -102,7 +102,7 @@ def affine_jitter(
 
 
 def colour_jitter(rng: np.random.Generator, image: np.ndarray, strength: float = 0.25) -> np.ndarray:
-    """Brightness, contrast and channel gain of an SxSx3 uint8 picture, changed at random; returns float32 [0, 255]."""
+    """Brightness, contrast and channel gain of an SxSx3 uint8 image, changed at random; returns float32 [0, 255]."""
     gain = 1 + rng.uniform(-strength, strength)
     bias = 255 * rng.uniform(-strength, strength) / 2
     channel = 1 + rng.uniform(-strength, strength, 3) / 4
@@ -119,7 +119,7 @@ def side_light(
     least: float = 0.0,
     ways: Sequence[int] = (-1, 1),
 ) -> np.ndarray:
-    """Light from one side: an SxSx3 picture's brightness rises along a random direction, most often across the face,
+    """Light from one side: an SxSx3 image's brightness rises along a random direction, most often across the face,
     by a factor of exp(2·least) to exp(2·strength) from end to end, to the left (-1) or the right (1) of ``ways``;
     returns float32 [0, 255]."""
     ys, xs = np.mgrid[: len(image), : len(image)].astype(np.float32) * 2 / len(image) - 1

@@ -28,7 +28,7 @@ class AttributeSamples(Samples):
     Args:
         faces: FaceFolders, whose targets differ in one group.
         seed: of the order and the augmentation.
-        pairs: Pairs or None. Their targets are other pictures of the person, which differ in one or two groups.
+        pairs: Pairs or None. Their targets are other images of the person, which differ in one or two groups.
         share: fraction of samples from ``pairs``.
 
     For the samples see `as_sample`.
@@ -61,7 +61,7 @@ class AttributeSamples(Samples):
         return as_sample((lit, goal), (points, points), own, {group: target}, kept, sure, photo=True)
 
     def pair(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        """A sample from two pictures of a person in the same light: source and target."""
+        """A sample from two images of a person in the same light: source and target."""
         pairs, size = self.pairs, self.faces.size
         kinds = list(self.ways)
         people = self.ways[kinds[rng.choice(len(kinds), p=_probabilities(kinds))]]
@@ -95,7 +95,7 @@ class AttributeSamples(Samples):
 
 @dataclass
 class Picture:
-    """A picture of a person in `Pairs`: row ``input`` of its inputs, or that row's target."""
+    """An image of a person in `Pairs`: row ``input`` of its inputs, or that row's target."""
 
     input: int
     is_target: bool
@@ -114,13 +114,13 @@ class Picture:
 
 
 def pair_ways(pairs: Any) -> dict[tuple[str, str], list]:
-    """Group the pairs of pictures of each person by kind.
+    """Group the pairs of images of each person by kind.
 
-    A kind is (source, change). The source says whether both pictures are photos ("real"), only the target is ("to
+    A kind is (source, change). The source says whether both images are photos ("real"), only the target is ("to
     photo") or the target is not ("to made"); the change is an expression, or "pose".
 
-    Pictures with a common target are of one person. Photos whose targets the mesh brings to the front are excluded, as
-    are pictures with unnamed attributes. A pose is requested only if it is within 8 degrees of the named one. Heads are
+    Images with a common target are of one person. Photos whose targets the mesh brings to the front are excluded, as
+    are images with unnamed attributes. A pose is requested only if it is within 8 degrees of the named one. Heads are
     not turned away from the front to studio photos, whose bare background would be learned as a halo.
 
     Returns:

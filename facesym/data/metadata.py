@@ -1,4 +1,4 @@
-"""Folders of aligned faces: which pictures they hold, which are learned from, and which are held out."""
+"""Folders of aligned faces: which images they hold, which are learned from, and which are held out."""
 
 import csv
 import hashlib
@@ -14,7 +14,7 @@ from ..errors import ImageError
 from .excluded import is_excluded_file, is_excluded_name
 
 VAL_FRACTION = 0.05  # held out where the folders say nothing
-FEWEST_PEOPLE = 20  # fewer are no basis to hold out people: pictures are
+FEWEST_PEOPLE = 20  # fewer are no basis to hold out people: images are
 
 
 def read_metadata(
@@ -24,10 +24,10 @@ def read_metadata(
     that are never read (facesym/data/excluded.py).
 
     Args:
-        min_size: leave out pictures whose side is smaller, in pixels (so that 256 is not trained on blown-up faces).
+        min_size: leave out images whose side is smaller, in pixels (so that 256 is not trained on blown-up faces).
 
     Raises:
-        ImageError: the folder has no metadata.csv or names a picture that is not there.
+        ImageError: the folder has no metadata.csv or names an image that is not there.
     """
     folder = Path(folder)
     if not (folder / "metadata.csv").is_file():
@@ -43,7 +43,7 @@ def read_metadata(
         excluded = list(pool.map(lambda row: is_excluded_file(row["path"]), rows))
     rows = [row for row, out in zip(rows, excluded, strict=True) if not out]
     if min_size and rows:
-        # All pictures of a folder have one size; opening reads the header only.
+        # All images of a folder have one size; opening reads the header only.
         try:
             with Image.open(rows[0]["path"]) as picture:
                 if min(picture.size) < min_size:
@@ -97,7 +97,7 @@ def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) ->
 
     Args:
         rows: dicts with ``split`` ("train" or "val"), ``subject`` and ``file_name`` (or ``target``); changed.
-        fraction: to hold out, by the hash of the subject, or, of few people, of the picture; "auto": VAL_FRACTION if
+        fraction: to hold out, by the hash of the subject, or, of few people, of the image; "auto": VAL_FRACTION if
             no row is for validation; None: as the rows say.
 
     Returns:
@@ -112,8 +112,8 @@ def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) ->
     for row, place in zip(rows, places, strict=True):
         row["split"] = "val" if place <= limit else "train"
     held = sum(row["split"] == "val" for row in rows)
-    why = "" if given else "no picture is of the split val: "
-    return f"{why}{held} of {len(rows)} held out for validation, by {'person' if people else 'picture'}"
+    why = "" if given else "no image is of the split val: "
+    return f"{why}{held} of {len(rows)} held out for validation, by {'person' if people else 'image'}"
 
 
 def split_rows(

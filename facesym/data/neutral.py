@@ -1,7 +1,7 @@
 """Remove the expression from photos: move the landmarks, close the mouth with another person's lips, and remove a
 smile's folds and shading.
 
-The counterpart of `expressions`, which synthesizes the expressive picture; here that picture is the photo. Models
+The counterpart of `expressions`, which synthesizes the expressive image; here that image is the photo. Models
 trained only on synthetic smiles do not generalise to real ones. On aligned, frontal crops (FFHQ framing), SxSx3
 uint8, landmarks 68x2 in pixels.
 """

@@ -46,7 +46,7 @@ class Pairs:
         points: Nx2x68x2 float32. places: NxGxGx3 float16. rows: a list of dicts. note: as of FaceFolders.
 
     Raises:
-        ImageError: the folder does not hold pairs, or a picture cannot be read.
+        ImageError: the folder does not hold pairs, or an image cannot be read.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Pairs:
 
 
 def _is_excluded(folder, row):
-    """Whether a pair is of a picture that is never read (facesym/data/excluded.py): by the target's name, which holds
-    the set's and the picture's, or by the content of the two."""
+    """Whether a pair is of an image that is never read (facesym/data/excluded.py): by the target's name, which holds
+    the set's and the image's, or by the content of the two."""
     name = row["target"]
     for kind in MADE:
         name = name.removeprefix(f"{kind}-")
@@ -118,7 +118,7 @@ class PairSamples(Samples):
 
     Args:
         pairs: Pairs.
-        size, channels: of the pictures.
+        size, channels: of the images.
         real_fraction, turned_fraction, expressive_fraction: of the stream that are pairs of these kinds, however few
             they are (if there are any, and simulated ones), together under 1.
         augment: False: each pair as it is.

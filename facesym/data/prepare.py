@@ -47,7 +47,7 @@ def _add_faces(commands):
         description="Cut the largest face out of every photo (FFHQ framing), with landmarks, pose and sharpness.",
         epilog="Adults only: this tool cannot tell anyone's age. Remove photos of minors, and of people who\n"
         "have not agreed, before you run it. A sub-folder is a person, and so is a photo at the top; the\n"
-        "splits (80/10/10) go by person, or by picture where that would leave one empty.",
+        "splits (80/10/10) go by person, or by image where that would leave one empty.",
     )
     command.add_argument("photos", type=Path, help="folder of photos, searched with all its sub-folders")
     command.add_argument(
@@ -88,7 +88,7 @@ def _add_masks(commands):
     command = commands.add_parser(
         "masks",
         help="irregular masks, to train completion with",
-        description="Draw irregular masks (PNG, white = hidden) of six sizes, up to 60 % of the picture, for training "
+        description="Draw irregular masks (PNG, white = hidden) of six sizes, up to 60 % of the image, for training "
         "and for measuring. The masks of published figures are NVIDIA's irregular mask set (G. Liu et al., ECCV 2018).",
     )
     command.add_argument("out", type=Path, help="folder to write")
@@ -125,7 +125,7 @@ def _add_pairs(commands):
         help="folder with the same people neutral and smiling, from the front",
     )  # fmt: skip
     command.add_argument("--count", type=int, default=20000, help="of simulated pairs (default 20000)")
-    command.add_argument("--size", type=int, default=128, help="side of the pictures (default 128)")
+    command.add_argument("--size", type=int, default=128, help="side of the images (default 128)")
     command.add_argument("--seed", type=int, default=0, help="of the simulation (default 0)")
     command.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     command.set_defaults(run=_pairs)

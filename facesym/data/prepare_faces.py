@@ -41,7 +41,7 @@ REASONS = {
     "too_small": "the face's square in the photo has fewer pixels than the crop (--min-side)",
     "blurred": "too little detail (--min-sharp)",
     "landmarks": "the 68 landmarks and the detector's eyes are too far apart: one of them is wrong",
-    "excluded": "it is on the list of pictures that are never read (facesym/data/excluded_images.txt)",
+    "excluded": "it is on the list of images that are never read (facesym/data/excluded_images.txt)",
     "failed": "something unexpected; the message tells more",
 }
 
@@ -56,14 +56,14 @@ def _hash(name):
 
 
 def settle_splits(rows: Any) -> tuple[list[str], str]:
-    """The split of each row, and what they go by: "person"; or "picture", where people would leave a split empty (as
+    """The split of each row, and what they go by: "person"; or "image", where people would leave a split empty (as
     two folders of many photos, which are two people by their names).
 
     Args:
         rows: lists that begin with file name, subject and split.
 
     Returns:
-        A list of splits, and "person" or "picture".
+        A list of splits, and "person" or "image".
     """
     splits = [row[2] for row in rows]
     if len(rows) < FEWEST or {"train", "val", "test"} <= set(splits):
@@ -73,7 +73,7 @@ def settle_splits(rows: Any) -> tuple[list[str], str]:
     for split, name in zip(("val", "test"), sorted(names, key=_hash), strict=False):
         if split not in splits.values():
             splits[name] = split
-    return [splits[name] for name in names], "picture"
+    return [splits[name] for name in names], "image"
 
 
 def find_photos(folder: Path) -> tuple[dict[str, Path], int]:
@@ -289,9 +289,9 @@ def summary(report: dict[str, Any]) -> str:
     lines = [
         f"kept {report['kept']} of {report['photos']} photos, {report['subjects']} people, {report['splits']}"
     ]
-    if report["split_by"] == "picture":
+    if report["split_by"] == "image":
         lines.append(
-            "  split by picture: the folders' names tell too few people apart to hold some of them out"
+            "  split by image: the folders' names tell too few people apart to hold some of them out"
         )
     lines += [
         f"  dropped {count:6d}  {reason}: {REASONS[reason]}" for reason, count in report["dropped"].items()

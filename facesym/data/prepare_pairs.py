@@ -69,7 +69,7 @@ def prepare_pairs(
         raise FacesymError(f"{out} is not empty: choose another folder, or delete it")
     if len({folder.name for folder in sets}) < len(sets):
         raise FacesymError(
-            "two folders have the same name, which identifies their pictures and people: rename one"
+            "two folders have the same name, which identifies their images and people: rename one"
         )
     _begin_pairs(out, mesh, expressions, size, seed)  # in this process too, to report errors at once
     rng = np.random.default_rng(seed)

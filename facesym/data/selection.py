@@ -36,7 +36,7 @@ def is_turned_neutral(
 ) -> bool:
     """Whether a photo shows a turned, neutral face that `frontalise` can bring to the front.
 
-    Studio views are excluded: they have real frontal pictures.
+    Studio views are excluded: they have real frontal images.
 
     Args:
         row: of metadata.csv: measured yaw and pitch and the score "neutral".
@@ -54,7 +54,7 @@ def is_expressive(
 ) -> bool:
     """Whether a photo shows a face with an expression that `frontalise` can bring to the front.
 
-    Studio views are excluded: they have real neutral pictures.
+    Studio views are excluded: they have real neutral images.
 
     Args:
         row: of metadata.csv: measured yaw and pitch and the score "neutral".

@@ -3,7 +3,7 @@
     facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --alexnet ALEXNET --size 256 \\
         --models symmfc-256 runs/ablation/export -n 400 -o results/complete-256
 
-Each task writes results.json (means and all settings) and grids of pictures to look at, and prints its tables in
+Each task writes results.json (means and all settings) and grids of images to look at, and prints its tables in
 Markdown. The same command gives the same numbers.
 """
 

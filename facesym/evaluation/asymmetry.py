@@ -27,7 +27,7 @@ from .tables import markdown, save_results, save_rows
 STRENGTHS = (0, 0.25, 0.5, 0.75, 1.0, 1.25)
 TILT = 20  # degrees
 INDEX = " (index)"  # ends the names of facesym's own indices, which have no sign
-# One-sided acts of the picture's left side: the region; vertical shifts of landmarks in distances between the eyes (an
+# One-sided acts of the image's left side: the region; vertical shifts of landmarks in distances between the eyes (an
 # eye is closed by `close_eye`); the subject's side that is then lower or narrower.
 ACTS = {
     "eye closed": ("eye", {}, "right"),
@@ -38,7 +38,7 @@ ACTS = {
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command)
-    command.add_argument("-n", type=int, default=60, help="pictures at most (default 60)")
+    command.add_argument("-n", type=int, default=60, help="images at most (default 60)")
     command.add_argument(
         "--people", nargs="+", type=Path, help="folders with several photos of a person (default: --faces)"
     )
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     files and a plot."""
     rows = _resting(args.faces, args.seed)[: args.n]
     if not rows:
-        raise ImageError("no test picture shows a frontal face at rest")
+        raise ImageError("no test image shows a frontal face at rest")
     args.out.mkdir(parents=True, exist_ok=True)
     pictures, points = load_pictures(rows, SIZE)
     names = [f"{row['set']}/{row['file_name']}" for row in rows]
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _resting(folders, seed):
-    """Test pictures of frontal faces at rest: rows of metadata.csv; faces whose expression is unknown count as such."""
+    """Test images of frontal faces at rest: rows of metadata.csv; faces whose expression is unknown count as such."""
     tables = {folder: np.load(folder / "landmarks.npy") for folder in folders}
     return [
         row for row in select_pictures(folders, 0, None, seed)
@@ -235,7 +235,7 @@ def _plot(results, path):
 
 # --- one feature moved ----------------------------------------------------------------------------------------------
 def close_eye(image: np.ndarray, points: np.ndarray, fraction: float = 1.0) -> np.ndarray:
-    """A picture with its left eye closed: the upper lid's skin is stretched down over the opening.
+    """An image with its left eye closed: the upper lid's skin is stretched down over the opening.
 
     Args:
         image: SxSx3 uint8.
@@ -258,7 +258,7 @@ def close_eye(image: np.ndarray, points: np.ndarray, fraction: float = 1.0) -> n
 
 
 def act(image: np.ndarray, points: np.ndarray, name: str, side: str) -> np.ndarray:
-    """A picture with one of ACTS on a side of the picture: SxSx3 uint8."""
+    """An image with one of ACTS on a side of the image: SxSx3 uint8."""
     if side == "right":
         mirrored = act(image[:, ::-1].copy(), flip_landmarks(points, len(image)), name, "left")
         return mirrored[:, ::-1].copy()

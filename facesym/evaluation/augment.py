@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
 def labelled_faces(
     folders: Iterable[str | Path], split: str
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """(NxSIDExSIDE faces, N labels) of one split, in a fixed shuffle; and all its pictures, uncropped."""
+    """(NxSIDExSIDE faces, N labels) of one split, in a fixed shuffle; and all its images, uncropped."""
     faces = FaceFolders(folders, 128, splits=(split,))
     order = np.random.default_rng(0).permutation(len(faces))
     labels = np.array([expression_of(faces.rows[i], NAMES) for i in order])

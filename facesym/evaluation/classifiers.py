@@ -19,7 +19,7 @@ from ..models.lssl import GROUPS
 from ..ops import bf16_is_fast
 from .features import alexnet_features
 
-SIZE, SIDE = 128, 64  # sides of the training pictures, and of what the attribute classifier sees
+SIZE, SIDE = 128, 64  # sides of the training images, and of what the attribute classifier sees
 
 
 class NeutralClassifier:
@@ -28,7 +28,7 @@ class NeutralClassifier:
     Trained on training people: London's studio labels, and LFW's most confident scores.
 
     Args:
-        pictures: NxSxSx3 uint8.
+        images: NxSxSx3 uint8.
         neutral: N bool.
         backbone: file of torchvision's AlexNet features.
     """
@@ -57,7 +57,7 @@ class NeutralClassifier:
         return torch.cat(features).numpy()
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """N bool: whether each of NxSxSx3 pictures shows a neutral face."""
+        """N bool: whether each of NxSxSx3 images shows a neutral face."""
         return np.asarray(self.model.predict((self._features(pictures) - self.mean) / self.std))
 
 
@@ -77,7 +77,7 @@ class AttributeClassifier:
             folders: of aligned faces.
             steps: number of batches.
             seed: of the weights and the samples.
-            batch: pictures per step.
+            batch: images per step.
         """
         torch.manual_seed(seed)
         faces = FaceFolders(folders, SIZE)
@@ -119,7 +119,7 @@ class AttributeClassifier:
         """Predict one group's attribute.
 
         Args:
-            pictures: NxSxSx3 uint8.
+            images: NxSxSx3 uint8.
             group: name of the group.
 
         Returns:

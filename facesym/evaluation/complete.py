@@ -57,18 +57,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--alexnet", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)"
     )
     command.add_argument(
-        "--size", type=int, default=256, help="sets of smaller pictures are left out (default 256)"
+        "--size", type=int, default=256, help="sets of smaller images are left out (default 256)"
     )
-    command.add_argument("-n", type=int, default=400, help="pictures at most (default 400)")
+    command.add_argument("-n", type=int, default=400, help="images at most (default 400)")
     command.add_argument(
         "--largest-mask", type=float, default=0.5,
         help="fraction that an irregular mask hides, at most (default 0.5)",
     )  # fmt: skip
     command.add_argument(
         "--centre", type=float, default=0.375,
-        help="side of the centre square, as a fraction of the picture's (default 0.375)",
+        help="side of the centre square, as a fraction of the image's (default 0.375)",
     )  # fmt: skip
-    command.add_argument("--grid", type=int, default=8, help="pictures in the grids (default 8)")
+    command.add_argument("--grid", type=int, default=8, help="images in the grids (default 8)")
 
 
 # --- models
@@ -78,12 +78,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def complete_with(
     model: Any, pictures: np.ndarray, masks: np.ndarray, device: str | torch.device = "cpu", batch: int = 8
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Complete pictures with a network alone, at the size that it was made for: smaller pictures are enlarged for it
+    """Complete images with a network alone, at the size that it was made for: smaller images are enlarged for it
     and its outputs reduced.
 
     Args:
         model: called as facesym.models.SymmFCNet.
-        pictures: NxSxSx3 uint8; the network does not see what is masked.
+        images: NxSxSx3 uint8; the network does not see what is masked.
         masks: NxSxS bool, True = missing.
     Returns:
         NxSxSx3 uint8 with visible pixels unchanged, and N floats: the fraction of the mask that stage I filled
@@ -107,7 +107,7 @@ def complete_with(
 
 
 def complete_with_pipeline(model: Any, pictures: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Complete pictures as a user does: with the details and the texture that `CompletePipeline` adds, pasted back.
+    """Complete images as a user does: with the details and the texture that `CompletePipeline` adds, pasted back.
     Arguments and result as of `complete_with`, without the fraction that stage I filled."""
     pipe = CompletePipeline(model)
     results = [pipe(*each, aligned=True).images[0] for each in zip(pictures, masks)]
@@ -115,7 +115,7 @@ def complete_with_pipeline(model: Any, pictures: np.ndarray, masks: np.ndarray) 
 
 
 def _network_input(model, pictures, masks, device):
-    """Pictures (Bx3xHxW in [-1, 1]) and visible pixels (Bx1xHxW, 1 = visible) at a network's size."""
+    """Images (Bx3xHxW in [-1, 1]) and visible pixels (Bx1xHxW, 1 = visible) at a network's size."""
     side = getattr(getattr(model, "config", None), "input_size", 0)
     known = torch.from_numpy(~masks).to(device)[:, None].float()
     if side > pictures.shape[1]:
@@ -127,7 +127,7 @@ def _network_input(model, pictures, masks, device):
 
 
 def _rows_of(name, model):
-    """A model's rows: as the pipeline does it, and the network alone where that is another picture. (Without stage I
+    """A model's rows: as the pipeline does it, and the network alone where that is another image. (Without stage I
     no face is found, beside which texture would be borrowed.)"""
     return [name, name + ALONE] if getattr(getattr(model, "config", None), "stage1", False) else [name]
 
@@ -164,7 +164,7 @@ def measure(
 
 
 def mean_row(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The means over pictures, and the fraction of faces that pass as the same person."""
+    """The means over images, and the fraction of faces that pass as the same person."""
     row = {"row": name} | {key: float(np.mean(value)) for key, value in values.items()}
     row["same_person"] = float(np.mean(values["identity_distance"] <= metrics.SAME_PERSON))
     return row
@@ -240,7 +240,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _row(name, models, targets, masks, landmarks, device):
-    """A row's pictures (NxSxSx3 uint8), and a dict of what is counted besides the measures, arrays of N."""
+    """A row's images (NxSxSx3 uint8), and a dict of what is counted besides the measures, arrays of N."""
     inputs, extra = np.where(masks[..., None], np.uint8(GREY), targets), {"mask_fraction": masks.mean((1, 2))}
     model = models.get(name.removesuffix(ALONE))
     if model is None:
@@ -298,7 +298,7 @@ def _about(model):
 
 def _print(settings, tables):
     sets, size = ", ".join(f"{count} {name}" for name, count in settings["sets"].items()), settings["size"]
-    print(f"\n{settings['pictures']} pictures of {settings['people']} people at {size}x{size} ({sets})")
+    print(f"\n{settings['pictures']} images of {settings['people']} people at {size}x{size} ({sets})")
     if settings["different_people_within"] is not None:
         print(f"pass as the same person by chance: {settings['different_people_within']:.1%} of pairs")
     for kind, table in tables.items():

@@ -1,4 +1,4 @@
-"""What is measured: held-out pictures and models; and the arguments that choose them."""
+"""What is measured: held-out images and models; and the arguments that choose them."""
 
 import argparse
 import hashlib
@@ -41,14 +41,14 @@ def add_common_arguments(
     if device:
         command.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     if seed:
-        command.add_argument("--seed", type=int, default=0, help="chooses the pictures (default 0)")
+        command.add_argument("--seed", type=int, default=0, help="chooses the images (default 0)")
     command.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
 
 
 def select_pictures(
     folders: Iterable[str | Path], size: int, count: int | None, seed: int
 ) -> list[dict[str, Any]]:
-    """Test pictures (rows of metadata.csv, plus ``set``) of the sets that are not smaller than ``size``.
+    """Test images (rows of metadata.csv, plus ``set``) of the sets that are not smaller than ``size``.
 
     They are ordered by a hash of seed and name, so that a smaller count takes the first of a larger one's.
     """
@@ -56,14 +56,12 @@ def select_pictures(
     for folder in map(Path, folders):
         rows += [row | {"set": folder.name} for row in read_metadata(folder, ("test",), min_size=size)]
     if not rows:
-        raise ImageError(
-            f"none of {', '.join(map(str, folders))} has test pictures of at least {size} pixels"
-        )
+        raise ImageError(f"none of {', '.join(map(str, folders))} has test images of at least {size} pixels")
     return sorted(rows, key=lambda row: digest(seed, row["set"], row["file_name"]))[:count]
 
 
 def load_pictures(rows: list[dict[str, Any]], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (NxSxSx3 uint8) and their landmarks (Nx68x2 float64, pixels of the SxS picture)."""
+    """Images (NxSxSx3 uint8) and their landmarks (Nx68x2 float64, pixels of the SxS image)."""
     tables = {folder: np.load(folder / "landmarks.npy") for folder in {row["path"].parent for row in rows}}
     pictures, landmarks = np.empty((len(rows), size, size, 3), np.uint8), np.empty((len(rows), 68, 2))
     for i, row in enumerate(rows):
@@ -112,12 +110,12 @@ def load_models(given: Sequence[str], device: str | torch.device = "cpu") -> dic
 
 
 def one_size(nets: dict[str, Any]) -> int:
-    """The side of the pictures that all of these generators (a dict) make.
+    """The side of the images that all of these generators (a dict) make.
 
     Raises:
         ImageError: they differ.
     """
     sizes = {name: net.size for name, net in nets.items()}
     if len(set(sizes.values())) > 1:
-        raise ImageError(f"the models make pictures of several sizes: {sizes}")
+        raise ImageError(f"the models make images of several sizes: {sizes}")
     return next(iter(sizes.values()))

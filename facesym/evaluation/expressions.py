@@ -22,7 +22,7 @@ def load_faces(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """Read a folder of labelled faces.
 
     Args:
-        folder: pictures of tight grey faces, and metadata.csv with ``file_name, subject, expression``.
+        folder: images of tight grey faces, and metadata.csv with ``file_name, subject, expression``.
 
     Returns:
         NxSIDExSIDE uint8, and the subject and the expression of each.
@@ -43,7 +43,7 @@ def load_faces(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
 
 
 def folds(subjects: Sequence[str], count: int) -> np.ndarray:
-    """The fold of each picture; all pictures of a person are in one."""
+    """The fold of each image; all images of a person are in one."""
     people = sorted(set(subjects))
     order = np.random.default_rng(0).permutation(len(people))
     fold_of = {people[k]: i % count for i, k in enumerate(order)}
@@ -68,7 +68,7 @@ def classifier(classes: int) -> nn.Module:
 
 
 def as_input(pictures: np.ndarray) -> torch.Tensor:
-    """Each picture with its own mean and deviation taken out."""
+    """Each image with its own mean and deviation taken out."""
     x = torch.from_numpy(pictures[:, None].astype(np.float32))
     return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1)
 
@@ -84,11 +84,11 @@ def train_classifier(
     """Train a classifier with flips and shifts.
 
     Args:
-        pictures: NxSIDExSIDE uint8.
+        images: NxSIDExSIDE uint8.
         labels: N integers below ``classes``.
-        steps: how many batches, whatever the number of pictures, so that more pictures do not mean more training.
+        steps: how many batches, whatever the number of images, so that more images do not mean more training.
         seed: of the weights, the batches and the augmentation.
-        weights: N, how often each picture is drawn; None: all alike.
+        weights: N, how often each image is drawn; None: all alike.
     """
     torch.manual_seed(seed)
     often = torch.ones(len(pictures)) if weights is None else torch.from_numpy(weights)
@@ -116,7 +116,7 @@ def train_classifier(
 
 @torch.no_grad()
 def predict(net: nn.Module, pictures: np.ndarray, classes: int | None = None) -> np.ndarray:
-    """Labels of NxSIDExSIDE uint8 pictures; ``classes``: among the first so many."""
+    """Labels of NxSIDExSIDE uint8 images; ``classes``: among the first so many."""
     logits = [net(as_input(pictures[i : i + 256]))[:, :classes] for i in range(0, len(pictures), 256)]
     return torch.cat(logits).argmax(1).numpy()
 

@@ -31,7 +31,7 @@ COLUMNS = {
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command)
-    command.add_argument("-n", type=int, default=120, help="pictures at most (default 120)")
+    command.add_argument("-n", type=int, default=120, help="images at most (default 120)")
     command.add_argument(
         "--angles", type=float, nargs="+", default=[0, 10, 20, 30, 45, 60, 90, 180, 270], metavar="DEGREES",
         help="tilts, counterclockwise (default: %(default)s)",
@@ -41,21 +41,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="also symmetrize the first N pictures (default 0)",
+        help="also symmetrize the first N images (default 0)",
     )
-    command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
+    command.add_argument("--grid", type=int, default=8, help="images in the grid (default 8)")
 
 
 def tilted(picture: np.ndarray, points: np.ndarray, angle: float) -> tuple[Image.Image, np.ndarray]:
-    """A picture turned about its middle, on grey, and its points.
+    """An image turned about its middle, on grey, and its points.
 
     Args:
-        picture: SxSx3 uint8.
+        image: SxSx3 uint8.
         points: Kx2, pixels.
         angle: degrees, counterclockwise.
 
     Returns:
-        RGB image, as large as the turned picture needs, and Kx2.
+        RGB image, as large as the turned image needs, and Kx2.
     """
     image = Image.fromarray(picture).rotate(
         angle, Image.Resampling.BICUBIC, expand=True, fillcolor=(128, 128, 128)
@@ -80,7 +80,7 @@ def nearest(faces: Any, points: np.ndarray) -> Any:
 
 def run(args: argparse.Namespace) -> None:
     """Faces tilted by some angles: how many are found, the eye line that is left in their crops, and how alike the
-    crop of the tilted and of the upright picture are (the zoo's identity model). Rows: the detector's five points
+    crop of the tilted and of the upright image are (the zoo's identity model). Rows: the detector's five points
     (YuNet), and those of the landmark network, which facesym uses."""
     rows = select_pictures(args.faces, SIZE, args.n, args.seed)
     pictures, landmarks = load_pictures(rows, SIZE)
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _crops(find, pictures, landmarks, angle):
-    """The aligned crop (None where no face was found) and the eye line of every tilted picture: two lists."""
+    """The aligned crop (None where no face was found) and the eye line of every tilted image: two lists."""
     crops, off = [], []
     for picture, points in zip(pictures, landmarks):
         photo, at = tilted(picture, points, angle)
@@ -126,7 +126,7 @@ def _crops(find, pictures, landmarks, angle):
             continue
         transform = ffhq_transform(face.points, SIZE)
         crops.append(align_face(photo, transform, SIZE))
-        # What is left beyond the roll that the upright picture has.
+        # What is left beyond the roll that the upright image has.
         left = eye_line(at, transform) - _own_line(points)
         off.append((left + 180) % 360 - 180)
     return crops, off
@@ -138,7 +138,7 @@ def _own_line(points):
 
 
 def _symmetrized(pictures, landmarks, angle):
-    """Mean identity similarity of the symmetric faces of tilted pictures."""
+    """Mean identity similarity of the symmetric faces of tilted images."""
     from .. import FaceNotFoundError, load
 
     pipe, found = load("symmetrize"), []

@@ -31,7 +31,7 @@ def mean_features(pictures: np.ndarray, net: nn.Module, batch: int = 64) -> np.n
     """AlexNet's last convolution, averaged over places.
 
     Args:
-        pictures: NxSxSx3 uint8.
+        images: NxSxSx3 uint8.
         net: from `alexnet_features`.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Classical rows of `facesym evaluate complete`: fill a masked picture without a network.
+"""Classical rows of `facesym evaluate complete`: fill a masked image without a network.
 
-Each takes a picture (SxSx3 uint8, grey where masked), a mask (SxS bool, True = missing) and the landmarks of the face
-(68x2, pixels), and returns a picture.
+Each takes an image (SxSx3 uint8, grey where masked), a mask (SxS bool, True = missing) and the landmarks of the face
+(68x2, pixels), and returns an image.
 """
 
 import cv2
@@ -27,7 +27,7 @@ def fill_mirror(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) ->
     """Copy what the mirrored face shows and match its light; Telea for the rest.
 
     The mirrored face is warped onto the face triangle by triangle, by the 68 landmarks of the unhidden
-    picture: better ones than could be found in the input, so the row shows what copying can do at most.
+    image: better ones than could be found in the input, so the row shows what copying can do at most.
     """
     size = len(picture)
     x, y = warp_by_landmarks(landmarks, flip_landmarks(landmarks, size), size)

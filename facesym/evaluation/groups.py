@@ -14,11 +14,11 @@ OPEN = 0.06  # of the inner lips, in outer-eye distances
 
 
 def groups(rows: list[dict[str, Any]], pictures: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
-    """Which pictures are of each group: {name: N bool}.
+    """Which images are of each group: {name: N bool}.
 
     Args:
         rows: of metadata.csv, with ``set``.
-        pictures: NxSxSx3 uint8.
+        images: NxSxSx3 uint8.
         landmarks: Nx68x2, pixels.
     """
     sets = np.array([row["set"] for row in rows])
@@ -46,7 +46,7 @@ def group_rows(
     one's, and the fraction of faces that pass as the same person.
 
     Args:
-        rows, pictures, landmarks: see `groups`.
+        rows, images, landmarks: see `groups`.
         values: {row's name: its measures, a dict of arrays of N}.
         classical: names of the classical rows.
     """

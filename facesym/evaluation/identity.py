@@ -4,7 +4,7 @@
 
 Pairs of one person and as many of two, from the test split, separated by a threshold that is chosen on nine tenths of
 the pairs and scored on the last, ten times. Unlike LFW's own folds, these share people; nothing but the threshold is
-fitted to them. Networks and dlib see each picture once.
+fitted to them. Networks and dlib see each image once.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def choose_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of indices into ``people`` (a list of names): Px2 of one person each, Px2 of two; P ≤ count.
 
-    A person with many pictures gives at most ``most`` pairs.
+    A person with many images gives at most ``most`` pairs.
 
     Raises:
         ImageError: fewer than ten pairs of one person, or one person only.
@@ -51,7 +51,7 @@ def choose_pairs(
         same += [pairs[k] for k in rng.permutation(len(pairs))[:most]]
     if len(same) < FOLDS or len(pictures) < 2:
         raise ImageError(
-            f"verification needs {FOLDS} pairs of pictures of one person or more, and at least two people"
+            f"verification needs {FOLDS} pairs of images of one person or more, and at least two people"
         )
     same = np.array(same)[rng.permutation(len(same))[:count]]
     different: list[tuple[int, int]] = []
@@ -89,7 +89,7 @@ def accuracy_and_auc(same: np.ndarray, different: np.ndarray, seed: int = 0) -> 
 
 @torch.no_grad()
 def embed(net: Any, images: np.ndarray, device: str | torch.device = "cpu", batch: int = 64) -> np.ndarray:
-    """An identity network's vectors of NxSxSx3 uint8 pictures: NxE float32, unit length."""
+    """An identity network's vectors of NxSxSx3 uint8 images: NxE float32, unit length."""
     vectors = []
     for start in range(0, len(images), batch):
         x = torch.stack([to_tensor(image) for image in images[start : start + batch]]).to(device)
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
     }
     save_results(args.out, settings, results)
     print(
-        f"\n{settings['pairs']} pairs, half of one person; {len(rows)} pictures of {settings['people']} people\n"
+        f"\n{settings['pairs']} pairs, half of one person; {len(rows)} images of {settings['people']} people\n"
     )
     print(markdown([{"row": name} | row for name, row in results.items()], COLUMNS))
     print(f"\nwritten: {args.out}")

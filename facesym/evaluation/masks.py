@@ -18,11 +18,11 @@ MIDDLE = [27, 30, 33, 51, 57, 8]  # landmarks on the midline, from top to bottom
 def irregular_masks(
     folder: str | Path, rows: list[dict[str, Any]], size: int, largest: float, seed: int
 ) -> np.ndarray:
-    """A mask for each picture from the test split of a folder of masks.
+    """A mask for each image from the test split of a folder of masks.
 
     Args:
-        folder: pictures, white = missing, and metadata.csv with ``file_name, hole_share, split``.
-        rows: of the pictures' metadata.csv.
+        folder: images, white = missing, and metadata.csv with ``file_name, hole_share, split``.
+        rows: of the images' metadata.csv.
         size: side S of the masks.
         largest: masks with a larger missing fraction are excluded.
         seed: of the choice.
@@ -50,7 +50,7 @@ def irregular_masks(
 
 
 def centre_masks(count: int, size: int, side: float) -> np.ndarray:
-    """A square in the middle of each picture (NxSxS bool); ``side`` is a fraction of the picture's side."""
+    """A square in the middle of each image (NxSxS bool); ``side`` is a fraction of the image's side."""
     masks = np.zeros((count, size, size), bool)
     length = round(size * side)
     start = (size - length) // 2

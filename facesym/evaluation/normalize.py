@@ -31,7 +31,7 @@ from .report import picture_grid
 from .tables import markdown, save_results
 
 SIZE = 128
-TURNED = 45  # degrees of yaw (metadata): pictures turned further are left out
+TURNED = 45  # degrees of yaw (metadata): images turned further are left out
 
 COLUMNS = {
     "identity distance": "{identity_distance:.3f}",
@@ -57,12 +57,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--mesh", type=Path, required=True, help="ict_face_model.npz, for the classical row")
     command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
     add_realism(command)
-    command.add_argument("-n", type=int, default=200, help="pictures of LFW, at most (default 200)")
-    command.add_argument("--grid", type=int, default=10, help="pictures in the grids (default 10)")
+    command.add_argument("-n", type=int, default=200, help="images of LFW, at most (default 200)")
+    command.add_argument("--grid", type=int, default=10, help="images in the grids (default 10)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, for each row's pictures: the distance of dlib's descriptors to the person's frontal neutral photo
+    """Measure, for each row's images: the distance of dlib's descriptors to the person's frontal neutral photo
     (London; of LFW to the photo itself) and the fraction within 0.6; the mean |yaw| by landmarks; the fraction that a
     classifier takes for neutral; PSNR, SSIM and LPIPS to the target photo (London); the inner face's sharpness over the
     target's (LFW: over the photo's own). Rows: the photos as they are; turned back by a mesh, hidden parts mirrored;
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
     } | accuracy  # fmt: skip
     save_results(args.out, settings, tables)
     for name, table in tables.items():
-        print(f"\n{name}: {counts[name]} pictures\n\n{markdown(table, COLUMNS)}")
+        print(f"\n{name}: {counts[name]} images\n\n{markdown(table, COLUMNS)}")
     print(
         f"\nThe classifier of neutral faces is right in {accuracy['neutral_classifier_accuracy']:.1%} of "
         f"{accuracy['neutral_classifier_checked_on']} held-out photos, and takes "
@@ -207,7 +207,7 @@ def _result(pipe, picture):
 
 
 def _studio(folder, splits):
-    """London's pictures with an expression, profiles left out."""
+    """London's images with an expression, profiles left out."""
     rows = read_metadata(folder, splits)
     return [row for row in rows if row.get("expression") and "profile" not in row["view"]]
 

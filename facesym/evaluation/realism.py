@@ -27,7 +27,7 @@ def realistic(net: Any, picture: np.ndarray, mesh: FaceMesh) -> np.ndarray:
 
     Args:
         net: AttributeGenerator of train/realism.py.
-        picture: SxSx3 uint8.
+        image: SxSx3 uint8.
         mesh: facesym.data.simulate.FaceMesh.
 
     Returns:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
         if is_frontal_neutral(row, tables[row["path"].parent][row["index"]], max_yaw=FRONTAL)
     ][: args.n]  # fmt: skip
     if len(rows) < FEWEST:
-        raise ImageError(f"only {len(rows)} test pictures are frontal and neutral: {FEWEST} are needed")
+        raise ImageError(f"only {len(rows)} test images are frontal and neutral: {FEWEST} are needed")
     found: dict[str, list[float]] = {}
     for row in progress_bar(rows, unit="face"):
         pictures, _ = load_pictures([row], SIZE)

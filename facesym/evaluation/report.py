@@ -1,4 +1,4 @@
-"""Pictures of results: grids and plots."""
+"""Images of results: grids and plots."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 
 def picture_grid(columns: dict[str, np.ndarray]) -> Image.Image:
-    """One picture of all: a dict of heading -> kxSxSx3 uint8, a column each."""
+    """One image of all: a dict of heading -> kxSxSx3 uint8, a column each."""
     size = next(iter(columns.values())).shape[1]
     body = np.concatenate([np.concatenate(list(pictures)) for pictures in columns.values()], axis=1)
     grid = Image.new("RGB", (body.shape[1], body.shape[0] + 24), "white")
@@ -22,13 +22,13 @@ def picture_grid(columns: dict[str, np.ndarray]) -> Image.Image:
 
 
 def save_sheet(rows: Iterable[Iterable[np.ndarray]], path: str | Path) -> None:
-    """Save rows of pictures without headings: a list of lists of SxSx3 or SxS uint8."""
+    """Save rows of images without headings: a list of lists of SxSx3 or SxS uint8."""
     Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(path)
 
 
 @contextmanager
 def plot(path: str | Path, columns: int = 1, **size: Any) -> Iterator[list[Any]]:
-    """Axes to draw on, saved as a picture on leaving.
+    """Axes to draw on, saved as an image on leaving.
 
     Args:
         columns: how many plots, side by side.

@@ -50,15 +50,15 @@ COLUMNS = {
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["rotate"], device=True)
     command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
-    command.add_argument("-n", type=int, default=50, help="pictures at most (default 50)")
+    command.add_argument("-n", type=int, default=50, help="images at most (default 50)")
     command.add_argument("--steps", type=int, default=200, help="of the tuning (default 200)")
-    command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
+    command.add_argument("--grid", type=int, default=8, help="images in the grid (default 8)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure FitAndTune on held-out faces: PSNR, LPIPS and identity (dlib's descriptor) of the fitted face before and
     after the tuning, identity and yaw along the turn, seconds. Rows: the released way; the same fits without the
-    photo's detail (the generator's own pictures); fits without the warped views; and warping the photo by its
+    photo's detail (the generator's own images); fits without the warped views; and warping the photo by its
     landmarks alone, without a network."""
     args.out.mkdir(parents=True, exist_ok=True)
     models = named_models(args.models)
@@ -86,10 +86,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def fit_all(pipes: dict[str, Any], pictures: np.ndarray, steps: int) -> dict[str, dict[str, list]]:
-    """Fit each picture with each pipeline, and turn it.
+    """Fit each image with each pipeline, and turn it.
 
     Returns:
-        {row: dict of lists, one entry a picture}: "before" and "after" the tuning, "turned" (pictures at TURNS), their
+        {row: dict of lists, one entry a picture}: "before" and "after" the tuning, "turned" (images at TURNS), their
         measured "yaw", the "range" of yaw, "seconds".
     """
     ways = {}
@@ -120,7 +120,7 @@ def fit_all(pipes: dict[str, Any], pictures: np.ndarray, steps: int) -> dict[str
 
 
 def _add_turned(row, frames):
-    """Add a face's pictures at TURNS, and their measured yaws, to a row."""
+    """Add a face's images at TURNS, and their measured yaws, to a row."""
     row["turned"].append([np.asarray(frame) for frame in frames])
     row["yaw"].append([landmark_asymmetry(find_points(frame))[2] for frame in frames])
 
@@ -133,7 +133,7 @@ def measure(
     backbone: str | Path,
     device: str | torch.device = "cpu",
 ) -> dict[str, Any]:
-    """One row: the means of `fit_all`'s outputs. ``descriptors``: Nx128, of the pictures."""
+    """One row: the means of `fit_all`'s outputs. ``descriptors``: Nx128, of the images."""
     row: dict[str, Any] = {"row": name}
     for when in ("before", "after"):
         if output[when]:

@@ -18,9 +18,9 @@ from .features import alexnet_features, frechet_distance, mean_features
 from .report import picture_grid, plot, save_sheet
 from .tables import markdown, save_results
 
-STEPS = np.linspace(0, 1, 9)  # the paper's nine pictures from a face to its mirror image
+STEPS = np.linspace(0, 1, 9)  # the paper's nine images from a face to its mirror image
 COLUMNS = {str(i + 1): f"{{own_mirror[{i}]:.1e}}" for i in range(len(STEPS))} | {
-    "opposite pictures": "{opposite:.1e}",
+    "opposite images": "{opposite:.1e}",
     "Fréchet (AlexNet)": "{frechet:.2f}",
 }
 
@@ -28,7 +28,7 @@ COLUMNS = {str(i + 1): f"{{own_mirror[{i}]:.1e}}" for i in range(len(STEPS))} | 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["symgan"], device=True)
     command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
-    command.add_argument("-n", type=int, default=2000, help="random faces, and pictures (default 2000)")
+    command.add_argument("-n", type=int, default=2000, help="random faces, and images (default 2000)")
 
 
 @torch.inference_mode()
@@ -43,8 +43,8 @@ def sweeps(net: Any, count: int, seed: int) -> torch.Tensor:
 
 
 def mirror_errors(series: torch.Tensor) -> tuple[list[float], float]:
-    """Of 9xNx3xSxS: the mean squared difference of each place's pictures and their own mirror images (Fig. 7 of the
-    supplement), and of the k-th picture and the mirror image of the (10 − k)-th, over all (the ghosting of Fig. 10: a
+    """Of 9xNx3xSxS: the mean squared difference of each place's images and their own mirror images (Fig. 7 of the
+    supplement), and of the k-th image and the mirror image of the (10 − k)-th, over all (the ghosting of Fig. 10: a
     quarter of it is the variance that averaging the two takes away). Nine numbers, and one."""
     own = (series - series.flip(-1)).square().mean((1, 2, 3, 4))
     pairs = (series - series.flip(0).flip(-1)).square().mean()
@@ -61,7 +61,7 @@ def random_faces(net: Any, count: int, seed: int) -> np.ndarray:
 
 def run(args: argparse.Namespace) -> None:
     """Measure random faces of each generator, on the way from a face to its mirror image in nine steps: the difference
-    of each picture and its own mirror image, and of opposite pictures' mirror images; and the Fréchet distance of the
+    of each image and its own mirror image, and of opposite images' mirror images; and the Fréchet distance of the
     faces and held-out photos."""
     args.out.mkdir(parents=True, exist_ok=True)
     backbone = alexnet_features(args.alexnet)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     rows = select_pictures(args.faces, 0, None, args.seed)
     real, _ = load_pictures(rows[: args.n], size)
     if len(real) < 4:
-        raise ImageError(f"{len(real)} pictures are too few for a Fréchet distance")
+        raise ImageError(f"{len(real)} images are too few for a Fréchet distance")
     halves = [mean_features(part, backbone) for part in (real[::2], real[1::2])]
     wanted = np.concatenate(halves)
     table, grid = [], {}
@@ -94,11 +94,11 @@ def run(args: argparse.Namespace) -> None:
         for row in table:
             axis.plot(range(1, 10), row["own_mirror"], marker="o", markersize=3, label=row["row"])
         axis.set(
-            xlabel="picture, from a face (1) to its mirror image (9)", ylabel="MSE to its own mirror image"
+            xlabel="image, from a face (1) to its mirror image (9)", ylabel="MSE to its own mirror image"
         )
         axis.legend(fontsize=8)
     print(
-        f"\n{args.n} random faces, {len(real)} photos of {size} pixels; MSE of a picture and its mirror image\n"
+        f"\n{args.n} random faces, {len(real)} photos of {size} pixels; MSE of an image and its mirror image\n"
     )
     print(markdown(table, COLUMNS))
     print(

@@ -49,15 +49,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--palsy", type=float, default=1.0, help="strength of the simulated palsy (default 1)"
     )
-    command.add_argument("-n", type=int, default=2000, help="pictures of each kind, at most (default 2000)")
-    command.add_argument("--size", type=int, default=256, help="side of the pictures (default 256)")
-    command.add_argument("--grid", type=int, default=8, help="pictures in the grids (default 8)")
+    command.add_argument("-n", type=int, default=2000, help="images of each kind, at most (default 2000)")
+    command.add_argument("--size", type=int, default=256, help="side of the images (default 256)")
+    command.add_argument("--grid", type=int, default=8, help="images in the grids (default 8)")
 
 
 def baselines(picture: np.ndarray) -> dict[str, np.ndarray]:
-    """The rows of mirroring, and of the training target, for one picture (SxSx3 uint8): a dict of pictures.
+    """The rows of mirroring, and of the training target, for one image (SxSx3 uint8): a dict of images.
 
-    All use dlib's landmarks of the picture itself, and are pasted into it by the face's region as the models' outputs
+    All use dlib's landmarks of the image itself, and are pasted into it by the face's region as the models' outputs
     are: the rows differ in the face alone.
     """
     size, before = len(picture), Image.fromarray(picture)
@@ -89,7 +89,7 @@ def symmetrize_with(
         them). NxSxSx3 uint8 each.
 
     Raises:
-        ImageError: the model is for pictures of another size.
+        ImageError: the model is for images of another size.
     """
     if model.config.input_size != pictures.shape[1]:
         raise ImageError(f"this model is for --size {model.config.input_size}, not {pictures.shape[1]}")
@@ -107,7 +107,7 @@ def symmetrize_with(
 
 
 def landmark_residual(picture: np.ndarray) -> float:
-    """How far dlib's landmarks of a picture are from symmetric about their own middle line, in outer-eye distances."""
+    """How far dlib's landmarks of an image are from symmetric about their own middle line, in outer-eye distances."""
     points = metrics.dlib_landmarks(picture).astype(np.float64)
     centre, direction = midline(points)
     upright = (points - centre) @ np.array([[direction[1], direction[0]], [-direction[0], direction[1]]])
@@ -116,7 +116,7 @@ def landmark_residual(picture: np.ndarray) -> float:
 
 
 def kinds(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """The pictures of each column of Table 1: {name: (pictures, healthy pictures or None)}."""
+    """The images of each column of Table 1: {name: (pictures, healthy pictures or None)}."""
     sets: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     for folder in args.faces:
         if folder.name not in ("lfw", "london"):
@@ -175,7 +175,7 @@ def run(args: argparse.Namespace) -> None:
     }
     save_results(args.out, settings, tables)
     for kind, table in tables.items():
-        print(f"\n{kind}: {table['pictures']} pictures\n\n{markdown(table['rows'], COLUMNS)}")
+        print(f"\n{kind}: {table['pictures']} images\n\n{markdown(table['rows'], COLUMNS)}")
     print(f"\nwritten: {args.out}")
 
 
@@ -186,11 +186,11 @@ def measure(
     backbone: str | Path | None = None,
     device: str | torch.device = "cpu",
 ) -> list[dict[str, Any]]:
-    """The rows of one kind of picture.
+    """The rows of one kind of image.
 
     Args:
         results: {row: (outputs pasted into the crops, the networks' faces alone or None)}, NxSxSx3 uint8 each.
-        pictures: the inputs. healthy: without the simulated palsy, or None.
+        images: the inputs. healthy: without the simulated palsy, or None.
         backbone: AlexNet's file; without it LPIPS is left out.
     """
     before = metrics.identity_descriptor(pictures)

@@ -33,7 +33,7 @@ from .report import picture_grid
 from .tables import markdown, save_results
 
 SIZE = 128
-ANGLES = (15, 30, 45)  # of Table 3; each with the pictures within 7.5 degrees of it
+ANGLES = (15, 30, 45)  # of Table 3; each with the images within 7.5 degrees of it
 WAYS = [(group, name) for group, names in GROUPS.items() for name in names]
 
 COLUMNS = {
@@ -55,9 +55,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_realism(command)
     command.add_argument("--classifier", type=Path, help="a classifier of an earlier run (its classifier.pt)")
     command.add_argument("--classifier-steps", type=int, default=1500, help="of its training (default 1500)")
-    command.add_argument("-n", type=int, default=100, help="pictures at most (default 100)")
-    command.add_argument("--turned", type=int, default=300, help="turned pictures, at most (default 300)")
-    command.add_argument("--grid", type=int, default=8, help="pictures in the grid (default 8)")
+    command.add_argument("-n", type=int, default=100, help="images at most (default 100)")
+    command.add_argument("--turned", type=int, default=300, help="turned images, at most (default 300)")
+    command.add_argument("--grid", type=int, default=8, help="images in the grid (default 8)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -111,7 +111,7 @@ def load_classifier(args: argparse.Namespace) -> AttributeClassifier:
 def transfer_all(
     pipes: dict[str, Any], mesh: FaceMesh, pictures: np.ndarray
 ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-    """Each picture with each attribute: {row: {(group, attribute): NxSIZExSIZEx3 uint8}}."""
+    """Each image with each attribute: {row: {(group, attribute): NxSIZExSIZEx3 uint8}}."""
     outputs = {"photo": dict.fromkeys(WAYS, pictures), "mesh": {}}
     for group, value in progress_bar([way for way in WAYS if way[0] == "pose"], "mesh"):
         outputs["mesh"][group, value] = np.stack(
@@ -135,8 +135,8 @@ def measure(
 
     Args:
         outputs: from `transfer_all`.
-        pictures: NxSIZExSIZEx3 uint8.
-        own: N tuples, the index of each picture's attribute in each of NAMES.
+        images: NxSIZExSIZEx3 uint8.
+        own: N tuples, the index of each image's attribute in each of NAMES.
         classifier: AttributeClassifier.
         backbone: AlexNet's file.
     """
@@ -170,7 +170,7 @@ def measure(
 
 
 def lpips_outside(faces: np.ndarray, pictures: np.ndarray, backbone: str | Path) -> np.ndarray:
-    """LPIPS between pictures that differ only outside the photo's face (grown by a twentieth of the side)."""
+    """LPIPS between images that differ only outside the photo's face (grown by a twentieth of the side)."""
     grown = np.ones((SIZE // 10 + 1,) * 2, np.uint8)
     inside = np.stack(
         [cv2.dilate(face_region(find_points(Image.fromarray(x)), SIZE), grown) > 0 for x in pictures]
@@ -269,7 +269,7 @@ def _run(pipe, picture, ways):
 
 
 def _print(settings, results):
-    print(f"\n{settings['pictures']} held-out pictures of {settings['people']} people\n")
+    print(f"\n{settings['pictures']} held-out images of {settings['people']} people\n")
     rows = []
     for group in GROUPS:
         rows.append({"row": f"{group}: held-out photos", "accuracy": results["real"][group]["mean"]})

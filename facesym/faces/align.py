@@ -18,7 +18,7 @@ def ffhq_transform(points: ArrayLike, size: int) -> np.ndarray:
     eyes + 0.1·(eyes → mouth).
 
     Args:
-        points: 5x2: picture-left eye, other eye, nose, mouth corners (see `Face.points`).
+        points: 5x2: image-left eye, other eye, nose, mouth corners (see `Face.points`).
         size: side of the crop in pixels.
 
     Returns:
@@ -34,7 +34,7 @@ def ffhq_transform(points: ArrayLike, size: int) -> np.ndarray:
     length = np.linalg.norm(x)
     half = max(2.0 * np.linalg.norm(across), 1.8 * np.linalg.norm(down))
     if not (np.isfinite(length) and length > 1e-6 and half > 1e-6):
-        raise ImageError("The face's five points do not frame a face: pass the picture as an aligned crop.")
+        raise ImageError("The face's five points do not frame a face: pass the image as an aligned crop.")
     x *= half / length
     centre = eyes + 0.1 * down
     # Rows of the rotation are the crop's axes in the photo, x and its perpendicular, over the square's side.

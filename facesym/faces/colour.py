@@ -12,21 +12,21 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @lru_cache(maxsize=1)
 def srgb_profile() -> bytes:
-    """An sRGB profile, to attach to pictures that were converted to sRGB."""
+    """An sRGB profile, to attach to images that were converted to sRGB."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Image.Image, bytes | None]:
-    """Convert a picture to sRGB.
+    """Convert an image to sRGB.
 
     Args:
         image: without transparency, 8 bits a channel.
-        profile: its ICC profile; None counts as sRGB. A damaged profile, or one for another kind of picture, is left
+        profile: its ICC profile; None counts as sRGB. A damaged profile, or one for another kind of image, is left
             out, as browsers do.
 
     Returns:
-        The picture in its own RGB space, the picture in sRGB (the same image if that is its space), and the profile of
-        the first; None if it had none. Pictures that are not RGB (CMYK, Lab, grey with a grey profile), and those of
+        The image in its own RGB space, the image in sRGB (the same image if that is its space), and the profile of
+        the first; None if it had none. Images that are not RGB (CMYK, Lab, grey with a grey profile), and those of
         a profile that leads one way only (a scanner's), come as sRGB in both.
     """
     space = _colour_space(profile)
@@ -48,12 +48,12 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Ima
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """An RGB picture that is grey but for rounding, with three equal channels."""
+    """An RGB image that is grey but for rounding, with three equal channels."""
     return image.getchannel("G").convert("RGB")
 
 
 def convert(image: Image.Image, source: bytes, target: bytes) -> Image.Image:
-    """A picture of one profile as an RGB picture of another."""
+    """An image of one profile as an RGB image of another."""
     converted = ImageCms.applyTransform(image, _transform(source, target, image.mode))
     assert converted is not None  # it is not done in place
     return converted
@@ -99,7 +99,7 @@ def find_tint(image: Image.Image) -> np.ndarray | None:
 
 
 def apply_tint(image: Image.Image, tint: np.ndarray) -> Image.Image:
-    """A picture (RGB) in the colours of `find_tint`."""
+    """An image (RGB) in the colours of `find_tint`."""
     return Image.fromarray(tint[np.asarray(image.convert("L"))])
 
 

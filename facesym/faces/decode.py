@@ -1,4 +1,4 @@
-"""Read a picture from whatever holds one: decoded, upright, of a bounded size."""
+"""Read an image from whatever holds one: decoded, upright, of a bounded size."""
 
 import contextlib
 import io
@@ -55,7 +55,7 @@ READABLE = sorted(suffix for suffix, kind in Image.EXTENSION.items() if kind in 
 
 @dataclass
 class Decoded:
-    """A picture as it was given, upright.
+    """An image as it was given, upright.
 
     Attributes:
         image: PIL image of any mode; its ``info`` is the file's.
@@ -71,15 +71,15 @@ class Decoded:
 def decode(
     source: PictureSource, name: str = "image", max_pixels: int = MAX_PIXELS, max_decoded: int = MAX_DECODED
 ) -> Decoded:
-    """Read a picture.
+    """Read an image.
 
     Args:
         source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255, bool,
             or floats in [0, 1] or [0, 255]; a tensor of the same values, CxHxW or HxW; the bytes of an image file;
             or a file object opened in binary mode. Files are turned upright by their EXIF orientation. Of an
             animation, the first frame counts.
-        name: what messages call a picture without a path, e.g. "mask".
-        max_pixels: larger pictures are scaled down to this many pixels.
+        name: what messages call an image without a path, e.g. "mask".
+        max_pixels: larger images are scaled down to this many pixels.
         max_decoded: files of more pixels are refused before they are decoded. JPEGs are decoded at half their width
             and height if that brings them within the bound.
 
@@ -116,7 +116,7 @@ def decode(
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:
-    """A picture of 16 or 32 bits a pixel as a grey one of 8, any other as it is."""
+    """An image of 16 or 32 bits a pixel as a grey one of 8, any other as it is."""
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image
     values = np.asarray(image)
@@ -125,7 +125,7 @@ def to_8_bit(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I;16") and values.max() <= 255:
         return Image.fromarray(values.clip(0).astype(np.uint8))
     pixels = np.empty(values.shape, np.uint8)
-    for row, line in enumerate(values):  # by rows: whole pictures of floats would take gigabytes
+    for row, line in enumerate(values):  # by rows: whole images of floats would take gigabytes
         pixels[row] = np.rint(line.clip(0, 65535) / 257)
     return Image.fromarray(pixels)
 
@@ -219,7 +219,7 @@ def _open_file(source, name, stack):
     except FileNotFoundError:
         raise ImageError(f"There is no file {path}.") from None
     except IsADirectoryError:
-        raise ImageError(f"{path} is a folder: give one picture.") from None
+        raise ImageError(f"{path} is a folder: give one image.") from None
     except PermissionError:
         raise ImageError(f"{path} may not be read: check its permissions.") from None
     except (OSError, ValueError) as error:  # a name that is too long, or with a null character
@@ -258,7 +258,7 @@ def _from_array(source, name):
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise ImageError(f"{name} has the shape {tuple(source.shape)}; expected one picture as {kinds}.")
+        raise ImageError(f"{name} has the shape {tuple(source.shape)}; expected one image as {kinds}.")
     if not array.size:
         raise ImageError(f"{name} is empty ({array.shape[1]}x{array.shape[0]} pixels).")
     if array.dtype == bool:

@@ -123,7 +123,7 @@ def select_faces(faces: list[Face], which: str | int = "largest") -> list[Face]:
     check_which(which)
     if not faces:
         raise FaceNotFoundError(
-            "No face was found. Try a photo in which the face is larger or less hidden; if the picture already is an "
+            "No face was found. Try a photo in which the face is larger or less hidden; if the image already is an "
             "aligned square crop of a face, pass aligned=True."
         )
     if which == "all":

@@ -13,18 +13,18 @@ SEPARATE = 0.1  # overlap of two boxes up to which they are two faces
 
 
 def whole_picture_transform(photo: Image.Image, size: int) -> np.ndarray:
-    """The transform of a picture that is an aligned crop already: a change of scale (2x3, pixel centres).
+    """The transform of an image that is an aligned crop already: a change of scale (2x3, pixel centres).
 
     Args:
         photo: RGB image.
         size: side of the crop in pixels.
 
     Raises:
-        ImageError: the picture is not square.
+        ImageError: the image is not square.
     """
     if photo.width != photo.height:
         raise ImageError(
-            f"With aligned=True the picture must be a square crop of a face, not {photo.width}x{photo.height}; "
+            f"With aligned=True the image must be a square crop of a face, not {photo.width}x{photo.height}; "
             "leave aligned out, and the face will be found in the photo."
         )
     scale = size / photo.width
@@ -66,7 +66,7 @@ def find_faces(
     if seen and not found:
         raise FaceNotFoundError(
             "A face was found, but not which way is up in it. Turn the photo so that the face is upright and try "
-            "again; if the picture already is an aligned square crop of a face, pass aligned=True."
+            "again; if the image already is an aligned square crop of a face, pass aligned=True."
         )
     chosen = select_faces(found, faces)
     indices = [i for i, face in enumerate(found) if any(face is other for other in chosen)]

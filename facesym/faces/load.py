@@ -71,7 +71,7 @@ class Photo:
         return self._finish(Image.fromarray(result), self._alpha)
 
     def restore_crop(self, crop: Image.Image) -> Image.Image:
-        """Give a picture cut from an edit (RGB, of any size) the photo's tint and profile; no transparency."""
+        """Give an image cut from an edit (RGB, of any size) the photo's tint and profile; no transparency."""
         return self._finish(self._recolour(np.asarray(crop)), None)
 
     def _recolour(self, pixels):
@@ -120,7 +120,7 @@ def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) ->
     notes = list(decoded.notes)
     if profile and not attached:
         notes.append(
-            "The photo's colour profile is damaged, or is not one for such a picture, and was left out."
+            "The photo's colour profile is damaged, or is not one for such an image, and was left out."
         )
     tint = find_tint(image)
     if alpha is not None:
@@ -188,7 +188,7 @@ def load_mask(
 
 
 def _missing(image):
-    """HxW bool: what a mask picture marks."""
+    """HxW bool: what a mask image marks."""
     image, alpha = _split(image, "mask")
     luma = to_srgb(image, None)[1].convert("L")
     values = np.asarray(luma)
@@ -211,7 +211,7 @@ def _missing(image):
 
 
 def _split(image, name):
-    """A picture without transparency, 8 bits a channel, and its alpha channel (L; None if there is none)."""
+    """An image without transparency, 8 bits a channel, and its alpha channel (L; None if there is none)."""
     try:
         image = to_8_bit(image)
         if image.has_transparency_data:

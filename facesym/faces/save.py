@@ -1,4 +1,4 @@
-"""Finished pictures to files, marked as edited by AI."""
+"""Finished images to files, marked as edited by AI."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ def description(task: str) -> str:
 def mark_edited(image: Image.Image, task: str) -> Image.Image:
     """Make Pillow's own `save` write the mark that `save_image` writes.
 
-    ``image.save("a.png")`` (also JPEG, WebP and AVIF) then says that the picture is edited. Copies of the image do not
+    ``image.save("a.png")`` (also JPEG, WebP and AVIF) then says that the image is edited. Copies of the image do not
     have the mark: `save_image` is the sure way.
 
     Args:
@@ -53,7 +53,7 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str) -> None:
         task: what facesym did, e.g. "complete".
 
     Raises:
-        ImageError: another file type, a picture too large for it, a folder that cannot be written, or a full disk.
+        ImageError: another file type, an image too large for it, a folder that cannot be written, or a full disk.
     """
     path = Path(path)
     kind = FORMATS.get(path.suffix.lower())

@@ -35,7 +35,7 @@ class SymmetrizerOutput:
         face: G(x), Bx3xHxW in [-1, 1]: the face on a background of REMOVED.
         region: Bx1xHxW in [0, 1], 1 = face.
         region_logits: Bx1xHxW.
-        picture: Bx3xHxW, the image before it is masked by the region.
+        image: Bx3xHxW, the image before it is masked by the region.
         flow: Bx4xHxW in [-1, 1], coordinates (x, y) in x and in its mirror image to copy each pixel from; None
             without ``copy``.
         choice: Bx1xHxW in [0, 1], the fraction copied from x; the rest is from its mirror image. None without
@@ -181,7 +181,7 @@ def _one_half(picture, region, choice=None):
     if only slightly, and the drooping side's detail would bring its narrow eye back.
 
     Args:
-        picture: Bx3xHxW.
+        image: Bx3xHxW.
         region: Bx1xHxW, 1 = face.
         choice: Bx1xHxW, see SymmetrizerOutput; None takes the half with more detail within the region.
 

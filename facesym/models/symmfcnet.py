@@ -2,7 +2,7 @@
 
 Stage I copies what the mirrored half still shows: MaskNet predicts the face region, FlowNet the partner of each pixel
 in the flipped image, LightNet the ratio of light between the two. Stage II (RecNet) generates the rest and refines the
-copy, weighted by the confidence net. In all masks 1 = visible (face, trusted) and 0 = missing.
+copy, weighted by the confidence network. In all masks 1 = visible (face, trusted) and 0 = missing.
 """
 
 from collections.abc import Callable, Sequence

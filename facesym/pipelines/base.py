@@ -60,7 +60,7 @@ class FaceJob:
         photo: the photo it is in.
         transform: 2x3, photo pixel -> pixel of ``crop`` and ``output``.
         crop: RGB, the aligned crop, of the output's size.
-        yaw: of the head, degrees; negative when the nose points to the picture's left.
+        yaw: of the head, degrees; negative when the nose points to the image's left.
         points: 68x2, the landmarks of ``crop``, pixels; None if the task did not need them.
         output: RGB, the finished crop.
         notes: for the user, about this face.
@@ -232,7 +232,7 @@ class Pipeline:
         return [mark_edited(job.photo.restore(image), self.task)]
 
     def _edited(self, face, crop):
-        """A picture made from a face (RGB) as results hold it: in the photo's own colours, marked as edited."""
+        """An image made from a face (RGB) as results hold it: in the photo's own colours, marked as edited."""
         return mark_edited(face.photo.restore_crop(crop), self.task)
 
     def _find(self, image, options):
@@ -257,8 +257,8 @@ class Pipeline:
             )
 
     def _cut(self, job, index):
-        """A chosen face's crop at the net's size, and for a net that copies from the photo, with as many pixels as the
-        photo has there: two RGB images and the 2x3 transform of the second."""
+        """A chosen face's crop at the network's size and, for a network that copies from the photo, at the photo's
+        resolution: two RGB images and the 2x3 transform of the second."""
         transform, size = job.transforms[index], self.size
         small = align_face(job.photo.image, transform, size)
         if not self.net.config.copy:

@@ -64,7 +64,7 @@ class CompleteJob(FaceJob):
         own: HxW bool, its part of the photo's mask.
         clean: RGB crop of the photo with what is missing smoothed over.
         mask: SxS bool, what is missing of the crop.
-        found: SymmFCNetOutput, of one picture.
+        found: SymmFCNetOutput, of one image.
         completed: RGB crop with texture; the output has the crop's own pixels where the mask does not reach.
         copied: SxS float32, how far the detail is the mirrored half's.
         smooth: SxSx3 uint8, the network's output with that detail.
@@ -142,7 +142,7 @@ class CompletePipeline(Pipeline):
                 list of as many.
             faces: "largest", "all" (every face that the mask touches), or an index from left to right.
             paste: False returns the completed crops instead of the photo.
-            aligned: the picture is an aligned square crop already; no face is looked for.
+            aligned: the image is an aligned square crop already; no face is looked for.
             batch_size: how many photos, and how many faces, of a list the network works on together.
             on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
                 warning says why.
@@ -151,7 +151,7 @@ class CompletePipeline(Pipeline):
             CompleteResult. Pixels outside the mask are the photo's, bit for bit.
 
         Raises:
-            ImageError: a picture cannot be read, the sizes differ, the mask is empty, covers everything, or does
+            ImageError: an image cannot be read, the sizes differ, the mask is empty, covers everything, or does
                 not touch the face.
             FaceNotFoundError: no face, or not the one asked for.
         """
@@ -236,11 +236,11 @@ class CompletePipeline(Pipeline):
 
     @torch.inference_mode()
     def _detailed(self, face):
-        """The completed crop with the photo's own fine detail, where the photo shows the face larger than the net.
+        """The completed crop with the photo's own fine detail, where the photo shows the face larger than the network.
 
-        The flow is smooth, so what it says at the net's size holds for the photo's own pixels: where the copy counts,
-        detail that the net could not see is taken from the mirrored half of a larger crop. What
-        looks alike at the net's size does so in the photo: beside the face the finds' own pixels give the texture.
+        The flow is smooth, so the flow at the network's size also holds for the photo's pixels: where the copy is
+        trusted, detail is taken from the mirrored half of a larger crop. Patches that match at the network's size
+        also match in the photo: outside the face, texture is copied from the photo's pixels at those coordinates.
 
         Returns:
             RGB crop, K·S x K·S with a whole K ≥ 2, and its transform; None where K would be 1.

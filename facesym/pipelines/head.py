@@ -19,7 +19,7 @@ VIEWS = (-20, -10, 10, 20)  # degrees from the photo's own yaw at which warped c
 REACH = 35.0  # degrees of yaw that are looked at, to either side
 PLACES = 29  # on the way, where yaw and identity are measured
 TURNED = 10  # degrees of yaw from which a photo's head counts as turned: its way leads to its mirror image
-SAME = 0.4  # the identity net's cosine down to which a turned face counts as that person
+SAME = 0.4  # the identity network's cosine down to which a turned face counts as that person
 
 
 class FittedHead:
@@ -65,7 +65,7 @@ class FittedHead:
         weight = np.where(kept, 1, 0.01)
         way = 1
         if not self.net.config.yaw and np.cov(places, yaws, aweights=weight)[0, 1] < 0:
-            way = -1  # that generator's latent turns to the picture's left
+            way = -1  # that generator's latent turns to the image's left
         places, yaws, kept, weight = (x[::way] for x in (places, yaws, kept, weight))
         rising = isotonic_regression(yaws, weights=weight).x
         rising += yaw - np.interp(way * own, way * places, rising)  # the fitted face has the photo's yaw
@@ -80,7 +80,7 @@ class FittedHead:
         self.range = min(yaw, float(rising[low])), max(yaw, float(rising[high]))
 
     def latent(self, place: float) -> torch.Tensor:
-        """The latent at a place in [−1, 1] of the way; 1 turns to the picture's right.
+        """The latent at a place in [−1, 1] of the way; 1 turns to the image's right.
 
         A generator whose latent has the yaw is turned by it. If the head in the photo is turned itself, the rest of z′
         (light and all else that is not symmetric) goes over to its mirror image's meanwhile, as in the paper: the way
@@ -108,9 +108,9 @@ class FittedHead:
     def frames(self, yaws: Sequence[float], detail: bool = True) -> list[Image.Image]:
         """RGB images of the head at these yaws (degrees). Beyond ``range`` they are not to be trusted.
 
-        With ``detail`` they have the crop's size, the light of the tuned generator's pictures, and the crop's own
+        With ``detail`` they have the crop's size, the light of the tuned generator's images, and the crop's own
         pixels, warped to the same pose (an addition to the paper: `facesym.faces.turn`); without, they are the
-        generator's pictures.
+        generator's images.
         """
         made = self.frames_at(np.interp(yaws, self.measured, self.places))
         if not detail:

@@ -23,10 +23,10 @@ class NormalizeResult(Result):
     """What `NormalizePipeline` returns. The fields are lists, one entry a face.
 
     Attributes:
-        walk: lists of RGB images, aligned crops, evenly on the way from the face as it is to the frontal, neutral one;
-            empty unless asked for. With a net that does not copy from the photo: the paper's walk between the latents
-            of the face and of its result, all of which are drawn frontal.
-        yaw: of the head in the photo, degrees; negative when the nose points to the picture's left.
+        walk: lists of RGB images, aligned crops at even steps from the input face to the frontal, neutral one; empty
+            unless requested. With a network that does not copy from the photo: the paper's interpolation between the
+            latents of the face and of its result, all of them rendered frontal.
+        yaw: of the head in the photo, degrees; negative when the nose points to the image's left.
         crop: RGB images, the aligned crops that were worked on, as large as the results.
     """
 
@@ -37,7 +37,7 @@ class NormalizeResult(Result):
 
 @dataclass(kw_only=True)
 class NormalizeJob(FaceJob):
-    """A face on its way. ``small``: RGB, the crop at the net's size. ``walk``: see the result."""
+    """A face on its way. ``small``: RGB, the crop at the network's size. ``walk``: see the result."""
 
     small: Image.Image
     walk: list = field(default_factory=list)
@@ -102,19 +102,19 @@ class NormalizePipeline(Pipeline):
                 `facesym.faces.load.read_photo`), or a list of photos.
             faces: "largest", "all", or an index from left to right.
             paste: True lays the face over the photo, which suits heads that are not turned; False returns the aligned
-                crop, a picture of its own.
-            aligned: the picture is an aligned square crop already; no face is looked for.
+                crop, an image of its own.
+            aligned: the image is an aligned square crop already; no face is looked for.
             batch_size: how many photos, and how many faces, of a list the network works on together.
             on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
                 warning says why.
-            walk: also return so many pictures on the way from the face as it is.
+            walk: also return so many images on the way from the face as it is.
 
         Returns:
-            NormalizeResult. With a net that copies from the photo a crop has up to four times the net's size, if the
-            photo shows the face so large.
+            NormalizeResult. With a network that copies from the photo, a crop is up to four times the network's size,
+            as far as the photo's resolution allows.
 
         Raises:
-            ImageError: the picture cannot be read, or ``walk`` makes no sense.
+            ImageError: the image cannot be read, or ``walk`` makes no sense.
             FaceNotFoundError: no face, or not the one asked for.
         """
         if not isinstance(walk, Integral) or walk not in (0, *range(2, MOST_FRAMES + 1)):
@@ -157,12 +157,12 @@ class NormalizePipeline(Pipeline):
     def run(
         self, crop: Image.Image, larger: Image.Image, yaw: float, fractions: Sequence[float] | None = None
     ) -> list[Image.Image]:
-        """The net on one aligned crop.
+        """The network on one aligned crop.
 
         Args:
-            crop: RGB, of the net's size.
+            crop: RGB, of the network's size.
             larger: RGB, the same crop with more pixels, which are copied; or ``crop`` itself.
-            yaw: of the head, degrees: the net wants the side that is turned away at the right.
+            yaw: of the head, degrees: the network wants the side that is turned away at the right.
             fractions: how far on the way to the result, each in [0, 1]; None: the result alone.
 
         Returns:
@@ -173,21 +173,21 @@ class NormalizePipeline(Pipeline):
 
     @torch.inference_mode()
     def _read(self, crops, yaws):
-        """What the decoder predicts of aligned crops (RGB images of the net's size), pass by pass, and the crops as the
-        net saw them: a batch (`one_of`)."""
+        """The decoder's predictions for aligned crops (RGB images of the network's size), one per pass, and the crops
+        as the network's input: a batch (`one_of`)."""
         images = [self._seen(to_tensor(crop, self.net), yaw) for crop, yaw in zip(crops, yaws)]
         images = torch.cat(images)
         return tuple(self.net.passes(images)), images
 
     def _seen(self, image, yaw):
-        """A crop (1x3xHxW) as the net wants it: in its channels, the side that is turned away at the right."""
+        """A crop (1x3xHxW) as the network wants it: in its channels, the side that is turned away at the right."""
         if self.net.config.channels == 1:
             image = image.mean(1, keepdim=True)
         return image.flip(-1) if yaw < 0 else image
 
     @torch.inference_mode()
     def _render(self, predictions, face, fractions=None):
-        """The pictures of what the decoder predicts of a face.
+        """The images of what the decoder predicts of a face.
 
         Args:
             predictions: `_read`'s of this face. face: NormalizeJob. fractions: see `run`.
@@ -197,7 +197,7 @@ class NormalizePipeline(Pipeline):
         """
         net, (passes, small) = self.net, predictions
         if fractions is None or net.config.copy:
-            # In float32 whatever the net's type is: what is copied keeps its colours.
+            # In float32 whatever the network's type is: what is copied keeps its colours.
             image = self._seen(to_tensor(face.crop, net, torch.float32), face.yaw)
             made = [self.compose(passes, image, float(f)) for f in ([1] if fractions is None else fractions)]
         else:
@@ -209,7 +209,7 @@ class NormalizePipeline(Pipeline):
         return [to_image(picture) for picture in made.expand(-1, 3, -1, -1)]
 
     def compose(self, passes: Any, image: torch.Tensor, fraction: float) -> torch.Tensor:
-        """The picture of each pass in turn, on the result before: so far (`NormalizedFaceGAN.render`) on the way."""
+        """The image of each pass in turn, on the result before: so far (`NormalizedFaceGAN.render`) on the way."""
         for each in passes:
             image = self.net.render(each, image, fraction).image
         return image

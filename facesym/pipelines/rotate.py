@@ -37,7 +37,7 @@ class RotateResult(Result):
         frames: lists of RGB images, aligned crops of twice the generator's size: the head at each of ``yaws``.
         yaws: lists of degrees, as asked for, within ``fit["range"]``.
         fit: dicts: "psnr_before" and "psnr" (dB, of the crop at the generator's size; before and after the generator
-            was tuned), "identity" (cosine of the fitted face and the crop by the zoo's identity net), "yaw" (the
+            was tuned), "identity" (cosine of the fitted face and the crop by the zoo's identity network), "yaw" (the
             photo's), "range" (the least and the greatest yaw at which the face still is that person), "seconds" (of
             the fit).
         crop: RGB images, the aligned crops that were fitted, of the frames' size.
@@ -163,7 +163,7 @@ class RotatePipeline(Pipeline):
         Args:
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
-            yaw: degrees, 0 = towards the camera, negative = to the picture's left: one number, or the first and the
+            yaw: degrees, 0 = towards the camera, negative = to the image's left: one number, or the first and the
                 last of a series. Clipped to where the face still is that person, with a warning.
             frames: of the series.
             steps: of the tuning; finding z takes half as many.
@@ -171,18 +171,18 @@ class RotatePipeline(Pipeline):
                 whatever it says.
             faces: "largest", "all", or an index from left to right.
             paste: True lays the face at the last yaw over the photo; hair and neck stay as they are there.
-            aligned: the picture is an aligned square crop already; no face is looked for.
+            aligned: the image is an aligned square crop already; no face is looked for.
             batch_size: how many photos, and how many faces, of a list the network works on together.
             on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
                 warning says why.
-            progress: called now and then with (fraction done, picture as an RGB image); what it raises ends the call.
+            progress: called now and then with (fraction done, image as an RGB image); what it raises ends the call.
                 Without it a bar is shown on a terminal.
 
         Returns:
             RotateResult.
 
         Raises:
-            ImageError: the picture cannot be read, or a number makes no sense.
+            ImageError: the image cannot be read, or a number makes no sense.
             FaceNotFoundError: no face, or not the one asked for.
         """
         try:

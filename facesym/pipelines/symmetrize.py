@@ -36,7 +36,7 @@ class SymmetrizeResult(Result):
             unless asked for.
 
     A head turned by more than 30 degrees is brought to the front first, by the zoo's model of the task "normalize",
-    which makes it neutral too. A frontal face does not fit on a turned head: with ``paste=True``, too, it is a picture
+    which makes it neutral too. A frontal face does not fit on a turned head: with ``paste=True``, too, it is an image
     of its own in ``images``, after the photo with the other faces, if there are any. Its asymmetry is measured in the
     photo, where it means little.
     """
@@ -54,7 +54,7 @@ class SymmetrizeJob(FaceJob):
     Attributes:
         frontal: RGB crop, the face brought to the front; the crop itself, if the head is not turned far.
         frontal_points: 68x2, the landmarks of ``frontal``.
-        picture: RGB, what is pasted: the output with something behind it.
+        image: RGB, what is pasted: the output with something behind it.
         region: SxS float32, where it is pasted.
         shown: RGB crop, the face as the result shows it.
         composites: see the result.
@@ -145,21 +145,21 @@ class SymmetrizePipeline(Pipeline):
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
             method: "model"; or what mirroring about the landmarks' middle line gives: "left" or "right" (that half
-                of the picture and its mirror image), "average" (the mean of the face and its mirror image).
+                of the image and its mirror image), "average" (the mean of the face and its mirror image).
             faces: "largest", "all", or an index from left to right.
             paste: False returns aligned crops instead of the photo: for "model" the face alone, black around it.
-            aligned: the picture is an aligned square crop already; no face is looked for.
+            aligned: the image is an aligned square crop already; no face is looked for.
             batch_size: how many photos, and how many faces, of a list the network works on together.
             on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
                 warning says why.
             exact: "model" is symmetric to the pixel in its crop, not only nearly so.
-            composites: also return all six pictures of each face.
+            composites: also return all six images of each face.
 
         Returns:
             SymmetrizeResult. What lies outside the face is the photo's, bit for bit.
 
         Raises:
-            ImageError: the picture cannot be read, or an unknown method.
+            ImageError: the image cannot be read, or an unknown method.
             FaceNotFoundError: no face, or not the one asked for.
         """
         if method not in METHODS:
@@ -207,7 +207,7 @@ class SymmetrizePipeline(Pipeline):
         if face.frontal is not face.crop:
             face.notes.append(
                 f"The head is turned by about {abs(face.yaw):.0f} degrees: the face was brought to the front and made "
-                "neutral first. It is a picture of its own, since a frontal face does not fit on the head in the "
+                "neutral first. It is an image of its own, since a frontal face does not fit on the head in the "
                 "photo, and the numbers of its asymmetry mean little."
             )
 
@@ -243,7 +243,7 @@ class SymmetrizePipeline(Pipeline):
         return photo
 
     def _laid_on(self, picture, face, transform):
-        """A picture (RGB) with a symmetric face laid over it; ``transform``: 2x3, its pixel -> crop pixel."""
+        """An image (RGB) with a symmetric face laid over it; ``transform``: 2x3, its pixel -> crop pixel."""
         shown = face_shown(face.frontal_points, self.size)
         return paste_face(picture, face.picture, transform, face.region, shown)
 

@@ -37,7 +37,7 @@ class TransferJob(FaceJob):
     """A face on its way.
 
     Attributes:
-        small: RGB, the crop at the net's size.
+        small: RGB, the crop at the network's size.
         small_points: 68x2, its landmarks.
         grid: see the result.
     """
@@ -106,24 +106,24 @@ class TransferPipeline(Pipeline):
         Args:
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
-            to: an attribute ("happy") or several, of different groups; the net's are in ``pipe.net.groups``.
+            to: an attribute ("happy") or several, of different groups; the network's are in ``pipe.net.groups``.
                 Groups that are not named stay.
-            strength: 0 keeps the face, 1 is what the net was trained for, up to 1.5 is more.
+            strength: 0 keeps the face, 1 is what the network was trained for, up to 1.5 is more.
             faces: "largest", "all", or an index from left to right.
             paste: True lays the face over the photo, which suits heads that are not turned; False returns the aligned
                 crop.
-            aligned: the picture is an aligned square crop already; no face is looked for.
+            aligned: the image is an aligned square crop already; no face is looked for.
             batch_size: how many photos, and how many faces, of a list the network works on together.
             on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
                 warning says why.
-            grid: also return every attribute's picture, each alone.
+            grid: also return every attribute's image, each alone.
 
         Returns:
-            TransferResult. A net that copies from the photo gives crops of up to four times its own size, if the photo
-            shows the face so large.
+            TransferResult. A network that copies from the photo returns crops of up to four times its own size, as far
+            as the photo's resolution allows.
 
         Raises:
-            ImageError: the picture cannot be read, or an attribute or the strength makes no sense.
+            ImageError: the image cannot be read, or an attribute or the strength makes no sense.
             FaceNotFoundError: no face, or not the one asked for.
         """
         wanted = self.wanted(to)
@@ -184,10 +184,10 @@ class TransferPipeline(Pipeline):
     def run(
         self, crop: Image.Image, larger: Image.Image, ways: Sequence[dict[str, str]], strength: float = 1.0
     ) -> list[Image.Image]:
-        """The net on one aligned crop.
+        """The network on one aligned crop.
 
         Args:
-            crop: RGB, of the net's size.
+            crop: RGB, of the network's size.
             larger: RGB, the same crop with more pixels, which are copied; or ``crop`` itself.
             ways: [{group: attribute}]: what to change it to, one by one.
             strength: of the attributes.
@@ -206,7 +206,7 @@ class TransferPipeline(Pipeline):
         """`run` on a list of TransferJob: a list of its results."""
         net = self.net
         small = to_batch([face.small for face in faces], net)
-        # In float32 whatever the net's type is: what is copied keeps its colours.
+        # In float32 whatever the network's type is: what is copied keeps its colours.
         large = [to_tensor(face.crop, net, torch.float32) for face in faces]
         points = np.stack([face.small_points for face in faces]).astype(np.float32)
         heat = heat_map(torch.from_numpy(points).to(net.device), net.config.input_size)
@@ -223,8 +223,8 @@ class TransferPipeline(Pipeline):
     def passes(
         self, latent: torch.Tensor, small: torch.Tensor, large: Any, way: dict[str, str], strength: float
     ) -> list[torch.Tensor]:
-        """The net's results of faces; for an expression the results' results, as often as its ``passes`` say. A light
-        would get darker each time, and a background beside a turned head smear more.
+        """Edit the faces. An expression is applied ``passes`` times; light and pose once, because light would get
+        darker with each pass and the background beside a turned head would smear.
 
         Args:
             latent: of ``small``, Bx3xSxS in [-1, 1]. large: B of 1x3xHxW, the same crops. way, strength: see `run`.

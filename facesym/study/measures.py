@@ -1,6 +1,6 @@
 """Established measures of facial asymmetry: each with its name, formula and source, the sides signed left minus right.
 
-"Left" and "right" are the subject's own: the subject's right is the picture's left, unless the photo is mirrored.
+"Left" and "right" are the subject's own: the subject's right is the image's left, unless the photo is mirrored.
 Lengths are in distances between the eyes' centres, which stand for the pupils; angles are in degrees. All are taken
 from landmarks whose roll and yaw are taken out (`facesym.asymmetry.frontal_points`).
 """

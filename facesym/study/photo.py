@@ -31,7 +31,7 @@ class MeasuredFace:
         heatmap: SIZExSIZE float32, see `facesym.asymmetry.Asymmetry`.
         sides: {key of a measure: Sides}.
         indices: {name: value} of facesym's own indices: "overall" and `facesym.asymmetry.REGIONS`.
-        roll, yaw, pitch: of the head in the photo, degrees; yaw is negative when the nose points to the picture's
+        roll, yaw, pitch: of the head in the photo, degrees; yaw is negative when the nose points to the image's
             left, pitch when it points up.
         eye_distance: of the eyes' centres, in pixels of the photo.
         sharpness: standard deviation of the Laplacian of the grey crop at 128 pixels.

@@ -1,4 +1,4 @@
-"""The pictures and plots of a report, as text that an HTML file can hold."""
+"""The images and plots of a report, as text that an HTML file can hold."""
 
 import base64
 from io import BytesIO
@@ -30,7 +30,7 @@ def draw_landmarks(crop: Image.Image, points: np.ndarray, scale: int = 2) -> Ima
 
 
 def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
-    """The pictures of a photo's page.
+    """The images of a photo's page.
 
     Args:
         face: MeasuredFace.
@@ -46,7 +46,7 @@ def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
         "Landmarks": draw_landmarks(face.crop, face.points),
         "Where the halves differ": draw_heatmap(face.crop, face.heatmap),
         "Symmetric self (computed)": result.images[0],
-        "Right side, mirrored (computed)": composites["left"],  # the subject's right is the picture's left
+        "Right side, mirrored (computed)": composites["left"],  # the subject's right is the image's left
         "Left side, mirrored (computed)": composites["right"],
     }
     return [(caption, data_uri(picture)) for caption, picture in pictures.items()]

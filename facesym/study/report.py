@@ -93,7 +93,7 @@ def render(
     """The report.
 
     Args:
-        pages: dicts, one a photo: "row" of the table, "pictures" [(caption, data URI)], "measures", "indices" (lines).
+        pages: dicts, one a photo: "row" of the table, "images" [(caption, data URI)], "measures", "indices" (lines).
         failed: rows of photos that could not be measured.
         settings: dict: "folder", "pupillary_distance" (None without), "version".
         subjects: of `facesym.study.subjects.subject_pages`.
