@@ -21,6 +21,7 @@ import panel
 import parts
 import rotate
 import stage
+import study
 import symmetrize
 import transfer
 from starlette.middleware import Middleware
@@ -93,10 +94,12 @@ def build() -> gr.Blocks:
                 shelf = examples.shelf()
                 with gr.Column(elem_classes=["panel"], elem_id="more-rotate"):
                     rotate.build_more()
+        study.build()
         gr.HTML(ETHICS, elem_id="ethics", apply_default_css=False, js_on_load=None)
         gr.HTML(FOOTER, elem_id="foot", apply_default_css=False, js_on_load=None)
         for module in MODULES:
             module.api()
+        study.api()
         connect(panels, photo, shot, shelf)
     page.queue(max_size=400)  # the lines in parts.py have their own bounds
     return page

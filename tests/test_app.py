@@ -122,7 +122,7 @@ def test_only_the_documented_calls_are_public(client):
     api = client.view_api(return_format="dict", print_info=False)
     assert (
         list(api["named_endpoints"])
-        == ["/complete", "/symmetrize", "/generate", "/rotate", "/normalize", "/transfer"]
+        == ["/complete", "/symmetrize", "/generate", "/rotate", "/normalize", "/transfer", "/study"]
         and not api["unnamed_endpoints"]
     )
     call = api["named_endpoints"]["/complete"]
@@ -395,3 +395,26 @@ def test_space_card_is_valid():
     page, project = pins(ROOT / "spaces" / "requirements.txt"), pins(ROOT / "requirements.txt")
     assert page.items() <= project.items()
     assert meta["sdk_version"] == project["gradio"]
+
+
+def test_many_photos_are_measured(client, tmp_path):
+    Image.new("RGB", (300, 300), "grey").save(tmp_path / "wall.png")
+    photos = {"anna_2026-03-01_rest.jpg": PAIRS[0][0], "anna_2026-03-01_smile.jpg": PAIRS[1][0]}
+    for name, photo in photos.items():
+        (tmp_path / name).write_bytes(photo.read_bytes())
+    sent = [handle_file(tmp_path / name) for name in [*photos, "wall.png"]]
+    files, rows = client.predict(sent, 63, api_name="/study")
+    assert [Path(file).name for file in files] == [
+        "report.html", "measures.csv", "movements.csv", "measures.json", "movements.json"
+    ]  # fmt: skip
+    assert [(row["subject"], row["condition"], "error" in row) for row in rows] == [
+        ("anna", "rest", False), ("anna", "smile", False), ("wall", "", True)
+    ]  # fmt: skip
+    assert "millimetres" in Path(files[0]).read_text()
+    for photos, distance, error in [
+        (sent[:1] * 2, 0, "rename one"),
+        (sent[:1], 630, "between 40 and 85"),
+        ([], 0, "Add photos"),
+    ]:
+        with pytest.raises(AppError, match=error):
+            client.predict(photos, distance, api_name="/study")

@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from ..asymmetry import measure_asymmetry, steady_points
+from ..errors import ImageError
 from ..faces.align import align_face, scale_of
 from ..faces.find import find_faces
 from ..faces.load import read_photo
-from ..faces.pose import find_pose
+from ..faces.pose import FARTHEST_YAW, find_pose
 from .measures import Sides, measure_sides
 from .reference import limit
 
@@ -66,13 +67,18 @@ def measure_photo(source: Any, *, resting: bool = True) -> MeasuredFace:
         MeasuredFace.
 
     Raises:
-        ImageError: the photo cannot be read.
+        ImageError: the photo cannot be read, or shows the face from the side.
         FaceNotFoundError: it shows no face.
     """
     photo = read_photo(source).image
     found, (index,), transforms = find_faces(photo, "largest", SIZE)
     transform = transforms[index]
     face = measure_crop(align_face(photo, transform, SIZE))
+    if abs(face.yaw) > FARTHEST_YAW:
+        raise ImageError(
+            f"The head is turned by about {abs(face.yaw):.0f} degrees, so that one half of the face is hidden: "
+            "choose a photo from the front."
+        )
     face.eye_distance /= scale_of(transform)
     # The crop stands upright in the photo turned by -tilt.
     face.roll -= float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0])))

@@ -1,6 +1,7 @@
 """The images and plots of a report, as text that an HTML file can hold."""
 
 import base64
+import warnings
 from io import BytesIO
 from typing import Any
 
@@ -39,7 +40,9 @@ def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
     Returns:
         Pairs of a caption and a data URI.
     """
-    result = pipe(face.crop, aligned=True, composites=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the face's flags say it
+        result = pipe(face.crop, aligned=True, composites=True)
     (composites,) = result.composites
     pictures = {
         "Photo": face.crop,

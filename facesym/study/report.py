@@ -75,9 +75,9 @@ def describe_leading(row: dict[str, Any]) -> str:
 
 
 def summarize_leading(row: dict[str, Any]) -> str:
-    """`describe_leading`, short, for the list of photos."""
+    """`describe_leading`, short, for the list of photos; empty within the healthy range."""
     if row["times_healthy"] <= 1:
-        return "nothing outside the healthy range"
+        return ""
     word = LEADING[row["leading_region"]][1]
     return f"{row['leading_region']}, {word} on the {row['leading_side']} ({row['times_healthy']:.1f}×)"
 

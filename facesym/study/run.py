@@ -27,6 +27,7 @@ def run_study(
     *,
     sheet: Any = None,
     pupillary_distance: float | None = None,
+    pipe: Any = None,
     progress: Callable = iter,
     tell: Callable = print,
 ) -> list[dict[str, Any]]:
@@ -41,6 +42,7 @@ def run_study(
         out: folder to write, made if need be.
         sheet: {photo: About} of `facesym.study.series.read_sheet`; what it lacks is read from the names.
         pupillary_distance: in millimetres, of everybody in the study; adds the lengths in millimetres.
+        pipe: SymmetrizePipeline that makes the symmetric selves; by default the zoo's.
         progress: wraps the list of photos, such as tqdm.
         tell: is called with a message about each photo that failed.
 
@@ -53,7 +55,7 @@ def run_study(
     """
     from .. import load
 
-    pipe = load("symmetrize")
+    pipe = pipe or load("symmetrize")
     rows, pages, videos = [], [], []
     for photo in progress(photos):
         name = Path(photo).as_posix()

@@ -1,0 +1,218 @@
+"""The section Measure many photos: the asymmetry study, for whoever has photos of several people or visits."""
+
+import html
+import shutil
+from contextlib import aclosing
+from pathlib import Path
+
+import gradio as gr
+import panel
+import parts
+import symmetrize
+from line import Stopped
+
+from facesym.errors import ImageError
+
+MOST = 100  # photos a study
+EXAMPLES = ["anna_2026-03-01_rest.jpg", "anna_2026-03-01_smile.jpg"]
+INTRO = """Measures the asymmetry of each face and makes a report to print, with tables: brow height, eye opening, mouth
+corners and more, left minus right, beside the range of healthy faces. The files' names say who, when and what:
+<code>anna_2026-03-01_smile.jpg</code> (<i>rest</i>, <i>smile</i>, <i>eye closure</i> or <i>brow raise</i>); from rest to
+a movement it says how far each side moved. <b>It measures photos, and is not a diagnosis.</b>"""
+COLUMNS = {
+    "photo": "Photo",
+    "subject": "Subject",
+    "date": "Date",
+    "condition": "Condition",
+    "outside": "Outside the healthy range",
+    "flags": "Flags",
+}
+
+
+def build() -> None:
+    """Build and connect the section."""
+    with gr.Accordion("Measure the asymmetry of many photos", open=False, elem_id="study"):
+        gr.HTML(f"<p>{INTRO}</p>", apply_default_css=False, js_on_load=None)
+        with gr.Row():
+            photos = gr.File(
+                file_count="multiple", label=f"Photos from the front, up to {MOST}", elem_id="study-photos"
+            )
+            distance = gr.Number(
+                None,
+                label="Distance between the pupils in mm",
+                info="Optional, the same for everybody: lengths are in millimetres too.",
+                elem_id="study-distance",
+            )
+        with gr.Row():
+            button = gr.Button("Measure the photos", variant="primary", elem_id="study-run")
+            cancel = gr.Button("Cancel", visible=False, elem_id="study-cancel")
+        line = gr.HTML(
+            "", html_template='<div class="status" role="status">${value}</div>', elem_id="study-status",
+            js_on_load=None, apply_default_css=False,
+        )  # fmt: skip
+        files = gr.File(label="Report and tables", visible=False, interactive=False, elem_id="study-files")
+        table = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="study-table")
+    outputs = [line, files, table, button, cancel]
+
+    async def answer(paths, distance):
+        def values(status, made=(), rows=(), busy=False):
+            shown = gr.update(value=list(made) or None, visible=bool(made))
+            return (
+                status, shown, show_table(rows) if rows else "",
+                gr.update(visible=not busy), gr.update(visible=busy),
+            )  # fmt: skip
+
+        yield values(panel.status(0, "Starting"), busy=True)
+        try:
+            async with aclosing(parts.MODELS.follow(work, paths, distance)) as news:
+                async for job in news:
+                    if isinstance(job, tuple):
+                        made, rows = job[1]
+                        yield values(panel.status(text=summarize(rows)), made, rows)
+                        return
+                    yield values(panel.status(*parts.MODELS.describe(job)), busy=True)
+        except Stopped:
+            yield values(panel.status(error="Stopped."))
+        except Exception as error:
+            yield values(panel.status(error=parts.wording(error)))
+
+    options = {"api_visibility": "private", "show_progress": "hidden"}
+    running = button.click(answer, [photos, distance], outputs, concurrency_limit=None, **options)
+
+    def stop():
+        return (
+            panel.status(error="Stopped."),
+            gr.skip(),
+            gr.skip(),
+            gr.update(visible=True),
+            gr.update(visible=False),
+        )
+
+    cancel.click(stop, None, outputs, cancels=[running], queue=False, **options)
+
+
+def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[str], list[dict]]:
+    """Measure uploaded photos.
+
+    Args:
+        tell: see `line.Job.tell`.
+        paths: of the uploads.
+        distance: between the pupils in millimetres, or None.
+
+    Returns:
+        The paths of the report and the tables, and the rows of the table.
+
+    Raises:
+        ImageError: there are no photos or too many, two have one name, or the distance is no pupillary distance.
+    """
+    from facesym.study.run import run_study  # brings torch: not before the page is up
+
+    if not paths:
+        raise ImageError("Add photos first.")
+    if len(paths) > MOST:
+        raise ImageError(
+            f"{len(paths)} photos are too many here: up to {MOST}, or use `facesym study` on your machine."
+        )
+    if distance and not 40 <= distance <= 85:
+        raise ImageError(f"The distance between the pupils is between 40 and 85 mm, not {distance:g}.")
+    folder, out = parts.private_folder(), parts.private_folder()
+    names = []
+    for path in paths:
+        names.append(Path(path).name)
+        if (folder / names[-1]).exists():
+            raise ImageError(f"Two photos are named {names[-1]}: rename one.")
+        shutil.copy(path, folder / names[-1])
+
+    def progress(photos):
+        for i, photo in enumerate(photos):
+            tell(0.05 + 0.9 * i / len(photos), f"Measuring photo {i + 1} of {len(photos)}")
+            yield photo
+
+    tell(0, "Getting the model ready")
+    pipe = symmetrize.tab.pipeline.get()
+    try:
+        rows = run_study(
+            folder, sorted(names), out, pupillary_distance=distance or None, pipe=pipe, progress=progress,
+            tell=lambda message: None,
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    order = {".html": 0, ".csv": 1, ".json": 2}
+    made = sorted(
+        (path for path in out.rglob("*") if path.is_file()), key=lambda path: (order[path.suffix], path)
+    )
+    return [str(path) for path in made], rows
+
+
+def summarize(rows: list[dict]) -> str:
+    """A line about the study, Markdown's ** for bold."""
+    failed = sum("error" in row for row in rows)
+    measured = len(rows) - failed
+    text = f"**{measured} photo{'s' * (measured != 1)} measured**"
+    return (
+        text + (f", {failed} not: the table says why" if failed else "") + ". The report has a page for each."
+    )
+
+
+def show_table(rows: list[dict]) -> str:
+    """The study's table as HTML."""
+    from facesym.study.report import summarize_leading
+
+    lines = []
+    for row in rows:
+        if "error" in row:
+            cells = [
+                row["photo"],
+                row["subject"],
+                row["date"],
+                row["condition"],
+                "",
+                f"Not measured: {row['error']}",
+            ]
+        else:
+            cells = [row[key] if key != "outside" else summarize_leading(row) for key in COLUMNS]
+        lines.append("<tr>" + "".join(f"<td>{html.escape(str(cell or ''))}</td>" for cell in cells) + "</tr>")
+    head = "".join(f"<th>{title}</th>" for title in COLUMNS.values())
+    return (
+        '<div class="study-table" tabindex="0" role="region" aria-label="The photos and their measures"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+async def study_files(photos: list[str], pupillary_distance: float = 0):
+    """Measure the asymmetry of the faces in photos, with a report. Only for photos of adults; not a diagnosis.
+
+    Args:
+        photos: Photos from the front, up to 100. Their names say who, when and in what condition:
+            anna_2026-03-01_smile.jpg.
+        pupillary_distance: In millimetres, of everybody: lengths are in millimetres too. 0 for none.
+
+    Returns:
+        The report (HTML) and the tables (CSV, JSON), and a row of measures for each photo.
+    """
+    return await parts.MODELS.run(work, photos, pupillary_distance)
+
+
+class PhotoFiles(gr.File):
+    """File with photos as examples in the API's documentation."""
+
+    is_template = True
+
+    def example_payload(self):
+        return [{"path": name, "meta": {"_type": "gradio.FileData"}, "orig_name": name} for name in EXAMPLES]
+
+    def example_value(self):
+        return EXAMPLES
+
+
+def api() -> None:
+    """The call for programs."""
+    inputs = [
+        PhotoFiles(file_count="multiple", label="photos", render=False),
+        gr.Number(0, label="pupillary_distance", render=False),
+    ]
+    outputs = [
+        gr.File(file_count="multiple", label="report_and_tables", render=False),
+        gr.JSON(label="measures", render=False),
+    ]
+    parts.call(study_files, "study", inputs, outputs)
