@@ -17,8 +17,8 @@ MOST = 100  # photos a study
 EXAMPLES = ["anna_2026-03-01_rest.jpg", "anna_2026-03-01_smile.jpg"]
 INTRO = """Measures the asymmetry of each face and makes a report to print, with tables: brow height, eye opening, mouth
 corners and more, left minus right, beside the range of healthy faces. The files' names say who, when and what:
-<code>anna_2026-03-01_smile.jpg</code> (<i>rest</i>, <i>smile</i>, <i>eye closure</i> or <i>brow raise</i>); from rest to
-a movement it says how far each side moved. <b>It measures photos, and is not a diagnosis.</b>"""
+<code>anna_2026-03-01_smile.jpg</code> (<i>rest</i>, <i>smile</i>, <i>eye closure</i> or <i>brow raise</i>); from rest
+to a movement it says how far each side moved. <b>It measures photos, and is not a diagnosis.</b>"""
 COLUMNS = {
     "photo": "Photo",
     "subject": "Subject",
