@@ -14,7 +14,7 @@ def _network():
 
     if not any(entry["task"] == "identity" and entry["default"] for entry in zoo.list_models()):
         return None
-    return zoo.load("identity")
+    return zoo.load("identity").to(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

@@ -88,8 +88,12 @@ def find_tint(image: Image.Image) -> np.ndarray | None:
     used = np.flatnonzero(np.bincount(bins, minlength=64) >= 8)
     if not len(used):
         return None
-    centres = np.array([luma[bins == i].mean() for i in used])
-    chroma = np.array([np.median(pixels[bins == i] - luma[bins == i, None], axis=0) for i in used])
+    order = np.argsort(bins, kind="stable")
+    ends = np.cumsum(np.bincount(bins, minlength=64))
+    members = [order[end - count : end] for end, count in zip(ends, np.diff(ends, prepend=0))]
+    centres = np.array([luma[members[i]].mean() for i in used])
+    departures = pixels - luma[:, None]
+    chroma = np.array([np.median(departures[members[i]], axis=0) for i in used])
     tint = levels + np.stack([np.interp(levels[:, 0], centres, chroma[:, k]) for k in range(3)], axis=1)
     off = np.abs(pixels - tint[luma.round().astype(int)]).max(1)
     clipped = pixels.max(1) >= 250  # there, a tint fades to white

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1)
 def network() -> Any:
+    import torch
+
     from .. import zoo
 
-    return zoo.load("landmarks")
+    return zoo.load("landmarks").to(memory_format=torch.channels_last)
 
 
 def to_input(crops: Sequence[Image.Image]) -> torch.Tensor:

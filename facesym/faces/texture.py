@@ -8,7 +8,6 @@ photo has their detail, and the network has learned it.
 
 import cv2
 import numpy as np
-import torch
 
 BLUR = (
     2.0  # sigma of the blur before comparing. This and the lengths below are pixels, chosen on crops of 256
@@ -19,6 +18,7 @@ NEARNESS = 0.3  # weight of a pixel of distance, beside 27 colour values
 STRIDE = 2  # between the masked pixels that are matched
 REACH = 1.4  # sigma of the window in which a match is copied
 LEAST = 50  # visible pixels to choose from
+TOGETHER = 32  # masked pixels that are compared with all visible ones at once
 
 
 def find_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,15 +54,21 @@ def find_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> tuple
     def descriptors(at):
         y, x = at.T + margin
         colours = [blurred[y + dy, x + dx] for dy in OFFSETS for dx in OFFSETS]
-        return torch.from_numpy(np.concatenate([*colours, NEARNESS * (at % size)], 1).astype(np.float32))
+        return np.concatenate([*colours, NEARNESS * (at % size)], 1, dtype=np.float32)
 
-    candidates, nearest = descriptors(sources), []
+    return targets, sources[_nearest(descriptors(targets), descriptors(sources))]
+
+
+def _nearest(descriptors, candidates):
+    """The index of the nearest candidate (MxK float32) to each descriptor (NxK)."""
     middle = candidates.mean(0)
-    candidates = candidates - middle
-    half = candidates.square().sum(1) / 2  # |a - b|² / 2 = half - a · b + a constant for all b
-    for chunk in (descriptors(targets) - middle).split(1024):  # not all distances in memory at once
-        nearest.append(torch.addmm(half, chunk, candidates.T, alpha=-1).argmin(1))
-    return targets, sources[torch.cat(nearest).numpy()]
+    candidates, descriptors = candidates - middle, descriptors - middle
+    # |a - b|² / 2 = |b|² / 2 - a · b + a constant for all b: with 1 as a last number of a, one product.
+    candidates = np.column_stack([candidates, np.square(candidates).sum(1) / -2]).T.copy()
+    descriptors = np.column_stack([descriptors, np.ones(len(descriptors), np.float32)])
+    # In parts whose products stay in the processor's cache: several times as fast as all at once.
+    parts = np.array_split(descriptors, -(-len(descriptors) // TOGETHER))
+    return np.concatenate([(part @ candidates).argmax(1) for part in parts])
 
 
 def _beside_mirrored(field):

@@ -36,6 +36,16 @@ class Model(ModelMixin, ConfigMixin):
         """The constructor's settings, as attributes and as a mapping."""
         return super().config
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are. (Diffusers' own walks through all modules, which takes milliseconds.)"""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of its weights."""
+        return next(self.parameters()).dtype
+
     @torch.inference_mode(False)  # so that it can be trained later, wherever it is moved
     def to(self, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]
         """torch's own: the one of diffusers warns at each change of dtype about modules we do not have."""

@@ -87,15 +87,18 @@ class Pipeline:
         size: side of the aligned crops that faces are cut to.
         trained_yaw: degrees of yaw up to which the model was trained.
         farthest_yaw: degrees of yaw beyond which it is of no use.
+        layout: of the network's weights in memory, as measured by train/benchmark.py: on CPUs, channels_last takes
+            10 to 20 % off most networks, and nothing off those with InstanceNorm.
     """
 
     task: str
     result: type[Result]
     trained_yaw: float
     farthest_yaw = 70.0
+    layout = torch.channels_last
 
     def __init__(self, net: Any):
-        self.net = net
+        self.net = net.to(memory_format=self.layout)
 
     def __repr__(self):
         net = self.net

@@ -57,6 +57,7 @@ class TransferPipeline(Pipeline):
     task = "transfer"
     result = TransferResult
     trained_yaw = FARTHEST_YAW
+    layout = torch.contiguous_format
 
     @overload
     def __call__(
