@@ -36,7 +36,7 @@ WEIGHTS = _PACKAGE / "weights"
 # Inside the package once installed, at the root of the repository in a checkout.
 ZOO_FILE = next(path for path in (_PACKAGE / "zoo.json", _PACKAGE.parent / "zoo.json") if path.exists())
 
-# What every entry must have; `limits` (a sentence for the model card) may be added.
+# What every entry must have. `limits` (a sentence for the model card) may be added, and `formats` (see facesym.export).
 FIELDS = {
     "id": str,
     "task": str,
@@ -234,8 +234,8 @@ def describe(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any
 
     `sha256`, `params`, `dtype` and `class` are read from the files. The other fields of zoo.json come from
     `fields`, else from the earlier entry, else: repo_id "facesym/<id>", framing "ffhq", default True for the
-    first model of its task. When the weights change, the earlier entry's revision and metrics are dropped:
-    they were another file's.
+    first model of its task. When the weights change, the earlier entry's revision, metrics and formats are
+    dropped: they were another file's.
 
     Args:
         id: name of the model.
@@ -277,7 +277,7 @@ def describe(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any
         "metrics": [],
     }
     if previous.get("sha256") != computed["sha256"]:
-        previous = {key: previous[key] for key in previous.keys() - {"revision", "metrics"}}
+        previous = {key: previous[key] for key in previous.keys() - {"revision", "metrics", "formats"}}
     entry = {**guessed, **previous, **fields, **computed}
     if isinstance(entry["metrics"], dict):
         values = dict(entry["metrics"])
@@ -314,10 +314,17 @@ def register(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any
     return entry
 
 
-def set_revision(id: str, revision: str) -> None:
-    """Pin the model to a commit on the Hub, in zoo.json. `facesym zoo push` does it after the upload."""
+def set_revision(id: str, revision: str, **fields: Any) -> None:
+    """Pin the model to a commit on the Hub, in zoo.json. `facesym zoo push` does it after the upload.
+
+    Args:
+        id: a task (its default model) or a zoo id.
+        revision: commit hash.
+        fields: others of the entry that the commit changes: ``formats``.
+    """
     id = get(id)["id"]
-    _write([{**entry, "revision": revision} if entry["id"] == id else entry for entry in list_models()])
+    changed = {"revision": revision, **fields}
+    _write([{**entry, **changed} if entry["id"] == id else entry for entry in list_models()])
 
 
 def _write(entries: list[dict]) -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import FacesymError
-from . import evaluate, study, tasks, zoo
+from . import evaluate, export, study, tasks, zoo
 from .options import UsageError
 
 HELP = """\
@@ -97,7 +97,7 @@ def _run(argv):
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     photos = {task.name: task.summary for task in tasks.TASKS}
-    others = {"study": study.SUMMARY, "zoo": zoo.SUMMARY, **evaluate.SUMMARIES}
+    others = {"study": study.SUMMARY, "zoo": zoo.SUMMARY, "export": export.SUMMARY, **evaluate.SUMMARIES}
     lists = ("\n".join(f"  {name:12}{what}" for name, what in each.items()) for each in (photos, others))
     parser = argparse.ArgumentParser(
         "facesym",
@@ -110,5 +110,6 @@ def make_parser() -> argparse.ArgumentParser:
     tasks.add_parsers(commands)
     study.add_parser(commands)
     zoo.add_parser(commands)
+    export.add_parser(commands)
     evaluate.add_parsers(commands)
     return parser

@@ -133,7 +133,7 @@ class NormalizedFaceGAN(Model):
         Returns:
             The predictions, which `render` turns into an image.
         """
-        x = self.decoder(z.to(self.dtype).view(len(z), -1, 2, 2))
+        x = self.decoder(z.to(self.dtype).view(-1, self.config.latent // 4, 2, 2))
         return z, torch.tanh(self.draw(x).float()), None if self.maps is None else self.maps(x).float()
 
     def passes(self, image: torch.Tensor) -> list[tuple]:
@@ -178,8 +178,7 @@ class NormalizedFaceGAN(Model):
         flow = identity_grid(image) + fraction * 0.1 * maps[:, :2]
         lean = 1.0 if self.training else self.config.lean
         choice = torch.softmax(maps[:, 2:] + maps.new_tensor([lean, lean, 1]).log()[:, None, None], 1)
-        if fraction < 1:
-            choice = fraction * choice + (1 - fraction) * choice.new_tensor([1.0, 0, 0])[:, None, None]
+        choice = fraction * choice + (1 - fraction) * choice.new_tensor([1.0, 0, 0])[:, None, None]
         synthesized = F.interpolate(synthesized, image.shape[-2:], mode="bilinear", align_corners=False)
         # Bicubic is sharper, but too slow for training.
         copied = warp(image, flow, "bilinear" if self.training else "bicubic").clamp(-1, 1)

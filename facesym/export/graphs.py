@@ -1,0 +1,145 @@
+"""Each network as a graph: a function of tensors alone, with names, from a crop to what the pipelines use of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..errors import ZooError
+from ..models.lssl import heat_map
+from ..pipelines.base import to_batch
+
+
+class Graph(NamedTuple):
+    """What of a network is exported.
+
+    Attributes:
+        inputs: names of its inputs.
+        outputs: names of its outputs.
+        run: (network, *inputs) to a tuple of the outputs.
+        sample: (network, Bx3xSxS crops in [-1, 1]) to a tuple of inputs.
+        free: {input: dimensions beside the batch that may have any size}.
+        whole: inputs that have no batch.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    run: Callable[..., tuple[Tensor, ...]]
+    sample: Callable[[Any, Tensor], tuple[Tensor, ...]]
+    free: dict[str, tuple[int, ...]] | None = None
+    whole: tuple[str, ...] = ()
+
+
+class GraphModule(nn.Module):
+    """A network's graph as a module, which is what exporters take.
+
+    Args:
+        net: a network of facesym.models, in eval mode.
+
+    Raises:
+        ZooError: no graph is known for the network's class.
+    """
+
+    def __init__(self, net: Any):
+        super().__init__()
+        kind = type(net).__name__
+        if kind not in GRAPHS:
+            raise ZooError(f"A {kind} cannot be exported; {', '.join(sorted(GRAPHS))} can.")
+        self.net, self.graph = net, GRAPHS[kind]
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return self.graph.run(self.net, *inputs)
+
+    def sample(self, crops: Sequence[Image.Image], side: int) -> tuple[Tensor, ...]:
+        """Inputs made of aligned crops (RGB images), for a network that takes crops of this side."""
+        faces = [crop.resize((side, side), Image.Resampling.LANCZOS) for crop in crops]
+        return self.graph.sample(self.net, to_batch(faces, self.net))
+
+
+def _symmetrize(net, image):
+    out = net(image, exact=True)
+    return out.face, out.picture, out.region
+
+
+def _complete(net, image, mask):
+    out = net(image, mask)
+    return out.completed, out.warped, out.stage1, out.flow, out.face_region, out.half_mask, out.confidence
+
+
+def _normalize(net, image, larger, fraction):
+    predictions = net.predict(net.encode(image))
+    return net.render(predictions, image).image, net.render(predictions, larger, fraction).image
+
+
+def _transfer(net, image, condition, attributes, larger):
+    predictions = net.predict(net.encode(image, condition), attributes)
+    small = net.render(predictions, image)
+    return small.image, small.condition, net.render(predictions, larger).image
+
+
+def _twice_as_large(image):
+    return nn.functional.interpolate(image, scale_factor=2.0, mode="bicubic", align_corners=False).clamp(
+        -1, 1
+    )
+
+
+def _masked(net, image):
+    mask = torch.ones_like(image[:, :1])
+    side = image.shape[-1]
+    mask[..., side // 3 : side // 2, : side // 2] = 0  # the eye at the left
+    return image, mask
+
+
+def _attributes(net, image):
+    from ..faces.landmarks import find_points
+    from ..pipelines.base import to_image
+
+    points = torch.stack([torch.from_numpy(find_points(to_image(face))) for face in image])
+    wanted = {group: names[-1] for group, names in net.groups.items()}
+    condition = heat_map(points, image.shape[-1])
+    return image, condition, net.attributes(wanted, len(image)), _twice_as_large(image)
+
+
+def _latents(net, image):
+    return (net.sample(len(image), torch.Generator().manual_seed(0)),)
+
+
+def _itself(net, image):
+    return (image,)
+
+
+GRAPHS = {
+    "AttributeGenerator": Graph(
+        ("image", "condition", "attributes", "larger"),
+        ("changed", "changed_condition", "changed_larger"),
+        _transfer,
+        _attributes,
+        free={"larger": (2, 3)},
+    ),
+    "FaceParser": Graph(("image",), ("logits",), lambda net, image: (net(image),), _itself),
+    "LandmarkNet": Graph(
+        ("image",), ("points", "pose"), lambda net, image: (net(image), net.pose(image)), _itself
+    ),
+    "LightCNN": Graph(("image",), ("vector",), lambda net, image: (net(image),), _itself),
+    "NormalizedFaceGAN": Graph(
+        ("image", "larger", "fraction"),
+        ("normalized", "normalized_larger"),
+        _normalize,
+        lambda net, image: (image, _twice_as_large(image), torch.tensor(0.8)),
+        free={"larger": (2, 3)},
+        whole=("fraction",),
+    ),
+    "SymmFCNet": Graph(
+        ("image", "mask"),
+        ("completed", "warped", "stage1", "flow", "face_region", "half_mask", "confidence"),
+        _complete,
+        _masked,
+    ),
+    "SymmetricEncoder": Graph(("image",), ("normal",), lambda net, image: (net(image),), _itself),
+    "SymmetricGenerator": Graph(("latent",), ("image",), lambda net, latent: (net(latent),), _latents),
+    "SymmetrizerVAE": Graph(("image",), ("face", "picture", "region"), _symmetrize, _itself),
+}
