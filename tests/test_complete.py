@@ -106,15 +106,16 @@ def test_the_mask_says_which_face_was_meant(pipe, pair):
 def test_a_face_hidden_from_the_detector_is_looked_for_again(pipe, astronaut, monkeypatch, eye_hole):
     from facesym.faces import find
 
-    real, seen = find.detect_all, []
+    real, seen = find.detect_boxes, []
 
-    def blind_at_first(photo):
+    def look_again(photo):
         seen.append(photo)
-        return [] if len(seen) == 1 else real(photo)
+        return real(photo)
 
-    monkeypatch.setattr(find, "detect_all", blind_at_first)
+    monkeypatch.setattr(find, "detect_all", lambda photo: [])
+    monkeypatch.setattr(find, "detect_boxes", look_again)
     assert len(pipe(astronaut, eye_hole).faces) == 1
-    assert (np.asarray(seen[1])[~eye_hole] == np.asarray(astronaut)[~eye_hole]).all()
+    assert (np.asarray(seen[0])[~eye_hole] == np.asarray(astronaut)[~eye_hole]).all()
 
 
 @pytest.mark.parametrize(

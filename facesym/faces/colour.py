@@ -77,8 +77,10 @@ def find_tint(image: Image.Image) -> np.ndarray | None:
     Returns:
         256x3 uint8, brightness -> colour, for a grey, sepia or otherwise tinted photo; None for a colour photo.
     """
-    small = image.copy()
-    small.thumbnail((128, 128), Image.Resampling.BOX)  # less noise of the grain and of JPEG
+    small, scale = image, 128 / max(image.size)
+    if scale < 1:  # less noise of the grain and of JPEG
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        small = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     pixels = np.asarray(small, np.float32).reshape(-1, 3)
     luma = pixels @ _LUMA
     levels = np.arange(256, dtype=np.float32)[:, None]

@@ -73,7 +73,12 @@ def detect_faces(image: Image.Image) -> list[Face]:
 
 def detect_all(image: Image.Image) -> list[Face]:
     """`detect_faces`, with the faces that could not be brought upright: they are not ``level``."""
-    faces = detect_boxes(image)
+    return bring_level(image, detect_boxes(image))
+
+
+def bring_level(image: Image.Image, faces: list[Face]) -> list[Face]:
+    """Faces of a photo (from `detect_boxes`) with points that know roll where they can be found, from left to right."""
+    faces = list(faces)
     for i, points in enumerate(level_points(image, [face.box for face in faces])):
         if points is not None:
             faces[i] = replace(faces[i], points=points, level=True)
@@ -93,12 +98,26 @@ def detect_boxes(image: Image.Image) -> list[Face]:
     scales = scales or [_ENLARGE * longest]
     # No use in enlarging far: one scale beyond the photo's own size is enough.
     scales = [s for i, s in enumerate(scales) if i == 0 or scales[i - 1] < longest or s <= _SCALES[1]]
-    found = [face for scale in scales for face in _detect_at(image, scale / longest)]
+    # Each from the next larger: the photo itself, of perhaps 25 megapixels, is gone through once.
+    found, smaller, middle = [], image, image
+    for scale in reversed(scales):
+        smaller = _resized(smaller, image.size, scale / longest)
+        found = _detect_in(smaller, image.size) + found
+        middle = smaller if scale == 640 else middle
     if not found:
+        if middle is image:
+            middle = _resized(image, image.size, 640 / longest)
         for turn in _TURNS:
-            turned = image.transpose(turn)
-            found += [_turned_back(face, turn, image.size) for face in _detect_at(turned, 640 / longest)]
+            turned = middle.transpose(turn)
+            size = image.size if turn == Image.Transpose.ROTATE_180 else image.size[::-1]
+            found += [_turned_back(face, turn, image.size) for face in _detect_in(turned, size)]
     return _suppress(found)
+
+
+def _resized(image, size, scale):
+    """A photo of this size, or a smaller version of it, as a version of ``scale`` times the size."""
+    width, height = (max(1, round(side * scale)) for side in size)
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=1.5)
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:
@@ -186,17 +205,16 @@ def _turned_back(face, turn, size):
     return replace(face, box=tuple(corners.ravel().tolist()), points=points)
 
 
-def _detect_at(image, scale):
-    width, height = image.size
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+def _detect_in(image, size):
+    """The faces in a photo's smaller or larger version, in pixels of the photo, which has this size."""
+    pixels = np.asarray(image)
     beyond = [(0, max(_LEAST - side, 0)) for side in pixels.shape[:2]]
     pixels = np.pad(pixels, [*beyond, (0, 0)])
     with _lock:
         detector = _detector()
         detector.setInputSize(pixels.shape[1::-1])
         _, rows = detector.detect(np.ascontiguousarray(pixels[..., ::-1]))  # it wants BGR
-    ratio = np.array([width / size[0], height / size[1]])
+    ratio = np.array(size) / image.size
     faces = []
     for row in rows if rows is not None else []:
         x0, y0 = row[:2] * ratio

@@ -5,7 +5,16 @@ from PIL import Image
 
 from ..errors import FaceNotFoundError, ImageError
 from .align import ffhq_transform
-from .detect import Face, check_which, detect_all, from_left_to_right, overlap, select_faces
+from .detect import (
+    Face,
+    bring_level,
+    check_which,
+    detect_all,
+    detect_boxes,
+    from_left_to_right,
+    overlap,
+    select_faces,
+)
 
 # Of a face that shows only once the mask is smoothed over: a smooth patch can look like a face.
 UNCOVERED_SCORE = 0.7
@@ -62,7 +71,7 @@ def find_faces(
         return [], [0], [whole_picture_transform(photo, size)]
     seen = detect_all(photo)
     level = [face for face in seen if face.level]
-    found = level if uncovered is None else _with_hidden(seen, detect_all(uncovered))
+    found = level if uncovered is None else _with_hidden(seen, uncovered)
     if seen and not found:
         raise FaceNotFoundError(
             "A face was found, but not which way is up in it. Turn the photo so that the face is upright and try "
@@ -78,13 +87,23 @@ def _with_hidden(seen, uncovered):
 
     A phantom must not join: a face that shows only there overlaps none that is there, and the detector is surer of it.
     """
+
+    def same(face, other):
+        return overlap(face.box, other.box) > 0.5
+
+    def new(face):
+        return face.score >= UNCOVERED_SCORE and all(
+            overlap(face.box, other.box) <= SEPARATE for other in seen
+        )
+
+    tilted = [face for face in seen if not face.level]
+    # The others are known already, and need not be brought upright once more.
+    shown = bring_level(
+        uncovered,
+        [face for face in detect_boxes(uncovered) if new(face) or any(same(face, other) for other in tilted)],
+    )
     faces = []
     for face in seen:
-        same = [other for other in uncovered if other.level and overlap(face.box, other.box) > 0.5]
-        faces.append(face if face.level or not same else same[0])
-    faces += [
-        face
-        for face in uncovered
-        if face.score >= UNCOVERED_SCORE and all(overlap(face.box, other.box) <= SEPARATE for other in seen)
-    ]
-    return from_left_to_right(faces)
+        better = [other for other in shown if other.level and same(face, other)]
+        faces.append(face if face.level or not better else better[0])
+    return from_left_to_right([*faces, *(face for face in shown if new(face))])
