@@ -99,7 +99,8 @@ def detect_boxes(image: Image.Image) -> list[Face]:
     # No use in enlarging far: one scale beyond the photo's own size is enough.
     scales = [s for i, s in enumerate(scales) if i == 0 or scales[i - 1] < longest or s <= _SCALES[1]]
     # Each from the next larger: the photo itself, of perhaps 25 megapixels, is gone through once.
-    found, smaller, middle = [], image, image
+    found: list[Face] = []
+    smaller, middle = image, image
     for scale in reversed(scales):
         smaller = _resized(smaller, image.size, scale / longest)
         found = _detect_in(smaller, image.size) + found
