@@ -4,20 +4,24 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-import torch
 from PIL import Image
 
+from .onnx import backend
 
-@lru_cache(maxsize=1)
-def _network():
-    from . import zoo
+
+@lru_cache(maxsize=2)
+def _network(backend):
+    from . import onnx, zoo
 
     if not any(entry["task"] == "identity" and entry["default"] for entry in zoo.list_models()):
         return None
+    if backend != "torch":
+        return onnx.load("identity", backend)
+    import torch
+
     return zoo.load("identity").to(memory_format=torch.channels_last)
 
 
-@torch.inference_mode()
 def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Image]) -> list[float] | None:
     """How alike two lists of aligned crops are, pair by pair.
 
@@ -30,13 +34,29 @@ def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Ima
     Raises:
         ZooError: the network's weights are unavailable.
     """
-    net = _network()
+    net = _network(backend())
     if net is None:
         return None
-    images = [
-        net.resized(torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].float() / 127.5 - 1)
-        for crop in (*before, *after)
-    ]
-    vectors = torch.cat([net(part) for part in torch.cat(images).split(32)])
+    vectors = (_embed_by_torch if backend() == "torch" else _embed)(net, [*before, *after])
     cosines = (vectors[: len(before)] * vectors[len(before) :]).sum(1)
     return [round(float(cosine), 4) for cosine in cosines]
+
+
+def _embed(net, crops):
+    """The identity vectors of crops (RGB images) by an exported network: NxD array."""
+    side = net.config.input_size
+    # Pillow's bilinear filter has the antialiasing of torch's.
+    small = [crop.resize((side, side), Image.Resampling.BILINEAR) for crop in crops]
+    images = np.stack([np.asarray(crop) for crop in small]).transpose(0, 3, 1, 2) / np.float32(127.5) - 1
+    return np.concatenate([net(images[i : i + 32]).vector for i in range(0, len(images), 32)])
+
+
+def _embed_by_torch(net, crops):
+    import torch
+
+    with torch.inference_mode():
+        images = [
+            net.resized(torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].float() / 127.5 - 1)
+            for crop in crops
+        ]
+        return torch.cat([net(part) for part in torch.cat(images).split(32)]).numpy()

@@ -1,4 +1,4 @@
-"""Exported networks, run by onnxruntime. Nothing here imports torch.
+"""Exported networks, run by onnxruntime, and which backend runs networks. Nothing here imports torch.
 
 An exported network is looked for in the folder to which `facesym export` writes, then in the local Hub cache and on the
 Hub, where its file and checksum are those of the entry's `formats` in zoo.json.
@@ -7,6 +7,10 @@ Hub, where its file and checksum are those of the entry's `formats` in zoo.json.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Unpack
@@ -20,6 +24,27 @@ from .hub import HubOptions, fetch_file
 from .packages import require_packages
 
 FILES = {"onnx": "model.onnx", "onnx-fp16": "model.fp16.onnx", "torch": "model.pt2"}
+BACKENDS = ("torch", "onnx", "onnx-fp16")
+
+_backend: ContextVar[str | None] = ContextVar("backend", default=None)
+
+
+def backend() -> str:
+    """What runs the networks of faces (landmarks, identity) now: "torch", "onnx" or "onnx-fp16".
+
+    That of the pipeline at work; else torch where it is installed.
+    """
+    return _backend.get() or ("torch" if find_spec("torch") else "onnx")
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run the networks of faces by this backend within the block."""
+    token = _backend.set(name)
+    try:
+        yield
+    finally:
+        _backend.reset(token)
 
 
 def folder() -> Path:
@@ -43,7 +68,7 @@ def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
     """
     require_packages(("onnxruntime",), 'backend="onnx"', "onnx")
     entry = zoo.get(name)
-    return OnnxNet(_read(entry, format, hub), entry)
+    return OnnxNet(_read(entry, format, hub), entry, format)
 
 
 def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
@@ -69,8 +94,10 @@ class OnnxNet:
     Args:
         data: content of the .onnx file.
         entry: the network's entry in zoo.json.
+        format: "onnx" or "onnx-fp16".
 
     Attributes:
+        backend: the format.
         config: the settings of the network, as attributes.
         device: "cpu".
         dtype: float32.
@@ -81,11 +108,13 @@ class OnnxNet:
 
     device, dtype = "cpu", np.dtype(np.float32)
 
-    def __init__(self, data: bytes, entry: dict[str, Any]):
+    def __init__(self, data: bytes, entry: dict[str, Any], format: str = "onnx"):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
+        # Threads that wait by spinning take the cores from others, and from each other where cores are shared.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common class
@@ -95,7 +124,7 @@ class OnnxNet:
             raise ZooError(
                 f"The exported {entry['id']} was made from other weights: run `facesym export {entry['id']}` again."
             )
-        self.entry = entry
+        self.entry, self.backend = entry, format
         self.config = SimpleNamespace(**json.loads(found["config"]))
         self._inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = [each.name for each in self._session.get_outputs()]

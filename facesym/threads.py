@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 
 
@@ -34,7 +35,6 @@ def use_one_thread_after_fork() -> None:
     with one thread.
     """
     import cv2
-    import torch
 
     before = []
 
@@ -45,9 +45,13 @@ def use_one_thread_after_fork() -> None:
     def restore():
         cv2.setNumThreads(before.pop())
 
+    def keep_one_thread():
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
+
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=end_threads,
             after_in_parent=restore,
-            after_in_child=lambda: torch.set_num_threads(1),
+            after_in_child=keep_one_thread,
         )

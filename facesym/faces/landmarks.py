@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ..onnx import backend
 from .geometry import flip_landmarks
 
-if TYPE_CHECKING:
-    import torch
 
+@lru_cache(maxsize=2)
+def _network(backend: str) -> Any:
+    if backend != "torch":
+        from .. import onnx
 
-@lru_cache(maxsize=1)
-def network() -> Any:
+        return onnx.load("landmarks", backend)
     import torch
 
     from .. import zoo
@@ -24,15 +26,34 @@ def network() -> Any:
     return zoo.load("landmarks").to(memory_format=torch.channels_last)
 
 
-def to_input(crops: Sequence[Image.Image]) -> torch.Tensor:
-    """RGB images to an Nx3xSxS tensor in [-1, 1] of the network's size."""
+def predict(crops: Sequence[Image.Image], points: bool = True) -> tuple[Any, np.ndarray]:
+    """What the network predicts of crops and of their mirror images.
+
+    Args:
+        crops: N RGB images, square crops of one face each, of any size.
+        points: False leaves out the landmarks, for speed.
+
+    Returns:
+        The landmarks, 2Nx68x2 as fractions of the side (or None), and the poses, 2Nx2: of the crops, then of their
+        mirror images.
+
+    Raises:
+        ZooError: the zoo has no landmark network, or its weights are unavailable.
+    """
+    net = _network(backend())
+    side = net.config.input_size
+    small = [crop.convert("RGB").resize((side, side), Image.Resampling.BICUBIC) for crop in crops]
+    images = np.stack([np.asarray(crop) for crop in small]).transpose(0, 3, 1, 2) / np.float32(127.5) - 1
+    images = np.concatenate([images, images[..., ::-1]])
+    if backend() != "torch":
+        found = net(images)
+        return found.points, found.pose
     import torch
 
-    side = network().config.input_size
-    pixels = [
-        np.asarray(crop.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)) for crop in crops
-    ]
-    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.inference_mode():
+        tensor = torch.from_numpy(images)
+        landmarks, pose = net.landmarks_and_pose(tensor) if points else (None, net.pose(tensor))
+    return None if landmarks is None else landmarks.float().numpy(), pose.numpy()
 
 
 def find_points(crops: Image.Image | Sequence[Image.Image]) -> np.ndarray:
@@ -48,22 +69,18 @@ def find_points(crops: Image.Image | Sequence[Image.Image]) -> np.ndarray:
     Raises:
         ZooError: the zoo has no landmark network, or its weights are unavailable.
     """
-    import torch
-
     if isinstance(crops, Image.Image):
         return find_points([crops])[0]
     found = []
     for start in range(0, len(crops), 16):
-        part = to_input(crops[start : start + 16])
-        with torch.inference_mode():
-            found.append(both_ways(network()(torch.cat([part, part.flip(-1)]))))
+        found.append(both_ways(predict(crops[start : start + 16])[0]))
     sides = np.array([crop.size for crop in crops], np.float32)[:, None]
     return to_pixels(np.concatenate(found), sides)
 
 
-def both_ways(predicted: torch.Tensor) -> np.ndarray:
+def both_ways(predicted: np.ndarray) -> np.ndarray:
     """The network's landmarks of images, averaged with those of their mirror images: 2Nx68x2 to Nx68x2."""
-    plain, mirrored = predicted.float().numpy().reshape(2, -1, 68, 2)
+    plain, mirrored = predicted.reshape(2, -1, 68, 2)
     return (plain + flip_landmarks(mirrored, 1.0) + [1, 0]) / 2
 
 

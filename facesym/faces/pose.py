@@ -58,13 +58,9 @@ def find_pose(crop: Image.Image) -> tuple[float, float]:
     Raises:
         ZooError: the zoo's landmark network is unavailable.
     """
-    import torch
+    from .landmarks import predict
 
-    from .landmarks import network, to_input
-
-    image = to_input([crop])
-    with torch.inference_mode():
-        return _both_ways(network().pose(torch.cat([image, image.flip(-1)])))
+    return _both_ways(predict([crop], points=False)[1])
 
 
 def find_points_and_pose(crop: Image.Image) -> tuple[np.ndarray, tuple[float, float]]:
@@ -79,13 +75,9 @@ def find_points_and_pose(crop: Image.Image) -> tuple[np.ndarray, tuple[float, fl
     Raises:
         ZooError: the zoo's landmark network is unavailable.
     """
-    import torch
+    from .landmarks import both_ways, predict, to_pixels
 
-    from .landmarks import both_ways, network, to_input, to_pixels
-
-    image = to_input([crop])
-    with torch.inference_mode():
-        landmarks, pose = network().landmarks_and_pose(torch.cat([image, image.flip(-1)]))
+    landmarks, pose = predict([crop])
     return to_pixels(both_ways(landmarks)[0], crop.width), _both_ways(pose)
 
 

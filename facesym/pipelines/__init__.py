@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from ..errors import ZooError
+from ..errors import DeviceError, ZooError
 from ..hub import HubOptions
 
 if TYPE_CHECKING:
@@ -54,33 +54,64 @@ def __dir__() -> list[str]:
 
 @overload
 def load(
-    name: Literal["complete"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+    name: Literal["complete"],
+    *,
+    device: Device = ...,
+    dtype: DType = ...,
+    backend: str | None = ...,
+    **hub: Unpack[HubOptions],
 ) -> CompletePipeline: ...
 @overload
 def load(
-    name: Literal["symmetrize"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+    name: Literal["symmetrize"],
+    *,
+    device: Device = ...,
+    dtype: DType = ...,
+    backend: str | None = ...,
+    **hub: Unpack[HubOptions],
 ) -> SymmetrizePipeline: ...
 @overload
 def load(
-    name: Literal["rotate"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+    name: Literal["rotate"],
+    *,
+    device: Device = ...,
+    dtype: DType = ...,
+    backend: str | None = ...,
+    **hub: Unpack[HubOptions],
 ) -> RotatePipeline: ...
 @overload
 def load(
-    name: Literal["normalize"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+    name: Literal["normalize"],
+    *,
+    device: Device = ...,
+    dtype: DType = ...,
+    backend: str | None = ...,
+    **hub: Unpack[HubOptions],
 ) -> NormalizePipeline: ...
 @overload
 def load(
-    name: Literal["transfer"], *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+    name: Literal["transfer"],
+    *,
+    device: Device = ...,
+    dtype: DType = ...,
+    backend: str | None = ...,
+    **hub: Unpack[HubOptions],
 ) -> TransferPipeline: ...
 @overload
 def load(
-    name: str | os.PathLike, *, device: Device = ..., dtype: DType = ..., **hub: Unpack[HubOptions]
+    name: str | os.PathLike,
+    *,
+    device: Device = ...,
+    dtype: DType = ...,
+    backend: str | None = ...,
+    **hub: Unpack[HubOptions],
 ) -> Pipeline: ...
 def load(
     name: str | os.PathLike,
     *,
     device: Device = "cpu",
     dtype: DType = None,
+    backend: str | None = None,
     **hub: Unpack[HubOptions],
 ) -> Pipeline:
     """A pipeline, ready to be called.
@@ -89,6 +120,8 @@ def load(
         name: a task ("complete"), a zoo id ("symmfc-256"), a local model folder, or a Hub repository "owner/name".
         device: where the network runs, e.g. "cuda".
         dtype: type of its weights, e.g. torch.bfloat16; default float32.
+        backend: "torch"; "onnx", which runs a network of the zoo as `facesym export` made it, on the CPU and without
+            torch; or "onnx-fp16", half the size. Default: torch where it is installed.
         hub: ``subfolder``, ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``: see
             `facesym.hub.HubOptions`.
 
@@ -96,10 +129,21 @@ def load(
         ZooError: nothing of that name, its weights are missing or altered, or no pipeline runs this network.
         DeviceError: no such device on this machine.
     """
-    from .. import zoo
+    from .. import onnx, zoo
 
-    net = zoo.load(name, device=device, dtype=dtype, **hub)
-    kind = type(net).__name__
+    backend = backend or onnx.backend()
+    if backend not in onnx.BACKENDS:
+        raise ZooError(f"There is no backend {backend!r}: use {', '.join(onnx.BACKENDS)}.")
+    if backend == "torch":
+        net = zoo.load(name, device=device, dtype=dtype, **hub)
+        kind = type(net).__name__
+    else:
+        if str(device) != "cpu" or dtype is not None:
+            raise DeviceError('Exported networks run on the CPU, in float32: use backend="torch".')
+        kind = zoo.get(str(name))["class"]
+        if kind == "SymmetricGenerator":
+            raise ZooError('rotate fits its generator to the photo, which needs torch: use backend="torch".')
+        net = onnx.load(str(name), backend, **hub)
     if kind not in _PIPELINES:
         raise ZooError(
             f"{name} is a {kind}, which has no pipeline of its own: use facesym.zoo.load({str(name)!r})."

@@ -1,19 +1,21 @@
 """What the pipelines share: the way from a photo over its aligned faces to a result."""
 
+from __future__ import annotations
+
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import wraps
 from numbers import Integral
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ..device import check_device
-from ..errors import FacesymError, ImageError
+from ..errors import DeviceError, FacesymError, ImageError
 from ..faces.align import align_face, scale_of
 from ..faces.detect import Face, check_which
 from ..faces.find import find_faces
@@ -23,8 +25,12 @@ from ..faces.load import Photo, mark_edited, read_photo
 from ..faces.paste import paste_face
 from ..identity import identity_similarity
 from ..logging import warn
+from ..onnx import OnnxNet, use_backend
 from ..threads import use_one_thread_after_fork
 from .result import Later, Result
+
+if TYPE_CHECKING:
+    import torch
 
 use_one_thread_after_fork()
 
@@ -47,7 +53,7 @@ class PhotoJob:
     found: list[Face]
     chosen: list[int]
     transforms: list[np.ndarray]
-    faces: list["FaceJob"] = field(default_factory=list)
+    faces: list[FaceJob] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -79,7 +85,7 @@ class Pipeline:
     """From photos to results: find, align, run, paste. A task fills in the steps in which it differs.
 
     Args:
-        net: the task's network, in eval mode.
+        net: the task's network, in eval mode; or an OnnxNet.
 
     Attributes:
         task: the task's name.
@@ -95,10 +101,14 @@ class Pipeline:
     result: type[Result]
     trained_yaw: float
     farthest_yaw = 70.0
-    layout = torch.channels_last
+    layout = "channels_last"
 
     def __init__(self, net: Any):
-        self.net = net.to(memory_format=self.layout)
+        self.net = net
+        if self.backend == "torch":
+            import torch
+
+            net.to(memory_format=getattr(torch, self.layout))
 
     def __repr__(self):
         net = self.net
@@ -111,6 +121,11 @@ class Pipeline:
     def size(self) -> int:
         return self.net.config.input_size
 
+    @property
+    def backend(self) -> str:
+        """What runs the networks: "torch", "onnx" or "onnx-fp16"."""
+        return self.net.backend if isinstance(self.net, OnnxNet) else "torch"
+
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
         """Move the networks.
 
@@ -122,8 +137,14 @@ class Pipeline:
             The pipeline itself.
 
         Raises:
-            DeviceError: no such device on this machine.
+            DeviceError: no such device on this machine, or the networks are exported ones.
         """
+        if self.backend != "torch":
+            raise DeviceError(
+                'Exported networks run on the CPU, in float32: load the pipeline with backend="torch".'
+            )
+        import torch
+
         if isinstance(device, torch.dtype):
             device, dtype = None, device
         device = self.net.device if device is None else device
@@ -163,7 +184,9 @@ class Pipeline:
         for start in range(0, len(inputs), batch_size):
             group = inputs[start : start + batch_size]
             names = [_name(start + i, group[i][0]) if several else None for i in range(len(group))]
-            for name, result in zip(names, self._batch(group, names, on_error == "skip", options)):
+            with use_backend(self.backend):
+                made = self._batch(group, names, on_error == "skip", options)
+            for name, result in zip(names, made):
                 for note in result.notes:
                     warn(f"{name}: {note}" if name else note, stacklevel=3)
                 results.append(None if isinstance(result, _Skipped) else result)
@@ -340,15 +363,45 @@ def finer_transform(transform: np.ndarray, size: int, most: int = 4) -> tuple[np
     return larger, times * size
 
 
-def to_tensor(crop: Image.Image, net: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type (or ``dtype``), on its device."""
+def inference(step: Callable) -> Callable:
+    """A pipeline's step without gradients, where torch runs the network."""
+
+    @wraps(step)
+    def run(self, *args, **options):
+        if self.backend != "torch":
+            return step(self, *args, **options)
+        import torch
+
+        with torch.inference_mode():
+            return step(self, *args, **options)
+
+    return run
+
+
+def to_tensor(crop: Image.Image, net: Any, dtype: torch.dtype | None = None) -> Any:
+    """RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type (or ``dtype``), on its device; to an array for an
+    exported network."""
+    if isinstance(net, OnnxNet):
+        return np.asarray(crop).transpose(2, 0, 1)[None] / np.float32(127.5) - 1
+    import torch
+
     pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None]
     return (pixels.float() / 127.5 - 1).to(net.device, dtype or net.dtype)
 
 
-def to_batch(crops: Sequence[Image.Image], net: Any) -> torch.Tensor:
-    """RGB crops of one size to a Bx3xSxS tensor: see `to_tensor`."""
-    return torch.cat([to_tensor(crop, net) for crop in crops])
+def to_batch(crops: Sequence[Image.Image], net: Any) -> Any:
+    """RGB crops of one size to Bx3xSxS: see `to_tensor`."""
+    parts = [to_tensor(crop, net) for crop in crops]
+    if isinstance(net, OnnxNet):
+        return np.concatenate(parts)
+    import torch
+
+    return torch.cat(parts)
+
+
+def to_array(values: Any) -> np.ndarray:
+    """A tensor or array as a float32 array."""
+    return np.asarray(values if isinstance(values, np.ndarray) else values.float().cpu(), np.float32)
 
 
 def one_of(batch: Any, i: int) -> Any:
@@ -362,7 +415,10 @@ def one_of(batch: Any, i: int) -> Any:
     return None if batch is None else batch[i : i + 1]
 
 
-def to_image(tensor: torch.Tensor) -> Image.Image:
-    """A 3xHxW tensor in [-1, 1] to an RGB image."""
-    pixels = ((tensor.float().clamp(-1, 1) + 1) * 127.5).round().byte()
-    return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))
+def to_image(values: Any) -> Image.Image:
+    """A 3xHxW tensor or array in [-1, 1] to an RGB image."""
+    if isinstance(values, np.ndarray):
+        pixels = np.rint((values.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+    else:
+        pixels = ((values.float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,11 @@ class Later:
     """
 
     def __init__(self, compute: Callable[[], Any]):
-        self.compute = compute
+        self._compute, self._context = compute, copy_context()
+
+    def compute(self) -> Any:
+        """The field's value, computed with the backend of the pipeline."""
+        return self._context.copy().run(self._compute)
 
 
 @dataclass(kw_only=True)

@@ -72,7 +72,7 @@ class RotatePipeline(Pipeline):
     result = RotateResult
 
     trained_yaw = REACH
-    layout = torch.contiguous_format
+    layout = "contiguous_format"
 
     def __init__(self, net: Any):
         from .. import zoo

@@ -1,12 +1,13 @@
 """Make a face symmetric, and say how asymmetric it was: photo in, photo and numbers out."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 
 from ..asymmetry import measure_asymmetry
@@ -18,7 +19,10 @@ from ..faces.landmarks import find_points
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
 from ..faces.pose import find_points_and_pose
-from .base import FaceJob, Later, Pipeline, Result, to_batch, to_image
+from .base import FaceJob, Later, Pipeline, Result, inference, to_array, to_batch, to_image
+
+if TYPE_CHECKING:
+    import torch
 
 METHODS = ("model", "left", "right", "average")
 
@@ -164,6 +168,8 @@ class SymmetrizePipeline(Pipeline):
         """
         if method not in METHODS:
             raise ImageError(f"There is no method {method!r}: use one of {', '.join(METHODS)}.")
+        if not exact and self.backend != "torch":
+            raise ImageError('exact=False needs torch: load the pipeline with backend="torch".')
         return self._process(
             image,
             faces=faces,
@@ -197,8 +203,10 @@ class SymmetrizePipeline(Pipeline):
         """A turned face as seen from the front: RGB crop."""
         from . import load
 
-        if self._normalizer is None:
+        if self._normalizer is None and self.backend == "torch":
             self._normalizer = load("normalize", device=self.net.device, dtype=self.net.dtype)
+        elif self._normalizer is None:
+            self._normalizer = load("normalize", backend=self.backend)
         side = self._normalizer.size
         (frontal,) = self._normalizer.run(crop.resize((side, side), Image.Resampling.LANCZOS), crop, yaw)
         return frontal
@@ -266,10 +274,11 @@ class SymmetrizePipeline(Pipeline):
             ],
         }
 
-    @torch.inference_mode()
+    @inference
     def _symmetrize(self, faces, exact):
         """The network: the faces' ``output`` (the face alone), ``picture`` and ``region``."""
-        out = self.net(to_batch([face.frontal for face in faces], self.net), exact=exact)
+        images = to_batch([face.frontal for face in faces], self.net)
+        out = self.net(images, exact=exact) if self.backend == "torch" else self.net(images)
         for i, face in enumerate(faces):
             face.output, face.picture = to_image(out.face[i]), to_image(out.picture[i])
-            face.region = one_piece(out.region[i, 0].float().cpu().numpy())
+            face.region = one_piece(to_array(out.region[i, 0]))

@@ -57,7 +57,7 @@ class TransferPipeline(Pipeline):
     task = "transfer"
     result = TransferResult
     trained_yaw = FARTHEST_YAW
-    layout = torch.contiguous_format
+    layout = "contiguous_format"
 
     @overload
     def __call__(

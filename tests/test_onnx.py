@@ -1,0 +1,96 @@
+"""backend="onnx": the same results as torch's, and no torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import facesym
+from facesym import onnx, zoo
+from facesym.errors import DeviceError, ImageError, ZooError
+from facesym.export import export, save
+
+ROOT = Path(__file__).parents[1]
+PORTRAITS = [ROOT / "spaces/examples" / name for name in ("astronaut.jpg", "grace-hopper.jpg")]
+TASKS = {"symmetrize": {}}
+
+
+@pytest.fixture(scope="session")
+def exported():
+    """The exported networks, kept on this machine between runs: a network is exported again only when it changed."""
+    for name in ("landmarks", "identity", *TASKS):
+        try:
+            onnx.load(name)
+            onnx.load(name, "onnx-fp16")
+        except ZooError:
+            save(export(name), onnx.folder() / zoo.get(name)["id"])
+
+
+@pytest.fixture(scope="session")
+def made(exported, tmp_path_factory):
+    """{task: [(image, identity) of each portrait]} by a process that cannot import torch; asymmetry of the first."""
+    folder = tmp_path_factory.mktemp("onnx")
+    code = f"""
+import json, sys
+sys.modules["torch"] = None  # importing it is an error now
+import facesym
+told = {{}}
+for task, options in {TASKS!r}.items():
+    pipe = facesym.load(task)
+    for i, photo in enumerate({[str(photo) for photo in PORTRAITS]!r}):
+        out = pipe(photo, **options)
+        out.images[0].save(f"{folder}/{{task}}-{{i}}.png")
+        told[f"{{task}}-{{i}}"] = dict(identity=out.identity, asymmetry=getattr(out, "asymmetry", None))
+print(json.dumps(told))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("i", range(len(PORTRAITS)))
+@pytest.mark.parametrize("task", TASKS)
+def test_without_torch_the_results_are_torch_s(task, i, made):
+    folder, told = made
+    expected = facesym.load(task)(PORTRAITS[i], **TASKS[task])
+    image = np.asarray(Image.open(folder / f"{task}-{i}.png"), np.float32)
+    assert np.abs(image - np.asarray(expected.images[0])).mean() < 1
+    assert told[f"{task}-{i}"]["identity"] == pytest.approx(expected.identity, abs=0.01)
+
+
+def test_asymmetry_without_torch(made):
+    expected = facesym.load("symmetrize")(PORTRAITS[0]).asymmetry[0]
+    assert made[1]["symmetrize-0"]["asymmetry"][0] == pytest.approx(expected, abs=0.02)
+
+
+def test_measures_read_later_use_the_pipeline_s_backend(exported, monkeypatch):
+    out = facesym.load("symmetrize", backend="onnx")(PORTRAITS[0])
+    monkeypatch.setattr(zoo, "load", None)  # torch's way
+    for module in ("facesym.faces.landmarks", "facesym.identity"):
+        sys.modules[module]._network.cache_clear()
+    assert out.identity[0] > 0.8 and out.asymmetry[0]["overall"] > 0
+
+
+@pytest.mark.parametrize("options", [dict(device="cuda"), dict(dtype="float16")])
+def test_exported_networks_stay_on_the_cpu(options):
+    with pytest.raises(DeviceError, match='backend="torch"'):
+        facesym.load("symmetrize", backend="onnx", **options)
+
+
+def test_what_needs_torch(exported):
+    with pytest.raises(ZooError, match="needs torch"):
+        facesym.load("rotate", backend="onnx")
+    pipe = facesym.load("symmetrize", backend="onnx")
+    with pytest.raises(ImageError, match="needs torch"):
+        pipe(PORTRAITS[0], exact=False)
+    with pytest.raises(DeviceError, match='backend="torch"'):
+        pipe.to("cpu")
+
+
+def test_unknown_backend():
+    with pytest.raises(ZooError, match="torch, onnx, onnx-fp16"):
+        facesym.load("symmetrize", backend="tensorflow")
