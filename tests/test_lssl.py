@@ -16,7 +16,7 @@ from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParse
 from facesym.models.lssl import GROUPS, MouthDiscriminator, heat_map
 from facesym.models.parser import CLASSES
 from train.lssl import rescaled
-from train.lssl_terms import cut_mouths, generator_terms, told_expressions
+from train.lssl_terms import cut_mouths, expression_loss, generator_terms
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_both_flows_are_taught_where_the_landmarks_are(net):
             "released",
             (),
         )
-        off[name] = terms["places"].item()
+        off[name] = terms["flow"].item()
     # Each goal suits one of the two flows, which keep every place, and is as far off for the other.
     assert off["as it is"] == pytest.approx(off["mirrored"], rel=1e-3) and off["mirrored"] > 0.1
 
@@ -167,10 +167,10 @@ def test_expressions_of_mouths_are_told_where_they_are_known():
     known = torch.tensor([[1.0], [1.0], [0.0]]).expand(3, 12)
     batch = {"kept": torch.tensor([1.0, 0.2, 1.0]), "wanted": wanted, "known": known}
     logits = torch.zeros(2, 3, requires_grad=True)  # of the first and the third
-    told_expressions(logits, batch).backward()
+    expression_loss(logits, batch).backward()
     assert logits.grad[0, 0] < 0 < logits.grad[0, 1] and not logits.grad[1].any()
     right, wrong = torch.tensor([[9.0, -9, -9]] * 2), torch.tensor([[-9.0, 9, -9]] * 2)
-    assert told_expressions(right, batch) < 0.01 < 1 < told_expressions(wrong, batch)
+    assert expression_loss(right, batch) < 0.01 < 1 < expression_loss(wrong, batch)
     scores, logits = MouthDiscriminator(3, 48)(torch.zeros(2, 3, 48, 48))
     assert scores.shape == (2, 1, 6, 6) and logits.shape == (2, 3)
 
@@ -186,12 +186,12 @@ def test_the_choice_is_taught_also_where_it_seems_settled():
     assert (logit.grad.flatten()[1:] < 0).all() and logit.grad.flatten()[1:].abs().max() < 1e-3
 
 
-def test_the_critics_heads_and_its_penalty():
-    critic = AttributeDiscriminator(12, widths=(8, 8, 8, 8, 8), size=64)
-    scores, logits = critic(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64))
+def test_the_discriminators_heads_and_its_penalty():
+    discriminator = AttributeDiscriminator(12, widths=(8, 8, 8, 8, 8), size=64)
+    scores, logits = discriminator(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64))
     assert scores.shape == (2, 1, 2, 2) and logits.shape == (2, 12)
     real, fake = torch.rand(3, 4, 8, 8), torch.rand(3, 4, 8, 8)
-    # A linear critic's gradient is its weight everywhere: the penalty is (its norm − 1)².
+    # A linear discriminator's gradient is its weight everywhere: the penalty is (its norm − 1)².
     weight = torch.rand(4, 8, 8)
     penalty = losses.gradient_penalty(lambda x: (x * weight).sum((1, 2, 3)), real, fake)
     torch.testing.assert_close(penalty, (weight.norm() - 1).square())
@@ -250,7 +250,15 @@ def test_mode_b_is_trained(mesh_file, tmp_path):  # noqa: F811
     seen = {
         name for line in stats(tmp_path / "b") for name in line
     }  # not every batch has a photo, which D learns from
-    assert {"critic", "labels", "adversarial", "attribute", "bidirectional", "side", "val"} <= seen
+    assert {
+        "discriminator",
+        "labels",
+        "adversarial",
+        "attribute",
+        "bidirectional",
+        "condition",
+        "val",
+    } <= seen
     net = AttributeGenerator.from_pretrained(tmp_path / "b" / "model")
     assert net.groups == LOOKS and net.config.side_channels == 3
     found = net(torch.zeros(1, 3, 64, 64), torch.rand(1, 3, 64, 64), net.attributes({"look": "photo"}))
@@ -279,7 +287,7 @@ def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):  
         "--critic-steps", 2, "--sample-every", 4,
     )  # fmt: skip
     lines = stats(tmp_path / "g")
-    assert {"critic", "labels", "penalty"} <= set(lines[0]) and "parsing" not in lines[0]  # D alone
+    assert {"discriminator", "labels", "penalty"} <= set(lines[0]) and "parsing" not in lines[0]  # D alone
     assert {"adversarial", "attribute", "identity", "bidirectional", "parsing", "smooth"} <= set(lines[1])
     assert (tmp_path / "g" / "samples" / "0000004-transfer.png").exists()
     AttributeGenerator.from_pretrained(tmp_path / "g" / "model")
@@ -304,14 +312,14 @@ def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):  
     alone, both = stats(tmp_path / "w")
     assert {
         "identity",
-        "side",
-        "places",
+        "condition",
+        "flow",
         "smooth",
         "feature",
         "mouth",
         "mouths",
         "expression",
-        "told",
+        "expression_labels",
     } <= set(alone)
-    assert not {"critic", "adversarial"} & set(alone)
-    assert {"critic", "penalty", "adversarial"} <= set(both)
+    assert not {"discriminator", "adversarial"} & set(alone)
+    assert {"discriminator", "penalty", "adversarial"} <= set(both)

@@ -126,7 +126,7 @@ def test_a_folder_in_use_is_refused_or_cleared_on_request(folders, tmp_path):
     words = [*SYMMFC, 0]
     train("symmfc.py", folders, tmp_path, *words)
     (tmp_path / "mine.txt").write_text("not the run's")
-    with pytest.raises(SystemExit, match=r"--resume, give another --out, or start clean with --overwrite"):
+    with pytest.raises(SystemExit, match=r"--resume, choose another --out, or delete it with --overwrite"):
         train("symmfc.py", folders, tmp_path, *words)
     train("symmfc.py", folders, tmp_path, *SYMMFC, 1, "--overwrite")
     assert [path.name for path in Checkpoints(tmp_path / "checkpoints", 2).list()] == ["step-0000003.pt"]
@@ -136,7 +136,7 @@ def test_a_folder_in_use_is_refused_or_cleared_on_request(folders, tmp_path):
 def test_other_arguments_are_no_resumption(folders, tmp_path):
     train("symmfc.py", folders, tmp_path, *SYMMFC, 0)
     with pytest.raises(
-        SystemExit, match=r"begun with --ema 0.999, --preset tiny, not with --ema 0.9, --preset small"
+        SystemExit, match=r"started with --ema 0.999, --preset tiny, not with --ema 0.9, --preset small"
     ):
         train("symmfc.py", folders, tmp_path, "--preset", "small", *SYMMFC[2:], 0, "--ema", 0.9, "--resume")
     text = train("symmfc.py", folders, tmp_path, *SYMMFC, 2, "--resume", "--log-every", 2)  # a longer run
@@ -321,8 +321,8 @@ def test_ctrl_c_under_accelerate_saves_all_processes_and_says_so(folders, tmp_pa
             text += part
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     text = text.decode()
-    assert "2 process(es) on cpu" in text and "go on with --resume" in text and "Traceback" not in text
-    assert text.count("go on with --resume") == 1
+    assert "2 process(es) on cpu" in text and "continue with --resume" in text and "Traceback" not in text
+    assert text.count("continue with --resume") == 1
     (checkpoint,) = Checkpoints(tmp_path / "checkpoints", 2).list()
     assert f"stopped at step {read(checkpoint)[0]['step']};" in text
 

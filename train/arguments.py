@@ -1,4 +1,4 @@
-"""The command line of the training scripts: what they all take, and errors of one line."""
+"""The command line of the training scripts: shared options and one-line errors."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ SCHEDULERS = ("constant", "linear", "cosine", "constant-linear", "plateau")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The description as it is written, and each option's default where it has one."""
+    """Keep the description's line breaks and show the options' defaults."""
 
     def _get_help_string(self, action):
         if action.default in (None, False, []):
@@ -21,7 +21,7 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that shows defaults in ``--help`` and says what is wrong in one line, once for all processes."""
+    """A parser that shows defaults in ``--help`` and prints errors in one line, by one process only."""
 
     def __init__(self, description):
         super().__init__(description=description, formatter_class=_Help, allow_abbrev=False)
@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def launch(main):
-    """Call a script's ``main``; what goes wrong by the user's doing is one line, not a traceback."""
+    """Call a script's ``main`` and print the user's errors in one line, without a traceback."""
     relaunch()
     try:
         main()
@@ -42,101 +42,114 @@ def launch(main):
             fail(f"error: {end.code}")
         raise
     except KeyboardInterrupt:
-        fail("stopped; nothing was saved since the last checkpoint", 130)
+        fail("stopped; progress since the last checkpoint is lost", 130)
 
 
 def add_arguments(parser, *, out, batch, lr, scheduler="cosine", warm_up=100):
-    """The options that every training script takes; the keywords are the script's own defaults."""
+    """Add the options that every training script takes.
+
+    Args:
+        parser: a `Parser`.
+        out: default of ``--out``.
+        batch: default of ``--batch``.
+        lr: default of ``--lr``.
+        scheduler: default of ``--lr-scheduler``.
+        warm_up: default of ``--lr-warmup``.
+    """
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
         nargs="+",
         required=True,
         metavar="FOLDER",
-        help="aligned faces (`facesym prepare`), or their parent",
+        help="folders of aligned faces (from `facesym prepare`), or a folder that holds them",
     )
-    data.add_argument("--limit", type=int, help="use the first N images only (to try things out)")
+    data.add_argument("--limit", type=int, metavar="N", help="use only the first N images, for a quick try")
     data.add_argument(
         "--val-fraction", type=float, metavar="FRACTION",
-        help="hold out this fraction for validation (default: what the folders say, else a twentieth)",
+        help="fraction to hold out for validation (default: the folders' own split, otherwise 0.05)",
     )  # fmt: skip
     data.add_argument(
         "--cache", default=str(cache_folder()), metavar="FOLDER",
-        help="keep decoded images here, for the processes and for other runs; none: in memory alone",
+        help="folder for decoded images, shared between processes and runs; none: memory only",
     )  # fmt: skip
-    data.add_argument("--workers", type=int, default=1, help="processes that load and augment")
-    data.add_argument("--seed", type=int, default=0, help="of the networks, the order and the augmentation")
+    data.add_argument("--workers", type=int, default=1, help="number of loader processes")
+    data.add_argument(
+        "--seed", type=int, default=0, help="seed of the initial weights, the order and the augmentation"
+    )
     _add_optimisation(parser.add_argument_group("optimisation"), batch, lr, scheduler, warm_up)
-    _add_output(parser.add_argument_group("the run"), out)
+    _add_output(parser.add_argument_group("run"), out)
 
 
 def _add_optimisation(group, batch, lr, scheduler, warm_up):
-    group.add_argument("--batch", type=int, default=batch, help="images a step and process")
+    group.add_argument("--batch", type=int, default=batch, help="images per step and process")
     group.add_argument(
-        "--accumulate", type=int, help="steps whose gradients are added up; default: accelerate's, or 1"
-    )
-    group.add_argument("--lr", type=float, default=lr, help="the highest learning rate")
+        "--accumulate", type=int, metavar="STEPS",
+        help="steps to accumulate gradients over (default: accelerate's setting, otherwise 1)",
+    )  # fmt: skip
+    group.add_argument("--lr", type=float, default=lr, help="highest learning rate")
     group.add_argument(
         "--lr-scheduler", choices=SCHEDULERS, default=scheduler,
-        help="linear, cosine: down to 0; constant-linear: from the middle of the run; plateau: a tenth when the "
-        "validation figure has stopped falling",
+        help="linear, cosine: fall to 0; constant-linear: fall to 0 from the middle of the run; plateau: divide by 10 "
+        "when the validation figure stops improving",
     )  # fmt: skip
     group.add_argument(
         "--lr-warmup", type=int, default=warm_up, metavar="STEPS",
-        help="first steps, in which the learning rate rises (a tenth of the run at most)",
+        help="number of first steps in which the learning rate rises (at most a tenth of the run)",
     )  # fmt: skip
-    group.add_argument("--max-grad-norm", type=float, default=10.0, help="gradients are clipped to this norm")
+    group.add_argument("--max-grad-norm", type=float, default=10.0, help="clip gradients to this norm")
     group.add_argument(
-        "--ema", type=float, default=0.999, help="decay of the averaged weights, the ones exported"
+        "--ema", type=float, default=0.999, help="decay of the averaged weights, which are exported"
     )
     group.add_argument(
         "--precision", choices=["auto", "no", "bf16"], default="auto",
-        help="no: fp32; auto: accelerate's if it was told one, else the fastest of a few steps of each",
+        help="no: fp32; auto: accelerate's setting if given, otherwise the fastest in the first steps",
     )  # fmt: skip
 
 
 def _add_output(group, out):
-    group.add_argument("--out", default=out, help="folder of the run: checkpoints, samples, logs, the model")
-    group.add_argument("--log-every", type=int, default=1, metavar="STEPS", help="write a line")
+    group.add_argument("--out", default=out, help="folder for checkpoints, samples, logs and the model")
+    group.add_argument("--log-every", type=int, default=1, metavar="STEPS", help="log every STEPS steps")
     group.add_argument(
-        "--sample-every", type=int, default=500, metavar="STEPS", help="validate, write a grid of samples"
+        "--sample-every", type=int, default=500, metavar="STEPS",
+        help="validate and write a grid of samples every STEPS steps",
+    )  # fmt: skip
+    group.add_argument(
+        "--save-every", type=int, default=500, metavar="STEPS", help="write a checkpoint every STEPS steps"
     )
-    group.add_argument("--save-every", type=int, default=500, metavar="STEPS", help="write a checkpoint")
-    group.add_argument("--keep", type=int, default=2, help="checkpoints kept")
+    group.add_argument("--keep", type=int, default=2, help="number of checkpoints to keep")
     group.add_argument(
         "--resume",
         nargs="?",
         const="latest",
         metavar="CHECKPOINT",
-        help="go on from --out's newest checkpoint, or this",
+        help="continue from this checkpoint, or from the newest one in --out",
     )
-    group.add_argument(
-        "--overwrite", action="store_true", help="remove the run that --out holds, and start clean"
-    )
+    group.add_argument("--overwrite", action="store_true", help="delete the run in --out and start again")
     group.add_argument(
         "--report-to",
         choices=["tensorboard", "wandb", "none"],
         default="tensorboard",
-        help="beside stats.jsonl",
+        help="tracker to write to, besides stats.jsonl",
     )
     group.add_argument(
-        "--profile", type=int, metavar="STEPS", help="print what takes the time of so many steps, and stop"
+        "--profile", type=int, metavar="STEPS", help="time the parts of STEPS steps, print a table and stop"
     )
-    group.add_argument("--export", metavar="FOLDER", help="write the finished model and its card here too")
+    group.add_argument("--export", metavar="FOLDER", help="also write the finished model and its card here")
     group.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE",
-        help="settings of the finished model that change no weight (values as JSON)",
+        help="settings of the finished model that do not affect its weights (values as JSON)",
     )  # fmt: skip
     group.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the finished model and its card")
     group.add_argument(
-        "--zoo", metavar="ID", help="for recipes: enter the finished model into facesym/weights and zoo.json"
+        "--zoo", metavar="ID", help="add the finished model to facesym/weights and zoo.json (for recipes)"
     )
 
 
 def settle(args):
-    """What `accelerate launch` was told, where the script's own options say nothing.
+    """Fill in the options that were not given from the settings of `accelerate launch`, and check them.
 
-    accelerate's ``--mixed_precision no`` is its default as well, so it says nothing either.
+    ``--mixed_precision no`` is accelerate's default, so it does not count as a setting.
     """
     if args.accumulate is None:
         args.accumulate = int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS") or 1)
@@ -152,7 +165,7 @@ def settle(args):
 
 
 def command_line():
-    """The command that runs, as it was given."""
+    """Return the command of this process as it was typed."""
     import shlex
 
     return shlex.join(["python", *sys.argv]) if sys.argv[0].endswith(".py") else shlex.join(sys.argv)

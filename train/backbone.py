@@ -1,4 +1,7 @@
-"""The frozen networks of the losses: VGG16, whose LPIPS is not what is reported (that is AlexNet's), and our own."""
+"""Frozen networks for losses: VGG16 features, and models from the zoo.
+
+Evaluation reports LPIPS on AlexNet, so training does not optimise the reported measure.
+"""
 
 from pathlib import Path
 
@@ -14,10 +17,10 @@ LAYERS = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 51
 
 
 class VGG16Features(nn.Module):
-    """relu1_2, relu2_2, relu3_3 (and relu4_3 with ``deep``) of an image in [-1, 1].
+    """Return relu1_2, relu2_2, relu3_3 (and relu4_3 with ``deep``) of an image in [-1, 1].
 
     Args:
-        source: "vgg16" for torchvision's ImageNet weights, which it downloads once; or a safetensors file of them
+        source: "vgg16" to download torchvision's ImageNet weights once, or a safetensors file of them
             (``features.0.weight`` …).
         deep: also relu4_3.
     """
@@ -43,7 +46,7 @@ class VGG16Features(nn.Module):
     def forward(self, image):
         x, features = ((image + 1) / 2 - self.mean) / self.std, []
         for i, layer in enumerate(self.layers):
-            # A tap is kept as it leaves its ReLU; what follows is a pooling, which is not in place.
+            # Taps follow a ReLU; the next layer is a pooling, which does not change its input in place.
             x = layer(x)
             if i in self.taps:
                 features.append(x)
@@ -51,10 +54,10 @@ class VGG16Features(nn.Module):
 
 
 def _weights(source):
-    """{name: tensor}.
+    """Load the weights: {name: tensor}.
 
     Raises:
-        SystemExit: no such file, or no network to fetch them by.
+        SystemExit: the file does not exist or the download fails.
     """
     if source == "vgg16":
         from torchvision.models import VGG16_Weights
@@ -63,30 +66,30 @@ def _weights(source):
             return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
         except OSError as error:
             raise SystemExit(
-                f"--perceptual vgg16: torchvision's weights could not be fetched ({error}); give a file of them"
+                f"--perceptual vgg16: cannot download torchvision's weights ({error}); give a file of them instead"
             ) from error
     try:
         return safetensors.torch.load_file(source)
     except (OSError, safetensors.SafetensorError) as error:
         raise SystemExit(
-            f"--perceptual: {source} is neither vgg16 nor a safetensors file: {error}"
+            f"--perceptual: {source} is neither vgg16 nor a readable safetensors file: {error}"
         ) from error
 
 
 def load_frozen(run, name, kind, part):
-    """A network that does not learn, on the run's device.
+    """Load a frozen network on the run's device.
 
     Args:
         run: train.common.Run.
         name: a zoo id, a task, or the folder of a model or of a run; None or "none": no network.
-        kind: its class.
-        part: what ``--profile`` calls its time.
+        kind: the expected class.
+        part: its name in ``--profile``.
 
     Returns:
         The network, or None.
 
     Raises:
-        SystemExit: it is of another class.
+        SystemExit: the model is of another class.
     """
     if name is None or name == "none":
         return None

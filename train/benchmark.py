@@ -1,9 +1,9 @@
-"""How fast a network runs, beside a plain U-Net of the same size in the same run.
+"""Measure the speed of a network relative to a plain U-Net of the same size in the same run.
 
     python train/benchmark.py complete --model symmfc-256 --threads 2
-    python train/benchmark.py layers --threads 2      # symmetric kernels beside plain ones: a step of G and D
+    python train/benchmark.py layers --threads 2      # a step of G and D with symmetric and with plain kernels
 
-Milliseconds depend on the machine and on what else it is doing; the ratio to the U-Net depends on them less.
+Milliseconds depend on the machine and its load; the ratio to the U-Net depends on them less.
 """
 
 import argparse
@@ -24,8 +24,10 @@ TEXTURE = "borrowed texture"  # a row's name
 
 
 class PlainUNet(nn.Module):
-    """The yardstick: two 3x3 convolutions at each of five levels, skips, nothing else. Bx4xHxW to Bx3xHxW, H
-    and W multiples of 16."""
+    """The reference: two 3x3 convolutions at each of five levels, and skip connections.
+
+    It maps Bx4xHxW to Bx3xHxW; H and W are multiples of 16.
+    """
 
     def __init__(self, width):
         super().__init__()
@@ -57,19 +59,21 @@ def parameters(model):
 
 
 def unet_of_size(count):
-    """The PlainUNet whose number of parameters is nearest to ``count``; within 5 % from 100,000 up."""
-    with torch.device("meta"):  # counts without memory
-        # grows with the square of the width
+    """Return the PlainUNet with about ``count`` parameters (within 5 % from 100,000 up)."""
+    with torch.device("meta"):  # no memory needed to count
+        # The count grows with the square of the width.
         guess = max(1, round((count / parameters(PlainUNet(64))) ** 0.5 * 64))
         width = min(range(max(1, guess - 2), guess + 3), key=lambda w: abs(parameters(PlainUNet(w)) - count))
     return PlainUNet(width).eval()
 
 
 def measure(calls, runs, warm_up=5):
-    """Milliseconds of each call, taken in turns, so that a slow moment of the machine meets all of them.
+    """Time each call in turns, so that changes of the machine's load affect all of them.
 
     Args:
         calls: dict of name -> function without arguments.
+        runs: timed runs of each.
+        warm_up: runs of each before them.
 
     Returns:
         dict of name -> array of ``runs`` milliseconds.
@@ -85,7 +89,7 @@ def measure(calls, runs, warm_up=5):
 
 
 def benchmark(args):
-    """One network, batch 1, beside the U-Net."""
+    """Time one network and the U-Net at batch size 1."""
     from facesym import zoo
 
     device = torch.device(args.device)
@@ -106,12 +110,12 @@ def benchmark(args):
             torch.cuda.synchronize()
 
     networks, calls = {name: model}, {name: lambda: (model(*inputs, **options), wait())}
-    # What the pipeline does after it, on the CPU; here for a hole beside the face.
+    # The pipeline's next step, on the CPU, for a mask outside the face.
     if args.task == "complete":
-        picture = ((image[0] + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy()
-        hole = (mask[0, 0] == 0).cpu().numpy()
+        photo = ((image[0] + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy()
+        missing = (mask[0, 0] == 0).cpu().numpy()
         networks[TEXTURE] = nn.Identity()
-        calls[TEXTURE] = lambda: with_texture(picture, hole, np.zeros_like(hole))
+        calls[TEXTURE] = lambda: with_texture(photo, missing, np.zeros_like(missing))
     networks["plain U-Net"], calls["plain U-Net"] = unet, lambda: (unet(both), wait())
     with torch.inference_mode():
         times = measure(calls, args.runs)
@@ -146,14 +150,14 @@ def _rows(times, networks):
 
 
 def benchmark_layers(args):
-    """A training step (forward and backward through D(G(z)), batch 8) of the symmetric GAN, beside DC-GAN's."""
+    """Time a training step (forward and backward through D(G(z)), batch 8) of the symmetric GAN and of DC-GAN."""
     from facesym.models import SymmetricDiscriminator, SymmetricGenerator
 
     device, nets = torch.device(args.device), {}
     for name, kind in (("symmetric kernels", "zprime"), ("plain kernels", "plain")):
         generator = SymmetricGenerator(kind, first=args.size // 16)
-        critic = SymmetricDiscriminator(kind != "plain", args.size)
-        nets[name] = nn.ModuleList([generator, critic]).to(device)
+        discriminator = SymmetricDiscriminator(kind != "plain", args.size)
+        nets[name] = nn.ModuleList([generator, discriminator]).to(device)
     z = torch.rand(8, 100, device=device) * 2 - 1
 
     def step(pair):
@@ -185,7 +189,7 @@ def main(argv=None):
     for name in ("complete", "symmetrize", "layers"):
         if name == "layers":
             task = tasks.add_parser(
-                name, help="symmetric kernels beside plain ones", description=benchmark_layers.__doc__
+                name, help="symmetric against plain kernels", description=benchmark_layers.__doc__
             )
         else:
             task = tasks.add_parser(name, help=f"the network of {name}", description=benchmark.__doc__)

@@ -1,4 +1,4 @@
-"""The folder of a run: whether it may be used, and its checkpoints, each a file that is whole or not there."""
+"""The folder of a run, its checks and its checkpoints, which are written atomically."""
 
 import os
 import re
@@ -7,9 +7,9 @@ import zipfile
 
 import torch
 
-# What a run writes into its folder.
+# The files that a run writes into its folder.
 WRITTEN = ("stats.jsonl", "checkpoints", "samples", "model", "best", "facesym")
-# Arguments that a resumed run may have otherwise than before.
+# Arguments that may change when a run resumes.
 FREE = {
     "out", "resume", "overwrite", "workers", "log_every", "sample_every", "save_every", "keep", "report_to", "profile",
     "export", "push_to_hub", "zoo", "steps", "phase_steps", "precision", "cache", "config",
@@ -17,23 +17,23 @@ FREE = {
 
 
 def open_folder(out, args, main, wait):
-    """Make a run's folder, or refuse it.
+    """Create a run's folder.
 
     Args:
-        out: Path.
-        args: `train.arguments.add_arguments`'s; ``resume`` and ``overwrite`` count.
-        main: whether this is the process that writes.
-        wait: waits for all processes.
+        out: Path of the folder.
+        args: the parsed options; ``resume`` and ``overwrite`` are used.
+        main: whether this process writes.
+        wait: a function that waits for all processes.
 
     Raises:
-        SystemExit: it holds a run, and neither ``--resume`` nor ``--overwrite`` is given.
+        SystemExit: the folder holds a run, and neither ``--resume`` nor ``--overwrite`` is given.
     """
     found = [out / name for name in WRITTEN if (out / name).exists()]
     if found and not args.resume and not args.overwrite:
         raise SystemExit(
-            f"{out} holds a run already: go on with --resume, give another --out, or start clean with --overwrite"
+            f"{out} already holds a run: continue it with --resume, choose another --out, or delete it with --overwrite"
         )
-    wait()  # all have looked
+    wait()  # every process has checked the folder
     if main:
         for path in found if args.overwrite and not args.resume else ():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -42,19 +42,20 @@ def open_folder(out, args, main, wait):
 
 
 def compare_arguments(before, now):
-    """Refuse to go on with a run that was begun with other arguments.
+    """Check that a run resumes with the arguments that it was started with.
 
     Args:
-        before, now: dicts; names in FREE may differ.
+        before: arguments of the checkpoint.
+        now: arguments of this run; those in FREE may differ.
 
     Raises:
-        SystemExit: the message names what differs.
+        SystemExit: other arguments differ; the message names them.
     """
     other = [name for name in before if name in now and name not in FREE and before[name] != now[name]]
     if other:
         was, is_now = (", ".join(f"--{n.replace('_', '-')} {v[n]}" for n in other) for v in (before, now))
         raise SystemExit(
-            f"--resume: the run was begun with {was}, not with {is_now}; give the same, or start another --out"
+            f"--resume: the run was started with {was}, not with {is_now}; use the same options or another --out"
         )
 
 
@@ -62,15 +63,15 @@ class Checkpoints:
     """The checkpoints in a folder: ``step-0000500.pt`` and so on.
 
     Args:
-        folder: Path, made when the first one is written.
-        keep: how many are kept.
+        folder: Path, created with the first checkpoint.
+        keep: number of checkpoints to keep.
     """
 
     def __init__(self, folder, keep):
         self.folder, self.keep = folder, keep
 
     def list(self):
-        """Finished checkpoints, oldest first."""
+        """List the checkpoints, oldest first."""
         return sorted(p for p in self.folder.glob("step-*.pt") if re.fullmatch(r"step-\d+\.pt", p.name))
 
     def save(self, state, step):
@@ -87,33 +88,33 @@ class Checkpoints:
             old.unlink()
 
     def newest(self, say):
-        """The newest checkpoint that is whole, and its state; (None, None) if there is none at all.
+        """Return the newest undamaged checkpoint and its state, or (None, None) if there are no checkpoints.
 
         Args:
-            say: called with a line for each that is damaged.
+            say: called with a line for each damaged checkpoint.
 
         Raises:
-            SystemExit: all are damaged.
+            SystemExit: all checkpoints are damaged.
         """
         paths = self.list()
         for path in reversed(paths):
             state = read(path)
             if state is not None:
                 return path, state
-            say(f"{path} is damaged (cut off or altered); trying the one before")
+            say(f"{path} is damaged (truncated or altered); trying the previous one")
         if paths:
             raise SystemExit(f"every checkpoint in {self.folder} is damaged; start again with --overwrite")
         return None, None
 
     def drop_after(self, path):
-        """Rename the damaged ones after ``path``, so that they count no more."""
+        """Rename the damaged checkpoints after ``path``, so that they are ignored."""
         for later in self.list():
             if later.name > path.name:
                 later.rename(later.with_suffix(".damaged"))
 
 
 def read(path):
-    """A checkpoint's state on the CPU, or None if the file is missing or damaged."""
+    """Load a checkpoint's state on the CPU; None if the file is missing or damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:

@@ -1,8 +1,8 @@
-"""What the training scripts share: the run with its seeded streams, checkpoints, averages, logs and sample grids.
+"""The training run: seeded streams, checkpoints, averaged weights, logs and sample grids.
 
-A step is one batch a process. A checkpoint holds everything (networks, optimisers, averages), and a run resumed from
-one goes on exactly where it stopped: sample n of the stream depends on the seed and n alone
-(facesym.data.faces.Samples), and the random numbers of a step on the seed, the step and the process.
+A step is one batch per process. A checkpoint holds all state (networks, optimisers, averages), and a resumed run
+continues exactly where it stopped: sample n of the stream depends only on the seed and n (facesym.data.faces.Samples),
+the random numbers of a step only on the seed, the step and the process.
 """
 
 import json
@@ -29,21 +29,21 @@ from train.timing import StepTimer
 
 
 def model_folder(init):
-    """The folder of the model that --init names: a run's folder, or a model's own."""
+    """Return the model's folder for ``--init``, which names a run or a model."""
     folder = Path(init)
     return folder / "model" if (folder / "model").is_dir() else folder
 
 
 def load_discriminator(net, init, name="discriminator.safetensors"):
-    """Load what `Run.save_discriminator` wrote into the run that --init names; nothing if there is none."""
+    """Load the weights that `Run.save_discriminator` wrote in the run of ``--init``, if there are any."""
     if init and (Path(init) / name).exists():
         net.load_state_dict(safetensors.torch.load_file(Path(init) / name))
 
 
 class Run:
-    """One training run: owns the accelerator, the clock, the logs and the checkpoints.
+    """A training run with its accelerator, timer, logs and checkpoints.
 
-    Use::
+    Example::
 
         run = Run(args)
         net = run.add(net)
@@ -57,11 +57,11 @@ class Run:
             run.average_step()
             run.log(loss=loss)
 
-    The networks are not wrapped in DistributedDataParallel: a GAN step runs a network several times with some of its
-    parts frozen, which the wrapper's hooks do not allow. Gradients are averaged over the processes in ``update``.
+    The networks are not wrapped in DistributedDataParallel, whose hooks do not allow a GAN step to run a network
+    several times with some parts frozen. ``update`` averages the gradients over the processes instead.
 
     Raises:
-        SystemExit: ``--out`` holds a run already, or the arguments are not those of the run to resume.
+        SystemExit: ``--out`` already holds a run, or the arguments differ from those of the run to resume.
     """
 
     def __init__(self, args):
@@ -75,7 +75,7 @@ class Run:
         self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
         self.checkpoints = Checkpoints(self.out / "checkpoints", args.keep)
         open_folder(self.out, args, self.main, self.accelerator.wait_for_everyone)
-        set_seed(args.seed)  # the same networks in every process
+        set_seed(args.seed)  # the same initial weights in every process
         self.step, self._stop, self.best = 0, 0, float("inf")
         self.nets, self.optimizers, self.averages, self._kept, self._plateaus = [], [], [], [self], []
         self.timer = StepTimer(self.device, args.profile)
@@ -86,11 +86,7 @@ class Run:
 
     # --- networks and optimisers --------------------------------------------------------------------------------
     def add(self, net, part=None):
-        """Put a network that learns on the device and into the checkpoints.
-
-        Args:
-            part: what ``--profile`` calls its time; default: the step's own forward and backward pass.
-        """
+        """Move a network to the device for training and add it to the checkpoints; ``part``: name in ``--profile``."""
         net = net.to(self.device)
         self.nets.append(net)
         self._kept.append(net)
@@ -99,14 +95,14 @@ class Run:
         return net
 
     def freeze(self, net, part):
-        """Put a network that does not learn, but lets gradients through, on the device; ``part`` as of `add`."""
+        """Move a network to the device and freeze its weights; gradients still flow through it. ``part``: see `add`."""
         net = net.to(self.device).requires_grad_(False).eval()
         self.nets.append(net)
         self.timer.watch(net, part)
         return net
 
     def adam(self, parameters, lr=None, betas=(0.9, 0.999), **options):
-        """An Adam(W) optimiser that is kept in the checkpoints and follows ``--lr-scheduler``."""
+        """Create an AdamW optimiser that follows ``--lr-scheduler``, and add it to the checkpoints."""
         lr = lr or self.args.lr
         optimizer = torch.optim.AdamW(list(parameters), lr, betas, **({"weight_decay": 0} | options))
         if self.args.lr_scheduler == "plateau":
@@ -119,21 +115,21 @@ class Run:
 
     @property
     def updates(self):
-        """Whether the step now running is one that moves the weights (see --accumulate)."""
+        """Whether the current step updates the weights (see ``--accumulate``)."""
         return (self.step + 1) % self.args.accumulate == 0
 
     def autocast(self):
-        """The context of the forward passes."""
+        """Return the autocast context for forward passes."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.name == "bf16")
 
     def update(self, optimizer, loss):
-        """Backward; and, each ``--accumulate`` steps, average the gradients over the processes, clip them and step.
+        """Backpropagate; every ``--accumulate`` steps, average the gradients over processes, clip them and step.
 
-        Every process calls this equally often. A parameter without a gradient in this process counts as zero; one that
-        has none in any process stays.
+        Every process must call this equally often. A parameter is updated if any process has a gradient for it.
 
         Args:
-            loss: a number to be backpropagated, or None where this process's images teach nothing.
+            optimizer: from `adam`.
+            loss: a scalar to backpropagate, or None if this process's batch has no loss.
 
         Returns:
             The gradients' norm before clipping, or None when the step only accumulates.
@@ -156,26 +152,26 @@ class Run:
         return norm
 
     def _mean(self, tensor):
-        """A tensor's mean over the processes."""
+        """Average a tensor over the processes."""
         return self.accelerator.reduce(tensor.to(self.device), "mean") if self.world > 1 else tensor
 
     def average(self, net):
-        """An exponential moving average of the network's parameters (``--ema``), the network to export."""
-        export.config_settings(self.args, net)  # what is wrong with them shows at once
+        """Return an exponential moving average of the network's parameters (``--ema``), the network to export."""
+        export.config_settings(self.args, net)  # reports a wrong --config before training
         average = averaged(net, self.args.ema)
         self.averages.append((average, net))
         self._kept.append(average)
         return average.module
 
     def average_step(self):
-        """Move the averages; call once after the averaged network's update."""
+        """Update the averages; call once after the update of the averaged network."""
         if self.updates:
             with self.timer.section("average"):
                 for average, net in self.averages:
                     average.update_parameters(net)
 
     def _use_memory_format(self, memory_format):
-        """Lay the weights, and what the optimisers keep of them, out in memory."""
+        """Convert the weights and the optimisers' state to a memory format."""
         for net in (*self.nets, *(average for average, _ in self.averages)):
             net.to(memory_format=memory_format)
         for optimizer, _ in self.optimizers:
@@ -186,41 +182,41 @@ class Run:
 
     # --- data ---------------------------------------------------------------------------------------------------
     def faces(self, size, split="train", **options):
-        """The images of ``--data`` of a split (without a test split: val), at one size; options as of FaceFolders."""
+        """Load a split of ``--data`` ("val" if there is no "test") at one size; ``options`` go to FaceFolders."""
         args = self.args
         if split == "test" and not split_rows(find_folders(args.data), ("test",))[0]:
-            self.print("no image is of the split test: measured on those for validation")
+            self.print("no images of the split test: using the validation split")
             split = "val"
         options |= {
             "val_fraction": args.val_fraction or "auto",
             "cache": None if args.cache == "none" else args.cache,
         }
-        with self.accelerator.main_process_first():  # the others find them decoded
+        with self.accelerator.main_process_first():  # the others use the images that it decodes
             limit = args.limit if split == "train" else None
-            found = FaceFolders(args.data, size, (split,), limit=limit, **options)
+            faces = FaceFolders(args.data, size, (split,), limit=limit, **options)
         if split == "train":
-            self.print(f"{len(found)} images of {size} pixels" + (f"; {found.note}" if found.note else ""))
-        return found
+            self.print(f"{len(faces)} images of {size} pixels" + (f"; {faces.note}" if faces.note else ""))
+        return faces
 
     def pairs(self, folder, split="train"):
-        """The pairs of a folder that are of a split."""
+        """Load the pairs of a split from a folder."""
         limit = self.args.limit if split == "train" else None
-        found = Pairs(folder, (split,), limit, self.args.val_fraction or "auto")
+        pairs = Pairs(folder, (split,), limit, self.args.val_fraction or "auto")
         if split == "train":
-            self.print(f"{len(found)} pairs" + (f"; {found.note}" if found.note else ""))
-        return found
+            self.print(f"{len(pairs)} pairs" + (f"; {pairs.note}" if pairs.note else ""))
+        return pairs
 
     def sets(self):
-        """The names of the folders of faces."""
+        """Return the names of the folders of faces."""
         return [folder.resolve().name for folder in find_folders(self.args.data)]
 
     def batches(self, samples, total, cycle=1):
-        """Yield batches from this run's step up to ``total``, saving on the way, at the end and when told to stop.
+        """Yield batches from the current step up to ``total``; save checkpoints regularly, at the end and on signals.
 
         Args:
             samples: facesym.data.faces.Samples.
-            total: steps of the whole run.
-            cycle: steps after which the same work comes again (a generator's turn, a penalty).
+            total: number of steps of the whole run.
+            cycle: number of steps after which the work repeats (the generator's turn, a penalty).
         """
         self.total, self.first = total, self.step
         self.precision.begin(total - self.step, cycle)
@@ -240,7 +236,7 @@ class Run:
             self.step += 1
             if self.timer.step_done():
                 self._end_profile()
-            # A checkpoint holds no gradients: not between two steps whose gradients are added up.
+            # A checkpoint holds no gradients, so none is written while gradients accumulate.
             whole = self.step % self.args.accumulate == 0
             stop = self._asked_to_stop()
             save |= stop or self.step % self.args.save_every == 0 or self.step == total
@@ -248,22 +244,22 @@ class Run:
                 self.save()
                 save = False
                 if stop and self.step < total:
-                    self.print(f"stopped at step {self.step}; go on with --resume")
+                    self.print(f"stopped at step {self.step}; continue with --resume")
                     self.reports.end()
                     raise SystemExit(0)
         self._seed_step()
 
     def _to_device(self, data):
-        plain, pictures = torch.contiguous_format, self.precision.memory_format
+        plain, images = torch.contiguous_format, self.precision.memory_format
         return {
             key: value.to(self.device, non_blocking=True).contiguous(
-                memory_format=pictures if value.ndim == 4 else plain
+                memory_format=images if value.ndim == 4 else plain
             )
             for key, value in data.items()
         }
 
     def _seed_step(self):
-        """Let the step's random numbers depend on the seed, the process and the step alone."""
+        """Seed torch for this step by the seed, the process and the step."""
         seed = np.random.SeedSequence((self.args.seed, self.rank, self.step))
         torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
@@ -280,32 +276,27 @@ class Run:
         raise SystemExit(0)
 
     def due(self, every):
-        """Whether something done every so many steps is due in the step now running (and in the last one)."""
+        """Whether something done every ``every`` steps is due in the current step; always in the last one."""
         return (self.step + 1) % every == 0 or self.step + 1 == self.total
 
-    # --- telling ------------------------------------------------------------------------------------------------
+    # --- reports ------------------------------------------------------------------------------------------------
     def print(self, text):
-        """A line on screen, by the main process."""
+        """Print a line from the main process."""
         if self.main:
             print(text, flush=True)
 
     def log(self, **values):
-        """One line for the step now running, on screen, in stats.jsonl and in the tracker (``--report-to``)."""
+        """Log the current step on screen, in stats.jsonl and in the tracker (``--report-to``)."""
         if self.due(self.args.log_every):
             self.reports.log(values)
 
     def grid(self, name, columns):
-        """Write an image of samples, a row each, and give it to the tracker.
-
-        Args:
-            columns: {title: Bx3xHxW tensor in [-1, 1], or Bx1xHxW in [0, 1]}.
-        """
+        """Write a grid of samples to the run's folder and to the tracker; ``columns``: see `reports.draw_grid`."""
         if self.main:
             self.reports.grid(name, columns)
 
     def validated(self, net, figure):
-        """Tell the run a validation figure, the lower the better: the best network so far is kept in ``best/``, and
-        ``--lr-scheduler plateau`` goes by it. Returns the figure."""
+        """Report a network's validation figure (lower is better) for ``best/`` and ``--lr-scheduler plateau``."""
         value = float(figure)
         for plateau in self._plateaus:
             plateau.step(value)
@@ -326,17 +317,17 @@ class Run:
         self.step, self.best = state["step"], state["best"]
 
     def _arguments(self):
-        """The arguments as JSON has them, and the number of processes."""
+        """Return the arguments, in JSON's types, and the number of processes."""
         return json.loads(json.dumps(vars(self.args) | {"processes": self.world}, default=str))
 
     def save(self):
-        """Write a checkpoint: all or nothing. The oldest beyond ``--keep`` are removed afterwards."""
+        """Write a checkpoint atomically, then remove the oldest beyond ``--keep``."""
         if self.main:
             self.checkpoints.save([kept.state_dict() for kept in self._kept], self.step)
         self.accelerator.wait_for_everyone()
 
     def restore(self):
-        """Load the checkpoint asked for by ``--resume``; without one, start at step 0."""
+        """Load the checkpoint that ``--resume`` names; without it, start at step 0."""
         asked = self.args.resume
         if not asked:
             return
@@ -349,7 +340,7 @@ class Run:
         newer = [p for p in self.checkpoints.list() if p.name > path.name]
         if asked != "latest" and newer:
             raise SystemExit(
-                f"--resume: {self.out} holds newer checkpoints than {path.name}; give another --out"
+                f"--resume: {self.out} holds newer checkpoints than {path.name}; choose another --out"
             )
         compare_arguments(states[0]["arguments"], self._arguments())
         for kept, state in zip(self._kept, states, strict=True):
@@ -365,18 +356,19 @@ class Run:
         return found
 
     def save_discriminator(self, net, name="discriminator.safetensors"):
-        """Keep a discriminator's weights in the run's folder, for another run's --init."""
+        """Save a discriminator's weights in the run's folder, for ``--init`` of another run."""
         if self.main:
             state = {key: value.contiguous() for key, value in net.state_dict().items()}
             safetensors.torch.save_file(state, self.out / name)
 
     def export(self, net, **fields):
-        """Write the (averaged) network as fp16 with its card to the run's folder, and where ``--export``,
-        ``--push-to-hub`` and ``--zoo`` say.
+        """Write the (averaged) network as fp16 and its card to the run's folder.
+
+        ``--export``, ``--push-to-hub`` and ``--zoo`` name further destinations.
 
         Args:
             net: a facesym Model.
-            fields: of its zoo.json entry (task, input_size, training_data …); see facesym.zoo.register.
+            fields: fields of its zoo.json entry (task, input_size, training_data …), see facesym.zoo.register.
         """
         if self.main:
             export.export(self, net, fields)
@@ -389,11 +381,11 @@ class Run:
         if number == signal.SIGINT and self._stop == signal.SIGINT:
             raise KeyboardInterrupt
         if not self._stop:
-            self.print("stopping after this step (Ctrl-C again: at once, unsaved)")
+            self.print("stopping after this step (press Ctrl-C again to stop at once without saving)")
         self._stop = number
 
     def _asked_to_stop(self):
-        # One process may have been signalled before the others: they agree on it.
+        # All processes stop if one has received a signal.
         if self.world == 1:
             return bool(self._stop)
         return self._mean(torch.tensor(float(bool(self._stop)))).item() > 0

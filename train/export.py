@@ -1,4 +1,4 @@
-"""What is written when a run has ended: the model, its card, and where they are to go."""
+"""Export of a finished run: write the model and its card, and upload them on request."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from train.arguments import command_line
 
 
 def config_settings(args, net):
-    """What ``--config`` sets: {key: value}.
+    """Parse ``--config``: {key: value}.
 
     Raises:
         SystemExit: the network has no such setting, or the value is not JSON.
@@ -30,12 +30,12 @@ def config_settings(args, net):
 
 
 def export(run, net, fields):
-    """Write a network as fp16, with its card, to the run's folder; and on request elsewhere.
+    """Write a network as fp16 and its card to the run's folder and wherever the options ask for.
 
     Args:
-        run: train.common.Run; its ``--export``, ``--push-to-hub`` and ``--zoo`` say where to.
+        run: train.common.Run; ``--export``, ``--push-to-hub`` and ``--zoo`` name further destinations.
         net: a facesym Model.
-        fields: of its zoo.json entry (task, input_size, training_data …); see facesym.zoo.register.
+        fields: fields of its zoo.json entry (task, input_size, training_data …), see facesym.zoo.register.
     """
     args, folder = run.args, run.out / "model"
     net.register_to_config(**config_settings(args, net))
@@ -61,14 +61,14 @@ def export(run, net, fields):
         run.print(f"wrote {place}")
     if args.zoo:
         zoo.register(args.zoo, folder, **fields)
-        run.print(f"entered {args.zoo} into {zoo.WEIGHTS} and {zoo.ZOO_FILE}")
+        run.print(f"added {args.zoo} to {zoo.WEIGHTS} and {zoo.ZOO_FILE}")
     if args.push_to_hub:
         push(folder, args.push_to_hub)
         run.print(f"pushed {args.push_to_hub}")
 
 
 def push(folder, repo_id):
-    """Upload a model's folder with its card, making the repository if needed."""
+    """Upload a model's folder with its card; create the repository if it does not exist."""
     from huggingface_hub import HfApi
 
     api = HfApi()

@@ -1,10 +1,10 @@
-"""Train LightCNN to see who a face is, by the vectors of a larger recogniser (distillation by cosine).
+"""Train LightCNN, the identity model, by distillation from the vectors of a larger one (cosine loss).
 
     accelerate launch train/identity.py --data FACES [FACES …] --steps 9000 --zoo identity-128
 
-Each folder holds ``identity.npy`` (Nx128, row i of metadata.csv) beside its aligned images; if one of them does not,
-the vectors are dlib's, computed once into the run's folder. What the network is worth is measured by
-`facesym evaluate identity`.
+Each folder holds ``identity.npy`` (Nx128, one row per row of metadata.csv) beside its aligned images. If one has none,
+the script computes dlib's vectors once and keeps them in the run's folder. `facesym evaluate identity` measures the
+result.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ from train.common import Run
 
 
 class IdentitySamples(Samples):
-    """Faces turned, shifted, mirrored, recoloured, blurred and partly covered, with the vector of the plain face."""
+    """Augmented faces (rolled, shifted, mirrored, recoloured, blurred, partly erased) with the original's vector."""
 
     def __init__(self, faces, vectors, seed=0):
         super().__init__(faces, seed)
@@ -62,10 +62,10 @@ class IdentitySamples(Samples):
 
 
 def load_vectors(faces, run):
-    """A unit vector for each of FaceFolders' images: Nx128 float32.
+    """Return a unit vector for each image of FaceFolders: Nx128 float32.
 
-    From the folders' identity.npy; or, unless all have one, dlib's, of the images as they are stored, kept in the
-    run's folder.
+    They come from the folders' identity.npy if all have one; otherwise dlib computes them from the stored images and
+    the run's folder keeps them.
     """
     folders = {row["path"].parent for row in faces.rows}
     if all((folder / "identity.npy").is_file() for folder in folders):
@@ -88,14 +88,14 @@ def load_vectors(faces, run):
 
 
 def unit(vectors):
-    """Rows of length 1."""
+    """Scale rows to length 1."""
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/identity", batch=64, lr=1e-3, warm_up=900)
-    parser.add_argument("--steps", type=int, default=9000, help="of the run")
+    parser.add_argument("--steps", type=int, default=9000, help="training steps")
     args = parser.parse_args()
     run = Run(args)
     net = run.add(LightCNN())
@@ -106,14 +106,14 @@ def main():
     faces = run.faces(size)
     held_out = run.faces(size, "val")
     vectors, held_out_vectors = (load_vectors(f, run) for f in (faces, held_out))
-    # What all faces have in common says nothing about who it is: without it, strangers' cosines lie about 0.
+    # Subtract the mean, which is common to all faces: the cosine of two strangers is then about 0.
     mean = vectors.mean(0)
     vectors, held_out_vectors = (unit(v - mean) for v in (vectors, held_out_vectors))
     net.train()
     for batch in run.batches(IdentitySamples(faces, vectors, args.seed), args.steps):
         with run.autocast():
-            found = net(batch["image"])
-        cosine = (found * batch["vector"]).sum(1).mean()
+            output = net(batch["image"])
+        cosine = (output * batch["vector"]).sum(1).mean()
         terms = {"loss": 1 - cosine}
         run.update(optimizer, terms["loss"])
         run.average_step()

@@ -2,7 +2,7 @@
 
     accelerate launch train/landmarks.py --data FACES [FACES …] --steps 6000 --zoo landmarks-68
 
-It ends with the held-out error by yaw; with ``--resume`` and the same ``--steps`` it only measures and exports.
+The run ends with the held-out error by yaw. A finished run with ``--resume`` only measures and exports.
 """
 
 import sys
@@ -23,7 +23,7 @@ from facesym.models.landmark import LandmarkNet
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
 
-CONTOUR_WEIGHT = 0.5  # the jaw line's points slide along it: their labels are less certain
+CONTOUR_WEIGHT = 0.5  # points of the jaw line slide along it, so their labels are less certain
 
 
 def random_roll(rng, rolled):
@@ -36,13 +36,13 @@ def random_roll(rng, rolled):
 
 
 def close_eye(image, points, side, amount):
-    """Draw the upper lid of one eye down to the lower one.
+    """Close one eye by warping its upper lid down to the lower one.
 
     Args:
         image: SxSx3 uint8.
         points: 68x2 landmarks in pixels.
         side: "left" or "right" of the image.
-        amount: 0 = as it is, 1 = closed.
+        amount: 0 = unchanged, 1 = closed.
 
     Returns:
         The image and its landmarks.
@@ -54,7 +54,7 @@ def close_eye(image, points, side, amount):
 
 
 def photograph(rng, image):
-    """The image as another camera might have taken it: light, exposure, blur, JPEG, grain, grey; float32."""
+    """Vary an image as cameras do (light, exposure, blur, JPEG, grain, grey); returns float32."""
     if rng.random() < 0.3:
         image = downscale_blur(rng, image)
     if rng.random() < 0.2:
@@ -65,7 +65,7 @@ def photograph(rng, image):
     if rng.random() < 0.3:
         image = side_light(rng, np.float32(image))
     if rng.random() < 0.3:
-        # Darker or lighter middle tones: exposure, and the skin of other people.
+        # Darker or lighter mid-tones, for other exposures and skin tones.
         image = 255 * (np.float32(image) / 255) ** np.exp(rng.uniform(-0.5, 0.9))
     image = colour_jitter(rng, np.float32(image), 0.35)
     if rng.random() < 0.2:
@@ -74,8 +74,11 @@ def photograph(rng, image):
 
 
 class LandmarkSamples(Samples):
-    """Faces rolled by any angle, scaled, shifted, photographed otherwise, partly covered, some with a simulated palsy
-    or a closed eye; their landmarks as fractions of the side."""
+    """Faces with strong augmentation and their landmarks as fractions of the side.
+
+    They are rolled by any angle, scaled, shifted, varied as by cameras and partly erased. Some have a simulated palsy
+    or a closed eye.
+    """
 
     def __init__(self, faces, seed, rolled):
         super().__init__(faces, seed, balanced_weights(kinds(faces)))
@@ -87,7 +90,7 @@ class LandmarkSamples(Samples):
             image, points = np.ascontiguousarray(image[:, ::-1]), flip_landmarks(points, size)
         kind = rng.random()
         if kind < 0.2:
-            # The labels are of nearly symmetric faces, and a network learns from them to see every face so.
+            # The labelled faces are nearly symmetric; without palsies the network would predict symmetric faces.
             image, points = simulate_palsy(
                 image, points, rng.choice(["left", "right"]), rng.uniform(-0.3, 1.5)
             )
@@ -108,22 +111,22 @@ class LandmarkSamples(Samples):
 def errors(net, faces, device="cpu", batch=64):
     """Mean landmark error of each face as a fraction of the distance between the outer eye corners: N floats.
 
-    As the library finds them: in each image and its mirror image, averaged (`facesym.faces.landmarks.find_points`).
+    Landmarks are averaged over each image and its mirror image, as in `facesym.faces.landmarks.find_points`.
     """
     net.eval()
-    found = []
+    predicted = []
     for start in range(0, len(faces), batch):
         images = torch.stack([to_tensor(image) for image in faces.images[start : start + batch]]).to(device)
         plain = net(images).cpu().numpy() * faces.size - 0.5
         mirrored = net(images.flip(-1)).cpu().numpy() * faces.size - 0.5
-        found.append((plain + flip_landmarks(mirrored, faces.size)) / 2)
+        predicted.append((plain + flip_landmarks(mirrored, faces.size)) / 2)
     labels = faces.landmarks
     distance = np.linalg.norm(labels[:, 36] - labels[:, 45], axis=1)
-    return np.linalg.norm(np.concatenate(found) - labels, axis=2).mean(1) / distance
+    return np.linalg.norm(np.concatenate(predicted) - labels, axis=2).mean(1) / distance
 
 
 def by_yaw(faces, error):
-    """Mean error within bands of |yaw|, in per cent: a dict for tables and zoo.json."""
+    """Average the error within bands of |yaw|, in per cent: a dict for tables and zoo.json."""
     yaw = np.array([abs(float(row["yaw"])) for row in faces.rows])
     bands = {"0-15": (0, 15), "15-30": (15, 30), "0-30": (0, 30), "30-45": (30, 45), "45-90": (45, 90)}
     table = {}
@@ -140,16 +143,16 @@ def by_yaw(faces, error):
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3, warm_up=600)
-    parser.add_argument("--steps", type=int, default=6000, help="of the run")
+    parser.add_argument("--steps", type=int, default=6000, help="training steps")
     parser.add_argument("--width", type=int, default=56, help="channels of the first layer")
     parser.add_argument(
         "--rolled",
         type=float,
         default=0.45,
         metavar="FRACTION",
-        help="faces rolled by up to 60 or 180 degrees",
+        help="fraction of faces rolled by up to 60 or 180 degrees",
     )
-    parser.add_argument("--init", metavar="FOLDER", help="start from this model's weights")
+    parser.add_argument("--init", metavar="FOLDER", help="start from the weights of this model or run")
     args = parser.parse_args()
     run = Run(args)
     net = run.add(
@@ -165,9 +168,9 @@ def main():
     net.train()
     for batch in run.batches(LandmarkSamples(faces, args.seed, args.rolled), args.steps):
         with run.autocast():
-            found = net(batch["image"])
-        # Smooth l1 with a knee at half a pixel: the labels are another network's, with outliers.
-        difference = F.smooth_l1_loss(found * size, batch["landmarks"] * size, beta=0.5, reduction="none")
+            output = net(batch["image"])
+        # Smooth l1 from half a pixel: the labels come from another network and have outliers.
+        difference = F.smooth_l1_loss(output * size, batch["landmarks"] * size, beta=0.5, reduction="none")
         loss = (weight * difference).mean()
         run.update(optimizer, loss)
         run.average_step()

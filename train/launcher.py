@@ -1,4 +1,4 @@
-"""What `accelerate launch` leaves out: several processes on CPUs without MPI, and ends without its traceback."""
+"""Additions to `accelerate launch`: several CPU processes without MPI, and errors without its traceback."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ _MAIN = int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def fail(message, status=1):
-    """End with one line, written by one process; accelerate's launcher, which would add a traceback, ends too."""
+    """Exit with one line, printed by one process; also end accelerate's launcher, which would add a traceback."""
     if _MAIN:
         print(message, file=sys.stderr, flush=True)
         if "RANK" not in os.environ and _launcher():
@@ -20,7 +20,7 @@ def fail(message, status=1):
 
 
 def relaunch():
-    """Under `accelerate launch --cpu --num_processes N`, which starts one process, start N and end with them."""
+    """Start N processes under `accelerate launch --cpu --num_processes N`, which starts one; exit when they end."""
     arguments = _launcher()
     if "RANK" in os.environ or not arguments:
         return
@@ -34,7 +34,7 @@ def relaunch():
 
 
 def _launcher():
-    """The arguments of `accelerate launch`, if that is what started this process on one machine; else None."""
+    """Return the arguments of `accelerate launch` if it started this process on one machine, otherwise None."""
     import psutil
 
     try:
@@ -50,7 +50,7 @@ def _launcher():
 
 
 def _processes_asked(arguments):
-    """How many processes were asked for on CPUs: by the launcher's options or its config file."""
+    """Return the number of CPU processes that the launcher's options or its config file request."""
     from accelerate.commands.config.config_args import default_config_file, load_config_from_file
     from accelerate.commands.launch import launch_command_parser
 
@@ -64,7 +64,7 @@ def _processes_asked(arguments):
 
 
 def _run(count):
-    """Start this command ``count`` times as one group of processes; the exit status of the first that failed, or 0."""
+    """Run this command in ``count`` processes; return the exit status of the first that failed, or 0."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -72,7 +72,7 @@ def _run(count):
         "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
     }  # fmt: skip
-    # Threads that wait by spinning slow each other down wherever there are more of them than cores.
+    # More threads than cores slow each other down, because idle ones spin.
     shared["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(
         max(1, (os.cpu_count() or 1) // count)
     )
@@ -83,11 +83,11 @@ def _run(count):
         )
         for rank in range(count)
     ]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the children save, and end by themselves
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the children save and exit themselves
     signal.signal(signal.SIGTERM, lambda *_: [child.terminate() for child in children])
     while any(child.poll() is None for child in children):
         if any(child.poll() for child in children):
-            time.sleep(1)  # the others may have the same to say
+            time.sleep(1)  # the others may be about to report the same error
             for child in children:
                 child.kill()
         time.sleep(0.1)
@@ -95,10 +95,10 @@ def _run(count):
 
 
 def _take_the_terminal():
-    """Let Ctrl-C reach this process alone: the launcher above it would end before the run has saved."""
+    """Make Ctrl-C reach this process only; the launcher would otherwise end before the run has saved."""
     try:
         if os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp() != os.getpid():
-            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # or this process would be stopped by what follows
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # the next calls would stop this process
             os.setpgid(0, 0)
             os.tcsetpgrp(0, os.getpgrp())
     except OSError:

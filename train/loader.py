@@ -1,4 +1,4 @@
-"""Batches in the order of a run's steps, from loader processes."""
+"""A data loader whose batches depend on the run's step only."""
 
 import signal
 
@@ -7,9 +7,9 @@ from torch.utils.data import DataLoader, Sampler
 
 
 def ordered_loader(run, samples, total):
-    """A loader of the batches of a `train.common.Run`, from its step up to ``total``.
+    """Return a loader for the batches of a `train.common.Run`, from its current step up to ``total``.
 
-    Sample n of the stream is the same whatever the step it begins at; the processes take turns in it.
+    Sample n of the stream does not depend on the step at which loading starts. Processes take turns.
     """
     batch = run.args.batch
     order = (
@@ -22,18 +22,20 @@ def ordered_loader(run, samples, total):
         num_workers=run.args.workers,
         pin_memory=run.device.type == "cuda",
         worker_init_fn=_ignore_signals,
-        generator=torch.Generator().manual_seed(run.args.seed),  # else it would draw from the step's numbers
+        generator=torch.Generator().manual_seed(
+            run.args.seed
+        ),  # keeps it from drawing from the step's generator
     )
 
 
 def _ignore_signals(_):
-    """A Ctrl-C reaches the whole process group: the loaders must live until the run has saved."""
+    """Keep the loaders alive on Ctrl-C, which reaches the whole process group, until the run has saved."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
 
 
 class _Once(Sampler):
-    """A sampler over an iterator that is used up once."""
+    """A sampler over an iterator that can be read once."""
 
     def __init__(self, order):
         self.order = order

@@ -1,9 +1,9 @@
-"""Train LSSL: faces' expression, pose and light changed on request.
+"""Train LSSL, which changes the expression, pose or light of a face.
 
     accelerate launch train/lssl.py --data FACES … --pairs PAIRS --parser runs/parsing --identity identity
 
-A step trains D; each fifth also G. The paper's data are unpaired (``--data``); ``--pairs`` adds faces whose image
-with other attributes is known (`facesym prepare pairs`), on which G can begin alone (``--adversary-from``).
+Every step trains D; every fifth step also trains G. The paper's data are unpaired (``--data``). ``--pairs`` adds faces
+with known targets (`facesym prepare pairs`), on which G can train alone at first (``--adversary-from``).
 """
 
 import sys
@@ -33,45 +33,49 @@ from train.lssl_terms import (
     MOUTH,
     PENALTY,
     RECIPES,
-    critic_terms,
     cut_mouths,
+    discriminator_terms,
+    expression_loss,
     generator_terms,
-    side_of,
-    told_expressions,
-    without_side,
+    input_condition,
+    predicted_condition,
 )
 
 
 def add_lssl_arguments(parser):
-    """What both modes are told."""
-    parser.add_argument("--steps", type=int, default=100000, help="of D; G takes one in --critic-steps")
-    parser.add_argument("--critic-steps", type=int, default=5, help="D's steps for one of G's")
+    """Add the options that both modes share."""
+    parser.add_argument(
+        "--steps", type=int, default=100000, help="training steps of D; G takes one every --critic-steps"
+    )
+    parser.add_argument("--critic-steps", type=int, default=5, help="steps of D per step of G")
     parser.add_argument("--adversary-from", type=int, default=0, metavar="STEP", help="first step with D")
     parser.add_argument("--preset", choices=["small", "paper"], default="small", help="the network's size")
     parser.add_argument("--size", type=int, default=128, help="side of the images, in pixels")
     parser.add_argument(
-        "--scale", type=int, help="G sees images at a scale-th of their size (default: the preset's)"
+        "--scale", type=int, help="G's input is 1/SCALE of the image's size (default: the preset's)"
     )
-    parser.add_argument("--recipe", choices=list(RECIPES), default="released", help="the losses' weights")
-    parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="what is left out")
-    parser.add_argument("--parser", help="a FaceParser: a zoo id or a run's folder; without: no parsing loss")
-    parser.add_argument("--identity", help="an identity model: a zoo id or folder; without: no such loss")
+    parser.add_argument("--recipe", choices=list(RECIPES), default="released", help="loss weights")
+    parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="parts to leave out")
+    parser.add_argument("--parser", help="FaceParser for the parsing loss: a zoo id or a run's folder")
+    parser.add_argument("--identity", help="model for the identity loss: a zoo id or a folder")
     parser.add_argument(
         "--perceptual",
         metavar="WEIGHTS",
-        help="vgg16 (torchvision's, fetched once), or a safetensors file of its features; without: no perceptual loss",
+        help="backbone of the perceptual loss: vgg16 (downloaded once) or a safetensors file of its features",
     )
-    parser.add_argument("--mouths", action="store_true", help="with a discriminator of mouths")
-    parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
+    parser.add_argument("--mouths", action="store_true", help="add a discriminator for mouths")
+    parser.add_argument("--init", metavar="FOLDER", help="start from the networks of another run")
 
 
 def rescaled(net, size, scale):
-    """An AttributeGenerator with the weights of another, for images of ``size`` at a ``scale``-th of it. Where that
-    is another scale than its own, what was drawn as one pixel is one colour all over the pixels that stand for it."""
+    """Copy an AttributeGenerator for images of another ``size`` and ``scale``.
+
+    When the scale changes, each output pixel of the old network becomes a block of equal pixels.
+    """
     settings = {name: value for name, value in net.config.items() if not name.startswith("_")}
     new = AttributeGenerator(**settings | {"input_size": size, "scale": scale})
     state, folded = net.state_dict(), 3 * net.config.scale**2
-    if scale != net.config.scale:  # else each of the folded pixels has learned its own
+    if scale != net.config.scale:  # at the same scale, each folded pixel has its own weights
         for name in ("draw.weight", "draw.bias"):
             colours = state[name][:folded].unflatten(0, (3, -1)).mean(1)
             state[name] = torch.cat([colours.repeat_interleave(scale**2, 0), state[name][folded:]])
@@ -80,10 +84,11 @@ def rescaled(net, size, scale):
 
 
 class LSSL:
-    """G, D and what they are trained with; ``average`` is the G to export.
+    """G, D, their optimizers and losses; ``average`` is the averaged G to export.
 
     Args:
-        run: train.common.Run. settings: of the networks, where they are not the presets'.
+        run: train.common.Run.
+        settings: network settings that differ from the preset.
     """
 
     def __init__(self, run, **settings):
@@ -97,10 +102,12 @@ class LSSL:
             net = AttributeGenerator.preset(args.preset, input_size=args.size, **settings)
         self.net = run.add(net)
         attributes = sum(map(len, net.groups.values()))
-        critic = AttributeDiscriminator(attributes, size=args.size, side_channels=net.config.side_channels)
-        self.critic = run.add(critic, "discriminators")
+        discriminator = AttributeDiscriminator(
+            attributes, size=args.size, side_channels=net.config.side_channels
+        )
+        self.discriminator = run.add(discriminator, "discriminators")
         if args.init and AttributeGenerator.load_config(model_folder(args.init))["input_size"] == args.size:
-            load_discriminator(critic, args.init)  # one head has a weight a place
+            load_discriminator(discriminator, args.init)  # one head depends on the image size
         self.frozen = [
             load_frozen(run, args.parser, FaceParser, "parser"),
             load_frozen(run, args.identity, LightCNN, "identity model"),
@@ -113,100 +120,100 @@ class LSSL:
         )
         if self.mouths:
             load_discriminator(self.mouths, args.init, "mouths.safetensors")
-        trained = (net, critic, *([self.mouths] if self.mouths else []))
+        trained = (net, discriminator, *([self.mouths] if self.mouths else []))
         self.optimizers = [run.adam(m.parameters(), betas=(0.5, 0.999)) for m in trained]
         self.average = run.average(net)
         run.restore()
 
     def fit(self, samples, held_out):
-        """Train on the samples, to the last step; ``held_out``: Samples to validate with."""
+        """Train on the samples up to the last step and validate on ``held_out`` (Samples)."""
         run, args = self.run, self.args
         validation = default_collate([held_out[n] for n in range(24)])
         validation = {name: value.to(run.device) for name, value in validation.items()}
-        self.net.train(), self.critic.train()
+        self.net.train(), self.discriminator.train()
         for batch in run.batches(samples, args.steps, cycle=args.critic_steps):
-            side, alone, terms = side_of(batch, self.ablated), run.step < args.adversary_from, {}
+            condition, alone, terms = input_condition(batch, self.ablated), run.step < args.adversary_from, {}
             if not alone:
-                terms |= self.critic_step(batch, side)
+                terms |= self.discriminator_step(batch, condition)
             if alone or (run.step + 1) % args.critic_steps == 0:
-                terms |= self.generator_step(batch, side, alone)
+                terms |= self.generator_step(batch, condition, alone)
             if run.due(args.sample_every):
                 terms["val"] = run.validated(self.average, self.validate(validation))
             run.log(**terms)
-        run.save_discriminator(self.critic)
+        run.save_discriminator(self.discriminator)
         if self.mouths:
             run.save_discriminator(self.mouths, "mouths.safetensors")
 
     @torch.no_grad()
     def validate(self, batch):
-        """A grid of samples; the mean absolute error of those whose target is known."""
-        side = side_of(batch, self.ablated)
+        """Write a grid of samples; return the mean absolute error of those with a known target."""
+        condition = input_condition(batch, self.ablated)
         with self.run.autocast():
-            shown = self.average.eval()(batch["image"], side, batch["y"])
+            output = self.average.eval()(batch["image"], condition, batch["y"])
         columns = {
-            "input": batch["image"], "condition map": side, "output": shown.image, "predicted map": shown.condition,
-            "target": batch["goal"],
+            "input": batch["image"], "condition map": condition, "output": output.image,
+            "predicted map": output.condition, "target": batch["goal"],
         }  # fmt: skip
         for title in ("condition map", "predicted map"):
             if columns[title].shape[1] == 3:  # from [0, 1]
                 columns[title] = 2 * columns[title] - 1
         self.run.grid("transfer", {title: x[:10] for title, x in columns.items()})
-        sure = (batch["kept"] == 1).float()
-        error = (shown.image.float() - batch["goal"]).abs().mean((1, 2, 3))
-        return (error * sure).sum() / sure.sum().clamp(min=1)
+        has_target = (batch["kept"] == 1).float()
+        error = (output.image.float() - batch["goal"]).abs().mean((1, 2, 3))
+        return (error * has_target).sum() / has_target.sum().clamp(min=1)
 
-    def critic_step(self, batch, side):
-        """D's step; its terms."""
+    def discriminator_step(self, batch, condition):
+        """Take a step with D and return its terms."""
         real = batch["photo"] > 0
         if not real.any():
             self.run.update(self.optimizers[1], None)
             return {}
         with self.run.autocast():
             with torch.no_grad():
-                found = self.net(batch["image"], side, batch["y"])
-                made = without_side(found, self.ablated)
-            terms = critic_terms(self.critic, batch, real, side, found, made)
-        # Eagerly and in full precision: it is a gradient of gradients.
+                output = self.net(batch["image"], condition, batch["y"])
+                predicted = predicted_condition(output, self.ablated)
+            terms = discriminator_terms(self.discriminator, batch, real, condition, output, predicted)
+        # Second-order gradients need eager mode and full precision.
         terms["penalty"] = losses.gradient_penalty(
-            lambda x: self.critic(x[:, :3], x[:, 3:])[0],
-            torch.cat([batch["image"], side], 1)[real],
-            torch.cat([found.image, made], 1)[real],
+            lambda x: self.discriminator(x[:, :3], x[:, 3:])[0],
+            torch.cat([batch["image"], condition], 1)[real],
+            torch.cat([output.image, predicted], 1)[real],
         )
         self.run.update(
             self.optimizers[1],
-            terms["critic"] + self.weights["attribute"] * terms["labels"] + PENALTY * terms["penalty"],
+            terms["discriminator"] + self.weights["attribute"] * terms["labels"] + PENALTY * terms["penalty"],
         )
         return terms
 
-    def generator_step(self, batch, side, alone):
-        """G's step; its terms."""
-        critics = [critic for critic in (self.critic, self.mouths) if critic]
-        for critic in critics:
-            critic.requires_grad_(False)
+    def generator_step(self, batch, condition, alone):
+        """Take a step with G and return its terms."""
+        discriminators = [net for net in (self.discriminator, self.mouths) if net]
+        for discriminator in discriminators:
+            discriminator.requires_grad_(False)
         with self.run.autocast():
-            terms, found = generator_terms(
+            terms, output = generator_terms(
                 self.net,
-                None if alone else self.critic,
+                None if alone else self.discriminator,
                 self.mouths,
                 batch,
-                side,
+                condition,
                 *self.frozen,
                 self.args.recipe,
                 self.ablated,
             )
-        for critic in critics:
-            critic.requires_grad_(True)
+        for discriminator in discriminators:
+            discriminator.requires_grad_(True)
         self.run.update(self.optimizers[0], losses.total(terms, self.weights))
         self.run.average_step()
         if self.mouths:
             loss = None
-            if "mouth" in terms:  # else no target of this batch is known
+            if "mouth" in terms:  # otherwise this batch has no known target
                 with self.run.autocast():
-                    real, fake = (cut_mouths(x, batch) for x in (batch["goal"], found.image.detach()))
+                    real, fake = (cut_mouths(x, batch) for x in (batch["goal"], output.image.detach()))
                     scores, logits = self.mouths(real)
                     terms["mouths"] = losses.discriminator_loss(scores, self.mouths(fake)[0])
-                    terms["told"] = told_expressions(logits, batch)
-                loss = terms["mouths"] + terms["told"]
+                    terms["expression_labels"] = expression_loss(logits, batch)
+                loss = terms["mouths"] + terms["expression_labels"]
             self.run.update(self.optimizers[2], loss)
         return terms
 
@@ -215,8 +222,8 @@ def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/lssl", batch=8, lr=1e-4, scheduler="constant-linear", warm_up=0)
     add_lssl_arguments(parser)
-    parser.add_argument("--pairs", metavar="FOLDER", help="of `facesym prepare pairs`; without: no pairs")
-    parser.add_argument("--pair-fraction", type=float, default=0.5, help="of samples")
+    parser.add_argument("--pairs", metavar="FOLDER", help="pairs written by `facesym prepare pairs`")
+    parser.add_argument("--pair-fraction", type=float, default=0.5, help="fraction of samples that are pairs")
     args = parser.parse_args()
     run = Run(args)
     lssl = LSSL(run)
@@ -230,7 +237,7 @@ def main():
     )  # fmt: skip
     ways = sum(len(way) for people in samples.ways.values() for way in people)
     run.print(
-        f"{len(faces)} faces, {labelled} with an expression; {ways} ways between pairs' images; "
+        f"{len(faces)} faces, {labelled} with an expression label; {ways} kinds of pairs; "
         f"{lssl.net.num_parameters()} parameters"
     )
     lssl.fit(samples, held_out)

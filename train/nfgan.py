@@ -1,28 +1,26 @@
-"""Train NFGAN: a face with any expression, turned by up to 45 degrees, to the same person frontal and neutral.
+"""Train NFGAN, which maps a face with any expression, turned by up to 45°, to the same person frontal and neutral.
 
     facesym prepare pairs PAIRS FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON
     accelerate launch train/nfgan.py --data PAIRS --perceptual vgg16 --steps 20000 --out runs/nfgan
 
-The paper's Algorithm 1: Enc learns from L_feat + λ1 L_id + λ2 L_pixel; Dec from these and from η L_GAN and λ3 L_sym.
-Adversarial and symmetry errors do not reach Enc. Departures:
+The gradients follow the paper's Algorithm 1: Enc learns from L_feat + λ1 L_id + λ2 L_pixel, Dec from these and from
+η L_GAN and λ3 L_sym. Departures from the paper:
 
-- L_id is against the target where that is a photo of the person, else against the input, as in the paper: maps of a
-  turned and of a frontal face do not lie over each other.
-- A network that copies also learns where to look things up (the true places of simulated pairs, the landmarks of all, a
-  smooth flow), and to draw the whole face: else it would not be able to where nothing can be copied, since it is
-  hardly asked to. These terms reach Enc too.
-- L_pixel counts the inner face once more (``--inner``): a smile is a small part of an image.
-- L_feat is of ImageNet's VGG16 (VGG-Face is not to be had), of three layers instead of the fifth, compared by
-  direction, on the image at half its size or a window of it by turns. The weights are balanced for that; the paper's
-  are η = 0.1, λ1 = 3e-3, λ2 = 1e-3, λ3 = 0.3 beside 1 for its L_feat. ``--preset paper`` is the network as printed, 64
-  pixels and grey, without the paper's histogram equalisation.
-- Photos from the web have no frontal neutral partner: their target is what the mesh and the mirror image make of them
-  (simulate.frontalise), with the expression taken off by landmarks (data/neutral.py), and counts on the face alone.
-- The guiding set, the critic's real images, are the pairs' targets that are photos: what the folders have of frontal
-  neutral faces.
-- R1 (``--r1``): without it the critic wins after a few hundred steps.
+- L_id compares the output with the target if the target is a photo of the person, otherwise with the input, as in the
+  paper. Feature maps of a turned and of a frontal face do not align.
+- A network that copies also learns the flow (from the true coordinates of simulated pairs, the landmarks of all pairs
+  and a smoothness term) and to synthesize the whole face, not only the parts it cannot copy. These terms reach Enc.
+- L_pixel counts the inner face once more (``--inner``), because a smile covers few pixels.
+- L_feat uses ImageNet's VGG16 (VGG-Face is unavailable) at three layers instead of the fifth. It compares directions,
+  alternating between the image at half its size and a window. The weights are balanced for that; the paper's are
+  η = 0.1, λ1 = 3e-3, λ2 = 1e-3 and λ3 = 0.3, with 1 for its L_feat. ``--preset paper`` is the network as printed,
+  64 pixels and grey, without the paper's histogram equalisation.
+- Photos from the web have no frontal, neutral partner. Their target is synthesized by the mesh and the mirror image
+  (simulate.frontalise), with the expression removed by landmarks (data/neutral.py), and counts on the face only.
+- The guiding set (the discriminator's real images) is the pairs' targets that are photos.
+- R1 (``--r1``) keeps the discriminator from winning after a few hundred steps.
 
-``--ablation`` leaves parts out. The paper's auto-encoder alone is ``--ablation autoencoder --no-copy``.
+``--ablation`` leaves parts out. ``--ablation autoencoder --no-copy`` is the paper's auto-encoder alone.
 """
 
 import sys
@@ -45,9 +43,9 @@ from train.backbone import VGG16Features, load_frozen
 from train.common import Run, load_discriminator, model_folder
 
 R1_EVERY = 8  # steps
-# x0, y0, x1, y1, fractions of the side: brows to chin, where an aligned frontal face has them.
+# x0, y0, x1, y1 as fractions of the side: brows to chin of an aligned frontal face.
 INNER = (0.2, 0.3, 0.8, 0.9)
-# What each ablation leaves out, of the weights' names below.
+# The terms that each ablation leaves out, by the names of `loss_weights`.
 ABLATIONS = {
     "full": (),
     "autoencoder": ("adversarial", "symmetry", "identity"),
@@ -67,24 +65,23 @@ ENCODER_TERMS = (
 
 
 def colour(x):
-    """Grey or colour images as three channels, which perceptual backbones want."""
+    """Expand grey images to the three channels that the perceptual backbone expects."""
     return x.expand(-1, 3, -1, -1)
 
 
-def two_views(pictures, rng):
-    """What the backbone sees of each of some equal images: by turns the whole at half the size, or a window of the
-    inner face of half the side."""
-    side = pictures[0].shape[-1] // 2
+def two_views(images, rng):
+    """Return the backbone's view of images of equal size: all at half the size, or the same window of half the side."""
+    side = images[0].shape[-1] // 2
     if rng.random() < 0.5:
-        return [F.avg_pool2d(x, 2) for x in pictures]
+        return [F.avg_pool2d(x, 2) for x in images]
     top, left = rng.integers(side // 4, side * 3 // 4 + 1, 2)
-    return [x[..., top : top + side, left : left + side] for x in pictures]
+    return [x[..., top : top + side, left : left + side] for x in images]
 
 
 def generator_terms(out, batch, backbone, identity, rng):
-    """The generator's terms but the discriminator's, by name."""
+    """Return the generator's terms by name, without the adversarial one."""
     image, trust = batch["image"], batch["trust"]
-    # Nothing to learn where the target does not count.
+    # No gradient where the target does not count.
     target = trust * batch["target"] + (1 - trust) * out.image.detach()
     terms = {"pixel": losses.pixel_loss(out.image, target), "symmetry": losses.mirror_loss(out.image)}
     terms["inner"] = losses.pixel_loss(inner_face(out.image), inner_face(target))
@@ -94,7 +91,7 @@ def generator_terms(out, batch, backbone, identity, rng):
             wanted = backbone(wanted)
         terms["feature"] = losses.feature_distance(backbone(output), wanted)
     if identity is not None:
-        photo = trust.amin((1, 2, 3), keepdim=True) == 1  # the target counts everywhere: it is one
+        photo = trust.amin((1, 2, 3), keepdim=True) == 1  # targets that are photos count everywhere
         with torch.no_grad():
             wanted = last_two_layers(identity, torch.where(photo, target, image))
         terms["identity"] = losses.identity_feature_loss(last_two_layers(identity, out.image), wanted)
@@ -111,79 +108,86 @@ def generator_terms(out, batch, backbone, identity, rng):
 
 
 def inner_face(x):
-    """BxCxHxW from the brows to the chin."""
+    """Crop BxCxHxW images to INNER."""
     x0, y0, x1, y1 = (round(v * x.shape[-1]) for v in INNER)
     return x[..., y0:y1, x0:x1]
 
 
 def last_two_layers(identity, x):
-    """The identity model's maps and vector of images."""
+    """Return the identity model's last feature maps and vectors."""
     maps = identity.features(colour(x))
     return [maps, identity.embed(maps)]
 
 
 def routed_loss(z, handed, terms, weights):
-    """Algorithm 1's gradients in one sum: its backward pass gives Dec those of all terms, and Enc those of
-    ENCODER_TERMS alone.
+    """Return a loss whose backward pass gives Dec the gradients of all terms and Enc those of ENCODER_TERMS only.
 
     Args:
-        z: BxZ, Enc's. handed: z detached, requiring gradients: what Dec was called with.
-        terms, weights: by name; terms whose weight is 0 are left out.
+        z: BxZ, Enc's output.
+        handed: z detached, with requires_grad: Dec's input.
+        terms: losses by name.
+        weights: their weights by name; terms of weight 0 are left out.
     """
-    kept = {name: value for name, value in terms.items() if weights[name]}
-    reaching = {name: value for name, value in kept.items() if name in ENCODER_TERMS}
+    used = {name: value for name, value in terms.items() if weights[name]}
+    reaching = {name: value for name, value in used.items() if name in ENCODER_TERMS}
     (wish,) = torch.autograd.grad(losses.total(reaching, weights), handed, retain_graph=True)
-    # The gradient of z · wish at z is what Enc's own terms say of z; Dec's graph began at `handed`, behind it.
-    return losses.total(kept, weights) + (z * wish).sum()
+    # The gradient of z · wish with respect to z is that of ENCODER_TERMS; Dec's graph starts at `handed`.
+    return losses.total(used, weights) + (z * wish).sum()
 
 
 def add_nfgan_arguments(parser):
-    """The script's own options."""
-    parser.add_argument("--preset", choices=["paper", "colour"], default="colour", help="the network's size")
-    parser.add_argument("--ablation", choices=ABLATIONS, default="full", help="what is left out")
-    parser.add_argument("--no-copy", action="store_true", help="Dec draws every pixel, as in the paper")
-    parser.add_argument("--steps", type=int, default=20000, help="of the run")
+    """Add the script's own options."""
+    parser.add_argument("--preset", choices=["paper", "colour"], default="colour", help="network size")
+    parser.add_argument("--ablation", choices=ABLATIONS, default="full", help="parts to leave out")
+    parser.add_argument("--no-copy", action="store_true", help="Dec synthesizes every pixel, as in the paper")
+    parser.add_argument("--steps", type=int, default=20000, help="training steps")
     parser.add_argument(
         "--perceptual",
         metavar="WEIGHTS",
-        help="vgg16 (torchvision's, fetched once), or a safetensors file of its features; without: no L_feat",
+        help="backbone of L_feat: vgg16 (downloaded once) or a safetensors file of its features",
     )
     parser.add_argument(
-        "--identity", default="identity", help="the identity model: a zoo id or folder; none: λ1 = 0"
+        "--identity", default="identity", help="identity model: a zoo id or a folder; none: λ1 = 0"
     )
-    parser.add_argument("--eta", type=float, default=0.1, help="of L_GAN")
-    parser.add_argument("--lambda1", type=float, default=0.5, help="of L_id")
-    parser.add_argument("--lambda2", type=float, default=4.0, help="of L_pixel")
-    parser.add_argument("--lambda3", type=float, default=0.1, help="of L_sym")
-    parser.add_argument("--feature", type=float, default=2.0, help="of L_feat")
+    parser.add_argument("--eta", type=float, default=0.1, help="weight of L_GAN")
+    parser.add_argument("--lambda1", type=float, default=0.5, help="weight of L_id")
+    parser.add_argument("--lambda2", type=float, default=4.0, help="weight of L_pixel")
+    parser.add_argument("--lambda3", type=float, default=0.1, help="weight of L_sym")
+    parser.add_argument("--feature", type=float, default=2.0, help="weight of L_feat")
     parser.add_argument(
-        "--inner", type=float, default=8.0, help="of L_pixel on the inner face, beside the whole's"
-    )
-    parser.add_argument(
-        "--synthesized", type=float, default=4.0, help="of L_pixel on what Dec synthesizes (copying networks)"
+        "--inner", type=float, default=8.0, help="additional weight of L_pixel on the inner face"
     )
     parser.add_argument(
-        "--flow", type=float, default=12.0, help="of the flow's true coordinates, where known"
+        "--synthesized", type=float, default=4.0, help="weight of L_pixel on Dec's synthesized pixels"
     )
-    parser.add_argument("--smooth", type=float, default=0.1, help="of the flow's strain")
+    parser.add_argument(
+        "--flow", type=float, default=12.0, help="weight of the flow's error where the true flow is known"
+    )
+    parser.add_argument("--smooth", type=float, default=0.1, help="weight of the flow's strain")
     parser.add_argument(
         "--adversary-from", type=int, default=0, metavar="STEP", help="first step with the discriminator"
     )
-    parser.add_argument("--real-fraction", type=float, default=0.2, help="of real pairs in the stream")
     parser.add_argument(
-        "--turned-fraction", type=float, default=0.2, help="of photos of turned heads with the mesh's targets"
+        "--real-fraction", type=float, default=0.2, help="fraction of samples that are real pairs"
     )
     parser.add_argument(
-        "--expressive-fraction", type=float, default=0.3, help="of photos with expressions that are removed"
+        "--turned-fraction",
+        type=float,
+        default=0.2,
+        help="fraction that are photos of turned heads with targets by the mesh",
     )
     parser.add_argument(
-        "--r1", type=float, default=1.0, help="weight of the discriminator's R1, an addition; 0: none"
+        "--expressive-fraction",
+        type=float,
+        default=0.3,
+        help="fraction that are photos with expressions and synthesized neutral targets",
     )
-    parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
+    parser.add_argument("--r1", type=float, default=1.0, help="weight of the R1 penalty; 0: none")
+    parser.add_argument("--init", metavar="FOLDER", help="start from the networks of another run")
 
 
 class NFGAN:
-    """The network, its discriminator and what they are trained with.
+    """The network, its discriminator, their optimizers and losses.
 
     Args:
         run: train.common.Run.
@@ -210,7 +214,7 @@ class NFGAN:
         run.restore()
 
     def fit(self, samples, validation):
-        """Train on the samples, to the last step; ``validation``: a batch."""
+        """Train on the samples up to the last step and validate on ``validation`` (a batch)."""
         run, args = self.run, self.args
         self.net.train(), self.discriminator.train()
         for batch in run.batches(samples, args.steps, cycle=R1_EVERY if args.r1 else 1):
@@ -225,11 +229,11 @@ class NFGAN:
         run.save_discriminator(self.discriminator)
 
     def generator_step(self, batch, adversarial):
-        """Move Enc and Dec; Dec's output, and the terms."""
+        """Take a step with Enc and Dec; return Dec's output and the terms."""
         rng = np.random.default_rng((self.args.seed, self.run.step))
         with self.run.autocast():
             z = self.net.encode(batch["image"])
-            handed = z.detach().requires_grad_(True)  # Dec's graph begins here
+            handed = z.detach().requires_grad_(True)  # Dec's graph starts here
             out = self.net.decode(handed, batch["image"])
             terms = generator_terms(out, batch, self.backbone, self.identity, rng)
             if adversarial:
@@ -241,7 +245,7 @@ class NFGAN:
         return out, terms
 
     def discriminator_step(self, batch, out):
-        """Move the discriminator; its terms."""
+        """Take a step with the discriminator and return its terms."""
         terms = {}
         with self.run.autocast():
             real, fake = self.discriminator(batch["guide"]), self.discriminator(out.image.detach())
@@ -255,7 +259,7 @@ class NFGAN:
 
 
 def loss_weights(args):
-    """The weight of each term, as the options and the ablation say."""
+    """Return the weight of each term by the options and the ablation."""
     weights = dict(
         feature=args.feature, pixel=args.lambda2, identity=args.lambda1, symmetry=args.lambda3,
         adversarial=args.eta, flow=args.flow, landmark=25 * args.flow, smooth=args.smooth, inner=args.inner,
@@ -266,7 +270,7 @@ def loss_weights(args):
 
 
 def build(args):
-    """A new net, or --init's."""
+    """Create the network, or load that of ``--init``."""
     if args.init:
         return NormalizedFaceGAN.from_pretrained(model_folder(args.init))
     if args.no_copy and args.preset == "colour":
@@ -282,14 +286,14 @@ def main():
     fractions = (args.real_fraction, args.turned_fraction, args.expressive_fraction)
     if min(fractions) < 0 or sum(fractions) >= 1:
         raise SystemExit(
-            "--real-fraction, --turned-fraction and --expressive-fraction must be at least 0, and together under 1"
+            "--real-fraction, --turned-fraction and --expressive-fraction must be at least 0 and add up to less than 1"
         )
     run = Run(args)
     trainer = NFGAN(run)
     net, pairs = trainer.net, load_pairs(run)
     channels = net.config.channels
     kinds = Counter(row["kind"] for row in pairs.rows)
-    run.print(f"of these {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
+    run.print(f"of which {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
     samples = PairSamples(pairs, net.size, channels, args.seed, *fractions)
     trainer.fit(samples, validation_batch(run, net.size, channels))
     released = net.size == 128 and net.config.copy and args.ablation == "full"
@@ -302,31 +306,31 @@ def main():
 
 
 def widths(net):
-    """The discriminator's channels: as printed for 64 pixels; for 128 one layer more, and narrower."""
+    """Return the discriminator's channels: as printed for 64 pixels; one layer more, and narrower, for 128."""
     return (64, 128, 256, 512) if net.size == 64 else (32, 64, 128, 256, 256)
 
 
 def load_pairs(run, split="train"):
-    """The pairs of the one folder that --data names."""
+    """Load the pairs of the folder that ``--data`` names."""
     if len(run.args.data) > 1:
         raise SystemExit(
-            "--data: one folder of pairs; `facesym prepare pairs` takes several folders of faces"
+            "--data takes one folder of pairs; give several folders of faces to `facesym prepare pairs` instead"
         )
     return run.pairs(run.args.data[0], split)
 
 
 def validation_batch(run, size, channels, count=12):
-    """Fixed pairs of the validation split, spread over it."""
+    """Return fixed pairs, spread evenly over the validation split."""
     pairs = load_pairs(run, "val")
     samples = PairSamples(pairs, size, channels, augment=False)
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int))
-    drawn = [samples.pair(i, np.random.default_rng(0)) for i in chosen]
-    return {key: torch.stack([s[key] for s in drawn]).to(run.device) for key in drawn[0]}
+    pairs = [samples.pair(i, np.random.default_rng(0)) for i in chosen]
+    return {key: torch.stack([s[key] for s in pairs]).to(run.device) for key in pairs[0]}
 
 
 @torch.no_grad()
 def validate(run, net, batch):
-    """A grid of samples; the mean error where the target counts."""
+    """Write a grid of samples; return the mean error where the target counts."""
     with run.autocast():
         out = net(batch["image"])
     columns = {

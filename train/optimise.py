@@ -1,4 +1,4 @@
-"""Learning rates over a run, and what several processes share after a backward pass."""
+"""Learning rate schedules, averaged weights, and the exchange of gradients between processes."""
 
 import numpy as np
 import torch
@@ -6,13 +6,13 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def lr_fraction(scheduler, step, steps, warm_up):
-    """The fraction of the highest learning rate at a step.
+    """Return the fraction of the highest learning rate at a step.
 
     Args:
         scheduler: "constant", "linear", "cosine" or "constant-linear".
-        step: the one now running, from 0.
-        steps: how many there are.
-        warm_up: first steps, in which it rises; a tenth of ``steps`` at most.
+        step: the current step, from 0.
+        steps: total number of steps.
+        warm_up: number of first steps in which the rate rises; at most a tenth of ``steps``.
     """
     warm_up = min(warm_up, steps // 10)
     if step < warm_up:
@@ -27,10 +27,10 @@ def lr_fraction(scheduler, step, steps, warm_up):
 
 
 def averaged(net, decay):
-    """An exponential moving average of a network's parameters, an AveragedModel; buffers are copied, not averaged."""
+    """Return an exponential moving average of a network (AveragedModel); buffers are copied, not averaged."""
 
     def blend(average, current, count):
-        # A short memory at first, so that the start is forgotten soon.
+        # The decay grows with the steps, so that the first weights are soon forgotten.
         torch._foreach_lerp_(average, current, 1 - min(decay, (1 + float(count)) / (10 + float(count))))
 
     return AveragedModel(net, multi_avg_fn=blend).requires_grad_(False).eval()
@@ -57,7 +57,7 @@ def share_gradients(parameters, mean):
 
 
 def share_buffers(nets):
-    """Make the first process's statistics (of batch and spectral norms) everybody's, as DDP does."""
+    """Copy the first process's buffers (statistics of batch and spectral norms) to all processes, as DDP does."""
     buffers = [b for net in nets for b in net.buffers() if b.is_floating_point()]
     if buffers:
         flat = torch.cat([b.flatten() for b in buffers])

@@ -1,10 +1,10 @@
-"""Train FaceParser on photos with label maps and, by masks from landmarks, on aligned faces without.
+"""Train FaceParser on photos with label maps and on aligned faces, which get partial labels from their landmarks.
 
     accelerate launch train/parsing.py --data FACES … --labels PARSING --steps 3000 --out runs/parsing
 
-PARSING holds images, their label maps and metadata.csv (``file_name, label, subject, split``); ``--data`` are folders
-of `facesym prepare`. Landmarks say nothing of hair, nor where a forehead ends: there such faces teach nothing. It ends
-with the IoU on held-out people.
+PARSING holds images, their label maps and metadata.csv (``file_name, label, subject, split``); ``--data`` takes folders
+of `facesym prepare`. Landmarks do not locate hair or the top of the forehead, so these pixels have no label. The run
+ends with the IoU on held-out people.
 """
 
 import sys
@@ -39,9 +39,9 @@ UNKNOWN = 255
 
 
 def landmark_labels(points, size):
-    """What landmarks (68x2, pixels) say of a face's pixels: SxS uint8, UNKNOWN for all that they do not.
+    """Draw a label map from landmarks (68x2, pixels): SxS uint8, UNKNOWN where they do not determine the class.
 
-    The nose and the brows are drawn as wide as the label maps have them, in shares of the outer-eye distance.
+    The nose and the brows are as wide as in the label maps, as fractions of the outer-eye distance.
     """
     unit = np.linalg.norm(points[45] - points[36])
     labels = np.full((size, size), UNKNOWN, np.uint8)
@@ -49,7 +49,8 @@ def landmark_labels(points, size):
     def fill(outline, value):
         cv2.fillPoly(labels, [np.round(outline).astype(np.int32)], int(value))
 
-    # Between jaw and brows all that is no feature is skin; a face's rim is left open, dlib's jaw line is not exact.
+    # Between jaw and brows, everything that is not a feature is skin. The rim of the face stays unknown, because
+    # dlib's jaw line is not exact.
     centre = points[27:36].mean(0)
     inner = np.concatenate([points[1:16], points[26:16:-1]])
     fill(centre + 0.93 * (inner - centre), SKIN)
@@ -63,18 +64,20 @@ def landmark_labels(points, size):
 
 
 class ParsingSamples(Samples):
-    """Images and label maps, augmented strongly; a share of faces with ``landmark_labels``.
+    """Images and label maps with strong augmentation, mixed with faces that have `landmark_labels`.
 
     Args:
-        images: [(SxSx3 uint8, SxS uint8)]. faces: FaceFolders or None. share: of samples from ``faces``.
+        images: [(SxSx3 uint8, SxS uint8)].
+        faces: FaceFolders or None.
+        fraction: of samples from ``faces``.
     """
 
-    def __init__(self, pictures, faces=None, seed=0, share=0.5):
-        super().__init__(pictures, seed)
-        self.others, self.share = faces, share if faces else 0
+    def __init__(self, images, faces=None, seed=0, fraction=0.5):
+        super().__init__(images, seed)
+        self.others, self.fraction = faces, fraction if faces else 0
 
     def sample(self, i, rng):
-        if rng.random() < self.share:
+        if rng.random() < self.fraction:
             k = rng.integers(len(self.others))
             image, points = self.others.images[k], self.others.landmarks[k]
             if rng.random() < 0.5:
@@ -99,17 +102,17 @@ class ParsingSamples(Samples):
         if rng.random() < 0.3:
             image = side_light(rng, image)
         if rng.random() < 0.2:
-            random_erasing(rng, image, 0.25)  # what is under it stays what it is: a face has no holes
+            random_erasing(rng, image, 0.25)  # the labels under it stay
         return {"image": to_tensor(image), "labels": torch.from_numpy(labels.astype(np.int64))}
 
 
 def load_labels(folder, size, splits):
-    """Images and their label maps, at ``size``: [(SxSx3 uint8, SxS uint8)].
+    """Load images and their label maps at ``size``: [(SxSx3 uint8, SxS uint8)].
 
     Raises:
         ImageError: no metadata.csv, an unreadable file, or a map of unknown classes.
     """
-    pictures = []
+    labelled = []
     for row in read_metadata(Path(folder), splits):
         try:
             with Image.open(row["path"]) as photo, Image.open(Path(folder) / row["label"]) as labels:
@@ -121,21 +124,28 @@ def load_labels(folder, size, splits):
             raise ImageError(
                 f"{row['label']} must be a map of the numbers 0 to {len(CLASSES) - 1}: {', '.join(CLASSES)}"
             )
-        pictures.append((np.asarray(image), map_))
-    return pictures
+        labelled.append((np.asarray(image), map_))
+    return labelled
 
 
 @torch.no_grad()
-def intersection_over_union(net, pictures, device="cpu", batch=32):
-    """Of each class over all pixels of ``pictures`` (as `load_labels` gives them): a dict, with their "mean"."""
+def intersection_over_union(net, labelled, device="cpu", batch=32):
+    """Intersection over union of each class over all pixels: a dict with their "mean".
+
+    Args:
+        net: FaceParser.
+        labelled: images and label maps, see `load_labels`.
+        device: of the network.
+        batch: images per forward pass.
+    """
     counts = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.long)
-    for i in range(0, len(pictures), batch):
-        images, labels = zip(*pictures[i : i + batch])
-        found = net(torch.stack([to_tensor(image) for image in images]).to(device)).argmax(1).cpu()
-        truth = torch.from_numpy(np.stack(labels).astype(np.int64))
-        counts += torch.bincount((truth * len(CLASSES) + found).flatten(), minlength=counts.numel()).view_as(
-            counts
-        )
+    for i in range(0, len(labelled), batch):
+        images, labels = zip(*labelled[i : i + batch])
+        predicted = net(torch.stack([to_tensor(image) for image in images]).to(device)).argmax(1).cpu()
+        target = torch.from_numpy(np.stack(labels).astype(np.int64))
+        counts += torch.bincount(
+            (target * len(CLASSES) + predicted).flatten(), minlength=counts.numel()
+        ).view_as(counts)
     both = counts.diagonal().double()
     iou = both / (counts.sum(0) + counts.sum(1) - both).clamp(min=1)
     return dict(zip(CLASSES, iou.tolist())) | {"mean": iou.mean().item()}
@@ -145,25 +155,25 @@ def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/parsing", batch=32, lr=2e-3, warm_up=150)
     parser.add_argument("--labels", required=True, metavar="FOLDER", help="images with label maps")
-    parser.add_argument("--steps", type=int, default=3000, help="of the run")
+    parser.add_argument("--steps", type=int, default=3000, help="training steps")
     parser.add_argument("--size", type=int, default=128, help="side of the images, in pixels")
     args = parser.parse_args()
     run = Run(args)
     net = run.add(FaceParser(input_size=args.size))
-    pictures = load_labels(args.labels, args.size, ("train",))
+    labelled = load_labels(args.labels, args.size, ("train",))
     validation = load_labels(args.labels, args.size, ("val",))
     held_out = load_labels(args.labels, args.size, ("test",)) or validation
-    if not pictures or not held_out:
-        raise SystemExit(f"{args.labels}: images of the splits train, and test or val, are needed")
+    if not labelled or not held_out:
+        raise SystemExit(f"{args.labels} needs images of the split train, and of test or val")
     faces = run.faces(args.size)
     run.print(
-        f"{len(pictures)} images with label maps, {len(faces)} faces, {net.num_parameters()} parameters"
+        f"{len(labelled)} images with label maps, {len(faces)} faces, {net.num_parameters()} parameters"
     )
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)
     average = run.average(net)
     run.restore()
     net.train()
-    for batch in run.batches(ParsingSamples(pictures, faces, args.seed), args.steps):
+    for batch in run.batches(ParsingSamples(labelled, faces, args.seed), args.steps):
         with run.autocast():
             logits = net(batch["image"])
         terms = {"loss": F.cross_entropy(logits, batch["labels"], ignore_index=UNKNOWN)}

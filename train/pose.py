@@ -1,8 +1,8 @@
-"""Train the head of a LandmarkNet that tells yaw and pitch, on the features of a trained one.
+"""Train the yaw and pitch head of a LandmarkNet on the features of a trained one.
 
     accelerate launch train/pose.py --data FACES [FACES …] --init runs/landmarks --steps 1000 --zoo landmarks-68
 
-The targets are ``yaw`` and ``pitch`` of ``metadata.csv``. It ends with the held-out errors of landmarks and pose.
+The targets are ``yaw`` and ``pitch`` of ``metadata.csv``. The run ends with the held-out errors of landmarks and pose.
 """
 
 import sys
@@ -30,32 +30,32 @@ BANDS = (
     45,
     60,
     90,
-)  # degrees of |yaw|, each an equal part of the draws as far as there are faces
+)  # degrees of |yaw|; each band is drawn equally often, as far as there are faces
 
 
 def has_pose(row):
-    """Whether a row of metadata.csv has the targets."""
+    """Whether a row of metadata.csv has a yaw and a pitch."""
     return bool(row.get("yaw") and row.get("pitch"))
 
 
 def pose_of(row):
-    """Yaw and pitch of a row of metadata.csv, degrees: 2 floats."""
+    """Return yaw and pitch of a row of metadata.csv: two floats in degrees."""
     return np.array([float(row["yaw"]), float(row["pitch"])], np.float32)
 
 
 def angles(faces):
-    """Yaw and pitch of FaceFolders' images, degrees: Nx2 float32."""
+    """Return yaw and pitch of the images of FaceFolders: Nx2 float32 in degrees."""
     return np.stack([pose_of(row) for row in faces.rows])
 
 
 def yaw_bands(faces):
-    """{name: N bool} of the images in each band of |yaw|."""
+    """Return which images are in each band of |yaw|: {name: N bool}."""
     yaw = np.abs(angles(faces)[:, 0])
     return {f"{low}-{high}": (yaw >= low) & (yaw < high) for low, high in zip(BANDS, BANDS[1:])}
 
 
 class PoseSamples(Samples):
-    """Faces as detection frames them, a little off, with their yaw and pitch in degrees."""
+    """Faces in slightly wrong frames, as detection gives them, with yaw and pitch in degrees."""
 
     def sample(self, i, rng):
         image, size = self.faces.images[i], self.faces.size
@@ -74,17 +74,17 @@ class PoseSamples(Samples):
 
 @torch.no_grad()
 def predict_poses(net, faces, device="cpu", batch=64):
-    """Yaw and pitch by the net, of each image and its mirror image: Nx2 degrees."""
-    found = []
+    """Predict yaw and pitch, averaged over each image and its mirror image: Nx2 degrees."""
+    poses = []
     for start in range(0, len(faces), batch):
         images = torch.stack([to_tensor(image) for image in faces.images[start : start + batch]]).to(device)
         mirrored = net.pose(images.flip(-1)) * torch.tensor([-1, 1], device=device)
-        found.append(((net.pose(images) + mirrored) / 2).cpu().numpy())
-    return np.concatenate(found)
+        poses.append(((net.pose(images) + mirrored) / 2).cpu().numpy())
+    return np.concatenate(poses)
 
 
 def pose_table(faces, poses):
-    """Mean absolute error of yaw and pitch, and the least and the greatest |yaw| (5 and 95 %), by band of |yaw|."""
+    """Tabulate by band of |yaw|: the mean absolute error of yaw and pitch, and the 5 and 95 % quantiles of |yaw|."""
     table, off = {}, np.abs(poses - angles(faces))
     for name, inside in yaw_bands(faces).items():
         if inside.any():
@@ -101,7 +101,7 @@ def pose_table(faces, poses):
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/pose", batch=48, lr=2e-3, warm_up=100)
-    parser.add_argument("--steps", type=int, default=1000, help="of the run")
+    parser.add_argument("--steps", type=int, default=1000, help="training steps")
     parser.add_argument(
         "--init", required=True, metavar="FOLDER", help="run or model folder of the landmark network"
     )

@@ -1,4 +1,4 @@
-"""``--precision auto``: the number format that is fastest here, measured on the run's own first steps."""
+"""``--precision auto``: choose the fastest number format by timing the first steps of the run."""
 
 import time
 
@@ -8,13 +8,13 @@ import torch
 CANDIDATES = (("no", "contiguous"), ("no", "channels_last"), ("bf16", "channels_last"))
 NAMES = {"no": "fp32", "bf16": "bf16"}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-STEPS = 3  # timed with each candidate, after one that allocates and chooses kernels
-WORTH = 1.1  # how much faster another candidate must be than the first
-HOPELESS = 3  # one that is so much slower in its first step is given up
+STEPS = 3  # timed steps per candidate, after one that allocates memory and chooses kernels
+WORTH = 1.1  # a candidate replaces the first if it is this many times faster
+HOPELESS = 3  # a candidate this many times slower in its first step is dropped
 
 
 class Precision:
-    """Which candidate the steps run in; with several, each for a few steps, then the fastest.
+    """Chooses the candidate that the steps run in: tries each for a few steps and keeps the fastest.
 
     Args:
         asked: "no", "bf16" or "auto".
@@ -32,11 +32,11 @@ class Precision:
         self.current = None
 
     def begin(self, steps, cycle):
-        """Before the first step.
+        """Prepare the measurement before the first step.
 
         Args:
-            steps: how many the run has: too few are not worth a measurement.
-            cycle: steps after which the same work comes again.
+            steps: number of steps of the run; a short run skips the measurement.
+            cycle: number of steps after which the work repeats.
         """
         self.cycle = cycle
         if len(self.candidates) > 1 and steps < 5 * len(self.candidates) * (STEPS + 1) * cycle:
@@ -51,8 +51,8 @@ class Precision:
     def memory_format(self):
         return LAYOUTS[self.current[1]]
 
-    def step_done(self, seconds, pictures):
-        """Count a step of so many seconds and images; after the last candidate's the fastest is taken."""
+    def step_done(self, seconds, images):
+        """Record a step's seconds and number of images; after the last candidate's steps, choose the fastest."""
         if len(self.candidates) == 1:
             return
         self._step, self._seconds = self._step + 1, self._seconds + seconds
@@ -60,7 +60,7 @@ class Precision:
         if not warm and not last:
             return
         timed = self.cycle * (STEPS if last else 1)
-        rate = timed * pictures / self.agree(torch.tensor(self._seconds)).item()
+        rate = timed * images / self.agree(torch.tensor(self._seconds)).item()
         self._seconds = 0.0
         if warm and not (self.rates and rate < max(self.rates) / HOPELESS):
             return
@@ -88,7 +88,7 @@ class Precision:
             self.apply(self.memory_format)
 
     def state_dict(self):
-        """What was chosen; None while it is being measured."""
+        """Return the choice; None during the measurement."""
         return {"chosen": list(self.candidates[0]) if len(self.candidates) == 1 else None}
 
     def load_state_dict(self, state):
@@ -97,7 +97,7 @@ class Precision:
 
 
 def clock(device):
-    """Seconds, when all work so far is done."""
+    """Wait for the device and return the time in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -1,9 +1,9 @@
-"""Train LSSL's mode (b), pose normalisation: faces that a mesh has brought to the front are made to look real.
+"""Train LSSL's mode (b), pose normalisation: make faces that a mesh has turned to the front look real.
 
     accelerate launch train/realism.py --data PAIRS --mesh ict_face_model.npz --identity identity
 
-The same networks, losses and schedule as train/lssl.py's. The side image s is the turned photo (three channels), and
-the one attribute is whether an image is simulated or a photo. PAIRS: a folder of `facesym prepare pairs`.
+The networks, losses and schedule are those of train/lssl.py. The condition map s is the turned photo (three channels);
+the only attribute is whether an image is a simulation or a photo. PAIRS is a folder of `facesym prepare pairs`.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What a run tells: lines on screen, stats.jsonl, a tracker (tensorboard, wandb), grids of samples."""
+"""Reports of a run: lines on screen, stats.jsonl, a tracker (tensorboard, wandb) and grids of samples."""
 
 import json
 import time
@@ -11,7 +11,7 @@ TITLE = 16  # pixels, height of the band with the columns' titles
 
 
 def duration(seconds):
-    """Seconds as text: "40 s", "12 min", "3.4 h"."""
+    """Format seconds: "40 s", "12 min", "3.4 h"."""
     return (
         f"{seconds:.0f} s"
         if seconds < 60
@@ -22,7 +22,7 @@ def duration(seconds):
 
 
 def draw_grid(columns):
-    """Samples as one image, a row each, a title over each column.
+    """Arrange samples in one image: a row per sample, a titled column per tensor.
 
     Args:
         columns: {title: Bx3xHxW tensor in [-1, 1], or Bx1xHxW in [0, 1]}, all of one size.
@@ -59,7 +59,7 @@ class Reports:
                 raise SystemExit("--report-to wandb needs the package wandb: pip install wandb") from None
 
     def begin(self):
-        """When the steps begin: what an interrupted run wrote after its checkpoint is taken back."""
+        """Start the reports; drop the lines that an interrupted run wrote after its checkpoint."""
         run, self._start = self.run, time.monotonic()
         if run.main:
             (run.out / "args.json").write_text(json.dumps(vars(run.args), indent=2, default=str))
@@ -73,7 +73,7 @@ class Reports:
             run.accelerator.init_trackers("facesym", settings)
 
     def log(self, values):
-        """A line for the step now running; values are numbers or tensors, whose means are shown."""
+        """Write a line for the current step; ``values`` are numbers, or tensors to average."""
         run = self.run
         values = {k: float(v.detach().mean()) if torch.is_tensor(v) else float(v) for k, v in values.items()}
         if run.optimizers:
@@ -89,7 +89,7 @@ class Reports:
         run.accelerator.log(values, step=run.step + 1)
 
     def grid(self, name, columns):
-        """Write `draw_grid`'s image to ``samples/`` and give it to the tracker."""
+        """Write the image of `draw_grid` to ``samples/`` and to the tracker."""
         step, grid = self.run.step + 1, draw_grid(columns)
         folder = self.run.out / "samples"
         folder.mkdir(exist_ok=True)

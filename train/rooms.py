@@ -1,11 +1,10 @@
-"""Draw rooms: a second, made-up kind of nearly symmetric image, for the symmetric GANs (the paper has photos of
-bedrooms).
+"""Draw synthetic rooms, a second kind of nearly symmetric image for the symmetric GANs (the paper uses bedrooms).
 
     python train/rooms.py --out rooms --count 4000 --size 64
 
-A box-shaped room seen from its middle line by a camera that is turned a little: a bed, a window or an image above it,
-lamps at its sides, a wardrobe at one wall. The folder has the format of `facesym prepare`, for train/symgan.py; its
-landmarks are zeros.
+Each image shows a box-shaped room from its middle line, by a camera that is slightly turned: a bed, a window or a
+painting above it, lamps at its sides and a wardrobe at one wall. The folder has the format of `facesym prepare`, with
+zeros for landmarks.
 """
 
 import argparse
@@ -17,11 +16,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-LIGHT = np.array([0.3, -0.8, -0.5])  # where it comes from: the side, above, behind the camera
+LIGHT = np.array([0.3, -0.8, -0.5])  # direction of the light: from the side, above and behind the camera
 
 
 def box(low, high):
-    """The six faces of a box between two corners (x right, y down, z away): a list of 4x3 arrays."""
+    """Return the six faces of a box between two corners (x right, y down, z away): a list of 4x3 arrays."""
     (x0, y0, z0), (x1, y1, z1) = low, high
 
     return [
@@ -38,7 +37,7 @@ def box(low, high):
 
 
 def walls(colour, width, height, depth):
-    """The room's back, sides, ceiling and floor, each (4x3 corners, colour)."""
+    """Return the room's back, sides, ceiling and floor, each (4x3 corners, colour)."""
     paint = colour(120, 240)
     back = [
         (-width, -height, depth),
@@ -57,7 +56,7 @@ def walls(colour, width, height, depth):
 
 
 def furniture(rng, colour, width, height, depth):
-    """A bed, lamps, a window or an image, a wardrobe: the faces of their boxes, each (4x3 corners, colour)."""
+    """Return the faces of the furniture's boxes, each (4x3 corners, colour)."""
     faces = []
 
     def add(low, high, paint):
@@ -93,7 +92,7 @@ def furniture(rng, colour, width, height, depth):
 
 
 def paint_faces(faces, yaw, size):
-    """The faces in the given order, seen by a camera turned by yaw degrees: 4Sx4Sx3 float32."""
+    """Paint the faces in the given order, seen by a camera turned by ``yaw`` degrees: 4Sx4Sx3 float32."""
     c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
     turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
     canvas = np.zeros((4 * size, 4 * size, 3), np.float32)
@@ -113,7 +112,7 @@ def paint_faces(faces, yaw, size):
 
 
 def draw_room(rng, size):
-    """A room: SxSx3 uint8, and the camera's yaw in degrees."""
+    """Draw a room: SxSx3 uint8, and the camera's yaw in degrees."""
 
     def colour(low=60, high=230):
         return rng.uniform(low, high, 3)
@@ -122,7 +121,7 @@ def draw_room(rng, size):
     room = walls(colour, *sizes)
     faces = furniture(rng, colour, *sizes)
     yaw = float(np.clip(rng.normal(0, 9), -22, 22))
-    # Far faces first. The room's own walls hide nothing that is inside it.
+    # Paint the far faces first. The room's walls hide nothing inside it.
     faces.sort(key=lambda face: -np.linalg.norm(face[0].mean(0)))
     canvas = cv2.resize(paint_faces([*room, *faces], yaw, size), (size, size), interpolation=cv2.INTER_AREA)
     canvas += rng.normal(0, 2, canvas.shape)

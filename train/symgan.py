@@ -1,17 +1,17 @@
-"""Train the symmetric GANs, and the DC-GAN and its two losses that the paper compares them with.
+"""Train the symmetric GANs and the paper's baselines: DC-GAN alone and with two symmetry losses.
 
     accelerate launch train/symgan.py --kind zprime --data FACES [FACES …] --size 128 --steps 20000 --out runs/zprime
 
-Kinds: zprime, flip (symmetric by architecture); plain (DC-GAN); soft, hard (DC-GAN with the paper's loss
-α‖G(z) − mirror G(z_N)‖², α = 40 and 100). The training is DC-GAN's; R1, the average of the weights, differentiable
-augmentation and spectral norm are options of ours (on by default: small data), which leave the symmetry exact.
+Kinds: zprime and flip are symmetric by architecture; plain is DC-GAN; soft and hard are DC-GAN with the paper's loss
+α‖G(z) − mirror G(z_N)‖², α = 40 and 100. Training follows DC-GAN. R1, averaged weights, differentiable augmentation
+and spectral norm are additions for small data sets, on by default; they keep the symmetry exact.
 
-The method is not about faces: `train/rooms.py` draws a folder of another near-symmetric kind of image; and ``--kind
-tile`` (the supplement's tileable textures) learns from windows of images of textures: ``--data`` names their files.
+The method is not limited to faces. `train/rooms.py` draws another kind of nearly symmetric images, and ``--kind tile``
+(the supplement's tileable textures) trains on windows of the texture images that ``--data`` names.
 
-With ``--encoder`` (zprime and flip) an encoder is trained too, and half of each batch is G(E(x)), which must look like
-x (a VAE-GAN): many times fewer images are needed than by the critic alone. With zprime the first number of z′ is then
-the head's yaw (from metadata.csv, where it has a column ``yaw``).
+``--encoder`` (zprime and flip) trains an encoder too: half of each batch is G(E(x)), which must reconstruct x (a
+VAE-GAN). It needs many times fewer images than the discriminator alone. With zprime, the first number of z′ is then the
+head's yaw, if metadata.csv has a column ``yaw``.
 """
 
 import sys
@@ -35,12 +35,12 @@ from train.backbone import VGG16Features
 from train.common import Run, load_discriminator, model_folder
 
 ALPHA = {"soft": 40.0, "hard": 100.0}
-# Of the encoder's terms, beside 1 for the critic's.
+# Weights of the encoder's terms; the adversarial loss has weight 1.
 WEIGHTS = dict(generator=1, mirror=1, absolute=10, feature=5, kl=2, yaw=2)
 
 
-class PictureSamples(Samples):
-    """The images, each mirrored half of the time, and their yaw in degrees (NaN where it is not known)."""
+class ImageSamples(Samples):
+    """Images, mirrored half of the time, and their yaw in degrees (NaN where unknown)."""
 
     def sample(self, i, rng):
         image, yaw = self.faces.images[i], float(self.faces.rows[i].get("yaw") or "nan")
@@ -50,11 +50,12 @@ class PictureSamples(Samples):
 
 
 class TextureSamples(Samples):
-    """Windows of images of textures, at random places and sizes, mirrored half of the time.
+    """Windows of texture images at random positions and scales, mirrored half of the time.
 
     Args:
-        paths: images.
-        size: side of the windows in pixels, each seen at a scale of 1 to 2.
+        paths: files of images.
+        size: side of the windows in pixels, cut at a scale of 1 to 2.
+        seed: of the windows.
     """
 
     def __init__(self, paths, size, seed=0):
@@ -76,14 +77,21 @@ class TextureSamples(Samples):
 
 
 def rolled(x):
-    """Each image rolled by a random way: an image that tiles is as good from any place on."""
+    """Shift each image cyclically by a random offset; a tileable image stays valid."""
     ways = torch.randint(x.shape[-1], (len(x), 2)).tolist()
     return torch.stack([picture.roll(way, (1, 2)) for picture, way in zip(x, ways)])
 
 
 def build(args, yaw):
-    """G, D and (or None) E for --kind and --size, with --init's weights; ``yaw``: whether the latent is to have the
-    head's yaw."""
+    """Create G, D and E for ``--kind`` and ``--size``, with the weights of ``--init``.
+
+    Args:
+        args: the parsed options.
+        yaw: whether the latent holds the head's yaw.
+
+    Returns:
+        G, D, and E or None.
+    """
     symmetric = args.kind in ("zprime", "flip")
     first = {64: 4, 80: 5, 128: 8}[args.size]
     widths = tuple(args.width * 2**i for i in (3, 2, 1, 0))
@@ -111,17 +119,21 @@ def build(args, yaw):
 
 
 def settings(net):
-    """What a network was built with, as its config.json has it."""
+    """Return a network's settings as in its config.json."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in net.config.items() if k[0] != "_"}
 
 
 def encoder_terms(encoder, normal, yaw, rebuilt, image, backbone, rng):
-    """What makes G(E(x)) look like x, E's latents normal, and the first of them the head's yaw.
+    """Return the encoder's terms: G(E(x)) reconstructs x, the latents are normal, and the first one is the yaw.
 
     Args:
-        normal: BxZ, the posterior's means. yaw: B, degrees or NaN.
-        rebuilt, image: Bx3xSxS.
-        backbone: VGG16Features or None. It sees the whole at half the size, or a window of half the side, by turns.
+        encoder: E.
+        normal: BxZ, the posterior's means.
+        yaw: B, degrees or NaN.
+        rebuilt: Bx3xSxS, G(E(x)).
+        image: Bx3xSxS, x.
+        backbone: VGG16Features or None; it alternates between the image at half its size and a window of half the side.
+        rng: numpy Generator.
     """
     variance = encoder.spread().expand_as(normal)
     terms = {
@@ -145,11 +157,11 @@ def encoder_terms(encoder, normal, yaw, rebuilt, image, backbone, rng):
 
 
 class SymGAN:
-    """G, D, perhaps E, and what they are trained with.
+    """G, D, optionally E, their optimizers and losses.
 
     Args:
         run: train.common.Run.
-        yaw: whether the latent is to have the head's yaw.
+        yaw: whether the latent holds the head's yaw.
     """
 
     def __init__(self, run, yaw):
@@ -172,17 +184,17 @@ class SymGAN:
         self.shown = generator.sample(8, torch.Generator().manual_seed(0))
 
     def changed(self, image):
-        """Images as D sees them."""
+        """Augment images for D."""
         return image if self.args.no_augment else augment(image)
 
     def changed_fakes(self, image):
-        """G's images as D sees them."""
+        """Augment G's images for D."""
         return self.changed(rolled(image) if self.args.kind == "tile" else image)
 
     def fit(self, samples):
-        """Train on the samples, to the last step."""
+        """Train on the samples up to the last step."""
         run, args = self.run, self.args
-        validation = validation_pictures(run) if self.encoder else None
+        validation = validation_images(run) if self.encoder else None
         for batch in run.batches(samples, args.steps, cycle=args.r1_every if args.r1 else 1):
             for net in (self.generator, self.discriminator, self.encoder):
                 if net:
@@ -197,10 +209,10 @@ class SymGAN:
         run.save_discriminator(self.discriminator)
 
     def generator_step(self, batch, adversarial):
-        """Move G, and E; G's images, and the terms."""
+        """Take a step with G and E; return G's images and the terms."""
         args, image = self.args, batch["image"]
         z, terms = self.generator.sample(len(image)), {}
-        known = (len(image) + 1) // 2 if self.encoder else 0  # of the latents are codes of images
+        known = (len(image) + 1) // 2 if self.encoder else 0  # number of latents that are codes of images
         with self.run.autocast():
             if self.encoder:
                 normal = self.encoder(image[:known])
@@ -224,7 +236,7 @@ class SymGAN:
         return fake, terms
 
     def discriminator_step(self, batch, fake):
-        """Move D; its terms."""
+        """Take a step with D and return its terms."""
         args, image, terms = self.args, batch["image"], {}
         with self.run.autocast():
             real = self.discriminator(self.changed(image))
@@ -240,7 +252,7 @@ class SymGAN:
 
     @torch.no_grad()
     def validate(self, validation):
-        """Grids of samples; with an encoder, the mean absolute error of G(E(x)) on ``validation``."""
+        """Write grids of samples; with an encoder, return the mean absolute error of G(E(x)) on ``validation``."""
         run, average = self.run, self.average.eval()
         if self.args.kind == "tile":  # four of each, side by side
             run.grid("tiles", {"2x2 tiles": average(self.shown).repeat(1, 1, 2, 2)})
@@ -255,7 +267,7 @@ class SymGAN:
 
     @torch.no_grad()
     def set_prior(self, faces):
-        """Let random latents lie where the codes of faces do: these fill a part of the latents only."""
+        """Fit the prior of random latents to the codes of faces, which fill only a part of the latent space."""
         chosen = np.random.default_rng(self.args.seed).permutation(len(faces))[:4000]
         codes = []
         for part in (chosen[k : k + 32] for k in range(0, len(chosen), 32)):
@@ -266,7 +278,7 @@ class SymGAN:
         self.average.set_prior(codes + noise * (self.average_encoder.spread() / 2).exp())
 
     def export(self, yaw):
-        """Write G, and E beside it."""
+        """Export G and, if there is one, E."""
         args, run = self.args, self.run
         about = dict(
             input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
@@ -284,34 +296,34 @@ class SymGAN:
 
 
 def add_symgan_arguments(parser):
-    """The script's own options."""
+    """Add the script's own options."""
     parser.add_argument(
         "--kind",
         choices=["zprime", "flip", "plain", "soft", "hard", "tile"],
         default="zprime",
-        help="see above",
+        help="kind of GAN, see above",
     )
     parser.add_argument(
         "--size", type=int, choices=[64, 80, 128], default=128, help="side of the images, in pixels"
     )
-    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller images")
-    parser.add_argument("--steps", type=int, default=20000, help="of the run")
-    parser.add_argument("--width", type=int, default=64, help="channels of the last map (the paper: 64)")
+    parser.add_argument("--min-size", type=int, default=0, help="skip folders with smaller images")
+    parser.add_argument("--steps", type=int, default=20000, help="training steps")
+    parser.add_argument("--width", type=int, default=64, help="channels of the last layer (the paper: 64)")
     parser.add_argument("--kernel", type=int, choices=[4, 6], default=4, help="side of the kernels")
     parser.add_argument("--r1", type=float, default=1.0, help="weight of R1; 0: none")
+    parser.add_argument("--r1-every", type=int, default=8, metavar="STEPS", help="apply R1 every STEPS steps")
+    parser.add_argument("--no-augment", action="store_true", help="no differentiable augmentation")
     parser.add_argument(
-        "--r1-every", type=int, default=8, metavar="STEPS", help="steps from one R1 to the next"
+        "--no-spectral", action="store_true", help="batch norm instead of spectral norm in D, as in the paper"
     )
-    parser.add_argument("--no-augment", action="store_true", help="without differentiable augmentation")
-    parser.add_argument("--no-spectral", action="store_true", help="batch norm in D, as in the paper")
-    parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
-    parser.add_argument("--latent", type=int, default=100, help="numbers in z")
-    parser.add_argument("--asymmetric", type=int, default=5, help="numbers in z′ (zprime)")
-    parser.add_argument("--encoder", action="store_true", help="VAE-GAN, see above")
+    parser.add_argument("--init", metavar="FOLDER", help="start from the networks of another run")
+    parser.add_argument("--latent", type=int, default=100, help="length of z")
+    parser.add_argument("--asymmetric", type=int, default=5, help="length of z′ (zprime)")
+    parser.add_argument("--encoder", action="store_true", help="train an encoder too (VAE-GAN), see above")
     parser.add_argument(
         "--perceptual",
         metavar="WEIGHTS",
-        help="vgg16 (torchvision's, fetched once), or a file of its features; without: pixels alone (--encoder)",
+        help="backbone of the perceptual loss (--encoder): vgg16 (downloaded once) or a file of its features",
     )
     parser.add_argument(
         "--adversary-from", type=int, default=0, metavar="STEP", help="first step with D (--encoder)"
@@ -324,7 +336,7 @@ def main():
     add_symgan_arguments(parser)
     args = parser.parse_args()
     if args.encoder and args.kind not in ("zprime", "flip"):
-        raise SystemExit("--encoder is for --kind zprime and flip")
+        raise SystemExit("--encoder needs --kind zprime or flip")
     run = Run(args)
     if args.kind == "tile":
         gan = SymGAN(run, yaw=False)
@@ -332,18 +344,18 @@ def main():
         gan.export(yaw=False)
         return
     faces = run.faces(args.size, min_size=args.min_size)
-    # The latent has the yaw if it is known of most images.
+    # The latent holds the yaw if it is known for most images.
     known = np.mean([bool(row.get("yaw")) for row in faces.rows])
     yaw = bool(args.encoder and args.kind == "zprime" and known > 0.5)
     gan = SymGAN(run, yaw)
-    gan.fit(PictureSamples(faces, args.seed))
+    gan.fit(ImageSamples(faces, args.seed))
     if gan.encoder:
         gan.set_prior(faces)
     gan.export(yaw)
 
 
-def validation_pictures(run, count=8):
-    """Fixed faces of the validation split, spread over the folders: Bx3xSxS."""
+def validation_images(run, count=8):
+    """Return fixed faces of the validation split, spread over the folders: Bx3xSxS."""
     faces = run.faces(run.args.size, "val", min_size=run.args.min_size)
     chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
     return torch.stack([to_tensor(faces.images[i]) for i in chosen]).to(run.device)

@@ -1,12 +1,12 @@
-"""Train the symmetrizer, one stage at a time (S. Zhang et al. 2019; equations (1) to (3) are in facesym/losses.py).
+"""Train the symmetrizer one stage at a time (S. Zhang et al. 2019; facesym/losses.py has equations (1) to (3)).
 
     accelerate launch train/symmetrize.py --stage 1 --data FACES [FACES …] --out runs/reconstruct
     accelerate launch train/symmetrize.py --stage 2 --data FACES … --init runs/reconstruct --out runs/extract
     accelerate launch train/symmetrize.py --stage 3 --data FACES … --init runs/extract --out runs/symmetrize
 
-Stage 1 reconstructs the image, 2 cuts out the face, 3 makes it symmetric. ``--stage 3`` without ``--init`` is the
-end-to-end ablation. The targets are made from the folders' landmarks (facesym/data/symmetric.py); the network sees
-images only.
+Stage 1 reconstructs the image, stage 2 cuts out the face, stage 3 makes it symmetric. ``--stage 3`` without ``--init``
+is the end-to-end ablation. The targets are computed from the folders' landmarks (facesym/data/symmetric.py), which the
+network does not see.
 """
 
 import sys
@@ -38,11 +38,11 @@ from train.arguments import Parser, add_arguments, launch
 from train.backbone import load_frozen
 from train.common import Run, load_discriminator, model_folder
 
-TURNED = 0.48  # log ratio of the nose's distances to the two sides of the face: beyond about 12° of yaw
+TURNED = 0.48  # log ratio of the nose's distances to the two sides of the face, reached at about 12° of yaw
 
 
 def turned_side(points):
-    """The side of the image ("left", "right") that shows more of a turned face; None if it is nearly frontal."""
+    """Return the side of the image ("left", "right") that shows more of a turned face; None if nearly frontal."""
     nose = points[27:31, 0].mean()
     left, right = nose - points[:5, 0].mean(), points[12:17, 0].mean() - nose
     ratio = np.log(max(left, 1) / max(right, 1))
@@ -50,7 +50,7 @@ def turned_side(points):
 
 
 def shade(rng, size):
-    """A smooth factor about 1 that falls from one side of the image to the other: SxSx1 float32."""
+    """Draw a smooth factor around 1 that falls from one side of the image to the other: SxSx1 float32."""
     angle, strength = rng.uniform(-0.6, 0.6), rng.uniform(-0.5, 0.5)
     xs, ys = np.meshgrid(*[np.linspace(-1, 1, size)] * 2)
     return (1 + strength * np.tanh(2 * (xs * np.cos(angle) + ys * np.sin(angle))))[..., None].astype(
@@ -59,17 +59,17 @@ def shade(rng, size):
 
 
 class SymmetrizerSamples(Samples):
-    """Faces jittered, some turned, with a simulated palsy, lit from a side or partly covered; with the stage's target.
+    """Augmented faces (some turned, with a simulated palsy, lit from a side or partly erased) and the stage's target.
 
-    Which half stage 3's target is made of must be plain to see, or the network learns the mean of both: the side that
-    shows more of a turned face; else the side that nothing covers and no palsy draws down; else the left one.
+    Stage 3's target repeats one half of the face. The choice must be visible, otherwise the network learns the mean of
+    both: the side that shows more of a turned face, else the side without erasing or palsy, else the left one.
     """
 
     def __init__(self, faces, stage, seed=0):
         super().__init__(faces, seed)
         self.stage = stage
         if stage == 3:
-            # A symmetric image is its left half.
+            # A symmetric image is determined by its left half.
             half = (faces.size + 1) // 2
             self.targets = np.empty((len(faces), 2, faces.size, half, 3), np.uint8)
 
@@ -85,11 +85,13 @@ class SymmetrizerSamples(Samples):
         return np.concatenate([half, half[:, ::-1][:, self.faces.size % 2 :]], 1)
 
     def sample(self, i, rng, augment=True, palsy=None):
-        """One sample as tensors.
+        """Return a sample as tensors.
 
         Args:
-            augment: False for validation: the image as it is.
-            palsy: strength of the simulated palsy; None: drawn at random.
+            i: index of the face.
+            rng: numpy Generator.
+            augment: False leaves the image unchanged, for validation.
+            palsy: strength of the simulated palsy; None: random.
         """
         image, points, size = (
             self.faces.images[i],
@@ -124,7 +126,7 @@ class SymmetrizerSamples(Samples):
             points = points @ matrix[:, :2].T + matrix[:, 2]
         if self.stage == 3:
             goal = symmetric_landmarks(healthy, size)
-            # The stored targets are of the image as it was before the flip.
+            # The stored targets belong to the image before the flip.
             stored = {"left": "right", "right": "left"}[side] if flipped else side
             picture, region = self.target(i, stored).astype(np.float32), face_region(goal, size)
             region = np.maximum(region, region[:, ::-1])
@@ -140,61 +142,66 @@ class SymmetrizerSamples(Samples):
                 image = downscale_blur(rng, image, smallest=0.4)
         region = torch.from_numpy(region)[None]
 
-        def share(p):
+        def normalized(p):
             return torch.from_numpy((2 * p + 1) / size - 1).float()
 
         return {
             "image": to_tensor(image),
             "target": to_tensor(picture) * region + (1 - region) * REMOVED,
             "region": region,
-            "goal": share(goal),
-            "places": share(np.stack([points, flip_landmarks(points, size)])),
+            "goal": normalized(goal),
+            "sources": normalized(np.stack([points, flip_landmarks(points, size)])),
         }
 
 
-def flow_loss(flow, goal, places):
-    """The two flows at the target's landmarks must point to those of x and of its mirror image: SymmFCNet's
-    (6), for both. An addition: motion is learnt from colours alone only where it is small.
+def flow_loss(flow, goal, sources):
+    """SymmFCNet's (6) for both flows: at the target's landmarks they point to those of x and of its mirror image.
+
+    An addition to the paper, because colours alone teach only small motions.
 
     Args:
         flow: Bx4xHxW.
         goal: Bx68x2, landmarks of the target in [-1, 1].
-        places: Bx2x68x2, those of x and of its mirror image.
+        sources: Bx2x68x2, landmarks of x and of its mirror image in [-1, 1].
     """
-    return sum(losses.landmark_loss(flow[:, 2 * k : 2 * k + 2], goal, places[:, k]) for k in (0, 1)) / 2
+    return sum(losses.landmark_loss(flow[:, 2 * k : 2 * k + 2], goal, sources[:, k]) for k in (0, 1)) / 2
 
 
 def add_symmetrize_arguments(parser):
-    """The script's own options."""
-    parser.add_argument("--stage", type=int, choices=[1, 2, 3], required=True, help="see above")
-    parser.add_argument("--steps", type=int, default=3000, help="of the run")
+    """Add the script's own options."""
+    parser.add_argument(
+        "--stage", type=int, choices=[1, 2, 3], required=True, help="stage to train, see above"
+    )
+    parser.add_argument("--steps", type=int, default=3000, help="training steps")
     parser.add_argument(
         "--size", type=int, choices=[128, 256], default=256, help="side of the images, in pixels"
     )
-    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller images")
+    parser.add_argument("--min-size", type=int, default=0, help="skip folders with smaller images")
     parser.add_argument(
         "--max-yaw",
         type=float,
         default=40,
         metavar="DEGREES",
-        help="leave out faces turned further (metadata)",
+        help="skip faces with a larger yaw in metadata.csv",
     )
-    parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
+    parser.add_argument("--init", metavar="FOLDER", help="start from the networks of another run")
     parser.add_argument(
-        "--identity", default="identity", help="the identity model R: a zoo id or folder; none: λ2 = 0"
+        "--identity", default="identity", help="identity model R: a zoo id or a folder; none: λ2 = 0"
     )
     parser.add_argument(
-        "--norm", type=int, choices=[1, 2], default=1, help="of (3): l1 or l2; (1), (2) have l2"
+        "--norm", type=int, choices=[1, 2], default=1, help="norm of (3): l1 or l2; (1) and (2) use l2"
     )
-    parser.add_argument("--lambda1", type=float, default=1.0, help="(2): fakes against real ones")
-    parser.add_argument("--lambda2", type=float, default=2.0, help="(3): the identity model's part")
-    parser.add_argument("--lambda3", type=float, default=20.0, help="(3) against (1)")
+    parser.add_argument("--lambda1", type=float, default=1.0, help="weight of fakes in (2)")
+    parser.add_argument("--lambda2", type=float, default=2.0, help="weight of the identity model in (3)")
+    parser.add_argument("--lambda3", type=float, default=20.0, help="weight of (3) relative to (1)")
     parser.add_argument("--kl", type=float, default=1e-3, help="weight of the VAE's KL term")
-    parser.add_argument("--no-copy", action="store_true", help="ablation: the decoder draws every pixel")
+    parser.add_argument(
+        "--no-copy", action="store_true", help="ablation: the decoder synthesizes every pixel"
+    )
 
 
 class Symmetrizer:
-    """The network, its discriminator and what they are trained with.
+    """The network, its discriminator, their optimizers and losses.
 
     Args:
         run: train.common.Run.
@@ -215,7 +222,7 @@ class Symmetrizer:
         run.restore()
 
     def fit(self, samples, validation):
-        """Train on the samples, to the last step; ``validation``: a batch."""
+        """Train on the samples up to the last step and validate on ``validation`` (a batch)."""
         run, args = self.run, self.args
         self.net.train(), self.discriminator.train()
         for batch in run.batches(samples, args.steps):
@@ -235,7 +242,7 @@ class Symmetrizer:
         run.save_discriminator(self.discriminator)
 
     def generator_terms(self, out, batch):
-        """(1), (3), and what is ours, by name."""
+        """Return (1), (3) and our additions by name."""
         args, vectors = self.args, [torch.zeros(1, 1)] * 2
         if self.identity is not None:
             with torch.no_grad():
@@ -252,7 +259,7 @@ class Symmetrizer:
         }
         self.discriminator.requires_grad_(True)
         if out.flow is not None:
-            terms["flow"] = flow_loss(out.flow, batch["goal"], batch["places"])
+            terms["flow"] = flow_loss(out.flow, batch["goal"], batch["sources"])
             terms["tv"] = losses.tv_loss(out.flow - identity_grid(out.flow).repeat(1, 2, 1, 1))
         return terms
 
@@ -274,17 +281,17 @@ def main():
 
 
 def build(args):
-    """A new net, or --init's with its weights."""
+    """Create the network, or load that of ``--init``."""
     if args.init:
         net = SymmetrizerVAE.from_pretrained(model_folder(args.init))
         if (net.config.input_size, net.config.copy) != (args.size, not args.no_copy):
-            raise SystemExit(f"--init: {args.init} is not of this --size, or differs in --no-copy")
+            raise SystemExit(f"--init: {args.init} has another --size, or differs in --no-copy")
         return net
     return SymmetrizerVAE(input_size=args.size, fold=args.size // 128, copy=not args.no_copy)
 
 
 def frontal_faces(run, split="train"):
-    """The images of a split whose landmarks can be trusted: turned by at most --max-yaw."""
+    """Load the images of a split with reliable landmarks: turned by at most ``--max-yaw``."""
     args = run.args
 
     def keep(row):
@@ -294,18 +301,20 @@ def frontal_faces(run, split="train"):
 
 
 def validation_batch(run, count=10):
-    """Fixed faces of the validation split, spread over the folders; every second one with a simulated palsy."""
+    """Return fixed faces of the validation split, spread over the folders; every second one has a simulated palsy."""
     args, faces = run.args, frontal_faces(run, "val")
     faces.keep(np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int))
     samples, rng = SymmetrizerSamples(faces, args.stage), np.random.default_rng(0)
-    drawn = [samples.sample(i, rng, augment=False, palsy=i % 2) for i in range(len(faces))]
-    return {key: torch.stack([s[key] for s in drawn]).to(run.device) for key in drawn[0]}
+    batch = [samples.sample(i, rng, augment=False, palsy=i % 2) for i in range(len(faces))]
+    return {key: torch.stack([s[key] for s in batch]).to(run.device) for key in batch[0]}
 
 
 @torch.no_grad()
 def validate(run, net, batch, name):
-    """A grid of samples (input, copy before it is cut out, result, exact result, target, region, choice); the mean
-    absolute error."""
+    """Write a grid of samples and return the mean absolute error.
+
+    Columns: input, copy before it is cut out, output, exactly symmetric output, target, region, copy masks.
+    """
     with run.autocast():
         out, exact = net(batch["image"]), net(batch["image"], exact=True)
     columns = {

@@ -1,11 +1,11 @@
-"""Train SymmFCNet in the paper's three phases: (i) stage I, (ii) RecNet on a fixed stage I, (iii) all end to end.
+"""Train SymmFCNet in the paper's three phases: (i) stage I, (ii) RecNet with a frozen stage I, (iii) end to end.
 
     accelerate launch train/symmfc.py --data FACES … --masks MASKS --perceptual vgg16-imagenet-features.safetensors \\
         --size 128 --phase-steps 1000 4000 2000 --out runs/symmfc-128
     accelerate launch train/symmfc.py … --size 256 --init runs/symmfc-128 --phase-steps 0 0 3000 --zoo symmfc-256
 
-``--preset paper --recipe paper`` has the paper's networks and losses (see RECIPES for what is otherwise); each
-departure of the released recipe is an option of its own. Masks and augmentation are ours in both.
+``--preset paper --recipe paper`` has the paper's networks and losses (RECIPES lists the differences). Each departure of
+the released recipe has an option. Masks and augmentation are our own in both.
 """
 
 import sys
@@ -33,15 +33,15 @@ from train.common import Run, load_discriminator, model_folder
 
 @dataclass
 class Recipe:
-    """What RecNet and the discriminators learn from; each setting has an option of the same name.
+    """Losses of RecNet and the discriminators; each setting has an option of the same name.
 
     Args:
-        weights: λ of (16), (18) and (19), and of what is not in the paper.
-        confidence_weight: of C's own loss; the paper leaves C to the others.
-        window: side of the window, about a hidden place, that the perceptual backbone sees; 0: the whole image.
-        completed: the losses see Î with the visible pixels put back, not all that RecNet draws.
-        mask_weighted: what a discriminator says counts as much as it sees of the mask.
-        detach_symmetry: (13) moves RecNet's own features alone, not the flipped image's, Φ, M^fr and M^s2.
+        weights: λ of (16), (18) and (19), and weights of our additions.
+        confidence_weight: weight of a loss on C; the paper trains C through the other losses.
+        window: side of the perceptual backbone's window, centred on a masked pixel; 0: the whole image.
+        completed: apply the losses to Î with the visible pixels put back, not to RecNet's whole output.
+        mask_weighted: weight a discriminator's logits by the fraction of the mask in their view.
+        detach_symmetry: (13) trains RecNet's own features only, not those of the flipped image, Φ, M^fr and M^s2.
     """
 
     weights: dict
@@ -54,14 +54,14 @@ class Recipe:
 
 COMMON = dict(face=5, landmark=10, tv=1, light=10, adversarial=1, identity=1)
 RECIPES = {
-    # As printed, but for the perceptual backbone (ImageNet's VGG16 at relu3_3; VGG-Face is unavailable), sums that are
-    # means (facesym/losses.py), (7) on Φ − grid, and G's non-saturating loss.
+    # As printed, except for the perceptual backbone (ImageNet's VGG16 at relu3_3; VGG-Face is unavailable), means
+    # instead of sums (facesym/losses.py), (7) on Φ − grid, and G's non-saturating loss.
     "paper": Recipe(
         COMMON | dict(symmetry=100, squared=300, perceptual=3, whole=1, part=2),
         confidence_weight=0, window=0, completed=False, mask_weighted=False, detach_symmetry=False,
     ),
-    # What the released model ended with, set by eye on validation grids: an absolute error under the mask for the
-    # squared one, and (15) on features of unit length at three layers.
+    # The released model, tuned by eye on validation grids: an absolute error under the mask instead of the squared one,
+    # and (15) on features of unit length at three layers.
     "released": Recipe(
         COMMON | dict(symmetry=10, absolute=6, feature=3, whole=0.15, part=0.05),
         confidence_weight=2, window=96, completed=True, mask_weighted=True, detach_symmetry=True,
@@ -83,7 +83,7 @@ PART_SIZE = {"paper": 128, "small": 64, "tiny": 32}
 
 
 class Discriminators(torch.nn.Module):
-    """The global one and the four of the parts."""
+    """The global discriminator and those of the four parts."""
 
     def __init__(self, preset):
         super().__init__()
@@ -93,19 +93,19 @@ class Discriminators(torch.nn.Module):
         self.part_size = PART_SIZE[preset]
 
     def forward(self, image, landmarks):
-        """Logits of the whole and of each part."""
+        """Return the logits of the whole image and of each part."""
         crops = crop_parts(image, landmarks, self.part_size)
         return self.whole(image), [net(crop) for net, crop in zip(self.parts, crops)]
 
-    def holes(self, missing, landmarks):
-        """How much each logit sees of the hole (Bx1xhxw, 0 to 1), in ``forward``'s order."""
+    def mask_weights(self, missing, landmarks):
+        """Return the weight of each logit by the mask in its view (Bx1xhxw in [0, 1]), in the order of ``forward``."""
         crops = crop_parts(missing.expand(-1, 3, -1, -1), landmarks, self.part_size)
         part = self.parts[0].stride
         return F.max_pool2d(missing, self.whole.stride), [F.max_pool2d(c[:, :1], part) for c in crops]
 
 
 def stage_one_terms(out, batch, recipe, relit):
-    """(2), (6), (7) and (10), and C's own. All are learned on the target, whose flip is warped by the flow."""
+    """Return (2), (6), (7), (10) and the loss on C. The flow warps the flipped target, not the masked input."""
     warped = warp(batch["image"].flip(-1), out.flow)
     terms = {
         "face": losses.face_region_loss(out.face_region, batch["face"]),
@@ -121,7 +121,7 @@ def stage_one_terms(out, batch, recipe, relit):
 
 
 def cut_windows(x, spots, side):
-    """A side×side window of each image (BxCxHxW) about its spot (Bx2: x, y), moved inside the image."""
+    """Cut a side×side window around each image's spot (Bx2: x, y), shifted to lie inside the image (BxCxHxW)."""
     height, width = x.shape[-2:]
     if side >= height:
         return x
@@ -133,7 +133,7 @@ def cut_windows(x, spots, side):
 
 
 class SymmFC:
-    """The network, the discriminators and what they are trained with.
+    """The network, the discriminators, their optimizers and losses.
 
     Args:
         run: train.common.Run.
@@ -162,7 +162,7 @@ class SymmFC:
         run.restore()
 
     def fit(self, samples, validation):
-        """Train on the samples through the three phases; ``validation``: a batch."""
+        """Train on the samples through the three phases and validate on ``validation`` (a batch)."""
         run, args = self.run, self.args
         first, second, third = args.phase_steps
         for batch in run.batches(samples, first + second + third):
@@ -179,7 +179,7 @@ class SymmFC:
         run.save_discriminator(self.discriminators, "discriminators.safetensors")
 
     def set_phase(self, phase):
-        """Stage I's networks stand still in phase (ii)."""
+        """Freeze stage I in phase (ii)."""
         self.net.train()
         for parameter in self.stage_one:
             parameter.requires_grad_(phase != 2)
@@ -189,7 +189,7 @@ class SymmFC:
                     getattr(self.net, name).eval()
 
     def generator_step(self, batch, phase, adversarial):
-        """Move the network; what it returned, and the terms."""
+        """Take a step with the network; return its output and the terms."""
         with self.run.autocast():
             out, terms = self.net(batch["image"], batch["mask"], generate=phase > 1), {}
             if phase != 2 and not self.plain:
@@ -200,19 +200,18 @@ class SymmFC:
                 terms["symmetry"] = self.symmetry_term(out)
             if adversarial:
                 terms["adversarial"] = self.adversarial_term(out, batch)
-        if terms:  # the plain network has nothing to learn in phase (i)
+        if terms:  # the plain network has no terms in phase (i)
             self.run.update(self.optimizer, losses.total(terms, self.weights))
             self.run.average_step()
         return out, terms
 
-    def drawn(self, out):
-        """The image that the losses see."""
+    def loss_image(self, out):
+        """Return the image that the losses apply to."""
         return out.completed if self.recipe.completed else out.generated
 
     def reconstruction_terms(self, out, batch):
-        """(14) or its absolute form, (15) or its form on unit features, and how unlike the person the face has become:
-        one minus the identity model's cosine."""
-        terms, output, target = {}, self.drawn(out), batch["image"]
+        """Return (14) or its absolute form, (15) or its form on unit features, and the identity loss."""
+        terms, output, target = {}, self.loss_image(out), batch["image"]
         if "squared" in self.weights:
             terms["squared"] = losses.reconstruction_loss(output, target)
         if "absolute" in self.weights:
@@ -231,9 +230,8 @@ class SymmFC:
         return terms
 
     def symmetry_term(self, out):
-        """(13). With ``--detach-symmetry`` it is of every second image, and the flipped ones go through RecNet as a
-        constant: by the random flips in the data each side of the equation is the learning one half of the time, at a
-        sixth of the cost."""
+        """Return (13). ``--detach-symmetry`` applies it to every second image and detaches the flipped side, at a sixth
+        of the cost; random flips of the data train each side half of the time."""
         parts = (out.stage1, out.condition, out.features, out.flow, out.face_region)
         if self.recipe.detach_symmetry:
             stage1, condition, features, flow, face = (x[::2] for x in parts)
@@ -245,15 +243,15 @@ class SymmFC:
         return losses.symmetry_loss(features, flipped, flow, face, condition)
 
     def mask_weights(self, batch):
-        """How much each logit counts, of the whole and of each part; None: all the same."""
+        """Return the weights of the logits, of the whole and of each part; None: equal weights."""
         if self.recipe.mask_weighted:
-            return self.discriminators.holes(1 - batch["mask"], batch["landmarks"])
+            return self.discriminators.mask_weights(1 - batch["mask"], batch["landmarks"])
         return None, [None] * len(PARTS)
 
     def adversarial_term(self, out, batch):
-        """(18), G's side."""
+        """Return the generator's part of (18)."""
         self.discriminators.requires_grad_(False)
-        logits, part_logits = self.discriminators(self.drawn(out), batch["landmarks"])
+        logits, part_logits = self.discriminators(self.loss_image(out), batch["landmarks"])
         self.discriminators.requires_grad_(True)
         weight, part_weights = self.mask_weights(batch)
         return losses.adversarial_terms(
@@ -264,11 +262,11 @@ class SymmFC:
         )
 
     def discriminator_step(self, batch, out):
-        """Move the discriminators; their terms, (17)."""
+        """Take a step with the discriminators and return their terms, (17)."""
         with self.run.autocast():
             weight, part_weights = self.mask_weights(batch)
             real, part_real = self.discriminators(batch["image"], batch["landmarks"])
-            fake, part_fake = self.discriminators(self.drawn(out).detach(), batch["landmarks"])
+            fake, part_fake = self.discriminators(self.loss_image(out).detach(), batch["landmarks"])
             terms = {
                 "discriminator": losses.discriminator_loss(real, fake, weight),
                 "discriminator_parts": sum(
@@ -281,7 +279,7 @@ class SymmFC:
 
 @torch.no_grad()
 def validate(run, net, batch, name):
-    """A grid of samples and the validation PSNR over the holes' images."""
+    """Write a grid of samples; return the mean squared error and the PSNR of the completed images."""
     with run.autocast():
         out = net(batch["image"], batch["mask"])
     mse = (out.completed.float() - batch["image"]).square().mean((1, 2, 3)) / 4
@@ -294,29 +292,29 @@ def validate(run, net, batch, name):
 
 
 def add_symmfc_arguments(parser):
-    """The script's own options."""
+    """Add the script's own options."""
     parser.add_argument(
         "--masks",
         metavar="FOLDER",
-        help="irregular masks (PNG, white = hidden); without: the drawn ones only",
+        help="irregular masks (PNG, white = missing) to use besides drawn ones",
     )
     parser.add_argument(
         "--perceptual",
         metavar="WEIGHTS",
-        help="vgg16 (torchvision's, fetched once), or a safetensors file of its features; without: no perceptual loss",
+        help="backbone of the perceptual loss: vgg16 (downloaded once) or a safetensors file of its features",
     )
-    parser.add_argument("--identity", help="an identity model: a zoo id or folder; without: no identity loss")
+    parser.add_argument("--identity", help="model for the identity loss: a zoo id or a folder")
     parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
-    parser.add_argument("--min-size", type=int, default=0, help="leave out folders of smaller images")
-    parser.add_argument("--preset", choices=list(PRESETS), default="small", help="the networks' size")
-    parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="Table III's rows")
+    parser.add_argument("--min-size", type=int, default=0, help="skip folders with smaller images")
+    parser.add_argument("--preset", choices=list(PRESETS), default="small", help="size of the networks")
+    parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="a row of Table III")
     parser.add_argument(
         "--phase-steps",
         type=int,
         nargs=3,
         default=[1000, 5000, 5000],
         metavar="STEPS",
-        help="of the three phases",
+        help="training steps of the three phases",
     )
     parser.add_argument(
         "--adversary-from",
@@ -325,24 +323,30 @@ def add_symmfc_arguments(parser):
         metavar="STEP",
         help="first step with (18), from phase (ii) on",
     )
-    parser.add_argument("--init", metavar="FOLDER", help="start from another run's networks")
-    recipe = parser.add_argument_group("losses (where not given: the recipe's)")
-    recipe.add_argument("--recipe", choices=list(RECIPES), default="released", help="weights and settings")
-    recipe.add_argument("--confidence-weight", type=float, help="of C's own loss; 0: none, as in the paper")
+    parser.add_argument("--init", metavar="FOLDER", help="start from the networks of another run")
+    recipe = parser.add_argument_group("losses (defaults: the recipe's)")
     recipe.add_argument(
-        "--window", type=int, help="side of what the perceptual backbone sees; 0: all, as in the paper"
+        "--recipe", choices=list(RECIPES), default="released", help="loss weights and settings"
+    )
+    recipe.add_argument(
+        "--confidence-weight", type=float, help="weight of the loss on C; 0: none, as in the paper"
+    )
+    recipe.add_argument(
+        "--window",
+        type=int,
+        help="side of the perceptual backbone's window; 0: the whole image, as in the paper",
     )
     for name, text in (
-        ("completed", "the losses see the completed image, not all that RecNet draws"),
-        ("mask-weighted", "a discriminator counts as much as it sees of the mask"),
-        ("detach-symmetry", "(13) moves one of its two sides"),
-        ("copy-skip", "RecNet adds to stage I's image (default: the preset's)"),
+        ("completed", "apply the losses to the completed image, not to RecNet's whole output"),
+        ("mask-weighted", "weight the discriminators' logits by the mask in their view"),
+        ("detach-symmetry", "train one side of (13) only"),
+        ("copy-skip", "RecNet predicts a residual to stage I's image (default: the preset's)"),
     ):
         recipe.add_argument(f"--{name}", action=BooleanOptionalAction, help=text)
 
 
 def chosen_recipe(args):
-    """The recipe that ``--recipe`` names, with the options given."""
+    """Return the recipe that ``--recipe`` names, changed by the given options."""
     recipe = RECIPES[args.recipe]
     given = {name: getattr(args, name) for name in vars(recipe) if getattr(args, name, None) is not None}
     return replace(recipe, **given)
@@ -366,7 +370,7 @@ def main():
 
 
 def build(args):
-    """A new net, or --init's with its weights and this run's size."""
+    """Create the network, or load that of ``--init`` and set this run's size."""
     if not args.init:
         changes = ABLATIONS[args.ablation] | ({} if args.copy_skip is None else {"copy_skip": args.copy_skip})
         return SymmFCNet.preset(args.preset, **changes, input_size=args.size)
@@ -376,7 +380,7 @@ def build(args):
 
 
 def validation_batch(run, count=40):
-    """Fixed faces of the validation split, spread over the folders, with fixed masks."""
+    """Return fixed faces of the validation split, spread over the folders, with fixed masks."""
     args = run.args
     faces = run.faces(args.size, "val", min_size=args.min_size)
     masks = load_irregular(args.masks, args.size) if args.masks else None

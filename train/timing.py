@@ -1,4 +1,4 @@
-"""What takes the time of a training step (``--profile``)."""
+"""Time spent in each part of a training step (``--profile``)."""
 
 import time
 import warnings
@@ -8,19 +8,19 @@ import torch
 
 
 class StepTimer:
-    """Splits the time between `begin` and `end` into parts: each moment belongs to the part named last.
+    """Splits the time of a step into parts; each moment belongs to the part named last.
 
     Args:
-        device: CUDA devices are waited for at each switch, so that the work is counted where it was asked for.
-        steps: how many steps are counted, after `skip` first ones; None: nothing is done.
+        device: a CUDA device is synchronized at each switch, so that work counts for the part that started it.
+        steps: number of steps to time, after `skip` first ones; None: no timing.
     """
 
-    skip = 2  # steps that allocate and choose kernels
+    skip = 2  # steps that allocate memory and choose kernels
 
     def __init__(self, device, steps=None):
         self.device, self.steps, self.done = device, steps, -self.skip
         self.seconds, self.part, self._since = {}, None, 0.0
-        self.labels = {}  # id of a parameter: the part that its network is
+        self.labels = {}  # id of a parameter: the part that its network belongs to
 
     @property
     def on(self):
@@ -28,7 +28,7 @@ class StepTimer:
         return self.steps is not None
 
     def switch(self, part):
-        """From here on it is this part's time (None: nobody's); returns the part before."""
+        """Start timing a part (None: no part) and return the previous one."""
         if not self.on:
             return None
         if self.device.type == "cuda":
@@ -41,7 +41,7 @@ class StepTimer:
 
     @contextmanager
     def section(self, part):
-        """A part of the step; the one around it goes on afterwards."""
+        """Time a part of the step; the enclosing part continues afterwards."""
         before = self.switch(part)
         try:
             yield
@@ -49,11 +49,11 @@ class StepTimer:
             self.switch(before)
 
     def watch(self, net, part):
-        """Count a network's forward and backward passes as a part of their own."""
+        """Time a network's forward and backward passes as a separate part."""
         if not self.on:
             return
         self.labels |= {id(parameter): part for parameter in net.parameters()}
-        # A network whose input learns nothing is asked for its weights' gradients alone: as good as a part's end.
+        # torch warns if a network's input needs no gradient; the hook then fires early enough for the timing.
         warnings.filterwarnings("ignore", "Full backward hook is firing")
         around = []
         net.register_forward_pre_hook(lambda *_: around.append(self.switch(part)))
@@ -62,23 +62,23 @@ class StepTimer:
         net.register_full_backward_hook(lambda *_: self.switch("backward") and None)
 
     def backward_part(self, parameters):
-        """The part that a backward pass for these parameters belongs to."""
+        """Return the part that a backward pass for these parameters belongs to."""
         return self.labels.get(id(parameters[0]), "backward")
 
     def step_done(self):
-        """Count a step; True when all have been counted."""
+        """Count a step; return True after the last step to time."""
         self.done += 1
         return self.on and self.done >= self.steps
 
-    def table(self, pictures):
-        """The parts' shares as text, largest first.
+    def table(self, images):
+        """Format the parts with their fractions of the time, largest first.
 
         Args:
-            images: how many were seen in the steps that were counted.
+            images: number of images in the timed steps.
         """
         total = sum(self.seconds.values())
         lines = [
             f"{part:24s} {seconds / total:6.1%}  {1000 * seconds / self.steps:8.1f} ms a step"
             for part, seconds in sorted(self.seconds.items(), key=lambda item: -item[1])
         ]
-        return "\n".join([*lines, f"{pictures / total:.2f} images/s over {self.steps} steps"])
+        return "\n".join([*lines, f"{images / total:.2f} images/s over {self.steps} steps"])

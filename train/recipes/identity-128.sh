@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# identity-128: who a face is, learned from the vectors of a larger identity model (identity.npy, or dlib's).
+# identity-128: the identity model, distilled from a larger one (identity.npy, or dlib's).
 source "$(dirname "$0")/common.sh" identity-128 "$@"
 budget "9,000 steps" "3 hours" "5 minutes"
 case $MODE in

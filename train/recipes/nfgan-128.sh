@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# nfgan-128: pairs of faces and their frontal, neutral selves; the network; its widest maps as products of rank 96, which
-# learn on.
+# nfgan-128: make the pairs, train the network, factor its widest maps to rank 96, and train
+# the factors.
 source "$(dirname "$0")/common.sh" nfgan-128 "$@"
 need MESH
 budget "24,000 simulated pairs and all real ones; 4,000 and 3,500 steps" "14 hours" "15 minutes"

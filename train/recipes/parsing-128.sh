@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# parsing-128: what each pixel of a face is. It prints the intersection over union on held-out people.
+# parsing-128: the class of each pixel of a face. It prints the intersection over union on held-out people.
 source "$(dirname "$0")/common.sh" parsing-128 "$@"
 need PARSING
 budget "1,500 steps" "30 minutes" "2 minutes"

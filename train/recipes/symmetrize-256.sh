@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# symmetrize-256: the hierarchical training: reconstruct the picture, cut out the face, make it symmetric.
+# symmetrize-256: the hierarchical training: reconstruct the image, cut out the face, make it symmetric.
 source "$(dirname "$0")/common.sh" symmetrize-256 "$@"
 budget "120, 130 and 1,300 steps" "50 minutes" "3 minutes"
 case $MODE in

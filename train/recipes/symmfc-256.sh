@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# symmfc-256: completion. Stage I and RecNet at 128 pixels, then all at 256, the second half and more with the adversary.
+# symmfc-256: completion. Stage I and RecNet at 128 pixels, then all at 256; the discriminators join for the last two thirds.
 source "$(dirname "$0")/common.sh" symmfc-256 "$@"
 need MASKS
-budget "94,000 pictures at 128 pixels, 218,000 at 256" "20 hours" "15 minutes"
+budget "94,000 images at 128 pixels, 218,000 at 256" "20 hours" "15 minutes"
 case $MODE in
     cpu)
         small=(--size 128 --window 64 --batch 16 --lr 4e-4 --phase-steps 2000 3900 0)
