@@ -91,24 +91,24 @@ class _Target:
     """
 
     @torch.no_grad()
-    def __init__(self, picture, recogniser=None):
-        self.sizes, self.recogniser = _sizes(picture), recogniser
+    def __init__(self, image, recogniser=None):
+        self.sizes, self.recogniser = _sizes(image), recogniser
         if recogniser:
-            self.features = recogniser.features(picture)
+            self.features = recogniser.features(image)
             self.vector = recogniser.embed(self.features)
 
-    def distance(self, pictures, features=True):
+    def distance(self, images, features=True):
         """‖G(z) − I‖: absolute differences at three sizes, and of the recogniser's features. One number an image."""
-        loss = sum((a - b).abs().mean((1, 2, 3)) for a, b in zip(_sizes(pictures), self.sizes))
+        loss = sum((a - b).abs().mean((1, 2, 3)) for a, b in zip(_sizes(images), self.sizes))
         if features and self.recogniser:
-            off = (self.recogniser.features(pictures) - self.features).square().mean((1, 2, 3))
+            off = (self.recogniser.features(images) - self.features).square().mean((1, 2, 3))
             loss = loss + 0.5 * off / self.features.square().mean((1, 2, 3))
         return loss
 
     @torch.no_grad()
-    def similarity(self, picture):
+    def similarity(self, image):
         """The recogniser's cosine; 0 without one."""
-        return (self.recogniser(picture) @ self.vector.T).item() if self.recogniser else 0.0
+        return (self.recogniser(image) @ self.vector.T).item() if self.recogniser else 0.0
 
 
 @torch.inference_mode(False)
@@ -221,10 +221,10 @@ def _tune(generator, target, views, hold, z, steps, before, draw, clock):
         # The photo and one view at a time, in turn.
         view = [views[step % len(views)]] if views else []
         latents = [hold(z), *(generator.turned(z, degrees) for degrees, _ in view), pool[others]]
-        pictures = tuned(torch.cat(latents))
+        images = tuned(torch.cat(latents))
         targets = [target, *(each for _, each in view)]
-        error = torch.stack([each.distance(pictures[i : i + 1]) for i, each in enumerate(targets)]).sum(0)
-        away = (pictures[len(targets) :] - torch.cat([held[i] for i in others])).abs().mean()
+        error = torch.stack([each.distance(images[i : i + 1]) for i, each in enumerate(targets)]).sum(0)
+        away = (images[len(targets) :] - torch.cat([held[i] for i in others])).abs().mean()
         optimizer.zero_grad()
         ((error + _penalty(z)).mean() + GAMMA * away).backward()
         optimizer.step()
@@ -242,6 +242,6 @@ def _penalty(z):
     return ALPHA * z.square().sum(1) + BETA * (z.abs() - 1).clamp(min=0).sum(1)
 
 
-def _sizes(picture):
+def _sizes(image):
     """An image at its own size, a half and a quarter."""
-    return [picture, F.avg_pool2d(picture, 2), F.avg_pool2d(picture, 4)]
+    return [image, F.avg_pool2d(image, 2), F.avg_pool2d(image, 4)]

@@ -187,7 +187,7 @@ def import_torchvision() -> Any:
     return torchvision
 
 
-def dlib_landmarks(picture: np.ndarray) -> np.ndarray:
+def dlib_landmarks(image: np.ndarray) -> np.ndarray:
     """68 landmarks by dlib's predictor on an aligned face.
 
     Args:
@@ -196,11 +196,11 @@ def dlib_landmarks(picture: np.ndarray) -> np.ndarray:
     Returns:
         68x2 float32, pixels of the image.
     """
-    shape = _dlib_shape(picture)
+    shape = _dlib_shape(image)
     return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
 
 
-def identity_descriptor(pictures: np.ndarray) -> np.ndarray:
+def identity_descriptor(images: np.ndarray) -> np.ndarray:
     """dlib's face descriptor; descriptors of one person lie within 0.6 of each other.
 
     For targets and outputs alike, dlib's 68 landmarks are predicted from the fixed box ``FACE_BOX``, and the descriptor
@@ -214,18 +214,18 @@ def identity_descriptor(pictures: np.ndarray) -> np.ndarray:
     """
     model = _dlib_models()[1]
 
-    def one(picture):
-        return np.array(model.compute_face_descriptor(picture, _dlib_shape(picture)))
+    def one(image):
+        return np.array(model.compute_face_descriptor(image, _dlib_shape(image)))
 
-    return _each(one, np.ascontiguousarray(pictures))
+    return _each(one, np.ascontiguousarray(images))
 
 
-def _dlib_shape(picture):
+def _dlib_shape(image):
     predictor, _, dlib = _dlib_models()
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     x0, y0, x1, y1 = FACE_BOX
     box = dlib.rectangle(*(round(v) for v in (x0 * width, y0 * height, x1 * width, y1 * height)))
-    return predictor(np.ascontiguousarray(picture), box)
+    return predictor(np.ascontiguousarray(image), box)
 
 
 def require_dlib() -> None:
@@ -247,7 +247,7 @@ def _dlib_models():
     )
 
 
-def sharpness(pictures: np.ndarray) -> Any:
+def sharpness(images: np.ndarray) -> Any:
     """Sharpness of the inner face: the standard deviation of the Laplacian of its grey values at 128x128.
 
     The inner face is the middle of the aligned crop (FFHQ framing), brows to chin, without hair and background, whose
@@ -257,16 +257,16 @@ def sharpness(pictures: np.ndarray) -> Any:
         images: …xSxSx3 uint8.
     """
     x, y = slice(32, 96), slice(44, 104)
-    return _each(lambda picture: float(laplacian_at_128(picture)[y, x].std()), np.asarray(pictures))
+    return _each(lambda image: float(laplacian_at_128(image)[y, x].std()), np.asarray(images))
 
 
-def laplacian_at_128(picture: np.ndarray) -> np.ndarray:
+def laplacian_at_128(image: np.ndarray) -> np.ndarray:
     """The Laplacian of an HxWx3 uint8 image's grey values, at 128x128: float32."""
     import cv2
 
     # INTER_AREA enlarges in blocks, whose edges would count as detail.
-    method = cv2.INTER_AREA if picture.shape[0] > 128 else cv2.INTER_LINEAR
-    small = cv2.resize(picture, (128, 128), interpolation=method)
+    method = cv2.INTER_AREA if image.shape[0] > 128 else cv2.INTER_LINEAR
+    small = cv2.resize(image, (128, 128), interpolation=method)
     return cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
 
 
@@ -285,4 +285,4 @@ def _each(measure, *batches):
     """Apply a measure of single images to each of a batch."""
     if batches[0].ndim == 3:
         return measure(*batches)
-    return np.array([measure(*pictures) for pictures in zip(*batches, strict=True)])
+    return np.array([measure(*images) for images in zip(*batches, strict=True)])

@@ -190,7 +190,7 @@ def test_the_fastest_precision_is_taken_and_said():
     used = []
     for _ in range(30):
         used.append(chosen.current)
-        chosen.step_done(seconds[chosen.current], pictures=8)
+        chosen.step_done(seconds[chosen.current], images=8)
     assert used.count(CANDIDATES[2]) == 2  # given up after one cycle
     assert chosen.current == CANDIDATES[1] and chosen.memory_format is formats[-1] is torch.channels_last
     assert said == [

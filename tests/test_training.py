@@ -137,11 +137,11 @@ def test_the_symmetrizers_targets(folders):
     healthy, sick = (three.sample(0, rng(), augment=False, palsy=strength) for strength in (0, 1.0))
     for drawn in (healthy, sick, three.sample(1, rng())):
         assert (drawn["target"] == drawn["target"].flip(-1)).all()
-        assert drawn["goal"].shape == (68, 2) and drawn["places"].shape == (2, 68, 2)
+        assert drawn["goal"].shape == (68, 2) and drawn["sources"].shape == (2, 68, 2)
     assert (sick["image"] != healthy["image"]).any() and (sick["goal"] == healthy["goal"]).all()
     # In stage 3 the flow's two places at a landmark are that landmark in x and in x's mirror image.
     np.testing.assert_allclose(
-        sick["places"][1, :, 0].numpy(), -sick["places"][0, FLIP_68, 0].numpy(), atol=1e-6
+        sick["sources"][1, :, 0].numpy(), -sick["sources"][0, FLIP_68, 0].numpy(), atol=1e-6
     )
     points = template(128)
     assert turned_side(points) is None
@@ -171,7 +171,7 @@ def test_a_symmetric_gan_trains_with_an_encoder(folders, tmp_path):
     net = SymmetricGenerator.from_pretrained(tmp_path / "model")
     encoder = SymmetricEncoder.from_pretrained(tmp_path / "encoder")
     assert net.config.yaw and encoder.config.latent == net.config.latent == 10
-    with pytest.raises(SystemExit, match="--encoder is for"):  # a plain GAN's latents have no mirror
+    with pytest.raises(SystemExit, match="--encoder needs"):  # a plain GAN's latents have no mirror
         train("symgan.py", folders, tmp_path, *options, "--kind", "plain")
 
 

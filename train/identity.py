@@ -77,8 +77,8 @@ def load_vectors(faces, run):
         if run.main and not file.is_file():
             found = []
             for row in tqdm(faces.rows, "dlib's vectors", disable=None):
-                with Image.open(row["path"]) as picture:
-                    found.append(metrics.identity_descriptor(np.asarray(picture.convert("RGB"))))
+                with Image.open(row["path"]) as image:
+                    found.append(metrics.identity_descriptor(np.asarray(image.convert("RGB"))))
             buffer = io.BytesIO()
             np.save(buffer, np.stack(found))
             write_atomic(file, buffer.getvalue())

@@ -32,8 +32,8 @@ def draw_grid(columns):
     """
     parts = [c.detach().float().cpu() for c in columns.values()]
     parts = [c.expand(-1, 3, -1, -1) * 2 - 1 if c.shape[1] == 1 else c for c in parts]
-    picture = torch.cat([torch.cat(list(c), 1) for c in parts], 2)  # 3 x (B·H) x (columns·W)
-    array = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    image = torch.cat([torch.cat(list(c), 1) for c in parts], 2)  # 3 x (B·H) x (columns·W)
+    array = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     grid = Image.new("RGB", (array.shape[1], array.shape[0] + TITLE), "white")
     grid.paste(Image.fromarray(np.ascontiguousarray(array)), (0, TITLE))
     draw, width = ImageDraw.Draw(grid), parts[0].shape[-1]

@@ -140,9 +140,9 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for i in tqdm(range(args.count), disable=None):
-        picture, yaw = draw_room(np.random.default_rng((args.seed, i)), args.size)
+        image, yaw = draw_room(np.random.default_rng((args.seed, i)), args.size)
         name = f"{i:05d}.png"
-        Image.fromarray(picture).save(args.out / name)
+        Image.fromarray(image).save(args.out / name)
         split = ("train", "train", "train", "val", "test")[i % 5]
         rows.append({"file_name": name, "subject": name, "split": split, "yaw": round(yaw, 2)})
     with open(args.out / "metadata.csv", "w", newline="") as file:

@@ -59,19 +59,19 @@ class TextureSamples(Samples):
     """
 
     def __init__(self, paths, size, seed=0):
-        pictures = []
+        images = []
         for path in paths:
-            with Image.open(path) as picture:
-                pictures.append(np.asarray(picture.convert("RGB")))
-                if min(picture.size) < 2 * size:
+            with Image.open(path) as image:
+                images.append(np.asarray(image.convert("RGB")))
+                if min(image.size) < 2 * size:
                     raise SystemExit(f"{path} is smaller than {2 * size} pixels")
-        super().__init__(pictures, seed)
+        super().__init__(images, seed)
         self.size = size
 
     def sample(self, i, rng):
-        picture, side = self.faces[i], int(self.size * rng.uniform(1, 2))
-        top, left = (int(rng.integers(0, length - side + 1)) for length in picture.shape[:2])
-        window = picture[top : top + side, left : left + side]
+        image, side = self.faces[i], int(self.size * rng.uniform(1, 2))
+        top, left = (int(rng.integers(0, length - side + 1)) for length in image.shape[:2])
+        window = image[top : top + side, left : left + side]
         window = cv2.resize(window, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return {"image": to_tensor(window[:, ::-1] if rng.random() < 0.5 else window)}
 
@@ -79,7 +79,7 @@ class TextureSamples(Samples):
 def rolled(x):
     """Shift each image cyclically by a random offset; a tileable image stays valid."""
     ways = torch.randint(x.shape[-1], (len(x), 2)).tolist()
-    return torch.stack([picture.roll(way, (1, 2)) for picture, way in zip(x, ways)])
+    return torch.stack([image.roll(way, (1, 2)) for image, way in zip(x, ways)])
 
 
 def build(args, yaw):
@@ -284,7 +284,7 @@ class SymGAN:
             input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
             license="research use only (weights); Apache-2.0 (code)", default=yaw,
             paper="I. Peleg and L. Wolf, Structured GANs, arXiv:2001.05216, 2020",
-            training_data=[Path(picture).name for picture in args.data] if args.kind == "tile" else run.sets(),
+            training_data=[Path(image).name for image in args.data] if args.kind == "tile" else run.sets(),
         )  # fmt: skip
         run.export(self.average, task="rotate" if args.kind in ("zprime", "flip") else "generate", **about)
         if self.encoder and run.main:

@@ -84,8 +84,8 @@ def is_excluded_file(path: str | Path) -> bool:
 
 @lru_cache(1_000_000)
 def _of_file(path, _):
-    with Image.open(path) as picture:
-        return is_excluded_image(picture)
+    with Image.open(path) as image:
+        return is_excluded_image(image)
 
 
 def _bits(digits):

@@ -26,9 +26,9 @@ def read_face(row: dict[str, Any], points: np.ndarray, size: int) -> tuple[np.nd
         ImageError: the image cannot be read.
     """
     try:
-        with Image.open(row["path"]) as picture:
-            scale = size / picture.width
-            pixels = np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
+        with Image.open(row["path"]) as image:
+            scale = size / image.width
+            pixels = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
     except OSError as error:
         raise ImageError(f"cannot read {row['path']}: {error}") from error
     return pixels, (points + 0.5) * scale - 0.5  # pixel centres

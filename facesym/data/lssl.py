@@ -67,12 +67,12 @@ class AttributeSamples(Samples):
         people = self.ways[kinds[rng.choice(len(kinds), p=_probabilities(kinds))]]
         ways = people[rng.integers(len(people))]
         shown = ways[rng.integers(len(ways))]
-        images = [picture.image(pairs) for picture in shown]
-        points = [(picture.points(pairs) + 0.5) * size / pairs.size - 0.5 for picture in shown]
+        images = [image.image(pairs) for image in shown]
+        points = [(image.points(pairs) + 0.5) * size / pairs.size - 0.5 for image in shown]
         images = [
             x if len(x) == size else cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in images
         ]
-        own, goal = ([picture.expression, picture.pose] for picture in shown)
+        own, goal = ([image.expression, image.pose] for image in shown)
         asked = {group for group in (0, 1) if own[group] != goal[group]}
         if not _same_pose(*shown):
             asked.add(1)
@@ -83,11 +83,11 @@ class AttributeSamples(Samples):
         light, seed = draw_light(rng), rng.integers(2**32)
         images = [relight(np.random.default_rng(seed), x, GROUPS["light"][light]) for x in images]
         changed = {group: goal[group] for group in asked}
-        strengths = [{0: picture.strength} for picture in shown]
+        strengths = [{0: image.strength} for image in shown]
         sample = as_sample(
             images, points, [*own, light], changed, 1.0, True, shown[0].photo, strengths=strengths
         )
-        if min(picture.strength for picture in shown) < LEAST_STRENGTH:
+        if min(image.strength for image in shown) < LEAST_STRENGTH:
             # D must not learn from weak expressions.
             sample["known"][: len(GROUPS["expression"])] = 0
         return sample

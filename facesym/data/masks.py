@@ -34,8 +34,8 @@ def load_irregular(folder: str | Path, size: int, splits: Sequence[str] = ("trai
         raise ImageError(f"{folder} has no masks of split {'/'.join(splits)}")
     masks = np.empty((len(rows), size, size), np.uint8)
     for i, row in enumerate(rows):
-        with Image.open(row["path"]) as picture:
-            masks[i] = np.asarray(picture.convert("L").resize((size, size), Image.Resampling.NEAREST)) > 127
+        with Image.open(row["path"]) as image:
+            masks[i] = np.asarray(image.convert("L").resize((size, size), Image.Resampling.NEAREST)) > 127
     return masks
 
 

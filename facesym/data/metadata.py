@@ -45,8 +45,8 @@ def read_metadata(
     if min_size and rows:
         # All images of a folder have one size; opening reads the header only.
         try:
-            with Image.open(rows[0]["path"]) as picture:
-                if min(picture.size) < min_size:
+            with Image.open(rows[0]["path"]) as image:
+                if min(image.size) < min_size:
                     return []
         except OSError as error:
             raise ImageError(f"cannot read {rows[0]['path']}: {error}") from error

@@ -80,8 +80,8 @@ class Pairs:
 
         def decode(path):
             try:
-                with Image.open(path) as picture:
-                    return np.asarray(picture.convert("RGB"))
+                with Image.open(path) as image:
+                    return np.asarray(image.convert("RGB"))
             except OSError as error:
                 raise ImageError(f"cannot read {path}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""`facesym evaluate asymmetry`: how far the measures of asymmetry can be relied on.
+"""`facesym evaluate asymmetry`: reliability of the measures of asymmetry.
 
 facesym evaluate asymmetry --faces FACES/scut FACES/amfd FACES/london --people FACES/lfw -o results/asymmetry
 """
@@ -27,8 +27,8 @@ from .tables import markdown, save_results, save_rows
 STRENGTHS = (0, 0.25, 0.5, 0.75, 1.0, 1.25)
 TILT = 20  # degrees
 INDEX = " (index)"  # ends the names of facesym's own indices, which have no sign
-# One-sided acts of the image's left side: the region; vertical shifts of landmarks in distances between the eyes (an
-# eye is closed by `close_eye`); the subject's side that is then lower or narrower.
+# Changes of one feature on the image's left side: the region; vertical shifts of landmarks as fractions of the distance
+# between the eyes (`close_eye` closes an eye); the subject's side that is then lower or narrower.
 ACTS = {
     "eye closed": ("eye", {}, "right"),
     "brow raised": ("brow", dict.fromkeys(range(17, 22), -0.08), "left"),
@@ -48,20 +48,20 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure held-out faces again after changes that must not matter (mirrored, scaled, recompressed, shifted,
-    tilted), in several photos, with a simulated palsy of growing strength, and with one feature moved: tables, CSV
-    files and a plot."""
+    """Measure how the measures of asymmetry vary on held-out faces: after changes that must not affect them (mirrored,
+    scaled, recompressed, shifted, tilted), between photos of one person, with a simulated palsy of growing strength,
+    and with one feature moved. Writes tables, CSV files and a plot."""
     rows = _resting(args.faces, args.seed)[: args.n]
     if not rows:
-        raise ImageError("no test image shows a frontal face at rest")
+        raise ImageError("no test image shows a frontal, neutral face")
     args.out.mkdir(parents=True, exist_ok=True)
-    pictures, points = load_pictures(rows, SIZE)
+    images, points = load_pictures(rows, SIZE)
     names = [f"{row['set']}/{row['file_name']}" for row in rows]
     results = {
-        "repeats": measure_repeats(pictures, names, args.out),
+        "repeats": measure_repeats(images, names, args.out),
         "persons": measure_persons(_resting(args.people or args.faces, args.seed), args.pairs),
-        "palsy": measure_palsy(pictures, points, names, args.out),
-        "acts": measure_acts(pictures, points),
+        "palsy": measure_palsy(images, points, names, args.out),
+        "acts": measure_acts(images, points),
     }
     settings = {"pictures": len(rows), "faces": [str(folder) for folder in args.faces], "seed": args.seed}
     save_results(args.out, settings, results)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _resting(folders, seed):
-    """Test images of frontal faces at rest: rows of metadata.csv; faces whose expression is unknown count as such."""
+    """Select test images of frontal, neutral faces (rows of metadata.csv); an unknown expression counts as neutral."""
     tables = {folder: np.load(folder / "landmarks.npy") for folder in folders}
     return [
         row for row in select_pictures(folders, 0, None, seed)
@@ -80,14 +80,14 @@ def _resting(folders, seed):
 
 
 def values_of(face: Any) -> dict[str, float]:
-    """What is measured of a face: {name: signed difference of a measure, or index}."""
+    """Return the measures of a face: {name: signed difference of a measure, or index}."""
     signed = {measure.key: face.sides[measure.key].difference for measure in MEASURES}
     return signed | {f"{name}{INDEX}": value for name, value in face.indices.items()}
 
 
-# --- changes that must not matter -----------------------------------------------------------------------------------
+# --- changes that must not affect the measures -------------------------------------------------------------------------------
 def changed_photos(image: Image.Image) -> dict[str, Image.Image]:
-    """A photo (RGB image) after each change that must not matter: {name: RGB image}."""
+    """Apply each change that must not affect the measures to a photo (RGB image): {name: RGB image}."""
     width, height = image.size
 
     def turn(degrees: float) -> np.ndarray:
@@ -112,11 +112,11 @@ def changed_photos(image: Image.Image) -> dict[str, Image.Image]:
     }
 
 
-def measure_repeats(pictures: Any, names: Any, out: Path) -> Any:
-    """Per change and measure, what the change does: {change: {measure: standard deviation of the difference}}."""
+def measure_repeats(images: Any, names: Any, out: Path) -> Any:
+    """Return the effect of each change on each measure: {change: {measure: standard deviation of the difference}}."""
     errors: dict[str, dict[str, list[float]]] = {}
     rows = []
-    for picture, name in zip(progress_bar(pictures, unit="face"), names):
+    for picture, name in zip(progress_bar(images, unit="face"), names):
         image = Image.fromarray(np.pad(picture, ((64, 64), (64, 64), (0, 0)), mode="reflect"))
         try:
             before = values_of(measure_photo(image))
@@ -144,16 +144,16 @@ def _rms(values):
 
 # --- several photos of one person -----------------------------------------------------------------------------------
 def measure_persons(rows: list[dict[str, Any]], most: Any) -> Any:
-    """What two photos of one person differ by.
+    """Measure how two photos of one person differ.
 
     Args:
-        rows: of metadata.csv; the first two of each person count.
-        most: pairs at most.
+        rows: rows of metadata.csv; the first two of each person are used.
+        most: maximum number of pairs.
 
     Returns:
-        {"pairs": how many} and {measure: dict} of "error" (standard error of one photo: the standard deviation of the
-        difference over √2), "smallest_change" (detectable: 1.96 √2 times that) and "between_people" (standard
-        deviation). Empty without pairs.
+        {"pairs": number of pairs} and {measure: dict} with "error" (standard error of one photo: the standard deviation
+        of the difference over √2), "smallest_change" (smallest detectable change: 1.96 √2 times the error) and
+        "between_people" (standard deviation). Empty without pairs.
     """
     people: dict[tuple[str, str], list] = {}
     for row in rows:
@@ -163,8 +163,8 @@ def measure_persons(rows: list[dict[str, Any]], most: Any) -> Any:
         return {}
     found = []
     for pair in progress_bar(pairs, unit="pair"):
-        pictures, _ = load_pictures(pair, SIZE)
-        found.append([values_of(measure_crop(Image.fromarray(picture))) for picture in pictures])
+        images, _ = load_pictures(pair, SIZE)
+        found.append([values_of(measure_crop(Image.fromarray(image))) for image in images])
     return {"pairs": len(pairs)} | {
         key: _reliability([[one[key] for one in pair] for pair in found]) for key in found[0][0]
     }
@@ -182,13 +182,16 @@ def _reliability(pairs):
 
 
 # --- a palsy of known strength --------------------------------------------------------------------------------------
-def measure_palsy(pictures: Any, points: Any, names: Any, out: Path) -> Any:
-    """Measures against the strength of a simulated palsy, signed so that they would be negative on the other side:
-    {measure: {"grows": fraction of the steps in the direction of the mean, "correlation": mean over the faces,
-    "means": at each of STRENGTHS}}."""
+def measure_palsy(images: Any, points: Any, names: Any, out: Path) -> Any:
+    """Relate the measures to the strength of a simulated palsy; the sign depends on its side.
+
+    Returns:
+        {measure: {"grows": fraction of steps in the direction of the mean, "correlation": mean over the faces,
+        "means": mean at each of STRENGTHS}}.
+    """
     rows: list[dict[str, Any]] = []
     measured: list[list[list[float]]] = []
-    for i, (picture, p) in enumerate(progress_bar(list(zip(pictures, points)), unit="face")):
+    for i, (picture, p) in enumerate(progress_bar(list(zip(images, points)), unit="face")):
         side, sign = (("left", 1), ("right", -1))[i % 2]
         measured.append([])
         for strength in STRENGTHS:
@@ -235,12 +238,12 @@ def _plot(results, path):
 
 # --- one feature moved ----------------------------------------------------------------------------------------------
 def close_eye(image: np.ndarray, points: np.ndarray, fraction: float = 1.0) -> np.ndarray:
-    """An image with its left eye closed: the upper lid's skin is stretched down over the opening.
+    """Close the image's left eye by stretching the skin of the upper lid over the opening.
 
     Args:
         image: SxSx3 uint8.
-        points: 68x2, its landmarks in pixels.
-        fraction: of the opening that the lid covers.
+        points: 68x2 landmarks in pixels.
+        fraction: fraction of the opening that the lid covers.
 
     Returns:
         SxSx3 uint8.
@@ -258,7 +261,7 @@ def close_eye(image: np.ndarray, points: np.ndarray, fraction: float = 1.0) -> n
 
 
 def act(image: np.ndarray, points: np.ndarray, name: str, side: str) -> np.ndarray:
-    """An image with one of ACTS on a side of the image: SxSx3 uint8."""
+    """Apply one of ACTS to a side of an image: SxSx3 uint8."""
     if side == "right":
         mirrored = act(image[:, ::-1].copy(), flip_landmarks(points, len(image)), name, "left")
         return mirrored[:, ::-1].copy()
@@ -271,14 +274,14 @@ def act(image: np.ndarray, points: np.ndarray, name: str, side: str) -> np.ndarr
     return warp_points(image, points, moved)[0]
 
 
-def measure_acts(pictures: Any, points: Any) -> Any:
-    """How often the region that moved leads, and its side is named: {act: {"region": fraction, "side": fraction}}."""
+def measure_acts(images: Any, points: Any) -> Any:
+    """Return how often the moved region has the largest measure, with the right side: {act: {"region", "side"}}."""
     results = {}
     for name, (region, _, side) in ACTS.items():
         hits = []
-        for i, (picture, p) in enumerate(progress_bar(list(zip(pictures, points)), unit="face")):
+        for i, (image, p) in enumerate(progress_bar(list(zip(images, points)), unit="face")):
             where = ("left", "right")[i % 2]
-            face = measure_crop(Image.fromarray(act(picture, p, name, where)))
+            face = measure_crop(Image.fromarray(act(image, p, name, where)))
             found, lower, _ = leading_region(face.sides)
             named = side if where == "left" else {"left": "right", "right": "left"}[side]
             hits.append((found == region, found == region and lower == named))
@@ -290,7 +293,7 @@ def measure_acts(pictures: Any, points: Any) -> Any:
 def print_tables(results: Any, count: int) -> None:
     """Print the results as tables in Markdown."""
     changes = list(results["repeats"])
-    print(f"\n{count} faces: root mean square of what a change of the photo does to a measure\n")
+    print(f"\n{count} faces: root mean square of the effect of a change of the photo on a measure\n")
     rows = [
         {"row": key} | {change: results["repeats"][change][key] for change in changes}
         for key in next(iter(results["repeats"].values()), {})

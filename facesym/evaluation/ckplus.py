@@ -1,4 +1,4 @@
-"""`facesym evaluate ckplus`: whether normalised faces, as extra training data, help to recognise expressions.
+"""`facesym evaluate ckplus`: expression recognition with normalised faces as extra training data.
 
 facesym evaluate ckplus --ckplus CKPLUS --models normalize --seeds 3 -o results/ckplus
 """
@@ -29,16 +29,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, faces=False, models=["normalize"], seed=False)
     command.add_argument(
         "--ckplus", type=Path, required=True,
-        help="folder: 48x48 grey faces, metadata.csv (subject, expression)",
+        help="folder of 48x48 grey faces and metadata.csv (subject, expression)",
     )  # fmt: skip
-    command.add_argument("--seeds", type=int, default=3, help="runs of each fold (default 3)")
-    command.add_argument("--epochs", type=int, default=30, help="of each training (default 30)")
+    command.add_argument(
+        "--seeds", type=int, default=3, help="runs of each fold with different seeds (default 3)"
+    )
+    command.add_argument("--epochs", type=int, default=30, help="epochs of each training (default 30)")
 
 
 def normalised(pipe: Any, face: np.ndarray) -> np.ndarray:
-    """A tight grey face (SIDExSIDE), normalised and cut out again as it was.
+    """Normalise a tight grey face (SIDExSIDE) and crop it again in the same way.
 
-    It is laid where faces are in an aligned crop, its landmarks are found, and the crop is aligned by them.
+    The face is placed as in an aligned crop, then aligned by its landmarks.
     """
     size = pipe.net.size
     side, left, top = round(0.58 * size), round(0.21 * size), round(0.30 * size)
@@ -50,54 +52,54 @@ def normalised(pipe: Any, face: np.ndarray) -> np.ndarray:
     crop = cv2.warpAffine(face, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     crop = Image.fromarray(crop).convert("RGB")
     output = np.asarray(pipe.run(crop, crop, head_pose(find_points(crop))[0])[0].convert("L"))
-    output = cv2.GaussianBlur(output, (0, 0), 0.4 * np.hypot(*align[0, :2]))  # before it is made smaller
+    output = cv2.GaussianBlur(output, (0, 0), 0.4 * np.hypot(*align[0, :2]))  # against aliasing
     return cv2.warpAffine(output, align, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure expression recognition on CK+, 8 subject-independent folds, several seeds: with the training folds' faces
-    alone; with their normalised versions as an eighth class, neutral, which is left out when the test fold is scored.
-    The same classifier and number of steps. (The paper adds them to a metric-learning network, on its own selection of
-    CK+.)"""
+    """Measure expression recognition on CK+ in 8 subject-independent folds with several seeds: trained on the faces
+    alone, and with their normalised versions as an eighth class, neutral, which is ignored in the test fold. The
+    classifier and the number of steps are the same. (The paper adds the faces to a metric-learning network, on its own
+    selection of CK+.)"""
     args.out.mkdir(parents=True, exist_ok=True)
-    pictures, subjects, expressions = load_faces(args.ckplus)
+    images, subjects, expressions = load_faces(args.ckplus)
     names = sorted(set(expressions))
     labels, fold = np.array([names.index(e) for e in expressions]), folds(subjects, FOLDS)
     extra: dict[str, np.ndarray | None] = {"faces alone": None}
     for name, model in named_models(args.models).items():
         pipe = facesym.load(model)
-        faces = np.stack([normalised(pipe, face) for face in progress_bar(pictures, desc=name)])
-        every = slice(0, None, max(1, len(pictures) // 20))
-        save_sheet([x[every][:20] for x in (pictures, faces)], args.out / f"{name}.png")
+        faces = np.stack([normalised(pipe, face) for face in progress_bar(images, desc=name)])
+        every = slice(0, None, max(1, len(images) // 20))
+        save_sheet([x[every][:20] for x in (images, faces)], args.out / f"{name}.png")
         extra[name] = faces
     table = [
-        accuracy_row(name, _scores(name, more, pictures, labels, fold, args)) for name, more in extra.items()
+        accuracy_row(name, _scores(name, more, images, labels, fold, args)) for name, more in extra.items()
     ]
     people = len(set(subjects))
     settings = {
-        "task": "ckplus", "models": args.models, "pictures": len(pictures), "people": people,
+        "task": "ckplus", "models": args.models, "pictures": len(images), "people": people,
         "folds": FOLDS, "seeds": args.seeds, "epochs": args.epochs, "classes": names,
     }  # fmt: skip
     save_results(args.out, settings, table)
-    print(f"\n{len(pictures)} faces of {people} people, {FOLDS} folds by people, {args.seeds} seeds\n")
+    print(f"\n{len(images)} faces of {people} people, {FOLDS} folds by people, {args.seeds} seeds\n")
     print(markdown(table, {"accuracy": "{accuracy:.2%} ± {std:.2%}"}))
     print(f"\nwritten: {args.out}")
 
 
-def _scores(name, extra, pictures, labels, fold, args):
-    """The accuracy of each seed over all folds; ``extra``: the faces of the additional class, or None."""
+def _scores(name, extra, images, labels, fold, args):
+    """Return the accuracy of each seed over all folds; ``extra``: faces of the additional class, or None."""
     classes = labels.max() + 1
-    steps = args.epochs * max(1, len(pictures) * (FOLDS - 1) // FOLDS // 64)
+    steps = args.epochs * max(1, len(images) * (FOLDS - 1) // FOLDS // 64)
     scores = []
     for seed in range(args.seeds):
         right = 0
         for k in progress_bar(range(FOLDS), desc=f"{name}, seed {seed}"):
             known = fold != k
-            x, y = pictures[known], labels[known]
+            x, y = images[known], labels[known]
             if extra is not None:
                 x = np.concatenate([x, extra[known]])
                 y = np.concatenate([y, np.full(known.sum(), classes)])
             net = train_classifier(x, y, classes + (extra is not None), steps, 100 * seed + k)
-            right += int((predict(net, pictures[~known], classes) == labels[~known]).sum())
-        scores.append(right / len(pictures))
+            right += int((predict(net, images[~known], classes) == labels[~known]).sum())
+        scores.append(right / len(images))
     return scores

@@ -1,4 +1,4 @@
-"""Classifiers used for measuring: neutral faces; and expression, pose and light."""
+"""Classifiers for evaluation: one of neutral faces; one of expression, pose and light."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -19,7 +19,7 @@ from ..models.lssl import GROUPS
 from ..ops import bf16_is_fast
 from .features import alexnet_features
 
-SIZE, SIDE = 128, 64  # sides of the training images, and of what the attribute classifier sees
+SIZE, SIDE = 128, 64  # sides of the training images and of the attribute classifier's input
 
 
 class NeutralClassifier:
@@ -33,38 +33,38 @@ class NeutralClassifier:
         backbone: file of torchvision's AlexNet features.
     """
 
-    def __init__(self, pictures: np.ndarray, neutral: Sequence[bool], backbone: str | Path):
+    def __init__(self, images: np.ndarray, neutral: Sequence[bool], backbone: str | Path):
         from sklearn.linear_model import LogisticRegression
 
         self.net = alexnet_features(backbone)
-        x, y = self._features(pictures), np.asarray(neutral, bool)
-        # Not StandardScaler: it blows up the features that hardly vary.
+        x, y = self._features(images), np.asarray(neutral, bool)
+        # StandardScaler would amplify features that hardly vary.
         self.mean, self.std = x.mean(0), x.std(0, ddof=1) + 1e-3
-        weights = {True: float((1 - y.mean()) / y.mean()), False: 1.0}  # both classes count alike
+        weights = {True: float((1 - y.mean()) / y.mean()), False: 1.0}  # equal weight for both classes
         self.model = LogisticRegression(C=50 / len(y), class_weight=weights, max_iter=2000)
         self.model.fit((x - self.mean) / self.std, y)
 
     @torch.no_grad()
-    def _features(self, pictures):
+    def _features(self, images):
         features = []
-        side = pictures.shape[1]
-        # The inner face, which shows the expression.
+        side = images.shape[1]
+        # Crop the inner face, which shows the expression.
         top, bottom, left, right = (round(v * side) for v in (0.3, 0.95, 0.17, 0.83))
-        for i in range(0, len(pictures), 64):
-            x = torch.from_numpy(pictures[i : i + 64, top:bottom, left:right]).permute(0, 3, 1, 2) / 255
+        for i in range(0, len(images), 64):
+            x = torch.from_numpy(images[i : i + 64, top:bottom, left:right]).permute(0, 3, 1, 2) / 255
             x = F.interpolate(x, (224, 224), mode="bilinear", antialias=True)
             features.append(F.adaptive_avg_pool2d(self.net(x), 4).flatten(1))
         return torch.cat(features).numpy()
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """N bool: whether each of NxSxSx3 images shows a neutral face."""
-        return np.asarray(self.model.predict((self._features(pictures) - self.mean) / self.std))
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return whether each of NxSxSx3 images shows a neutral face: N bool."""
+        return np.asarray(self.model.predict((self._features(images) - self.mean) / self.std))
 
 
 class AttributeClassifier:
-    """Expression, pose and light: torchvision's ResNet-18, trained from scratch on training people's photos.
+    """Expression, pose and light: torchvision's ResNet-18, trained from scratch on photos of training people.
 
-    They are mirrored, jittered and relit as for LSSL. LSSL is not trained with this network.
+    Photos are mirrored, jittered and relit as for LSSL. LSSL's training does not use this network.
     """
 
     def __init__(self):
@@ -115,7 +115,7 @@ class AttributeClassifier:
         return self.net(image.contiguous(memory_format=torch.channels_last))
 
     @torch.no_grad()
-    def __call__(self, pictures: np.ndarray, group: str) -> np.ndarray:
+    def __call__(self, images: np.ndarray, group: str) -> np.ndarray:
         """Predict one group's attribute.
 
         Args:
@@ -126,6 +126,6 @@ class AttributeClassifier:
             N, indices of the group's attributes.
         """
         a, b = group_offsets()[NAMES.index(group) :][:2]
-        parts = [pictures[i : i + 64] for i in range(0, len(pictures), 64)]
+        parts = [images[i : i + 64] for i in range(0, len(images), 64)]
         logits = [self._logits(torch.stack([to_tensor(x) for x in part])) for part in parts]
         return torch.cat(logits)[:, a:b].argmax(1).numpy()

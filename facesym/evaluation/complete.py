@@ -1,5 +1,4 @@
-"""`facesym evaluate complete`: Table II's protocol, irregular masks and a centre square on people never seen in
-training.
+"""`facesym evaluate complete`: irregular masks and a centre square on held-out people (Table II's protocol).
 
     facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --alexnet ALEXNET --size 256 \\
         --models symmfc-256 -n 400 -o results/complete-256
@@ -27,7 +26,7 @@ from .masks import centre_masks, irregular_masks, one_eye_masks, one_half_masks
 from .report import picture_grid
 from .tables import markdown, save_results, save_rows
 
-ALONE = ", network alone"  # of a model's row: without the details and the texture that the pipeline adds
+ALONE = ", network alone"  # a model's row without the details and the texture that the pipeline adds
 GREY = 127  # value of masked pixels; 0 for the networks
 
 COLUMNS = {
@@ -62,7 +61,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("-n", type=int, default=400, help="images at most (default 400)")
     command.add_argument(
         "--largest-mask", type=float, default=0.5,
-        help="fraction that an irregular mask hides, at most (default 0.5)",
+        help="largest fraction that an irregular mask may hide (default 0.5)",
     )  # fmt: skip
     command.add_argument(
         "--centre", type=float, default=0.375,
@@ -76,22 +75,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 @torch.inference_mode()
 def complete_with(
-    model: Any, pictures: np.ndarray, masks: np.ndarray, device: str | torch.device = "cpu", batch: int = 8
+    model: Any, images: np.ndarray, masks: np.ndarray, device: str | torch.device = "cpu", batch: int = 8
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Complete images with a network alone, at the size that it was made for: smaller images are enlarged for it
-    and its outputs reduced.
+    """Complete images with a network alone, at its own input size; smaller images are resized for it and back.
 
     Args:
-        model: called as facesym.models.SymmFCNet.
-        images: NxSxSx3 uint8; the network does not see what is masked.
+        model: a network with the interface of facesym.models.SymmFCNet.
+        images: NxSxSx3 uint8; masked pixels are not visible to the network.
         masks: NxSxS bool, True = missing.
+        device: of the computation.
+        batch: images per forward pass.
+
     Returns:
         NxSxSx3 uint8 with visible pixels unchanged, and N floats: the fraction of the mask that stage I filled
         (None if the model has no stage I).
     """
-    results, filled = np.empty_like(pictures), []
-    for i in range(0, len(pictures), batch):
-        part, mask = pictures[i : i + batch], masks[i : i + batch]
+    results, filled = np.empty_like(images), []
+    for i in range(0, len(images), batch):
+        part, mask = images[i : i + batch], masks[i : i + batch]
         image, known = _network_input(model, part, mask, device)
         out = model(image * known, known)
         done = ((out.completed.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -106,29 +107,33 @@ def complete_with(
     return results, (np.concatenate(filled) if filled else None)
 
 
-def complete_with_pipeline(model: Any, pictures: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Complete images as a user does: with the details and the texture that `CompletePipeline` adds, pasted back.
-    Arguments and result as of `complete_with`, without the fraction that stage I filled."""
+def complete_with_pipeline(model: Any, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Complete images with `CompletePipeline`, which adds details and texture and pastes the result back.
+
+    Arguments and result are those of `complete_with`, without the fraction that stage I filled.
+    """
     pipe = CompletePipeline(model)
-    results = [pipe(*each, aligned=True).images[0] for each in zip(pictures, masks)]
+    results = [pipe(*each, aligned=True).images[0] for each in zip(images, masks)]
     return np.stack([np.asarray(result) for result in results])
 
 
-def _network_input(model, pictures, masks, device):
-    """Images (Bx3xHxW in [-1, 1]) and visible pixels (Bx1xHxW, 1 = visible) at a network's size."""
+def _network_input(model, images, masks, device):
+    """Return images (Bx3xHxW in [-1, 1]) and visible pixels (Bx1xHxW, 1 = visible) at the network's size."""
     side = getattr(getattr(model, "config", None), "input_size", 0)
     known = torch.from_numpy(~masks).to(device)[:, None].float()
-    if side > pictures.shape[1]:
-        # Nothing of the mask's grey may reach visible pixels: see CompletePipeline.
-        smooth = (fill_smoothly(Image.fromarray(p), h) for p, h in zip(pictures, masks))
-        pictures = np.stack([np.asarray(p.resize((side, side), Image.Resampling.BICUBIC)) for p in smooth])
+    if side > images.shape[1]:
+        # The mask's grey must not leak into visible pixels, see CompletePipeline.
+        smooth = (fill_smoothly(Image.fromarray(p), h) for p, h in zip(images, masks))
+        images = np.stack([np.asarray(p.resize((side, side), Image.Resampling.BICUBIC)) for p in smooth])
         known = F.interpolate(known, (side, side), mode="nearest")
-    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2) / 127.5 - 1, known
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2) / 127.5 - 1, known
 
 
 def _rows_of(name, model):
-    """A model's rows: as the pipeline does it, and the network alone where that is another image. (Without stage I
-    no face is found, beside which texture would be borrowed.)"""
+    """Return a model's rows: the pipeline and, if its output differs, the network alone.
+
+    Without stage I there is no face region, so the pipeline adds no texture around it.
+    """
     return [name, name + ALONE] if getattr(getattr(model, "config", None), "stage1", False) else [name]
 
 
@@ -143,13 +148,15 @@ def measure(
     backbone: str | Path | None = None,
     device: str | torch.device = "cpu",
 ) -> dict[str, np.ndarray]:
-    """All measures of one row: a dict of arrays of N.
+    """Return all measures of one row: a dict of arrays of N.
 
     Args:
-        results, targets: NxSxSx3 uint8; visible pixels are equal.
-        masks: NxSxS bool.
+        results: NxSxSx3 uint8, completed images.
+        targets: NxSxSx3 uint8; visible pixels equal those of ``results``.
+        masks: NxSxS bool, True = missing.
         descriptors: Nx128, identity descriptors of the targets.
-        backbone: AlexNet's file; without it LPIPS is left out.
+        backbone: AlexNet's file; None leaves out LPIPS.
+        device: for LPIPS.
     """
     values = {
         "psnr": metrics.psnr(results, targets),
@@ -164,16 +171,16 @@ def measure(
 
 
 def mean_row(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The means over images, and the fraction of faces that pass as the same person."""
+    """Average the measures over images and add the fraction of faces recognised as the same person."""
     row = {"row": name} | {key: float(np.mean(value)) for key, value in values.items()}
     row["same_person"] = float(np.mean(values["identity_distance"] <= metrics.SAME_PERSON))
     return row
 
 
 def chance_level(descriptors: np.ndarray, people: Sequence[str]) -> float | None:
-    """The fraction of pairs of different people within ``SAME_PERSON``: what a random face would get.
+    """Return the fraction of pairs of different people within ``SAME_PERSON``, the score of a random face.
 
-    dlib's descriptor separates some groups of people less than others, so this depends much on the sets.
+    It depends on the sets, because dlib's descriptor separates some groups of people less than others.
     """
     distances = np.linalg.norm(descriptors[:, None] - descriptors[None], axis=-1)
     _, person = np.unique(people, return_inverse=True)
@@ -182,7 +189,7 @@ def chance_level(descriptors: np.ndarray, people: Sequence[str]) -> float | None
 
 
 def against_classical(rows: list[dict[str, Any]], classical: Iterable[str]) -> list[str]:
-    """For each model's row: dB above the best classical row, and its LPIPS as a fraction of that row's best."""
+    """Describe each model's row relative to the best classical row: dB, LPIPS as a fraction, identity."""
     baseline = [row for row in rows if row["row"] in classical and row["row"] != "input"]
     best = max(row["psnr"] for row in baseline)
     lines = []
@@ -200,11 +207,11 @@ def against_classical(rows: list[dict[str, Any]], classical: Iterable[str]) -> l
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure completion with irregular masks and a centre square, on people never seen in training (Table II)."""
+    """Measure completion with irregular masks and a centre square on held-out people (Table II)."""
     rows = select_pictures(args.faces, args.size, args.n, args.seed)
     targets, landmarks = load_pictures(rows, args.size)
     models = load_models(args.models, args.device)
-    if args.alexnet:  # a wrong file must end the run now, not after the slow parts
+    if args.alexnet:  # check the file before the slow parts
         metrics.lpips(targets[:1], targets[:1], args.alexnet, args.device)
     descriptors = metrics.identity_descriptor(targets)
     all_masks = {
@@ -214,7 +221,7 @@ def run(args: argparse.Namespace) -> None:
         "one half": one_half_masks(rows, landmarks, args.size, args.seed),
     }
     args.out.mkdir(parents=True, exist_ok=True)
-    tables, pictures = {}, []
+    tables, images = {}, []
     names = [*CLASSICAL, *(row for name, net in models.items() for row in _rows_of(name, net))]
     with progress_bar(total=len(all_masks) * len(names), unit="row") as bar:
         for kind, masks in all_masks.items():
@@ -225,7 +232,7 @@ def run(args: argparse.Namespace) -> None:
                 values = measure(results, targets, masks, descriptors, args.alexnet, args.device) | extra
                 table.append(mean_row(name, values))
                 values_of[name] = values
-                pictures += _picture_rows(kind, name, rows, values)
+                images += _picture_rows(kind, name, rows, values)
                 if name != "Navier-Stokes":  # looks like Telea's
                     grid[name] = results[: args.grid]
                 bar.update()
@@ -234,13 +241,13 @@ def run(args: argparse.Namespace) -> None:
             tables[kind]["groups"] = group_rows(rows, targets, landmarks, values_of, CLASSICAL)
     settings = _settings(args, rows, models, descriptors)
     save_results(args.out, settings, tables)
-    save_rows(args.out / "pictures.csv", pictures)
+    save_rows(args.out / "pictures.csv", images)
     _print(settings, tables)
     print(f"\nwritten: {args.out}")
 
 
 def _row(name, models, targets, masks, landmarks, device):
-    """A row's images (NxSxSx3 uint8), and a dict of what is counted besides the measures, arrays of N."""
+    """Return a row's images (NxSxSx3 uint8) and a dict of additional figures (arrays of N)."""
     inputs, extra = np.where(masks[..., None], np.uint8(GREY), targets), {"mask_fraction": masks.mean((1, 2))}
     model = models.get(name.removesuffix(ALONE))
     if model is None:
@@ -280,8 +287,8 @@ def _settings(args, rows, models, descriptors):
         "masks": {
             "irregular": f"masks of split test, at most {args.largest_mask:.0%} hidden",
             "centre": f"square of {args.centre} of the side",
-            "one eye": "an eye and its brow, left or right by chance",
-            "one half": "a half of the face, left or right by chance",
+            "one eye": "an eye and its brow, left or right at random",
+            "one half": "one half of the face, left or right at random",
         },
         "seed": args.seed,
         "models": {name: {"source": sources[name]} | _about(net) for name, net in models.items()},
@@ -300,7 +307,7 @@ def _print(settings, tables):
     sets, size = ", ".join(f"{count} {name}" for name, count in settings["sets"].items()), settings["size"]
     print(f"\n{settings['pictures']} images of {settings['people']} people at {size}x{size} ({sets})")
     if settings["different_people_within"] is not None:
-        print(f"pass as the same person by chance: {settings['different_people_within']:.1%} of pairs")
+        print(f"recognised as the same person by chance: {settings['different_people_within']:.1%} of pairs")
     for kind, table in tables.items():
         print(f"\n{kind} masks; sharpness of the targets {table['sharpness_of_target']:.1f}\n")
         print(markdown(table["rows"], COLUMNS))

@@ -1,4 +1,4 @@
-"""What is measured: held-out images and models; and the arguments that choose them."""
+"""The images and models to measure, and the command-line options that select them."""
 
 import argparse
 import hashlib
@@ -26,13 +26,14 @@ def add_common_arguments(
     device: bool = False,
     seed: bool = True,
 ) -> None:
-    """Add the arguments that tasks share to a parser.
+    """Add the options that tasks share to a parser.
 
     Args:
-        faces: whether the task takes --faces.
-        models: default of --models, a list; None leaves the argument out.
-        device: whether the task takes --device.
-        seed: whether the task takes --seed.
+        command: the task's parser.
+        faces: whether the task takes ``--faces``.
+        models: default of ``--models``, a list; None leaves the option out.
+        device: whether the task takes ``--device``.
+        seed: whether the task takes ``--seed``.
     """
     if faces:
         command.add_argument("--faces", nargs="+", type=Path, required=True, help="folders of aligned faces")
@@ -41,16 +42,16 @@ def add_common_arguments(
     if device:
         command.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     if seed:
-        command.add_argument("--seed", type=int, default=0, help="chooses the images (default 0)")
+        command.add_argument("--seed", type=int, default=0, help="seed that selects the images (default 0)")
     command.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
 
 
 def select_pictures(
     folders: Iterable[str | Path], size: int, count: int | None, seed: int
 ) -> list[dict[str, Any]]:
-    """Test images (rows of metadata.csv, plus ``set``) of the sets that are not smaller than ``size``.
+    """Select test images (rows of metadata.csv, plus ``set``) from the sets whose images have at least ``size`` pixels.
 
-    They are ordered by a hash of seed and name, so that a smaller count takes the first of a larger one's.
+    They are ordered by a hash of seed and name: a smaller count gives the first images of a larger one.
     """
     rows = []
     for folder in map(Path, folders):
@@ -61,35 +62,35 @@ def select_pictures(
 
 
 def load_pictures(rows: list[dict[str, Any]], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (NxSxSx3 uint8) and their landmarks (Nx68x2 float64, pixels of the SxS image)."""
+    """Load images (NxSxSx3 uint8) and their landmarks (Nx68x2 float64, pixels of the SxS image)."""
     tables = {folder: np.load(folder / "landmarks.npy") for folder in {row["path"].parent for row in rows}}
-    pictures, landmarks = np.empty((len(rows), size, size, 3), np.uint8), np.empty((len(rows), 68, 2))
+    images, landmarks = np.empty((len(rows), size, size, 3), np.uint8), np.empty((len(rows), 68, 2))
     for i, row in enumerate(rows):
-        pictures[i], landmarks[i] = read_face(row, tables[row["path"].parent][row["index"]], size)
-    return pictures, landmarks
+        images[i], landmarks[i] = read_face(row, tables[row["path"].parent][row["index"]], size)
+    return images, landmarks
 
 
 def yaw_of(row: dict[str, Any], default: float = math.nan) -> float:
-    """The measured yaw of a row of metadata.csv in degrees; ``default`` where there is none."""
+    """Return the yaw of a row of metadata.csv in degrees, or ``default`` if it has none."""
     return float(row.get("yaw") or default)
 
 
 def digest(*parts: Any) -> str:
-    """SHA-256 of some values, in hex."""
+    """Return the SHA-256 of some values in hex."""
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
 def named_models(given: Sequence[str]) -> dict[str, str]:
-    """Name the models of --models.
+    """Name the models of ``--models``.
 
     Args:
-        given: a list of [NAME=]MODEL; a model is a zoo id, a Hub repository, or the folder of a model or of a run.
+        given: a list of [NAME=]MODEL; MODEL is a zoo id, a Hub repository, or the folder of a model or of a run.
 
     Returns:
-        {name: what facesym.load takes}; a name is NAME, else the model's last part, or all of it if two share that.
+        {name: argument of facesym.load}; without NAME, the last part of MODEL, or all of it if two models share that.
 
     Raises:
-        ImageError: two models have one name.
+        ImageError: two models have the same name.
     """
     pairs = [text.rpartition("=")[::2] for text in given]
     last = [Path(model).name for name, model in pairs if not name]
@@ -98,24 +99,24 @@ def named_models(given: Sequence[str]) -> dict[str, str]:
         short = Path(model).name
         name = name or (short if last.count(short) == 1 else model)
         if name in models:
-            raise ImageError(f"two models are called {name}: give them names, NAME=MODEL")
+            raise ImageError(f"two models are called {name}: give them different names with NAME=MODEL")
         run = Path(model) / "model"
         models[name] = str(run) if run.is_dir() else model
     return models
 
 
 def load_models(given: Sequence[str], device: str | torch.device = "cpu") -> dict[str, Any]:
-    """The networks of --models, in eval mode, by their names (`named_models`)."""
+    """Load the networks of ``--models`` in eval mode: {name: network}, see `named_models`."""
     return {name: zoo.load(model, device=device).eval() for name, model in named_models(given).items()}
 
 
 def one_size(nets: dict[str, Any]) -> int:
-    """The side of the images that all of these generators (a dict) make.
+    """Return the side of the images that all of these generators (a dict) produce.
 
     Raises:
-        ImageError: they differ.
+        ImageError: the sizes differ.
     """
     sizes = {name: net.size for name, net in nets.items()}
     if len(set(sizes.values())) > 1:
-        raise ImageError(f"the models make images of several sizes: {sizes}")
+        raise ImageError(f"the models must produce images of one size, not of several: {sizes}")
     return next(iter(sizes.values()))

@@ -28,22 +28,22 @@ def load_faces(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
         NxSIDExSIDE uint8, and the subject and the expression of each.
 
     Raises:
-        ImageError: the folder is not like that.
+        ImageError: the folder has another format.
     """
     try:
         with open(folder / "metadata.csv", newline="") as file:
             rows = [row for row in csv.DictReader(file) if not is_excluded_file(folder / row["file_name"])]
-        pictures = []
+        images = []
         for row in rows:
-            with Image.open(folder / row["file_name"]) as picture:
-                pictures.append(np.asarray(picture.convert("L").resize((SIDE, SIDE))))
+            with Image.open(folder / row["file_name"]) as image:
+                images.append(np.asarray(image.convert("L").resize((SIDE, SIDE))))
     except (OSError, KeyError) as error:
-        raise ImageError(f"{folder} is no folder of labelled faces: {error}") from error
-    return np.stack(pictures), [row["subject"] for row in rows], [row["expression"] for row in rows]
+        raise ImageError(f"{folder} is not a folder of labelled faces: {error}") from error
+    return np.stack(images), [row["subject"] for row in rows], [row["expression"] for row in rows]
 
 
 def folds(subjects: Sequence[str], count: int) -> np.ndarray:
-    """The fold of each image; all images of a person are in one."""
+    """Assign each image to a fold; all images of a person are in the same one."""
     people = sorted(set(subjects))
     order = np.random.default_rng(0).permutation(len(people))
     fold_of = {people[k]: i % count for i, k in enumerate(order)}
@@ -51,7 +51,7 @@ def folds(subjects: Sequence[str], count: int) -> np.ndarray:
 
 
 def classifier(classes: int) -> nn.Module:
-    """A small convolutional network: Bx1x48x48 to ``classes`` logits."""
+    """Create a small convolutional network: Bx1x48x48 to ``classes`` logits."""
     layers, channels = [], 1
     for width in (32, 64, 128):
         layers += [
@@ -67,14 +67,14 @@ def classifier(classes: int) -> nn.Module:
     )
 
 
-def as_input(pictures: np.ndarray) -> torch.Tensor:
-    """Each image with its own mean and deviation taken out."""
-    x = torch.from_numpy(pictures[:, None].astype(np.float32))
+def as_input(images: np.ndarray) -> torch.Tensor:
+    """Normalise each image by its own mean and standard deviation."""
+    x = torch.from_numpy(images[:, None].astype(np.float32))
     return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1)
 
 
 def train_classifier(
-    pictures: np.ndarray,
+    images: np.ndarray,
     labels: np.ndarray,
     classes: int,
     steps: int,
@@ -86,15 +86,15 @@ def train_classifier(
     Args:
         images: NxSIDExSIDE uint8.
         labels: N integers below ``classes``.
-        steps: how many batches, whatever the number of images, so that more images do not mean more training.
+        steps: number of batches, independent of the number of images.
         seed: of the weights, the batches and the augmentation.
-        weights: N, how often each image is drawn; None: all alike.
+        weights: N sampling weights of the images; None: uniform.
     """
     torch.manual_seed(seed)
-    often = torch.ones(len(pictures)) if weights is None else torch.from_numpy(weights)
+    often = torch.ones(len(images)) if weights is None else torch.from_numpy(weights)
     net = classifier(classes)
     net.to(memory_format=torch.channels_last)  # type: ignore
-    x, y = as_input(pictures), torch.from_numpy(labels)
+    x, y = as_input(images), torch.from_numpy(labels)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     net.train()
@@ -115,14 +115,14 @@ def train_classifier(
 
 
 @torch.no_grad()
-def predict(net: nn.Module, pictures: np.ndarray, classes: int | None = None) -> np.ndarray:
-    """Labels of NxSIDExSIDE uint8 images; ``classes``: among the first so many."""
-    logits = [net(as_input(pictures[i : i + 256]))[:, :classes] for i in range(0, len(pictures), 256)]
+def predict(net: nn.Module, images: np.ndarray, classes: int | None = None) -> np.ndarray:
+    """Predict labels of NxSIDExSIDE uint8 images, among the first ``classes`` classes if given."""
+    logits = [net(as_input(images[i : i + 256]))[:, :classes] for i in range(0, len(images), 256)]
     return torch.cat(logits).argmax(1).numpy()
 
 
 def accuracy_row(name: str, scores: Sequence[float], **more: Any) -> dict[str, Any]:
-    """Mean and standard deviation of several seeds' accuracies, as a row of a table."""
+    """Return the mean and standard deviation of accuracies over seeds as a row of a table."""
     spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
     seeds = [float(score) for score in scores]
     return {"row": name} | more | {"accuracy": float(np.mean(scores)), "std": spread, "seeds": seeds}

@@ -1,4 +1,4 @@
-"""`facesym evaluate faces`: how upright the crop of a tilted face is, on people never seen in training.
+"""`facesym evaluate faces`: alignment of tilted faces of held-out people.
 
 facesym evaluate faces --faces FACES/flickr FACES/omi FACES/amfd -n 120 -o results/faces
 """
@@ -47,7 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def tilted(picture: np.ndarray, points: np.ndarray, angle: float) -> tuple[Image.Image, np.ndarray]:
-    """An image turned about its middle, on grey, and its points.
+    """Rotate an image about its centre, on a grey background, and its points.
 
     Args:
         image: SxSx3 uint8.
@@ -55,7 +55,7 @@ def tilted(picture: np.ndarray, points: np.ndarray, angle: float) -> tuple[Image
         angle: degrees, counterclockwise.
 
     Returns:
-        RGB image, as large as the turned image needs, and Kx2.
+        RGB image that contains the whole rotated image, and Kx2.
     """
     image = Image.fromarray(picture).rotate(
         angle, Image.Resampling.BICUBIC, expand=True, fillcolor=(128, 128, 128)
@@ -66,30 +66,31 @@ def tilted(picture: np.ndarray, points: np.ndarray, angle: float) -> tuple[Image
 
 
 def eye_line(points: np.ndarray, transform: np.ndarray) -> float:
-    """Degrees by which the line of the outer eye corners (of 68x2 landmarks in the photo) is off level in the crop."""
+    """Return the tilt in the crop, in degrees, of the line between the outer eye corners (68x2 landmarks in the
+    photo)."""
     x, y = transform[:, :2] @ (points[45] - points[36])
     return float(np.degrees(np.arctan2(y, x)))
 
 
 def nearest(faces: Any, points: np.ndarray) -> Any:
-    """The face whose box has its middle nearest to the landmarks' middle, or None."""
+    """Return the face whose box centre is nearest to the landmarks' centre, or None."""
     middle = points.mean(0)
     off = [np.linalg.norm(np.reshape(face.box, (2, 2)).mean(0) - middle) for face in faces]
     return faces[int(np.argmin(off))] if faces else None
 
 
 def run(args: argparse.Namespace) -> None:
-    """Faces tilted by some angles: how many are found, the eye line that is left in their crops, and how alike the
-    crop of the tilted and of the upright image are (the zoo's identity model). Rows: the detector's five points
-    (YuNet), and those of the landmark network, which facesym uses."""
+    """Tilt faces by several angles and measure the fraction found, the remaining tilt of the eye line in their crops,
+    and the similarity of the crops of the tilted and the upright image (the zoo's identity model). Rows: alignment by
+    the detector's five points (YuNet), and by the landmark network, as facesym does."""
     rows = select_pictures(args.faces, SIZE, args.n, args.seed)
-    pictures, landmarks = load_pictures(rows, SIZE)
+    images, landmarks = load_pictures(rows, SIZE)
     ways = {"YuNet": detect_boxes, "facesym": detect_faces}
     results, shown = [], {}
-    upright = {name: _crops(find, pictures, landmarks, 0)[0] for name, find in ways.items()}
+    upright = {name: _crops(find, images, landmarks, 0)[0] for name, find in ways.items()}
     for angle in progress_bar(args.angles, "angles"):
         for name, find in ways.items():
-            crops, off = _crops(find, pictures, landmarks, angle)
+            crops, off = _crops(find, images, landmarks, angle)
             both = [(a, b) for a, b in zip(upright[name], crops) if a and b]
             row = {
                 "row": f"{angle:g}°: {name}",
@@ -99,10 +100,10 @@ def run(args: argparse.Namespace) -> None:
                 "identity": float(np.mean(identity_similarity(*zip(*both)) or np.nan)),
             }
             if name == "facesym" and args.symmetrize:
-                row["symmetrize"] = _symmetrized(pictures[: args.symmetrize], landmarks, angle)
+                row["symmetrize"] = _symmetrized(images[: args.symmetrize], landmarks, angle)
             results.append(row)
         shown[f"{angle:g}°"] = np.stack(
-            [np.asarray(crop) if crop else np.zeros_like(pictures[0]) for crop in crops[: args.grid]]
+            [np.asarray(crop) if crop else np.zeros_like(images[0]) for crop in crops[: args.grid]]
         )
     table = markdown(results, COLUMNS)
     print(table)
@@ -114,11 +115,11 @@ def run(args: argparse.Namespace) -> None:
     picture_grid(shown).save(out / "tilted.png")
 
 
-def _crops(find, pictures, landmarks, angle):
-    """The aligned crop (None where no face was found) and the eye line of every tilted image: two lists."""
+def _crops(find, images, landmarks, angle):
+    """Return the aligned crops (None where no face is found) and eye lines of the tilted images: two lists."""
     crops, off = [], []
-    for picture, points in zip(pictures, landmarks):
-        photo, at = tilted(picture, points, angle)
+    for image, points in zip(images, landmarks):
+        photo, at = tilted(image, points, angle)
         face = nearest(find(photo), at)
         if face is None:
             crops.append(None)
@@ -126,25 +127,25 @@ def _crops(find, pictures, landmarks, angle):
             continue
         transform = ffhq_transform(face.points, SIZE)
         crops.append(align_face(photo, transform, SIZE))
-        # What is left beyond the roll that the upright image has.
+        # The remaining tilt beyond the roll of the upright image.
         left = eye_line(at, transform) - _own_line(points)
         off.append((left + 180) % 360 - 180)
     return crops, off
 
 
 def _own_line(points):
-    """The eye line that five exact points leave: a turned head's is not level."""
+    """Return the eye line that five exact points give; that of a turned head is not level."""
     return eye_line(points, ffhq_transform(five_points(points), SIZE))
 
 
-def _symmetrized(pictures, landmarks, angle):
-    """Mean identity similarity of the symmetric faces of tilted images."""
+def _symmetrized(images, landmarks, angle):
+    """Return the mean identity similarity of the symmetric faces of tilted images."""
     from .. import FaceNotFoundError, load
 
     pipe, found = load("symmetrize"), []
-    for picture, points in zip(pictures, landmarks):
+    for image, points in zip(images, landmarks):
         try:
-            found += pipe(tilted(picture, points, angle)[0]).identity or []
+            found += pipe(tilted(image, points, angle)[0]).identity or []
         except FaceNotFoundError:
             found.append(0.0)
     return float(np.mean(found))

@@ -12,13 +12,13 @@ from .. import metrics
 
 
 def alexnet_features(path: str | Path) -> nn.Module:
-    """torchvision's AlexNet up to its last convolution, in eval mode: Bx3xHxW in [0, 1] to Bx256xhxw.
+    """Load torchvision's AlexNet up to its last convolution, in eval mode: Bx3xHxW in [0, 1] to Bx256xhxw.
 
     Args:
-        path: safetensors with torchvision's names.
+        path: safetensors file with torchvision's names.
     """
     torchvision = metrics.import_torchvision()
-    with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away
+    with torch.random.fork_rng(devices=[]):  # the random initial weights are not used
         layers = torchvision.models.alexnet().features[:12]
     weights = safetensors.torch.load_file(path)
     layers.load_state_dict({name: weights[f"features.{name}"].float() for name in layers.state_dict()})
@@ -27,8 +27,8 @@ def alexnet_features(path: str | Path) -> nn.Module:
 
 
 @torch.inference_mode()
-def mean_features(pictures: np.ndarray, net: nn.Module, batch: int = 64) -> np.ndarray:
-    """AlexNet's last convolution, averaged over places.
+def mean_features(images: np.ndarray, net: nn.Module, batch: int = 64) -> np.ndarray:
+    """Return AlexNet's last convolution, averaged over positions.
 
     Args:
         images: NxSxSx3 uint8.
@@ -38,15 +38,15 @@ def mean_features(pictures: np.ndarray, net: nn.Module, batch: int = 64) -> np.n
         Nx256 float64.
     """
     vectors = []
-    for i in range(0, len(pictures), batch):
-        x = torch.from_numpy(pictures[i : i + batch]).permute(0, 3, 1, 2) / 255
+    for i in range(0, len(images), batch):
+        x = torch.from_numpy(images[i : i + batch]).permute(0, 3, 1, 2) / 255
         x = F.interpolate(x, (224, 224), mode="bilinear", antialias=True)
         vectors.append(net(x).mean((2, 3)))
     return torch.cat(vectors).double().numpy()
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Between two sets of vectors (NxC, MxC), as normal distributions: |μ − μ'|² + tr(Σ + Σ' − 2 (ΣΣ')^½)."""
+    """Fréchet distance of normal distributions fitted to NxC and MxC: |μ − μ'|² + tr(Σ + Σ' − 2 (ΣΣ')^½)."""
     one, other = np.cov(a.T), np.cov(b.T)
     values, vectors = np.linalg.eigh(one)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T

@@ -10,20 +10,20 @@ from ..data.balance import DARK, LIGHT, cheek_lightness
 from .data import yaw_of
 
 TURNED = 20.0  # degrees of yaw
-OPEN = 0.06  # of the inner lips, in outer-eye distances
+OPEN = 0.06  # opening of the inner lips, in outer-eye distances
 
 
-def groups(rows: list[dict[str, Any]], pictures: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
-    """Which images are of each group: {name: N bool}.
+def groups(rows: list[dict[str, Any]], images: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the images of each group: {name: N bool}.
 
     Args:
-        rows: of metadata.csv, with ``set``.
+        rows: rows of metadata.csv, with ``set``.
         images: NxSxSx3 uint8.
         landmarks: Nx68x2, pixels.
     """
     sets = np.array([row["set"] for row in rows])
     turned = np.array([abs(yaw_of(row, 0)) >= TURNED for row in rows])
-    light = np.array([cheek_lightness(*each) for each in zip(pictures, landmarks)])
+    light = np.array([cheek_lightness(*each) for each in zip(images, landmarks)])
     unit = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=1)
     mouth = np.linalg.norm(landmarks[:, 66] - landmarks[:, 62], axis=1) / unit
     return {f"set {name}": sets == name for name in np.unique(sets)} | {
@@ -37,16 +37,18 @@ def groups(rows: list[dict[str, Any]], pictures: np.ndarray, landmarks: np.ndarr
 
 def group_rows(
     rows: list[dict[str, Any]],
-    pictures: np.ndarray,
+    images: np.ndarray,
     landmarks: np.ndarray,
     values: dict[str, dict[str, np.ndarray]],
     classical: Iterable[str],
 ) -> list[dict[str, Any]]:
-    """A row a model and group: PSNR above the classical row that is best over all, LPIPS as a fraction of the best
-    one's, and the fraction of faces that pass as the same person.
+    """Return a row for each model and group: dB above the best classical row, LPIPS as a fraction of the best classical
+    row's, and the fraction of faces recognised as the same person.
 
     Args:
-        rows, images, landmarks: see `groups`.
+        rows: see `groups`.
+        images: see `groups`.
+        landmarks: see `groups`.
         values: {row's name: its measures, a dict of arrays of N}.
         classical: names of the classical rows.
     """
@@ -56,7 +58,7 @@ def group_rows(
     for name, own in values.items():
         if name in classical:
             continue
-        for group, inside in groups(rows, pictures, landmarks).items():
+        for group, inside in groups(rows, images, landmarks).items():
             if not inside.any():
                 continue
             row = {"row": f"{name}, {group}", "n": int(inside.sum())}

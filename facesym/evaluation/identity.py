@@ -1,10 +1,10 @@
-"""`facesym evaluate identity`: face verification on held-out people, beside dlib's descriptor on the same pairs.
+"""`facesym evaluate identity`: face verification on held-out people, compared with dlib's descriptor.
 
     facesym evaluate identity --faces FACES/lfw --models identity-128 -o results/identity
 
-Pairs of one person and as many of two, from the test split, separated by a threshold that is chosen on nine tenths of
-the pairs and scored on the last, ten times. Unlike LFW's own folds, these share people; nothing but the threshold is
-fitted to them. Networks and dlib see each image once.
+The test split gives pairs of one person and equally many of two people. In ten folds, a threshold is chosen on nine
+tenths of the pairs and scored on the rest. Unlike LFW's own folds, these share people, but only the threshold is fitted
+to them.
 """
 
 import argparse
@@ -35,23 +35,23 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def choose_pairs(
     people: Sequence[str], count: int, seed: int, most: int = 20
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of indices into ``people`` (a list of names): Px2 of one person each, Px2 of two; P ≤ count.
+    """Choose pairs of indices into ``people`` (a list of names): Px2 of one person each, Px2 of two; P ≤ count.
 
-    A person with many images gives at most ``most`` pairs.
+    Each person gives at most ``most`` pairs.
 
     Raises:
         ImageError: fewer than ten pairs of one person, or one person only.
     """
-    rng, pictures = np.random.default_rng(seed), defaultdict(list)
+    rng, images = np.random.default_rng(seed), defaultdict(list)
     for i, name in enumerate(people):
-        pictures[name].append(i)
+        images[name].append(i)
     same = []
-    for indices in pictures.values():
+    for indices in images.values():
         pairs = list(itertools.combinations(indices, 2))
         same += [pairs[k] for k in rng.permutation(len(pairs))[:most]]
-    if len(same) < FOLDS or len(pictures) < 2:
+    if len(same) < FOLDS or len(images) < 2:
         raise ImageError(
-            f"verification needs {FOLDS} pairs of images of one person or more, and at least two people"
+            f"verification needs at least {FOLDS} pairs of images of one person, and at least two people"
         )
     same = np.array(same)[rng.permutation(len(same))[:count]]
     different: list[tuple[int, int]] = []
@@ -63,7 +63,7 @@ def choose_pairs(
 
 
 def accuracy_and_auc(same: np.ndarray, different: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Verification from the distances of the pairs of one person and of two (P each).
+    """Compute verification figures from the distances of the pairs of one person and of two (P each).
 
     Returns:
         Mean and standard deviation of the accuracy over the folds, and the area under the ROC curve.
@@ -89,7 +89,7 @@ def accuracy_and_auc(same: np.ndarray, different: np.ndarray, seed: int = 0) -> 
 
 @torch.no_grad()
 def embed(net: Any, images: np.ndarray, device: str | torch.device = "cpu", batch: int = 64) -> np.ndarray:
-    """An identity network's vectors of NxSxSx3 uint8 images: NxE float32, unit length."""
+    """Return an identity model's vectors of NxSxSx3 uint8 images: NxE float32, unit length."""
     vectors = []
     for start in range(0, len(images), batch):
         x = torch.stack([to_tensor(image) for image in images[start : start + batch]]).to(device)
@@ -98,7 +98,7 @@ def embed(net: Any, images: np.ndarray, device: str | torch.device = "cpu", batc
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure verification accuracy and AUC of identity networks and of dlib's descriptor, on the same pairs."""
+    """Measure verification accuracy and AUC of identity models and of dlib's descriptor on the same pairs."""
     rows = select_pictures(args.faces, 0, None, args.seed)
     people = [f"{row['set']}/{row['subject']}" for row in rows]
     same, different = choose_pairs(people, args.n, args.seed)
@@ -106,12 +106,10 @@ def run(args: argparse.Namespace) -> None:
     where = {old: new for new, old in enumerate(used)}
     same, different = (np.vectorize(where.get)(pairs) for pairs in (same, different))
     rows = [rows[i] for i in used]
-    pictures, _ = load_pictures(rows, 256)
-    vectors = {
-        "dlib": np.stack([metrics.identity_descriptor(x) for x in progress_bar(pictures, desc="dlib")])
-    }
+    images, _ = load_pictures(rows, 256)
+    vectors = {"dlib": np.stack([metrics.identity_descriptor(x) for x in progress_bar(images, desc="dlib")])}
     for name, net in load_models(args.models, args.device).items():
-        vectors[name] = embed(net, pictures, args.device)
+        vectors[name] = embed(net, images, args.device)
     results = {}
     for name, v in vectors.items():
         near, far = (np.linalg.norm(v[p[:, 0]] - v[p[:, 1]], axis=1) for p in (same, different))

@@ -18,7 +18,7 @@ MIDDLE = [27, 30, 33, 51, 57, 8]  # landmarks on the midline, from top to bottom
 def irregular_masks(
     folder: str | Path, rows: list[dict[str, Any]], size: int, largest: float, seed: int
 ) -> np.ndarray:
-    """A mask for each image from the test split of a folder of masks.
+    """Choose a mask for each image from the test split of a folder of masks.
 
     Args:
         folder: images, white = missing, and metadata.csv with ``file_name, hole_share, split``.
@@ -50,7 +50,7 @@ def irregular_masks(
 
 
 def centre_masks(count: int, size: int, side: float) -> np.ndarray:
-    """A square in the middle of each image (NxSxS bool); ``side`` is a fraction of the image's side."""
+    """Mask a centre square in each image (NxSxS bool); ``side`` is a fraction of the image's side."""
     masks = np.zeros((count, size, size), bool)
     length = round(size * side)
     start = (size - length) // 2
@@ -59,7 +59,7 @@ def centre_masks(count: int, size: int, side: float) -> np.ndarray:
 
 
 def one_eye_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """One eye of each face with its brow, left or right by chance: an ellipse .68 × .56 outer-eye distances wide."""
+    """Mask one eye and its brow, left or right at random: an ellipse of 0.68 × 0.56 outer-eye distances."""
     masks = np.zeros((len(rows), size, size), np.uint8)
     for i, (row, points) in enumerate(zip(rows, landmarks)):
         left = _left(seed, row)
@@ -72,7 +72,7 @@ def one_eye_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int, 
 
 
 def one_half_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """One half of each face, forehead to chin, left or right by chance, up to the midline of its landmarks."""
+    """Mask one half of each face from forehead to chin, left or right at random, up to the landmarks' midline."""
     masks = np.zeros((len(rows), size, size), bool)
     for i, (row, points) in enumerate(zip(rows, landmarks)):
         middle = np.interp(np.arange(size), points[MIDDLE, 1], points[MIDDLE, 0])[:, None]

@@ -1,5 +1,4 @@
-"""`facesym evaluate normalize`: how frontal, neutral, sharp and like the person normalised faces are, on held-out
-people.
+"""`facesym evaluate normalize`: pose, expression, sharpness and identity of normalised faces of held-out people.
 
     facesym evaluate normalize --london FACES/london --lfw FACES/lfw --mesh ict_face_model.npz --alexnet ALEXNET \\
         --models normalize -o results/normalize
@@ -62,12 +61,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, for each row's images: the distance of dlib's descriptors to the person's frontal neutral photo
-    (London; of LFW to the photo itself) and the fraction within 0.6; the mean |yaw| by landmarks; the fraction that a
-    classifier takes for neutral; PSNR, SSIM and LPIPS to the target photo (London); the inner face's sharpness over the
-    target's (LFW: over the photo's own). Rows: the photos as they are; turned back by a mesh, hidden parts mirrored;
-    these with the expression taken off by landmarks, as the targets of expressive web photos are; the models; the
-    mesh's faces made to look real by LSSL's mode (b)."""
+    """Measure for each row: the distance of dlib's descriptors to the person's frontal, neutral photo (London) or to
+    the input (LFW) and the fraction within 0.6; the mean |yaw| by landmarks; the fraction classified as neutral; PSNR,
+    SSIM and LPIPS to the target photo (London); the inner face's sharpness relative to the target's (LFW: to the
+    input's).
+    Rows: the photos; turned to the front by a mesh with hidden parts mirrored; these with the expression removed by
+    landmarks, like the training targets of expressive web photos; the models; the mesh's faces refined by LSSL's mode
+    (b)."""
     args.out.mkdir(parents=True, exist_ok=True)
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
     nets, mesh = load_models(args.realism), FaceMesh(args.mesh)
@@ -78,19 +78,19 @@ def run(args: argparse.Namespace) -> None:
     classifier, accuracy = train_classifier(args)
 
     tables, counts = {}, {}
-    for name, (pictures, targets, paired) in picture_sets(args).items():
-        lists: dict[str, Any] = {"photo": pictures, "mesh and mirror": [], "mesh, mirror, landmarks": []}
-        for picture in progress_bar(pictures, desc=name):
-            frontal, points = frontalise(picture, find_points(Image.fromarray(picture)), mesh)
+    for name, (images, targets, paired) in picture_sets(args).items():
+        lists: dict[str, Any] = {"photo": images, "mesh and mirror": [], "mesh, mirror, landmarks": []}
+        for image in progress_bar(images, desc=name):
+            frontal, points = frontalise(image, find_points(Image.fromarray(image)), mesh)
             lists["mesh and mirror"].append(frontal)
             lists["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
         for model, pipe in pipes.items():
-            lists[model] = [np.asarray(_result(pipe, picture)) for picture in progress_bar(pictures, model)]
+            lists[model] = [np.asarray(_result(pipe, image)) for image in progress_bar(images, model)]
         for model, net in nets.items():
-            lists[model] = [realistic(net, picture, mesh) for picture in progress_bar(pictures, model)]
+            lists[model] = [realistic(net, image, mesh) for image in progress_bar(images, model)]
         rows = {row: np.stack(values) for row, values in lists.items()}
         tables[name] = measure(rows, targets, classifier, args.alexnet if paired else None)
-        counts[name] = len(pictures)
+        counts[name] = len(images)
         columns = {row: values[: args.grid] for row, values in rows.items()}
         picture_grid(columns | ({"target photo": targets[: args.grid]} if paired else {})).save(
             args.out / f"grid-{name.lower().replace(', ', '-').replace(' ', '-')}.png"
@@ -103,9 +103,9 @@ def run(args: argparse.Namespace) -> None:
     for name, table in tables.items():
         print(f"\n{name}: {counts[name]} images\n\n{markdown(table, COLUMNS)}")
     print(
-        f"\nThe classifier of neutral faces is right in {accuracy['neutral_classifier_accuracy']:.1%} of "
-        f"{accuracy['neutral_classifier_checked_on']} held-out photos, and takes "
-        f"{accuracy['neutral_photos_taken_for_neutral']:.1%} of the neutral ones for neutral."
+        f"\nThe classifier of neutral faces is right for {accuracy['neutral_classifier_accuracy']:.1%} of "
+        f"{accuracy['neutral_classifier_checked_on']} held-out photos and classifies "
+        f"{accuracy['neutral_photos_taken_for_neutral']:.1%} of the neutral ones as neutral."
     )
     print(f"\nwritten: {args.out}")
 
@@ -117,7 +117,7 @@ def _check_columns(folder, columns):
 
 
 def train_classifier(args: argparse.Namespace) -> tuple[NeutralClassifier, dict[str, Any]]:
-    """The classifier of neutral faces, and how often it is right on held-out photos: a dict."""
+    """Train the classifier of neutral faces; return it and a dict of its accuracy on held-out photos."""
     known = _studio(args.london, ("train",))
     known += [row for row in read_metadata(args.lfw, ("train",)) if _sure(row)][:2000]
     classifier = NeutralClassifier(
@@ -135,11 +135,11 @@ def train_classifier(args: argparse.Namespace) -> tuple[NeutralClassifier, dict[
 
 
 def picture_sets(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray, bool]]:
-    """What is measured: {name: (pictures, targets, whether these are other photos of the person)}, NxSxSx3 uint8."""
+    """Load the sets: {name: (images, targets, whether targets are other photos of the person)}, NxSxSx3 uint8."""
     sets = {}
     rows = _studio(args.london, ("test",))
     front = {row["subject"]: i for i, row in enumerate(rows) if row["view"] == "front" and _neutral(row)}
-    pictures, _ = load_pictures(rows, SIZE)
+    images, _ = load_pictures(rows, SIZE)
     for view, name in (("front", "London, front"), ("quarter", "London, three-quarter")):
         for expression in ("neutral", "smiling"):
             chosen = [
@@ -149,10 +149,10 @@ def picture_sets(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.nda
             ]
             if chosen:
                 targets = [front[rows[i]["subject"]] for i in chosen]
-                sets[f"{name}, {expression}"] = (pictures[chosen], pictures[targets], True)
+                sets[f"{name}, {expression}"] = (images[chosen], images[targets], True)
     wild = select_pictures([args.lfw], 0, None, args.seed)
-    pictures = load_pictures([row for row in wild if abs(yaw_of(row, 90)) <= TURNED][: args.n], SIZE)[0]
-    return sets | {"LFW": (pictures, pictures, False)}
+    images = load_pictures([row for row in wild if abs(yaw_of(row, 90)) <= TURNED][: args.n], SIZE)[0]
+    return sets | {"LFW": (images, images, False)}
 
 
 def measure(
@@ -161,13 +161,13 @@ def measure(
     classifier: NeutralClassifier,
     backbone: str | Path | None = None,
 ) -> list[dict[str, Any]]:
-    """The table of one set.
+    """Compute the table of one set.
 
     Args:
         rows: {row: NxSxSx3 uint8}; "photo" holds the inputs.
         targets: NxSxSx3 uint8.
         classifier: NeutralClassifier.
-        backbone: AlexNet's file; None: the targets are the inputs, and the differences to them are left out.
+        backbone: AlexNet's file; None: the targets are the inputs, and differences to them are left out.
     """
     target_vectors, own = metrics.identity_descriptor(targets), metrics.identity_descriptor(rows["photo"])
     table = []
@@ -175,7 +175,7 @@ def measure(
         vectors = metrics.identity_descriptor(outputs)
         far = np.linalg.norm(vectors - target_vectors, axis=1)
         from_input = np.linalg.norm(vectors - own, axis=1)
-        yaw = [abs(head_pose(metrics.dlib_landmarks(picture))[0]) for picture in outputs]
+        yaw = [abs(head_pose(metrics.dlib_landmarks(image))[0]) for image in outputs]
         sharp = metrics.sharpness(outputs) / np.maximum(metrics.sharpness(targets), 1e-6)
         row = {
             "row": name,
@@ -196,9 +196,9 @@ def measure(
     return table
 
 
-def _result(pipe, picture):
-    """A model's face for one aligned crop, at the network's own size, grey or colour."""
-    crop = Image.fromarray(picture)
+def _result(pipe, image):
+    """Normalise one aligned crop with a model, at the network's size, grey or colour."""
+    crop = Image.fromarray(image)
     size = pipe.net.size
     if size != crop.width:
         crop = crop.resize((size, size), Image.Resampling.LANCZOS)
@@ -207,7 +207,7 @@ def _result(pipe, picture):
 
 
 def _studio(folder, splits):
-    """London's images with an expression, profiles left out."""
+    """Select London's images with an expression, without profiles."""
     rows = read_metadata(folder, splits)
     return [row for row in rows if row.get("expression") and "profile" not in row["view"]]
 

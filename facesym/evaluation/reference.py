@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> None:
         raise ImageError(f"only {len(rows)} test images are frontal and neutral: {FEWEST} are needed")
     found: dict[str, list[float]] = {}
     for row in progress_bar(rows, unit="face"):
-        pictures, _ = load_pictures([row], SIZE)
-        for name, values in quantities(measure_crop(Image.fromarray(pictures[0]))).items():
+        images, _ = load_pictures([row], SIZE)
+        for name, values in quantities(measure_crop(Image.fromarray(images[0]))).items():
             found.setdefault(name, []).extend(values)
     sets = sorted({row["set"] for row in rows})
     file = {

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 def picture_grid(columns: dict[str, np.ndarray]) -> Image.Image:
     """One image of all: a dict of heading -> kxSxSx3 uint8, a column each."""
     size = next(iter(columns.values())).shape[1]
-    body = np.concatenate([np.concatenate(list(pictures)) for pictures in columns.values()], axis=1)
+    body = np.concatenate([np.concatenate(list(images)) for images in columns.values()], axis=1)
     grid = Image.new("RGB", (body.shape[1], body.shape[0] + 24), "white")
     grid.paste(Image.fromarray(body), (0, 24))
     draw = ImageDraw.Draw(grid)

@@ -66,26 +66,26 @@ def run(args: argparse.Namespace) -> None:
     size = one_size({name: pipe.net for name, pipe in pipes.items()})
     rows = select_pictures(args.faces, size, None, args.seed)
     rows = [row for row in rows if abs(yaw_of(row, 0)) < FRONTAL][: args.n]
-    pictures, _ = load_pictures(rows, size)
-    outputs = fit_all(pipes, pictures, args.steps)
-    descriptors = metrics.identity_descriptor(pictures)
+    images, _ = load_pictures(rows, size)
+    outputs = fit_all(pipes, images, args.steps)
+    descriptors = metrics.identity_descriptor(images)
     table = [
-        measure(name, output, pictures, descriptors, args.alexnet, args.device)
+        measure(name, output, images, descriptors, args.alexnet, args.device)
         for name, output in outputs.items()
     ]
-    _grid(outputs, pictures, next(iter(pipes)), args.grid).save(args.out / "grid.png")
+    _grid(outputs, images, next(iter(pipes)), args.grid).save(args.out / "grid.png")
     settings = {
-        "task": "rotate", "models": args.models, "pictures": len(pictures), "size": size, "steps": args.steps,
+        "task": "rotate", "models": args.models, "pictures": len(images), "size": size, "steps": args.steps,
         "seed": args.seed, "faces": [folder.name for folder in args.faces], "turned_less_than": FRONTAL,
     }  # fmt: skip
     save_results(args.out, settings, table)
-    print(f"\n{len(pictures)} held-out faces of {size} pixels; identity: dlib's distance to the photo\n")
+    print(f"\n{len(images)} held-out faces of {size} pixels; identity: dlib's distance to the photo\n")
     lists = [{key: list(v.values()) if isinstance(v, dict) else v for key, v in row.items()} for row in table]
     print(markdown(lists, COLUMNS))
     print(f"\nwritten: {args.out}")
 
 
-def fit_all(pipes: dict[str, Any], pictures: np.ndarray, steps: int) -> dict[str, dict[str, list]]:
+def fit_all(pipes: dict[str, Any], images: np.ndarray, steps: int) -> dict[str, dict[str, list]]:
     """Fit each image with each pipeline, and turn it.
 
     Returns:
@@ -100,8 +100,8 @@ def fit_all(pipes: dict[str, Any], pictures: np.ndarray, steps: int) -> dict[str
     names = [*ways, *(f"{name}, no detail" for name in pipes), WARP]
     keys = ("before", "after", "turned", "yaw", "range", "seconds")
     outputs: dict[str, dict[str, list]] = {name: {key: [] for key in keys} for name in names}
-    for picture in progress_bar(pictures, unit="face"):
-        crop = Image.fromarray(picture)
+    for image in progress_bar(images, unit="face"):
+        crop = Image.fromarray(image)
         for name, (pipe, views) in ways.items():
             turner = pipe.fit(crop, steps=steps, views=views)
             row = outputs[name]
@@ -114,7 +114,7 @@ def fit_all(pipes: dict[str, Any], pictures: np.ndarray, steps: int) -> dict[str
             row["seconds"].append(turner.fit.seconds)
         points = find_points(crop).astype(np.float64)
         own = landmark_asymmetry(points)[2]
-        warped = [warp_points(picture, points, turn(points, yaw - own))[0] for yaw in TURNS]
+        warped = [warp_points(image, points, turn(points, yaw - own))[0] for yaw in TURNS]
         _add_turned(outputs[WARP], [Image.fromarray(w) for w in warped])
     return outputs
 
@@ -128,7 +128,7 @@ def _add_turned(row, frames):
 def measure(
     name: str,
     output: dict[str, list],
-    pictures: np.ndarray,
+    images: np.ndarray,
     descriptors: np.ndarray,
     backbone: str | Path,
     device: str | torch.device = "cpu",
@@ -139,8 +139,8 @@ def measure(
         if output[when]:
             fitted = np.stack(output[when])
             row |= {
-                f"psnr_{when}": float(metrics.psnr(fitted, pictures).mean()),
-                f"lpips_{when}": float(metrics.lpips(fitted, pictures, backbone, device).mean()),
+                f"psnr_{when}": float(metrics.psnr(fitted, images).mean()),
+                f"lpips_{when}": float(metrics.lpips(fitted, images, backbone, device).mean()),
                 f"identity_{when}": float(_distances(fitted, descriptors).mean()),
             }
     turned = np.stack(output["turned"])  # NxTxSxSx3
@@ -148,7 +148,7 @@ def measure(
     row["identity_turned"] = {yaw: float(d.mean()) for yaw, d in far.items()}
     row["same_person_turned"] = {yaw: float((d <= metrics.SAME_PERSON).mean()) for yaw, d in far.items()}
     row["yaw_measured"] = dict(zip(far, np.mean(output["yaw"], 0).round(2).tolist()))
-    sharp = np.maximum(metrics.sharpness(pictures), 1e-6)
+    sharp = np.maximum(metrics.sharpness(images), 1e-6)
     row["sharpness"] = float((metrics.sharpness(turned[:, TURNS.index(0)]) / sharp).mean())
     if output["range"]:
         row["range"] = np.mean(output["range"], 0).round(2).tolist()
@@ -156,13 +156,13 @@ def measure(
     return row
 
 
-def _distances(pictures, descriptors):
-    return np.linalg.norm(metrics.identity_descriptor(pictures) - descriptors, axis=1)
+def _distances(images, descriptors):
+    return np.linalg.norm(metrics.identity_descriptor(images) - descriptors, axis=1)
 
 
-def _grid(outputs, pictures, name, count):
+def _grid(outputs, images, name, count):
     """The photos, the fits of one model and its turned faces, with detail and without, and the warped photos."""
-    columns = {"photo": pictures, "fitted": np.stack(outputs[name]["after"])}
+    columns = {"photo": images, "fitted": np.stack(outputs[name]["after"])}
     for heading, row in (("yaw", name), ("no detail", f"{name}, no detail"), ("warp", WARP)):
         turned = np.stack(outputs[row]["turned"])
         columns |= {f"{heading} {yaw}": turned[:, k] for k, yaw in enumerate(TURNS)}

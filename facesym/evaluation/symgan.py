@@ -1,4 +1,4 @@
-"""`facesym evaluate symgan`: how symmetric generators are, and their Fréchet distance from held-out photos.
+"""`facesym evaluate symgan`: symmetry of generators and their Fréchet distance to held-out photos.
 
     facesym evaluate symgan --faces FACES/scut … --models DC-GAN=runs/plain soft=runs/soft zprime=runs/zprime \\
         --alexnet ALEXNET -o results/symgan
@@ -28,12 +28,12 @@ COLUMNS = {str(i + 1): f"{{own_mirror[{i}]:.1e}}" for i in range(len(STEPS))} | 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["symgan"], device=True)
     command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
-    command.add_argument("-n", type=int, default=2000, help="random faces, and images (default 2000)")
+    command.add_argument("-n", type=int, default=2000, help="random faces, and photos at most (default 2000)")
 
 
 @torch.inference_mode()
 def sweeps(net: Any, count: int, seed: int) -> torch.Tensor:
-    """``count`` random faces on the way to their mirror images: 9xNx3xSxS in [0, 1], on the CPU."""
+    """Sample sequences from random faces to their mirror images: 9xNx3xSxS in [0, 1], on the CPU."""
     z = net.sample(count, torch.Generator().manual_seed(seed))
     series = [
         torch.cat([net(net.between(part, float(step))) for part in z.split(32)]).float().cpu()
@@ -43,9 +43,13 @@ def sweeps(net: Any, count: int, seed: int) -> torch.Tensor:
 
 
 def mirror_errors(series: torch.Tensor) -> tuple[list[float], float]:
-    """Of 9xNx3xSxS: the mean squared difference of each place's images and their own mirror images (Fig. 7 of the
-    supplement), and of the k-th image and the mirror image of the (10 − k)-th, over all (the ghosting of Fig. 10: a
-    quarter of it is the variance that averaging the two takes away). Nine numbers, and one."""
+    """Compute the mirror errors of sequences (9xNx3xSxS).
+
+    Returns:
+        Nine numbers, the mean squared difference between the k-th images and their own mirror images (Fig. 7 of the
+        supplement); and one, that between the k-th image and the mirror image of the (10 − k)-th over all k (the
+        ghosting of Fig. 10: averaging the two removes a quarter of it as variance).
+    """
     own = (series - series.flip(-1)).square().mean((1, 2, 3, 4))
     pairs = (series - series.flip(0).flip(-1)).square().mean()
     return own.tolist(), float(pairs)
@@ -53,16 +57,16 @@ def mirror_errors(series: torch.Tensor) -> tuple[list[float], float]:
 
 @torch.inference_mode()
 def random_faces(net: Any, count: int, seed: int) -> np.ndarray:
-    """NxSxSx3 uint8."""
+    """Sample random faces: NxSxSx3 uint8."""
     z = net.sample(count, torch.Generator().manual_seed(seed))
     faces = torch.cat([net(part).float().cpu() for part in progress_bar(z.split(32), "random faces")])
     return ((faces + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure random faces of each generator, on the way from a face to its mirror image in nine steps: the difference
-    of each image and its own mirror image, and of opposite images' mirror images; and the Fréchet distance of the
-    faces and held-out photos."""
+    """Measure sequences of nine images from a random face of each generator to its mirror image: the difference between
+    each image and its own mirror image, and between opposite images; and the Fréchet distance between random faces and
+    held-out photos."""
     args.out.mkdir(parents=True, exist_ok=True)
     backbone = alexnet_features(args.alexnet)
     models = load_models(args.models, args.device)
@@ -80,8 +84,8 @@ def run(args: argparse.Namespace) -> None:
         faces = random_faces(net, args.n, args.seed + 1)
         distance = frechet_distance(mean_features(faces, backbone), wanted)
         table.append({"row": name, "own_mirror": own, "opposite": pairs, "frechet": distance})
-        pictures = (series[:, :4] * 255).round().byte().permute(1, 0, 3, 4, 2).numpy()
-        save_sheet(pictures, args.out / f"sweep-{name}.png")
+        images = (series[:, :4] * 255).round().byte().permute(1, 0, 3, 4, 2).numpy()
+        save_sheet(images, args.out / f"sweep-{name}.png")
         grid[name] = faces[:8]
     picture_grid(grid).save(args.out / "grid.png")
     settings = {

@@ -1,4 +1,4 @@
-"""`facesym evaluate symmetrize`: Table 1, the recognition error of symmetric faces, on held-out people.
+"""`facesym evaluate symmetrize`: recognition error of symmetric faces of held-out people (Table 1).
 
     facesym evaluate symmetrize --faces FACES/lfw FACES/london FACES/scut FACES/mebeauty FACES/generated \\
         --alexnet ALEXNET --models symmetrize-256 -o results/symmetrize
@@ -25,9 +25,9 @@ from .data import add_common_arguments, load_models, load_pictures, select_pictu
 from .report import picture_grid
 from .tables import markdown, save_results
 
-FRONTAL = 20  # degrees of yaw: a palsy is simulated on faces that are turned less
-PROFILE = 60  # degrees of yaw: landmarks of faces that are turned further mean nothing; these are left out
-STAYS = np.array([[1.0, 0, 0], [0, 1, 0]])  # the transform of an aligned crop to itself
+FRONTAL = 20  # degrees of yaw: palsies are simulated on faces turned less
+PROFILE = 60  # degrees of yaw: faces turned further have no reliable landmarks and are left out
+STAYS = np.array([[1.0, 0, 0], [0, 1, 0]])  # the identity transform
 
 COLUMNS = {
     "error": "{error:.3f}",
@@ -55,10 +55,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def baselines(picture: np.ndarray) -> dict[str, np.ndarray]:
-    """The rows of mirroring, and of the training target, for one image (SxSx3 uint8): a dict of images.
+    """Return the baselines (mirroring, and the training target) for one image (SxSx3 uint8): a dict of images.
 
-    All use dlib's landmarks of the image itself, and are pasted into it by the face's region as the models' outputs
-    are: the rows differ in the face alone.
+    All use dlib's landmarks of the image and are pasted into it like the models' outputs, so that only the face
+    differs.
     """
     size, before = len(picture), Image.fromarray(picture)
     points = metrics.dlib_landmarks(picture).astype(np.float64)
@@ -80,35 +80,40 @@ def baselines(picture: np.ndarray) -> dict[str, np.ndarray]:
 
 @torch.inference_mode()
 def symmetrize_with(
-    model: Any, pictures: np.ndarray, device: str | torch.device = "cpu", batch: int = 8
+    model: Any, images: np.ndarray, device: str | torch.device = "cpu", batch: int = 8
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A network's faces.
+    """Symmetrize images with a network.
+
+    Args:
+        model: SymmetrizerVAE.
+        images: NxSxSx3 uint8.
+        device: of the computation.
+        batch: images per forward pass.
 
     Returns:
-        The outputs as a user gets them, pasted into the crop; the faces alone (exact=False: as the network gives
-        them). NxSxSx3 uint8 each.
+        The pipeline's outputs, pasted into the crop; and the network's own faces (exact=False). NxSxSx3 uint8 each.
 
     Raises:
-        ImageError: the model is for images of another size.
+        ImageError: the model needs images of another size.
     """
-    if model.config.input_size != pictures.shape[1]:
-        raise ImageError(f"this model is for --size {model.config.input_size}, not {pictures.shape[1]}")
-    whole, alone = np.empty_like(pictures), np.empty_like(pictures)
-    for i in range(0, len(pictures), batch):
-        x = torch.from_numpy(pictures[i : i + batch]).to(device).permute(0, 3, 1, 2) / 127.5 - 1
+    if model.config.input_size != images.shape[1]:
+        raise ImageError(f"this model needs --size {model.config.input_size}, not {images.shape[1]}")
+    whole, alone = np.empty_like(images), np.empty_like(images)
+    for i in range(0, len(images), batch):
+        x = torch.from_numpy(images[i : i + batch]).to(device).permute(0, 3, 1, 2) / 127.5 - 1
         exact, plain = model(x, exact=True), model(x)
         for k in range(len(x)):
             region = one_piece(exact.region[k, 0].float().cpu().numpy())
-            before = Image.fromarray(pictures[i + k])
-            shown = face_shown(metrics.dlib_landmarks(pictures[i + k]), before.width)
+            before = Image.fromarray(images[i + k])
+            shown = face_shown(metrics.dlib_landmarks(images[i + k]), before.width)
             pasted = paste_face(before, to_image(exact.picture[k]), STAYS, region, shown)
             whole[i + k], alone[i + k] = np.asarray(pasted), np.asarray(to_image(plain.face[k]))
     return whole, alone
 
 
-def landmark_residual(picture: np.ndarray) -> float:
-    """How far dlib's landmarks of an image are from symmetric about their own middle line, in outer-eye distances."""
-    points = metrics.dlib_landmarks(picture).astype(np.float64)
+def landmark_residual(image: np.ndarray) -> float:
+    """Return the asymmetry of dlib's landmarks about their own midline, in outer-eye distances."""
+    points = metrics.dlib_landmarks(image).astype(np.float64)
     centre, direction = midline(points)
     upright = (points - centre) @ np.array([[direction[1], direction[0]], [-direction[0], direction[1]]])
     d = upright - flip_landmarks(upright, 1.0)
@@ -116,7 +121,7 @@ def landmark_residual(picture: np.ndarray) -> float:
 
 
 def kinds(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """The images of each column of Table 1: {name: (pictures, healthy pictures or None)}."""
+    """Load the images of each column of Table 1: {name: (images, healthy images or None)}."""
     sets: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     for folder in args.faces:
         if folder.name not in ("lfw", "london"):
@@ -147,22 +152,22 @@ def kinds(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray | 
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure symmetric faces: the recognition error (the fraction of outputs that dlib's descriptor does not take for
-    the input's person), identity distance, sharpness of the inner face against the input's, and symmetry of the output.
-    Rows: mirroring, the target that landmarks make, and models."""
+    """Measure symmetric faces: the recognition error (the fraction of outputs that dlib's descriptor does not recognise
+    as the input's person), identity distance, sharpness of the inner face relative to the input's, and symmetry of the
+    output. Rows: mirroring, the training target from landmarks, and models."""
     models = load_models(args.models, args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     tables: dict[str, dict[str, Any]] = {}
-    for kind, (pictures, healthy) in kinds(args).items():
-        made = [baselines(p) for p in progress_bar(pictures, f"{kind}: mirroring")]
+    for kind, (images, healthy) in kinds(args).items():
+        made = [baselines(p) for p in progress_bar(images, f"{kind}: mirroring")]
         results: dict[str, tuple[np.ndarray, np.ndarray | None]] = {
             name: (np.stack([m[name] for m in made]), None) for name in made[0]
         }
         for name, model in progress_bar(models.items(), f"{kind}: models"):
-            results[name] = symmetrize_with(model, pictures, args.device)
-        table = measure(results, pictures, healthy, args.alexnet, args.device)
-        tables[kind] = {"pictures": len(pictures), "rows": table}
-        columns = {"input": pictures} | {name: whole for name, (whole, _) in results.items()}
+            results[name] = symmetrize_with(model, images, args.device)
+        table = measure(results, images, healthy, args.alexnet, args.device)
+        tables[kind] = {"pictures": len(images), "rows": table}
+        columns = {"input": images} | {name: whole for name, (whole, _) in results.items()}
         grid = {name: values[: args.grid] for name, values in columns.items()}
         picture_grid(grid).save(args.out / f"grid-{kind.replace(',', '').replace(' ', '-')}.png")
     settings = {
@@ -181,21 +186,23 @@ def run(args: argparse.Namespace) -> None:
 
 def measure(
     results: dict[str, tuple[np.ndarray, np.ndarray | None]],
-    pictures: np.ndarray,
+    images: np.ndarray,
     healthy: np.ndarray | None,
     backbone: str | Path | None = None,
     device: str | torch.device = "cpu",
 ) -> list[dict[str, Any]]:
-    """The rows of one kind of image.
+    """Compute the rows of one kind of image.
 
     Args:
-        results: {row: (outputs pasted into the crops, the networks' faces alone or None)}, NxSxSx3 uint8 each.
-        images: the inputs. healthy: without the simulated palsy, or None.
-        backbone: AlexNet's file; without it LPIPS is left out.
+        results: {row: (outputs pasted into the crops, the networks' own faces or None)}, NxSxSx3 uint8 each.
+        images: NxSxSx3 uint8, the inputs.
+        healthy: the images without the simulated palsy, or None.
+        backbone: AlexNet's file; None leaves out LPIPS.
+        device: for LPIPS.
     """
-    before = metrics.identity_descriptor(pictures)
+    before = metrics.identity_descriptor(images)
     descriptors = None if healthy is None else metrics.identity_descriptor(healthy)
-    sharp = metrics.sharpness(pictures)
+    sharp = metrics.sharpness(images)
     table = []
     for name, (whole, alone) in results.items():
         after = metrics.identity_descriptor(whole)
@@ -213,7 +220,7 @@ def measure(
             inside = np.linalg.norm(metrics.identity_descriptor(alone) - before, axis=1)
             row["error_alone"] = float((inside > metrics.SAME_PERSON).mean())
             mirrored = np.ascontiguousarray(alone[:, :, ::-1])
-            face = (alone > 8).any(-1) | (mirrored > 8).any(-1)  # around it both are black
+            face = (alone > 8).any(-1) | (mirrored > 8).any(-1)  # outside the face both are black
             row["mae"] = float(np.abs(alone.astype(float) - mirrored)[face].mean())
             if backbone:
                 row["lpips"] = float(metrics.lpips(alone, mirrored, backbone, device).mean())

@@ -23,12 +23,12 @@ def save_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def markdown(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> str:
-    """A table in Markdown.
+    """Format a table in Markdown.
 
     Args:
         rows: dicts; "row" is a line's heading.
-        columns: {heading: format}, e.g. {"PSNR": "{psnr:.2f}"}. Where a row lacks a key its cell stays empty;
-            columns that would stay empty are left out.
+        columns: {heading: format}, e.g. {"PSNR": "{psnr:.2f}"}. A cell is empty if its row lacks a key; empty columns
+            are left out.
     """
     cells = {heading: [_cell(form, row) for row in rows] for heading, form in columns.items()}
     cells = {heading: column for heading, column in cells.items() if any(column)}

@@ -1,4 +1,4 @@
-"""`facesym evaluate transfer`: whether transferred faces show what was asked and keep the identity, on held-out people.
+"""`facesym evaluate transfer`: recognition of transferred attributes and of identity on held-out people.
 
     facesym evaluate transfer --faces FACES/scut FACES/mebeauty FACES/lfw --alexnet ALEXNET \\
         --mesh ict_face_model.npz --models transfer -o results/transfer
@@ -33,7 +33,7 @@ from .report import picture_grid
 from .tables import markdown, save_results
 
 SIZE = 128
-ANGLES = (15, 30, 45)  # of Table 3; each with the images within 7.5 degrees of it
+ANGLES = (15, 30, 45)  # degrees, of Table 3; each with the images within 7.5 degrees
 WAYS = [(group, name) for group, names in GROUPS.items() for name in names]
 
 COLUMNS = {
@@ -53,20 +53,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--mesh", type=Path, required=True, help="ict_face_model.npz, for the classical row")
     add_realism(command)
-    command.add_argument("--classifier", type=Path, help="a classifier of an earlier run (its classifier.pt)")
-    command.add_argument("--classifier-steps", type=int, default=1500, help="of its training (default 1500)")
+    command.add_argument("--classifier", type=Path, help="classifier.pt of an earlier run")
+    command.add_argument(
+        "--classifier-steps", type=int, default=1500, help="training steps of the classifier (default 1500)"
+    )
     command.add_argument("-n", type=int, default=100, help="images at most (default 100)")
     command.add_argument("--turned", type=int, default=300, help="turned images, at most (default 300)")
     command.add_argument("--grid", type=int, default=8, help="images in the grid (default 8)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Give held-out faces each attribute that they lack, and measure: the fraction in which a classifier sees it
-    (beside its accuracy on held-out photos); the distance of dlib's descriptors to the photo's and the fraction within
-    0.6; the inner face's sharpness over the photo's; for expressions LPIPS outside the face; for poses the distance of
-    the measured yaw from the one asked for. Rows: the photos as they are; for poses, a mesh that turns them; the
-    models. And Table 3: how often expressions of turned faces are recognised before and after they are brought to the
-    front."""
+    """Give held-out faces each attribute that they lack, and measure: the fraction that a classifier recognises (with
+    its accuracy on held-out photos); the distance between dlib's descriptors of output and photo, and the fraction
+    within 0.6; the inner face's sharpness relative to the photo's; for expressions, LPIPS outside the face; for poses,
+    the error of the measured yaw. Rows: the photos; for poses, a mesh; the models. Also Table 3: recognition of
+    expressions in turned faces before and after turning them to the front."""
     args.out.mkdir(parents=True, exist_ok=True)
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
     nets, mesh = load_models(args.realism), FaceMesh(args.mesh)
@@ -75,18 +76,18 @@ def run(args: argparse.Namespace) -> None:
     rows = [row for row in rows if _pose(row) != UNKNOWN]
     real = real_accuracy(classifier, rows, args.seed)
     chosen = [row for row in rows if abs(yaw_of(row)) <= 30][: args.n]
-    pictures = load_pictures(chosen, SIZE)[0]
+    images = load_pictures(chosen, SIZE)[0]
     own = [(_expression(row), _pose(row), 0) for row in chosen]
-    outputs = transfer_all(pipes, mesh, pictures)
-    table = measure(outputs, pictures, own, classifier, args.alexnet)
+    outputs = transfer_all(pipes, mesh, images)
+    table = measure(outputs, images, own, classifier, args.alexnet)
     turned = table_3(classifier, rows, pipes, nets, mesh, args.turned)
     for name in pipes:
-        columns = {"photo": pictures} | {value: outputs[name][group, value] for group, value in WAYS}
+        columns = {"photo": images} | {value: outputs[name][group, value] for group, value in WAYS}
         grid = picture_grid({heading: faces[: args.grid] for heading, faces in columns.items()})
         grid.save(args.out / f"grid-{name}.png")
     settings = {
         "task": "transfer", "models": args.models, "realism": args.realism,
-        "faces": [folder.name for folder in args.faces], "size": SIZE, "seed": args.seed, "pictures": len(pictures),
+        "faces": [folder.name for folder in args.faces], "size": SIZE, "seed": args.seed, "pictures": len(images),
         "people": len({(row["set"], row["subject"]) for row in chosen}),
         "classifier": str(args.classifier or f"{args.classifier_steps} steps"),
     }  # fmt: skip
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def load_classifier(args: argparse.Namespace) -> AttributeClassifier:
-    """The classifier of --classifier, or a new one, trained on training people and kept as classifier.pt."""
+    """Load the classifier of ``--classifier``, or train one on training people and save it as classifier.pt."""
     classifier = AttributeClassifier()
     if args.classifier:
         classifier.net.load_state_dict(torch.load(args.classifier, weights_only=True))
@@ -109,29 +110,29 @@ def load_classifier(args: argparse.Namespace) -> AttributeClassifier:
 
 
 def transfer_all(
-    pipes: dict[str, Any], mesh: FaceMesh, pictures: np.ndarray
+    pipes: dict[str, Any], mesh: FaceMesh, images: np.ndarray
 ) -> dict[str, dict[tuple[str, str], np.ndarray]]:
-    """Each image with each attribute: {row: {(group, attribute): NxSIZExSIZEx3 uint8}}."""
-    outputs = {"photo": dict.fromkeys(WAYS, pictures), "mesh": {}}
+    """Give each image each attribute: {row: {(group, attribute): NxSIZExSIZEx3 uint8}}."""
+    outputs = {"photo": dict.fromkeys(WAYS, images), "mesh": {}}
     for group, value in progress_bar([way for way in WAYS if way[0] == "pose"], "mesh"):
         outputs["mesh"][group, value] = np.stack(
-            [turn_to(x, find_points(Image.fromarray(x)), mesh, POSES[value])[0] for x in pictures]
+            [turn_to(x, find_points(Image.fromarray(x)), mesh, POSES[value])[0] for x in images]
         )
     for name, pipe in pipes.items():
         wanted = [{group: value} for group, value in WAYS]
-        faces = [_run(pipe, picture, wanted) for picture in progress_bar(pictures, desc=name)]
+        faces = [_run(pipe, image, wanted) for image in progress_bar(images, desc=name)]
         outputs[name] = {way: np.stack([each[k] for each in faces]) for k, way in enumerate(WAYS)}
     return outputs
 
 
 def measure(
     outputs: dict[str, dict[tuple[str, str], np.ndarray]],
-    pictures: np.ndarray,
+    images: np.ndarray,
     own: Sequence[tuple[int, int, int]],
     classifier: AttributeClassifier,
     backbone: str | Path,
 ) -> list[dict[str, Any]]:
-    """A row for each model and attribute.
+    """Compute a row for each model and attribute.
 
     Args:
         outputs: from `transfer_all`.
@@ -140,7 +141,7 @@ def measure(
         classifier: AttributeClassifier.
         backbone: AlexNet's file.
     """
-    descriptors, sharp = metrics.identity_descriptor(pictures), metrics.sharpness(pictures)
+    descriptors, sharp = metrics.identity_descriptor(images), metrics.sharpness(images)
     table = []
     for name, results in outputs.items():
         for (group, value), faces in progress_bar(results.items(), f"measure {name}"):
@@ -161,7 +162,7 @@ def measure(
                 "sharpness": float((metrics.sharpness(faces) / np.maximum(sharp[asked], 1e-6)).mean()),
             }
             if group == "expression":
-                row["lpips_outside"] = float(lpips_outside(faces, pictures[asked], backbone).mean())
+                row["lpips_outside"] = float(lpips_outside(faces, images[asked], backbone).mean())
             if group == "pose":
                 yaw = np.array([head_pose(metrics.dlib_landmarks(face))[0] for face in faces])
                 row["yaw_error"] = float(np.abs(yaw - POSES[value]).mean())
@@ -169,30 +170,30 @@ def measure(
     return table
 
 
-def lpips_outside(faces: np.ndarray, pictures: np.ndarray, backbone: str | Path) -> np.ndarray:
-    """LPIPS between images that differ only outside the photo's face (grown by a twentieth of the side)."""
+def lpips_outside(faces: np.ndarray, images: np.ndarray, backbone: str | Path) -> np.ndarray:
+    """LPIPS outside the photo's face (dilated by a twentieth of the side)."""
     grown = np.ones((SIZE // 10 + 1,) * 2, np.uint8)
     inside = np.stack(
-        [cv2.dilate(face_region(find_points(Image.fromarray(x)), SIZE), grown) > 0 for x in pictures]
+        [cv2.dilate(face_region(find_points(Image.fromarray(x)), SIZE), grown) > 0 for x in images]
     )
-    return metrics.lpips(np.where(inside[..., None], pictures, faces), pictures, backbone)
+    return metrics.lpips(np.where(inside[..., None], images, faces), images, backbone)
 
 
 def real_accuracy(
     classifier: AttributeClassifier, rows: list[dict[str, Any]], seed: int
 ) -> dict[str, dict[str, float]]:
-    """The classifier's accuracy on held-out photos: {group: {"mean": …, attribute: …}}."""
+    """Return the classifier's accuracy on held-out photos: {group: {"mean": …, attribute: …}}."""
     rng = np.random.default_rng(seed)
-    pictures = load_pictures(rows, SIZE)[0]
+    images = load_pictures(rows, SIZE)[0]
     labels = {
         "expression": np.array([_expression(row) for row in rows]),
         "pose": np.array([_pose(row) for row in rows]),
         "light": rng.integers(len(GROUPS["light"]), size=len(rows)),
     }
-    lit = [relight(rng, x, GROUPS["light"][k]) for x, k in zip(pictures, labels["light"])]
+    lit = [relight(rng, x, GROUPS["light"][k]) for x, k in zip(images, labels["light"])]
     accuracy = {}
     for group, names in GROUPS.items():
-        output = classifier(np.stack(lit).round().astype(np.uint8) if group == "light" else pictures, group)
+        output = classifier(np.stack(lit).round().astype(np.uint8) if group == "light" else images, group)
         each = {
             name: float((output == k)[labels[group] == k].mean())
             for k, name in enumerate(names)
@@ -210,16 +211,18 @@ def table_3(
     mesh: FaceMesh,
     count: int,
 ) -> list[dict[str, Any]]:
-    """The fraction of neutral, happy and surprised faces that are recognised as such, by how far they are turned: as
-    they are, turned to the front by the mesh and filled in by mirroring, by the models ("frontal"), and by mode
-    (b)'s."""
+    """Compute Table 3: accuracy on neutral, happy and surprised faces by yaw.
+
+    Rows: the photos; turned to the front by the mesh and completed by mirroring; by the models ("frontal"); and by
+    mode (b).
+    """
     table = []
     for angle in ANGLES:
         near = [row for row in rows if abs(abs(yaw_of(row)) - angle) <= 7.5]
         chosen = [row for row in near if _expression(row) != UNKNOWN][:count]
         if not chosen:
             continue
-        pictures, labels = load_pictures(chosen, SIZE)[0], np.array([_expression(row) for row in chosen])
+        images, labels = load_pictures(chosen, SIZE)[0], np.array([_expression(row) for row in chosen])
         ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
             "photo": lambda x: x,
             "mesh and mirror": lambda x: frontalise(x, find_points(Image.fromarray(x)), mesh)[0],
@@ -227,18 +230,18 @@ def table_3(
             **{name: partial(realistic, net, mesh=mesh) for name, net in nets.items()},
         }
         for name, bring_to_front in progress_bar(ways.items(), f"±{angle}°"):
-            faces = np.stack([bring_to_front(x) for x in pictures])
+            faces = np.stack([bring_to_front(x) for x in images])
             accuracy = float((classifier(faces, "expression") == labels).mean())
             table.append({"row": name, "angle": angle, "pictures": len(chosen), "accuracy": accuracy})
     return table
 
 
-def _frontal(pipe, picture):
-    return _run(pipe, picture, [{"pose": "frontal"}])[0]
+def _frontal(pipe, image):
+    return _run(pipe, image, [{"pose": "frontal"}])[0]
 
 
 def group_means(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The means over each group's attributes: a row for each group and model."""
+    """Average over each group's attributes: a row for each group and model."""
     means = []
     for group in GROUPS:
         for name in dict.fromkeys(row["row"] for row in table):
@@ -258,9 +261,9 @@ def _pose(row):
     return pose_of(yaw_of(row), tuple(POSES))
 
 
-def _run(pipe, picture, ways):
-    """A model's faces for one aligned crop, SIZExSIZEx3 uint8."""
-    crop = Image.fromarray(picture)
+def _run(pipe, image, ways):
+    """Run a model on one aligned crop: faces of SIZExSIZEx3 uint8."""
+    crop = Image.fromarray(image)
     side = pipe.net.config.input_size
     if side != crop.width:
         crop = crop.resize((side, side), Image.Resampling.LANCZOS)

@@ -174,7 +174,7 @@ def _coarse(x):
     return F.conv2d(F.pad(x, (0, 0, reach, reach), mode="reflect"), kernel.mT, groups=x.shape[1])
 
 
-def _one_half(picture, region, choice=None):
+def _one_half(image, region, choice=None):
     """Symmetrize an image: the coarse part of both halves, the detail of one.
 
     The detail is that of the half from which more is copied. Where one side droops, the network prefers the other,
@@ -188,8 +188,8 @@ def _one_half(picture, region, choice=None):
     Returns:
         Bx3xHxW, symmetric.
     """
-    coarse = _coarse(picture)
-    fine, half = picture - coarse, picture.shape[-1] // 2
+    coarse = _coarse(image)
+    fine, half = image - coarse, image.shape[-1] // 2
     amount = fine.abs() * region if choice is None else (choice - 0.5) * region
     right = amount[..., half:].sum((1, 2, 3)) > amount[..., :half].sum((1, 2, 3))
     fine = torch.where(right[:, None, None, None], fine.flip(-1), fine)[..., :half]

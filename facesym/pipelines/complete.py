@@ -270,8 +270,8 @@ class CompletePipeline(Pipeline):
             "confidence": [(x.confidence * (1 - x.half_mask))[0, 0].float().cpu().numpy() for x in found],
             "stages": [
                 tuple(
-                    self._edited(face, picture)
-                    for picture in (
+                    self._edited(face, image)
+                    for image in (
                         to_image(face.found.warped[0]),
                         to_image(face.found.stage1[0]),
                         face.output,

@@ -103,7 +103,7 @@ class FittedHead:
     def frames_at(self, places: Sequence[float] | np.ndarray) -> list[Image.Image]:
         """RGB images of the generator's."""
         latents = torch.cat([self.latent(float(place)) for place in places])
-        return [to_image(picture) for part in latents.split(16) for picture in self.net(part)]
+        return [to_image(image) for part in latents.split(16) for image in self.net(part)]
 
     def frames(self, yaws: Sequence[float], detail: bool = True) -> list[Image.Image]:
         """RGB images of the head at these yaws (degrees). Beyond ``range`` they are not to be trusted.

@@ -212,11 +212,11 @@ class RotatePipeline(Pipeline):
         ) as bar:
             for number, face in enumerate(faces):
 
-                def tell(fraction, picture, number=number, face=face):
+                def tell(fraction, image, number=number, face=face):
                     fraction = (number + fraction) / len(faces)
                     bar.update(100 * fraction - bar.n)
                     if options.progress:
-                        options.progress(fraction, self._edited(face, to_image(picture[0])))
+                        options.progress(fraction, self._edited(face, to_image(image[0])))
 
                 self._turn(face, options, tell)
 
@@ -322,8 +322,8 @@ class RotatePipeline(Pipeline):
         """The field ``fit`` of the result."""
         target = to_tensor(crop.resize((self.net.size,) * 2, Image.Resampling.LANCZOS), self.net)
 
-        def psnr(picture):
-            return float(-10 * ((picture.float() - target) / 2).square().mean().log10())
+        def psnr(image):
+            return float(-10 * ((image.float() - target) / 2).square().mean().log10())
 
         return {
             "psnr_before": round(psnr(head.fit.before), 2),

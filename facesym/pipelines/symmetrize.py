@@ -250,10 +250,10 @@ class SymmetrizePipeline(Pipeline):
         face.shown = align_face(photo, face.transform, self.size)
         return photo
 
-    def _laid_on(self, picture, face, transform):
+    def _laid_on(self, image, face, transform):
         """An image (RGB) with a symmetric face laid over it; ``transform``: 2x3, its pixel -> crop pixel."""
         shown = face_shown(face.frontal_points, self.size)
-        return paste_face(picture, face.picture, transform, face.region, shown)
+        return paste_face(image, face.picture, transform, face.region, shown)
 
     def _shown(self, face):
         return face.shown

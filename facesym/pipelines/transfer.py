@@ -214,8 +214,8 @@ class TransferPipeline(Pipeline):
         latent = net.encode(small, heat.to(net.dtype))
         made = [[] for _ in faces]
         for way in ways:
-            for i, picture in enumerate(self.passes(latent, small, large, way, strength)):
-                output, crop = to_image(picture[0]), faces[i].crop
+            for i, image in enumerate(self.passes(latent, small, large, way, strength)):
+                output, crop = to_image(image[0]), faces[i].crop
                 if set(way) == {"expression"}:
                     output = _within_face(output, crop, points[i] * crop.width / net.config.input_size)
                 made[i].append(output)

@@ -44,7 +44,7 @@ def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
         warnings.simplefilter("ignore", UserWarning)  # the face's flags say it
         result = pipe(face.crop, aligned=True, composites=True)
     (composites,) = result.composites
-    pictures = {
+    images = {
         "Photo": face.crop,
         "Landmarks": draw_landmarks(face.crop, face.points),
         "Where the halves differ": draw_heatmap(face.crop, face.heatmap),
@@ -52,7 +52,7 @@ def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
         "Right side, mirrored (computed)": composites["left"],  # the subject's right is the image's left
         "Left side, mirrored (computed)": composites["right"],
     }
-    return [(caption, data_uri(picture)) for caption, picture in pictures.items()]
+    return [(caption, data_uri(image)) for caption, image in images.items()]
 
 
 def strip(value: float, span: tuple[float, float]) -> Any:
