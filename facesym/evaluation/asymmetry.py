@@ -85,7 +85,7 @@ def values_of(face: Any) -> dict[str, float]:
     return signed | {f"{name}{INDEX}": value for name, value in face.indices.items()}
 
 
-# --- changes that must not affect the measures -------------------------------------------------------------------------------
+# --- changes that must not affect the measures ------------------------------------------------------------------------
 def changed_photos(image: Image.Image) -> dict[str, Image.Image]:
     """Apply each change that must not affect the measures to a photo (RGB image): {name: RGB image}."""
     width, height = image.size
