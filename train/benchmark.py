@@ -2,6 +2,7 @@
 
     python train/benchmark.py complete --model symmfc-256 --threads 2
     python train/benchmark.py layers --threads 2      # a step of G and D with symmetric and with plain kernels
+    python train/benchmark.py pipelines --threads 2   # whole pipelines by stage, beside published networks
 
 Milliseconds depend on the machine and its load; the ratio to the U-Net depends on them less.
 """
@@ -11,14 +12,18 @@ import json
 import platform
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from facesym.errors import FacesymError
 from facesym.faces.texture import with_texture
+from train import stages
 
 TEXTURE = "borrowed texture"  # a row's name
 
@@ -169,6 +174,13 @@ def benchmark_layers(args):
     return {"settings": _settings(args, batch=8), "rows": _rows(times, nets)}
 
 
+def benchmark_pipelines(args):
+    """Whole pipelines on an aligned crop and, by stage, on whole photos, beside the networks of LaMa, StarGAN and
+    GFPGAN (random weights) in the same run. CPU times are the least of all runs; set OMP_NUM_THREADS to the number
+    of threads too, for NumPy's sake."""
+    return {"settings": _settings(args, batch=1), **stages.benchmark(args.runs, args.megapixels)}
+
+
 def table(report):
     rows = report["rows"]
     lines = [f"| | parameters | median ms | 10-90 % | of the {rows[-1]['row']} |", "|---|---|---|---|---|"]
@@ -186,30 +198,40 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     tasks = parser.add_subparsers(dest="task", required=True)
-    for name in ("complete", "symmetrize", "layers"):
+    for name in ("complete", "symmetrize", "layers", "pipelines"):
         if name == "layers":
             task = tasks.add_parser(
                 name, help="symmetric against plain kernels", description=benchmark_layers.__doc__
             )
+        elif name == "pipelines":
+            task = tasks.add_parser(
+                name, help="photo to photo, by stage", description=benchmark_pipelines.__doc__
+            )
+            task.add_argument("--megapixels", type=float, nargs="*", default=[3, 12], help="sizes of photos")
         else:
             task = tasks.add_parser(name, help=f"the network of {name}", description=benchmark.__doc__)
             task.add_argument("--model", help="zoo id, folder or Hub repository (default: the task's)")
         size = 128 if name == "layers" else 256
-        task.add_argument("--size", type=int, default=size, help=f"side of the image (default {size})")
         task.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
         task.add_argument("--runs", type=int, default=50, help="timed runs of each (default 50)")
-        task.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
         task.add_argument("--json", action="store_true", help="print JSON in place of the table")
+        if name == "pipelines":
+            task.set_defaults(size=size, device="cpu")
+            continue
+        task.add_argument("--size", type=int, default=size, help=f"side of the image (default {size})")
+        task.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
+    kinds = {"layers": benchmark_layers, "pipelines": benchmark_pipelines}
     try:
-        report = benchmark_layers(args) if args.task == "layers" else benchmark(args)
+        report = kinds.get(args.task, benchmark)(args)
     except FacesymError as error:
         sys.exit(f"error: {error}")
     if args.json:
         print(json.dumps(report, indent=1))
         return
-    print(", ".join(f"{key} {value}" for key, value in report["settings"].items()), table(report), sep="\n\n")
+    text = stages.table(report) if args.task == "pipelines" else table(report)
+    print(", ".join(f"{key} {value}" for key, value in report["settings"].items()), text, sep="\n\n")
 
 
 if __name__ == "__main__":
