@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from ..errors import ImageError
 from .colour import apply_tint, convert, find_tint, grey, is_srgb, srgb_profile, to_srgb
@@ -56,19 +56,16 @@ class Photo:
             `image` are the photo's, bit for bit. Changed ones are converted to the photo's profile; of a grey or
             tinted photo, they have its tint. CMYK, Lab and grey profiles come back as sRGB.
         """
-        before, after = np.asarray(self.image), np.asarray(edited)
-        changed = (before != after).any(2)
-        if not changed.any():
-            return self._finish(self._own.copy(), self._alpha)
-        rows, columns = changed.any(1).nonzero()[0], changed.any(0).nonzero()[0]
-        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-        part = np.s_[top:bottom, left:right]
-        pixels = after[part]
+        result = self._own.copy()
+        box = ImageChops.difference(self.image, edited).getbbox()
+        if box is None:
+            return self._finish(result, self._alpha)
+        before, pixels = (np.asarray(image.crop(box)) for image in (self.image, edited))
+        changed = (before != pixels).any(2)
         if self._alpha is not None:
-            pixels = _lift_off_white(pixels, np.asarray(self._alpha)[part])
-        result = np.array(self._own)
-        np.copyto(result[part], np.asarray(self._recolour(pixels)), where=changed[part][..., None])
-        return self._finish(Image.fromarray(result), self._alpha)
+            pixels = _lift_off_white(pixels, np.asarray(self._alpha.crop(box)))
+        result.paste(self._recolour(pixels), box, Image.fromarray(changed * np.uint8(255)))
+        return self._finish(result, self._alpha)
 
     def restore_crop(self, crop: Image.Image) -> Image.Image:
         """Give an image cut from an edit (RGB, of any size) the photo's tint and profile; no transparency."""

@@ -155,17 +155,17 @@ def diffuse(values: np.ndarray, known: np.ndarray, sweeps: int = 8) -> np.ndarra
         pad = ((0, height % 2), (0, width % 2))
         weight = np.pad(known, pad).astype(np.float32)
         total = np.pad(np.where(known[..., None], values, 0), (*pad, (0, 0)))
-        blocks = total.reshape(half[0], 2, half[1], 2, -1).sum((1, 3))
-        count = weight.reshape(half[0], 2, half[1], 2).sum((1, 3))
+        blocks, count = (x[::2, ::2] + x[::2, 1::2] + x[1::2, ::2] + x[1::2, 1::2] for x in (total, weight))
         coarse = diffuse(blocks / np.maximum(count, 1)[..., None], count > 0, sweeps)
         result = cv2.resize(coarse, (2 * half[1], 2 * half[0]), interpolation=cv2.INTER_LINEAR)
         result = result.reshape(2 * half[0], 2 * half[1], -1)[:height, :width]
     kernel = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]], np.float32) / 12
+    fixed = known.astype(np.uint8)
     result = np.where(known[..., None], values, result)
     for _ in range(sweeps):
-        around = cv2.filter2D(result, -1, kernel, borderType=cv2.BORDER_REPLICATE).reshape(result.shape)
-        result = np.where(known[..., None], values, around)
-    return result
+        result = cv2.filter2D(result, -1, kernel, borderType=cv2.BORDER_REPLICATE)
+        result = cv2.copyTo(values, fixed, result)
+    return result.reshape(values.shape)
 
 
 def crop_on_photo(
