@@ -18,7 +18,7 @@ AROUND = 2.0  # side of the first square, in longer sides of the box
 MOST_ROUNDS = 8
 # An alignment has settled once a round turns it by fewer degrees, scales it by less and moves it by a smaller fraction
 # of the side.
-SETTLED = (0.5, 0.03, 0.02)
+SETTLED = (0.5, 0.04, 0.02)
 
 
 def level_points(image: Image.Image, boxes: Sequence[Sequence[float]]) -> list:
