@@ -15,7 +15,7 @@ from .options import UsageError
 HELP = """\
 Face models built on symmetry.
 
-commands on photos, each for one photo or a folder of them:
+commands for a photo or a folder of photos:
 {photos}
 
 other commands:
@@ -23,14 +23,13 @@ other commands:
 
 `facesym COMMAND --help` explains a command.
 
-New images are written; the photos stay as they are, and so does every other
-file unless --overwrite is given. Of a folder, a second run makes only what is
-missing, and what was made from another photo, by another model or with other
-options; errors.json lists the photos that failed.
+Results are written to new files; existing files are kept unless --overwrite is
+given. A second run on a folder writes only missing results and those of another
+photo, model or other options. errors.json lists the photos that failed.
 
-For photos of adults. What a model fills in is invented: it does not show what
-somebody looks like. Label edited faces as edited; every file that facesym writes
-says so in its metadata.
+Use photos of adults. A model invents what it fills in: the result does not show
+what a person looks like. Label edited faces as edited; every file that facesym
+writes says so in its metadata.
 
 examples:
   facesym complete photo.jpg --mask mask.png -o done.png
@@ -39,13 +38,13 @@ examples:
   facesym transfer photo.jpg --to happy
 
 environment:
-  HF_HOME         the folder in which fetched models are cached
-  HF_HUB_OFFLINE  set to 1 to fetch nothing from the network
+  HF_HOME         folder of the cache for downloaded models
+  HF_HUB_OFFLINE  set to 1 to work offline
 
 exit status:
-  0  everything was done
-  1  something failed; the messages say what
-  2  the command line is wrong"""
+  0  success
+  1  at least one photo or model failed; the messages say why
+  2  the command line is invalid"""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -56,13 +55,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding lacks
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # for names that the terminal's encoding cannot show
     try:
         try:
             code = _run(sys.argv[1:] if argv is None else list(argv))
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # a closed pipe shows here, and not while the interpreter shuts down
+                sys.stdout.flush()  # raises for a closed pipe here instead of at the interpreter's exit
     except BrokenPipeError:
         if sys.stdout is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,8 +3,8 @@
 from typing import Any
 
 SUMMARIES = {
-    "evaluate": "measure models on people whom they were not trained on",
-    "prepare": "make folders of aligned faces, to train and to measure with",
+    "evaluate": "measure models on people held out from training",
+    "prepare": "make folders of aligned faces for training and evaluation",
 }
 
 

@@ -36,7 +36,7 @@ Without -o the files go where facesym.load(..., backend="onnx") looks for them."
     command.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="folder, with one for each model"
     )
-    command.add_argument("--overwrite", action="store_true", help="replace files that exist in that folder")
+    command.add_argument("--overwrite", action="store_true", help="replace existing files in that folder")
     command.add_argument(
         "--push-to-hub", action="store_true",
         help="publish the ONNX files beside the model, and pin them in zoo.json",

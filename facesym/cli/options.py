@@ -1,4 +1,4 @@
-"""What the commands' parsers share: their form, and the types of their arguments."""
+"""Parts shared by the commands' parsers: their layout and the types of their arguments."""
 
 import argparse
 import math
@@ -10,7 +10,7 @@ from ..errors import FacesymError
 
 
 class UsageError(FacesymError):
-    """Arguments that do not go together; the command shows its usage and exits with 2."""
+    """Incompatible arguments; the command prints its usage and exits with 2."""
 
 
 def add_command(
@@ -52,7 +52,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser, task: str) -> None:
     """Add the arguments that every command on photos has."""
     group = parser.add_argument_group("common options")
     parser.add_argument(
-        "image", type=Path, nargs="?", metavar="IMAGE_OR_FOLDER", help="the photo, or a folder of photos"
+        "image", type=Path, nargs="?", metavar="IMAGE_OR_FOLDER", help="a photo or a folder of photos"
     )
     group.add_argument(
         "-o", "--output", type=Path, metavar="OUT",
@@ -61,21 +61,19 @@ def add_photo_arguments(parser: argparse.ArgumentParser, task: str) -> None:
     )  # fmt: skip
     group.add_argument(
         "--overwrite", action="store_true",
-        help="replace files that exist; otherwise they are left alone and the command fails",
+        help="replace existing files; otherwise the command fails",
     )  # fmt: skip
-    group.add_argument(
-        "-r", "--recursive", action="store_true", help="of a folder, also the photos in its subfolders"
-    )
+    group.add_argument("-r", "--recursive", action="store_true", help="include photos in subfolders")
     group.add_argument(
         "--faces", type=face_choice, default="largest", metavar="WHICH",
-        help="largest, all, or a number: faces are counted from left to right, from 0 (default: largest)",
+        help="largest, all, or the face's number from left to right, starting at 0 (default: largest)",
     )  # fmt: skip
     group.add_argument(
         "--model", default=task, metavar="NAME",
         help=f"a model of `facesym zoo list`, a model folder, or a Hub repository (default: {task})",
     )  # fmt: skip
     group.add_argument(
-        "--device", default="cpu", help="where the model runs: cpu, cuda, cuda:1, mps (default: cpu)"
+        "--device", default="cpu", help="device of the model: cpu, cuda, cuda:1, mps (default: cpu)"
     )
     group.add_argument(
         "--json", action="store_true", help="print one line of JSON per photo instead of its name"
@@ -119,7 +117,7 @@ def number(low: float, high: float = math.inf, kind: type = float) -> Callable[[
 
 
 def take_back_image(args: argparse.Namespace, option: str | None) -> None:
-    """Give IMAGE_OR_FOLDER back what an option of several values took for its own: `--to happy photo.jpg`.
+    """Return to IMAGE_OR_FOLDER what an option with several values has consumed: `--to happy photo.jpg`.
 
     Args:
         args: parsed arguments; ``image`` is None where the command line named it last, after the option.

@@ -9,19 +9,19 @@ from ..errors import ImageError
 from .options import add_command, number
 from .walk import find_photos, output_folder, report_skipped
 
-SUMMARY = "measure the asymmetry of faces, with a report to print"
+SUMMARY = "measure facial asymmetry and write a printable report"
 DESCRIPTION = """\
 Writes OUT/measures.csv and measures.json, one row per photo, and OUT/report.html,
-which a browser prints to PDF: established measures (brow height, palpebral
-fissure, margin-reflex distances, commissure excursion, smile angle, ...), left
-minus right, beside the range of healthy faces.
+which a browser prints to PDF. The measures are established ones (brow height,
+palpebral fissure, margin-reflex distances, commissure excursion, smile angle,
+...), left minus right, with the range of healthy faces.
 
-A file's name says who it shows, when and in what condition:
+A file's name holds the subject, the date and the condition, such as
 anna_2026-03-01_smile.jpg. Conditions are rest, smile, eye closure and brow raise.
-Of a movement and its subject at rest, movements.csv says how far each side moved.
-Of each video, videos/ has the measures of every frame, and its blinks.
+movements.csv compares each movement with the same subject at rest, by side.
+videos/ holds the measures of every frame of each video, and its blinks.
 
-It is a measure of photos, not a diagnosis."""
+The command measures photos; it does not make a diagnosis."""
 
 
 def add_parser(commands: Any) -> None:
@@ -30,26 +30,31 @@ def add_parser(commands: Any) -> None:
         commands, "study", SUMMARY, usage="FOLDER -o OUT [options]", description=DESCRIPTION,
         examples=[
             ("facesym study photos/ -o study/", "Measure every photo of a folder."),
-            ("facesym study photos/ -o study/ --pupillary-distance 63", "Lengths in millimetres too."),
+            ("facesym study photos/ -o study/ --pupillary-distance 63", "Add lengths in millimetres."),
             (
                 "facesym study photos/ -o study/ --sheet photos.csv",
                 "Subjects, dates and conditions from a CSV file with the columns file,subject,date,condition.",
             ),
         ],
     )  # fmt: skip
-    parser.add_argument("image", type=Path, metavar="FOLDER", help="of photos")
+    parser.add_argument("image", type=Path, metavar="FOLDER", help="folder of photos and videos")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write, made if need be"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="folder to write; created if it does not exist",
     )
     parser.add_argument(
         "--pupillary-distance", type=number(40, 85), metavar="MM",
-        help="distance between the pupils of everybody in the study: adds lengths in millimetres",
+        help="distance between the pupils, for all subjects; adds lengths in millimetres",
     )  # fmt: skip
     parser.add_argument(
         "--sheet", type=Path, metavar="CSV",
-        help="says who is in which photo: columns file, subject, date, condition (default: the files' names)",
+        help="table of the photos with columns file, subject, date, condition (default: from the files' names)",
     )  # fmt: skip
-    parser.add_argument("-r", "--recursive", action="store_true", help="also the photos in subfolders")
+    parser.add_argument("-r", "--recursive", action="store_true", help="include photos in subfolders")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the tables and the report of an earlier run"
     )
@@ -57,7 +62,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command: the exit status.
+    """Run the command and return the exit status.
 
     Raises:
         FacesymError: the folder, the sheet or OUT cannot be used.

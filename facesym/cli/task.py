@@ -11,7 +11,7 @@ from ..faces.load import FORMATS, Photo, read_photo
 
 Media: TypeAlias = Image.Image | list[Image.Image]  # an image, or the frames of a video
 
-PASTE_HELP = "lay the face over the photo instead of writing the aligned face alone"
+PASTE_HELP = "paste the face into the photo instead of writing the aligned face alone"
 
 
 class Task:

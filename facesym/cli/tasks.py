@@ -38,16 +38,16 @@ class Complete(Task):
     summary = "fill in the hidden part of a face"
     usage = "IMAGE_OR_FOLDER --mask MASK_OR_FOLDER [-o OUT] [options]"
     description = """\
-The mask is an image of the photo's size, white where something hides the face
-(sunglasses, a hand, a scratch) and black elsewhere. What the other half of the
-face still shows is copied and relit; the rest is generated. Pixels outside the
-mask stay as they are."""
+The mask is an image of the photo's size: white where something hides the face
+(sunglasses, a hand, a scratch), black elsewhere. Pixels that are visible in the
+other half of the face are copied and relit; the rest is generated. Pixels outside
+the mask do not change."""
     examples = (
         ("facesym complete photo.jpg --mask mask.png -o done.png", "Complete one photo."),
         (
             "facesym complete photos/ --mask masks/ -o done/",
             "Complete every photo of a folder: photos/a.jpg with masks/a.png, and so on.\n"
-            "      Started again, it goes on where it was stopped.",
+            "      The same command continues an interrupted run.",
         ),
         (
             "accelerate launch -m facesym complete photos/ --mask masks/ --device cuda",
@@ -73,7 +73,7 @@ mask stay as they are."""
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--mask", type=Path, required=True, metavar="MASK_OR_FOLDER",
-            help="white = fill in; for a folder of photos, a folder of masks of the same names",
+            help="mask image, white = fill in; for a folder of photos, a folder of masks with the same names",
         )  # fmt: skip
 
     def inputs(self, photo: Path) -> list[Path]:
@@ -95,12 +95,11 @@ class Symmetrize(Task):
     """`facesym symmetrize`."""
 
     name = "symmetrize"
-    summary = "make a face symmetric, and measure how asymmetric it was"
+    summary = "make a face symmetric and measure its asymmetry"
     description = """\
-Writes the photo with its face made symmetric, and prints how asymmetric the face
-was: an index for each region, overall, and the head's roll and yaw in degrees.
-For a folder the numbers also go into asymmetry.csv and asymmetry.json, one row
-per face."""
+Writes the photo with a symmetric face and prints the asymmetry of the original: an
+index for each region and overall, and the head's roll and yaw in degrees. For a
+folder, asymmetry.csv and asymmetry.json hold these numbers, one row per face."""
     examples = (
         ("facesym symmetrize photo.jpg -o symmetric.png", "Make one face symmetric."),
         (
@@ -109,7 +108,7 @@ per face."""
         ),
         (
             "facesym symmetrize photos/ -o symmetric/ --faces all",
-            "Every face of every photo, with a table of their asymmetry.",
+            "Edit every face of every photo and write a table of their asymmetry.",
         ),
     )
     settings = ("method", "extras")
@@ -119,12 +118,12 @@ per face."""
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--method", choices=["model", "left", "right", "average"], default="model",
-            help="model, or mirror about the middle line of the landmarks: the left half, the right half, or the "
+            help="use the model, or mirror about the landmarks' midline: the left half, the right half, or the "
             "average of the face and its mirror image (default: model)",
         )  # fmt: skip
         parser.add_argument(
             "--extras", action="store_true",
-            help="also write, in a folder beside each result, the heat map and six images of each face",
+            help="also write the heat map and six images of each face to a folder beside each result",
         )  # fmt: skip
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
@@ -159,16 +158,16 @@ class Rotate(Task):
     usage = "IMAGE_OR_FOLDER [--yaw DEGREES [DEGREES]] [-o OUT] [options]"
     description = """\
 Fits a symmetric GAN to the face, which takes about half a minute on a CPU, and
-turns it: as a video with two yaws, as an image with one. Yaw is in degrees, 0
-towards the camera, negative towards the image's left. Each face can be turned
-only as far as it stays the same person; the command says so where it stopped."""
+turns the head. One yaw gives an image, two give a video. Yaw is in degrees: 0 faces
+the camera, negative values turn towards the image's left. A head turns only as far
+as the identity model recognises the person; the command reports a limit."""
     examples = (
         (
             "facesym rotate photo.jpg --yaw -20 20 -o turning.mp4",
-            "A video from 20° left to 20° right and back.",
+            "Make a video from 20° left to 20° right and back.",
         ),
-        ("facesym rotate photo.jpg --yaw 0 -o frontal.png", "An image that faces the camera."),
-        ("facesym rotate photo.jpg --seconds 10", "Fit for ten seconds at most."),
+        ("facesym rotate photo.jpg --yaw 0 -o frontal.png", "An image with the head turned to the camera."),
+        ("facesym rotate photo.jpg --seconds 10", "Limit the fit to ten seconds."),
     )
     greedy = "yaw"
     settings = ("yaw", "frames", "steps", "seconds", "paste")
@@ -192,7 +191,7 @@ only as far as it stays the same person; the command says so where it stopped.""
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--yaw", nargs="+", metavar="DEGREES",
-            help="one number gives an image; two give a video from one to the other and back, .mp4 or .gif "
+            help="one yaw for an image, or the first and the last of a video that returns to its start, .mp4 or .gif "
             "(default: -20 20)",
         )  # fmt: skip
         parser.add_argument(
@@ -200,14 +199,14 @@ only as far as it stays the same person; the command says so where it stopped.""
             type=number(1, kind=int),
             default=25,
             metavar="N",
-            help="of the video, one way (default: 25)",
+            help="number of frames one way (default: 25)",
         )
         parser.add_argument(
             "--steps",
             type=number(1, kind=int),
             default=200,
             metavar="N",
-            help="of tuning the generator (default: 200)",
+            help="steps of fine-tuning the generator (default: 200)",
         )
         parser.add_argument(
             "--seconds", type=number(0.1), metavar="S", help="time limit of the fit (default: none)"
@@ -253,11 +252,11 @@ class Normalize(Task):
     name = "normalize"
     summary = "make a face frontal and neutral"
     description = """\
-Turns a face to the camera and takes its expression away, and writes it as an
-aligned image of its own."""
+Turns a face to the camera, removes its expression, and writes it as a separate
+aligned image."""
     examples = (
-        ("facesym normalize photo.jpg -o frontal.png", "A frontal, neutral face."),
-        ("facesym normalize photo.jpg --walk 24", "Also a video of the way there, photo-normalize-walk.mp4."),
+        ("facesym normalize photo.jpg -o frontal.png", "Make one face frontal and neutral."),
+        ("facesym normalize photo.jpg --walk 24", "Also write the video photo-normalize-walk.mp4."),
     )
     settings = ("paste", "walk")
 
@@ -268,7 +267,7 @@ aligned image of its own."""
         )
         parser.add_argument(
             "--walk", type=number(2, 100, int), default=0, metavar="N",
-            help="also write N frames on the way there as a video, …-walk.mp4, beside each result",
+            help="also write a video of N frames from the photo to the result, …-walk.mp4, beside each result",
         )  # fmt: skip
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
@@ -298,13 +297,13 @@ class Transfer(Task):
     description = """\
 Gives a face another expression (neutral, happy, surprised), pose ("left 45",
 "left 20", frontal, "right 20", "right 45") or light (normal, weak, dark, side):
-one of each at most. Groups that are not named stay as they are."""
+at most one of each. Other groups do not change."""
     examples = (
         ("facesym transfer photo.jpg --to happy -o happy.png", "A smile."),
-        ('facesym transfer photo.jpg --to surprised "left 20" dark', "One attribute of each group."),
+        ('facesym transfer photo.jpg --to surprised "left 20" dark', "Change one attribute of each group."),
         (
             "facesym transfer photo.jpg --grid",
-            "Every attribute alone, in the folder photo-transfer-grid/.",
+            "Write each attribute's image to the folder photo-transfer-grid/.",
         ),
     )
     greedy = "to"
@@ -321,18 +320,18 @@ one of each at most. Groups that are not named stay as they are."""
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--to", nargs="+", action="extend", default=[], metavar="ATTRIBUTE",
-            help="attributes of different groups",
+            help="attributes to change, at most one of each group",
         )  # fmt: skip
         for group in ("expression", "pose", "light"):
             parser.add_argument(f"--{group}", metavar="ATTRIBUTE", help=f"an attribute of the group {group}")
         parser.add_argument(
             "--strength", type=number(0, 1.5), default=1.0,
-            help="0 keeps the face, 1 is what the model was trained for, 1.5 is most (default: 1)",
+            help="0 keeps the face, 1 is the strength of the training data, 1.5 is the maximum (default: 1)",
         )  # fmt: skip
         parser.add_argument("--paste", action="store_true", help=PASTE_HELP)
         parser.add_argument(
             "--grid", action="store_true",
-            help="also write every attribute's image, in a folder …-grid/ beside each result",
+            help="also write an image for every attribute to a folder …-grid/ beside each result",
         )  # fmt: skip
 
     def check_model(self, config: dict[str, Any]) -> None:

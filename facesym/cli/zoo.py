@@ -1,4 +1,4 @@
-"""`facesym zoo list|pull|verify|push`: list, fetch, check and publish the released models."""
+"""`facesym zoo list|pull|verify|push`: list, download, verify and publish the released models."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from facesym.hub import publish
 
 from .options import UsageError, add_command
 
-SUMMARY = "list, fetch, check and publish the released models"
+SUMMARY = "list, download, verify and publish the released models"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,30 +21,30 @@ def add_parser(subparsers: Any) -> None:
         subparsers, "zoo", SUMMARY, usage="COMMAND ...",
         description="""\
 commands:
-  list      every model, and where it is
-  pull      fetch models into the local cache
-  verify    compute the checksums of models on this machine anew
+  list      list the models and where they are
+  pull      download models to the local cache
+  verify    verify the checksums of the models on this machine
   push      publish a model on the Hugging Face Hub""",
         examples=(
-            ("facesym zoo list", "Which models there are, how large, and under which licence."),
-            ("facesym zoo pull", "Fetch every model, to work without a network."),
+            ("facesym zoo list", "Show the models with their sizes and licences."),
+            ("facesym zoo pull", "Download every model, to work offline."),
         ),
     )  # fmt: skip
     commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
 
     command = add_command(
-        commands, "zoo list", "list every model, and where it is", usage="",
-        description="Nothing is fetched. WHERE is package, cache, Hub, or not published.",
-        examples=[("facesym zoo list", "One line per model.")],
+        commands, "zoo list", "list the models and where they are", usage="",
+        description="Downloads nothing. WHERE is package, cache, Hub, or not published.",
+        examples=[("facesym zoo list", "Print one line per model.")],
     )  # fmt: skip
     command.set_defaults(run=_list)
 
     command = add_command(
-        commands, "zoo pull", "fetch models into the local cache", usage="[ID ...]",
-        description="A model that is there already is checked; a damaged one is fetched anew.",
-        examples=[("facesym zoo pull symmfc-256", "Fetch one model.")],
+        commands, "zoo pull", "download models to the local cache", usage="[ID ...]",
+        description="Models in the cache are verified; damaged ones are downloaded again.",
+        examples=[("facesym zoo pull symmfc-256", "Download one model.")],
     )  # fmt: skip
-    command.add_argument("ids", nargs="*", metavar="ID", help="models to fetch (default: all)")
+    command.add_argument("ids", nargs="*", metavar="ID", help="models to download (default: all)")
     command.set_defaults(run=_pull)
 
     command = add_command(
@@ -53,7 +53,7 @@ commands:
         examples=[("facesym zoo verify", "Check every model on this machine.")],
     )  # fmt: skip
     command.add_argument(
-        "ids", nargs="*", metavar="ID", help="models to check (default: all on this machine)"
+        "ids", nargs="*", metavar="ID", help="models to verify (default: all on this machine)"
     )
     command.set_defaults(run=_verify)
 
@@ -63,12 +63,12 @@ commands:
         description="""\
 Needs a token that may write to the model's repository (`hf auth login`). The new
 revision is written into zoo.json.""",
-        examples=[("facesym zoo push symmfc-256 --dry-run -o release/", "See what would be published.")],
+        examples=[("facesym zoo push symmfc-256 --dry-run -o release/", "Write the files to release/.")],
     )  # fmt: skip
     command.add_argument("id", metavar="ID", help="the model to publish")
-    command.add_argument("--dry-run", action="store_true", help="publish nothing: write it to a folder")
+    command.add_argument("--dry-run", action="store_true", help="write the files to a folder instead")
     command.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="folder for --dry-run")
-    command.add_argument("--overwrite", action="store_true", help="replace files that exist in that folder")
+    command.add_argument("--overwrite", action="store_true", help="replace existing files in that folder")
     command.set_defaults(run=_push)
 
 
@@ -143,7 +143,7 @@ def _push(args: argparse.Namespace) -> int:
 
 
 def release_files(id: str) -> dict[str, bytes]:
-    """What a Hub repository of the model holds: config.json, model.safetensors, README.md.
+    """Collect the files of the model's Hub repository: config.json, model.safetensors, README.md.
 
     Raises:
         ZooError: unknown id, or its weights are not on this machine or altered.

@@ -1,9 +1,9 @@
-"""`facesym prepare`: photos to a folder of aligned faces to train and measure with; masks for completion; aligned faces
-to pairs for NFGAN.
+"""Prepare data for training and evaluation: aligned faces from photos, masks for completion, and pairs for NFGAN.
 
-facesym prepare faces PHOTOS OUT --size 256 --workers 2
-facesym prepare masks OUT --count 600
-facesym prepare pairs OUT FACES [FACES …] --mesh ict_face_model.npz --expressions LONDON --count 20000
+examples:
+  facesym prepare faces PHOTOS FACES --size 256 --workers 2
+  facesym prepare masks MASKS --count 600
+  facesym prepare pairs PAIRS FACES --mesh ict_face_model.npz --expressions LONDON --count 20000
 """
 
 import argparse
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run `facesym prepare` with these arguments (a list of strings; default: the process's own).
 
     Raises:
-        FacesymError: a folder or a package is missing, or a folder cannot be gone on with.
+        FacesymError: a folder or a package is missing, or an output folder belongs to another run.
     """
     parser = argparse.ArgumentParser(
         "facesym prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -36,36 +36,39 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         args.run(args)
     except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command goes on from here")
+        sys.exit("\nstopped; the same command continues from here")
 
 
 def _add_faces(commands):
     command = commands.add_parser(
         "faces",
-        help="photos to aligned faces",
+        help="cut aligned faces out of photos",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Cut the largest face out of every photo (FFHQ framing), with landmarks, pose and sharpness.",
-        epilog="Adults only: this tool cannot tell anyone's age. Remove photos of minors, and of people who\n"
-        "have not agreed, before you run it. A sub-folder is a person, and so is a photo at the top; the\n"
-        "splits (80/10/10) go by person, or by image where that would leave one empty.",
+        epilog="Use photos of adults only: the command cannot tell anyone's age. Remove photos of minors\n"
+        "and of people who have not agreed first. Each sub-folder is one person, and so is each photo at\n"
+        "the top. The splits (80/10/10) go by person, or by image if that would leave a split empty.\n\n"
+        "example:\n  facesym prepare faces PHOTOS FACES --size 256 --workers 2",
     )
-    command.add_argument("photos", type=Path, help="folder of photos, searched with all its sub-folders")
-    command.add_argument(
-        "out", type=Path, help="folder to write; give the same again to go on with a stopped run"
-    )
+    command.add_argument("photos", type=Path, help="folder of photos, including its sub-folders")
+    command.add_argument("out", type=Path, help="folder to write, or that of an interrupted run to continue")
     command.add_argument("--size", type=int, default=256, help="side of the crops, in pixels (default 256)")
-    command.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    command.add_argument("--workers", type=int, default=2, help="number of processes (default 2)")
     command.add_argument(
         "--landmarks", choices=["dlib", "facesym"],
-        help="whose 68 landmarks (default: dlib where it is installed)",
+        help="model of the 68 landmarks (default: dlib if it is installed)",
     )  # fmt: skip
-    command.add_argument("--min-score", type=float, default=0.8, help="of the detector, 0-1 (default 0.8)")
     command.add_argument(
-        "--min-side", type=float, help="of the face's square in the photo, in pixels (default: --size)"
+        "--min-score", type=float, default=0.8, help="smallest score of the detector, 0 to 1 (default 0.8)"
+    )
+    command.add_argument(
+        "--min-side",
+        type=float,
+        help="smallest side of the face's square in the photo, in pixels (default: --size)",
     )
     command.add_argument(
         "--min-sharp", type=float, default=7.0,
-        help="standard deviation of the Laplacian at 128x128 (default 7)",
+        help="smallest sharpness: standard deviation of the Laplacian at 128x128 (default 7)",
     )  # fmt: skip
     command.set_defaults(run=_faces)
 
@@ -87,14 +90,16 @@ def _faces(args):
 def _add_masks(commands):
     command = commands.add_parser(
         "masks",
-        help="irregular masks, to train completion with",
-        description="Draw irregular masks (PNG, white = hidden) of six sizes, up to 60 % of the image, for training "
-        "and for measuring. The masks of published figures are NVIDIA's irregular mask set (G. Liu et al., ECCV 2018).",
+        help="draw irregular masks for completion",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Draw irregular masks (PNG, white = missing) of six sizes, up to 60 % of the image, for\n"
+        "training and evaluation. Published figures use NVIDIA's irregular masks (G. Liu et al., ECCV 2018).",
+        epilog="example:\n  facesym prepare masks MASKS --count 600",
     )
     command.add_argument("out", type=Path, help="folder to write")
-    command.add_argument("--count", type=int, default=600, help="of masks (default 600)")
+    command.add_argument("--count", type=int, default=600, help="number of masks (default 600)")
     command.add_argument("--size", type=int, default=256, help="side in pixels (default 256)")
-    command.add_argument("--seed", type=int, default=0, help="of the drawing (default 0)")
+    command.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
     command.set_defaults(run=_masks)
 
 
@@ -106,11 +111,13 @@ def _masks(args):
 def _add_pairs(commands):
     command = commands.add_parser(
         "pairs",
-        help="aligned faces to pairs, to train normalize and transfer with",
-        description="Make pairs of a face and the same person frontal and neutral: turned and expressive versions of "
-        "frontal, neutral faces (metadata.csv: yaw, neutral); the real pairs of folders that have several views of a "
-        "person (view, expression); and turned or expressive photos, brought to the front by the mesh, the expression "
-        "taken off by landmarks.",
+        help="make pairs of faces for normalize and transfer",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Make pairs of a face and the same person frontal and neutral. There are simulated pairs\n"
+        "(frontal, neutral faces by yaw and neutral of metadata.csv, turned or given an expression),\n"
+        "real pairs from folders with several views of a person (view, expression), and photos of turned\n"
+        "or expressive faces, whose target the mesh turns to the front and landmarks make neutral.",
+        epilog="example:\n  facesym prepare pairs PAIRS FACES --mesh ict_face_model.npz --expressions LONDON",
     )
     command.add_argument("out", type=Path, help="folder to write")
     command.add_argument("faces", nargs="+", type=Path, help="folders of aligned faces")
@@ -122,12 +129,12 @@ def _add_pairs(commands):
     )
     command.add_argument(
         "--expressions", type=Path, required=True,
-        help="folder with the same people neutral and smiling, from the front",
+        help="folder of frontal faces that show the same people neutral and smiling",
     )  # fmt: skip
-    command.add_argument("--count", type=int, default=20000, help="of simulated pairs (default 20000)")
-    command.add_argument("--size", type=int, default=128, help="side of the images (default 128)")
-    command.add_argument("--seed", type=int, default=0, help="of the simulation (default 0)")
-    command.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    command.add_argument("--count", type=int, default=20000, help="number of simulated pairs (default 20000)")
+    command.add_argument("--size", type=int, default=128, help="side of the images in pixels (default 128)")
+    command.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
+    command.add_argument("--workers", type=int, default=2, help="number of processes (default 2)")
     command.set_defaults(run=_pairs)
 
 
@@ -136,4 +143,4 @@ def _pairs(args):
         args.out, args.faces, args.mesh, args.expressions, args.count, args.size, args.seed, args.workers
     )
     print("\n".join(f"{count:6d} {kind}" for kind, count in sorted(counts.items())))
-    print(f"{args.out / 'preview.png'} shows some")
+    print(f"{args.out / 'preview.png'} shows examples")

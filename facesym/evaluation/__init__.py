@@ -1,13 +1,15 @@
-"""`facesym evaluate`: measure models on people held out from training.
+"""Measure models on people held out from training.
 
     facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --alexnet ALEXNET --size 256 \\
         --models symmfc-256 runs/ablation/export -n 400 -o results/complete-256
 
-Each task writes results.json (means and all settings) and grids of images to look at, and prints its tables in
-Markdown. The same command gives the same numbers.
+Each task writes results.json (means and all settings) and grids of images, and prints its tables in Markdown. The same
+command gives the same numbers.
 """
 
 import argparse
+import inspect
+import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -15,13 +17,13 @@ from ..packages import require_packages
 
 TASKS = {
     "complete": "face completion: irregular masks and a centre square",
-    "faces": "how upright the crops of tilted faces are",
+    "faces": "alignment of tilted faces",
     "identity": "face verification on held-out people",
     "symmetrize": "recognition error of symmetric faces",
-    "asymmetry": "asymmetry against the strength of a simulated palsy",
-    "reference": "the healthy range of the measures of `facesym study`",
-    "symgan": "symmetry of generators, and Fréchet distances",
-    "rotate": "fits on held-out faces",
+    "asymmetry": "reliability of the measures of asymmetry",
+    "reference": "healthy range of the measures of `facesym study`",
+    "symgan": "symmetry of generators and Fréchet distances",
+    "rotate": "fits to held-out faces and turned heads",
     "normalize": "frontal, neutral faces",
     "ckplus": "expression recognition with normalised faces as training data",
     "transfer": "changed expression, pose and light",
@@ -42,8 +44,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(metavar="TASK", required=True)
     for name, summary in TASKS.items():
         module = import_module(f".{name}", __name__)
-        description = module.run.__doc__
-        command = commands.add_parser(name, help=summary, description=description)
+        example = textwrap.dedent((module.__doc__ or "").split("\n\n")[1]).strip()
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=textwrap.fill(inspect.getdoc(module.run) or "", 80),
+            epilog=f"example:\n{textwrap.indent(example, '  ')}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
