@@ -10,13 +10,15 @@ import torch
 from PIL import Image
 from skimage import data as skimage_data
 
+import facesym
 from facesym import evaluation, metrics
 from facesym.errors import FacesymError, ImageError
 from facesym.evaluation import asymmetry, complete, features, fills, identity, symgan, symmetrize
 from facesym.evaluation import data as chosen
 from facesym.evaluation.masks import irregular_masks
 from facesym.faces.geometry import flip_landmarks
-from train import benchmark
+from train import benchmark, stages
+from train.peers import LaMa, StarGAN
 
 
 def face(size):
@@ -267,6 +269,31 @@ def test_symmetric_kernels_are_timed_beside_plain_ones(capsys):
     finally:
         torch.set_num_threads(threads)
     assert "| symmetric kernels | " in capsys.readouterr().out
+
+
+def test_stages_add_up_and_nested_calls_count_once(tiny_model):
+    clock = stages.Clock()
+    with clock.stage("outer"), clock.stage("inner"):
+        sum(range(300_000))
+    assert clock.spent["inner"][0] > 10 * clock.spent["outer"][0] >= 0
+    pipe = facesym.load(tiny_model)
+    rows = stages.by_stage({"complete": pipe}, 0.1, 1)
+    assert list(rows["complete"]) == [*stages.STAGES, "rest"] and rows["complete"]["detect"] > 1
+    row = {"cpu_ms": 2.0, "p50_ms": 3.0, "p95_ms": 4.0}
+    report = {
+        "peers": {"LaMa": row | {"parameters": 27e6}},
+        "tasks": {"complete": row},
+        "stages": {"3 MP": rows},
+    }
+    assert "| complete |  | 2.0 | 3.0 | 4.0 | 1.00 | 1.00 | 0.25 |" in stages.table(report)
+
+
+@pytest.mark.parametrize(("net", "millions", "channels"), [(LaMa, 27.0, 4), (StarGAN, 8.4, 8)])
+def test_peers_have_the_published_sizes(net, millions, channels):
+    net = net().eval()
+    assert benchmark.parameters(net) / 1e6 == pytest.approx(millions, abs=0.06)
+    with torch.inference_mode():
+        assert net(torch.rand(1, channels, 64, 64)).shape == (1, 3, 64, 64)
 
 
 # --- identity and symmetry ------------------------------------------------------------------------------------------
