@@ -86,13 +86,15 @@ def build() -> gr.Blocks:
         shot = gr.State(None, time_to_live=3600)
         with gr.Row(elem_id="workspace", equal_height=False):
             with gr.Column(min_width=300, elem_id="left"):
+                for module in MODULES:
+                    panel.lead(module)
                 photo = stage.Stage()
                 panels = [panel.controls_column(module) for module in MODULES]
             with gr.Column(min_width=300, elem_id="right"):
-                for each in panels:
-                    panel.result_column(each)
+                for tab_panel in panels:
+                    panel.result_column(tab_panel)
                 shelf = examples.shelf()
-                with gr.Column(elem_classes=["panel"], elem_id="more-rotate"):
+                with gr.Column(elem_classes=["of-tab", "of-rotate"]):
                     rotate.build_more()
         study.build()
         gr.HTML(ETHICS, elem_id="ethics", apply_default_css=False, js_on_load=None)
@@ -107,44 +109,46 @@ def build() -> gr.Blocks:
 
 def connect(panels: list, photo: stage.Stage, shot: gr.State, shelf: gr.HTML) -> None:
     """What changes the photo clears every tab's result, and ends what runs."""
-    for each in panels:
-        panel.wire(each, photo, shot)
-    outputs = [photo, shot, *(output for each in panels for output in each.outputs)]
-    running = [each.running for each in panels]
+    for tab_panel in panels:
+        panel.wire(tab_panel, photo, shot)
+    outputs = [photo, shot, *(output for tab_panel in panels for output in tab_panel.outputs)]
+    running = [tab_panel.running for tab_panel in panels]
 
-    def new_photo(value, new, old, cached=None):
-        """Values for ``outputs``; ``cached``: {task: outcome}."""
-        if new is None and value and value.get("error"):
-            return [value, old, *[gr.skip()] * (len(outputs) - 2)]
-        rest = [each.show((cached or {}).get(each.module.tab.name)) for each in panels]
-        return [value, new, *(value for values in rest for value in values)]
+    def change(stage_value, new_shot, old_shot, outcomes=None):
+        """Values for ``outputs``. ``outcomes``: {task: outcome} to show with the new photo."""
+        if new_shot is None and stage_value and stage_value.get("error"):  # refused: all stays as it is
+            return [stage_value, old_shot, *[gr.skip()] * (len(outputs) - 2)]
+        values = [stage_value, new_shot]
+        for tab_panel in panels:
+            values += tab_panel.show((outcomes or {}).get(tab_panel.module.tab.name))
+        return values
 
-    async def uploaded(value, old):
-        value, new = await stage.take(value, old)
-        return new_photo(value, new, old)
+    async def upload(stage_value, old_shot):
+        stage_value, new_shot = await stage.take(stage_value, old_shot)
+        return change(stage_value, new_shot, old_shot)
 
-    async def go_on(path, old):
-        if not path:
-            return new_photo({"error": "There is no result yet."}, None, old)
-        new = await parts.QUICK.run(stage.look_at, path)
-        return new_photo(stage.on_stage(new), new, old)
+    async def go_on(result_path, old_shot):
+        if not result_path:
+            return change({"error": "There is no result yet."}, None, old_shot)
+        new_shot = await parts.QUICK.run(stage.look_at, result_path)
+        return change(stage.on_stage(new_shot), new_shot, old_shot)
 
-    def example(event: gr.EventData):
-        value, new, cached = examples.open_example(int(event.index))
-        return new_photo(value, new, None, cached)
+    def open_example(event: gr.EventData):
+        stage_value, new_shot, outcomes = examples.open_example(int(event.index))
+        return change(stage_value, new_shot, None, outcomes)
 
-    photo.upload(uploaded, [photo, shot], outputs, cancels=running, **IN_TURN)
-    photo.clear(lambda: new_photo({}, None, None), None, outputs, cancels=running, **NOTHING_RUNS)
-    shelf.select(example, None, outputs, cancels=running, **NOTHING_RUNS)
-    for each in panels:
-        each.viewer.select(go_on, [each.result, shot], outputs, **IN_TURN)
+    photo.upload(upload, [photo, shot], outputs, cancels=running, **IN_TURN)
+    photo.clear(lambda: change({}, None, None), None, outputs, cancels=running, **NOTHING_RUNS)
+    shelf.select(open_example, None, outputs, cancels=running, **NOTHING_RUNS)
+    for tab_panel in panels:
+        tab_panel.viewer.select(go_on, [tab_panel.result, shot], outputs, **IN_TURN)
 
 
 def main() -> None:
     """Start the page; the models load meanwhile."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "mcp"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for library in ("httpx", "mcp"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     gr.set_static_paths([parts.EXAMPLES, parts.HERE / "static"])
     page = build()
     for module in MODULES:
@@ -152,7 +156,7 @@ def main() -> None:
             module.tab.pipeline.start()
     page.launch(
         theme=THEME,
-        app_kwargs={"middleware": [Middleware(meta.Head)]},
+        app_kwargs={"middleware": [Middleware(meta.Head, tabs=[module.tab.name for module in MODULES])]},
         favicon_path=parts.HERE / "static" / "icon.svg",
         max_file_size="40mb",
         footer_links=[],

@@ -19,6 +19,8 @@ STEPS = (
     "copied from there. **3** Where that copy is trusted: black not at all, yellow fully. **4** The rest is made up."
 )
 
+QUIET = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+
 tab = panel.Tab(
     "complete",
     "Complete",
@@ -43,9 +45,24 @@ def controls() -> list:
     """See `panel.Tab`."""
     with gr.Accordion("Or use a mask picture", open=False):
         mask = parts.PictureFile(
-            label="Mask: white = fill in, of the photo's size", sources=["upload"], height=160, elem_id="mask"
+            label="Mask: white = fill in, of the photo's size", sources=["upload"], height=160, elem_id="mask",
+            buttons=[],
+        )  # fmt: skip
+        refusal = gr.HTML(
+            "", js_on_load=None, apply_default_css=False, elem_classes="status", elem_id="mask-refusal"
         )
+    mask.upload(check_mask, mask, [mask, refusal], **QUIET)
+    mask.clear(str, None, refusal, **QUIET)
     return [mask]
+
+
+async def check_mask(file: str):
+    """Refuse at once a mask that cannot be read: values of its component and of the line below it."""
+    try:
+        await parts.QUICK.run(lambda tell: read_photo(file))
+    except Exception as error:
+        return None, panel.status(error=parts.wording(error))
+    return gr.skip(), ""
 
 
 def work(tell, value: dict, shot: stage.Shot, mask_file: str | None) -> panel.Outcome:
@@ -72,7 +89,10 @@ def finish(tell, photo: Photo, stem: str, mask: np.ndarray, faces: str) -> panel
     files = results.Files(tab.name, stem, "completed")
     count = len(result.faces)
     return panel.Outcome(
-        views=[files.pair("Photo", photo.image, result.images[0])],
+        views=[
+            *files.closeups(photo.image, result.images[0], result.faces),
+            files.pair("Photo", photo.image, result.images[0]),
+        ],
         downloads=files.downloads(photo.image, result.images[0]),
         numbers=(
             f"**{count} face{'s' * (count != 1)}** completed · **{100 * result.mask_fraction:.1f} %** of the photo was "

@@ -1,9 +1,12 @@
 """Waiting lines: work runs in a few threads, first come first served, and whoever waits knows for what and how long."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import logging
+import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -72,11 +75,15 @@ class Line:
         workers: how many jobs run at a time.
         seconds: how long one takes, until some have been timed.
         most: how many may wait.
+        patient: it gets the processor when nobody else wants it (on Linux).
     """
 
-    def __init__(self, name: str, workers: int = 1, seconds: float = 2.0, most: int = 60):
+    def __init__(
+        self, name: str, workers: int = 1, seconds: float = 2.0, most: int = 60, patient: bool = False
+    ):
         self.name, self.workers, self.seconds, self.most = name, workers, seconds, most
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=name.split()[-1])
+        begin = lower_priority if patient else None
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=name.split()[-1], initializer=begin)
         self._jobs: list[Job] = []
 
     def _start(self, function, args):
@@ -150,6 +157,13 @@ class Line:
             if count:
                 return 0, f"Waiting for {self.name}: {who} before you, about {in_words(seconds)}"
         return job.fraction, f"{job.step} · about {in_words(job.remaining())} left"
+
+
+def lower_priority() -> None:
+    """Let other threads go before this one and those that it starts."""
+    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 def in_words(seconds: float) -> str:

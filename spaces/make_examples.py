@@ -52,6 +52,9 @@ PLAN = [  # tab, title, portrait, what is drawn over it, choices
     ("transfer", "Light from the side", 109, None, (1, True, "side")),
     ("transfer", "Neutral", "astronaut", None, (1, True, "neutral")),
     ("transfer", "Turned to the left", 147, None, (1, True, "left 20")),
+    ("complete", "A book before half the face", 225, "book", ()),
+    ("complete", "A hand", 173, "hand", ()),
+    ("complete", "Glasses, taken off", "hopper", "glasses", ()),
 ]
 
 
@@ -160,6 +163,59 @@ def phone(image, points):
             3,
         )
     return _lay(image, layer, 0.8)
+
+
+def book(image, points):
+    """A book before the half of the face on the image's right."""
+    wide, high = np.ptp(points[:, 0]), np.ptp(points[:, 1])
+    left, right = points[27:34, 0].mean() + 0.02 * wide, points[16, 0] + 0.07 * wide
+    top, bottom = points[24, 1] - 0.2 * high, points[8, 1] + 0.02 * high
+    layer, draw = _layer(image.size)
+    draw.rectangle([left, top, right, bottom], (126, 38, 44, 255))
+    draw.rectangle([left, top, left + 0.07 * wide, bottom], (96, 26, 32, 255))
+    for inset in (0.05, 0.065):
+        edge = inset * high
+        box = [left + 0.07 * wide + edge, top + edge, right - edge, bottom - edge]
+        draw.rectangle(box, None, (196, 158, 84, 255), 2)
+    return _lay(image, layer, 0.8)
+
+
+def hand(image, points):
+    """Four fingers and a thumb before the mouth and a cheek."""
+    wide, high = np.ptp(points[:, 0]), np.ptp(points[:, 1])
+    layer, draw = _layer(image.size)
+    palm = points[8] + [0.3 * wide, 0.3 * high]
+    tips = points[51] + np.array([[-0.05, 0.08], [0.02, -0.1], [0.18, -0.2], [0.34, -0.2]]) * [wide, high]
+    for tip in [*tips, points[54] + [0.42 * wide, 0.12 * high]]:
+        bow = (palm + tip) / 2 + [0.03 * wide, 0]
+        for thick, colour in ((0.175, (168, 110, 88)), (0.155, (201, 140, 114)), (0.07, (214, 156, 131))):
+            way = np.linspace(0, 1, 40)[:, None]
+            way = (1 - way) ** 2 * palm + 2 * way * (1 - way) * bow + way**2 * tip
+            for x, y in way:
+                r = thick * wide / 2
+                draw.ellipse([x - r, y - r, x + r, y + r], (*colour, 255))
+        x, y = tip - [0, 0.02 * high]
+        draw.ellipse(
+            [x - 0.035 * wide, y - 0.04 * high, x + 0.035 * wide, y + 0.03 * high], (232, 190, 176, 255)
+        )
+    x, y = palm
+    draw.ellipse([x - 0.3 * wide, y - 0.25 * high, x + 0.3 * wide, y + 0.4 * high], (201, 140, 114, 255))
+    return _lay(image, layer, 1)
+
+
+def glasses(image, points):
+    """Nothing is drawn: the glasses in the photo are marked."""
+    width = np.linalg.norm(points[36:42].mean(0) - points[42:48].mean(0))
+    layer, draw = _layer(image.size)
+    for eye in (points[36:42].mean(0), points[42:48].mean(0)):
+        x, y = eye
+        draw.rounded_rectangle(
+            [x - 0.62 * width, y - 0.42 * width, x + 0.55 * width, y + 0.5 * width],
+            0.3 * width,
+            (0, 0, 0, 255),
+        )
+    _, hidden = _lay(image, layer, 1)
+    return image, hidden
 
 
 def _layer(size):

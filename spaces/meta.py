@@ -1,6 +1,7 @@
 """The page's <head>: gradio's own has its name, its pictures and no style of ours until its script has run."""
 
 import html
+import json
 import os
 import re
 
@@ -14,11 +15,12 @@ DESCRIPTION = (
 _OWN = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>', re.S)
 
 
-def head(base: str) -> str:
+def head(base: str, tabs: list[str]) -> str:
     """Our tags.
 
     Args:
         base: the page's address, as the visitor sees it.
+        tabs: their names.
     """
     names = {
         "og:type": "website",
@@ -30,14 +32,25 @@ def head(base: str) -> str:
     tags = [f'<meta property="{name}" content="{html.escape(text)}">' for name, text in names.items()]
     tags.append(f'<meta name="description" content="{html.escape(DESCRIPTION)}">')
     tags.append('<meta name="twitter:card" content="summary_large_image">')
-    return "".join(tags) + f"<style>{parts.static('page.css')}</style>" + parts.static("head.html")
+    style = parts.static("page.css") + "".join(map(only_in, tabs))
+    return (
+        "".join(tags)
+        + f"<style>{style}</style>"
+        + parts.static("head.html").replace("NAMES", json.dumps(tabs))
+    )
+
+
+def only_in(tab: str) -> str:
+    """CSS: what belongs to a tab shows in that tab alone."""
+    closed = f"html:not([data-tab={tab}])"
+    return f"{closed} .of-{tab}, {closed} .tile[data-tab={tab}] {{ display: none !important; }}\n"
 
 
 class Head:
     """ASGI middleware: puts `head` into the page, in place of gradio's tags."""
 
-    def __init__(self, app):
-        self.app = app
+    def __init__(self, app, tabs: list[str]):
+        self.app, self.tabs = app, tabs
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
@@ -55,7 +68,7 @@ class Head:
             page = body
             if b"</head>" in body:
                 text = _OWN.sub("", body.decode())
-                page = text.replace("</head>", head(_base(scope)) + "</head>", 1).encode()
+                page = text.replace("</head>", head(_base(scope), self.tabs) + "</head>", 1).encode()
             headers = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
             await send({**start, "headers": [*headers, (b"content-length", str(len(page)).encode())]})
             await send({"type": "http.response.body", "body": page})

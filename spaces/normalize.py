@@ -50,7 +50,8 @@ def finish(tell, photo: Photo, stem: str, face) -> panel.Outcome:
     result = normalize(photo, face)
     tell(0.6, "Writing the pictures")
     files = results.Files(tab.name, stem, "frontal")
-    crop, output, walk, yaw = result.crop[0], result.images[0], result.walk[0], result.yaw[0]
+    trim, yaw = results.Trim.of(photo, result), result.yaw[0]
+    crop, output, *walk = map(trim, (result.crop[0], result.images[0], *result.walk[0]))
     labels = [f"{fraction:.0%} of the way" for fraction in np.linspace(0, 1, len(walk))]
     labels[0], labels[-1] = "as it is", "frontal and neutral"
     whole = results.put_back(tab.pipeline, photo, result) if abs(yaw) <= FRONTAL else None
@@ -63,7 +64,11 @@ def finish(tell, photo: Photo, stem: str, face) -> panel.Outcome:
             ),
         ],
         downloads=[*files.downloads(crop, output, whole), ("Video of the way there", files.video(walk))],
-        numbers=f"Photo's yaw **{yaw:.0f}°**{results.likeness(result.identity)} · **{result.seconds:.1f} s**",
+        numbers=results.numbers(
+            f"photo's yaw **{results.degrees(yaw)}**",
+            results.likeness(result.identity),
+            f"**{result.seconds:.1f} s**",
+        ),
         notes=result.notes,
         result=files.result,
         extras=results.paragraph(ABOUT),

@@ -113,7 +113,7 @@ def status(fraction: float | None = None, text: str = "", notes=(), error: str =
             f'<p>{html.escape(text)}</p><div class="bar" role="progressbar" aria-label="Progress" '
             f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
         )
-    notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)
+    notes = "".join(f'<p class="note">{html.escape(parts.without_folders(note))}</p>' for note in notes)
     return (f"<p>{bold(text)}</p>" if text else "") + notes
 
 
@@ -177,11 +177,19 @@ class Panel:
         return status(error=error), {}, "", None, gr.update(visible=True), gr.update(visible=False)
 
 
-def controls_column(module: ModuleType) -> Panel:
-    """Build a tab's column: what it is, what can be chosen, the button."""
+def lead(module: ModuleType) -> None:
+    """Build what stands above the photo: what the tab does."""
     tab = module.tab
-    with gr.Column(elem_id=f"panel-{tab.name}", elem_classes=["panel", "panel-controls"]):
-        gr.HTML(f"<h2>{tab.title}</h2><p>{tab.line}</p>", elem_classes="lead")
+    gr.HTML(
+        f"<h2>{tab.title}</h2><p>{tab.line}</p>", apply_default_css=False, js_on_load=None,
+        elem_classes=["lead", f"of-{tab.name}"],
+    )  # fmt: skip
+
+
+def controls_column(module: ModuleType) -> Panel:
+    """Build a tab's column: what can be chosen, the button."""
+    tab = module.tab
+    with gr.Column(elem_id=f"panel-{tab.name}", elem_classes=["of-tab", f"of-{tab.name}"]):
         if tab.pipeline.missing:
             gr.HTML(
                 "<p><b>The model for this tab is not released yet.</b> You can look around; the button will work "
@@ -202,7 +210,7 @@ def controls_column(module: ModuleType) -> Panel:
 def result_column(panel: Panel) -> None:
     """Build a tab's other column: the result."""
     name = panel.module.tab.name
-    with gr.Column(elem_classes=["panel", "panel-result"], elem_id=f"out-{name}"):
+    with gr.Column(elem_classes=["of-tab", "panel-result", f"of-{name}"]):
         panel.viewer = Viewer(elem_id=f"{name}-result")
         panel.extras = gr.HTML(
             "", js_on_load=None, elem_id=f"{name}-extras", apply_default_css=False, elem_classes="extras"

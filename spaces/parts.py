@@ -32,7 +32,7 @@ FRAME = 384  # side of a face in a video
 CACHE = os.path.abspath(get_upload_folder())  # gradio serves, and after a while deletes, the files in here
 
 MODELS = Line("the models")  # a second or two each
-FITS = Line("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), seconds=45, most=20)
+FITS = Line("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), seconds=45, most=20, patient=True)
 QUICK = Line("the photos", seconds=0.5)  # reading a photo, finding its faces
 TASKS = ("complete", "symmetrize", "rotate", "normalize", "transfer")
 
@@ -111,10 +111,14 @@ def wording(error: Exception) -> str:
     if isinstance(error, FaceNotFoundError):
         return "No face was found in this photo. Try one in which the face is larger, sharper or less hidden."
     if isinstance(error, FacesymError):
-        # The server's folders are nobody's business: of an upload's path, keep the name.
-        return re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", str(error))
+        return without_folders(str(error))
     log.error("Unexpected", exc_info=error)
     return "Something went wrong on the server, and it has been logged. Try again, or try another photo."
+
+
+def without_folders(text: str) -> str:
+    """A text with the names of uploads, but not where they are: the server's folders are nobody's business."""
+    return re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", text)
 
 
 def tell_errors(function):
@@ -164,8 +168,9 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
 
 
 def as_frame(face: Image.Image, side: int = FRAME) -> Image.Image:
-    """A square crop at the size in which videos and sliders show it."""
-    return face.resize((side, side), Image.Resampling.LANCZOS)
+    """A crop at the size in which videos and sliders show it: even, as video wants it."""
+    scale = side / max(face.size)
+    return face.resize([2 * round(length * scale / 2) for length in face.size], Image.Resampling.LANCZOS)
 
 
 # For each subclass of a component gradio writes a .pyi file beside its source: not into this folder.

@@ -1,17 +1,21 @@
 """A result's files and the HTML about it."""
 
 import html
+import re
 import zipfile
 
+import cv2
+import numpy as np
 import panel
 import parts
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from facesym.faces.load import Photo
 from facesym.video import save_video
 
 PAIR = 720  # height of the before/after picture
 MOVING = 480  # long side of the before/after GIF
+SMALL = 0.35  # of the photo's short side: a face of less height gets a close-up
 
 
 class Files:
@@ -45,13 +49,27 @@ class Files:
             before, after = (image.resize(size, Image.Resampling.LANCZOS) for image in (before, after))
         return panel.View(label, self.show(before, "before", edited=False), self.show(after, "after"))
 
+    def closeups(self, before: Image.Image, after: Image.Image, faces: list) -> list[panel.View]:
+        """The same of each face that is small in its photo, at most six."""
+        small = [face for face in faces if face.box[3] - face.box[1] < SMALL * min(before.size)][:6]
+        views = []
+        for number, face in enumerate(small, 1):
+            square = around(face.box, before.size)
+            label = "Close-up" if len(small) == 1 else f"Close-up {number}"
+            views.append(self.pair(label, before.crop(square), after.crop(square)))
+        return views
+
     def whole(self, photo: Photo, after: Image.Image | None) -> list[panel.View]:
         """The same of the whole photo, if there is a result."""
         return [] if after is None else [self.pair("Whole photo", photo.image, after)]
 
     def series(self, label: str, frames: list, labels: list[str], start: int, about: str) -> panel.View:
-        """Pictures to slide through."""
-        files = [self.show(parts.as_frame(frame), "frame") for frame in frames]
+        """Pictures to slide through. Each can be saved: its file is named by its label."""
+        files = []
+        for number, (frame, text) in enumerate(zip(frames, labels)):
+            name = re.sub(r"[^\w+-]+", "-", text).rstrip("-") or str(number)
+            path = parts.publish(parts.as_frame(frame), self.folder, f"{self.stem}_{name}.webp", self.task)
+            files.append(path)
         return panel.View(label, frames=files, labels=labels, start=start, about=about)
 
     def picture(self, image: Image.Image) -> str:
@@ -117,6 +135,56 @@ def put_back(pipeline: parts.Pipeline, photo: Photo, result, output=None) -> Ima
     return photo.restore(pipeline.get()._paste(photo.image, job))
 
 
+def around(box: tuple, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The square about a face's box, pixels of the photo of ``size``: (x0, y0, x1, y1)."""
+    side = min(round(2.2 * (box[3] - box[1])), *size)
+    corner = [
+        round(min(max((low + high - side) / 2, 0), most - side))
+        for low, high, most in ((box[0], box[2], size[0]), (box[1], box[3], size[1]))
+    ]
+    return corner[0], corner[1], corner[0] + side, corner[1] + side
+
+
+class Trim:
+    """Cuts aligned crops to what the photo shows. Beyond its edges a crop repeats the photo mirrored: a second chin.
+
+    Args:
+        size: (width, height) of the photo.
+        transform: 2x3, photo pixel -> pixel of a crop of side ``side``.
+    """
+
+    def __init__(self, size: tuple[int, int], transform: np.ndarray, side: int):
+        right, bottom = size[0] - 0.5, size[1] - 0.5
+        corners = np.array([[-0.5, -0.5, 1], [right, -0.5, 1], [right, bottom, 1], [-0.5, bottom, 1]])
+        shown = np.zeros((side, side), np.uint8)
+        cv2.fillConvexPoly(shown, np.round(corners @ np.asarray(transform).T).astype(np.int32), 255)
+        # Rows and columns of which most is shown: a photo that is tilted a little leaves slivers at its edges.
+        ends = []
+        for axis in (0, 1):
+            counts = (shown > 0).sum(axis)
+            ends.append(np.flatnonzero(counts >= 0.7 * counts.max())[[0, -1]] + [0, 1])
+        (left, right), (top, bottom) = ends
+        self._box, self._shown = (left, top, right, bottom), Image.fromarray(shown)
+
+    @classmethod
+    def of(cls, photo: Photo, result) -> "Trim":
+        """For the crop of a result's one face."""
+        from facesym.faces.align import ffhq_transform
+
+        side = result.crop[0].width
+        return cls(photo.image.size, ffhq_transform(result.faces[0].points, side), side)
+
+    def __call__(self, crop: Image.Image) -> Image.Image:
+        """The part that the photo shows, upright; in the corners of a tilted photo blurred."""
+        if self._shown.getextrema()[0] == 255:
+            return crop
+        shown = self._shown.resize(crop.size)
+        scale = crop.width / self._shown.width
+        blurred = crop.convert("RGB").filter(ImageFilter.GaussianBlur(crop.width / 12))
+        filled = Image.composite(crop.convert("RGB"), blurred, shown)
+        return filled.crop([round(edge * scale) for edge in self._box])
+
+
 def side_by_side(before: Image.Image, after: Image.Image) -> Image.Image:
     """Both in one picture, labelled."""
     pictures = [parts.shrink(image.convert("RGB"), 2 * PAIR) for image in (before, after)]
@@ -151,9 +219,20 @@ def fade(before: Image.Image, after: Image.Image) -> list[Image.Image]:
     return [before, before, before, *between, after, after, after]
 
 
+def numbers(*texts: str) -> str:
+    """The line of numbers: what is not empty, with dots between."""
+    line = " · ".join(text for text in texts if text)
+    return line[:1].upper() + line[1:]
+
+
 def likeness(identity: list | None) -> str:
     """How alike result and photo are, for the line of numbers."""
-    return "" if identity is None else f" · likeness **{min(identity):.2f}** of 1"
+    return "" if identity is None else f"likeness **{min(identity):.2f}** of 1"
+
+
+def degrees(angle: float) -> str:
+    """A whole number of degrees with its sign."""
+    return f"{round(angle):+d}°" if round(angle) else "0°"
 
 
 def heading(text: str) -> str:

@@ -48,8 +48,8 @@ def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tupl
     tell(0, "Getting the model ready")
     pipe = tab.pipeline.get()
     files = results.Files(tab.name, stem, "turning")
-    crop = face_crop(photo, face)
-    waiting = files.show(crop, "photo", parts.FRAME, edited=False)
+    crop, trim = face_crop(photo, face)
+    waiting = files.show(trim(crop), "photo", parts.FRAME, edited=False)
     told = 0
 
     def progress(fraction, image):
@@ -58,7 +58,7 @@ def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tupl
         if told % 3 == 0:
             alike = identity_similarity([crop.resize(image.size)], [image])
             if alike is None or alike[0] >= LIKE:
-                waiting = files.show(parts.as_frame(image), "fit")
+                waiting = files.show(parts.as_frame(trim(image)), "fit")
         tell(0.9 * fraction, "Fitting the model to the photo", one_picture(waiting))
 
     tell(0, "Fitting the model to the photo", one_picture(waiting))
@@ -69,13 +69,13 @@ def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tupl
 
 def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
     """A fit's outcome."""
-    frames, yaws, fit = result.frames[0], result.yaws[0], result.fit[0]
+    yaws, fit, trim = result.yaws[0], result.fit[0], results.Trim.of(photo, result)
+    frames = list(map(trim, result.frames[0]))
     degrees = list(range(int(np.ceil(yaws[0])), int(np.floor(yaws[-1])) + 1))
     if len(degrees) < 2:
-        kept, labels = [nearest(frames, yaws, fit["yaw"])], [f"{fit['yaw']:.0f}°"]
-    else:
-        kept, labels = [nearest(frames, yaws, yaw) for yaw in degrees], [f"{yaw:+d}°" for yaw in degrees]
-    start = min(range(len(kept)), key=lambda i: abs(i + (degrees[0] if degrees else 0) - fit["yaw"]))
+        degrees = [round(fit["yaw"])]
+    kept, labels = [nearest(frames, yaws, yaw) for yaw in degrees], [results.degrees(yaw) for yaw in degrees]
+    start = min(range(len(kept)), key=lambda i: abs(degrees[i] - fit["yaw"]))
     views = [files.series("Turn", kept, labels, start, "Yaw")]
     downloads = []
     if len(kept) > 1:
@@ -84,14 +84,18 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
             ("Turning head (GIF)", files.video(frames, ".gif")),
         ]
         views += turned_photos(photo, result, files, degrees, fit["yaw"])
-    downloads += files.downloads(result.crop[0], kept[-1])
-    likeness = "" if fit["identity"] is None else f" · likeness **{fit['identity']:.2f}** of 1"
-    numbers = f"Photo's own yaw **{fit['yaw']:.0f}°**{likeness} · fitted in **{fit['seconds']:.0f} s**"
-    if len(kept) > 1:
-        numbers += f" · turns from **{labels[0]}** to **{labels[-1]}**"
-    else:
-        numbers += " · the model finds no other view of this face: try another photo"
-    return panel.Outcome(views, downloads, numbers, result.notes, files.result)
+    downloads += files.downloads(trim(result.crop[0]), kept[-1])
+    turns = f"turns from **{labels[0]}** to **{labels[-1]}**"
+    if len(kept) == 1:
+        turns = "the model finds no other view of this face: try another photo"
+    numbers = results.numbers(
+        f"photo's own yaw **{results.degrees(fit['yaw'])}**",
+        results.likeness(None if fit["identity"] is None else [fit["identity"]]),
+        f"fitted in **{fit['seconds']:.0f} s**",
+        turns,
+    )
+    notes = [note for note in result.notes if "was held within" not in note]  # the numbers tell the range
+    return panel.Outcome(views, downloads, numbers, notes, files.result)
 
 
 def turned_photos(photo: Photo, result, files, degrees: list, own: float) -> list:
@@ -101,7 +105,7 @@ def turned_photos(photo: Photo, result, files, degrees: list, own: float) -> lis
         if 2 <= abs(yaw - own) <= 20:
             frame = nearest(result.frames[0], result.yaws[0], yaw)
             whole = results.put_back(tab.pipeline, photo, result, frame)
-            views.append(files.pair(f"Whole photo, {yaw:+d}°", photo.image, whole))
+            views.append(files.pair(f"Whole photo, {results.degrees(yaw)}", photo.image, whole))
     return views
 
 
@@ -111,12 +115,13 @@ def nearest(frames: list, yaws: list, yaw: float):
 
 
 def face_crop(photo: Photo, face):
-    """The aligned crop of the face that will be turned."""
+    """The aligned crop of the face that will be turned, and its `results.Trim`."""
     from facesym.faces.align import align_face
     from facesym.faces.find import find_faces
 
     _, (index, *_), transforms = find_faces(photo.image, face, parts.FRAME)
-    return align_face(photo.image, transforms[index], parts.FRAME)
+    crop = align_face(photo.image, transforms[index], parts.FRAME)
+    return crop, results.Trim(photo.image.size, transforms[index], parts.FRAME)
 
 
 def one_picture(path: str) -> dict:
@@ -211,8 +216,10 @@ async def rotate_file(photo: str, low: float = -20.0, high: float = 20.0):
 
         pipe = tab.pipeline.get()
         options = {"yaw": (low, high), "frames": FRAMES, "seconds": BUDGET, "progress": progress}
-        result = pipe(read_photo(photo), **options)
-        return results.Files(tab.name, Path(photo).stem, "turning").video(result.frames[0]), result.fit[0]
+        image = read_photo(photo)
+        result = pipe(image, **options)
+        frames = list(map(results.Trim.of(image, result), result.frames[0]))
+        return results.Files(tab.name, Path(photo).stem, "turning").video(frames), result.fit[0]
 
     return await parts.FITS.run(do)
 

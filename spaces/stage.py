@@ -98,7 +98,7 @@ def on_stage(shot: Shot, strokes: str | None = None) -> dict:
         "chosen": shot.largest,
         "strokes": parts.url(strokes) if strokes else None,
         "error": "",
-        "note": " ".join([*shot.notes, note]).strip(),
+        "note": parts.without_folders(" ".join([*shot.notes, note])).strip(),
     }
 
 

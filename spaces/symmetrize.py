@@ -61,7 +61,7 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
     tell(0.7, "Writing the pictures")
     files = results.Files(tab.name, stem, "symmetric")
     rows = result.asymmetry
-    sections = []
+    sections, kept = [], []
     for i, (crop, heat, composites, row) in enumerate(
         zip(result.crop, result.heatmap, result.composites, rows)
     ):
@@ -71,6 +71,8 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
             ("Right half, mirrored", composites["right"]),
             ("Where the halves differ", draw_heatmap(crop, heat)),
         ]
+        who = f"face {i + 1} " if len(rows) > 1 else ""
+        kept += [(who + caption.lower(), picture) for caption, picture in pictures]
         table = [(MEANING[key], f"{100 * row[key]:.1f} %") for key in MEANING]
         title = f"Face {i + 1}, counted from the left" if len(rows) > 1 else "How asymmetric the face was"
         sections.append(
@@ -78,12 +80,17 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
             + files.grid(pictures, f"face{i + 1}-")
             + results.table(["Region", "Difference of the sides"], table)
         )
-    views = [files.pair("Photo", photo.image, result.images[0])]
-    likeness = results.likeness(result.identity)
+    views = files.closeups(photo.image, result.images[0], result.faces)
+    views.append(files.pair("Photo", photo.image, result.images[0]))
+    downloads = files.downloads(photo.image, result.images[0])
     outcome = panel.Outcome(
         views=views,
-        downloads=files.downloads(photo.image, result.images[0]),
-        numbers=f"**{len(rows)} face{'s' * (len(rows) != 1)}**{likeness} · **{result.seconds:.1f} s**",
+        downloads=[*downloads, ("Faces and maps (ZIP)", files.zip(kept))],
+        numbers=results.numbers(
+            f"**{len(rows)} face{'s' * (len(rows) != 1)}**",
+            results.likeness(result.identity),
+            f"**{result.seconds:.1f} s**",
+        ),
         notes=result.notes,
         result=files.result,
         extras="".join(sections) + results.paragraph(ABOUT),

@@ -70,17 +70,18 @@ def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid:
     result = transfer(photo, face, to, strength, grid)
     tell(0.6, "Writing the pictures")
     files = results.Files(tab.name, stem, "-".join(to).replace(" ", "") or "grid")
-    crop, output, singles = result.crop[0], result.images[0], list(result.grid[0].items())
+    trim = results.Trim.of(photo, result)
+    crop, output = trim(result.crop[0]), trim(result.images[0])
+    singles = [(name, trim(image)) for name, image in result.grid[0].items()]
     whole = results.put_back(tab.pipeline, photo, result) if wanted and set(wanted) <= WHOLE else None
     grid_html, downloads = "", files.downloads(crop, output, whole)
     if singles:
         grid_html = results.heading("Each change alone") + files.grid(singles, "only-")
         downloads.append(("All of them (ZIP)", files.zip(singles)))
-    likeness = results.likeness(result.identity).removeprefix(" · ")
     return panel.Outcome(
         views=[files.pair("Face", crop, output), *files.whole(photo, whole)],
         downloads=downloads,
-        numbers=f"{likeness}{' · ' * bool(likeness)}**{result.seconds:.1f} s**",
+        numbers=results.numbers(results.likeness(result.identity), f"**{result.seconds:.1f} s**"),
         notes=result.notes,
         result=files.result,
         extras=grid_html + results.paragraph(ABOUT),

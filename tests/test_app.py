@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import re
 import sys
 import threading
@@ -336,6 +337,17 @@ def test_who_waits_is_told_for_what_and_how_long(spaces):
     (busy,) = ends
     assert isinstance(busy, BusyError) and "try again" in str(busy)
     assert not issubclass(Stopped, BusyError)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_fits_let_others_go_first(spaces):
+    from line import Line
+
+    def priority(tell):
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    patient, usual = (asyncio.run(Line("a fit", patient=value).run(priority)) for value in (True, False))
+    assert patient > usual
 
 
 def test_a_visitor_who_leaves_ends_the_work(spaces):

@@ -1,7 +1,8 @@
 """The page's section Measure the asymmetry of many photos, in a browser."""
 
-from browser import as_bytes, browser, contexts, page, photo
+from browser import browser, contexts, page, photo
 from PIL import Image
+from visitor import as_bytes
 
 __all__ = ["browser", "contexts", "page", "photo"]  # fixtures
 

@@ -13,6 +13,7 @@ function say(text, bad) {
 function render() {
   const now = value();
   if (root.dataset.state !== "camera") root.dataset.state = now.photo ? "photo" : "empty";
+  document.documentElement.toggleAttribute("data-photo", !!now.photo);
   if (now.photo !== shown) {
     shown = now.photo;
     past = [];

@@ -24,7 +24,7 @@ cards.forEach((card, index) => {
 });
 addEventListener("hashchange", () => choose(location.hash.slice(1)));
 addEventListener("facesym-tab", (event) => choose(event.detail, true));
-choose(document.documentElement.dataset.tab || "complete");
+choose(document.documentElement.dataset.tab || names[0]);
 const dark = () => document.body.classList.contains("dark");
 element.querySelector(".theme").onclick = () => {
   document.body.classList.toggle("dark");

@@ -1,7 +1,7 @@
 // A result: see Viewer in parts.py. `element`, `props`, `trigger` and `watch` come from gradio.
 const find = (selector) => element.querySelector(selector);
 const compare = find(".compare"), turn = find(".turn"), slide = compare.querySelector("input"), dial = turn.querySelector("input");
-const TASKS = { complete: "Complete", symmetrize: "Symmetrize", rotate: "Rotate", normalize: "Normalize", transfer: "Transfer" };
+const tasks = () => [...document.querySelectorAll("#top [role=tab]")].map((card) => [card.dataset.tab, card.querySelector("b").textContent]);
 let frames = [], labels = [], views = "";
 
 const move = () => compare.style.setProperty("--at", slide.value + "%");
@@ -15,7 +15,7 @@ function show(view) {
     find(".after").src = view.after;
     return;
   }
-  turn.querySelector("label").hidden = frames.length < 2;
+  turn.querySelector("label").hidden = turn.querySelector("a").hidden = frames.length < 2;
   if (!frames.length) { turn.querySelector("img").src = view.after; turn.querySelector("img").alt = view.label; return; }
   turn.querySelector("img").alt = view.label;
   find(".about").textContent = view.about;
@@ -28,6 +28,9 @@ function turnTo() {
   turn.querySelector("img").src = frames[dial.value];
   turn.querySelector("output").textContent = labels[dial.value];
   dial.setAttribute("aria-valuetext", labels[dial.value]);
+  const save = turn.querySelector("a");
+  save.href = frames[dial.value];
+  save.download = decodeURIComponent(frames[dial.value].split("/").pop());
 }
 function pick(index) {
   [...find(".views").children].forEach((button, i) => button.setAttribute("aria-pressed", String(i === index)));
@@ -60,12 +63,18 @@ function render() {
   const text = (content) => Object.assign(document.createElement("span"), { textContent: content });
   const downloads = value.downloads || [];
   find(".downloads").replaceChildren(...(downloads.length ? [text("Save, marked as edited:"), ...downloads.map(link)] : []));
-  const others = Object.keys(TASKS).filter((task) => task !== value.task);
-  find(".next").replaceChildren(...(value.task ? [text("Use this result in:"), ...others.map((task) => button(TASKS[task], () => {
+  const others = tasks().filter(([task]) => task !== value.task);
+  find(".next").replaceChildren(...(value.task ? [text("Use this result in:"), ...others.map(([task, title]) => button(title, () => {
     dispatchEvent(new CustomEvent("facesym-tab", { detail: task }));
     trigger("select", { task });
   }))] : []));
   pick(0);
+  if (value.task) reveal();
+}
+function reveal() { // on a phone it comes below what one sees
+  const { top, bottom, height } = find(".viewer").getBoundingClientRect();
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (height && (top > innerHeight - 200 || bottom < 200)) element.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
 }
 
 slide.oninput = move;
@@ -77,7 +86,10 @@ addEventListener("pointermove", (event) => {
   dial.value = from[1] + Math.round(((event.clientX - from[0]) / turn.clientWidth) * (frames.length - 1) * 1.4);
   turnTo();
 });
-addEventListener("pointerup", () => { from = null; compare.classList.remove("held"); });
+const release = () => { from = null; compare.classList.remove("held"); };
+addEventListener("pointerup", release);
+addEventListener("pointercancel", release);
+compare.oncontextmenu = (event) => { if (compare.dataset.mode === "hold") event.preventDefault(); };
 compare.onpointerdown = () => { if (compare.dataset.mode === "hold") compare.classList.add("held"); };
 compare.onkeydown = (event) => { if (event.key === " ") { compare.classList.toggle("held"); event.preventDefault(); } };
 find(".modes").querySelectorAll("button").forEach((mode) => {

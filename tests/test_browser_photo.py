@@ -1,0 +1,151 @@
+"""The photo on the page, in a browser: adding it, painting on it."""
+
+import io
+
+import numpy as np
+import pytest
+from browser import browser, contexts, desk, page, photo
+from PIL import Image
+from visitor import FACE, as_bytes, changed, download, paint, press, status, upload
+
+__all__ = ["browser", "contexts", "desk", "page", "photo"]  # fixtures
+
+
+def test_painted_stroke_is_completed_and_nothing_else_changes(page, photo):
+    upload(page, photo)
+    paint(page, photo.size, FACE, 25)
+    press(page, "Complete")
+    data, name = download(page, "Complete")
+    image = Image.open(io.BytesIO(data))
+    assert name == "photo-completed.png" and "AI" in image.info["Description"]
+    (x0, y0, x1, y1), count = changed(photo, image.convert("RGB"))
+    assert count > 150
+    # The stroke runs from 139 to 189 at height 106; the brush adds its radius.
+    assert 105 < x0 < 150 and 178 < x1 < 223 and y0 > 70 and y1 < 142
+    assert "1 face" in status(page, "Complete").inner_text()
+    page.get_by_text("How it was done").click()
+    assert page.locator("#complete-extras figure").count() == 4
+
+
+def test_large_rotated_photo_comes_back_upright_in_full_size(desk, photo):
+    large = photo.resize((1600, 1600), Image.Resampling.BICUBIC).crop((0, 200, 1600, 1000))
+    face = (5 * FACE[0], 5 * FACE[1] - 200)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying, shown turned by 90 degrees
+    upload(desk, large.transpose(Image.Transpose.ROTATE_90), exif=exif)
+    paint(desk, large.size, face, 100)
+    press(desk, "Complete")
+    image = Image.open(io.BytesIO(download(desk, "Complete")[0])).convert("RGB")
+    (x0, y0, x1, y1), count = changed(large, image)
+    assert count > 4000
+    assert face[0] - 250 < x0 < face[0] - 90 and face[0] + 90 < x1 < face[0] + 250
+    assert y0 > face[1] - 150 and y1 < face[1] + 150
+
+
+def test_uploaded_mask_is_completed(desk, photo):
+    upload(desk, photo)
+    mask = np.zeros((320, 320), np.uint8)
+    mask[95:120, 130:200] = 255
+    desk.get_by_text("Or use a mask picture").click()
+    desk.locator("#mask input[type=file]").set_input_files(
+        {"name": "mask.png", "mimeType": "image/png", "buffer": as_bytes(Image.fromarray(mask))}
+    )
+    desk.locator("#mask img").wait_for()
+    press(desk, "Complete")
+    image = Image.open(io.BytesIO(download(desk, "Complete")[0])).convert("RGB")
+    (x0, y0, x1, y1), count = changed(photo, image)
+    assert x0 >= 130 and x1 < 200 and y0 >= 95 and y1 < 120
+    assert count > 0.8 * (mask > 0).sum()
+
+
+def test_the_canvas_lies_on_the_photo_and_strokes_can_be_seen_through_undone_and_cleared(page, photo):
+    tall = photo.crop((60, 0, 260, 320))
+    upload(page, tall)
+    photo_box, canvas_box = (page.locator(f".picture {part}").bounding_box() for part in ("img", "canvas"))
+    assert photo_box == canvas_box
+    assert photo_box["width"] > 150 and photo_box["x"] + photo_box["width"] <= page.viewport_size["width"]
+    assert abs(photo_box["width"] / photo_box["height"] - 200 / 320) < 0.01
+    assert 0.3 < float(page.locator(".picture canvas").evaluate("c => getComputedStyle(c).opacity")) < 0.8
+    count = (
+        "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
+        ".filter((v, i) => i % 4 === 3 && v).length"
+    )
+
+    def painted():
+        return page.locator(".picture canvas").evaluate(count)
+
+    paint(page, tall.size, (104, 80), 20)
+    first = painted()
+    paint(page, tall.size, (104, 140), 20)
+    assert painted() > first > 100
+    page.get_by_role("button", name="Undo").click()
+    assert painted() == first
+    page.get_by_role("button", name="Clear strokes").click()
+    assert painted() == 0 and page.locator(".picture img").is_visible()
+
+
+def test_a_file_that_is_no_picture_is_refused_at_once_and_the_photo_stays(desk, photo):
+    upload(desk, photo)
+    paint(desk, photo.size, FACE, 25)
+    src = desk.locator(".picture img").get_attribute("src")
+    desk.locator("input[aria-label='Choose a photo']").set_input_files(
+        {"name": "text.jpg", "mimeType": "image/jpeg", "buffer": b"not a picture"}
+    )
+    desk.locator(".say.error").get_by_text("text.jpg is not an image").wait_for()
+    assert desk.locator(".picture img").get_attribute("src") == src
+    press(desk, "Complete")
+
+
+def test_heic_is_read(desk, photo):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(photo).save(file)
+    upload(desk, file.getvalue(), "IMG_0001.HEIC")
+    assert desk.locator(".picture img").evaluate("image => image.naturalWidth") == 320
+
+
+def test_a_mask_that_is_no_picture_is_refused_at_once_and_nothing_offers_to_share_it(desk, photo):
+    upload(desk, photo)
+    desk.get_by_text("Or use a mask picture").click()
+    choose = desk.locator("#mask input[type=file]")
+    choose.set_input_files({"name": "mask.png", "mimeType": "image/png", "buffer": b"not a picture"})
+    refusal = desk.locator("#mask-refusal").get_by_text("mask.png is not an image")
+    refusal.wait_for()
+    choose.set_input_files({"name": "good.png", "mimeType": "image/png", "buffer": as_bytes(photo)})
+    desk.locator("#mask img").wait_for()
+    refusal.wait_for(state="detached")
+    assert desk.get_by_label("Share").count() == 0
+
+
+def test_a_photo_that_was_scaled_down_is_named_without_the_servers_folders(page):
+    width = page.viewport_size["width"]
+    upload(
+        page,
+        Image.new("RGB", (6000, 5000), "grey"),
+        "a-very-long-name-" + 8 * "0123456789" + ".jpg",
+        kind="JPEG",
+    )
+    page.locator(".say").get_by_text("was scaled down from 6000x5000").wait_for()
+    assert page.locator(".say").inner_text().startswith("a-very-long-name")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_photo_is_taken_with_the_camera(desk):
+    desk.get_by_role("button", name="Use the camera").click()
+    desk.locator(".stage[data-state=camera]").wait_for()
+    desk.wait_for_function("document.querySelector('.picture video').videoWidth")
+    desk.get_by_role("button", name="Take the photo").click()
+    desk.locator(".stage[data-state=photo]").wait_for()
+    assert desk.locator(".picture img").get_attribute("src").startswith("gradio_api/")
+
+
+def test_a_photo_is_pasted(desk, photo):
+    desk.evaluate(
+        """async (bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "pasted.png", {type: "image/png"}));
+            document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+        }""",
+        list(as_bytes(photo)),
+    )
+    desk.locator(".stage[data-state=photo]").wait_for()
