@@ -1,5 +1,6 @@
 # make demo   start the page on this machine
 # make space DIR=…   lay out a Hugging Face Space in that folder
+# make try    fill docs/try, the page that needs no server (needs npm)
 # make test   run every test, with coverage
 # make lint   check style, spelling, prose, zoo.json and CITATION.cff
 # Each needs only Python 3.11 and make: it builds its own environment in .venv the first time.
@@ -7,13 +8,16 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo space test lint clean
+.PHONY: demo space try test lint clean
 
 demo: $(VENV)/.app
 	$(BIN)/python spaces/app.py
 
 space: | $(BIN)/python
 	$(BIN)/python spaces/layout.py $(DIR)
+
+try: $(VENV)/.dev
+	$(BIN)/python docs/try/build.py
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term
