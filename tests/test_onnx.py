@@ -36,7 +36,7 @@ def made(exported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx")
     code = f"""
 import json, sys
-sys.modules["torch"] = None  # importing it is an error now
+sys.modules.update(torch=None, diffusers=None, safetensors=None)  # importing them is an error now
 import facesym
 told = {{}}
 for task, options in {TASKS!r}.items():
