@@ -8,7 +8,7 @@
 The five tasks are "complete", "symmetrize", "rotate", "normalize" and "transfer"; `help` of a pipeline says how it is
 called (help(facesym.load("rotate").__call__)), `facesym.zoo.list_models()` which models there are.
 
-Names are loaded on first use, so that `import facesym` costs nothing until a model is wanted.
+Names are loaded on first use, so `import facesym` is fast.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""`python -m facesym`, for launchers that want a module: accelerate launch -m facesym complete …"""
+"""`python -m facesym`, for launchers that take a module: accelerate launch -m facesym complete …"""
 
 from .cli import main
 

@@ -78,7 +78,7 @@ _SETS = {
     "parsing": "FASSEG, faces with label maps (K. Khan, M. Mauro, R. Leonardi, ICIP 2015), for research; cite it",
     "london": "Face Research Lab London Set, CC BY 4.0, with the consent of the people shown",
 }
-# What the Hub knows by name; any other licence is "other" there, and spelled out.
+# Licences with a name on the Hub; all others are "other" there, with their text.
 _LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"}
 
 
@@ -139,12 +139,12 @@ use the model for.
 
 
 def model_card(entry: dict, name: str | None = None) -> str:
-    """Markdown with the Hub's YAML front matter.
+    """Write a card: Markdown with the Hub's YAML front matter.
 
     Args:
         entry: the model's entry in zoo.json. Of a model that is not in the zoo licence, data, training and metrics
             may be missing.
-        name: what `facesym.load` takes for it, in the example; default: its id.
+        name: argument of `facesym.load` in the example; default: the model's id.
     """
     missing: dict = {
         "license": "not stated",
@@ -173,7 +173,7 @@ def model_card(entry: dict, name: str | None = None) -> str:
 
 
 def _header(entry: dict, pipeline: str) -> str:
-    """The YAML front matter: what the Hub reads of a card."""
+    """Write the YAML front matter, which the Hub reads."""
     from huggingface_hub import ModelCardData
 
     known_license = entry["license"].lower() in _LICENSES
@@ -253,7 +253,7 @@ def _rows(values: dict) -> dict[str, dict]:
 
 
 def _eval_results(entry: dict, pipeline: str) -> list:
-    """The model's own results; a row of its id has baselines beside it, which are not."""
+    """Return the model's own results. If a row has its id, the other rows are baselines and are left out."""
     from huggingface_hub import EvalResult
 
     results = []
@@ -262,7 +262,7 @@ def _eval_results(entry: dict, pipeline: str) -> list:
         rows = {"": rows[entry["id"]]} if entry["id"] in rows else rows
         for label, row in rows.items():
             for name, value in row.items():
-                if name == "n":  # how many images: not a measure
+                if name == "n":  # the number of images is not a measure
                     continue
                 results.append(
                     EvalResult(

@@ -1,4 +1,4 @@
-"""Whether a device that a user names is there."""
+"""Check the device that a user names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def check_device(device: str | torch.device) -> None:
-    """Try a device.
+    """Check that a device is available.
 
     Args:
         device: torch.device or its name: "cpu", "cuda", "cuda:1", "mps".
@@ -29,6 +29,6 @@ def check_device(device: str | torch.device) -> None:
         found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         found += ["mps"] * torch.backends.mps.is_available()
         raise DeviceError(
-            f"There is no device {str(device)!r} here, or this build of torch does not support it: use "
+            f"The device {str(device)!r} does not exist, or this build of torch does not support it: use "
             f"{' or '.join(['cpu', *found])}."
         ) from error

@@ -1,12 +1,12 @@
-"""The errors facesym raises on purpose. Each message says what was wrong and what to do about it."""
+"""The errors that facesym raises. Each message says what is wrong and what to do."""
 
 
 class FacesymError(Exception):
-    """Base of every error that facesym raises on purpose."""
+    """Base class of facesym's errors."""
 
 
 class FaceNotFoundError(FacesymError):
-    """No face was found in the photo, or the face asked for does not exist."""
+    """The photo shows no face, or the requested face does not exist."""
 
 
 class ImageError(FacesymError):
@@ -14,7 +14,7 @@ class ImageError(FacesymError):
 
 
 class ZooError(FacesymError):
-    """A model is unknown, or its weights are missing, altered or cannot be fetched."""
+    """A model is unknown, or its weights are missing, altered or cannot be downloaded."""
 
 
 class DeviceError(FacesymError):

@@ -1,4 +1,4 @@
-"""Files of models, read and checked; anything written in one step. Nothing here imports torch."""
+"""Read and verify files of models; write files atomically. This module does not import torch."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ WEIGHTS_NAME = "model.safetensors"
 
 
 def sha256_of(path: Path) -> str:
-    """Hex digest of a file.
+    """Return the SHA-256 of a file in hex.
 
     Raises:
         ZooError: the file is missing or cannot be read.
@@ -23,20 +23,20 @@ def sha256_of(path: Path) -> str:
 
 
 def check_sha256(path: Path, data: bytes, sha256: str) -> None:
-    """Compare the bytes read from `path` with the digest of the released file.
+    """Check the bytes read from `path` against the digest of the released file.
 
     Raises:
         ZooError: they differ.
     """
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ZooError(
-            f"{path} is not the file that was released (its sha256 differs): it is damaged or was altered. "
-            "Fetch it again with `facesym zoo pull`; if facesym brought it, install facesym again."
+            f"{path} differs from the released file (sha256): it is damaged or altered. "
+            "Download it again with `facesym zoo pull`; if it is in facesym's package, reinstall facesym."
         )
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file of a model folder.
+    """Read a file of a model folder as bytes.
 
     Raises:
         ZooError: the file is missing, cannot be read, or is only a Git LFS pointer to the file.
@@ -49,20 +49,20 @@ def read_file(path: Path) -> bytes:
             f"{WEIGHTS_NAME}."
         ) from error
     if data.startswith(b"version https://git-lfs.github.com/spec/"):
-        raise ZooError(f"{path} is a Git LFS pointer, not the file that it stands for: run `git lfs pull`.")
+        raise ZooError(f"{path} is a Git LFS pointer instead of the file: run `git lfs pull`.")
     return data
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path, error: type[FacesymError] = FacesymError) -> Iterator[BinaryIO]:
-    """Open a file to write that takes the place of `path` in one step, so that no reader meets half a file.
+    """Open a file that replaces `path` atomically, so that no reader sees a partial file.
 
-    It has another, short name until the block ends; if the block fails, it goes and what was at `path` stays. The
-    folder is made if need be.
+    It has a temporary name until the block ends. If the block fails, it is deleted and `path` does not change. The
+    folder is created if it does not exist.
 
     Args:
-        path: where the file is to be.
-        error: what to raise.
+        path: the file to write.
+        error: class of the error to raise.
 
     Yields:
         A binary file, open to read and write.
@@ -80,14 +80,14 @@ def atomic_file(path: Path, error: type[FacesymError] = FacesymError) -> Iterato
         os.replace(partial, path)
     except OSError as cause:
         reason = cause.strerror or cause
-        raise error(f"Could not write {path}: {reason}. What was there before is unchanged.") from cause
+        raise error(f"Cannot write {path}: {reason}. An existing file is unchanged.") from cause
     finally:
-        with contextlib.suppress(OSError):  # of an error, the first is the one to be told
+        with contextlib.suppress(OSError):  # keep the first error
             partial.unlink()
 
 
 def write_atomic(path: Path, data: bytes, error: type[FacesymError] = FacesymError) -> None:
-    """Replace `path` by `data` in one step; see `atomic_file`.
+    """Replace `path` by `data` atomically; see `atomic_file`.
 
     Raises:
         error: as `atomic_file`.

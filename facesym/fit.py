@@ -1,4 +1,4 @@
-"""FitAndTune: find a photo in a symmetric GAN and fine-tune the GAN on it (the rotation paper's Algorithm 1).
+"""FitAndTune: invert a photo in a symmetric GAN and fine-tune the GAN on it (the rotation paper's Algorithm 1).
 
     1  z ← argmin ‖G(z) − I‖ + α‖z‖² + β Σ(|z| − 1)₊
     2  z, G ← argmin ‖G(z) − I‖ + α‖z‖² + β Σ(|z| − 1)₊ + γ ‖G(z′) − G₀(z′)‖ over random z′
@@ -17,18 +17,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-STARTS = 64  # random z that are compared with the photo
-KEPT = 2  # of the starts, which are optimised; after a third of the steps the best of them alone
-SPREAD = 0.7  # of random z, see SymmetricGenerator.sample
-HELD, POOL = 2, 64  # random z at which G is held to G₀: in a step, and in all
+STARTS = 64  # number of random z to compare with the photo
+KEPT = 2  # number of starts to optimise; after a third of the steps only the best one
+SPREAD = 0.7  # spread of random z, see SymmetricGenerator.sample
+HELD, POOL = 2, 64  # number of random z at which G is kept close to G₀: per step, and in total
 ALPHA, BETA, GAMMA = 1e-3, 0.1, 2.0
-ENOUGH = 0.95  # the recogniser's similarity from which a fit may stop once its error no longer falls
+ENOUGH = 0.95  # the identity model's similarity above which a fit may stop once its error no longer falls
 STEP_1 = 1 / 3  # of the time budget
 
 
 @dataclass
 class Fit:
-    """What `fit_and_tune` returns.
+    """Result of `fit_and_tune`.
 
     Attributes:
         generator: the tuned copy; the one passed in is unchanged.
@@ -46,7 +46,7 @@ class Fit:
 
 
 class _Clock:
-    """Tells when a step no longer fits into the budget, and how far the fit is.
+    """Tracks the time budget and the progress of a fit.
 
     Args:
         seconds: budget of the whole fit, or None.
@@ -64,17 +64,17 @@ class _Clock:
         return time.monotonic() - self.began
 
     def start(self):
-        """Begin a kind of step: how long one takes is not known yet."""
+        """Start a new kind of step, of unknown duration."""
         self.last, self.longest = time.monotonic(), 0.0
 
     def late(self, part=1.0):
-        """Whether another step like those so far would end after this part of the budget."""
+        """Whether another step of the same duration would exceed this part of the budget."""
         now = time.monotonic()
         self.longest, self.last = max(now - self.last, 0.7 * self.longest), now
         return self.seconds is not None and self.elapsed + self.longest > part * self.seconds
 
     def tell(self, step, net, z):
-        """Tell the progress after a step (counted over both); now and then."""
+        """Report the progress after a step (counted over both steps), at intervals."""
         if self.progress and step % 10 == 9:
             done = step / self.steps
             if self.seconds is not None:
@@ -84,10 +84,11 @@ class _Clock:
 
 
 class _Target:
-    """An image to be matched.
+    """A target image of the fit.
 
     Args:
-        image: 1x3xSxS. recogniser: LightCNN, or None for images whose features do not count.
+        image: 1x3xSxS.
+        recogniser: LightCNN, or None to ignore features.
     """
 
     @torch.no_grad()
@@ -98,7 +99,7 @@ class _Target:
             self.vector = recogniser.embed(self.features)
 
     def distance(self, images, features=True):
-        """‖G(z) − I‖: absolute differences at three sizes, and of the recogniser's features. One number an image."""
+        """‖G(z) − I‖: absolute differences at three sizes and of identity features; one number per image."""
         loss = sum((a - b).abs().mean((1, 2, 3)) for a, b in zip(_sizes(images), self.sizes))
         if features and self.recogniser:
             off = (self.recogniser.features(images) - self.features).square().mean((1, 2, 3))
@@ -107,7 +108,7 @@ class _Target:
 
     @torch.no_grad()
     def similarity(self, image):
-        """The recogniser's cosine; 0 without one."""
+        """Return the identity model's cosine; 0 without a model."""
         return (self.recogniser(image) @ self.vector.T).item() if self.recogniser else 0.0
 
 
@@ -127,7 +128,7 @@ def fit_and_tune(
     progress: Callable[[float, torch.Tensor], Any] | None = None,
     seed: int = 0,
 ) -> Fit:
-    """Algorithm 1. It switches gradients on for itself.
+    """Run Algorithm 1. Gradients are enabled inside, whatever the caller's mode.
 
     Args:
         generator: SymmetricGenerator (kind "zprime" or "flip"), in eval mode.
@@ -139,14 +140,14 @@ def fit_and_tune(
             fits these too, at the latent turned there.
         fit_steps, tune_steps: of steps 1 and 2.
         seconds: time budget of all; step 1 gets a third of it.
-        progress: called now and then with (fraction done, image 1x3xSxS); what it raises ends the fit.
+        progress: called at intervals with (fraction done, image 1x3xSxS); what it raises ends the fit.
         seed: of the restarts.
 
     Returns:
         Fit.
     """
     clock, draw = _Clock(seconds, fit_steps + tune_steps, progress), torch.Generator().manual_seed(seed)
-    # Tensors made in inference mode have no gradients; their copies do.
+    # Tensors of inference mode cannot have gradients; their copies can.
     image = image.clone()
     target, turned = _Target(image, recogniser), [(degrees, _Target(view.clone())) for degrees, view in views]
 
@@ -164,7 +165,7 @@ def fit_and_tune(
 
 @torch.no_grad()
 def _best_starts(generator, target, hold, start, draw, clock):
-    """The KEPT latents to begin with: those given, and the random ones whose images are most like the photo."""
+    """Return KEPT initial latents: the given ones and the random ones whose images are closest to the photo."""
     given = generator.sample(0) if start is None else start.clone().clamp(-0.99, 0.99)
     starts, errors = generator.sample(STARTS, draw, SPREAD), []
     clock.start()
@@ -177,7 +178,7 @@ def _best_starts(generator, target, hold, start, draw, clock):
 
 
 def _find(generator, target, hold, z, steps, clock):
-    """Step 1: optimise KxZ latents; 1xZ, the best."""
+    """Step 1: optimise KxZ latents and return the best, 1xZ."""
     z = z.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([z], 0.03)
     clock.start()
@@ -194,14 +195,14 @@ def _find(generator, target, hold, z, steps, clock):
             break
     with torch.no_grad():
         z = hold(z)
-        if len(z) > 1:  # the time was up early
+        if len(z) > 1:  # the time ran out early
             z = z[target.distance(generator(z)).argmin()][None]
         return z.clone()
 
 
 def _tune(generator, target, views, hold, z, steps, before, draw, clock):
-    """Step 2: optimise 1xZ and a copy of G: (G, z). ``before``: the steps done so far."""
-    tuned = deepcopy(generator).eval()  # running statistics stay: one photo has none
+    """Step 2: optimise z (1xZ) and a copy of G; return both. ``before``: number of steps done so far."""
+    tuned = deepcopy(generator).eval()  # keeps the running statistics, since one photo has none
     tuned.requires_grad_(True)
     z.requires_grad_(True)
     pool, held = generator.sample(POOL, draw, SPREAD), []  # G₀'s images of the first of the pool
@@ -218,7 +219,7 @@ def _tune(generator, target, views, hold, z, steps, before, draw, clock):
                 held += generator(pool[others]).split(1)
         else:
             others = torch.randint(POOL, (HELD,), generator=draw)
-        # The photo and one view at a time, in turn.
+        # The photo and one view per step, in turn.
         view = [views[step % len(views)]] if views else []
         latents = [hold(z), *(generator.turned(z, degrees) for degrees, _ in view), pool[others]]
         images = tuned(torch.cat(latents))
@@ -238,10 +239,10 @@ def _tune(generator, target, views, hold, z, steps, before, draw, clock):
 
 
 def _penalty(z):
-    """α‖z‖² + β Σ(|z| − 1)₊, a number for each latent."""
+    """α‖z‖² + β Σ(|z| − 1)₊, one number per latent."""
     return ALPHA * z.square().sum(1) + BETA * (z.abs() - 1).clamp(min=0).sum(1)
 
 
 def _sizes(image):
-    """An image at its own size, a half and a quarter."""
+    """Return an image at its own size, half and a quarter of it."""
     return [image, F.avg_pool2d(image, 2), F.avg_pool2d(image, 4)]

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: fetch files of models from it or its local cache, publish models on it.
+"""The Hugging Face Hub: download models from it or read its local cache, and publish models on it.
 
 `huggingface_hub` does the work (cache, resume of cut downloads, HF_HUB_OFFLINE, HF_ENDPOINT); this module turns its
 many exceptions into ZooErrors that say what to do. Nothing here imports torch.
@@ -17,7 +17,7 @@ _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class HubOptions(TypedDict, total=False):
-    """How to get a model from the Hub, as diffusers' ``from_pretrained`` takes it.
+    """Options for downloading a model, as in diffusers' ``from_pretrained``.
 
     Attributes:
         subfolder: folder inside the repository (or inside a local folder) that holds the model.
@@ -25,7 +25,7 @@ class HubOptions(TypedDict, total=False):
         token: Hub token, for private models; default: the one of `hf auth login`, if any; False sends none.
         cache_dir: folder of the local cache; default: that of huggingface_hub (HF_HOME).
         local_files_only: only look in the local cache.
-        force_download: download again although the cache has the model.
+        force_download: download again even if the cache has the model.
     """
 
     subfolder: str | None
@@ -48,7 +48,7 @@ def _text(path: str | os.PathLike | None) -> str | None:
 def cached_file(
     repo_id: str, filename: str, revision: str, cache_dir: str | os.PathLike | None = None
 ) -> Path | None:
-    """The file in the local Hub cache, or None. Never touches the network."""
+    """Return the file in the local Hub cache, or None. Does not use the network."""
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(repo_id, filename, cache_dir=_text(cache_dir), revision=revision)
@@ -66,7 +66,7 @@ def fetch_file(
     local_files_only: bool = False,
     force_download: bool = False,
 ) -> Path:
-    """The file's place in the local cache; downloaded when it is not there yet.
+    """Return the file's path in the local cache; download it if it is not there.
 
     Args:
         repo_id: "owner/name".
@@ -87,7 +87,7 @@ def fetch_file(
 
     if force_download and is_offline_mode():
         raise ZooError(
-            f"{filename} of {repo_id} cannot be downloaded again while HF_HUB_OFFLINE is set: unset it, or leave out "
+            f"{filename} of {repo_id} cannot be downloaded again while HF_HUB_OFFLINE is set: unset it, or omit "
             "force_download."
         )
     try:
@@ -110,7 +110,7 @@ def fetch_file(
 
 
 def _explain(error, repo_id, name, revision, cache_dir, local_files_only):
-    """What an error of a download means, and what to do."""
+    """Explain an error of a download and what to do."""
     from huggingface_hub import errors
     from huggingface_hub.constants import HF_HUB_CACHE, is_offline_mode
 
@@ -127,18 +127,20 @@ def _explain(error, repo_id, name, revision, cache_dir, local_files_only):
         return f"{repo_id} has no revision {revision!r} on the Hub."
     if isinstance(error, errors.LocalEntryNotFoundError):
         if local_files_only:
-            return f"{absent}: fetch it once without local_files_only."
+            return f"{absent}: download it once without local_files_only."
         if is_offline_mode():
             return (
-                f"{absent} and HF_HUB_OFFLINE is set. Unset it, or fetch the model once on a machine with network and "
+                f"{absent} and HF_HUB_OFFLINE is set. Unset it, or download the model on another machine and "
                 "copy the cache."
             )
         return f"{absent} and the Hub could not be reached. Check the network (or HF_ENDPOINT) and try again."
     if isinstance(error, errors.EntryNotFoundError):
         return f"{repo_id} has no file {name}: it is not a facesym model."
     if getattr(error, "errno", None) == errno.ENOSPC:
-        return f"No room left on the disk for {where}. Free some, or set HF_HOME to a place on another disk."
-    return f"Could not fetch {where}: {error}. Check the network and try again."
+        return (
+            f"The disk is full: no space for {where}. Free some, or set HF_HOME to a folder on another disk."
+        )
+    return f"Cannot download {where}: {error}. Check the network and try again."
 
 
 def publish(
@@ -150,7 +152,7 @@ def publish(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> str:
-    """Upload files in one commit, making the repository if need be.
+    """Upload files in one commit; create the repository if it does not exist.
 
     Args:
         repo_id: "owner/name".
@@ -181,9 +183,9 @@ def publish(
     except HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
             raise ZooError(
-                f"The Hub refused to let you write to {repo_id}: `hf auth login` with a token that may, or choose "
+                f"The Hub does not let you write to {repo_id}: run `hf auth login` with a token that may, or choose "
                 "another repository (in zoo.json: repo_id)."
             ) from error
-        raise ZooError(f"Could not publish {repo_id}: {error}") from error
+        raise ZooError(f"Cannot publish {repo_id}: {error}") from error
     except Exception as error:  # as in fetch_file
-        raise ZooError(f"Could not publish {repo_id}: {error}. Check the network and try again.") from error
+        raise ZooError(f"Cannot publish {repo_id}: {error}. Check the network and try again.") from error

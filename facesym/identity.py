@@ -1,4 +1,4 @@
-"""How alike faces are, by the zoo's identity network."""
+"""Similarity of faces by the zoo's identity model."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -23,13 +23,13 @@ def _network(backend):
 
 
 def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Image]) -> list[float] | None:
-    """How alike two lists of aligned crops are, pair by pair.
+    """Measure the identity similarity of pairs of aligned crops.
 
     Args:
         before, after: RGB images, square, of any sizes.
 
     Returns:
-        Cosines, 1 = the same; None if the zoo has no identity network.
+        Cosines, 1 = identical; None if the zoo has no identity model.
 
     Raises:
         ZooError: the network's weights are unavailable.
@@ -43,7 +43,7 @@ def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Ima
 
 
 def _embed(net, crops):
-    """The identity vectors of crops (RGB images) by an exported network: NxD array."""
+    """Return the identity vectors of crops (RGB images) by an exported network: NxD array."""
     side = net.config.input_size
     # Pillow's bilinear filter has the antialiasing of torch's.
     small = [crop.resize((side, side), Image.Resampling.BILINEAR) for crop in crops]

@@ -1,4 +1,4 @@
-"""How much facesym says: one logger, ``facesym``, its warnings and its progress bars.
+"""The logger ``facesym`` and the verbosity of warnings and progress bars.
 
     import facesym
     facesym.logging.set_verbosity(facesym.logging.ERROR)  # no warnings, no progress bars
@@ -39,17 +39,17 @@ _LOGGER.propagate = False  # else applications with handlers of their own would 
 
 
 def get_logger() -> logging.Logger:
-    """The logger "facesym". It prints to stderr; an application may give it other handlers."""
+    """Return the logger "facesym". It prints to stderr; applications may set other handlers."""
     return _LOGGER
 
 
 def get_verbosity() -> int:
-    """The present level, e.g. 30 for WARNING."""
+    """Return the current level, e.g. 30 for WARNING."""
     return _LOGGER.level
 
 
 def set_verbosity(level: int | str) -> None:
-    """Say more, or less.
+    """Set the level of the logger.
 
     Args:
         level: one of Python's logging levels, as a number or a name, e.g. `facesym.logging.ERROR` or "error".
@@ -61,7 +61,7 @@ def set_verbosity(level: int | str) -> None:
 
 
 def warn(message: str, stacklevel: int = 1) -> None:
-    """Give a warning (`warnings.warn`), unless the level is above WARNING.
+    """Issue a warning (`warnings.warn`) unless the level is above WARNING.
 
     Args:
         message: what happened and what to do.
@@ -72,12 +72,12 @@ def warn(message: str, stacklevel: int = 1) -> None:
 
 
 def progress_bar(iterable: Iterable | None = None, desc: str | None = None, **options: Any) -> tqdm:
-    """A tqdm bar, shown on terminals only, and not if the level is above WARNING.
+    """Create a tqdm bar, shown only on terminals and up to the level WARNING.
 
     Args:
-        iterable: what to go through; None for a bar that the caller updates.
-        desc: what stands before the bar.
-        options: others of tqdm.
+        iterable: to iterate over; None for a bar that the caller updates.
+        desc: text before the bar.
+        options: further arguments of tqdm.
     """
     hidden = None if _LOGGER.isEnabledFor(WARNING) else True
     return tqdm(iterable, desc, **{"disable": hidden, **options})  # type: ignore

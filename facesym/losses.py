@@ -74,7 +74,7 @@ def confidence_loss(confidence: Tensor, copied: Tensor, target: Tensor, face_reg
     """
     error = (copied.detach().float() - target).abs().mean(1, keepdim=True)
     side = max(target.shape[-1] // 32 * 2 + 1, 3)
-    for window in ((side, 1), (1, side)):  # one after the other: a square window is slow
+    for window in ((side, 1), (1, side)):  # separable, since a square window is slow
         error = F.avg_pool2d(error, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False)
     return ((confidence.float() - (-error / 0.3).exp()) * face_region.detach()).square().mean()
 
@@ -196,7 +196,7 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, weight: 
 
 # --- symmetrizer (S. Zhang et al. 2019), with its own equation numbers ----------------------------------------------
 def _norm(x, power):
-    """‖x‖ as the paper leaves it open: mean |x| (power 1) or mean x² (power 2)."""
+    """‖x‖, which the paper does not specify: mean |x| (power 1) or mean x² (power 2)."""
     return x.float().abs().pow(power).mean()
 
 

@@ -1,4 +1,4 @@
-"""Whether the packages of an extra are installed."""
+"""Check that the packages of an extra are installed."""
 
 from importlib.util import find_spec
 
@@ -6,12 +6,12 @@ from .errors import FacesymError
 
 
 def require_packages(packages: tuple[str, ...], what: str, extra: str) -> None:
-    """Check that packages are there, without importing them.
+    """Check that packages are installed, without importing them.
 
     Args:
         packages: names to import.
         what: what needs them, e.g. "facesym evaluate".
-        extra: of pyproject.toml, that brings them.
+        extra: the extra of pyproject.toml that installs them.
 
     Raises:
         FacesymError: some are missing; the message names them and the line that installs them.

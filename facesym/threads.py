@@ -1,4 +1,4 @@
-"""How many threads torch works with: where cores are shared with other work, fewer are faster."""
+"""Number of torch threads: on cores shared with other work, fewer threads are faster."""
 
 import contextlib
 import os
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def few_threads(cores: int = 4) -> Iterator[None]:
-    """Work with one thread on machines of few cores.
+    """Use one thread on machines with few cores.
 
-    The operations of a fit are small. Threads that share a core with other work wait for each other in all of them,
-    by spinning: with two threads on two cores and one other busy process a fit takes many times as long as with one.
+    The operations of a fit are small, and threads spin while they wait for each other in each of them. With two threads
+    on two cores and one other busy process, a fit takes many times longer than with one thread.
 
     Args:
-        cores: the most at which one thread is used; beyond, torch's setting stays.
+        cores: largest number of cores for one thread; with more cores, torch's setting does not change.
     """
     import torch
 
@@ -29,10 +29,10 @@ def few_threads(cores: int = 4) -> Iterator[None]:
 
 
 def use_one_thread_after_fork() -> None:
-    """Let forked children work: threads of a pool do not live on in them, and waiting for them would never end.
+    """Make forked processes work, which have no copy of the threads of a pool and would wait for them forever.
 
-    OpenCV's threads end before the fork, since a child cannot even end them; torch's pool is left alone by a child
-    with one thread.
+    OpenCV's threads end before the fork, because a child cannot end them; a child with one thread does not use torch's
+    pool.
     """
     import cv2
 

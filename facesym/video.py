@@ -1,4 +1,4 @@
-"""Frames to a moving image, marked as edited."""
+"""Write frames as a video, marked as edited."""
 
 import os
 import tempfile
@@ -17,13 +17,13 @@ FORMATS = (".gif", ".mp4")
 
 
 def save_video(frames: list[Image.Image], path: str | os.PathLike, task: str, fps: float = 12) -> None:
-    """Write frames there and back, so that it can be played in a loop; the file says that it is edited.
+    """Write frames forwards and backwards, for playing in a loop; the metadata mark the file as edited.
 
     Args:
         frames: images of one size, at least two; an even width and height for MP4.
-        path: .gif or .mp4 (H.264); its folder is made if need be. It appears whole or not at all.
+        path: .gif or .mp4 (H.264), written atomically; its folder is created if it does not exist.
         task: what facesym did, e.g. "rotate".
-        fps: frames a second.
+        fps: frames per second.
 
     Raises:
         ImageError: another file type, too few frames or of several sizes or odd ones, a folder that cannot be written,
@@ -34,18 +34,18 @@ def save_video(frames: list[Image.Image], path: str | os.PathLike, task: str, fp
     if kind not in FORMATS:
         raise ImageError(f"Cannot write {path.name}: use one of {', '.join(FORMATS)}.")
     if len(frames) < 2:
-        raise ImageError("A moving image needs at least two frames.")
+        raise ImageError("A video needs at least two frames.")
     (width, height), *others = {frame.size for frame in frames}
     if others or (kind == ".mp4" and (width % 2 or height % 2)):
-        raise ImageError("Frames must all have one size, an even one for MP4.")
-    # Films carry no profile.
+        raise ImageError("All frames must have the same size; for MP4, width and height must be even.")
+    # Videos have no colour profile.
     frames = [to_srgb(frame.convert("RGB"), frame.info.get("icc_profile"))[1] for frame in frames]
     frames += frames[-2:0:-1]
     try:
         data = (_gif if kind == ".gif" else _mp4)(frames, description(task), fps)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"Could not write {path}: {reason}. What was there before is unchanged.") from error
+        raise ImageError(f"Cannot write {path}: {reason}. An existing file is unchanged.") from error
     write_atomic(path, data, ImageError)
 
 
@@ -60,7 +60,7 @@ def _gif(frames, about, fps):
 def _mp4(frames, about, fps):
     import imageio_ffmpeg
 
-    with tempfile.TemporaryDirectory() as folder:  # ffmpeg must go back in the file at the end
+    with tempfile.TemporaryDirectory() as folder:  # ffmpeg seeks back in the file at the end
         file = Path(folder) / "video.mp4"
         writer = imageio_ffmpeg.write_frames(
             str(file), frames[0].size, fps=fps, quality=8, macro_block_size=2,

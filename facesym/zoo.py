@@ -1,7 +1,7 @@
-"""The released models: zoo.json says what they are, this module finds, checks and loads their weights.
+"""The released models: zoo.json describes them; this module finds, verifies and loads their weights.
 
 A model is looked for in the package (`facesym/weights/<id>/`), then in the local Hub cache, then on the Hub
-at the pinned revision. Whatever is found must have the sha256 that zoo.json gives.
+at the pinned revision. All files must have the sha256 in zoo.json.
 
 Names: wherever a model is asked for by name, the name may be a task ("complete": its default model) or a zoo id
 ("symmfc-256"); `load` and `locate` also take a local folder and a Hub repository "owner/name".
@@ -36,7 +36,7 @@ WEIGHTS = _PACKAGE / "weights"
 # Inside the package once installed, at the root of the repository in a checkout.
 ZOO_FILE = next(path for path in (_PACKAGE / "zoo.json", _PACKAGE.parent / "zoo.json") if path.exists())
 
-# What every entry must have. `limits` (a sentence for the model card) may be added, and `formats` (see facesym.export).
+# Required fields of an entry. Optional: `limits` (a sentence for the model card) and `formats` (see facesym.export).
 FIELDS = {
     "id": str,
     "task": str,
@@ -53,17 +53,17 @@ FIELDS = {
     "train_command": str,
     "paper": str | None,
     "metrics": list,  # of {"data": ..., "protocol": ..., "values": {name: number, or row: {name: number}}}
-    "default": bool,  # what its task loads
+    "default": bool,  # whether its task loads it
 }
 
 
 class ModelFiles(NamedTuple):
-    """Where a model's files are on this machine.
+    """Paths of a model's files on this machine.
 
     Attributes:
         config: config.json.
         weights: model.safetensors.
-        sha256: hex digest that the weights must have; None if nothing is known of them.
+        sha256: expected hex digest of the weights; None if unknown.
     """
 
     config: Path
@@ -72,7 +72,7 @@ class ModelFiles(NamedTuple):
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Every model's entry of zoo.json.
+    """Return the entries of all models in zoo.json.
 
     Raises:
         ZooError: zoo.json is missing or not valid.
@@ -96,7 +96,7 @@ def __getattr__(name: str) -> Any:
 
 
 def get(name: str) -> dict[str, Any]:
-    """One model's entry of zoo.json.
+    """Return a model's entry of zoo.json.
 
     Args:
         name: a task (its default model) or a zoo id.
@@ -113,7 +113,7 @@ def get(name: str) -> dict[str, Any]:
 
 
 def path(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> Path:
-    """The folder that holds a model's config.json and model.safetensors; fetched from the Hub if need be.
+    """Return the folder of a model's config.json and model.safetensors; download it from the Hub if necessary.
 
     Args:
         name: as of `load`.
@@ -128,13 +128,13 @@ def path(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> Path:
 
 
 def verify(name: str) -> bool:
-    """Compute the sha256 of a model's weights on this machine anew; nothing is downloaded.
+    """Verify the sha256 of a model's weights on this machine; nothing is downloaded.
 
     Args:
         name: a task (its default model) or a zoo id.
 
     Returns:
-        True. (Anything else is an error.)
+        True; otherwise an error is raised.
 
     Raises:
         ZooError: unknown name, weights altered, or not on this machine.
@@ -142,13 +142,13 @@ def verify(name: str) -> bool:
     entry = get(name)
     folder = local_path(entry)
     if folder is None:
-        raise ZooError(f"{name} is not on this machine: fetch it with `facesym zoo pull {name}`.")
+        raise ZooError(f"{name} is not on this machine: download it with `facesym zoo pull {name}`.")
     _check_files(_files(folder, entry))
     return True
 
 
 def pull(name: str) -> Path:
-    """As `path`, for a task or a zoo id, but an altered file in the local cache is fetched again."""
+    """Like `path`, for a task or a zoo id, but download an altered file of the local cache again."""
     entry = get(name)
     folder = local_path(entry)
     if folder not in (None, WEIGHTS / entry["id"]) and sha256_of(folder / WEIGHTS_NAME) != entry["sha256"]:
@@ -157,7 +157,7 @@ def pull(name: str) -> Path:
 
 
 def locate(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> ModelFiles:
-    """Find a model's files; download them if they are nowhere on this machine.
+    """Find a model's files; download them if they are not on this machine.
 
     Args:
         name: a task, a zoo id, a local folder, or a Hub repository "owner/name". A path object is always a folder.
@@ -165,7 +165,7 @@ def locate(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> ModelFiles:
             repository on the Hub, not from the package, and its checksum is not known.
 
     Raises:
-        ZooError: nothing of that name, or the Hub cannot give it.
+        ZooError: no model of that name, or the Hub cannot provide it.
     """
     unknown = sorted(hub.keys() - HubOptions.__annotations__.keys())
     if unknown:
@@ -195,17 +195,17 @@ def load(
     dtype: torch.dtype | None = None,
     **hub: Unpack[HubOptions],
 ) -> Model:
-    """A network in eval mode.
+    """Load a network in eval mode.
 
     Args:
         name: a task ("complete": its default model), a zoo id, a local folder, or a Hub repository "owner/name".
-        device: where to put it.
+        device: of the network.
         dtype: type of the weights; default float32.
         hub: ``subfolder``, ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``: see
             `facesym.hub.HubOptions`.
 
     Raises:
-        ZooError: nothing of that name, or its weights are missing, altered or do not fit.
+        ZooError: no model of that name, or its weights are missing, altered or incompatible.
         DeviceError: no such device on this machine.
     """
     from .models.base import Model
@@ -216,7 +216,7 @@ def load(
 
 
 def local_path(entry: dict[str, Any], cache_dir: str | os.PathLike | None = None) -> Path | None:
-    """The model's folder in the package or in the local Hub cache, unchecked; None if it is in neither."""
+    """Return the model's folder in the package or in the local Hub cache, unverified, or None."""
     packaged = WEIGHTS / entry["id"]
     if (packaged / WEIGHTS_NAME).exists():
         return packaged
@@ -230,7 +230,7 @@ def local_path(entry: dict[str, Any], cache_dir: str | os.PathLike | None = None
 
 
 def describe(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any]:
-    """A model's entry as zoo.json would have it; nothing is written.
+    """Compute a model's entry for zoo.json without writing it.
 
     `sha256`, `params`, `dtype` and `class` are read from the files. The other fields of zoo.json come from
     `fields`, else from the earlier entry, else: repo_id "facesym/<id>", framing "ffhq", default True for the
@@ -289,7 +289,7 @@ def describe(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any
 
 
 def register(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any]:
-    """Enter a model into zoo.json, or bring its entry up to date. For the recipes of train/.
+    """Add a model to zoo.json or update its entry. The recipes of train/ use it.
 
     Args:
         id: name of the model, also of its folder.
@@ -315,7 +315,7 @@ def register(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any
 
 
 def set_revision(id: str, revision: str, **fields: Any) -> None:
-    """Pin the model to a commit on the Hub, in zoo.json. `facesym zoo push` does it after the upload.
+    """Pin a model to a commit on the Hub in zoo.json, as `facesym zoo push` does after the upload.
 
     Args:
         id: a task (its default model) or a zoo id.
@@ -333,7 +333,7 @@ def _write(entries: list[dict]) -> None:
 
 
 def _named() -> dict[str, dict[str, Any]]:
-    """The entries by task (its default) and by id; the ids come last, so that no task hides one."""
+    """Return the entries by task (its default) and by id; ids take precedence."""
     entries = list_models()
     return {e["task"]: e for e in entries if e["default"]} | {e["id"]: e for e in entries}
 

@@ -182,7 +182,7 @@ from huggingface_hub import file_download
 def full(*args, **kwargs): raise OSError(errno.ENOSPC, "No space left on device")
 file_download.http_get = full
 attempt(zoo.path, 'tiny')""")
-    assert "No room left" in message and "HF_HOME" in message
+    assert "disk is full" in message and "HF_HOME" in message
 
 
 def test_push_then_pull_elsewhere(hub, client, tmp_path):

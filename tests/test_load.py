@@ -380,7 +380,7 @@ def test_one_writer_for_all(write, name, words, tmp_path):
         "bytes": lambda: write_atomic(path, b"data", ImageError),
     }
     if words:
-        with pytest.raises(ImageError, match=f"Could not write .*({words}).*unchanged"):
+        with pytest.raises(ImageError, match=f"Cannot write .*({words}).*unchanged"):
             calls[write]()
     else:
         calls[write]()

@@ -314,8 +314,8 @@ def test_films_that_cannot_be_written_are_refused(frames, tmp_path):
     with pytest.raises(ImageError, match="even"):
         save_video([Image.new("RGB", (33, 33))] * 2, tmp_path / "x.mp4", "rotate")
     (tmp_path / "folder.gif").mkdir()
-    with pytest.raises(ImageError, match="Could not write"):
+    with pytest.raises(ImageError, match="Cannot write"):
         save_video(frames, tmp_path / "folder.gif", "rotate")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ImageError, match="Could not write"):
+    with pytest.raises(ImageError, match="Cannot write"):
         save_video(frames, tmp_path / "file" / "x.gif", "rotate")

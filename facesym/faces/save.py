@@ -78,7 +78,7 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str) -> None:
         except OSError:
             raise
         except Exception as error:  # WebP holds 16,383 pixels a side, for instance
-            raise ImageError(f"Could not write {path}: {error}. Use PNG.") from error
+            raise ImageError(f"Cannot write {path}: {error}. Use PNG.") from error
 
 
 def _xmp(task):

@@ -176,7 +176,7 @@ class RotatePipeline(Pipeline):
             batch_size: how many photos, and how many faces, of a list the network works on together.
             on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
                 warning says why.
-            progress: called now and then with (fraction done, image as an RGB image); what it raises ends the call.
+            progress: called at intervals with (fraction done, image as an RGB image); what it raises ends the call.
                 Without it a bar is shown on a terminal.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Established measures of facial asymmetry: each with its name, formula and source, the sides signed left minus right.
+"""Established measures of facial asymmetry with their formulas and sources, as left minus right.
 
 "Left" and "right" are the subject's own: the subject's right is the image's left, unless the photo is mirrored.
 Lengths are in distances between the eyes' centres, which stand for the pupils; angles are in degrees. All are taken
@@ -27,8 +27,8 @@ class Measure:
         label: its name in print.
         region: "brow", "eye" or "mouth".
         unit: EYE or DEGREES.
-        formula: in words, with iBUG's numbers of the landmarks of the subject's right side.
-        source: where it is established.
+        formula: in words, with iBUG's landmark numbers of the subject's right side.
+        source: the publication that establishes it.
         right: its value on the right side, from 68x2 frontal points; None if the measure has no sides.
         middle: of a measure without sides, its signed value: positive towards the subject's left.
     """
@@ -127,7 +127,7 @@ class Sides:
 
 
 def measure_sides(points: np.ndarray) -> dict[str, Sides]:
-    """All of MEASURES.
+    """Compute all of MEASURES.
 
     Args:
         points: 68x2, landmarks in pixels of the aligned crop, best `facesym.asymmetry.steady_points`.

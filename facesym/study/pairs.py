@@ -5,7 +5,7 @@ from typing import Any
 
 from .series import REST
 
-# What a movement moves: the label, the measure, and whether it grows (1) or shrinks (-1).
+# Measures of each movement: the label, the measure, and whether it grows (1) or shrinks (-1).
 MOVEMENTS = {
     "smile": (
         ("Commissure excursion", "commissure_excursion", 1),
@@ -18,12 +18,12 @@ MOVEMENTS = {
 
 @dataclass(frozen=True)
 class Movement:
-    """How far each side moves from rest to a movement.
+    """The movement of each side from rest.
 
     Attributes:
         subject, date, condition: see `facesym.study.series.About`.
         rest, movement: the photos.
-        label: what moved.
+        label: name of the movement.
         measure: key of the measure.
         right, left: how far the subject's sides moved, in eye distances; negative against the movement.
     """
@@ -40,17 +40,17 @@ class Movement:
 
     @property
     def difference(self) -> float:
-        """Left minus right, in eye distances."""
+        """Return left minus right, in eye distances."""
         return self.left - self.right
 
     @property
     def ratio(self) -> float | None:
-        """The smaller movement over the larger, 1 = alike, 0 = one side does not move; None if neither moves."""
+        """Return the smaller movement over the larger: 1 = equal, 0 = one side does not move; None if neither moves."""
         small, large = sorted((self.right, self.left))
         return max(small, 0) / large if large > 0 else None
 
     def row(self, pupillary_distance: float | None = None) -> dict[str, Any]:
-        """The movement as a flat dict for a table; with the pupillary distance also in millimetres."""
+        """Return the movement as a flat dict for a table, with the pupillary distance also in millimetres."""
         row = {
             "subject": self.subject, "date": self.date, "condition": self.condition, "rest": self.rest,
             "movement": self.movement, "measure": self.measure, "right": round(self.right, 4),
@@ -64,8 +64,8 @@ class Movement:
 
 
 def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
-    """Pair each photo of a movement with the photo at rest of its subject: of its date, else the last one before, else
-    the first one.
+    """Pair each photo of a movement with a photo of its subject at rest: of the same date, otherwise the last earlier
+    one, otherwise the first one.
 
     Args:
         rows: of the study's table.

@@ -1,4 +1,4 @@
-"""One photo of a study: its face found, measured, and flagged where the numbers are to be doubted."""
+"""Measure one photo of a study, and flag it if the measures may be unreliable."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +16,9 @@ from ..faces.pose import FARTHEST_YAW, find_pose
 from .measures import Sides, measure_sides
 from .reference import limit
 
-SIZE = 256  # of the crops that are measured
+SIZE = 256  # side of the measured crops, in pixels
 TURNED, NODDING = 10, 25  # degrees of yaw and pitch beyond which a face is flagged
-FEWEST_PIXELS = 45  # between the eyes' centres: 1.4 mm a pixel
+FEWEST_PIXELS = 45  # between the eyes' centres: 1.4 mm per pixel
 LEAST_SHARPNESS = 6  # standard deviation of the Laplacian of the crop at 128 pixels
 
 
@@ -38,7 +38,7 @@ class MeasuredFace:
         sharpness: standard deviation of the Laplacian of the grey crop at 128 pixels.
         doubt: how far the landmarks of shifted crops disagree, in outer-eye distances.
         mouth: width and opening of the mouth, in eye distances.
-        flags: why the numbers are to be doubted, in words; empty if nothing speaks against them.
+        flags: reasons why the measures may be unreliable, in words; empty if there are none.
     """
 
     crop: Image.Image
@@ -76,11 +76,11 @@ def measure_photo(source: Any, *, resting: bool = True) -> MeasuredFace:
     face = measure_crop(align_face(photo, transform, SIZE))
     if abs(face.yaw) > FARTHEST_YAW:
         raise ImageError(
-            f"The head is turned by about {abs(face.yaw):.0f} degrees, so that one half of the face is hidden: "
+            f"The head is turned by about {abs(face.yaw):.0f} degrees, which hides one half of the face: "
             "choose a photo from the front."
         )
     face.eye_distance /= scale_of(transform)
-    # The crop stands upright in the photo turned by -tilt.
+    # The crop is upright in the photo rotated by -tilt.
     face.roll -= float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0])))
     face.flags = find_flags(face, resting)
     if len(found) > 1:
@@ -91,7 +91,7 @@ def measure_photo(source: Any, *, resting: bool = True) -> MeasuredFace:
 
 
 def measure_crop(crop: Image.Image) -> MeasuredFace:
-    """Measure an aligned crop (RGB image, SIZE pixels a side): a MeasuredFace without flags."""
+    """Measure an aligned crop (RGB image, SIZE pixels a side); returns a MeasuredFace without flags."""
     points, doubt = steady_points(crop)
     own = measure_asymmetry(crop, points)
     yaw, pitch = find_pose(crop)
@@ -117,7 +117,7 @@ def measure_crop(crop: Image.Image) -> MeasuredFace:
 
 
 def find_flags(face: MeasuredFace, resting: bool) -> list[str]:
-    """Why a face's numbers are to be doubted: a list of words for people, see `MeasuredFace.flags`."""
+    """Return the reasons why a face's measures may be unreliable, see `MeasuredFace.flags`."""
     width, opening = face.mouth
     checks = {
         f"turned: yaw {face.yaw:.0f}°": abs(face.yaw) > TURNED,

@@ -1,4 +1,4 @@
-"""The images and plots of a report, as text that an HTML file can hold."""
+"""Images and plots of a report, encoded for HTML."""
 
 import base64
 import warnings
@@ -15,14 +15,14 @@ STRIP = 130, 14  # pixels
 
 
 def data_uri(image: Image.Image, quality: int = 85) -> str:
-    """An RGB image as a data URI (JPEG)."""
+    """Encode an RGB image as a data URI (JPEG)."""
     file = BytesIO()
     image.save(file, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def draw_landmarks(crop: Image.Image, points: np.ndarray, scale: int = 2) -> Image.Image:
-    """The crop, enlarged, with its landmarks."""
+    """Draw the landmarks on the enlarged crop."""
     image = crop.resize((crop.width * scale, crop.height * scale), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(image)
     for x, y in (np.asarray(points) + 0.5) * scale - 0.5:
@@ -31,7 +31,7 @@ def draw_landmarks(crop: Image.Image, points: np.ndarray, scale: int = 2) -> Ima
 
 
 def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
-    """The images of a photo's page.
+    """Make the images of a photo's page.
 
     Args:
         face: MeasuredFace.
@@ -41,7 +41,7 @@ def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
         Pairs of a caption and a data URI.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the face's flags say it
+        warnings.simplefilter("ignore", UserWarning)  # the face's flags report it
         result = pipe(face.crop, aligned=True, composites=True)
     (composites,) = result.composites
     images = {
@@ -56,7 +56,7 @@ def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
 
 
 def strip(value: float, span: tuple[float, float]) -> Any:
-    """A value on a scale with the healthy range (low, high), which is a third of the scale: an SVG."""
+    """Draw a value on a scale as SVG; the healthy range (low, high) is a third of the scale."""
     width, height = STRIP
     (low, high), middle = span, sum(span) / 2
     half = 3 * max(high - low, 1e-9) / 2

@@ -1,4 +1,4 @@
-"""Line plots as SVG, for a report that holds everything in one file."""
+"""Line plots as SVG, for a report in one file."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,6 +1,6 @@
-"""What is usual: quantiles of the measures over healthy, near-frontal, neutral faces, from reference.json.
+"""The healthy range: quantiles of the measures over healthy, near-frontal, neutral faces, from reference.json.
 
-`facesym evaluate reference` makes that file. It has numbers alone.
+`facesym evaluate reference` writes that file, which holds numbers only.
 """
 
 import json
@@ -45,31 +45,31 @@ LIMIT = 99.5  # percentile beyond which a photo is flagged
 
 @cache
 def reference() -> dict[str, Any]:
-    """The file's content: "faces" (how many), "data" (what they are, in words), "landmarks" (sha256 of the network's
+    """Read the file: "faces" (their number), "data" (a description), "landmarks" (sha256 of the network's
     weights that found them), "quantiles" {name: values at PERCENTS}."""
     return json.loads(FILE.read_text())
 
 
 def quantiles(name: str) -> list[float] | None:
-    """Values of a quantity at PERCENTS over the reference faces, or None if it has none."""
+    """Return the values of a quantity at PERCENTS over the reference faces, or None."""
     return reference()["quantiles"].get(name)
 
 
 def percentile(name: str, value: float) -> float | None:
-    """How many percent of the reference faces have a smaller value, between the first and the last of PERCENTS."""
+    """Return the percentage of reference faces with a smaller value, between the first and the last of PERCENTS."""
     values = quantiles(name)
     return None if values is None or value is None else float(np.interp(value, values, PERCENTS))
 
 
 def healthy_range(name: str) -> tuple[float, float]:
-    """The values at the two percentiles of HEALTHY of a quantity that the reference has."""
+    """Return the values of a quantity of the reference at the two percentiles of HEALTHY."""
     values = reference()["quantiles"][name]
     low, high = (values[PERCENTS.index(percent)] for percent in HEALTHY)
     return low, high
 
 
 def limit(name: str) -> float:
-    """The value that LIMIT percent of the reference faces stay below."""
+    """Return the value below which LIMIT percent of the reference faces are."""
     values = quantiles(name)
     return float("inf") if values is None else values[PERCENTS.index(LIMIT)]
 

@@ -1,4 +1,4 @@
-"""The study's report: one HTML file with everything in it, that a browser prints to PDF."""
+"""The study's report: a self-contained HTML file, which a browser prints to PDF."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -13,7 +13,7 @@ from .table import LEADING
 
 NOTICE = (
     "Not a diagnosis. These are measures of photographs: they depend on pose, light, lens and expression, and no "
-    "face is symmetric. They do not say whether somebody is ill."
+    "face is symmetric. They do not show whether a person is ill."
 )
 INDICES = {
     "overall": "Overall (all but the jaw)",
@@ -66,11 +66,11 @@ def index_lines(face: Any) -> list[dict[str, Any]]:
 
 
 def describe_leading(row: dict[str, Any]) -> str:
-    """In words, where a face is most unusual, from its row of the table."""
+    """Describe in words where a face is most unusual, from its row of the table."""
     word = LEADING[row["leading_region"]][1]
     text = f"{row['leading_region']}, {word} on the {row['leading_side']}"
     if row["times_healthy"] <= 1:
-        return f"within the healthy range everywhere; nearest to its limit: {text}"
+        return f"within the healthy range everywhere; closest to its limit: {text}"
     return f"{text} ({row['times_healthy']:.1f} times the limit of the healthy range)"
 
 
@@ -90,7 +90,7 @@ def render(
     subjects: Sequence[dict] = (),
     videos: Sequence[dict] = (),
 ) -> str:
-    """The report.
+    """Render the report.
 
     Args:
         pages: dicts, one a photo: "row" of the table, "images" [(caption, data URI)], "measures", "indices" (lines).
@@ -122,7 +122,7 @@ def _unit(pupillary_distance):
 
 
 def _printer(unit, pupillary_distance):
-    """A function that prints a value of a measure: in degrees, millimetres or percent of the eye distance."""
+    """Return a function that formats a value of a measure in degrees, millimetres or percent of the eye distance."""
     times = 1 if unit == DEGREES else pupillary_distance or 100
     end = "°" if unit == DEGREES else ""
 

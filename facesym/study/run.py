@@ -1,4 +1,4 @@
-"""A study: photos in, tables and a report out."""
+"""Run a study: measure photos, write tables and a report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,12 +39,12 @@ def run_study(
     Args:
         folder: of the photos.
         photos: paths of photos and videos, relative to it.
-        out: folder to write, made if need be.
-        sheet: {photo: About} of `facesym.study.series.read_sheet`; what it lacks is read from the names.
-        pupillary_distance: in millimetres, of everybody in the study; adds the lengths in millimetres.
-        pipe: SymmetrizePipeline that makes the symmetric selves; by default the zoo's.
+        out: folder to write; created if it does not exist.
+        sheet: {photo: About} of `facesym.study.series.read_sheet`; missing values come from the files' names.
+        pupillary_distance: in millimetres, for all subjects; adds lengths in millimetres.
+        pipe: SymmetrizePipeline for the symmetric faces; default: the zoo's.
         progress: wraps the list of photos, such as tqdm.
-        tell: is called with a message about each photo that failed.
+        tell: called with a message for each failed photo.
 
     Returns:
         The table's rows.
@@ -69,7 +69,7 @@ def run_study(
             continue
         except FacesymError as error:
             reason = str(error)
-        except Exception as error:  # nothing that one photo raises may end the study
+        except Exception as error:  # an error of one photo does not end the study
             reason = f"unexpected {type(error).__name__}: {error}"
         rows.append(failed_row(about, name, reason))
         tell(f"{name}: {reason}")
@@ -89,7 +89,7 @@ def run_study(
 
 
 def _measure(path, name, about, pipe, pupillary_distance):
-    """What the report shows of a photo: a dict, see `facesym.study.report.render`."""
+    """Return a photo's part of the report: a dict, see `facesym.study.report.render`."""
     face = measure_photo(path, resting=about.condition in ("", REST))
     return {
         "row": make_row(about, name, face, pupillary_distance),
@@ -101,7 +101,7 @@ def _measure(path, name, about, pipe, pupillary_distance):
 
 
 def _measure_video(path, name, out, pupillary_distance):
-    """What the report shows of a video, whose curves are written; see `facesym.study.video.video_page`."""
+    """Write a video's curves and return its part of the report, see `facesym.study.video.video_page`."""
     curves = measure_video(path)
     save_table(curves.rows(), out / VIDEOS / name.replace("/", "-"), ImageError)
     return video_page(name, curves, pupillary_distance)

@@ -1,4 +1,4 @@
-"""Who is in a photo, when it was taken and what the face does: from the file's name, or from a CSV file."""
+"""A photo's subject, date and condition, from the file's name or from a CSV file."""
 
 import csv
 import re
@@ -21,7 +21,7 @@ _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[1
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a photo.
+    """Subject, date and condition of a photo.
 
     Attributes:
         subject: who it shows; the file's name without date and condition, if nothing better is known.
@@ -66,13 +66,13 @@ def read_name(path: Path) -> About:
 
 
 def read_sheet(path: Path) -> dict[str, About]:
-    """Read a CSV file that says what is in which photo.
+    """Read a CSV file of photos with their subjects, dates and conditions.
 
     Args:
         path: columns "file" (path relative to the study's folder), and any of "subject", "date", "condition".
 
     Returns:
-        {file: About}; what a row leaves out comes from the file's name.
+        {file: About}; missing values come from the file's name.
 
     Raises:
         ImageError: it cannot be read, or has no column "file".

@@ -16,11 +16,11 @@ PLOTTED = [measure for measure in MEASURES if measure.key in {key for key, _ in 
 def subject_pages(
     rows: list[dict[str, Any]], pupillary_distance: float | None = None
 ) -> list[dict[str, Any]]:
-    """The pages of the subjects of whom there is more than one photo.
+    """Make a page for each subject with more than one photo.
 
     Args:
         rows: of the study's table.
-        pupillary_distance: in millimetres; lengths are then in millimetres, else in percent of the eye distance.
+        pupillary_distance: in millimetres; lengths are then in millimetres, otherwise in percent of the eye distance.
 
     Returns:
         Dicts: "subject"; "plots", dicts of "title" and "svg"; "pairs", dicts of "condition", "date", "rest",
@@ -39,7 +39,7 @@ def subject_pages(
 
 
 def _plots(rows, times, unit):
-    """The differences of the sides over time, where a condition has photos of several days."""
+    """Plot the differences of the sides over time for conditions with photos of several days."""
     dated = {}
     for row in sorted(rows, key=lambda row: row["date"]):
         try:

@@ -1,4 +1,4 @@
-"""The study's table: a row a photo, as CSV and JSON."""
+"""The study's table: one row per photo, as CSV and JSON."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ LEADING = {
 
 
 def make_row(about: Any, photo: Any, face: Any, pupillary_distance: float | None = None) -> dict[str, Any]:
-    """A photo's row.
+    """Make a photo's row.
 
     Args:
         about: About.
@@ -29,7 +29,7 @@ def make_row(about: Any, photo: Any, face: Any, pupillary_distance: float | None
         pupillary_distance: of the subject, in millimetres; adds the lengths in millimetres.
 
     Returns:
-        A flat dict; numbers are rounded, what there is not is None.
+        A flat dict; numbers are rounded, missing values are None.
     """
     region, side, times = leading_region(face.sides)
     row = {
@@ -50,7 +50,7 @@ def make_row(about: Any, photo: Any, face: Any, pupillary_distance: float | None
 
 
 def leading_region(sides: Mapping[str, Any]) -> tuple[str, str, float]:
-    """Where a face is most unusual.
+    """Find where a face is most unusual.
 
     Args:
         sides: {key of a measure: Sides}.
@@ -74,7 +74,7 @@ def _times_healthy(key, difference):
 
 
 def failed_row(about: Any, photo: Any, error: Any) -> dict[str, Any]:
-    """The row of a photo that could not be measured."""
+    """Make the row of a photo that could not be measured."""
     return {
         "photo": photo, "subject": about.subject, "date": about.date, "condition": about.condition, "error": error,
     }  # fmt: skip

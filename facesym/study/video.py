@@ -18,13 +18,13 @@ from .plots import Line, line_plot
 from .table import LEADING
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
-LOST = 0.25  # move of the face's centre from frame to frame, of the crop's side, beyond which it is looked for again
+LOST = 0.25  # movement of the face's centre between frames, in sides of the crop, that starts a new detection
 LONGEST_SIDE = 1280  # pixels; larger frames are scaled down
 NARROW, CLOSED = (
     0.85,
     0.75,
 )  # opening of an eye, of its usual one in the video: a blink begins, and is complete
-LONGEST_BLINK = 0.7  # seconds; lids that stay down longer are closed, and no blink
+LONGEST_BLINK = 0.7  # seconds; lids that stay down longer count as closed
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Blink:
 
 @dataclass(frozen=True)
 class Curves:
-    """What `measure_video` returns.
+    """Result of `measure_video`.
 
     Attributes:
-        times: seconds, one a frame.
+        times: seconds, one per frame.
         values: {measure_side: N floats}, such as "brow_height_left" and "brow_height_difference"; NaN where no face is
             found.
         blinks: of Blink.
@@ -59,7 +59,7 @@ class Curves:
     blinks: list[Blink]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a frame, for a table."""
+        """Return one dict per frame, for a table."""
         blinking = np.zeros(len(self.times), int)
         for blink in self.blinks:
             blinking[(self.times >= blink.start) & (self.times <= blink.end)] = 1
@@ -76,8 +76,8 @@ class Curves:
 def measure_video(path: Path) -> Curves:
     """Measure the largest face in every frame of a video.
 
-    The face is looked for in the first frame and followed from there: each frame is cut as the last one's landmarks
-    say.
+    The face is detected in the first frame and then tracked: each frame is cropped by the landmarks of the previous
+    one.
 
     Args:
         path: of a video that ffmpeg reads.
