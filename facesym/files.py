@@ -30,7 +30,7 @@ def check_sha256(path: Path, data: bytes, sha256: str) -> None:
     """
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ZooError(
-            f"{path} differs from the released file (sha256): it is damaged or altered. "
+            f"{path} is not the released file (its sha256 differs): it is damaged or altered. "
             "Download it again with `facesym zoo pull`; if it is in facesym's package, reinstall facesym."
         )
 

@@ -76,6 +76,6 @@ def vgg16(tmp_path_factory):
         tensors[f"features.{place}.weight"] = torch.randn(layer, channels, 3, 3) * (2 / 9 / channels) ** 0.5
         tensors[f"features.{place}.bias"] = torch.zeros(layer)
         channels, place = layer, place + 2
-    file = tmp_path_factory.mktemp("trunk") / "vgg16.safetensors"
+    file = tmp_path_factory.mktemp("backbone") / "vgg16.safetensors"
     safetensors.torch.save_file(tensors, file)
     return file

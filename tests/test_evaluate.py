@@ -103,7 +103,7 @@ def test_the_whole_protocol(data, model_folder, tmp_path, capsys):
         assert rows["Telea"]["ssim"] > rows["input"]["ssim"]
         for row in rows.values():
             assert row["psnr_in_mask"] < row["psnr"] and 0 < row["ssim"] < 1 and 0 <= row["same_person"] <= 1
-            assert "lpips" not in row  # never printed without its trunk
+            assert "lpips" not in row  # never printed without its backbone
         assert 0 <= rows["tiny, network alone"]["stage1_fraction_of_mask"] <= 1
         assert "stage1_fraction_of_mask" not in rows["Telea"]
         groups = {row["row"]: row["n"] for row in results["results"][kind]["groups"]}
@@ -353,7 +353,7 @@ def test_table_one(data, tmp_path, capsys):
     assert table["pictures"] == 2 and (out / "grid-simulated-palsy.png").exists()
     assert list(rows) == ["mirror, left", "mirror, right", "mirror, average", "landmark target, left", "net"]
     assert rows["mirror, average"]["landmarks"] < 0.05 and rows["net"]["mae"] > 0
-    assert "lpips" not in rows["net"]  # never printed without its trunk
+    assert "lpips" not in rows["net"]  # never printed without its backbone
 
 
 def test_reliability_of_the_measures_of_asymmetry(data, tmp_path, capsys):
@@ -399,7 +399,7 @@ def test_a_symmetric_picture_has_symmetric_landmarks():
 
 @pytest.fixture
 def alexnet(tmp_path):
-    """A random AlexNet trunk with torchvision's names."""
+    """A random AlexNet backbone with torchvision's names."""
     from safetensors.torch import save_file
 
     torch.manual_seed(0)

@@ -55,7 +55,7 @@ def test_normalised_faces_are_measured(
     capsys,
     monkeypatch,
 ):
-    monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: np.zeros(len(a)))  # it wants the real trunk
+    monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: np.zeros(len(a)))  # it wants the real backbone
     london, lfw = studio_of_a_person
     torch.manual_seed(0)
     real = AttributeGenerator(  # at first it gives back what it is given: the mesh's face

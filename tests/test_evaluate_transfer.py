@@ -33,7 +33,7 @@ def test_transferred_faces_are_measured(
     def outside(a, b, *_):
         return np.abs(a.astype(float) - b).mean((1, 2, 3))
 
-    monkeypatch.setattr(metrics, "lpips", outside)  # it wants the real trunk
+    monkeypatch.setattr(metrics, "lpips", outside)  # it wants the real backbone
     command = [
         "transfer", "--faces", *map(str, studio_of_a_person), "--mesh", str(mesh_file), "--alexnet", str(alexnet),
         "--models", f"tiny={model}", "-n", "2", "--grid", "1",

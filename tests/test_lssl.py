@@ -214,7 +214,7 @@ def test_parsing_loss_looks_at_the_faces_that_stay(net):
     assert losses.parsing_loss(worse, source, torch.zeros(2)) == 0
 
 
-def test_person_loss_is_nothing_for_the_same_and_moves_the_output_alone():
+def test_identity_loss_is_zero_for_the_same_and_moves_the_output_alone():
     def recogniser(x):
         return torch.nn.functional.normalize(x.mean((2, 3)), dim=1)
 

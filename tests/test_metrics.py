@@ -12,7 +12,7 @@ from skimage import data as skimage_data
 from facesym import metrics
 from facesym.errors import ZooError
 
-TRUNK = Path(os.environ.get("FACESYM_TRUNKS", "")) / "alexnet-imagenet-features.safetensors"
+BACKBONE = Path(os.environ.get("FACESYM_BACKBONES", "")) / "alexnet-imagenet-features.safetensors"
 
 
 def aligned(photo, size=128):
@@ -67,12 +67,12 @@ def test_psnr_of_a_known_error():
 
 
 def test_psnr_within_a_mask_counts_only_the_mask():
-    truth, result = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
+    target, result = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
     mask = np.zeros((4, 4), bool)
     mask[:2] = True
     result[:2], result[2:] = 5, 100
-    assert metrics.psnr(result, truth, mask) == pytest.approx(20 * np.log10(255 / 5))
-    assert np.isnan(metrics.psnr(result, truth, np.zeros((4, 4), bool)))
+    assert metrics.psnr(result, target, mask) == pytest.approx(20 * np.log10(255 / 5))
+    assert np.isnan(metrics.psnr(result, target, np.zeros((4, 4), bool)))
 
 
 def test_ssim_falls_with_noise_and_is_one_for_equal_pictures(astronaut):
@@ -122,7 +122,7 @@ def test_sharpness_falls_when_the_face_is_blurred_but_not_with_its_surroundings(
     assert metrics.sharpness(surroundings) == pytest.approx(sharp)
 
 
-def save_trunk(path, shapes):
+def save_backbone(path, shapes):
     import torch
     from safetensors.torch import save_file
 
@@ -130,18 +130,18 @@ def save_trunk(path, shapes):
     save_file({key: torch.randn(shape) * 0.02 for key, shape in shapes.items()}, path)
 
 
-def test_lpips_refuses_a_random_trunk(tmp_path, astronaut):
+def test_lpips_refuses_a_random_backbone(tmp_path, astronaut):
     shapes = {}
     for layer, shape in {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3)}.items():
         shapes |= {f"features.{layer}.weight": shape, f"features.{layer}.bias": shape[:1]}
     for layer, shape in {8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}.items():
         shapes |= {f"features.{layer}.weight": shape, f"features.{layer}.bias": shape[:1]}
-    save_trunk(tmp_path / "random.safetensors", shapes)
+    save_backbone(tmp_path / "random.safetensors", shapes)
     with pytest.raises(ZooError, match="not torchvision's ImageNet AlexNet"):
         metrics.lpips(astronaut, astronaut, tmp_path / "random.safetensors")
 
 
-def test_lpips_without_a_trunk_is_a_clear_error(tmp_path, astronaut):
+def test_lpips_without_a_backbone_is_a_clear_error(tmp_path, astronaut):
     with pytest.raises(ZooError, match="there is no file"):
         metrics.lpips(astronaut, astronaut, tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors here")
@@ -153,11 +153,13 @@ def test_the_lpips_package_can_be_imported():
     assert hasattr(metrics._import_lpips(), "LPIPS")
 
 
-@pytest.mark.skipif(not TRUNK.is_file(), reason="FACESYM_TRUNKS names no folder with the AlexNet trunk")
+@pytest.mark.skipif(
+    not BACKBONE.is_file(), reason="FACESYM_BACKBONES names no folder with the AlexNet backbone"
+)
 def test_lpips_of_a_known_pair():
     # LPIPS's own reference images (0.722, 0.138) are not in its package; this value is of its code.
-    truth = skimage_data.astronaut()[0:256, 96:352]
-    blurred = cv2.GaussianBlur(truth, (0, 0), 3)
-    assert metrics.lpips(blurred, truth, TRUNK) == pytest.approx(0.4541, abs=2e-3)
-    pair = metrics.lpips(np.stack([truth, blurred]), np.stack([truth, truth]), TRUNK, batch=1)
+    target = skimage_data.astronaut()[0:256, 96:352]
+    blurred = cv2.GaussianBlur(target, (0, 0), 3)
+    assert metrics.lpips(blurred, target, BACKBONE) == pytest.approx(0.4541, abs=2e-3)
+    pair = metrics.lpips(np.stack([target, blurred]), np.stack([target, target]), BACKBONE, batch=1)
     np.testing.assert_allclose(pair, [0, 0.4541], atol=2e-3)

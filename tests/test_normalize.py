@@ -132,7 +132,7 @@ def test_settings_that_make_no_network_are_refused(wrong):
 def test_adversarial_and_symmetry_errors_reach_dec_but_not_enc():
     """Algorithm 1: Enc's gradients are those of its own terms, as if the others were not there; Dec has all."""
     torch.manual_seed(0)
-    net, critic = NormalizedFaceGAN(**SMALL), NormalizedFaceDiscriminator(3, (8, 8))
+    net, discriminator = NormalizedFaceGAN(**SMALL), NormalizedFaceDiscriminator(3, (8, 8))
     image, target = torch.rand(2, 4, 3, 128, 128) * 2 - 1
 
     def gradients(weights):
@@ -143,7 +143,7 @@ def test_adversarial_and_symmetry_errors_reach_dec_but_not_enc():
         terms = {
             "pixel": facesym.losses.pixel_loss(out.image, target),
             "symmetry": facesym.losses.mirror_loss(out.image),
-            "adversarial": facesym.losses.generator_loss(critic(out.image)),
+            "adversarial": facesym.losses.generator_loss(discriminator(out.image)),
         }
         nfgan.routed_loss(z, handed, terms, weights).backward()
         return [

@@ -270,7 +270,9 @@ def test_web_photos_are_pairs_with_a_target_that_is_made(turned):
         share = np.mean([turned.rows[i]["kind"] == kind for i in samples.faces])
         assert abs(share - wanted) < 0.15
     made = {i for i, row in zip(turned.target_of, turned.rows) if row["kind"] != "simulated"}
-    assert made.isdisjoint(samples.guides) and len(samples.guides)  # the critic's real images are photos
+    assert made.isdisjoint(samples.guides) and len(
+        samples.guides
+    )  # the discriminator's real images are photos
 
 
 @pytest.mark.parametrize(

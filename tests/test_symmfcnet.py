@@ -171,7 +171,7 @@ def test_light_loss_vanishes_at_the_true_ratio():
     assert losses.light_loss(darker, torch.ones_like(target), target, ones) > 0.01
 
 
-def test_places_without_a_hole_do_not_train_the_critic():
+def test_logits_without_mask_do_not_train_the_discriminator():
     real, fake = torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2, requires_grad=True)
     weight = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
     losses.discriminator_loss(real, fake, weight).backward()

@@ -1,17 +1,17 @@
-"""How often each image is drawn, so that no kind of face is rare in a batch."""
+"""Sampling weights that keep every kind of face frequent in batches."""
 
 from typing import Any
 
 import cv2
 import numpy as np
 
-SMALLEST = 0.05  # of a batch: no kind has less
-MOST = 12.0  # times its plain chance that one image may be drawn, at the most
+SMALLEST = 0.05  # smallest fraction of a batch for a kind
+MOST = 12.0  # largest sampling weight of an image, relative to uniform sampling
 DARK, LIGHT = 50.0, 70.0  # CIE L* of the cheek
 
 
 def cheek_lightness(image: np.ndarray, points: np.ndarray) -> float:
-    """CIE L* of the lighter inner cheek, 0 to 100: a stand-in for skin tone that glare and shadow on one side spare.
+    """CIE L* of the lighter inner cheek, 0 to 100: an estimate of skin tone, robust to glare and shadow on one side.
 
     Args:
         image: SxSx3 uint8.
@@ -56,10 +56,10 @@ def kinds(faces: Any) -> dict[str, np.ndarray]:
 def balanced_weights(
     kinds: dict[str, np.ndarray], smallest: float = SMALLEST, most: float = MOST
 ) -> np.ndarray:
-    """How likely each image is to be drawn.
+    """Return the sampling probability of each image.
 
-    Rare kinds are raised in turn until each has ``smallest`` of the draws (raking); a kind of which there are so few
-    images that this would show one more than ``most`` times as often as by chance stays below it.
+    Rare kinds are raised in turn until each has the fraction ``smallest`` (raking). A kind with very few images stays
+    below it, because no image gets more than ``most`` times its uniform probability.
 
     Args:
         kinds: {name: N bool array}; an image may be of several.

@@ -1,4 +1,4 @@
-"""Decoded images in files that are mapped into memory: decoded once, shared by processes and by later runs."""
+"""Decoded images in memory-mapped files, shared by processes and by later runs."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def cache_folder() -> Path:
-    """Where decoded images are kept if nothing else is said: ``facesym`` in the user's cache folder."""
+    """Return the default folder for decoded images: ``facesym`` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facesym"
 
 
@@ -42,7 +42,7 @@ def decoded(
 
 
 def _key(rows, landmarks, size):
-    """A name for these images as they are now."""
+    """Return a name that identifies the current versions of these images."""
     digest = hashlib.sha256(f"1 {size}".encode())
     for row in rows:
         found = row["path"].stat() if row["path"].exists() else None
@@ -64,7 +64,7 @@ def _fill(images, rows, landmarks, size, read):
 
 
 def _write(folder, rows, landmarks, size, read):
-    """Decode into a folder that appears whole or not at all."""
+    """Decode into a folder, atomically."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -73,7 +73,7 @@ def _write(folder, rows, landmarks, size, read):
         images.flush()
         partial.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another process was first
+        if not folder.is_dir():  # another process may have been first
             raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

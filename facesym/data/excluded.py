@@ -1,8 +1,8 @@
-"""Images that are never read, neither to train nor to measure (excluded_images.txt): they show, or may show, people
+"""Images excluded from training and evaluation (excluded_images.txt), because they show, or may show, people
 under 18.
 
-An image is known by its set's and its own name; by its own name in whatever folder, where no other set has such names
-(LFW's, SCUT's); and, as far as the list has hashes, by its content, saved anew or at another size.
+An image is recognised by the names of its set and file; by its file name in any folder, if that is unique to a set
+(LFW, SCUT); and, if the list has its hash, by its content, also recompressed or at another size.
 
     python -m facesym.data.excluded PICTURE [PICTURE …]      # the lines to add to the list
 """
@@ -36,12 +36,12 @@ def _listed():
 
 
 def excluded_names() -> set[str]:
-    """The images known by name: {"set/file name", …}."""
+    """Return the images excluded by name: {"set/file name", …}."""
     return _listed()[0]
 
 
 def is_excluded_name(folder: str | Path, file_name: str) -> bool:
-    """Whether an image is known by its name.
+    """Whether an image is excluded by its name.
 
     Args:
         folder: the name of its folder, which is the set's.
@@ -65,7 +65,7 @@ def image_hash(image: Image.Image) -> str:
 
 
 def is_excluded_image(image: Image.Image) -> bool:
-    """Whether a PIL image is one of the list's by its content."""
+    """Whether a PIL image is excluded by its content."""
     hashes = _listed()[2]
     if not len(hashes):
         return False

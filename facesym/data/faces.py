@@ -1,4 +1,4 @@
-"""Folders of aligned faces, decoded into memory, and the augmentation that training draws from them.
+"""Folders of aligned faces, decoded into memory, and their augmentation for training.
 
 A folder holds images cut in the FFHQ framing, ``metadata.csv`` (at least ``file_name, subject, split``) and
 ``landmarks.npy`` (Nx68x2 float32, pixels of that row's image): what `facesym prepare` writes.
@@ -81,7 +81,7 @@ class FaceFolders:
         self.images, self.landmarks = decoded(self.rows, landmarks, size, read_face, cache)
 
     def keep(self, indices: Sequence[int] | np.ndarray) -> Self:
-        """Leave only these images, in this order; returns itself."""
+        """Keep only these images, in this order; returns self."""
         self.images, self.landmarks = self.images[indices], self.landmarks[indices]
         self.rows = [self.rows[i] for i in indices]
         return self
@@ -93,7 +93,7 @@ class FaceFolders:
 def affine_jitter(
     rng: np.random.Generator, size: int, degrees: float, scale: float, shift: float
 ) -> np.ndarray:
-    """A random 2x3 similarity about the image's centre: ± degrees, × (1 ± scale), ± shift (share of the side)."""
+    """A random 2x3 similarity about the image's centre: ± degrees, × (1 ± scale), ± shift (fraction of the side)."""
     matrix = cv2.getRotationMatrix2D(
         ((size - 1) / 2, (size - 1) / 2), rng.uniform(-degrees, degrees), 1 + rng.uniform(-scale, scale)
     )
@@ -102,7 +102,7 @@ def affine_jitter(
 
 
 def colour_jitter(rng: np.random.Generator, image: np.ndarray, strength: float = 0.25) -> np.ndarray:
-    """Brightness, contrast and channel gain of an SxSx3 uint8 image, changed at random; returns float32 [0, 255]."""
+    """Change brightness, contrast and channel gain of an SxSx3 uint8 image at random; returns float32 [0, 255]."""
     gain = 1 + rng.uniform(-strength, strength)
     bias = 255 * rng.uniform(-strength, strength) / 2
     channel = 1 + rng.uniform(-strength, strength, 3) / 4
@@ -160,10 +160,10 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
 
 
 class Samples(Dataset):
-    """An endless, seeded stream: sample number n depends on (seed, n) alone.
+    """An endless, seeded stream: sample n depends only on the seed and n.
 
-    So a run that resumes at step s reads on from sample s·batch and sees what an uninterrupted run would have
-    seen, whatever the number of loader workers. Subclasses turn one face and a generator into one sample.
+    A run that resumes at step s continues at sample s·batch and gets the same samples as an uninterrupted run, for any
+    number of loader workers. Subclasses turn one face and a random generator into one sample.
     """
 
     def __init__(self, faces: Any, seed: int = 0, weights: np.ndarray | None = None):

@@ -240,7 +240,7 @@ def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> None
 
 
 def _thinner(rng, hidden, wanted):
-    """A stroke more, as far as the fraction that is wanted: the strokes of `brush` are too thick for small masks."""
+    """Add a stroke up to the requested fraction; the strokes of `brush` are too thick for small masks."""
     size, missing = len(hidden), np.asarray(hidden, np.uint8).copy()
     point, angle = rng.uniform(0.15, 0.85, 2) * size, rng.uniform(0, 2 * np.pi)
     thickness = max(1, int(size * rng.uniform(0.01, 0.06)))

@@ -1,4 +1,4 @@
-"""Folders of aligned faces: which images they hold, which are learned from, and which are held out."""
+"""Folders of aligned faces: their images and splits."""
 
 import csv
 import hashlib
@@ -13,8 +13,8 @@ from PIL import Image
 from ..errors import ImageError
 from .excluded import is_excluded_file, is_excluded_name
 
-VAL_FRACTION = 0.05  # held out where the folders say nothing
-FEWEST_PEOPLE = 20  # fewer are no basis to hold out people: images are
+VAL_FRACTION = 0.05  # held out if the folders have no split
+FEWEST_PEOPLE = 20  # with fewer people, images are held out instead of people
 
 
 def read_metadata(
@@ -27,7 +27,7 @@ def read_metadata(
         min_size: leave out images whose side is smaller, in pixels (so that 256 is not trained on blown-up faces).
 
     Raises:
-        ImageError: the folder has no metadata.csv or names an image that is not there.
+        ImageError: the folder has no metadata.csv, or an image that it lists does not exist.
     """
     folder = Path(folder)
     if not (folder / "metadata.csv").is_file():
@@ -54,10 +54,10 @@ def read_metadata(
 
 
 def read_landmarks(folder: str | Path) -> np.ndarray:
-    """A folder's landmarks, Nx68x2, row i of its metadata.csv.
+    """Load a folder's landmarks, Nx68x2, one row per row of metadata.csv.
 
     Raises:
-        ImageError: it has no landmarks.npy, or that is damaged.
+        ImageError: landmarks.npy is missing or damaged.
     """
     try:
         return np.load(Path(folder) / "landmarks.npy")
@@ -66,17 +66,17 @@ def read_landmarks(folder: str | Path) -> np.ndarray:
 
 
 def find_folders(paths: Iterable[str | Path], table: str = "metadata.csv") -> list[Path]:
-    """The folders of aligned faces that some paths mean.
+    """Find the folders of aligned faces in some paths.
 
     Args:
         paths: folders with a metadata.csv; folders of such folders; or files in one of them (``FACES/*``).
         table: the file that makes a folder one.
 
     Returns:
-        A list of Path, none twice.
+        A list of Path, without duplicates.
 
     Raises:
-        ImageError: a path means none.
+        ImageError: a path contains none.
     """
     found = []
     for path in map(Path, paths):
@@ -87,13 +87,15 @@ def find_folders(paths: Iterable[str | Path], table: str = "metadata.csv") -> li
         elif inside and folder == path:
             found += inside
         else:
-            why = "does not exist" if not path.exists() else f"has no {table}, nor has a folder in it"
-            raise ImageError(f"{path} {why}: make it with `facesym prepare`, or name the folder it made")
+            why = "does not exist" if not path.exists() else f"has no {table}, and neither has a folder in it"
+            raise ImageError(
+                f"{path} {why}: create it with `facesym prepare`, or name a folder that it has created"
+            )
     return list(dict.fromkeys(found))
 
 
 def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) -> str:
-    """Settle which rows are for validation.
+    """Choose the rows for validation.
 
     Args:
         rows: dicts with ``split`` ("train" or "val"), ``subject`` and ``file_name`` (or ``target``); changed.
@@ -101,7 +103,7 @@ def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) ->
             no row is for validation; None: as the rows say.
 
     Returns:
-        What was decided, as a sentence; "" if the rows stay as they are.
+        A sentence about the choice; "" if the rows do not change.
     """
     given = not isinstance(fraction, str)
     if not rows or fraction is None or (not given and any(row["split"] == "val" for row in rows)):
@@ -125,7 +127,7 @@ def split_rows(
     """Rows of some folders that are of one of the splits, see `read_metadata` and `hold_out`.
 
     Returns:
-        The rows, and `hold_out`'s sentence.
+        The rows, and the sentence of `hold_out`.
     """
     wanted = set(splits) | ({"train", "val"} if {"train", "val"} & set(splits) else set())
     rows = [row for folder in folders for row in read_metadata(folder, tuple(wanted), min_size)]
@@ -134,5 +136,5 @@ def split_rows(
 
 
 def _place(name):
-    """A number in [0, 1) that depends on the name alone."""
+    """Return a number in [0, 1) that depends only on the name."""
     return int(hashlib.sha256(str(name).encode()).hexdigest(), 16) / 2**256

@@ -33,7 +33,7 @@ def keeps_pose(row: dict[str, Any]) -> bool:
 
 
 class Pairs:
-    """All pairs of a folder, in memory.
+    """All pairs of a folder, loaded into memory.
 
     Args:
         folder: of `facesym prepare pairs`.
@@ -151,11 +151,11 @@ class PairSamples(Samples):
                 of_kind[kind] = np.resize(
                     rng.permutation(of_kind[kind]), round(share / rest * len(made))
                 ).tolist()
-        # The guiding set: photos only, not what the mesh makes of turned ones (unless there is nothing else).
+        # The guiding set holds photos only; synthesized targets are used only if there are no photos.
         photos = [i for i, row in enumerate(pairs.rows) if row["kind"] not in MADE] or range(len(pairs))
         self.guides = np.unique(pairs.target_of[photos])
         self.pairs, self.size, self.channels, self.augment = pairs, size, channels, augment
-        # What the mesh makes of hair and background is no target; where the face is in the framing, is known.
+        # The mesh's hair and background are no targets; the framing determines where the face is.
         y, x = (np.mgrid[:size, :size] + 0.5) / size
         self.oval = np.clip((1 - np.hypot((x - 0.5) / 0.3, (y - 0.61) / 0.36)) / 0.15, 0, 1).astype(
             np.float32
@@ -174,7 +174,7 @@ class PairSamples(Samples):
         known = not np.isnan(places).any()
         seen = places[..., 2] if known else np.zeros(places.shape[:2], np.float32)
         places = places[..., :2] if known else np.zeros_like(places[..., :2])
-        # By the yaw where it is turned; what is not turned goes either way.
+        # Turned faces are flipped by their yaw, others at random.
         yaw = float(row["yaw"])
         if yaw < -10 or (abs(yaw) <= 10 and rng.random() < 0.5):
             image, target = image[:, ::-1], target[:, ::-1]
@@ -198,7 +198,9 @@ class PairSamples(Samples):
                 image = downscale_blur(rng, image, smallest=0.4)
             both = colour_jitter(rng, np.concatenate([image, target], 1), 0.15)  # the same change to both
             image, target = both[:, :side], both[:, side:]
-            guide = colour_jitter(rng, guide, 0.15)  # else the jitter alone would tell real from generated
+            guide = colour_jitter(
+                rng, guide, 0.15
+            )  # otherwise the jitter alone would distinguish real from generated
         return {
             "image": self._picture(image),
             "target": self._picture(target),

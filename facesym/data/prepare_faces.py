@@ -56,7 +56,7 @@ def _hash(name):
 
 
 def settle_splits(rows: Any) -> tuple[list[str], str]:
-    """The split of each row, and what they go by: "person"; or "image", where people would leave a split empty (as
+    """Assign splits by "person", or by "image" where people would leave a split empty (as
     two folders of many photos, which are two people by their names).
 
     Args:
@@ -91,7 +91,7 @@ def find_photos(folder: Path) -> tuple[dict[str, Path], int]:
 
 
 def subject_of(path: Path) -> str:
-    """The person: the photo's folder, or its own name where it lies at the top."""
+    """Return the person: the photo's folder, or its own name if it is at the top."""
     return path.parent.name or path.stem
 
 
@@ -108,7 +108,7 @@ def prepare_one(task: tuple) -> dict[str, Any]:
     entry = {"photo": path.as_posix()}
     try:
         return entry | _cut(source / path, out / f"{name}.webp", subject_of(path), settings)
-    except Exception as error:  # one odd photo must not end a run of hours
+    except Exception as error:  # one bad photo does not end the run
         return entry | {"dropped": "failed", "why": f"{type(error).__name__}: {error}"}
 
 
@@ -188,7 +188,7 @@ def read_journal(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, An
         return {}
     if lines[0] != settings:
         raise FacesymError(
-            f"{path.parent} was begun with other settings ({json.dumps(lines[0])}); "
+            f"{path.parent} was started with other settings ({json.dumps(lines[0])}); "
             "use the same ones, or another output folder"
         )
     return {entry["photo"]: entry for entry in lines[1:]}
@@ -202,12 +202,12 @@ def prepare_faces(
     if not photos.is_dir():
         raise FacesymError(f"{photos} is not a folder")
     if out.resolve().is_relative_to(photos.resolve()):
-        raise FacesymError(f"{out} lies within {photos}: its crops would be taken for photos next time")
+        raise FacesymError(f"{out} lies within {photos}: its crops would count as photos in the next run")
     named, other_files = find_photos(photos)
     if not named:
         raise FacesymError(f"{photos} holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
     if settings["landmarks"] == "dlib":
-        require_dlib()  # a missing package is the run's error, not each photo's
+        require_dlib()  # a missing package ends the run once instead of failing for every photo
     out.mkdir(parents=True, exist_ok=True)
 
     header = settings | {"photos": str(photos.resolve())}
@@ -231,7 +231,7 @@ def prepare_faces(
                 bar.set_postfix(kept=kept, refresh=False)
                 bar.update()
 
-    # Photos removed since the last run (a minor's, say) are gone from the tables too.
+    # Photos removed since the last run are removed from the tables too.
     entries = [done[path.as_posix()] for path in named.values()]
     for photo in done.keys() - {path.as_posix() for path in named.values()}:
         if "row" in done[photo]:

@@ -138,7 +138,9 @@ def _plan(folders, count, rng):
             "no face in these folders is frontal and neutral (metadata.csv: yaw, neutral; or view)"
         )
     for k in range(count):
-        rows = sources[k % len(sources)]  # from each folder as many, so that a large one does not rule
+        rows = sources[
+            k % len(sources)
+        ]  # equally many from each folder, so that a large one does not dominate
         folder, row, points = rows[rng.integers(len(rows))]
         tasks.append(("simulated", folder, row, points, row, points))
     if not tasks:
@@ -149,7 +151,7 @@ def _plan(folders, count, rng):
 
 
 def _write_tables(out, table, points, places):
-    """Write points.npy, places.npy and last pairs.csv, with which the folder is whole."""
+    """Write points.npy, places.npy and, last, pairs.csv, which completes the folder."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""Which faces of a folder serve a purpose, by their metadata and landmarks."""
+"""Select faces of a folder by their metadata and landmarks."""
 
 from typing import Any
 
@@ -68,5 +68,5 @@ def is_expressive(
 
 
 def _scored_neutral(row, points):
-    """Whether a face scores as neutral in metadata.csv, with a closed mouth: people who talk score so too."""
+    """Whether a face scores as neutral in metadata.csv and has a closed mouth; talking people can score as neutral."""
     return mouth_opening(points) <= OPEN_MOUTH and float(row.get("neutral") or 0) >= LEAST_NEUTRAL
