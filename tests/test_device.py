@@ -11,7 +11,7 @@ MISSING = ["gpu", "cuda:99", "meta", "", *(["cuda"] * (not torch.cuda.is_availab
 
 @pytest.mark.parametrize("device", MISSING)
 def test_a_missing_device_is_named_before_weights_are_read(device):
-    with pytest.raises(facesym.DeviceError, match=f"no device '{device}' here.*use cpu"):
+    with pytest.raises(facesym.DeviceError, match=f"device '{device}' does not exist.*use cpu"):
         facesym.load("no such model", device=device)
 
 
