@@ -17,9 +17,18 @@ from PIL import Image
 
 from .. import metrics
 from ..faces.paste import fill_smoothly
+from ..faces.pose import FARTHEST_YAW
 from ..logging import progress_bar
 from ..pipelines.complete import CompletePipeline
-from .data import add_common_arguments, digest, load_models, load_pictures, named_models, select_pictures
+from .data import (
+    add_common_arguments,
+    digest,
+    load_models,
+    load_pictures,
+    named_models,
+    select_pictures,
+    yaw_of,
+)
 from .fills import CLASSICAL
 from .groups import group_rows
 from .masks import centre_masks, irregular_masks, one_eye_masks, one_half_masks
@@ -208,7 +217,8 @@ def against_classical(rows: list[dict[str, Any]], classical: Iterable[str]) -> l
 
 def run(args: argparse.Namespace) -> None:
     """Measure completion with irregular masks and a centre square on held-out people (Table II)."""
-    rows = select_pictures(args.faces, args.size, args.n, args.seed)
+    rows = select_pictures(args.faces, args.size, None, args.seed)
+    rows = [row for row in rows if abs(yaw_of(row, 0)) <= FARTHEST_YAW][: args.n]  # not profiles
     targets, landmarks = load_pictures(rows, args.size)
     models = load_models(args.models, args.device)
     if args.alexnet:  # check the file before the slow parts
