@@ -309,7 +309,7 @@ def test_films_that_cannot_be_written_are_refused(frames, tmp_path):
         save_video(frames, tmp_path / "x.avi", "rotate")
     with pytest.raises(ImageError, match="two frames"):
         save_video(frames[:1], tmp_path / "x.gif", "rotate")
-    with pytest.raises(ImageError, match="one size"):
+    with pytest.raises(ImageError, match="the same size"):
         save_video([*frames, Image.new("RGB", (32, 32))], tmp_path / "x.gif", "rotate")
     with pytest.raises(ImageError, match="even"):
         save_video([Image.new("RGB", (33, 33))] * 2, tmp_path / "x.mp4", "rotate")
