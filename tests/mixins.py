@@ -1,29 +1,114 @@
-"""What every pipeline must pass."""
+"""What every network and every pipeline must pass."""
 
 import copy
 import dataclasses
 import io
+import json
 import pickle
+import re
 import warnings
 from typing import ClassVar
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from nets import inputs, outputs, small
 from PIL import Image
 
-from facesym import DeviceError, FaceNotFoundError, ImageError
-from facesym.faces.align import align_face
-from facesym.faces.find import find_faces
+from facesym import DeviceError, FaceNotFoundError, ImageError, ZooError, models
+from facesym.models.base import Model
+
+
+class ModelTests:
+    """What every network must pass. A test class adds a fixture ``name``, that of the network's class."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, name, saved):
+        return saved(name)
+
+    @pytest.fixture
+    def net(self, name):
+        return small(name)
+
+    def test_the_config_comes_back(self, name, net, folder):
+        for loaded in (getattr(models, name).from_pretrained(folder), Model.from_pretrained(folder)):
+            assert type(loaded) is type(net) and not loaded.training
+            assert json.loads(loaded.to_json_string()) == json.loads(net.to_json_string())
+
+    @torch.no_grad()
+    def test_weights_and_statistics_come_back_to_the_last_bit(self, name, net, tmp_path):
+        given = inputs(net)
+        net.train()(**given)  # moves BatchNorm's statistics and the vectors of spectral norms
+        net.eval().save_pretrained(tmp_path)
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+        again = type(net).from_pretrained(tmp_path)
+        state = again.state_dict()
+        assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
+        for one, other in zip(outputs(net(**given)), outputs(again(**given)), strict=True):
+            assert torch.equal(one, other)
+
+    @torch.no_grad()
+    def test_the_same_input_gives_the_same_whatever_is_beside_it(self, net):
+        given = inputs(net, batch=3)
+        together = outputs(net(**given))
+        assert all(torch.equal(a, b) for a, b in zip(together, outputs(net(**given)), strict=True))
+        alone = outputs(net(**{key: value[1:2] for key, value in given.items()}))
+        for one, many in zip(alone, together, strict=True):
+            torch.testing.assert_close(one[0], many[1], rtol=1e-4, atol=1e-5)
+
+    @torch.no_grad()
+    def test_other_types_give_nearly_the_same(self, net, folder):
+        given = inputs(net)
+        expected = outputs(net(**given))
+        for dtype, tolerance in ((torch.float64, 1e-4), (torch.bfloat16, 0.2)):
+            other = type(net).from_pretrained(folder, dtype=dtype)
+            assert other.dtype == dtype
+            found = outputs(other(**{key: value.to(dtype) for key, value in given.items()}))
+            for one, exact in zip(found, expected, strict=True):
+                assert (one.double() - exact).abs().mean() <= tolerance * exact.abs().mean().clamp(min=0.1)
+
+    def test_half_precision_is_stored_for_floats_only(self, net, tmp_path):
+        before = {key: value.dtype for key, value in net.state_dict().items()}
+        net.to(memory_format=torch.channels_last).save_pretrained(tmp_path, dtype=torch.float16)
+        for key, tensor in safetensors.torch.load_file(tmp_path / "model.safetensors").items():
+            assert tensor.dtype == (torch.float16 if before[key].is_floating_point else before[key])
+        assert net.dtype == torch.float32
+        assert type(net).from_pretrained(tmp_path).dtype == torch.float32
+        assert type(net).from_pretrained(tmp_path, torch_dtype=torch.float16).dtype == torch.float16
+
+    def test_files_that_do_not_fit_are_refused(self, net, folder, tmp_path):
+        config = json.loads((folder / "config.json").read_text())
+        tensors = safetensors.torch.load_file(folder / "model.safetensors")
+        key = next(key for key, value in tensors.items() if value.ndim)
+
+        def refused(message, config=config, tensors=tensors):
+            (tmp_path / "config.json").write_text(json.dumps(config))
+            safetensors.torch.save_file(tensors, tmp_path / "model.safetensors")
+            with pytest.raises(ZooError, match=message):
+                type(net).from_pretrained(tmp_path)
+
+        refused("missing: " + re.escape(key), tensors={k: v for k, v in tensors.items() if k != key})
+        refused("unexpected: extra", tensors=tensors | {"extra": torch.zeros(1)})
+        refused(re.escape(key) + " has shape", tensors=tensors | {key: torch.zeros(7, 7, 7)})
+        refused("does not know: colour", config=config | {"colour": "red"})
+        refused("is for a Other, not for a", config=config | {"_class_name": "Other"})
 
 
 class PipelineTests:
-    """A task's test class adds a fixture ``model`` (a folder with a small network of random weights), ``options`` for a
-    quick call and, where the task supports batches, ``batches``."""
+    """What every pipeline must pass. A task's test class names the ``network``'s class, ``options`` for a quick
+    call, and whether the task supports ``batches``."""
 
+    network: ClassVar[str]
     options: ClassVar = {}
     batches = True
     masks = False  # for complete: of all images a band
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, saved):
+        return saved(cls.network)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -31,12 +116,6 @@ class PipelineTests:
         import facesym
 
         return facesym.load(str(model))
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def crop(cls, astronaut):
-        _, (index,), transforms = find_faces(astronaut, "largest", 128)
-        return align_face(astronaut, transforms[index], 128)
 
     def call(self, pipe, image, **more):
         """The pipeline on an image, an aligned crop unless told otherwise, without warnings."""

@@ -246,14 +246,6 @@ def test_links_to_the_page_show_what_it_is(url):
 # --- without a server -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def spaces():
-    """The page's modules can be imported; nothing is started."""
-    sys.path.insert(0, str(ROOT / "spaces"))
-    yield
-    sys.path.remove(str(ROOT / "spaces"))
-
-
 def painted(size, box, name="data:image/png;base64,"):
     """The stage's value with a painted rectangle."""
     layer = Image.new("RGBA", size)
@@ -263,7 +255,7 @@ def painted(size, box, name="data:image/png;base64,"):
     return {"strokes": name + base64.b64encode(file.getvalue()).decode()}
 
 
-def test_strokes_on_a_smaller_copy_are_scaled_to_the_photo(spaces):
+def test_strokes_on_a_smaller_copy_are_scaled_to_the_photo():
     import stage
 
     mask = stage.read_strokes(painted((512, 600), (230, 180, 307, 240)), (1536, 1800))
@@ -276,7 +268,7 @@ def test_strokes_on_a_smaller_copy_are_scaled_to_the_photo(spaces):
     "strokes",
     ["data:image/png;base64,AAAA", "data:image/png;base64,?", "data:image/png;base64," + "A" * 9_000_000],
 )
-def test_strokes_that_no_canvas_makes_are_refused(spaces, strokes):
+def test_strokes_that_no_canvas_makes_are_refused(strokes):
     import stage
 
     from facesym.errors import ImageError
@@ -286,7 +278,7 @@ def test_strokes_that_no_canvas_makes_are_refused(spaces, strokes):
     assert not stage.read_strokes({"strokes": 7}, (320, 320)).any()
 
 
-def test_only_uploads_can_be_taken(spaces):
+def test_only_uploads_can_be_taken():
     """The browser names the file: any other of the server's is refused."""
     import stage
 
@@ -294,7 +286,7 @@ def test_only_uploads_can_be_taken(spaces):
     assert shot is None and "did not arrive" in value["error"]
 
 
-def test_unexpected_errors_are_logged_not_shown(spaces, caplog):
+def test_unexpected_errors_are_logged_not_shown(caplog):
     import parts
 
     told = parts.wording(RuntimeError("a secret of the server"))
@@ -302,7 +294,7 @@ def test_unexpected_errors_are_logged_not_shown(spaces, caplog):
     assert "a secret of the server" in caplog.text
 
 
-def test_who_waits_is_told_for_what_and_how_long(spaces):
+def test_who_waits_is_told_for_what_and_how_long():
     from line import BusyError, Line, Stopped
 
     line = Line("a fit", seconds=20, most=2)
@@ -340,7 +332,7 @@ def test_who_waits_is_told_for_what_and_how_long(spaces):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
-def test_fits_let_others_go_first(spaces):
+def test_fits_let_others_go_first():
     from line import Line
 
     def priority(tell):
@@ -350,7 +342,7 @@ def test_fits_let_others_go_first(spaces):
     assert patient > usual
 
 
-def test_a_visitor_who_leaves_ends_the_work(spaces):
+def test_a_visitor_who_leaves_ends_the_work():
     from line import Line, Stopped
 
     line, ended = Line("a fit"), []
@@ -375,7 +367,7 @@ def test_a_visitor_who_leaves_ends_the_work(spaces):
     assert ended == [True]
 
 
-def test_every_tab_has_examples_with_their_results(spaces):
+def test_every_tab_has_examples_with_their_results():
     import examples
 
     for tab in ("complete", "symmetrize", "rotate", "normalize", "transfer"):

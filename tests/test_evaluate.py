@@ -397,21 +397,6 @@ def test_a_symmetric_picture_has_symmetric_landmarks():
 # --- rotate
 
 
-@pytest.fixture
-def alexnet(tmp_path):
-    """A random AlexNet backbone with torchvision's names."""
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    shapes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
-    weights = {}
-    for number, (cout, cin, side) in shapes.items():
-        weights[f"features.{number}.weight"] = torch.randn(cout, cin, side, side) * (cin * side**2) ** -0.5
-        weights[f"features.{number}.bias"] = torch.zeros(cout)
-    save_file(weights, tmp_path / "alexnet.safetensors")
-    return tmp_path / "alexnet.safetensors"
-
-
 def test_mirror_errors_of_known_series():
     ramp = torch.linspace(-1, 1, 9)[
         :, None, None, None, None

@@ -1,56 +1,28 @@
 """Measures of normalised faces."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_evaluate import alexnet  # noqa: F401 (a fixture)
-from test_normalize import crop, model, net  # noqa: F401
-from test_simulate import closed, mesh_file  # noqa: F401
-from training import ROOT
 
-from facesym import ImageError, metrics
-from facesym.faces.align import align_face, ffhq_transform
-from facesym.faces.detect import detect_faces
-from facesym.models import AttributeGenerator
-
-sys.path.insert(0, str(ROOT))
-
-from facesym import evaluation
+from facesym import ImageError, evaluation, metrics
 from facesym.data.lssl import LOOKS
 from facesym.evaluation import ckplus
+from facesym.models import AttributeGenerator
 
 
-@pytest.fixture(scope="module")
-def studio_of_a_person(astronaut, tmp_path_factory):
-    """The astronaut as two sitters of a studio, and as images of the wild."""
-    root = tmp_path_factory.mktemp("sets")
-    crop = np.asarray(align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 128), 128))  # noqa: F811
-    head = "file_name,subject,split,yaw,view,expression,neutral,happy"
-    for name in ("london", "lfw"):
-        (root / name).mkdir()
-        rows = [head]
-        for split in ("train", "test"):
-            for expression in ("neutral", "smiling"):
-                picture = crop if expression == "neutral" else 255 - (255 - crop) // 2
-                file = f"{split}-{expression}.webp"
-                Image.fromarray(picture).save(root / name / file, lossless=True)
-                view = "front" if name == "london" else ""
-                sure = "1,0" if expression == "neutral" else "0,1"
-                rows.append(f"{file},{split},{split},0,{view},{expression},{sure}")
-        (root / name / "metadata.csv").write_text("\n".join(rows))
-        np.save(root / name / "landmarks.npy", np.stack([closed(128)] * 4))
-    return root / "london", root / "lfw"
+@pytest.fixture
+def model(saved):
+    return saved("NormalizedFaceGAN")
 
 
 def test_normalised_faces_are_measured(
     studio_of_a_person,
-    mesh_file,  # noqa: F811
-    model,  # noqa: F811
-    alexnet,  # noqa: F811
+    mesh_file,
+    model,
+    alexnet,
     tmp_path,
     capsys,
     monkeypatch,
@@ -76,7 +48,7 @@ def test_normalised_faces_are_measured(
     assert "| photo |" in capsys.readouterr().out
 
 
-def test_the_folders_must_say_what_is_needed(folders, mesh_file, model, alexnet, tmp_path):  # noqa: F811
+def test_the_folders_must_say_what_is_needed(folders, mesh_file, model, alexnet, tmp_path):
     with pytest.raises(ImageError, match="no column"):
         evaluation.main(
             ["normalize", "--london", str(folders[0]), "--lfw", str(folders[0]), "--mesh", str(mesh_file),
@@ -85,8 +57,8 @@ def test_the_folders_must_say_what_is_needed(folders, mesh_file, model, alexnet,
 
 
 def test_expressions_are_recognised_with_and_without_normalised_faces(
-    model,  # noqa: F811
-    crop,  # noqa: F811
+    model,
+    crop,
     tmp_path,
     capsys,
     monkeypatch,

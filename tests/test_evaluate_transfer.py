@@ -7,10 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_evaluate import alexnet  # noqa: F401
-from test_evaluate_normalize import studio_of_a_person  # noqa: F401
-from test_simulate import mesh_file  # noqa: F401
-from test_transfer import model  # noqa: F401
 
 from facesym import evaluation, metrics
 from facesym.data.attributes import relight
@@ -21,11 +17,16 @@ from facesym.evaluation.transfer import group_means, lpips_outside
 from facesym.models.lssl import GROUPS
 
 
+@pytest.fixture
+def model(saved):
+    return saved("AttributeGenerator")
+
+
 def test_transferred_faces_are_measured(
-    studio_of_a_person,  # noqa: F811
-    mesh_file,  # noqa: F811
-    model,  # noqa: F811
-    alexnet,  # noqa: F811
+    studio_of_a_person,
+    mesh_file,
+    model,
+    alexnet,
     tmp_path,
     capsys,
     monkeypatch,
@@ -60,7 +61,7 @@ def test_transferred_faces_are_measured(
     assert again["results"] == found["results"]
 
 
-def test_the_classifier_learns_the_lights(studio_of_a_person):  # noqa: F811
+def test_the_classifier_learns_the_lights(studio_of_a_person):
     folder, _ = studio_of_a_person
     classifier = AttributeClassifier().train([folder], steps=40, batch=16)
     with Image.open(folder / "test-neutral.webp") as picture:
@@ -72,9 +73,9 @@ def test_the_classifier_learns_the_lights(studio_of_a_person):  # noqa: F811
     assert np.mean([a == b for a, b in zip(predicted, names)]) > 0.6
 
 
-def test_only_what_is_outside_the_face_counts_there(monkeypatch, astronaut_crop):
+def test_only_what_is_outside_the_face_counts_there(monkeypatch, crop):
     monkeypatch.setattr(metrics, "lpips", lambda a, b, *_: (a != b).any(-1).mean((1, 2)))
-    face = astronaut_crop[None]
+    face = np.asarray(crop)[None]
     smile, background = face.copy(), face.copy()
     smile[:, 60:80, 50:80] += 9
     background[:, :10] += 9
@@ -90,15 +91,7 @@ def test_a_group_s_row_is_the_mean_of_its_attributes():
     assert group_means(lines) == [{"row": "a", "group": "light", "accuracy": 0.75}]
 
 
-@pytest.fixture(scope="module")
-def astronaut_crop(astronaut):
-    from facesym.faces.align import align_face, ffhq_transform
-    from facesym.faces.detect import detect_faces
-
-    return np.asarray(align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 128), 128))
-
-
-def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_path, capsys, monkeypatch):
     """A stand-in for the model that gives each expression a stripe of its own width: what it teaches is predicted."""
     width = {"neutral": 12, "happy": 16, "surprised": 20}
 

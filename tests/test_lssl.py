@@ -5,8 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from test_parsing import labelled  # noqa: F401
-from test_simulate import closed, mesh_file  # noqa: F401
+from nets import small
 from training import make_pairs, stats, template, train
 
 from facesym import losses
@@ -21,8 +20,7 @@ from train.lssl_terms import cut_mouths, expression_loss, generator_terms
 
 @pytest.fixture
 def net():
-    torch.manual_seed(0)
-    return AttributeGenerator(widths=(8, 8, 16, 16, 16), blocks=1, input_size=64).eval()
+    return small("AttributeGenerator")
 
 
 def test_a_heat_map_is_one_at_each_landmark_and_nothing_far_from_all():
@@ -241,7 +239,7 @@ def test_there_and_back_without_a_difference_costs_nothing():
     assert losses.bidirectional_loss(x, x + 0.1, s, s, z, z - 0.2).item() == pytest.approx(0.3, abs=1e-6)
 
 
-def test_mode_b_is_trained(mesh_file, tmp_path):  # noqa: F811
+def test_mode_b_is_trained(mesh_file, tmp_path):
     folder = make_pairs(tmp_path / "pairs")
     train(
         "realism.py", (folder,), tmp_path / "b", "--mesh", mesh_file, "--size", 64, "--steps", 6, "--critic-steps", 1,
@@ -265,7 +263,7 @@ def test_mode_b_is_trained(mesh_file, tmp_path):  # noqa: F811
     assert found.condition.shape == (1, 3, 64, 64)
 
 
-def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):  # noqa: F811
+def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):
     text = train(
         "parsing.py",
         folders,

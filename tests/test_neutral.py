@@ -5,10 +5,10 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from test_simulate import bank, closed, mesh_file, studio  # noqa: F401 (fixtures)
+from training import closed, lips
 
 from facesym.data.expressions import eye_distance, mouth_opening
-from facesym.data.neutral import Lips, Neutral, _without_folds, neutral_faces
+from facesym.data.neutral import Neutral, _without_folds, neutral_faces
 from facesym.errors import ImageError
 from facesym.faces.geometry import flip_landmarks
 
@@ -16,17 +16,8 @@ SIZE = 96
 
 
 @pytest.fixture(scope="module")
-def neutral(bank):  # noqa: F811
+def neutral(bank):
     return Neutral(bank, [closed(SIZE), closed(SIZE) * 1.1], [lips(128), lips(20)], count=800)
-
-
-def lips(skin, size=SIZE):
-    """A closed mouth: red, with a black line."""
-    marks, image = closed(size), np.full((size, size, 3), skin, np.uint8)
-    cv2.fillPoly(image, [np.rint(marks[48:60]).astype(np.int32)], (200, 60, 60))
-    ends = np.rint([marks[60], marks[64]]).astype(int)
-    cv2.line(image, ends[0].tolist(), ends[1].tolist(), (0, 0, 0), 2)
-    return Lips(image, marks)
 
 
 def smiling(size=SIZE):
@@ -67,7 +58,7 @@ def test_teeth_go_the_lips_close_and_the_border_stays(neutral):
     assert max(off[:4].max(), off[-4:].max(), off[:, :4].max(), off[:, -4:].max()) <= 1
 
 
-def test_lips_are_those_of_the_most_alike_face_in_the_photos_own_colour(bank):  # noqa: F811
+def test_lips_are_those_of_the_most_alike_face_in_the_photos_own_colour(bank):
     image, marks = smiling()
     alike, other = lips(int(image[66, 48, 0])), lips(250)
     other.image[..., 2] = 0
@@ -81,7 +72,7 @@ def test_lips_are_those_of_the_most_alike_face_in_the_photos_own_colour(bank):  
     assert np.ptp(made[0][y, x].astype(int)) < 30  # grey as this photo's lips, not red
 
 
-def test_lips_take_the_photos_light_and_colour(bank):  # noqa: F811
+def test_lips_take_the_photos_light_and_colour(bank):
     image, marks = smiling(3 * SIZE)  # the lips are some pixels wide
     net = Neutral(bank, [closed(SIZE)], [lips(int(image[198, 144, 0]), 3 * SIZE)], count=200)
 
@@ -122,7 +113,7 @@ def test_a_smiles_folds_go_and_pores_stay():
     assert np.abs(left(pores)).min() >= 6
 
 
-def test_closed_mouths_are_training_peoples(studio, tmp_path):  # noqa: F811
+def test_closed_mouths_are_training_peoples(studio, tmp_path):
     landmarks, mouths = neutral_faces([studio], 48)
     assert len(landmarks) == len(mouths) == 8
     assert mouths[0].image.shape == (48, 48, 3)

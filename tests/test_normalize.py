@@ -1,15 +1,14 @@
 """NFGAN: the network, the gradients' ways, training, pipeline and command."""
 
 import shutil
-import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from nets import SETTINGS, small
 from PIL import Image
-from test_simulate import bank, mesh_file, pairs, studio, turned  # noqa: F401 (fixtures)
-from training import ROOT, stats, train
+from training import stats, train
 
 import facesym
 from facesym import ImageError
@@ -20,26 +19,20 @@ from facesym.faces.detect import detect_faces
 from facesym.models import LightCNN, NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFaceDiscriminator, NormalizedFaceOutput, combine
 from facesym.pipelines.base import finer_transform
-
-sys.path.insert(0, str(ROOT))
-
 from train import nfgan
 from train.factor import factor
 
-SMALL = dict(encoder_widths=(8,) * 5, hidden=16, latent=8, decoder_widths=(8,) * 5)
+SMALL = SETTINGS["NormalizedFaceGAN"]
 
 
 @pytest.fixture(scope="module")
 def net():
-    torch.manual_seed(0)
-    return NormalizedFaceGAN(**SMALL).eval()
+    return small("NormalizedFaceGAN")
 
 
 @pytest.fixture(scope="module")
-def model(net, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("nfgan")
-    net.save_pretrained(folder)
-    return folder
+def model(saved):
+    return saved("NormalizedFaceGAN")
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +170,7 @@ def test_losses_are_zero_where_they_should_be():
     assert facesym.losses.identity_feature_loss(features, features) == 0
 
 
-def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):  # noqa: F811
+def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):
     samples = PairSamples(turned, 128)
     rows = {row["kind"]: samples.pair(i, np.random.default_rng(0)) for i, row in enumerate(turned.rows)}
     assert rows["simulated"]["trust"].min() == 1
@@ -193,7 +186,7 @@ def test_outside_the_face_a_turned_photo_teaches_nothing(turned, net):  # noqa: 
     assert gradient[0, :, trust[0] == 0].abs().max() == 0 < gradient[0, :, trust[0] == 1].abs().max()
 
 
-def test_the_person_is_that_of_the_target_where_it_is_a_photo(turned, net):  # noqa: F811
+def test_the_person_is_that_of_the_target_where_it_is_a_photo(turned, net):
     samples, judge = PairSamples(turned, 128), LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).eval()
     for kind, nothing, something in (("simulated", "target", "image"), ("turned", "image", "target")):
         i = next(i for i, row in enumerate(turned.rows) if row["kind"] == kind)
@@ -207,7 +200,7 @@ def test_the_person_is_that_of_the_target_where_it_is_a_photo(turned, net):  # n
         assert identity(nothing) < 1e-6 < 1e-4 < identity(something)
 
 
-def test_the_released_kind_trains(pairs, vgg16, tmp_path):  # noqa: F811
+def test_the_released_kind_trains(pairs, vgg16, tmp_path):
     train("nfgan.py", (pairs,), tmp_path, "--steps", 1, "--perceptual", vgg16)
     terms = {
         "pixel",
@@ -227,7 +220,7 @@ def test_the_released_kind_trains(pairs, vgg16, tmp_path):  # noqa: F811
     assert list((tmp_path / "samples").glob("*.png")) and (tmp_path / "discriminator.safetensors").exists()
 
 
-def test_the_printed_kind_trains(pairs, tmp_path):  # noqa: F811
+def test_the_printed_kind_trains(pairs, tmp_path):
     train("nfgan.py", (pairs,), tmp_path, "--steps", 1, "--preset", "paper", "--identity", "none")
     net = NormalizedFaceGAN.from_pretrained(tmp_path / "model")
     assert net.size == 64 and net.config.channels == 1
@@ -244,11 +237,6 @@ def test_places_off_by_a_known_way():
 
 
 # --- pipeline, command
-
-
-@pytest.fixture(scope="module")
-def crop(astronaut):
-    return align_face(astronaut, ffhq_transform(detect_faces(astronaut)[0].points, 128), 128)
 
 
 def test_a_mirrored_head_gives_the_mirrored_face(pipe, crop):

@@ -24,23 +24,6 @@ def test_landmark_labels_name_the_features():
     assert labels[2, 2] == UNLABELLED and CLASSES.index("hair") not in labels
 
 
-@pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("labelled")
-    rng = np.random.default_rng(0)
-    rows = ["file_name,label,subject,split"]
-    for i in range(4):
-        labels = np.zeros((64, 64), np.uint8)
-        labels[10:54, 12:52] = 1
-        labels[20:28, 18:46] = 3
-        picture = np.array([[0, 80, 0], [220, 180, 160], [0, 0, 0], [40, 20, 20]], np.uint8)[labels]
-        Image.fromarray(picture + rng.integers(0, 9, picture.shape, np.uint8)).save(folder / f"{i}.webp")
-        Image.fromarray(labels).save(folder / f"{i}.label.png")
-        rows.append(f"{i}.webp,{i}.label.png,{i},{'train' if i < 3 else 'test'}")
-    (folder / "metadata.csv").write_text("\n".join(rows))
-    return folder
-
-
 def test_intersection_over_union(labelled):
     pictures = load_labels(labelled, 64, ("test",))
 

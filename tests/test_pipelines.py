@@ -5,49 +5,26 @@ import sys
 from typing import ClassVar
 
 import pytest
-import torch
 from mixins import PipelineTests
 from PIL import Image
 
 import facesym
-from facesym.models import AttributeGenerator, NormalizedFaceGAN, SymmetricGenerator, SymmetrizerVAE
-
-
-def saved(net, folder):
-    net.save_pretrained(folder)
-    return folder
 
 
 class TestComplete(PipelineTests):
+    network = "SymmFCNet"
     masks = True
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def model(cls, tiny_model):
-        return tiny_model
 
 
 class TestSymmetrize(PipelineTests):
+    network = "SymmetrizerVAE"
     options: ClassVar = {"exact": False}  # by which half it is, a network of random weights decides on a hair
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def model(cls, tmp_path_factory):
-        torch.manual_seed(0)
-        net = SymmetrizerVAE(widths=(8, 8, 16, 16), latent=4, fold=2, input_size=128)
-        return saved(net, tmp_path_factory.mktemp("symmetrizer"))
 
 
 class TestRotate(PipelineTests):
+    network = "SymmetricGenerator"
     options: ClassVar = {"yaw": 5, "steps": 1}
     batches = False
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def model(cls, tmp_path_factory):
-        torch.manual_seed(0)
-        net = SymmetricGenerator(first=4, widths=(16, 8, 8), latent=16, asymmetric=4, yaw=True)
-        return saved(net, tmp_path_factory.mktemp("generator"))
 
     @pytest.fixture(autouse=True)
     def short(self, monkeypatch):
@@ -57,23 +34,12 @@ class TestRotate(PipelineTests):
 
 
 class TestNormalize(PipelineTests):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def model(cls, tmp_path_factory):
-        torch.manual_seed(0)
-        net = NormalizedFaceGAN(encoder_widths=(8,) * 5, hidden=16, latent=8, decoder_widths=(8,) * 5)
-        return saved(net, tmp_path_factory.mktemp("nfgan"))
+    network = "NormalizedFaceGAN"
 
 
 class TestTransfer(PipelineTests):
+    network = "AttributeGenerator"
     options: ClassVar = {"to": "happy"}
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def model(cls, tmp_path_factory):
-        torch.manual_seed(0)
-        net = AttributeGenerator(widths=(8, 8, 16, 16, 16), blocks=1, input_size=64)
-        return saved(net, tmp_path_factory.mktemp("transfer"))
 
 
 def test_a_list_of_photos_needs_as_many_masks(tiny_model, astronaut, eye_hole):

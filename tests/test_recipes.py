@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from test_simulate import mesh_file, studio  # noqa: F401 (fixtures)
 from training import ROOT, environment, make_faces, make_labels, make_masks, make_pairs
 
 from facesym import zoo
@@ -21,7 +20,7 @@ def run(name, *words, **variables):
 
 
 @pytest.fixture(scope="module")
-def data(mesh_file, studio, vgg16, tmp_path_factory):  # noqa: F811
+def data(mesh_file, studio, vgg16, tmp_path_factory):
     """What recipes are told by the environment."""
     root = tmp_path_factory.mktemp("recipes")
     make_faces(root / "faces" / "lfw")

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from scripts import fingerprint, prepare, script_arguments, steps
-from test_simulate import mesh_file  # noqa: F401 (a fixture)
 from training import ROOT, accelerate, arguments, environment, run_script, stats, train
 
 import facesym
@@ -48,7 +47,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def two_processes(data, mesh_file, vgg16, tmp_path_factory):  # noqa: F811
+def two_processes(data, mesh_file, vgg16, tmp_path_factory):
     """Every script for three steps on two processes: the fingerprints of each."""
     out = tmp_path_factory.mktemp("two")
     settings = {"scripts": script_arguments(data, out, mesh_file, vgg16), "result": str(out / "rank")}
@@ -83,7 +82,7 @@ def test_two_processes_end_with_equal_weights(two_processes, script):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_eight_steps_are_four_and_four_more(data, mesh_file, vgg16, tmp_path, script):  # noqa: F811
+def test_eight_steps_are_four_and_four_more(data, mesh_file, vgg16, tmp_path, script):
     """Bit for bit: networks, optimisers, averages, and what was logged."""
     words = [
         *script_arguments(data, tmp_path, mesh_file, vgg16)[script],

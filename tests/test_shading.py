@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from test_neutral import lips
-from test_simulate import bank, closed, mesh_file, studio  # noqa: F401 (fixtures)
+from training import closed, lips
 
 from facesym.data import simulate
 from facesym.data.neutral import Neutral
@@ -108,7 +107,7 @@ def test_too_few_smiles_or_held_out_people_teach_nothing(tmp_path):
     assert mean_smile_shading([few, folder_of(tmp_path / "held-out", split="test")], SIZE) is None
 
 
-def test_made_smiles_get_it_and_real_ones_lose_it(bank, shading, monkeypatch):  # noqa: F811
+def test_made_smiles_get_it_and_real_ones_lose_it(bank, shading, monkeypatch):
     image, marks = np.full((SIZE, SIZE, 3), 150, np.uint8), closed(SIZE)
     monkeypatch.setattr(bank, "draw", lambda rng, points: ("smiling", grin()))
     made = []

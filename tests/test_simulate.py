@@ -2,102 +2,17 @@
 
 import csv
 import shutil
-import sys
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from training import ROOT, template
+from training import closed, template
 
 from facesym import FacesymError, ImageError
 from facesym.data import expressions, selection, simulate
 from facesym.data.pairs import Pairs, PairSamples
 from facesym.faces.geometry import flip_landmarks
-
-sys.path.insert(0, str(ROOT))
-
-
-def closed(size):
-    """The landmarks of a schematic face whose mouth is closed."""
-    marks = template(size)
-    marks[60:68, 1] = 0.74 * size + 0.2 * (marks[60:68, 1] - 0.74 * size)
-    return marks
-
-
-@pytest.fixture(scope="module")
-def mesh_file(tmp_path_factory):
-    """A mesh of a schematic face on half an ellipsoid, in the format of ICT FaceKit's."""
-    rng = np.random.default_rng(0)
-    x, y = rng.uniform(-1, 1, (2, 9000))
-    x, y = x[x**2 + y**2 < 1], y[x**2 + y**2 < 1]
-    x, y = np.resize(x, 7000), np.resize(y, 7000)
-
-    def height(x, y):
-        return 9 * np.sqrt(np.clip(1 - x**2 - y**2, 0, None))
-
-    vertices = np.stack([9 * x, 9 * y, height(x, y)], 1)
-    marks = closed(1.0) * 2 - 1  # y down
-    vertices[simulate.LANDMARK_VERTICES] = np.stack(
-        [9 * marks[:, 0], -9 * marks[:, 1], height(*marks.T * 0.8)], 1
-    )
-    names = sorted(
-        {f"{n}{s}" for shapes in expressions.EXPRESSIONS.values() for n in shapes for s in ("_L", "_R")}
-    )
-    file = tmp_path_factory.mktemp("mesh") / "mesh.npz"
-    np.savez(
-        file,
-        neutral=vertices.astype(np.float32),
-        identity=rng.normal(0, 0.05, (3, len(vertices), 3)).astype(np.float16),
-        expression=rng.normal(0, 0.2, (len(names), len(vertices), 3)).astype(np.float16),
-        expression_names=np.array(names),
-    )
-    return file
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    """Ten people from the front, neutral and smiling, and three-quarter; schematic, textured so that places show."""
-    folder, size = tmp_path_factory.mktemp("studio") / "london", 96
-    folder.mkdir()
-    rng = np.random.default_rng(1)
-    rows, points = ["file_name,subject,split,yaw,view,expression"], []
-    for person in range(10):
-        texture = cv2.resize(rng.integers(0, 255, (12, 12, 3)).astype(np.uint8), (size, size))
-        for view, expression, yaw in (
-            ("front", "neutral", 0),
-            ("front", "smiling", 1),
-            ("left_3quarter", "neutral", -40),
-        ):
-            marks = closed(size)
-            if expression == "smiling":
-                marks[[48, 54, 60, 64], 1] -= 4
-                marks[[65, 66, 67], 1] += 6
-            name = f"{person}_{expression}_{view}.webp"
-            Image.fromarray(texture).save(folder / name, lossless=True)
-            split = "train" if person < 8 else "val" if person == 8 else "test"
-            rows.append(f"{name},{person},{split},{yaw},{view},{expression}")
-            points.append(marks)
-    (folder / "metadata.csv").write_text("\n".join(rows))
-    np.save(folder / "landmarks.npy", np.array(points, np.float32))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def bank(studio, mesh_file):
-    return expressions.Expressions(studio, simulate.FaceMesh(mesh_file), 96)
-
-
-@pytest.fixture(scope="module")
-def pairs(studio, mesh_file, tmp_path_factory):
-    from facesym.data.prepare import main as prepare
-
-    out = tmp_path_factory.mktemp("pairs")
-    prepare(
-        ["pairs", str(out), str(studio), "--mesh", str(mesh_file), "--expressions", str(studio), "--count", "30",
-         "--size", "64", "--workers", "1"]
-    )  # fmt: skip
-    return out
 
 
 def looked_up(image, places):
@@ -234,30 +149,6 @@ def test_real_pairs_get_their_share(pairs):
         rows = PairSamples(loaded, 64, real_fraction=share).faces
         real = np.mean([loaded.rows[i]["kind"] == "real" for i in rows])
         assert abs(real - share) < 0.1
-
-
-@pytest.fixture(scope="module")
-def turned(studio, mesh_file, tmp_path_factory):
-    """Pairs of a folder of web photos: a third turned by 20 degrees, a third so and smiling, a third frontal."""
-    from facesym.data.prepare import main as prepare
-
-    folder = tmp_path_factory.mktemp("web") / "web"
-    folder.mkdir()
-    names = [line.split(",")[0] for line in (studio / "metadata.csv").read_text().splitlines()[1:]]
-    rows = [
-        f"{name},{k},train,{(20, 20, 3)[k % 3]},0,{(0.9, 0.1, 0.9)[k % 3]}" for k, name in enumerate(names)
-    ]
-    for name in names:
-        (folder / name).write_bytes((studio / name).read_bytes())
-    (folder / "metadata.csv").write_text("\n".join(["file_name,subject,split,yaw,pitch,neutral", *rows]))
-    points = np.repeat(closed(96)[None], len(names), 0)
-    np.save(folder / "landmarks.npy", points.astype(np.float32))
-    out = tmp_path_factory.mktemp("turned")
-    prepare(
-        ["pairs", str(out), str(folder), "--mesh", str(mesh_file), "--expressions", str(studio), "--count", "6",
-         "--size", "64", "--workers", "1"]
-    )  # fmt: skip
-    return Pairs(out)
 
 
 def test_web_photos_are_pairs_with_a_target_that_is_made(turned):

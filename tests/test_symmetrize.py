@@ -34,12 +34,8 @@ def net():
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """Folder of a random SymmetrizerVAE for crops of 128 pixels."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("symmetrizer")
-    SymmetrizerVAE(**TINY | {"input_size": 128}).save_pretrained(folder)
-    return folder
+def model(saved):
+    return saved("SymmetrizerVAE")
 
 
 @pytest.fixture(scope="module")

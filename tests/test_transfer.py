@@ -8,17 +8,13 @@ from PIL import Image
 import facesym
 from facesym import FaceNotFoundError, ImageError
 from facesym.cli import main
-from facesym.models import AttributeGenerator
 from facesym.models.lssl import GROUPS
 from facesym.pipelines.base import to_image
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("transfer")
-    AttributeGenerator(widths=(8, 8, 16, 16, 16), blocks=1, input_size=64).save_pretrained(folder)
-    return folder
+def model(saved):
+    return saved("AttributeGenerator")
 
 
 def test_a_photo_is_changed_and_pasting_leaves_the_rest_alone(model, astronaut):

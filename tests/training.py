@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from facesym.data.neutral import Lips
 from facesym.faces.geometry import FLIP_68
 
 ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
 
 
 def template(size):
@@ -45,6 +45,13 @@ def template(size):
     return (half * size).astype(np.float32)
 
 
+def closed(size):
+    """The landmarks of a schematic face whose mouth is closed."""
+    marks = template(size)
+    marks[60:68, 1] = 0.74 * size + 0.2 * (marks[60:68, 1] - 0.74 * size)
+    return marks
+
+
 def draw_face(rng, points, size):
     """A schematic face with these landmarks, in random colours: PIL image."""
     picture = Image.new("RGB", (size, size), tuple(rng.integers(0, 255, 3).tolist()))
@@ -53,6 +60,15 @@ def draw_face(rng, points, size):
     for part in (slice(36, 42), slice(42, 48), slice(48, 60)):
         draw.polygon([tuple(p) for p in points[part]], fill=(30, 20, 20))
     return picture
+
+
+def lips(skin, size=96):
+    """A closed mouth: red, with a black line."""
+    marks, image = closed(size), np.full((size, size, 3), skin, np.uint8)
+    cv2.fillPoly(image, [np.rint(marks[48:60]).astype(np.int32)], (200, 60, 60))
+    ends = np.rint([marks[60], marks[64]]).astype(int)
+    cv2.line(image, ends[0].tolist(), ends[1].tolist(), (0, 0, 0), 2)
+    return Lips(image, marks)
 
 
 def make_faces(folder, count=12, size=64):
