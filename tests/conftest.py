@@ -6,6 +6,7 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import csv
 import tempfile
 from functools import cache
 
@@ -17,8 +18,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from commands import Copier, picture
 from nets import small
 from PIL import Image
+from symmetric import write_set
 from training import closed, make_faces, make_masks
 
 from facesym.data import expressions, simulate
@@ -252,3 +255,47 @@ def studio_of_a_person(crop, tmp_path_factory):
         (root / name / "metadata.csv").write_text("\n".join(rows))
         np.save(root / name / "landmarks.npy", np.stack([closed(128)] * 4))
     return root / "london", root / "lfw"
+
+
+@pytest.fixture(scope="session")
+def sets(tmp_path_factory):
+    """Two sets of symmetric faces to measure on, of 128 and 64 pixels, and masks."""
+    root = tmp_path_factory.mktemp("data")
+    write_set(root / "large", 128, 4)
+    write_set(root / "small", 64, 3)
+    (root / "masks").mkdir()
+    shares = {"a": 0.1, "b": 0.3, "c": 0.9}
+    with open(root / "masks" / "metadata.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file_name", "hole_share", "split"])
+        for name, share in shares.items():
+            mask = np.zeros((64, 64), np.uint8)
+            mask[: round(64 * share)] = 255
+            Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+            writer.writerow([f"{name}.png", share, "test"])
+        writer.writerow(["gone.png", 0.2, "train"])
+    return root
+
+
+@pytest.fixture
+def copier(monkeypatch):
+    """The pipeline of whatever task: one that only copies."""
+    pipe = Copier()
+
+    def load(name, device):
+        pipe.task = name
+        return pipe
+
+    monkeypatch.setattr("facesym.load", load)
+    return pipe
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two photos, a.jpg and b.png, and one of their masks."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "masks").mkdir()
+    for i, name in enumerate(("a.jpg", "b.png")):
+        picture(tmp_path / "photos" / name, 50 * i)
+        picture(tmp_path / "masks" / f"{name[0]}.png", 200)
+    return tmp_path / "photos"

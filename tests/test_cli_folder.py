@@ -1,95 +1,31 @@
 """The command on folders: what it reads, what it makes again, and what it never loses."""
 
-import csv
 import json
-import os
 import shutil
-import threading
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from PIL import Image
+from commands import found, picture, run
 
 import facesym
-from facesym.cli import main, records
-from facesym.cli.records import Records
 from facesym.cli.walk import Masks, find_photos, name_outputs
 from facesym.errors import ImageError
 from facesym.faces.load import load_image
 
-
-def run(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    return stop.value.code
-
-
-class Pipe:
-    """A pipeline that gives each photo back, and fails at those whose names it is told to."""
-
-    def __init__(self):
-        self.calls, self.fail = [], {}
-
-    def __call__(self, photo, *inputs, **options):
-        self.calls.append(photo.name)
-        if photo.stem in self.fail:
-            raise self.fail[photo.stem]
-        image = load_image(photo)
-        return SimpleNamespace(
-            images=[image], faces=[], identity=None, seconds=0.1, notes=[f"A note on {photo.name}."],
-            mask_fraction=0.1, asymmetry=[{"overall": float(np.asarray(image).mean())}], heatmap=[np.ones((32, 32))],
-            crop=[image], composites=[{"left": image}], frames=[[image]], fit=[{}],
-        )  # fmt: skip
-
-
-@pytest.fixture
-def pipe(monkeypatch):
-    """The pipeline of whatever task."""
-    pipe = Pipe()
-
-    def load(name, device):
-        pipe.task = name
-        return pipe
-
-    monkeypatch.setattr(facesym, "load", load)
-    return pipe
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """A folder of two photos, a.jpg and b.png, and one of their masks."""
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "masks").mkdir()
-    for i, name in enumerate(("a.jpg", "b.png")):
-        picture(tmp_path / "photos" / name, 50 * i)
-        picture(tmp_path / "masks" / f"{name[0]}.png", 200)
-    return tmp_path / "photos"
-
-
-def picture(path, shade=100):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (32, 32), (shade, 100, 100)).save(path)
-
-
-def found(folder):
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("[!.]*")
-        if path.is_file() and ".facesym" not in path.parts
-    )
-
-
 # --- what goes wrong
 
 
-def test_whatever_one_photo_raises_the_rest_is_done(photos, pipe, capsys):
+def test_whatever_one_photo_raises_the_rest_is_done(photos, copier, capsys):
     out = photos.parent / "out"
     for name in "cdef":
         picture(photos / f"{name}.png")
     (photos / "g.jpg").write_text("broken")
-    pipe.fail = {"c": ImageError("no"), "d": ValueError("odd"), "e": MemoryError(), "f": RuntimeError("CUDA")}
+    copier.fail = {
+        "c": ImageError("no"),
+        "d": ValueError("odd"),
+        "e": MemoryError(),
+        "f": RuntimeError("CUDA"),
+    }
     assert run("symmetrize", photos, "-o", out, "--json") == 1
     captured = capsys.readouterr()
     errors = json.loads((out / "errors.json").read_text())
@@ -101,7 +37,7 @@ def test_whatever_one_photo_raises_the_rest_is_done(photos, pipe, capsys):
     assert len(lines) == 7 and sum("error" in line for line in lines) == 5
     assert found(out) == ["a.png", "asymmetry.csv", "asymmetry.json", "b.png", "errors.json"]
 
-    pipe.fail = {}
+    copier.fail = {}
     (photos / "g.jpg").unlink()
     assert run("symmetrize", photos, "-o", out) == 0
     assert "4 done, 2 were there already, 0 failed" in capsys.readouterr().err
@@ -118,19 +54,19 @@ def test_a_model_that_does_not_load_ends_the_run(photos, monkeypatch, capsys):
     assert not (photos.parent / "photos-symmetrize").exists()
 
 
-def test_an_interrupted_run_goes_on_where_it_was(photos, pipe, capsys):
+def test_an_interrupted_run_goes_on_where_it_was(photos, copier, capsys):
     out = photos.parent / "photos-symmetrize"
-    pipe.fail = {"b": KeyboardInterrupt()}
+    copier.fail = {"b": KeyboardInterrupt()}
     assert run("symmetrize", photos) == 130
     assert found(out) == ["a.png", "asymmetry.csv", "asymmetry.json"]
     picture(out / "b.png")  # as if stopped between the result and its record
-    pipe.fail = {}
+    copier.fail = {}
     assert run("symmetrize", photos) == 0
-    assert pipe.calls == ["a.jpg", "b.png", "b.png"]
+    assert copier.calls == ["a.jpg", "b.png", "b.png"]
     assert "1 done, 1 were there already, 0 failed" in capsys.readouterr().err
 
 
-def test_errors_while_writing_leave_nothing_in_the_way(photos, pipe, monkeypatch):
+def test_errors_while_writing_leave_nothing_in_the_way(photos, copier, monkeypatch):
     from facesym.cli import photo
 
     write = photo.write_media
@@ -143,7 +79,7 @@ def test_errors_while_writing_leave_nothing_in_the_way(photos, pipe, monkeypatch
     monkeypatch.setattr(photo, "write_media", full)
     assert run("symmetrize", photos, "--extras") == 1
     monkeypatch.undo()
-    monkeypatch.setattr(facesym, "load", lambda *_, **__: pipe)
+    monkeypatch.setattr(facesym, "load", lambda *_, **__: copier)
     assert run("symmetrize", photos, "--extras") == 0
 
 
@@ -164,7 +100,7 @@ def test_a_folder_reads_what_a_single_photo_is_read_from(tmp_path):
     assert Path("sub/z.png") in photos and "sub" not in map(str, skipped)
 
 
-def test_subfolders(photos, pipe, capsys):
+def test_subfolders(photos, copier, capsys):
     picture(photos / "sub" / "a.png")
     picture(photos / "sub" / "deep" / "._a.png")
     (photos / "notes.txt").write_text("")
@@ -234,7 +170,7 @@ def test_masks_are_found_by_name(tmp_path):
 # --- where results go
 
 
-def test_results_never_lie_among_the_photos(photos, pipe, monkeypatch, capsys):
+def test_results_never_lie_among_the_photos(photos, copier, monkeypatch, capsys):
     (photos.parent / "link").symlink_to(photos)
     for out in (photos, photos.parent / "link", f"{photos}/../photos"):
         assert run("symmetrize", photos, "-o", out) == 1
@@ -245,7 +181,7 @@ def test_results_never_lie_among_the_photos(photos, pipe, monkeypatch, capsys):
     assert "folder of their own" in capsys.readouterr().err
     assert run("symmetrize", photos, "-o", photos / "b.png") == 1
     assert "is a file" in capsys.readouterr().err
-    assert not pipe.calls
+    assert not copier.calls
 
     inside = photos / "done"
     for _ in range(2):
@@ -256,14 +192,14 @@ def test_results_never_lie_among_the_photos(photos, pipe, monkeypatch, capsys):
     assert (photos.parent / "photos-symmetrize" / "a.png").exists()
 
 
-def test_a_folder_holds_the_results_of_one_task(photos, pipe, capsys):
+def test_a_folder_holds_the_results_of_one_task(photos, copier, capsys):
     out = photos.parent / "out"
     assert run("symmetrize", photos, "-o", out) == 0
     assert run("normalize", photos, "-o", out) == 1
     assert "holds results of `facesym symmetrize`" in capsys.readouterr().err
 
 
-def test_no_file_of_the_users_is_lost(photos, pipe, capsys):
+def test_no_file_of_the_users_is_lost(photos, copier, capsys):
     out = photos.parent / "out"
     out.mkdir()
     (out / "a.png").write_text("precious")
@@ -289,17 +225,17 @@ def test_no_file_of_the_users_is_lost(photos, pipe, capsys):
 # --- what is made again
 
 
-def test_a_result_is_made_again_when_what_made_it_differs(photos, pipe, tiny_model, tmp_path, monkeypatch):
+def test_a_result_is_made_again_when_what_made_it_differs(photos, copier, tiny_model, tmp_path, monkeypatch):
     model, out = tmp_path / "model", tmp_path / "out"
     shutil.copytree(tiny_model, model)
-    pipe.task = "complete"
-    monkeypatch.setattr(facesym, "load", lambda *_, **__: pipe)
+    copier.task = "complete"
+    monkeypatch.setattr(facesym, "load", lambda *_, **__: copier)
 
     def again(*options):
-        pipe.calls.clear()
+        copier.calls.clear()
         command = ["complete", photos, "--mask", tmp_path / "masks", "-o", out, "--model", model]
         assert run(*command, "--faces", "all", *options) == 0
-        return pipe.calls
+        return copier.calls
 
     assert again() == ["a.jpg", "b.png"]
     assert again() == []
@@ -318,94 +254,15 @@ def test_a_result_is_made_again_when_what_made_it_differs(photos, pipe, tiny_mod
     assert again() == []
 
 
-def test_nothing_is_loaded_when_nothing_is_to_be_done(photos, pipe, monkeypatch):
+def test_nothing_is_loaded_when_nothing_is_to_be_done(photos, copier, monkeypatch):
     assert run("symmetrize", photos) == 0
     monkeypatch.setattr(facesym, "load", lambda *_, **__: pytest.fail("the model was loaded"))
     assert run("symmetrize", photos) == 0
 
 
-def test_extras_of_earlier_options_go(photos, pipe):
+def test_extras_of_earlier_options_go(photos, copier):
     out = photos.parent / "photos-symmetrize"
     assert run("symmetrize", photos, "--extras") == 0
     (out / "b-extras" / "left.png").write_text("retouched")
     assert run("symmetrize", photos) == 0
     assert found(out) == ["a.png", "asymmetry.csv", "asymmetry.json", "b-extras/left.png", "b.png"]
-
-
-# --- the table
-
-
-def test_one_table(photos, pipe):
-    out = photos.parent / "photos-symmetrize"
-    assert run("symmetrize", photos) == 0
-    picture(photos / "a.jpg", 200)
-    picture(photos / "c.jpg", 20)
-    assert run("symmetrize", photos) == 0
-    with open(out / "asymmetry.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["photo"], row["face"]) for row in rows] == [("a.jpg", "0"), ("b.png", "0"), ("c.jpg", "0")]
-    assert float(rows[0]["overall"]) > 120  # the changed photo's
-    assert json.loads((out / "asymmetry.json").read_text())[1]["overall"] == float(rows[1]["overall"])
-
-
-def test_processes_lose_no_rows(tmp_path):
-    """Four at a time, each of which reports after every result."""
-    names = [f"{i}" for i in range(80)]
-
-    def work(mine):
-        table = Records(tmp_path, "symmetrize", "asymmetry")
-        for name in mine:
-            output = tmp_path / f"{name}.png"
-            output.write_text(name)
-            table.begin(output, name)
-            table.finish(output, name, {}, [output], {"asymmetry": [{"overall": 0.5}]})
-            table.write_reports(names)
-
-    threads = [threading.Thread(target=work, args=[names[i::4]]) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    with open(tmp_path / "asymmetry.csv", newline="") as file:
-        assert {row["photo"] for row in csv.DictReader(file)} == set(names)
-
-
-def test_a_result_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
-    written = []
-    monkeypatch.setattr(records, "write_atomic", lambda path, data: written.append(len(data)))
-    monkeypatch.setattr(Path, "glob", lambda *_: pytest.fail("all records were read"))
-    table = Records.__new__(Records)
-    table.out, table.task, table.table, table.folder = (
-        tmp_path,
-        "symmetrize",
-        "asymmetry",
-        tmp_path / ".facesym",
-    )
-    for i in range(100, 200):
-        output = tmp_path / f"{i}.png"
-        output.write_text("")
-        table.finish(output, f"{i}.jpg", {}, [output], {"asymmetry": [{"overall": 0.5}]})
-    assert len(written) == 100 and len(set(written)) == 1
-
-
-@pytest.mark.parametrize(("rank", "size"), [("RANK", "WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")])
-def test_ranks_share_a_folder(photos, pipe, monkeypatch, rank, size):
-    out = photos.parent / "photos-symmetrize"
-    (photos / "c.jpg").write_text("broken")
-    monkeypatch.setenv(size, "2")
-    for number, names in ((0, ["a.jpg", "c.jpg"]), (1, ["b.png"])):
-        pipe.calls.clear()
-        monkeypatch.setenv(rank, str(number))
-        run("symmetrize", photos)
-        assert pipe.calls == names
-    assert len(json.loads((out / "asymmetry.json").read_text())) == 2
-    assert json.loads((out / "errors.json").read_text()).keys() == {"c.jpg"}
-
-
-def test_names_that_are_no_text(photos, pipe, capsys):
-    """A file name in another encoding."""
-    name = os.fsdecode(b"\xe9t\xe9.png")
-    picture(photos / name)
-    assert run("symmetrize", photos) == 0
-    assert (photos.parent / "photos-symmetrize" / name).exists()
-    assert "\\udce9t\\udce9.png" in (photos.parent / "photos-symmetrize" / "asymmetry.csv").read_text()

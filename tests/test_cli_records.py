@@ -1,0 +1,89 @@
+"""The command on folders: its tables and records, several processes, odd names."""
+
+import csv
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from commands import picture, run
+
+from facesym.cli import records
+from facesym.cli.records import Records
+
+
+def test_one_table(photos, copier):
+    out = photos.parent / "photos-symmetrize"
+    assert run("symmetrize", photos) == 0
+    picture(photos / "a.jpg", 200)
+    picture(photos / "c.jpg", 20)
+    assert run("symmetrize", photos) == 0
+    with open(out / "asymmetry.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["photo"], row["face"]) for row in rows] == [("a.jpg", "0"), ("b.png", "0"), ("c.jpg", "0")]
+    assert float(rows[0]["overall"]) > 120  # the changed photo's
+    assert json.loads((out / "asymmetry.json").read_text())[1]["overall"] == float(rows[1]["overall"])
+
+
+def test_processes_lose_no_rows(tmp_path):
+    """Four at a time, each of which reports after every result."""
+    names = [f"{i}" for i in range(80)]
+
+    def work(mine):
+        table = Records(tmp_path, "symmetrize", "asymmetry")
+        for name in mine:
+            output = tmp_path / f"{name}.png"
+            output.write_text(name)
+            table.begin(output, name)
+            table.finish(output, name, {}, [output], {"asymmetry": [{"overall": 0.5}]})
+            table.write_reports(names)
+
+    threads = [threading.Thread(target=work, args=[names[i::4]]) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with open(tmp_path / "asymmetry.csv", newline="") as file:
+        assert {row["photo"] for row in csv.DictReader(file)} == set(names)
+
+
+def test_a_result_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(records, "write_atomic", lambda path, data: written.append(len(data)))
+    monkeypatch.setattr(Path, "glob", lambda *_: pytest.fail("all records were read"))
+    table = Records.__new__(Records)
+    table.out, table.task, table.table, table.folder = (
+        tmp_path,
+        "symmetrize",
+        "asymmetry",
+        tmp_path / ".facesym",
+    )
+    for i in range(100, 200):
+        output = tmp_path / f"{i}.png"
+        output.write_text("")
+        table.finish(output, f"{i}.jpg", {}, [output], {"asymmetry": [{"overall": 0.5}]})
+    assert len(written) == 100 and len(set(written)) == 1
+
+
+@pytest.mark.parametrize(("rank", "size"), [("RANK", "WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")])
+def test_ranks_share_a_folder(photos, copier, monkeypatch, rank, size):
+    out = photos.parent / "photos-symmetrize"
+    (photos / "c.jpg").write_text("broken")
+    monkeypatch.setenv(size, "2")
+    for number, names in ((0, ["a.jpg", "c.jpg"]), (1, ["b.png"])):
+        copier.calls.clear()
+        monkeypatch.setenv(rank, str(number))
+        run("symmetrize", photos)
+        assert copier.calls == names
+    assert len(json.loads((out / "asymmetry.json").read_text())) == 2
+    assert json.loads((out / "errors.json").read_text()).keys() == {"c.jpg"}
+
+
+def test_names_that_are_no_text(photos, copier, capsys):
+    """A file name in another encoding."""
+    name = os.fsdecode(b"\xe9t\xe9.png")
+    picture(photos / name)
+    assert run("symmetrize", photos) == 0
+    assert (photos.parent / "photos-symmetrize" / name).exists()
+    assert "\\udce9t\\udce9.png" in (photos.parent / "photos-symmetrize" / "asymmetry.csv").read_text()
