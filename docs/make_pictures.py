@@ -67,7 +67,7 @@ def rotate():
     import torch
 
     from facesym.fit import SPREAD
-    from facesym.pipelines.base import to_image
+    from facesym.pipelines.crops import to_image
 
     side = (160, 160)
     pipe, rows = facesym.load("rotate"), []
@@ -86,7 +86,7 @@ def normalize():
     import torch
 
     from facesym.fit import SPREAD
-    from facesym.pipelines.base import to_image
+    from facesym.pipelines.crops import to_image
 
     pipe, rows, inputs = facesym.load("normalize"), [], []
     for path in sorted(EXAMPLES.glob("*.jpg")):

@@ -25,7 +25,7 @@ from facesym.faces.align import align_face
 from facesym.faces.find import find_faces
 from facesym.faces.landmarks import find_points
 from facesym.faces.load import Photo, mark_edited, read_photo
-from facesym.pipelines.base import to_image
+from facesym.pipelines.crops import to_image
 
 SIDE = 512
 SMALL = 224  # side of a thumbnail

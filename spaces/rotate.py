@@ -138,7 +138,7 @@ def make_faces(tell, seed: int, fractions) -> list:
     import torch
 
     from facesym.fit import SPREAD
-    from facesym.pipelines.base import to_image
+    from facesym.pipelines.crops import to_image
 
     if seed is None or not 0 <= int(seed) < SEEDS:
         raise ImageError(f"The face's number (seed) must be a whole number from 0 to {SEEDS - 1}.")

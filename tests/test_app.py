@@ -4,11 +4,8 @@ import asyncio
 import base64
 import io
 import json
-import os
 import re
-import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -229,7 +226,7 @@ def test_agents_find_the_tools(url):
             return tools, await session.call_tool("generate", {"seed": 5, "symmetry": 1})
 
     tools, answer = asyncio.run(ask())
-    assert set(tools) == {"complete", "symmetrize", "generate", "rotate", "normalize", "transfer"}
+    assert set(tools) == {"complete", "symmetrize", "generate", "rotate", "normalize", "transfer", "study"}
     assert not answer.isError and answer.content
 
 
@@ -241,164 +238,6 @@ def test_links_to_the_page_show_what_it_is(url):
     with Image.open(io.BytesIO(httpx.get(picture).content)) as image:
         assert image.size == (1200, 630)
     assert httpx.get(f"{url}favicon.ico").headers["content-type"].startswith("image/svg")
-
-
-# --- without a server -----------------------------------------------------------------------------------------------
-
-
-def painted(size, box, name="data:image/png;base64,"):
-    """The stage's value with a painted rectangle."""
-    layer = Image.new("RGBA", size)
-    layer.paste((20, 184, 166, 255), box)
-    file = io.BytesIO()
-    layer.save(file, "PNG")
-    return {"strokes": name + base64.b64encode(file.getvalue()).decode()}
-
-
-def test_strokes_on_a_smaller_copy_are_scaled_to_the_photo():
-    import stage
-
-    mask = stage.read_strokes(painted((512, 600), (230, 180, 307, 240)), (1536, 1800))
-    ys, xs = mask.nonzero()
-    assert mask.shape == (1800, 1536)
-    assert 680 < xs.min() <= 690 and 921 <= xs.max() < 932 and 530 < ys.min() <= 540
-
-
-@pytest.mark.parametrize(
-    "strokes",
-    ["data:image/png;base64,AAAA", "data:image/png;base64,?", "data:image/png;base64," + "A" * 9_000_000],
-)
-def test_strokes_that_no_canvas_makes_are_refused(strokes):
-    import stage
-
-    from facesym.errors import ImageError
-
-    with pytest.raises(ImageError, match="paint again"):
-        stage.read_strokes({"strokes": strokes}, (320, 320))
-    assert not stage.read_strokes({"strokes": 7}, (320, 320)).any()
-
-
-def test_only_uploads_can_be_taken():
-    """The browser names the file: any other of the server's is refused."""
-    import stage
-
-    value, shot = asyncio.run(stage.take({"upload": str(PAIRS[0][0])}, None))
-    assert shot is None and "did not arrive" in value["error"]
-
-
-def test_unexpected_errors_are_logged_not_shown(caplog):
-    import parts
-
-    told = parts.wording(RuntimeError("a secret of the server"))
-    assert "secret" not in told and "went wrong" in told
-    assert "a secret of the server" in caplog.text
-
-
-def test_who_waits_is_told_for_what_and_how_long():
-    from line import BusyError, Line, Stopped
-
-    line = Line("a fit", seconds=20, most=2)
-    go, told, ends = threading.Event(), [], []
-
-    def work(tell, name):
-        tell(0.5, "Fitting")
-        assert go.wait(20)
-        tell(0.6, "Fitting")
-        return name
-
-    async def visitor(name):
-        try:
-            async for news in line.follow(work, name):
-                told.append(news[1] if isinstance(news, tuple) else line.describe(news)[1])
-        except Exception as error:
-            ends.append(error)
-
-    async def both():
-        first = asyncio.create_task(visitor("first"))
-        await asyncio.sleep(0.4)
-        second = asyncio.create_task(visitor("second"))
-        await asyncio.sleep(0.4)
-        await visitor("third")
-        go.set()
-        await asyncio.gather(first, second)
-
-    asyncio.run(both())
-    assert any(re.fullmatch(r"Waiting for a fit: 1 person is before you, about \d+ s", str(x)) for x in told)
-    assert any("Fitting" in str(x) and "left" in str(x) for x in told)
-    assert {"first", "second"} <= set(map(str, told))
-    (busy,) = ends
-    assert isinstance(busy, BusyError) and "try again" in str(busy)
-    assert not issubclass(Stopped, BusyError)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
-def test_fits_let_others_go_first():
-    from line import Line
-
-    def priority(tell):
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    patient, usual = (asyncio.run(Line("a fit", patient=value).run(priority)) for value in (True, False))
-    assert patient > usual
-
-
-def test_a_visitor_who_leaves_ends_the_work():
-    from line import Line, Stopped
-
-    line, ended = Line("a fit"), []
-
-    def work(tell):
-        try:
-            for _ in range(200):
-                tell(0.1, "Fitting")
-                time.sleep(0.05)
-        except Stopped:
-            ended.append(True)
-            raise
-
-    async def leave():
-        news = line.follow(work)
-        async for _ in news:
-            await asyncio.sleep(0.2)
-            await news.aclose()
-
-    asyncio.run(leave())
-    line._pool.shutdown()
-    assert ended == [True]
-
-
-def test_every_tab_has_examples_with_their_results():
-    import examples
-
-    for tab in ("complete", "symmetrize", "rotate", "normalize", "transfer"):
-        numbers = [i for i, example in enumerate(examples.LIST) if example["tab"] == tab]
-        assert len(numbers) >= 4
-        for number in numbers:
-            value, shot, outcomes = examples.open_example(number)
-            outcome = outcomes[tab]
-            files = [shot.path, outcome.result, *(path for _, path in outcome.downloads)]
-            files += [
-                path for view in outcome.views for path in (view.before, view.after, *view.frames) if path
-            ]
-            assert all(Path(file).exists() for file in files) and value["faces"]
-            with Image.open(outcome.result) as image:
-                assert b"AI" in image.info["comment"] and min(image.size) >= 128
-
-
-def test_space_card_is_valid():
-    yaml = pytest.importorskip("yaml")
-    card = (ROOT / "spaces" / "README.md").read_text()
-    meta = yaml.safe_load(card.split("---")[1])
-    assert meta["sdk"] == "gradio" and meta["license"] == "other" and len(meta["short_description"]) <= 60
-    assert (ROOT / "spaces" / meta["app_file"]).exists()
-    assert not (ROOT / "spaces" / "__init__.py").exists()  # it would hide Hugging Face's `spaces` package
-
-    def pins(file):
-        return dict(re.findall(r"^([\w-]+)==(\S+)", file.read_text(), re.M))
-
-    page, project = pins(ROOT / "spaces" / "requirements.txt"), pins(ROOT / "requirements.txt")
-    assert page.items() <= project.items()
-    assert meta["sdk_version"] == project["gradio"]
 
 
 def test_many_photos_are_measured(client, tmp_path):

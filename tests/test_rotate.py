@@ -20,7 +20,7 @@ from facesym.faces.turn import turned_photo, with_detail
 from facesym.fit import Fit
 from facesym.models import SymmetricEncoder, SymmetricGenerator
 from facesym.pipelines import head, rotate
-from facesym.pipelines.base import to_image
+from facesym.pipelines.crops import to_image
 from facesym.threads import few_threads
 from facesym.video import save_video
 

@@ -9,7 +9,7 @@ import facesym
 from facesym import FaceNotFoundError, ImageError
 from facesym.cli import main
 from facesym.models.lssl import GROUPS
-from facesym.pipelines.base import to_image
+from facesym.pipelines.crops import to_image
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from PIL import Image
 from ..data.faces import to_tensor
 from ..data.simulate import FaceMesh, frontalise
 from ..faces.landmarks import find_points
-from ..pipelines.base import to_image
+from ..pipelines.crops import to_image
 
 
 def add_realism(command: argparse.ArgumentParser) -> None:

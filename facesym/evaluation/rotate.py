@@ -18,7 +18,7 @@ from ..asymmetry import landmark_asymmetry
 from ..faces.geometry import turn, warp_points
 from ..faces.landmarks import find_points
 from ..logging import progress_bar
-from ..pipelines.base import to_image
+from ..pipelines.crops import to_image
 from .data import add_common_arguments, load_pictures, named_models, one_size, select_pictures, yaw_of
 from .report import picture_grid
 from .tables import markdown, save_results

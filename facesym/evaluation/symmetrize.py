@@ -19,7 +19,7 @@ from ..faces.geometry import face_region, face_shown, flip_landmarks, symmetric_
 from ..faces.mirror import midline, mirror_composites, reflect
 from ..faces.paste import paste_face
 from ..logging import progress_bar
-from ..pipelines.base import to_image
+from ..pipelines.crops import to_image
 from ..pipelines.symmetrize import one_piece
 from .data import add_common_arguments, load_models, load_pictures, select_pictures, yaw_of
 from .report import picture_grid

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ZooError
 from ..models.lssl import heat_map
-from ..pipelines.base import to_batch
+from ..pipelines.crops import to_batch
 
 
 class Graph(NamedTuple):
@@ -96,7 +96,7 @@ def _masked(net, image):
 
 def _attributes(net, image):
     from ..faces.landmarks import find_points
-    from ..pipelines.base import to_image
+    from ..pipelines.crops import to_image
 
     points = torch.stack([torch.from_numpy(find_points(to_image(face))) for face in image])
     wanted = {group: names[-1] for group, names in net.groups.items()}

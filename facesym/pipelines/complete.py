@@ -20,7 +20,8 @@ from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
 from ..faces.texture import borrow_texture, find_texture
 from ..models.symmfcnet import SymmFCNetOutput
 from ..ops import warp
-from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, one_of, to_batch, to_image, to_tensor
+from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform
+from .crops import one_of, to_batch, to_image, to_tensor
 
 
 @dataclass(kw_only=True, repr=False)

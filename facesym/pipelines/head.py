@@ -13,7 +13,7 @@ from ..asymmetry import landmark_asymmetry
 from ..faces.landmarks import find_points
 from ..faces.turn import turned_photo, with_detail
 from ..fit import Fit
-from .base import to_image, to_tensor
+from .crops import to_image, to_tensor
 
 VIEWS = (-20, -10, 10, 20)  # degrees from the photo's own yaw at which warped copies of it are fitted too
 REACH = 35.0  # degrees of yaw that are looked at, to either side

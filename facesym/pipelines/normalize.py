@@ -12,7 +12,8 @@ from PIL import Image
 from ..errors import ImageError
 from ..faces.decode import PictureSource
 from ..faces.pose import find_pose
-from .base import FaceJob, Pipeline, Result, one_of, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result
+from .crops import one_of, to_image, to_tensor
 
 MOST_FRAMES = 100  # of a walk
 FRONTAL = 15  # degrees of yaw up to which a frontal face fits on the head in the photo

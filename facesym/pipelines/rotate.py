@@ -21,7 +21,8 @@ from ..faces.pose import find_pose
 from ..faces.turn import turned_photo, with_detail
 from ..fit import fit_and_tune
 from ..threads import few_threads
-from .base import FaceJob, Pipeline, Result, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result
+from .crops import to_image, to_tensor
 from .head import PLACES, REACH, SAME, VIEWS, FittedHead
 
 FEWEST = 9  # of them, if time is short

@@ -19,7 +19,8 @@ from ..faces.landmarks import find_points
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
 from ..faces.pose import find_points_and_pose
-from .base import FaceJob, Later, Pipeline, Result, inference, to_array, to_batch, to_image
+from .base import FaceJob, Later, Pipeline, Result, inference
+from .crops import to_array, to_batch, to_image
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,8 @@ from ..faces.geometry import face_region
 from ..faces.landmarks import find_points
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from ..models.lssl import heat_map
-from .base import FaceJob, Pipeline, Result, one_of, to_batch, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result
+from .crops import one_of, to_batch, to_image, to_tensor
 
 
 @dataclass(kw_only=True, repr=False)

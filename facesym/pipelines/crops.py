@@ -1,0 +1,61 @@
+"""Between RGB crops and what the networks take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ..onnx import OnnxNet
+
+if TYPE_CHECKING:
+    import torch
+
+
+def to_tensor(crop: Image.Image, net: Any, dtype: torch.dtype | None = None) -> Any:
+    """RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type (or ``dtype``), on its device; to an array for an
+    exported network."""
+    if isinstance(net, OnnxNet):
+        return np.asarray(crop).transpose(2, 0, 1)[None] / np.float32(127.5) - 1
+    import torch
+
+    pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None]
+    return (pixels.float() / 127.5 - 1).to(net.device, dtype or net.dtype)
+
+
+def to_batch(crops: Sequence[Image.Image], net: Any) -> Any:
+    """RGB crops of one size to Bx3xSxS: see `to_tensor`."""
+    parts = [to_tensor(crop, net) for crop in crops]
+    if isinstance(net, OnnxNet):
+        return np.concatenate(parts)
+    import torch
+
+    return torch.cat(parts)
+
+
+def to_array(values: Any) -> np.ndarray:
+    """A tensor or array as a float32 array."""
+    return np.asarray(values if isinstance(values, np.ndarray) else values.float().cpu(), np.float32)
+
+
+def one_of(batch: Any, i: int) -> Any:
+    """What a network gave for one of a batch: its dataclass, tuple or tensor with entry ``i`` of each tensor, as a
+    batch of one."""
+    if is_dataclass(batch):
+        kind: Any = type(batch)
+        return kind(**{each.name: one_of(getattr(batch, each.name), i) for each in fields(batch)})
+    if isinstance(batch, tuple):
+        return tuple(one_of(each, i) for each in batch)
+    return None if batch is None else batch[i : i + 1]
+
+
+def to_image(values: Any) -> Image.Image:
+    """A 3xHxW tensor or array in [-1, 1] to an RGB image."""
+    if isinstance(values, np.ndarray):
+        pixels = np.rint((values.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+    else:
+        pixels = ((values.float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
