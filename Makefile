@@ -1,5 +1,5 @@
 # make demo   start the page on this machine
-# make space DIR=…   lay out a Hugging Face Space in that folder
+# make space DIR=…   lay out a Hugging Face Space in that folder; PUSH=OWNER/NAME uploads it
 # make try    fill docs/try, the page that needs no server (needs npm)
 # make test   run every test, with coverage
 # make lint   check style, spelling, prose, zoo.json and CITATION.cff
@@ -14,7 +14,7 @@ demo: $(VENV)/.app
 	$(BIN)/python spaces/app.py
 
 space: | $(BIN)/python
-	$(BIN)/python spaces/layout.py $(DIR)
+	$(BIN)/python spaces/layout.py $(DIR) $(if $(PUSH),--push $(PUSH))
 
 try: $(VENV)/.dev
 	$(BIN)/python docs/try/build.py

@@ -1,6 +1,7 @@
 """Lay out what a Hugging Face Space needs: `python spaces/layout.py FOLDER` (or `make space DIR=FOLDER`).
 
-The folder can be pushed as the Space's repository as it is. Nothing but the standard library is needed.
+With ``--push OWNER/NAME`` it goes to the Hub, where the Space starts. Without it, nothing but the standard library is
+needed, and the folder can be pushed with git as it is.
 """
 
 import argparse
@@ -47,16 +48,38 @@ def write_card(file: Path) -> None:
     file.write_text(f"---\n{matter}---\n{rest}", encoding="utf-8")
 
 
+def push(folder: Path, repo_id: str) -> str:
+    """Make the folder the content of a Space on the Hub, which is created if need be: its address. Needs the token of
+    `hf auth login` (or HF_TOKEN)."""
+    from huggingface_hub import HfApi
+
+    hub = HfApi()
+    address = hub.create_repo(repo_id, repo_type="space", space_sdk="gradio", exist_ok=True)
+    # What an earlier layout had and this one has not is deleted.
+    hub.upload_folder(
+        repo_id=repo_id,
+        repo_type="space",
+        folder_path=folder,
+        delete_patterns="*",
+        commit_message="Update the page",
+    )
+    return str(address)
+
+
 def main() -> int:
     """The command's exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="a new or empty folder")
-    folder = parser.parse_args().folder
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to this Space on the Hub")
+    args = parser.parse_args()
+    folder = args.folder
     if folder.exists() and any(folder.iterdir()):
         print(f"{folder} is not empty: name a new folder.", file=sys.stderr)
         return 2
     large = lay_out(folder)
     print(f"{folder} is a Space. In Git LFS: {', '.join(large)}")
+    if args.push:
+        print(f"Pushed to {push(folder, args.push)}")
     return 0
 
 

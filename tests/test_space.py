@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import layout
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,27 @@ def test_weights_go_into_git_lfs_and_the_card_names_the_models(space):
     assert meta["license"] == "other" and "research" in meta["license_name"]
     pins = dict(re.findall(r"^([\w-]+)==(\S+)", (space / "requirements.txt").read_text(), re.M))
     assert meta["sdk_version"] == pins["gradio"] and meta["python_version"] == "3.11"
+
+
+def test_the_space_is_pushed_whole(space, monkeypatch):
+    """To a Hub that notes what it is asked for."""
+    asked = {}
+
+    class Hub:
+        def create_repo(self, repo_id, **options):
+            asked["create"] = repo_id, options
+            return f"https://hub.example/spaces/{repo_id}"
+
+        def upload_folder(self, **options):
+            asked["upload"] = options
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    assert layout.push(space, "anna/faces") == "https://hub.example/spaces/anna/faces"
+    assert asked["create"] == (
+        "anna/faces", {"repo_type": "space", "space_sdk": "gradio", "exist_ok": True}
+    )  # fmt: skip
+    upload = asked["upload"]
+    assert (upload["repo_id"], upload["repo_type"], upload["folder_path"]) == ("anna/faces", "space", space)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
