@@ -138,5 +138,8 @@ class OnnxNet:
         Args:
             inputs: arrays in the order of the graph's inputs.
         """
-        feed = {name: np.asarray(value, np.float32) for name, value in zip(self._inputs, inputs, strict=True)}
+        feed = {
+            name: np.ascontiguousarray(value, np.float32)
+            for name, value in zip(self._inputs, inputs, strict=True)
+        }
         return SimpleNamespace(**dict(zip(self._outputs, self._session.run(self._outputs, feed))))

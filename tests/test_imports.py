@@ -7,7 +7,7 @@ import pytest
 
 LAYERS = (
     "errors",
-    "device files hub logging ops packages threads",
+    "attributes device files hub logging ops packages threads",
     "card",
     "zoo",
     "onnx",

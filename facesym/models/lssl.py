@@ -13,15 +13,10 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+from ..attributes import GROUPS, encode, groups_of
 from ..ops import identity_grid, warp
 from .base import Model
 from .discriminators import SAGANDiscriminator
-
-GROUPS = {
-    "expression": ("neutral", "happy", "surprised"),
-    "pose": ("left 45", "left 20", "frontal", "right 20", "right 45"),  # where the nose points, in the image
-    "light": ("normal", "weak", "dark", "side"),
-}
 
 
 def heat_map(points: torch.Tensor, size: int) -> torch.Tensor:
@@ -169,7 +164,7 @@ class AttributeGenerator(Model):
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
         """{group: its attributes}, in y's order."""
-        return {group: tuple(names) for group, names in self.config.groups}
+        return groups_of(self.config)
 
     def attributes(self, wanted: Mapping[str, str], batch: int = 1) -> torch.Tensor:
         """Encode attributes as y.
@@ -184,17 +179,7 @@ class AttributeGenerator(Model):
         Raises:
             KeyError: an unknown group or attribute.
         """
-        y, start = torch.zeros(batch, sum(map(len, self.groups.values())), device=self.device), 0
-        unknown = [name for group, name in wanted.items() if name not in self.groups.get(group, ())]
-        if unknown:
-            raise KeyError(f"no such attribute: {', '.join(map(str, unknown))}")
-        for group, names in self.groups.items():
-            if group in wanted:
-                name: str = wanted[group]
-                factors: dict[str, float] = dict(self.config.emphasis)
-                y[:, start + list(names).index(name)] = float(factors.get(name, factors.get(group, 1)))
-            start += len(names)
-        return y
+        return torch.tensor([encode(self.config, wanted)] * batch, device=self.device)
 
     def encode(self, image: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Genc(x, s).

@@ -1,12 +1,11 @@
 """Complete the hidden part of a face: photo and mask in, completed photo out."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, overload
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from ..errors import ImageError
@@ -18,10 +17,11 @@ from ..faces.load import load_mask, read_photo
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
 from ..faces.texture import borrow_texture, find_texture
-from ..models.symmfcnet import SymmFCNetOutput
-from ..ops import warp
-from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform
-from .crops import one_of, to_batch, to_image, to_tensor
+from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, inference
+from .crops import like, to_array, to_batch, to_image
+
+# What is used of the network's output (facesym.models.SymmFCNetOutput).
+USED = ("completed", "warped", "stage1", "flow", "face_region", "half_mask", "confidence")
 
 
 @dataclass(kw_only=True, repr=False)
@@ -65,7 +65,7 @@ class CompleteJob(FaceJob):
         own: HxW bool, its part of the photo's mask.
         clean: RGB crop of the photo with what is missing smoothed over.
         mask: SxS bool, what is missing of the crop.
-        found: SymmFCNetOutput, of one image.
+        found: arrays, those of USED for this face: CxSxS float32.
         completed: RGB crop with texture; the output has the crop's own pixels where the mask does not reach.
         copied: SxS float32, how far the detail is the mirrored half's.
         smooth: SxSx3 uint8, the network's output with that detail.
@@ -77,7 +77,7 @@ class CompleteJob(FaceJob):
     own: np.ndarray
     clean: Image.Image
     mask: np.ndarray
-    found: SymmFCNetOutput | None = None
+    found: SimpleNamespace | None = None
     completed: Image.Image | None = None
     copied: np.ndarray | None = None
     smooth: np.ndarray | None = None
@@ -205,15 +205,15 @@ class CompletePipeline(Pipeline):
             mask=mask,
         )
 
-    @torch.inference_mode()
+    @inference
     def _run(self, faces, options):
         images = to_batch([face.clean for face in faces], self.net)
-        visible = torch.from_numpy(~np.stack([face.mask for face in faces])[:, None])
-        found = self.net(images, visible.to(self.net.device, self.net.dtype))
+        out = self.net(images, like(images, ~np.stack([face.mask for face in faces])[:, None]))
+        found = {name: to_array(getattr(out, name)) for name in USED}
         for i, face in enumerate(faces):
-            face.found = one_of(found, i)
+            face.found = SimpleNamespace(**{name: values[i] for name, values in found.items()})
             self._copy_detail(face)
-            face.face = (face.found.face_region[0, 0] > 0.5).cpu().numpy()
+            face.face = face.found.face_region[0] > 0.5
             face.texture = find_texture(face.smooth, face.mask, face.face)
             textured = borrow_texture(face.smooth, face.mask, face.face, *face.texture)
             face.completed = Image.fromarray(textured)
@@ -224,9 +224,9 @@ class CompletePipeline(Pipeline):
     @staticmethod
     def _copy_detail(face):
         """The network's output, with the detail that the mirrored half shows."""
-        found, output = face.found, np.asarray(to_image(face.found.completed[0]))
-        copy = np.asarray(to_image(found.warped[0]))
-        trust = (found.confidence * (1 - found.half_mask))[0, 0].float().cpu().numpy()
+        found, output = face.found, np.asarray(to_image(face.found.completed))
+        copy = np.asarray(to_image(found.warped))
+        trust = (found.confidence * (1 - found.half_mask))[0]
         yaw, _ = head_pose(face.points)
         face.copied = copied_weight(output, copy, trust, face.mask, yaw)
         face.smooth = with_copied_detail(output, copy, face.copied)
@@ -235,7 +235,6 @@ class CompletePipeline(Pipeline):
         crop, transform = self._detailed(face) or (face.completed, face.transform)
         return paste_completion(photo, crop, transform, face.whole.mask, face.own)
 
-    @torch.inference_mode()
     def _detailed(self, face):
         """The completed crop with the photo's own fine detail, where the photo shows the face larger than the network.
 
@@ -250,31 +249,33 @@ class CompletePipeline(Pipeline):
         times, found = size // self.size, face.found
         if times < 2:
             return None
-        sharp = to_tensor(align_face(face.whole.clean, larger, size), self.net).float()
+        sharp = np.asarray(align_face(face.whole.clean, larger, size))
 
-        def grow(x, mode="bilinear"):
-            return F.interpolate(x.float(), (size, size), mode=mode, align_corners=False)
+        def grow(x, kind=cv2.INTER_LINEAR):
+            return cv2.resize(x, (size, size), interpolation=kind)
 
-        copied = np.asarray(to_image(warp(sharp.flip(-1), grow(found.flow))[0]))
-        output = np.asarray(to_image(grow(to_tensor(face.smooth, self.net), "bicubic")[0]))
-        weight = cv2.resize(face.copied, (size, size), interpolation=cv2.INTER_LINEAR)
+        places = ((grow(found.flow.transpose(1, 2, 0)) + 1) * size - 1) / 2
+        mirrored = np.ascontiguousarray(sharp[:, ::-1])
+        copied = cv2.remap(mirrored, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        output = grow(np.asarray(face.smooth), cv2.INTER_CUBIC)
+        weight = grow(face.copied)
         detailed = with_copied_detail(output, copied, weight)
         # What is visible, as the photo has it: texture is taken from there.
         missing = warp_mask_to_crop(face.whole.mask, larger, size)
-        shown = np.where(missing[..., None], detailed, np.asarray(to_image(sharp[0])))
-        region = (grow(found.face_region) > 0.5)[0, 0].cpu().numpy()
+        shown = np.where(missing[..., None], detailed, sharp)
+        region = grow(found.face_region[0]) > 0.5
         return Image.fromarray(borrow_texture(shown, missing, region, *face.texture, times=times)), larger
 
     def _fields(self, faces):
         found = [face.found for face in faces]
         return {
-            "confidence": [(x.confidence * (1 - x.half_mask))[0, 0].float().cpu().numpy() for x in found],
+            "confidence": [(x.confidence * (1 - x.half_mask))[0] for x in found],
             "stages": [
                 tuple(
                     self._edited(face, image)
                     for image in (
-                        to_image(face.found.warped[0]),
-                        to_image(face.found.stage1[0]),
+                        to_image(face.found.warped),
+                        to_image(face.found.stage1),
                         face.output,
                     )
                 )

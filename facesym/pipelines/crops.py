@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,20 @@ def to_batch(crops: Sequence[Image.Image], net: Any) -> Any:
     return torch.cat(parts)
 
 
+def like(images: Any, values: np.ndarray) -> Any:
+    """An array in the images' type, and on their device."""
+    if isinstance(images, np.ndarray):
+        return values.astype(images.dtype)
+    import torch
+
+    return torch.from_numpy(values).to(images.device, images.dtype)
+
+
+def flip(images: Any) -> Any:
+    """Images (…xW, a tensor or an array) mirrored."""
+    return images[..., ::-1] if isinstance(images, np.ndarray) else images.flip(-1)
+
+
 def to_array(values: Any) -> np.ndarray:
     """A tensor or array as a float32 array."""
     return np.asarray(values if isinstance(values, np.ndarray) else values.float().cpu(), np.float32)
@@ -47,6 +62,8 @@ def one_of(batch: Any, i: int) -> Any:
     if is_dataclass(batch):
         kind: Any = type(batch)
         return kind(**{each.name: one_of(getattr(batch, each.name), i) for each in fields(batch)})
+    if isinstance(batch, SimpleNamespace):
+        return SimpleNamespace(**{name: one_of(each, i) for name, each in vars(batch).items()})
     if isinstance(batch, tuple):
         return tuple(one_of(each, i) for each in batch)
     return None if batch is None else batch[i : i + 1]

@@ -1,19 +1,23 @@
 """Make a face frontal and neutral: photo in, face out."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ..errors import ImageError
 from ..faces.decode import PictureSource
 from ..faces.pose import find_pose
-from .base import FaceJob, Pipeline, Result
-from .crops import one_of, to_image, to_tensor
+from .base import FaceJob, Pipeline, Result, inference
+from .crops import flip, one_of, to_image, to_tensor
+
+if TYPE_CHECKING:
+    import torch
 
 MOST_FRAMES = 100  # of a walk
 FRONTAL = 15  # degrees of yaw up to which a frontal face fits on the head in the photo
@@ -57,7 +61,7 @@ class NormalizePipeline(Pipeline):
 
     @property
     def size(self) -> int:
-        return self.net.size
+        return self.net.size if self.backend == "torch" else self.net.entry["input_size"]
 
     @overload
     def __call__(
@@ -172,11 +176,15 @@ class NormalizePipeline(Pipeline):
         face = NormalizeJob(None, None, larger, yaw, small=crop)
         return self._render(self._read([crop], [yaw]), face, fractions)
 
-    @torch.inference_mode()
+    @inference
     def _read(self, crops, yaws):
         """The decoder's predictions for aligned crops (RGB images of the network's size), one per pass, and the crops
-        as the network's input: a batch (`one_of`)."""
+        as the network's input: a batch (`one_of`). An exported network predicts and renders at once, in `_render`."""
         images = [self._seen(to_tensor(crop, self.net), yaw) for crop, yaw in zip(crops, yaws)]
+        if self.backend != "torch":
+            return None, np.concatenate(images)
+        import torch
+
         images = torch.cat(images)
         return tuple(self.net.passes(images)), images
 
@@ -184,9 +192,9 @@ class NormalizePipeline(Pipeline):
         """A crop (1x3xHxW) as the network wants it: in its channels, the side that is turned away at the right."""
         if self.net.config.channels == 1:
             image = image.mean(1, keepdim=True)
-        return image.flip(-1) if yaw < 0 else image
+        return flip(image) if yaw < 0 else image
 
-    @torch.inference_mode()
+    @inference
     def _render(self, predictions, face, fractions=None):
         """The images of what the decoder predicts of a face.
 
@@ -197,6 +205,12 @@ class NormalizePipeline(Pipeline):
             A list of RGB images of the size of ``face.crop``.
         """
         net, (passes, small) = self.net, predictions
+        if self.backend != "torch":
+            image = self._seen(to_tensor(face.crop, net), face.yaw)
+            made = [self._exported(small, image, f) for f in ([1] if fractions is None else fractions)]
+            return [to_image(self._seen(picture, face.yaw)[0]) for picture in made]
+        import torch
+
         if fractions is None or net.config.copy:
             # In float32 whatever the network's type is: what is copied keeps its colours.
             image = self._seen(to_tensor(face.crop, net, torch.float32), face.yaw)
@@ -208,6 +222,13 @@ class NormalizePipeline(Pipeline):
         made = torch.cat(made)
         made = made.flip(-1) if face.yaw < 0 else made
         return [to_image(picture) for picture in made.expand(-1, 3, -1, -1)]
+
+    def _exported(self, small, image, fraction):
+        """`compose` by an exported network, from the crop at its size."""
+        for _ in range(self.net.config.passes):
+            out = self.net(small, image, fraction)
+            small, image = out.normalized, out.normalized_larger
+        return image
 
     def compose(self, passes: Any, image: torch.Tensor, fraction: float) -> torch.Tensor:
         """The image of each pass in turn, on the result before: so far (`NormalizedFaceGAN.render`) on the way."""

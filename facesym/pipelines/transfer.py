@@ -1,23 +1,27 @@
 """Change a face's expression, pose or light: photo in, face out."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 
+from ..attributes import encode, groups_of
 from ..errors import ImageError
 from ..faces.decode import PictureSource
 from ..faces.geometry import face_region
 from ..faces.landmarks import find_points
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
-from ..models.lssl import heat_map
-from .base import FaceJob, Pipeline, Result
+from .base import FaceJob, Pipeline, Result, inference
 from .crops import one_of, to_batch, to_image, to_tensor
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(kw_only=True, repr=False)
@@ -152,7 +156,7 @@ class TransferPipeline(Pipeline):
         return TransferJob(job.photo, transform, crop, yaw, own, small=small, small_points=points)
 
     def _run(self, faces, options):
-        single = {name: {group: name} for group, names in self.net.groups.items() for name in names}
+        single = {name: {group: name} for group, names in self.groups.items() for name in names}
         ways = [options.wanted, *single.values()] if options.grid else [options.wanted]
         made = self._change(faces, ways, options.strength)
         for face, (output, *others) in zip(faces, made):
@@ -164,6 +168,11 @@ class TransferPipeline(Pipeline):
             "crop": [face.photo.restore_crop(face.crop) for face in faces],
         }
 
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """{group: its attributes}, those that ``to`` may name."""
+        return groups_of(self.net.config)
+
     def wanted(self, to: str | Sequence[str] | None) -> dict[str, str]:
         """Attributes' names as {group: attribute}.
 
@@ -172,7 +181,7 @@ class TransferPipeline(Pipeline):
         """
         wanted: dict[str, str] = {}
         for name in [to] if isinstance(to, str) else to or []:
-            groups = [group for group, names in self.net.groups.items() if name in names]
+            groups = [group for group, names in self.groups.items() if name in names]
             if not groups:
                 raise ImageError(f"There is no attribute {name!r}: use {self._choices()}.")
             if groups[0] in wanted:
@@ -181,7 +190,7 @@ class TransferPipeline(Pipeline):
         return wanted
 
     def _choices(self):
-        return "; ".join(f"{group}: {', '.join(names)}" for group, names in self.net.groups.items())
+        return "; ".join(f"{group}: {', '.join(names)}" for group, names in self.groups.items())
 
     def run(
         self, crop: Image.Image, larger: Image.Image, ways: Sequence[dict[str, str]], strength: float = 1.0
@@ -203,24 +212,55 @@ class TransferPipeline(Pipeline):
             [TransferJob(None, None, larger, 0.0, small=crop, small_points=points)], ways, strength
         )[0]
 
-    @torch.inference_mode()
+    @inference
     def _change(self, faces, ways, strength):
         """`run` on a list of TransferJob: a list of its results."""
         net = self.net
-        small = to_batch([face.small for face in faces], net)
-        # In float32 whatever the network's type is: what is copied keeps its colours.
-        large = [to_tensor(face.crop, net, torch.float32) for face in faces]
         points = np.stack([face.small_points for face in faces]).astype(np.float32)
-        heat = heat_map(torch.from_numpy(points).to(net.device), net.config.input_size)
-        latent = net.encode(small, heat.to(net.dtype))
+        images = (self._exported if self.backend != "torch" else self._all_ways)(
+            faces, points, ways, strength
+        )
         made = [[] for _ in faces]
-        for way in ways:
-            for i, image in enumerate(self.passes(latent, small, large, way, strength)):
+        for way, changed in zip(ways, images):
+            for i, image in enumerate(changed):
                 output, crop = to_image(image[0]), faces[i].crop
                 if set(way) == {"expression"}:
                     output = _within_face(output, crop, points[i] * crop.width / net.config.input_size)
                 made[i].append(output)
         return made
+
+    def _all_ways(self, faces, points, ways, strength):
+        """For each way the network's images of the faces."""
+        import torch
+
+        from ..models.lssl import heat_map
+
+        net = self.net
+        small = to_batch([face.small for face in faces], net)
+        # In float32 whatever the network's type is: what is copied keeps its colours.
+        large = [to_tensor(face.crop, net, torch.float32) for face in faces]
+        heat = heat_map(torch.from_numpy(points).to(net.device), net.config.input_size)
+        latent = net.encode(small, heat.to(net.dtype))
+        return [self.passes(latent, small, large, way, strength) for way in ways]
+
+    def _exported(self, faces, points, ways, strength):
+        """`_all_ways` by an exported network, a face at a time: crops of one photo may differ in size."""
+        return [
+            [self._exported_passes(face, at, way, strength) for face, at in zip(faces, points)]
+            for way in ways
+        ]
+
+    def _exported_passes(self, face, points, way, strength):
+        """`passes` by an exported network, for one face."""
+        config = self.net.config
+        small, large = to_tensor(face.small, self.net), to_tensor(face.crop, self.net)
+        condition = _heat_map(points, config.input_size)
+        expression = {group: name for group, name in way.items() if group == "expression"}
+        for wanted in [way] + [expression] * (config.passes - 1 if expression else 0):
+            y = strength * np.array([encode(config, wanted)])
+            out = self.net(small, condition, y, large)
+            small, condition, large = out.changed, out.changed_condition, out.changed_larger
+        return large
 
     def passes(
         self, latent: torch.Tensor, small: torch.Tensor, large: Any, way: dict[str, str], strength: float
@@ -245,6 +285,14 @@ class TransferPipeline(Pipeline):
             predictions = net.predict(latent, strength * net.attributes(expression, len(small)))
             large = [net.render(one_of(predictions, i), x).image for i, x in enumerate(large)]
         return large
+
+
+def _heat_map(points, size):
+    """`facesym.models.lssl.heat_map` as an array: 68x2 to 1x1xSxS."""
+    x, y = (
+        np.exp(-0.5 * ((np.arange(size) - points[:, axis, None]) / (0.015 * size)) ** 2) for axis in (0, 1)
+    )
+    return (y[:, :, None] * x[:, None]).max(0)[None, None]
 
 
 def _within_face(made, crop, points):

@@ -1,0 +1,41 @@
+"""The attributes of faces that transfer changes, by groups, and how its network is told which are wanted."""
+
+from collections.abc import Mapping
+from typing import Any
+
+GROUPS = {
+    "expression": ("neutral", "happy", "surprised"),
+    "pose": ("left 45", "left 20", "frontal", "right 20", "right 45"),  # where the nose points, in the image
+    "light": ("normal", "weak", "dark", "side"),
+}
+
+
+def groups_of(config: Any) -> dict[str, tuple[str, ...]]:
+    """{group: its attributes} of a network, in the order of its input y.
+
+    Args:
+        config: of an AttributeGenerator.
+    """
+    return {group: tuple(names) for group, names in config.groups}
+
+
+def encode(config: Any, wanted: Mapping[str, str]) -> list[float]:
+    """Encode attributes as y: A numbers.
+
+    Args:
+        config: of an AttributeGenerator.
+        wanted: {group: attribute}; other groups keep the input's attribute.
+
+    Raises:
+        KeyError: an unknown group or attribute.
+    """
+    groups = groups_of(config)
+    unknown = [name for group, name in wanted.items() if name not in groups.get(group, ())]
+    if unknown:
+        raise KeyError(f"no such attribute: {', '.join(map(str, unknown))}")
+    factors: dict[str, float] = dict(config.emphasis)
+    return [
+        float(factors.get(name, factors.get(group, 1))) if wanted.get(group) == name else 0.0
+        for group, names in groups.items()
+        for name in names
+    ]
