@@ -256,7 +256,9 @@ class CompletePipeline(Pipeline):
 
         places = ((grow(found.flow.transpose(1, 2, 0)) + 1) * size - 1) / 2
         mirrored = np.ascontiguousarray(sharp[:, ::-1])
-        copied = cv2.remap(mirrored, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        copied = cv2.remap(
+            mirrored, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         output = grow(np.asarray(face.smooth), cv2.INTER_CUBIC)
         weight = grow(face.copied)
         detailed = with_copied_detail(output, copied, weight)
