@@ -1,6 +1,7 @@
 """Complete the hidden part of a face: photo and mask in, completed photo out."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, overload
 
 import cv2
@@ -14,6 +15,12 @@ from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces
+<<<<<<< HEAD
+=======
+from ..faces.hidden import AUTO, automatic_kinds, hidden_mask
+from ..faces.hidden import network as occlusion_network
+from ..faces.landmarks import find_points
+>>>>>>> 18b6341 (A mask that is found: OcclusionNet, things drawn over faces to train it, and mask="auto" for complete)
 from ..faces.load import load_mask, read_photo
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
@@ -33,11 +40,13 @@ class CompleteResult(Result):
             trusted; 0 where nothing was copied.
         stages: tuples of three RGB images, aligned crops: the warped flip, stage I, the final crop.
         mask_fraction: fraction of the photo's pixels that were to be filled.
+        mask: HxW bool, what was to be filled in the photo, True = missing; with ``mask="auto"``, what was found.
     """
 
     confidence: list[np.ndarray]
     stages: list[tuple[Image.Image, Image.Image, Image.Image]]
     mask_fraction: float
+    mask: np.ndarray
 
 
 @dataclass(kw_only=True)
@@ -114,7 +123,7 @@ class CompletePipeline(Pipeline):
     def __call__(
         self,
         image: list | tuple,
-        mask: list | tuple,
+        mask: list | tuple | str,
         *,
         faces: str | int = ...,
         paste: bool = ...,
@@ -139,8 +148,10 @@ class CompletePipeline(Pipeline):
         Args:
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
-            mask: what is missing: the same kinds, white or True = missing, of the photo's size; for a list of photos, a
-                list of as many.
+            mask: what is missing: the same kinds, white or True = missing, of the photo's size; or "auto", which finds
+                glasses, sunglasses, face masks, objects (hands, microphones …) and the damage of old prints, or
+                "auto:hair", "auto:glasses,mask" … for some of `facesym.faces.hidden.KINDS`. For a list of photos, a
+                list of as many, or "auto".
             faces: "largest", "all" (every face that the mask touches), or an index from left to right.
             paste: False returns the completed crops instead of the photo.
             aligned: the image is an aligned square crop already; no face is looked for.
@@ -152,17 +163,49 @@ class CompletePipeline(Pipeline):
             CompleteResult. Pixels outside the mask are the photo's, bit for bit.
 
         Raises:
+<<<<<<< HEAD
             ImageError: an image cannot be read, the sizes differ, the mask is empty, covers everything, or does
                 not touch the face.
+=======
+            ImageError: a picture cannot be read, the sizes differ, the mask is empty, covers everything, or does
+                not touch the face; or nothing was found that hides it.
+>>>>>>> 18b6341 (A mask that is found: OcclusionNet, things drawn over faces to train it, and mask="auto" for complete)
             FaceNotFoundError: no face, or not the one asked for.
         """
+        if isinstance(image, list | tuple) and automatic_kinds(mask):
+            mask = [mask] * len(image)
         return self._process(
             image, mask, faces=faces, paste=paste, aligned=aligned, batch_size=batch_size, on_error=on_error
         )
 
+    def find_mask(
+        self, image: PictureSource, mask: str = AUTO, *, faces: str | int = "largest", aligned: bool = False
+    ) -> Image.Image:
+        """Mark what hides a face, as ``mask="auto"`` does, to look at or to edit before it is completed.
+
+        Args:
+            image, faces, aligned: see the call.
+            mask: "auto", or "auto:" and names of `facesym.faces.hidden.KINDS`, joined by commas.
+
+        Returns:
+            Image of mode L and the photo's size, white = hidden.
+
+        Raises:
+            ImageError: the photo cannot be read, there is no such kind, or nothing was found.
+            FaceNotFoundError: no face, or not the one asked for.
+        """
+        kinds = automatic_kinds(mask)
+        if kinds is None:
+            raise ImageError(f'mask must be "{AUTO}" or "{AUTO}:KIND,…", not {mask!r}.')
+        found = _automatic_mask(read_photo(image), kinds, SimpleNamespace(faces=faces, aligned=aligned))
+        return Image.fromarray(found * np.uint8(255))
+
     def _find(self, image, mask, options):
-        photo = read_photo(image)
-        mask = load_mask(mask, photo.image.size, photo.full_size)
+        photo, kinds = read_photo(image), automatic_kinds(mask)
+        if kinds:
+            mask = _automatic_mask(photo, kinds, options)
+        else:
+            mask = load_mask(mask, photo.image.size, photo.full_size)
         if not mask.any():
             raise ImageError("The mask is empty: mark in white (or True) what is to be filled in.")
         if mask.all():
@@ -281,7 +324,15 @@ class CompletePipeline(Pipeline):
                 for face in faces
             ],
             "mask_fraction": float(faces[0].whole.mask.mean()),
+            "mask": faces[0].whole.mask,
         }
+
+
+def _automatic_mask(photo, kinds, options):
+    """What hides the chosen faces of a photo (`facesym.faces.load.Photo`): HxW bool."""
+    size = occlusion_network().config.input_size
+    _, chosen, transforms = find_faces(photo.image, options.faces, size, aligned=options.aligned)
+    return hidden_mask(photo.image, [transforms[i] for i in chosen], kinds)
 
 
 def _touched(chosen, own):
