@@ -2,8 +2,8 @@
 
     accelerate launch train/occlusion.py --data FACES … --glasses-in flickr --steps 8000 --out runs/occlusion
 
-In sets of photos as people take them many wear glasses of their own (``--glasses-in``): what is not drawn about the eyes
-is no label there. It ends with the IoU on held-out people.
+In sets of photos as people take them many wear glasses of their own (``--glasses-in``): there what is not drawn about
+the eyes is no label. It ends with the IoU on held-out people.
 """
 
 import sys

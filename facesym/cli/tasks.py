@@ -78,8 +78,8 @@ the mask do not change. --mask auto finds what hides the face."""
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--mask", type=_mask, required=True, metavar="MASK_OR_FOLDER",
-            help="mask image, white = fill in; for a folder of photos, a folder of masks with the same names; auto finds "
-            f"what hides the face, auto:KIND,... only some of {', '.join(KINDS)}",
+            help="mask image, white = fill in; for a folder of photos, a folder of masks with the same names; auto "
+            f"finds what hides the face, auto:KIND,... only some of {', '.join(KINDS)}",
         )  # fmt: skip
 
     def options(self) -> dict[str, Any]:

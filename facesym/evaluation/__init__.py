@@ -19,6 +19,7 @@ TASKS = {
     "complete": "face completion: irregular masks and a centre square",
     "faces": "alignment of tilted faces",
     "identity": "face verification on held-out people",
+    "occlusion": "the automatic mask on drawn and real things before faces",
     "symmetrize": "recognition error of symmetric faces",
     "asymmetry": "reliability of the measures of asymmetry",
     "reference": "healthy range of the measures of `facesym study`",

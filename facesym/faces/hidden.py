@@ -15,8 +15,8 @@ from .align import align_face
 from .geometry import face_region
 from .landmarks import find_points
 
-# In the order of OcclusionNet's channels. An object is a hand, a microphone or whatever else is held before a face; damage
-# is that of old prints: scratches, folds, tears, stains.
+# In the order of OcclusionNet's channels. An object is a hand, a microphone or whatever else is held before a face;
+# damage is that of old prints: scratches, folds, tears, stains.
 KINDS = ("glasses", "sunglasses", "mask", "object", "hair", "damage")
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" alone leaves out: a fringe belongs to a face
@@ -37,8 +37,8 @@ def automatic_kinds(mask: Any) -> list[str] | None:
     """The kinds of things that an automatic mask is asked for.
 
     Args:
-        mask: a mask as a pipeline is given it. "auto" asks for all kinds but hair, "auto:glasses" or "auto:glasses,hair"
-            for some.
+        mask: a mask as a pipeline is given it. "auto" asks for all kinds but hair, "auto:glasses" or
+            "auto:glasses,hair" for some.
 
     Returns:
         Names of `KINDS`; None for a mask of any other sort.

@@ -15,12 +15,8 @@ from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces
-<<<<<<< HEAD
-=======
 from ..faces.hidden import AUTO, automatic_kinds, hidden_mask
 from ..faces.hidden import network as occlusion_network
-from ..faces.landmarks import find_points
->>>>>>> 18b6341 (A mask that is found: OcclusionNet, things drawn over faces to train it, and mask="auto" for complete)
 from ..faces.load import load_mask, read_photo
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
@@ -163,13 +159,8 @@ class CompletePipeline(Pipeline):
             CompleteResult. Pixels outside the mask are the photo's, bit for bit.
 
         Raises:
-<<<<<<< HEAD
             ImageError: an image cannot be read, the sizes differ, the mask is empty, covers everything, or does
-                not touch the face.
-=======
-            ImageError: a picture cannot be read, the sizes differ, the mask is empty, covers everything, or does
                 not touch the face; or nothing was found that hides it.
->>>>>>> 18b6341 (A mask that is found: OcclusionNet, things drawn over faces to train it, and mask="auto" for complete)
             FaceNotFoundError: no face, or not the one asked for.
         """
         if isinstance(image, list | tuple) and automatic_kinds(mask):
@@ -202,10 +193,8 @@ class CompletePipeline(Pipeline):
 
     def _find(self, image, mask, options):
         photo, kinds = read_photo(image), automatic_kinds(mask)
-        if kinds:
-            mask = _automatic_mask(photo, kinds, options)
-        else:
-            mask = load_mask(mask, photo.image.size, photo.full_size)
+        missing = _automatic_mask(photo, kinds, options) if kinds else None
+        mask = load_mask(mask, photo.image.size, photo.full_size) if missing is None else missing
         if not mask.any():
             raise ImageError("The mask is empty: mark in white (or True) what is to be filled in.")
         if mask.all():

@@ -19,14 +19,14 @@ def draw_mask(scene):
     kind = rng.random()
     outline, scarf = _outline(scene), kind > 0.85
     if scarf:
-        outline[0:1] = outline[0:1] + [-0.05 * scene.unit, 0]
+        outline[0] += (-0.05 * scene.unit, 0)
         bottom = np.array([[scene.size + 40.0, scene.size + 40.0], [-40.0, scene.size + 40.0]])
         top = outline[:9]
         outline = np.concatenate(
             [
-                top[:1] + [-0.5 * scene.unit, 0.2 * scene.unit],
+                top[:1] + np.array([-0.5, 0.2]) * scene.unit,
                 top,
-                top[-1:] + [0.5 * scene.unit, 0.2 * scene.unit],
+                top[-1:] + np.array([0.5, 0.2]) * scene.unit,
                 bottom,
             ]
         )
@@ -87,7 +87,7 @@ def _pleats(scene):
         x = np.linspace(-0.6, 0.6, 9)
         line = scene.at(x, y + rng.uniform(-0.12, 0.12) * (1 - 4 * x**2))
         fold = scene.stroke(line, max(1.0, 0.012 * scene.unit))
-        lit = scene.stroke(line + [0, 0.025 * scene.unit], max(1.0, 0.015 * scene.unit))
+        lit = scene.stroke(line + np.array([0, 0.025]) * scene.unit, max(1.0, 0.015 * scene.unit))
         shade += cv2.GaussianBlur(rng.uniform(0, 0.1) * lit - rng.uniform(0.05, 0.3) * fold, (0, 0), 0.8)
     return shade * _wrinkles(scene, 0.06)
 
