@@ -117,6 +117,14 @@ def status(fraction: float | None = None, text: str = "", notes=(), error: str =
     return (f"<p>{bold(text)}</p>" if text else "") + notes
 
 
+def status_line(elem_id: str) -> gr.HTML:
+    """The component that shows a `status`."""
+    return gr.HTML(
+        "", html_template='<div class="status" role="status">${value}</div>', elem_id=elem_id,
+        js_on_load=None, apply_default_css=False,
+    )  # fmt: skip
+
+
 class Viewer(gr.HTML):
     """Shows a result; its value is a dict, see `result_value`. Its event "select" has the task to go on with."""
 
@@ -200,10 +208,7 @@ def controls_column(module: ModuleType) -> Panel:
         with gr.Row():
             button = gr.Button(tab.button, variant="primary", size="lg", elem_id=tab.name)
             cancel = gr.Button("Cancel", size="lg", visible=False, elem_id=f"{tab.name}-cancel")
-        line = gr.HTML(
-            "", html_template='<div class="status" role="status">${value}</div>', elem_id=f"{tab.name}-status",
-            js_on_load=None, apply_default_css=False,
-        )  # fmt: skip
+        line = status_line(f"{tab.name}-status")
     return Panel(module, inputs, line, None, None, gr.State(None, time_to_live=3600), button, cancel)
 
 

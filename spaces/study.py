@@ -3,6 +3,7 @@
 import html
 import shutil
 from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 
 import gradio as gr
@@ -12,6 +13,7 @@ import symmetrize
 from line import Stopped
 
 from facesym.errors import ImageError
+from facesym.study import PUPILLARY_DISTANCES
 
 MOST = 100  # photos a study
 EXAMPLES = ["anna_2026-03-01_rest.jpg", "anna_2026-03-01_smile.jpg"]
@@ -46,10 +48,7 @@ def build() -> None:
         with gr.Row():
             button = gr.Button("Measure the photos", variant="primary", elem_id="study-run")
             cancel = gr.Button("Cancel", visible=False, elem_id="study-cancel")
-        line = gr.HTML(
-            "", html_template='<div class="status" role="status">${value}</div>', elem_id="study-status",
-            js_on_load=None, apply_default_css=False,
-        )  # fmt: skip
+        line = panel.status_line("study-status")
         files = gr.File(label="Report and tables", visible=False, interactive=False, elem_id="study-files")
         table = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="study-table")
     outputs = [line, files, table, button, cancel]
@@ -113,15 +112,16 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
         raise ImageError(
             f"{len(paths)} photos are too many here: up to {MOST}, or use `facesym study` on your machine."
         )
-    if distance and not 40 <= distance <= 85:
-        raise ImageError(f"The distance between the pupils is between 40 and 85 mm, not {distance:g}.")
+    low, high = PUPILLARY_DISTANCES
+    if distance and not low <= distance <= high:
+        raise ImageError(f"The distance between the pupils is between {low} and {high} mm, not {distance:g}.")
+    names = sorted(Path(path).name for path in paths)
+    for name, following in pairwise(names):
+        if name == following:
+            raise ImageError(f"Two photos are named {name}: rename one.")
     folder, out = parts.private_folder(), parts.private_folder()
-    names = []
     for path in paths:
-        names.append(Path(path).name)
-        if (folder / names[-1]).exists():
-            raise ImageError(f"Two photos are named {names[-1]}: rename one.")
-        shutil.copy(path, folder / names[-1])
+        shutil.copy(path, folder)
 
     def progress(photos):
         for i, photo in enumerate(photos):
@@ -132,7 +132,7 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
     pipe = symmetrize.tab.pipeline.get()
     try:
         rows = run_study(
-            folder, sorted(names), out, pupillary_distance=distance or None, pipe=pipe, progress=progress,
+            folder, names, out, pupillary_distance=distance or None, pipe=pipe, progress=progress,
             tell=lambda message: None,
         )  # fmt: skip
     finally:

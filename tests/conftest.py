@@ -109,7 +109,7 @@ def vgg16(tmp_path_factory):
 
 @pytest.fixture
 def alexnet(tmp_path):
-    """A random AlexNet trunk with torchvision's names."""
+    """A random AlexNet backbone with torchvision's names."""
     torch.manual_seed(0)
     shapes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
     weights = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
+from ..study import PUPILLARY_DISTANCES
 from .options import add_command, number
 from .walk import find_photos, output_folder, report_skipped
 
@@ -47,7 +48,7 @@ def add_parser(commands: Any) -> None:
         help="folder to write; created if it does not exist",
     )
     parser.add_argument(
-        "--pupillary-distance", type=number(40, 85), metavar="MM",
+        "--pupillary-distance", type=number(*PUPILLARY_DISTANCES), metavar="MM",
         help="distance between the pupils, for all subjects; adds lengths in millimetres",
     )  # fmt: skip
     parser.add_argument(
