@@ -2,20 +2,24 @@
 
 import copy
 import dataclasses
+import importlib
 import io
 import json
 import pickle
 import re
 import warnings
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from commands import found, run
 from nets import inputs, outputs, small
 from PIL import Image
 
+import facesym
 from facesym import DeviceError, FaceNotFoundError, ImageError, ZooError, models
 from facesym.models.base import Model
 
@@ -96,14 +100,21 @@ class ModelTests:
         refused("is for a Other, not for a", config=config | {"_class_name": "Other"})
 
 
+def is_marked(file, task):
+    """Whether a file says that facesym's model of a task has edited it."""
+    return f"task: {task}".encode() in file.read_bytes()
+
+
 class PipelineTests:
-    """What every pipeline must pass. A task's test class names the ``network``'s class, ``options`` for a quick
-    call, and whether the task supports ``batches``."""
+    """What every pipeline must pass. A task's test class names the ``network``'s class and what to ask for."""
 
     network: ClassVar[str]
-    options: ClassVar = {}
-    batches = True
+    options: ClassVar = {}  # of a quick call
+    batches = True  # the network sees several faces at once
     masks = False  # for complete: of all images a band
+    arguments: ClassVar = ()  # of a quick command
+    files: ClassVar = ()  # that the command writes, beside photo-<task>.png
+    choices: ClassVar = ()  # of the tab's controls on the page
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -113,9 +124,13 @@ class PipelineTests:
     @pytest.fixture(scope="class")
     @classmethod
     def pipe(cls, model):
-        import facesym
-
         return facesym.load(str(model))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def result(cls, pipe, crop):
+        """That of the crop."""
+        return cls().call(pipe, crop)
 
     def call(self, pipe, image, **more):
         """The pipeline on an image, an aligned crop unless told otherwise, without warnings."""
@@ -133,10 +148,9 @@ class PipelineTests:
         mask[height // 5 : height // 3] = True
         return [image, mask]
 
-    def test_kinds_of_input_give_the_same(self, pipe, crop, tmp_path):
+    def test_kinds_of_input_give_the_same(self, pipe, result, crop, tmp_path):
         crop.save(tmp_path / "crop.png")
         pixels = np.asarray(crop)
-        expected = self.call(pipe, crop).images[0].tobytes()
         for image in (
             tmp_path / "crop.png",
             str(tmp_path / "crop.png"),
@@ -146,17 +160,17 @@ class PipelineTests:
             pixels.astype(np.float32) / 255,
             torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255,
         ):
-            assert self.call(pipe, image).images[0].tobytes() == expected, type(image)
+            assert self.call(pipe, image).images[0].tobytes() == result.images[0].tobytes(), type(image)
 
-    def test_fields_of_a_face_are_lists(self, pipe, crop, pair):
-        one, two = self.call(pipe, crop), self.call(pipe, pair, aligned=False, faces="all", paste=False)
-        assert one.faces == [] and len(two.faces) == len(two.images) == 2
-        for result, count in ((one, 1), (two, 2)):
-            own = {each.name for each in dataclasses.fields(result)}
+    def test_fields_of_a_face_are_lists(self, pipe, result, pair):
+        two = self.call(pipe, pair, aligned=False, faces="all", paste=False)
+        assert result.faces == [] and len(two.faces) == len(two.images) == 2
+        for given, count in ((result, 1), (two, 2)):
+            own = {each.name for each in dataclasses.fields(given)}
             own -= {"images", "faces", "notes", "seconds", "task", "mask_fraction"}
             assert len(own) >= 3
             for name in own:
-                values = getattr(result, name)
+                values = getattr(given, name)
                 assert isinstance(values, list) and len(values) == count, name
         assert two.faces[0].box[0] < two.faces[1].box[0]
 
@@ -179,25 +193,32 @@ class PipelineTests:
                     assert pickle.dumps(getattr(one, each.name)) == expected, each.name
 
     def test_a_face_is_chosen_also_by_a_number_of_numpy(self, pipe, pair):
-        for which in (1, np.int64(1)):
-            (face,) = self.call(pipe, pair, aligned=False, faces=which).faces
-            assert face.box[0] > 300
+        (face,) = self.call(pipe, pair, aligned=False, faces=np.int64(1)).faces
+        assert face.box[0] > 300
         for wrong in ("every", 1.5, None, True):
             with pytest.raises(ImageError, match="faces must be"):
                 self.call(pipe, pair, aligned=False, faces=wrong)
         with pytest.raises(FaceNotFoundError, match="no face number 5"):
             self.call(pipe, pair, aligned=False, faces=5)
 
-    def test_pasting_leaves_the_rest_alone(self, pipe, astronaut):
-        before = np.asarray(astronaut)
-        after = self.call(pipe, astronaut, aligned=False, paste=True)
-        changed = (before != np.asarray(after.images[0])).any(-1)
-        assert after.images[0].size == astronaut.size and changed.any()
-        x0, y0, x1, y1 = after.faces[0].box
-        width, height = x1 - x0, y1 - y0
-        ys, xs = np.nonzero(changed)
-        assert x0 - width < xs.min() and xs.max() < x1 + width
-        assert y0 - height / 2 < ys.min() and ys.max() < y1 + height / 2
+    def test_pasting_changes_the_faces_and_leaves_the_rest_alone(self, pipe, pair):
+        after = self.call(pipe, pair, aligned=False, paste=True, faces="all")
+        (image,) = after.images
+        changed = (np.asarray(pair) != np.asarray(image)).any(-1)
+        assert len(after.faces) == 2
+        for face in after.faces:
+            x0, y0, x1, y1 = np.array(face.box).round().astype(int)
+            assert changed[y0:y1, x0:x1].any()
+            width, height = x1 - x0, y1 - y0
+            changed[max(y0 - height // 2, 0) : y1 + height // 2, max(x0 - width, 0) : x1 + width] = False
+        assert not changed.any()
+
+    @pytest.mark.filterwarnings("ignore::UserWarning")
+    def test_a_tilted_photo_gives_what_the_upright_one_does(self, pipe, astronaut):
+        upright = [Image.fromarray(np.asarray(each)) for each in self.inputs(astronaut)]
+        tilted = [each.rotate(25, Image.Resampling.BICUBIC, expand=True) for each in upright]
+        one, other = (pipe(*each, paste=False, **self.options).images[0] for each in (upright, tilted))
+        assert np.abs(np.subtract(*np.float32([one, other]))).mean() < 6
 
     def test_pictures_without_a_face_and_crops_that_are_none_are_refused(self, pipe, crop):
         with pytest.raises(FaceNotFoundError, match="No face was found"):
@@ -218,21 +239,59 @@ class PipelineTests:
         if paste:
             assert output.getchannel("A").tobytes() == image.getchannel("A").tobytes()
 
-    def test_results_are_marked_as_edited_and_say_what_they_are(self, pipe, crop, tmp_path):
-        result = self.call(pipe, crop)
+    def test_results_are_marked_as_edited_and_say_what_they_are(self, pipe, result, tmp_path):
         assert result.save(tmp_path / "by_result.png") == [tmp_path / "by_result.png"]
         result.images[0].save(tmp_path / "by_image.png")
         for file in tmp_path.iterdir():
-            assert f"task: {pipe.task}".encode() in file.read_bytes(), file
+            assert is_marked(file, pipe.task), file
         assert f"{result.images[0].width}x{result.images[0].height}" in repr(result)
         assert repr(result).startswith(type(result).__name__) and len(repr(result)) < 400
         assert type(pipe.net).__name__ in repr(pipe) and "float32 on cpu" in repr(pipe)
 
-    def test_a_list_gives_its_results_in_order(self, pipe, crop, astronaut):
+    def test_the_command(self, model, pipe, astronaut, tmp_path, capsys):
+        photo, *masks = (Image.fromarray(np.asarray(each)) for each in self.inputs(astronaut))
+        photo.save(tmp_path / "photo.png")
+        command = [pipe.task, tmp_path / "photo.png", "--model", model, "--json", *self.arguments]
+        for mask in masks:
+            mask.save(tmp_path / "mask.png")
+            command += ["--mask", tmp_path / "mask.png"]
+        assert run(*command) == 0
+        told, output = json.loads(capsys.readouterr().out), tmp_path / f"photo-{pipe.task}.png"
+        assert told["output"] == str(output) and len(told["faces"]) == 1 and is_marked(output, pipe.task)
+        written = set(found(tmp_path)) - {"photo.png", "mask.png"}
+        assert written == {output.name, *(f"photo-{pipe.task}-{name}" for name in self.files)}
+
+    @pytest.mark.filterwarnings("ignore::UserWarning")
+    def test_the_page(self, pipe, astronaut, tmp_path, monkeypatch):
+        import stage  # of spaces/, as is the module of the task's tab
+
+        tab = importlib.import_module(pipe.task)
+        monkeypatch.setattr(tab.tab.pipeline, "_pipeline", pipe)
+        monkeypatch.setattr("parts.CACHE", str(tmp_path))
+
+        def work(photo):
+            """The tab's outcome, of a photo that a visitor has added."""
+            photo.save(tmp_path / "photo.png")
+            choices = self.choices
+            for mask in self.inputs(photo)[1:]:
+                Image.fromarray(mask).save(tmp_path / "mask.png")
+                choices = [tmp_path / "mask.png"]
+            shot = stage.look_at(None, str(tmp_path / "photo.png"))
+            return tab.work(lambda *_: None, {}, shot, *choices)
+
+        outcome = work(astronaut.crop((96, 0, 352, 256)))
+        shown = [path for view in outcome.views for path in (view.before, view.after, *view.frames) if path]
+        written = [outcome.result, *(path for _, path in outcome.downloads)]
+        assert shown and outcome.numbers and all(Path(file).is_file() for file in shown + written)
+        assert all(is_marked(Path(file), pipe.task) for file in written if not file.endswith(".zip"))
+        with pytest.raises(FaceNotFoundError):
+            work(Image.new("RGB", (256, 256), "grey"))
+
+    def test_a_list_gives_its_results_in_order(self, pipe, result, crop, astronaut):
         images = [crop, astronaut.crop((0, 0, 128, 128)), crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
-        single = [self.call(pipe, image) for image in images]
+        single = [result, *(self.call(pipe, image) for image in images[1:])]
         assert self.call(pipe, []) == []
-        for size in (1, 2):
+        for size in (1, 2) if self.batches else (2,):
             batch = self.call(pipe, images, batch_size=size)
             assert len(batch) == 3
             for one, other in zip(single, batch):
@@ -261,24 +320,17 @@ class PipelineTests:
         assert [result is None for result in results] == [False, True, False]
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-    def test_other_types(self, model, pipe, crop, dtype):
-        import facesym
-
-        other = facesym.load(str(model), dtype=dtype)
-        apart = np.asarray(self.call(other, crop).images[0], int) - np.asarray(
-            self.call(pipe, crop).images[0]
-        )
+    def test_other_types(self, model, result, crop, dtype):
+        other = self.call(facesym.load(str(model), dtype=dtype), crop)
+        apart = np.asarray(other.images[0], int) - np.asarray(result.images[0])
         assert np.abs(apart).mean() < (0.1 if dtype == torch.float64 else 4)
 
     @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-    def test_gradients_off(self, model, pipe, crop, context):
-        import facesym
-
-        expected = self.call(pipe, crop).images[0].tobytes()
+    def test_gradients_off(self, model, pipe, result, crop, context):
+        expected = result.images[0].tobytes()
         with context():
             assert self.call(pipe, crop).images[0].tobytes() == expected
             loaded = facesym.load(str(model))
-            assert self.call(loaded, crop).images[0].tobytes() == expected
         assert self.call(loaded, crop).images[0].tobytes() == expected
 
     def test_turned_heads_are_noted_and_profiles_refused(self, pipe, crop, pair, monkeypatch):
@@ -297,8 +349,6 @@ class PipelineTests:
         assert len(result.faces) == 1 and any("1 face is seen from the side" in note for note in result.notes)
 
     def test_moves(self, model, crop):
-        import facesym
-
         pipe = facesym.load(str(model))
         assert pipe.to("cpu", torch.float64) is pipe and pipe.to(torch.float32) is pipe
         assert pipe.to(torch.device("cpu")).net.dtype == torch.float32

@@ -128,7 +128,7 @@ def test_only_the_documented_calls_are_public(client):
     assert "label the result as edited" in call["description"]
 
 
-def test_symmetrize_changes_the_face_and_gives_numbers(client, tmp_path):
+def test_symmetrize_changes_the_face_and_gives_numbers(client):
     photo = PAIRS[0][0]
     file, faces = client.predict(handle_file(photo), "largest", api_name="/symmetrize")
     before, after = np.asarray(Image.open(photo).convert("RGB")), np.asarray(Image.open(file).convert("RGB"))
@@ -136,28 +136,19 @@ def test_symmetrize_changes_the_face_and_gives_numbers(client, tmp_path):
     assert 0.02 < changed.mean() < 0.6 and Path(file).name == "astronaut-symmetric.png"
     (numbers,) = faces
     assert 0 < numbers["overall"] < 0.2 and {"brow", "mouth corner", "yaw"} <= set(numbers)
-    Image.new("RGB", (320, 320), "grey").save(tmp_path / "wall.png")
-    with pytest.raises(AppError, match="No face was found"):
-        client.predict(handle_file(tmp_path / "wall.png"), "all", api_name="/symmetrize")
 
 
-def test_rotate_gives_a_film_and_numbers(client, tmp_path):
+def test_rotate_gives_a_film_and_numbers(client):
     film, fit = client.predict(handle_file(PAIRS[0][0]), -10, 10, api_name="/rotate")
     assert Path(film).name == "astronaut-turning.mp4" and Path(film).stat().st_size > 1000
     assert fit["psnr"] > fit["psnr_before"] and len(fit["range"]) == 2
-    Image.new("RGB", (320, 320), "grey").save(tmp_path / "wall.png")
-    with pytest.raises(AppError, match="No face was found"):
-        client.predict(handle_file(tmp_path / "wall.png"), -10, 10, api_name="/rotate")
 
 
-def test_normalize_gives_a_face_a_film_and_numbers(client, tmp_path):
+def test_normalize_gives_a_face_a_film_and_numbers(client):
     face, film, numbers = client.predict(handle_file(PAIRS[0][0]), api_name="/normalize")
     with Image.open(face) as picture:
         assert picture.width == picture.height >= 128 and "AI" in picture.info["Description"]
     assert Path(film).stat().st_size > 1000 and "yaw" in numbers
-    Image.new("RGB", (200, 200), "grey").save(tmp_path / "wall.png")
-    with pytest.raises(AppError, match="No face was found"):
-        client.predict(handle_file(tmp_path / "wall.png"), api_name="/normalize")
 
 
 def test_transfer_gives_a_face_and_numbers(client):

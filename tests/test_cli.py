@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import json
 import os
 import subprocess
 import sys
@@ -67,29 +66,6 @@ def calls(monkeypatch):
 def no_model(monkeypatch):
     """A machine on which loading a model fails the test."""
     monkeypatch.setattr(facesym, "load", lambda *_, **__: pytest.fail("the model was loaded"))
-
-
-def test_one_photo(photo, mask, tiny_model, tmp_path, capsys):
-    command = ["complete", photo, "--mask", mask, "--model", tiny_model]
-    assert run(*command, "-o", tmp_path / "done.png", "--json") == 0
-    line = json.loads(capsys.readouterr().out)
-    assert (
-        line["output"] == str(tmp_path / "done.png") and line["mask_fraction"] > 0 and len(line["faces"]) == 1
-    )
-    with Image.open(tmp_path / "done.png") as done:
-        assert done.size == (512, 512) and "facesym" in done.text["Description"]
-    assert run(*command) == 0
-    assert (tmp_path / "photo-complete.png").exists()
-
-
-def test_numbers_and_extras_of_one_photo(photo, tmp_path, capsys):
-    from facesym.models import SymmetrizerVAE
-
-    SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=64).save_pretrained(tmp_path / "model")
-    assert run("symmetrize", photo, "--model", tmp_path / "model", "--extras") == 0
-    assert "mouth corner" in capsys.readouterr().out
-    extras = sorted(path.stem for path in (tmp_path / "photo-symmetrize-extras").iterdir())
-    assert extras == ["average", "heatmap", "left", "mirrored", "model", "original", "right"]
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,13 @@ import pytest
 from PIL import Image
 
 import facesym
-from facesym import FaceNotFoundError, ImageError, ZooError
+from facesym import ImageError, ZooError
 from facesym.faces.detect import detect_faces
 
 
 @pytest.fixture(scope="module")
 def pipe(tiny_model):
     return facesym.load(tiny_model)
-
-
-@pytest.fixture(scope="module")
-def pair(astronaut):
-    """Two faces side by side, the right one larger."""
-    photo = Image.new("RGB", (812, 512))
-    photo.paste(astronaut.resize((300, 300), Image.Resampling.LANCZOS), (0, 100))
-    photo.paste(astronaut, (300, 0))
-    return photo
 
 
 def test_only_the_hole_changes(pipe, astronaut, eye_hole):
@@ -36,18 +27,6 @@ def test_only_the_hole_changes(pipe, astronaut, eye_hole):
     assert confidence.shape == (128, 128) and 0 <= confidence.min() <= confidence.max() <= 1
     assert [stage.size for stage in stages] == [(128, 128)] * 3
     assert out.mask_fraction == pytest.approx(eye_hole.mean())
-
-
-def test_paths_arrays_and_images_give_the_same(pipe, astronaut, eye_hole, tmp_path):
-    astronaut.save(tmp_path / "photo.png")
-    Image.fromarray(eye_hole.astype(np.uint8) * 255).save(tmp_path / "mask.png")
-    expected = pipe(astronaut, eye_hole).images[0]
-    for image, mask in [
-        (tmp_path / "photo.png", tmp_path / "mask.png"),
-        (str(tmp_path / "photo.png"), Image.open(tmp_path / "mask.png")),
-        (np.asarray(astronaut), eye_hole.astype(np.uint8) * 255),
-    ]:
-        assert pipe(image, mask).images[0].tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("side", [60, 128, 220, 900])
@@ -74,8 +53,6 @@ def test_aligned_crops_and_paste_false(pipe, astronaut, eye_hole):
     small, pixels = np.asarray(Image.fromarray(hole).resize((128, 128))), np.asarray(crop)
     own = np.asarray(pipe(crop, small, aligned=True, paste=False).images[0])
     assert (own[~small] == pixels[~small]).all() and (own[small] != pixels[small]).any()
-    with pytest.raises(ImageError, match="square"):
-        pipe(square.crop((0, 0, 300, 200)), hole[:200], aligned=True)
 
 
 def test_each_face_of_a_group(pipe, pair):
@@ -131,11 +108,6 @@ def test_a_face_hidden_from_the_detector_is_looked_for_again(pipe, astronaut, mo
 def test_masks_that_cannot_be_meant(pipe, astronaut, mask, words):
     with pytest.raises(ImageError, match=words):
         pipe(astronaut, mask)
-
-
-def test_no_face(pipe):
-    with pytest.raises(FaceNotFoundError, match="No face was found"):
-        pipe(Image.new("RGB", (300, 300), "green"), np.pad(np.ones((20, 20), bool), 140))
 
 
 def test_models_without_a_pipeline_are_named():

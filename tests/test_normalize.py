@@ -1,4 +1,4 @@
-"""NFGAN: the network, the gradients' ways, training, pipeline and command."""
+"""NFGAN: the network, the gradients' ways, training, the pipeline."""
 
 import shutil
 
@@ -12,7 +12,6 @@ from training import stats, train
 
 import facesym
 from facesym import ImageError
-from facesym.cli import main
 from facesym.data.pairs import PairSamples
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
@@ -236,7 +235,7 @@ def test_places_off_by_a_known_way():
     assert facesym.losses.flow_endpoint_loss(flow, places, weight.flip(-1)) < 2e-3
 
 
-# --- pipeline, command
+# --- pipeline
 
 
 def test_a_mirrored_head_gives_the_mirrored_face(pipe, crop):
@@ -253,17 +252,6 @@ def test_results(pipe, astronaut):
     assert len(walk) == 3 and len(out.identity) == 1 and abs(yaw) < 15
     assert np.abs(np.asarray(walk[0]).astype(int) - np.asarray(crop)).mean() < 2
     assert np.abs(np.asarray(walk[-1]).astype(int) - np.asarray(out.images[0])).max() <= 1
-    both = Image.new("RGB", (1024, 512))
-    both.paste(astronaut), both.paste(astronaut, (512, 0))
-    every = pipe(both, faces="all")
-    assert len(every.images) == len(every.yaw) == len(every.walk) == 2
-
-
-def test_pasting_leaves_the_rest_alone(pipe, astronaut):
-    out = pipe(astronaut, paste=True)
-    assert out.images[0].size == astronaut.size
-    same = (np.asarray(out.images[0]) == np.asarray(astronaut)).all(2)
-    assert same[300:].all() and not same[60:200, 170:290].all()
 
 
 @pytest.mark.parametrize("walk", [1, -3, 2.5])
@@ -281,17 +269,6 @@ def test_a_finer_crop_shows_the_same():
     assert side == 192
     fine = align_face(photo, larger, side).resize((64, 64), Image.Resampling.BOX)
     assert np.abs(np.asarray(fine).astype(int) - np.asarray(align_face(photo, transform, 64))).mean() < 2
-
-
-def test_command(model, astronaut, tmp_path, capsys):
-    astronaut.save(tmp_path / "photo.png")
-    with pytest.raises(SystemExit) as end:
-        main(["normalize", str(tmp_path / "photo.png"), "--model", str(model), "--walk", "3", "--json"])
-    assert end.value.code == 0
-    result = Image.open(tmp_path / "photo-normalize.png")
-    assert result.width == result.height and "AI" in result.info["Description"]
-    assert (tmp_path / "photo-normalize-walk.mp4").stat().st_size > 0
-    assert '"yaw"' in capsys.readouterr().out
 
 
 def test_factored_weights_do_the_same_where_they_can():

@@ -9,6 +9,7 @@ from mixins import PipelineTests
 from PIL import Image
 
 import facesym
+from facesym.models.lssl import GROUPS
 
 
 class TestComplete(PipelineTests):
@@ -19,27 +20,43 @@ class TestComplete(PipelineTests):
 class TestSymmetrize(PipelineTests):
     network = "SymmetrizerVAE"
     options: ClassVar = {"exact": False}  # by which half it is, a network of random weights decides on a hair
+    arguments = ("--extras",)
+    files: ClassVar = [
+        f"extras/{name}.png"
+        for name in ("average", "heatmap", "left", "mirrored", "model", "original", "right")
+    ]
+    choices = (False,)
 
 
 class TestRotate(PipelineTests):
     network = "SymmetricGenerator"
     options: ClassVar = {"yaw": 5, "steps": 1}
     batches = False
+    arguments = ("--yaw", 5, "--steps", 1)
 
-    @pytest.fixture(autouse=True)
-    def short(self, monkeypatch):
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def short(cls):
         """What a turn is measured by takes longer than fitting a small network."""
-        monkeypatch.setattr("facesym.pipelines.rotate.PLACES", 3)
-        monkeypatch.setattr("facesym.fit.STARTS", 8)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("facesym.pipelines.rotate.PLACES", 3)
+            patch.setattr("facesym.fit.STARTS", 8)
+            patch.setattr("rotate.BUDGET", 0.5)  # of the page
+            yield
 
 
 class TestNormalize(PipelineTests):
     network = "NormalizedFaceGAN"
+    arguments = ("--walk", 3)
+    files = ("walk.mp4",)
 
 
 class TestTransfer(PipelineTests):
     network = "AttributeGenerator"
     options: ClassVar = {"to": "happy"}
+    arguments = ("--to", "happy", "--light", "dark", "--grid")
+    files: ClassVar = [f"grid/{name}.png" for names in GROUPS.values() for name in names]
+    choices = (1, True, "happy")
 
 
 def test_a_list_of_photos_needs_as_many_masks(tiny_model, astronaut, eye_hole):
