@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -267,6 +268,15 @@ def test_a_gif_plays_there_and_back_and_says_that_it_is_edited(frames, tmp_path)
         assert film.n_frames == 8 and film.size == (64, 64) and b"AI" in film.info["comment"]
         film.seek(7)
         assert abs(film.convert("RGB").getpixel((5, 5))[0] - 40) < 10  # the last is the second again
+
+
+def test_a_gif_of_a_photo_is_written_fast_and_looks_like_it(astronaut, tmp_path):
+    start = time.process_time()
+    save_video([astronaut] * 9, tmp_path / "x.gif", "rotate")
+    assert time.process_time() - start < 2
+    with Image.open(tmp_path / "x.gif") as film:
+        error = np.abs(np.asarray(film.convert("RGB"), float) - np.asarray(astronaut)).mean()
+    assert error < 4
 
 
 def test_an_mp4_plays_and_says_that_it_is_edited(frames, tmp_path):
