@@ -1,4 +1,4 @@
-"""The page. `python spaces/app.py` starts it; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
+"""The web page. `python spaces/app.py` starts it; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT set its address."""
 
 import importlib.util
 import logging
@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-# Threads that wait for each other by spinning stand in each other's way on a shared machine.
+# OpenMP threads that spin while they wait slow each other down on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-if importlib.util.find_spec("facesym") is None:  # a clone in which it was not installed
+if importlib.util.find_spec("facesym") is None:  # a clone without an installed facesym
     sys.path.append(str(Path(__file__).parent.parent))
 
 import complete
@@ -26,20 +26,20 @@ import symmetrize
 import transfer
 from starlette.middleware import Middleware
 
-ETHICS = """<p><b>Only photos of adults who agree to it, and say that the picture was edited when you show it.</b>
-What the models put in is made up.</p>
-<details><summary>All of it: consent, privacy, what not to do</summary>
-<p>What the models put in is a guess, not what was there, and no evidence of anything: never use it to identify anyone,
-or to remove what someone wears for their own reasons. The asymmetry of a photo is no diagnosis. Every file that you
-save carries a tag that says it was edited with AI; some sites strip such tags, so say it in words too. The models were
-trained on some groups of people more than on others and work less well on the others: see their cards.</p>
-<p>Uploads are not kept: they are deleted within about an hour, under names that cannot be guessed, and no one else
-sees them. Nothing is logged about them, and no analytics are sent.</p></details>"""
-FOOTER = """<p>Code: Apache-2.0. Weights: research use, see their cards.
-<a href="https://huggingface.co/facesym">Models and their cards</a> ·
+ETHICS = """<p><b>Use only photos of adults who agree to it, and label the results as edited when you share them.</b>
+The models invent what they add.</p>
+<details><summary>Consent, privacy and misuse</summary>
+<p>Everything the models add is a guess and proves nothing: never use it to identify anyone, or to remove something
+that a person wears for their own reasons. The asymmetry of a face in a photo is not a diagnosis. Every file you save
+carries a metadata tag that says it was edited with AI; some sites strip such tags, so say it in words too. Some groups
+of people are rare in the training data, and the models work less well for them: see the model cards.</p>
+<p>Uploads are stored under names that cannot be guessed, shown to no one else, and deleted within about an hour. The
+page logs nothing about them and sends no analytics.</p></details>"""
+FOOTER = """<p>Code: Apache-2.0. Weights: research use only, see the model cards.
+<a href="https://huggingface.co/facesym">Models and model cards</a> ·
 <a href="https://huggingface.co/spaces/facesym/facesym/tree/main">Source</a> ·
 <a href="https://www.apache.org/licenses/LICENSE-2.0">Licence</a> ·
-<a href="?view=api">Use it from programs (API)</a></p>"""
+<a href="?view=api">API</a></p>"""
 MODULES = (complete, symmetrize, rotate, normalize, transfer)
 # The system's own fonts: the page needs nothing from the network.
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif"]
@@ -73,7 +73,7 @@ IN_TURN = {"api_visibility": "private", "show_progress": "hidden", "concurrency_
 
 
 def build() -> gr.Blocks:
-    """The page, not started yet."""
+    """Build the page without starting it."""
     with gr.Blocks(
         title=meta.TITLE, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
     ) as page:
@@ -103,20 +103,20 @@ def build() -> gr.Blocks:
             module.api()
         study.api()
         connect(panels, photo, shot, shelf)
-    page.queue(max_size=400)  # the lines in parts.py have their own bounds
+    page.queue(max_size=400)  # the waiting lines in parts.py have limits of their own
     return page
 
 
 def connect(panels: list, photo: stage.Stage, shot: gr.State, shelf: gr.HTML) -> None:
-    """What changes the photo clears every tab's result, and ends what runs."""
+    """Connect the events that change the photo: each clears every tab's result and cancels running jobs."""
     for tab_panel in panels:
         panel.wire(tab_panel, photo, shot)
     outputs = [photo, shot, *(output for tab_panel in panels for output in tab_panel.outputs)]
     running = [tab_panel.running for tab_panel in panels]
 
     def change(stage_value, new_shot, old_shot, outcomes=None):
-        """Values for ``outputs``. ``outcomes``: {task: outcome} to show with the new photo."""
-        if new_shot is None and stage_value and stage_value.get("error"):  # refused: all stays as it is
+        """Return values for ``outputs``. ``outcomes``: {task: outcome} to show with the new photo."""
+        if new_shot is None and stage_value and stage_value.get("error"):  # rejected: keep the page unchanged
             return [stage_value, old_shot, *[gr.skip()] * (len(outputs) - 2)]
         values = [stage_value, new_shot]
         for tab_panel in panels:
@@ -145,7 +145,7 @@ def connect(panels: list, photo: stage.Stage, shot: gr.State, shelf: gr.HTML) ->
 
 
 def main() -> None:
-    """Start the page; the models load meanwhile."""
+    """Start the page; the models load in the background."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for library in ("httpx", "mcp"):
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -160,7 +160,7 @@ def main() -> None:
         favicon_path=parts.HERE / "static" / "icon.svg",
         max_file_size="40mb",
         footer_links=[],
-        run_history=False,  # it would keep people's photos in the browser
+        run_history=False,  # it would store people's photos in the browser
         enable_monitoring=False,
         mcp_server=importlib.util.find_spec("mcp") is not None,
     )

@@ -1,4 +1,4 @@
-"""The tab Complete: paint over what hides a face, and get the photo back with the face completed."""
+"""The Complete tab: paint over whatever covers a face; the model completes the face in the photo."""
 
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from facesym.errors import ImageError
 from facesym.faces.load import Photo, load_mask, read_photo
 
 STEPS = (
-    "**1** The face mirrored and bent to fit its other half. **2** What is hidden on one side and seen on the other is "
-    "copied from there. **3** Where that copy is trusted: black not at all, yellow fully. **4** The rest is made up."
+    "**1** The face is mirrored and warped to match its other half. **2** Pixels that are masked on one side and "
+    "visible on the other are copied. **3** Confidence of the copy: black is 0, yellow is 1. **4** The network "
+    "synthesizes the rest."
 )
 
 QUIET = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
@@ -24,7 +25,7 @@ QUIET = {"api_visibility": "private", "show_progress": "hidden", "concurrency_li
 tab = panel.Tab(
     "complete",
     "Complete",
-    "Paint over what hides part of a face: it is filled in from the mirrored half.",
+    "Paint over whatever covers part of a face, and the model fills it in from the mirrored half.",
     "Complete the face",
     parts.Pipeline("complete"),
 )
@@ -32,20 +33,20 @@ tab = panel.Tab(
 
 @parts.gpu
 def complete(photo: Photo, mask: np.ndarray, faces: str):
-    """The pipeline's call."""
+    """Call the pipeline."""
     try:
         return tab.pipeline.get()(photo, mask, faces=faces)
     except ImageError as error:
         if 'faces="all"' not in str(error):
             raise
-        raise ImageError('What is marked is not on the largest face: use faces="all".') from error
+        raise ImageError('The mask does not touch the largest face: use faces="all".') from error
 
 
 def controls() -> list:
     """See `panel.Tab`."""
-    with gr.Accordion("Or use a mask picture", open=False):
+    with gr.Accordion("Or upload a mask", open=False):
         mask = parts.PictureFile(
-            label="Mask: white = fill in, of the photo's size", sources=["upload"], height=160, elem_id="mask",
+            label="Mask: white where missing, same size as the photo", sources=["upload"], height=160, elem_id="mask",
             buttons=[],
         )  # fmt: skip
         refusal = gr.HTML(
@@ -57,7 +58,7 @@ def controls() -> list:
 
 
 async def check_mask(file: str):
-    """Refuse at once a mask that cannot be read: values of its component and of the line below it."""
+    """Reject an unreadable mask at once; return values for its component and the line below it."""
     try:
         await parts.QUICK.run(lambda tell: read_photo(file))
     except Exception as error:
@@ -73,19 +74,18 @@ def work(tell, value: dict, shot: stage.Shot, mask_file: str | None) -> panel.Ou
         mask |= load_mask(mask_file, photo.image.size, photo.full_size)
     if not mask.any():
         raise ImageError(
-            "Nothing is marked yet: paint with the brush over what hides the face (sunglasses, a hand, …), or add a "
-            "mask picture."
+            "The mask is still empty: paint over whatever covers the face (sunglasses, a hand, …), or upload a mask."
         )
     return finish(tell, photo, Path(shot.path).stem, mask, "all")
 
 
 def finish(tell, photo: Photo, stem: str, mask: np.ndarray, faces: str) -> panel.Outcome:
-    """Complete a photo and write the files."""
-    tell(0.05, "Getting the model ready")
+    """Complete a photo and write the result files."""
+    tell(0.05, "Loading the model")
     tab.pipeline.get()
     tell(0.1, "Completing the face")
     result = complete(photo, mask, faces)
-    tell(0.8, "Writing the pictures")
+    tell(0.8, "Saving the images")
     files = results.Files(tab.name, stem, "completed")
     count = len(result.faces)
     return panel.Outcome(
@@ -95,17 +95,17 @@ def finish(tell, photo: Photo, stem: str, mask: np.ndarray, faces: str) -> panel
         ],
         downloads=files.downloads(photo.image, result.images[0]),
         numbers=(
-            f"**{count} face{'s' * (count != 1)}** completed · **{100 * result.mask_fraction:.1f} %** of the photo was "
-            f"marked · **{result.seconds:.1f} s**"
+            f"**{count} face{'s' * (count != 1)}** completed · **{100 * result.mask_fraction:.1f} %** of the photo "
+            f"masked · **{result.seconds:.1f} s**"
         ),
         notes=result.notes,
         result=files.result,
-        extras=results.details("How it was done", stage_pictures(result, files), STEPS),
+        extras=results.details("Intermediate results", stage_pictures(result, files), STEPS),
     )
 
 
 def stage_pictures(result, files) -> str:
-    """The steps that each face went through, as HTML."""
+    """Return the intermediate images of each face as HTML."""
     pictures = []
     for i, ((warped, stage1, final), confidence) in enumerate(zip(result.stages, result.confidence)):
         levels = np.clip(np.asarray(confidence) * 255, 0, 255).astype(np.uint8)
@@ -113,7 +113,7 @@ def stage_pictures(result, files) -> str:
         steps = {
             "1 Mirrored": warped,
             "2 Copied": stage1,
-            "3 Trust": Image.fromarray(np.ascontiguousarray(heat)),
+            "3 Confidence": Image.fromarray(np.ascontiguousarray(heat)),
             "4 Completed": final,
         }
         who = f"Face {i + 1}: " if len(result.stages) > 1 else ""
@@ -122,18 +122,18 @@ def stage_pictures(result, files) -> str:
 
 
 async def complete_files(photo: str, mask: str, faces: str = "all"):
-    """Complete the hidden part of a face in a photo. Only for photos of adults; label the result as edited.
+    """Complete the missing part of a face. Use only photos of adults, and label the result as edited.
 
     Args:
-        photo: The photo: JPEG, PNG, WebP, HEIC and others.
-        mask: A picture of the photo's size, white where the face is to be filled in and black elsewhere.
+        photo: The photo, as JPEG, PNG, WebP, HEIC or another common format.
+        mask: A mask of the same size as the photo, white where the face is missing and black elsewhere.
         faces: "all" for every face that the mask touches, "largest" for the largest face in the photo.
 
     Returns:
-        The completed photo as a PNG file, and a sentence with the numbers.
+        The completed photo as a PNG file, and a one-line summary.
     """
     if not photo or not mask:
-        raise ImageError("Both are needed: a photo, and a mask of the same size (white = fill in).")
+        raise ImageError("Send both a photo and a mask of the same size (white where the face is missing).")
 
     def do(tell):
         image = read_photo(photo)

@@ -1,4 +1,4 @@
-"""The examples with their results, made by make_examples.py: opening one computes nothing."""
+"""The examples and their precomputed results, made by make_examples.py: opening one runs no model."""
 
 import html
 import json
@@ -13,8 +13,8 @@ INDEX = parts.EXAMPLES / "index.json"
 
 
 def load() -> list[dict]:
-    """What make_examples.py wrote: "tab", "title", "photo", "mask" or None, "boxes", "before", "after" (thumbnails) and
-    "outcome"; all paths are relative to the folder of the examples."""
+    """Read the index that make_examples.py wrote: dicts of "tab", "title", "photo", "mask" (or None), "boxes",
+    "before" and "after" (thumbnails), and "outcome". All paths are relative to the examples folder."""
     return json.loads(INDEX.read_text(encoding="utf-8")) if INDEX.exists() else []
 
 
@@ -26,7 +26,7 @@ def _url(name: str) -> str:
 
 
 def moving(example: dict, text: str = "") -> str:
-    """An example's before and after, one over the other, as HTML."""
+    """Return HTML that overlays an example's before and after images."""
     return (
         f'<span class="moving"><img src="{_url(example["before"])}" alt="" width="160" height="160">'
         f'<img class="over" src="{_url(example["after"])}" alt="" width="160" height="160">{text}</span>'
@@ -34,7 +34,7 @@ def moving(example: dict, text: str = "") -> str:
 
 
 def cards(tabs: list) -> str:
-    """The five choices as HTML: buttons that are the page's tabs."""
+    """Return the page's five tabs, as HTML buttons."""
     made = []
     for tab in tabs:
         first = next((example for example in LIST if example["tab"] == tab.name), None)
@@ -47,14 +47,14 @@ def cards(tabs: list) -> str:
 
 
 def shelf() -> gr.HTML:
-    """The examples to click; its event "select" has the index."""
+    """Return the clickable examples; the "select" event carries the index."""
     tiles = "".join(
         f'<button type="button" class="tile" data-tab="{example["tab"]}" data-index="{index}">{moving(example)}'
         f"<span>{html.escape(example['title'])}</span></button>"
         for index, example in enumerate(LIST)
     )
     return gr.HTML(
-        html_template=f'<div class="shelf"><h2>Examples, with their results</h2><div class="tiles">{tiles}</div></div>',
+        html_template=f'<div class="shelf"><h2>Examples with results</h2><div class="tiles">{tiles}</div></div>',
         js_on_load=(
             "element.querySelectorAll('.tile').forEach((tile) => {"
             " tile.onclick = () => trigger('select', { index: Number(tile.dataset.index) }); });"
@@ -65,7 +65,7 @@ def shelf() -> gr.HTML:
 
 
 def open_example(index: int) -> tuple[dict, stage.Shot, dict]:
-    """An example's photo on the stage, the `Shot`, and its outcome by tab."""
+    """Return the stage's value, the `Shot` and {tab: outcome} of an example."""
     example = LIST[index]
     photo = str(parts.EXAMPLES / example["photo"])
     with Image.open(photo) as image:
@@ -76,7 +76,7 @@ def open_example(index: int) -> tuple[dict, stage.Shot, dict]:
 
 
 def outcome(stored: dict) -> panel.Outcome:
-    """A stored outcome with the paths of this machine."""
+    """Return a stored outcome with absolute paths."""
     folder = parts.EXAMPLES
 
     def view(each):

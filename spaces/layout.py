@@ -1,7 +1,7 @@
-"""Lay out what a Hugging Face Space needs: `python spaces/layout.py FOLDER` (or `make space DIR=FOLDER`).
+"""Lay out a Hugging Face Space: `python spaces/layout.py FOLDER` (or `make space DIR=FOLDER`).
 
-With ``--push OWNER/NAME`` it goes to the Hub, where the Space starts. Without it, nothing but the standard library is
-needed, and the folder can be pushed with git as it is.
+With ``--push OWNER/NAME`` the folder is uploaded to the Hub, where the Space starts. Without it, only the standard
+library is needed, and you can push the folder with git.
 """
 
 import argparse
@@ -11,18 +11,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LARGE = 10_000_000  # bytes from which on the Hub wants a file in Git LFS
+LARGE = 10_000_000  # bytes; the Hub requires Git LFS for files larger than this
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "layout.py", "make_examples.py")
 
 
 def lay_out(folder: Path) -> list[str]:
-    """Write the Space.
+    """Write the files of the Space.
 
     Args:
         folder: a new or empty one.
 
     Returns:
-        The files that go into Git LFS.
+        The files to track with Git LFS.
     """
     shutil.copytree(ROOT / "spaces", folder, ignore=LEFT_OUT, dirs_exist_ok=True)
     shutil.copytree(ROOT / "facesym", folder / "facesym", ignore=LEFT_OUT)
@@ -40,7 +40,7 @@ def lay_out(folder: Path) -> list[str]:
 
 
 def write_card(file: Path) -> None:
-    """Put the models that the page runs into the card's front matter."""
+    """List the models that the page runs in the card's front matter."""
     models = [entry["repo_id"] for entry in json.loads((ROOT / "zoo.json").read_text()) if entry["default"]]
     text = file.read_text(encoding="utf-8")
     _, matter, rest = text.split("---\n", 2)
@@ -49,13 +49,13 @@ def write_card(file: Path) -> None:
 
 
 def push(folder: Path, repo_id: str) -> str:
-    """Make the folder the content of a Space on the Hub, which is created if need be: its address. Needs the token of
-    `hf auth login` (or HF_TOKEN)."""
+    """Upload the folder to a Space, creating the Space if needed, and return its URL. This needs a token (`hf auth
+    login` or HF_TOKEN)."""
     from huggingface_hub import HfApi
 
     hub = HfApi()
     address = hub.create_repo(repo_id, repo_type="space", space_sdk="gradio", exist_ok=True)
-    # What an earlier layout had and this one has not is deleted.
+    # Delete files that an earlier layout had and this one does not.
     hub.upload_folder(
         repo_id=repo_id,
         repo_type="space",
@@ -67,7 +67,7 @@ def push(folder: Path, repo_id: str) -> str:
 
 
 def main() -> int:
-    """The command's exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="a new or empty folder")
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to this Space on the Hub")

@@ -1,4 +1,4 @@
-"""Waiting lines: work runs in a few threads, first come first served, and whoever waits knows for what and how long."""
+"""Waiting lines: jobs run in a few threads, first come, first served, and visitors see how long they will wait."""
 
 import asyncio
 import contextlib
@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from facesym.errors import FacesymError
 
 log = logging.getLogger("facesym.page")
-POLL = 0.15  # seconds between two looks at a job
-LEFT = 15.0  # seconds without a look after which the visitor has left, and the job ends
+POLL = 0.15  # seconds between two checks of a job
+LEFT = 15.0  # a job that nobody has checked for so many seconds ends: its visitor has left
 
 
 class BusyError(FacesymError):
-    """Too many people wait already."""
+    """Too many people are waiting already."""
 
 
 class Stopped(Exception):
@@ -32,10 +32,10 @@ class Job:
     """One piece of work.
 
     Attributes:
-        seconds: how long it takes, estimated from others before it.
-        fraction: of it that is done.
-        step: what is being done, for the visitor.
-        picture: shown meanwhile: a PIL image or None.
+        seconds: estimated duration, from earlier jobs.
+        fraction: completed fraction.
+        step: the current step, as shown to the visitor.
+        picture: a PIL image to show during the work, or None.
     """
 
     seconds: float
@@ -47,10 +47,10 @@ class Job:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def tell(self, fraction: float, step: str, picture=None) -> None:
-        """Called by the work now and then.
+        """Report progress; the work calls this now and then.
 
         Raises:
-            Stopped: nobody waits for it any more.
+            Stopped: nobody is waiting for it any more.
         """
         if self.cancelled.is_set() or time.monotonic() - self.seen > LEFT:
             raise Stopped
@@ -58,11 +58,11 @@ class Job:
         self.picture = picture or self.picture
 
     def remaining(self) -> float:
-        """Seconds until it ends, estimated."""
+        """Return the estimated number of seconds until the job ends."""
         if self.started is None:
             return self.seconds
         passed = time.monotonic() - self.started
-        if self.fraction > 0.1 and passed > 3:  # by now its own pace says more
+        if self.fraction > 0.1 and passed > 3:  # by now its own pace is the better estimate
             return passed * (1 - self.fraction) / self.fraction
         return max(self.seconds - passed, 0)
 
@@ -71,11 +71,11 @@ class Line:
     """A waiting line.
 
     Args:
-        name: what its work is called when somebody waits for it: "a fit".
-        workers: how many jobs run at a time.
-        seconds: how long one takes, until some have been timed.
-        most: how many may wait.
-        patient: it gets the processor when nobody else wants it (on Linux).
+        name: name of its work for visitors, such as "a fit".
+        workers: number of jobs that run at a time.
+        seconds: initial estimate of a job's duration.
+        most: maximum number of waiting jobs.
+        patient: run at low CPU priority (Linux only).
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Line:
         if len(self._jobs) >= self.most:
             minutes = max(1, round(sum(job.remaining() for job in self._jobs) / self.workers / 60))
             raise BusyError(
-                f"{len(self._jobs)} people wait for this already. Please try again in about {minutes} min."
+                f"{len(self._jobs)} people are waiting already: try again in about {minutes} min."
             )
         job = Job(self.seconds)
         self._jobs.append(job)
-        context = contextvars.copy_context()  # ZeroGPU keeps in it whose request this is
+        context = contextvars.copy_context()  # ZeroGPU stores the current request in it
         return job, self._pool.submit(context.run, self._work, job, function, args)
 
     def _work(self, job, function, args):
@@ -109,21 +109,21 @@ class Line:
             trim_memory()
 
     def before(self, job: Job) -> tuple[int, float]:
-        """How many jobs come before this one, and in about how many seconds it starts."""
+        """Return the number of jobs ahead of this one and the estimated seconds until it starts."""
         others = self._jobs[: self._jobs.index(job)]
         return len(others), sum(other.remaining() for other in others) / self.workers
 
     async def follow(self, function, *args):
-        """Do the work; an asynchronous generator.
+        """Run the work; an asynchronous generator.
 
         Args:
             function: called with ``tell`` (see `Job.tell`) and the arguments, in another thread.
 
         Yields:
-            The `Job`, now and then, until it has ended; then (None, result).
+            The `Job`, at intervals until it has ended; then (None, result).
 
         Raises:
-            BusyError: too many wait. And what the function raises.
+            BusyError: too many jobs are waiting. Exceptions of the function pass through.
         """
         job, future = self._start(function, args)
         ended = asyncio.wrap_future(future)
@@ -142,7 +142,7 @@ class Line:
             self._jobs.remove(job)
 
     async def run(self, function, *args):
-        """Do the work and return its result; see `follow`."""
+        """Run the work and return its result; see `follow`."""
         result = None
         async for news in self.follow(function, *args):
             if isinstance(news, tuple):
@@ -150,24 +150,24 @@ class Line:
         return result
 
     def describe(self, job: Job) -> tuple[float, str]:
-        """What to tell who waits for a job: a fraction and a sentence."""
+        """Return the progress of a job as a fraction and a sentence."""
         if job.started is None:
             count, seconds = self.before(job)
             who = "1 person is" if count == 1 else f"{count} people are"
             if count:
-                return 0, f"Waiting for {self.name}: {who} before you, about {in_words(seconds)}"
+                return 0, f"Waiting for {self.name}: {who} ahead of you, about {in_words(seconds)}"
         return job.fraction, f"{job.step} · about {in_words(job.remaining())} left"
 
 
 def lower_priority() -> None:
-    """Let other threads go before this one and those that it starts."""
-    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+    """Lower the priority of this thread and of those that it starts."""
+    if sys.platform == "linux":  # elsewhere threads have no priority of their own
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 def in_words(seconds: float) -> str:
-    """A rough duration."""
+    """Format a rough duration."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     return f"{round(seconds / 60)} min"
@@ -177,7 +177,7 @@ def _no_trim(_):
     return 0
 
 
-try:  # glibc keeps what was freed, ever more of it under threads: give it back
+try:  # with threads, glibc holds on to more and more freed memory: return it
     import ctypes
 
     _trim = ctypes.CDLL("libc.so.6").malloc_trim
@@ -186,5 +186,5 @@ except (OSError, AttributeError):
 
 
 def trim_memory() -> None:
-    """Give freed memory back to the system, where the C library can."""
+    """Return freed memory to the system where the C library supports it."""
     _trim(0)

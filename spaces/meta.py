@@ -1,4 +1,4 @@
-"""The page's <head>: gradio's own has its name, its pictures and no style of ours until its script has run."""
+"""The page's <head>. Gradio's own carries Gradio's name and images, and applies our style only once its script runs."""
 
 import html
 import json
@@ -9,18 +9,18 @@ import parts
 
 TITLE = "facesym: face models built on symmetry"
 DESCRIPTION = (
-    "Complete the hidden part of a face in a photo, make a face symmetric, turn it, bring it to the front, give it "
-    "another expression: five models built on the symmetry of faces."
+    "Complete the missing part of a face, make a face symmetric, rotate it, frontalize it or change its expression, "
+    "with five models built on facial symmetry."
 )
 _OWN = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>', re.S)
 
 
 def head(base: str, tabs: list[str]) -> str:
-    """Our tags.
+    """Return our tags.
 
     Args:
-        base: the page's address, as the visitor sees it.
-        tabs: their names.
+        base: the page's URL, as the visitor sees it.
+        tabs: names of the tabs.
     """
     names = {
         "og:type": "website",
@@ -41,13 +41,13 @@ def head(base: str, tabs: list[str]) -> str:
 
 
 def only_in(tab: str) -> str:
-    """CSS: what belongs to a tab shows in that tab alone."""
+    """Return CSS that shows a tab's elements in that tab only."""
     closed = f"html:not([data-tab={tab}])"
     return f"{closed} .of-{tab}, {closed} .tile[data-tab={tab}] {{ display: none !important; }}\n"
 
 
 class Head:
-    """ASGI middleware: puts `head` into the page, in place of gradio's tags."""
+    """ASGI middleware that replaces Gradio's tags with `head`."""
 
     def __init__(self, app, tabs: list[str]):
         self.app, self.tabs = app, tabs
@@ -77,7 +77,7 @@ class Head:
 
 
 def _base(scope) -> str:
-    """The page's address, as the visitor sees it."""
+    """Return the page's URL, as the visitor sees it."""
     if host := os.environ.get("SPACE_HOST"):
         return f"https://{host}/"
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}

@@ -1,4 +1,4 @@
-"""The tab Normalize: a photo in, the face frontal and neutral, and the way there."""
+"""The Normalize tab: make the face in a photo frontal and neutral, with the steps in between."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import stage
 from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
 
-FRAMES = 13  # of the walk
-ABOUT = "What the photo does not show is mirrored or made up: it is **not** how the person surely looks."
+FRAMES = 13  # of the interpolation
+ABOUT = "Parts that the photo does not show are mirrored or synthesized: the person may look **different**."
 
 tab = panel.Tab(
     "normalize",
@@ -26,7 +26,7 @@ tab = panel.Tab(
 
 @parts.gpu
 def normalize(photo: Photo, face):
-    """The pipeline's call."""
+    """Call the pipeline."""
     return tab.pipeline.get()(photo, faces=face, walk=FRAMES)
 
 
@@ -41,31 +41,29 @@ def work(tell, value: dict, shot: stage.Shot) -> panel.Outcome:
 
 
 def finish(tell, photo: Photo, stem: str, face) -> panel.Outcome:
-    """Normalize a face and write the files."""
+    """Normalize a face and write the result files."""
     from facesym.pipelines.normalize import FRONTAL
 
-    tell(0.05, "Getting the model ready")
+    tell(0.05, "Loading the model")
     tab.pipeline.get()
     tell(0.1, "Making the face frontal and neutral")
     result = normalize(photo, face)
-    tell(0.6, "Writing the pictures")
+    tell(0.6, "Saving the images")
     files = results.Files(tab.name, stem, "frontal")
     trim, yaw = results.Trim.of(photo, result), result.yaw[0]
     crop, output, *walk = map(trim, (result.crop[0], result.images[0], *result.walk[0]))
     labels = [f"{fraction:.0%} of the way" for fraction in np.linspace(0, 1, len(walk))]
-    labels[0], labels[-1] = "as it is", "frontal and neutral"
+    labels[0], labels[-1] = "input", "frontal and neutral"
     whole = results.put_back(tab.pipeline, photo, result) if abs(yaw) <= FRONTAL else None
     return panel.Outcome(
         views=[
             files.pair("Face", crop, output),
             *files.whole(photo, whole),
-            files.series(
-                "The way there", walk, labels, len(walk) - 1, "From the face as it is to the result"
-            ),
+            files.series("Interpolation", walk, labels, len(walk) - 1, "From the input to the result"),
         ],
-        downloads=[*files.downloads(crop, output, whole), ("Video of the way there", files.video(walk))],
+        downloads=[*files.downloads(crop, output, whole), ("Interpolation (MP4)", files.video(walk))],
         numbers=results.numbers(
-            f"photo's yaw **{results.degrees(yaw)}**",
+            f"yaw of the photo **{results.degrees(yaw)}**",
             results.likeness(result.identity),
             f"**{result.seconds:.1f} s**",
         ),
@@ -76,16 +74,16 @@ def finish(tell, photo: Photo, stem: str, face) -> panel.Outcome:
 
 
 async def normalize_file(photo: str):
-    """Make the face in a photo frontal and neutral. Only for photos of adults; label the result.
+    """Make the face in a photo frontal and neutral. Use only photos of adults, and label the result as edited.
 
     Args:
-        photo: The photo: JPEG, PNG, WebP, HEIC and others. Its largest face is taken.
+        photo: The photo, as JPEG, PNG, WebP, HEIC or another common format. Its largest face is used.
 
     Returns:
-        The face as a PNG file, a video from the face as it is to the result, and a sentence with the numbers.
+        The face as a PNG file, a video from the input to the result, and a one-line summary.
     """
     if not photo:
-        raise ImageError("A photo is needed.")
+        raise ImageError("Send a photo.")
     outcome = await parts.MODELS.run(
         lambda tell: finish(tell, read_photo(photo), Path(photo).stem, "largest")
     )

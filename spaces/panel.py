@@ -1,4 +1,4 @@
-"""A tab's panel: what can be chosen, the button, the progress, the result."""
+"""A tab's panel: its controls, button, progress and result."""
 
 import html
 import re
@@ -17,9 +17,11 @@ class View:
     """A pair to compare, or a series to slide through.
 
     Attributes:
-        label: what it shows, when there are several.
-        before, after: paths of two pictures of one size.
-        frames, labels: the series' paths and captions; ``start`` is the first one shown, ``about`` the slider's label.
+        label: name of the view, shown when there are several.
+        before, after: paths of two images of the same size.
+        frames, labels: paths and captions of the series.
+        start: index of the first frame shown.
+        about: label of the slider.
     """
 
     label: str
@@ -33,14 +35,14 @@ class View:
 
 @dataclass
 class Outcome:
-    """What a tab's work returns.
+    """The result of a tab's work.
 
     Attributes:
-        views: list of `View`; the first is shown.
+        views: list of `View`; the first is shown first.
         downloads: (label, path).
-        numbers: a line about the result, Markdown's ** for bold.
-        notes: what the visitor should know.
-        result: path of the picture that other tabs can go on with.
+        numbers: one-line summary of the result, with Markdown's ** for bold.
+        notes: warnings for the visitor.
+        result: path of the image that other tabs can continue with.
         extras: HTML below the result.
     """
 
@@ -54,15 +56,15 @@ class Outcome:
 
 @dataclass
 class Tab:
-    """What the page knows of a tab. Its module has it as ``tab``, and these functions:
+    """A tab of the page. Its module defines it as ``tab``, along with these functions:
 
-    - ``controls()``: builds what can be chosen; returns the components.
-    - ``work(tell, value, shot, *choices)``: does it; ``value`` is the stage's. Returns an `Outcome`.
-    - ``api()``: builds the calls for programs.
+    - ``controls()``: builds the controls and returns the components.
+    - ``work(tell, value, shot, *choices)``: runs the task and returns an `Outcome`; ``value`` is the stage's.
+    - ``api()``: adds the API endpoints.
 
     Attributes:
         name: the task.
-        title, line: for the visitor; a name and a sentence.
+        title, line: the name and the one-line description that visitors see.
         button: the main button's label.
         line_of: the `Line` in which its work waits.
     """
@@ -76,7 +78,7 @@ class Tab:
 
 
 def result_value(outcome: Outcome | None, tab: Tab) -> dict:
-    """An outcome as the viewer's value."""
+    """Convert an outcome to the viewer's value."""
     if outcome is None:
         return {}
     views = [
@@ -99,12 +101,12 @@ def result_value(outcome: Outcome | None, tab: Tab) -> dict:
 
 
 def bold(text: str) -> str:
-    """A line with ** as HTML."""
+    """Convert a line with ** for bold to HTML."""
     return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(text))
 
 
 def status(fraction: float | None = None, text: str = "", notes=(), error: str = "") -> str:
-    """The line under a button, as HTML: a bar with a step, or numbers and notes, or an error."""
+    """Return the line under a button as HTML: a progress bar, numbers with notes, or an error."""
     if error:
         return f'<p class="error" role="alert">{html.escape(error)}</p>'
     if fraction is not None:
@@ -118,7 +120,7 @@ def status(fraction: float | None = None, text: str = "", notes=(), error: str =
 
 
 def status_line(elem_id: str) -> gr.HTML:
-    """The component that shows a `status`."""
+    """Return the component that shows a `status`."""
     return gr.HTML(
         "", html_template='<div class="status" role="status">${value}</div>', elem_id=elem_id,
         js_on_load=None, apply_default_css=False,
@@ -126,7 +128,7 @@ def status_line(elem_id: str) -> gr.HTML:
 
 
 class Viewer(gr.HTML):
-    """Shows a result; its value is a dict, see `result_value`. Its event "select" has the task to go on with."""
+    """Shows a result. Its value is a dict, see `result_value`; its "select" event carries the task to continue with."""
 
     is_template = True
 
@@ -145,7 +147,7 @@ class Viewer(gr.HTML):
 
 @dataclass
 class Panel:
-    """The components of a tab: what a new photo clears, and what runs."""
+    """The components of a tab and its running event."""
 
     module: ModuleType
     inputs: list
@@ -162,7 +164,7 @@ class Panel:
         return [self.status, self.viewer, self.extras, self.result, self.button, self.cancel]
 
     def show(self, outcome):
-        """Values for ``outputs``: an outcome, or with None nothing."""
+        """Return values for ``outputs`` that show an outcome, or clear them if it is None."""
         if outcome is None:
             shown = "", {}, "", None
         else:
@@ -175,18 +177,18 @@ class Panel:
         return *shown, gr.update(visible=True), gr.update(visible=False)
 
     def busy(self, text: str, viewer=None, clear=False):
-        """Values for ``outputs`` while it works."""
+        """Return values for ``outputs`` while a job runs."""
         old = gr.skip() if viewer is None and not clear else viewer or {}
         rest = ("", None) if clear else (gr.skip(), gr.skip())
         return text, old, *rest, gr.update(visible=False), gr.update(visible=True)
 
     def fail(self, error: str):
-        """Values for ``outputs`` after an error."""
+        """Return values for ``outputs`` after an error."""
         return status(error=error), {}, "", None, gr.update(visible=True), gr.update(visible=False)
 
 
 def lead(module: ModuleType) -> None:
-    """Build what stands above the photo: what the tab does."""
+    """Build the heading above the photo, which says what the tab does."""
     tab = module.tab
     gr.HTML(
         f"<h2>{tab.title}</h2><p>{tab.line}</p>", apply_default_css=False, js_on_load=None,
@@ -195,13 +197,12 @@ def lead(module: ModuleType) -> None:
 
 
 def controls_column(module: ModuleType) -> Panel:
-    """Build a tab's column: what can be chosen, the button."""
+    """Build a tab's left column: the controls and the button."""
     tab = module.tab
     with gr.Column(elem_id=f"panel-{tab.name}", elem_classes=["of-tab", f"of-{tab.name}"]):
         if tab.pipeline.missing:
             gr.HTML(
-                "<p><b>The model for this tab is not released yet.</b> You can look around; the button will work "
-                "once it is.</p>",
+                "<p><b>The model for this tab has not been released yet.</b> The button will work once it has.</p>",
                 elem_classes="notice",
             )
         inputs = module.controls()
@@ -213,7 +214,7 @@ def controls_column(module: ModuleType) -> Panel:
 
 
 def result_column(panel: Panel) -> None:
-    """Build a tab's other column: the result."""
+    """Build a tab's right column: the result."""
     name = panel.module.tab.name
     with gr.Column(elem_classes=["of-tab", "panel-result", f"of-{name}"]):
         panel.viewer = Viewer(elem_id=f"{name}-result")
@@ -227,10 +228,10 @@ def wire(panel: Panel, stage: gr.HTML, shot: gr.State) -> None:
     module, line = panel.module, panel.module.tab.line_of
 
     async def answer(value, photo, calls, *choices):
-        calls[0] += 1  # one more, or a cancel, ends this one
+        calls[0] += 1  # a second click, or Cancel, ends this run
         mine = calls[0]
         if photo is None:
-            yield panel.fail("Add a photo first: drop it into the box, or click one of the examples.")
+            yield panel.fail("Add a photo first: drop it into the box, or click an example.")
             return
         yield panel.busy(status(0, "Starting"), clear=True)
         last = None

@@ -1,4 +1,4 @@
-"""What every tab of the page is built from: the model in the background, errors, pictures in and out."""
+"""Building blocks of every tab: models loaded in the background, error messages, image input and output."""
 
 import base64
 import functools
@@ -26,38 +26,40 @@ from facesym.faces.load import save_image
 log = logging.getLogger("facesym.page")
 HERE = Path(__file__).parent
 EXAMPLES = HERE / "examples"
-SHOWN = 1280  # long side of a result as it is shown; the download has every pixel
-PAINTED = 1024  # long side of the canvas that is painted on
+SHOWN = 1280  # long side of a displayed result; the download has full resolution
+PAINTED = 1024  # long side of the canvas for the mask
 FRAME = 384  # side of a face in a video
-CACHE = os.path.abspath(get_upload_folder())  # gradio serves, and after a while deletes, the files in here
+CACHE = os.path.abspath(
+    get_upload_folder()
+)  # Gradio serves the files in this folder and deletes them after a while
 
-MODELS = Line("the models")  # a second or two each
+MODELS = Line("the models")  # one or two seconds per job
 FITS = Line("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), seconds=45, most=20, patient=True)
 QUICK = Line("the photos", seconds=0.5)  # reading a photo, finding its faces
 TASKS = ("complete", "symmetrize", "rotate", "normalize", "transfer")
 
 
 def _zero_gpu():
-    """On Hugging Face's ZeroGPU the mark for functions that use the GPU; elsewhere None."""
-    if importlib.util.find_spec("spaces"):  # may also be the folder of this file, which has no GPU
+    """Return the decorator that Hugging Face's ZeroGPU wants on functions that use the GPU; None elsewhere."""
+    if importlib.util.find_spec("spaces"):  # may also be the folder of this file, which has no `GPU`
         return getattr(importlib.import_module("spaces"), "GPU", None)
     return None
 
 
 def gpu(function):
-    """On Hugging Face's ZeroGPU a function that uses the GPU has to say so; elsewhere it stays as it is."""
+    """Decorate a function that uses the GPU for Hugging Face's ZeroGPU; elsewhere return it unchanged."""
     mark = _zero_gpu()
     return mark(function) if mark else function
 
 
 class Pipeline:
-    """A task's pipeline, loaded in the background from the start so that the page opens at once.
+    """A task's pipeline, loaded in the background so that the page opens at once.
 
     Args:
         task: as in zoo.json. The environment variable FACESYM_<TASK>_MODEL names another model: a zoo id, a local
             folder or a Hub repository.
-        zero: whether its functions are marked by `gpu`. Others run on ZeroGPU's CPU: what they hand to and fro while
-            they work cannot cross to the process that has the GPU.
+        zero: whether its functions are decorated with `gpu`. Functions that report progress cannot run in ZeroGPU's
+            GPU process; they run on its CPU.
     """
 
     def __init__(self, task: str, zero: bool = True):
@@ -68,16 +70,16 @@ class Pipeline:
 
     @property
     def missing(self) -> bool:
-        """The zoo has no model for this task (yet)."""
+        """Whether the zoo has no model for this task yet."""
         has_one = any(entry["task"] == self.task and entry["default"] for entry in facesym.zoo.list_models())
         return not (self._override or has_one)
 
     def start(self) -> None:
-        """Begin to load. A failure is told to whoever asks for the pipeline."""
+        """Start to load the pipeline. `get` raises if that fails."""
         threading.Thread(target=self._try, daemon=True).start()
 
     def get(self):
-        """The pipeline; waits until it is loaded, and tries again if that failed before.
+        """Return the pipeline once it is loaded; try again if loading failed before.
 
         Raises:
             ZooError: the model is missing or cannot be loaded.
@@ -86,9 +88,9 @@ class Pipeline:
             if self._pipeline is None:
                 if self.missing:
                     raise ZooError(
-                        f"The model for this tab ({self.task}) is not released yet: come back later."
+                        f"The model for this tab ({self.task}) has not been released yet: come back later."
                     )
-                import torch  # slow: not before the page is up
+                import torch  # slow to import: wait until the page is up
 
                 usable = torch.cuda.is_available() and (self._zero or not _zero_gpu())
                 device = "cuda" if usable else "cpu"
@@ -106,23 +108,25 @@ class Pipeline:
 
 
 def wording(error: Exception) -> str:
-    """What to tell a visitor. facesym's own errors as they are worded; anything else is logged, and only its
-    existence told."""
+    """Return an error message for visitors: facesym's own message, or a general one for an unexpected error, which is
+    logged."""
     if isinstance(error, FaceNotFoundError):
-        return "No face was found in this photo. Try one in which the face is larger, sharper or less hidden."
+        return (
+            "No face was found in this photo. Try one in which the face is larger, sharper or less covered."
+        )
     if isinstance(error, FacesymError):
         return without_folders(str(error))
     log.error("Unexpected", exc_info=error)
-    return "Something went wrong on the server, and it has been logged. Try again, or try another photo."
+    return "Something went wrong on the server; the error has been logged. Try again, or try another photo."
 
 
 def without_folders(text: str) -> str:
-    """A text with the names of uploads, but not where they are: the server's folders are nobody's business."""
+    """Reduce the paths of uploads in a text to their file names, to keep the server's folders private."""
     return re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", text)
 
 
 def tell_errors(function):
-    """Let the API's callers read what `wording` says. For asynchronous functions."""
+    """Decorate an asynchronous function to report its errors to API callers, as worded by `wording`."""
 
     @functools.wraps(function)
     async def wrapper(*args, **kwargs):
@@ -139,50 +143,51 @@ def tell_errors(function):
 
 @functools.cache
 def static(name: str) -> str:
-    """The text of a file in static/."""
+    """Read a text file in static/."""
     return (HERE / "static" / name).read_text(encoding="utf-8")
 
 
 def url(path) -> str:
-    """Where the browser finds a file of the cache or of this folder, relative to the page."""
+    """Return the URL, relative to the page, of a file in the cache or in this folder."""
     return f"gradio_api/file={quote(str(path))}"
 
 
 def private_folder() -> Path:
-    """A new folder with an unguessable name in gradio's cache: what two people make never meets."""
+    """Create a folder with an unguessable name in Gradio's cache, so that no two visitors share one."""
     Path(CACHE).mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(dir=CACHE))
 
 
 def publish(image: Image.Image, folder: Path, name: str, task: str) -> str:
-    """Write a result, tagged as edited, for gradio to serve; returns its path."""
+    """Write a result for Gradio to serve, tagged as edited, and return its path."""
     save_image(image, folder / name, task)
     return str(folder / name)
 
 
 def shrink(image: Image.Image, side: int) -> Image.Image:
-    """The picture with a long side of at most `side`."""
+    """Shrink an image to a long side of at most `side`."""
     image = image.copy()
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
 
 
 def as_frame(face: Image.Image, side: int = FRAME) -> Image.Image:
-    """A crop at the size in which videos and sliders show it: even, as video wants it."""
+    """Resize a crop for videos and sliders; the size is even, as video codecs require."""
     scale = side / max(face.size)
     return face.resize([2 * round(length * scale / 2) for length in face.size], Image.Resampling.LANCZOS)
 
 
-# For each subclass of a component gradio writes a .pyi file beside its source: not into this folder.
+# Keep Gradio from writing a .pyi file next to the source of each component subclass.
 component_meta.create_or_modify_pyi = lambda *args: None
 
 
 class PictureFile(gr.Image):
-    """Image that hands over the path of the file as it was uploaded, not decoded. (Its constructor stays gradio's:
-    the browser is told the arguments that the signature names.)
+    """Image input that returns the path of the uploaded file without decoding it.
+
+    It keeps Gradio's constructor, because Gradio sends the arguments in the signature to the browser.
 
     Attributes:
-        example: a file name that stands for it in the API's documentation.
+        example: example file name for the API documentation.
     """
 
     is_template = True
@@ -203,7 +208,7 @@ class PictureFile(gr.Image):
 
 
 def _from_data_url(text: str) -> str:
-    """Write a picture that came as a data URL to a file: its path."""
+    """Write the image in a data URL to a file and return its path."""
     head, _, data = text.partition(",")
     try:
         if not head.endswith(";base64"):
@@ -219,18 +224,18 @@ def _from_data_url(text: str) -> str:
 
 
 def picture_in(name: str, example: str) -> PictureFile:
-    """A picture that programs send; ``example`` stands for it in the API's documentation."""
+    """Return an image input for the API; ``example`` is its example file name in the API documentation."""
     component = PictureFile(label=name, render=False)
     component.example = example
     return component
 
 
 def call(work: Callable, name: str, inputs: list, outputs: list) -> None:
-    """Make an endpoint for programs. ``work`` is an asynchronous function whose docstring describes it."""
+    """Add an API endpoint. ``work`` is an asynchronous function; its docstring becomes the endpoint's description."""
     with gr.Group(visible=False):
         for component in [*inputs, *outputs]:
             component.render()
         trigger = gr.Button()
     work = tell_errors(work)
-    work.__name__ = name  # the MCP tool's
+    work.__name__ = name  # the name of the MCP tool
     trigger.click(work, inputs, outputs, api_name=name, concurrency_limit=None)

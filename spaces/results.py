@@ -1,4 +1,4 @@
-"""A result's files and the HTML about it."""
+"""Result files and the HTML that describes a result."""
 
 import html
 import re
@@ -13,18 +13,18 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from facesym.faces.load import Photo
 from facesym.video import save_video
 
-PAIR = 720  # height of the before/after picture
+PAIR = 720  # height of the before/after image
 MOVING = 480  # long side of the before/after GIF
-SMALL = 0.35  # of the photo's short side: a face of less height gets a close-up
+SMALL = 0.35  # fraction of the photo's short side; smaller faces get a close-up
 
 
 class Files:
-    """A result's files, in a folder of its own.
+    """The files of a result, in a folder of their own.
 
     Args:
-        task: of the result.
-        stem: of the photo's name.
-        suffix: what was done to it: the files are called ``<stem>-<suffix>…``.
+        task: the result's task.
+        stem: stem of the photo's file name.
+        suffix: appended to the stem; the files are named ``<stem>-<suffix>…``.
     """
 
     def __init__(self, task: str, stem: str, suffix: str):
@@ -33,7 +33,7 @@ class Files:
         self._count = 0
 
     def show(self, image: Image.Image, name: str, side: int = parts.SHOWN, edited: bool = True) -> str:
-        """A picture to show: its path. One that was not edited has no tag."""
+        """Write an image to display and return its path. Only edited images get a tag."""
         self._count += 1
         image = parts.shrink(image, side)
         if edited:
@@ -43,14 +43,14 @@ class Files:
         return str(path)
 
     def pair(self, label: str, before: Image.Image, after: Image.Image) -> panel.View:
-        """A photo or face and its result, to compare."""
-        if min(after.size) < parts.FRAME:  # small faces: the browser's own enlarging is coarse
+        """Return a before/after view of a photo or face and its result."""
+        if min(after.size) < parts.FRAME:  # small faces: browsers upscale coarsely
             size = [round(side * parts.FRAME / min(after.size)) for side in after.size]
             before, after = (image.resize(size, Image.Resampling.LANCZOS) for image in (before, after))
         return panel.View(label, self.show(before, "before", edited=False), self.show(after, "after"))
 
     def closeups(self, before: Image.Image, after: Image.Image, faces: list) -> list[panel.View]:
-        """The same of each face that is small in its photo, at most six."""
+        """Return before/after views of up to six faces that are small in their photo."""
         small = [face for face in faces if face.box[3] - face.box[1] < SMALL * min(before.size)][:6]
         views = []
         for number, face in enumerate(small, 1):
@@ -60,11 +60,11 @@ class Files:
         return views
 
     def whole(self, photo: Photo, after: Image.Image | None) -> list[panel.View]:
-        """The same of the whole photo, if there is a result."""
+        """Return a before/after view of the whole photo, if there is a result."""
         return [] if after is None else [self.pair("Whole photo", photo.image, after)]
 
     def series(self, label: str, frames: list, labels: list[str], start: int, about: str) -> panel.View:
-        """Pictures to slide through. Each can be saved: its file is named by its label."""
+        """Return a view with a slider over frames. Each frame can be saved; its label gives its file name."""
         files = []
         for number, (frame, text) in enumerate(zip(frames, labels)):
             name = re.sub(r"[^\w+-]+", "-", text).rstrip("-") or str(number)
@@ -73,12 +73,12 @@ class Files:
         return panel.View(label, frames=files, labels=labels, start=start, about=about)
 
     def picture(self, image: Image.Image) -> str:
-        """A picture to save: its path."""
+        """Write the result image and return its path."""
         self.result = parts.publish(image, self.folder, f"{self.stem}.png", self.task)
         return self.result
 
     def downloads(self, before: Image.Image, after: Image.Image, whole: Image.Image | None = None) -> list:
-        """What can be saved of a pair, as (label, path); `result` is what other tabs go on with."""
+        """Write the downloads of a before/after pair as (label, path), and `result`, which other tabs continue with."""
         files = [("Result (PNG)", self.picture(after))]
         if whole is not None:
             self.result = parts.publish(whole, self.folder, f"{self.stem}-whole-photo.png", self.task)
@@ -96,13 +96,13 @@ class Files:
         return files
 
     def video(self, frames: list, kind: str = ".mp4") -> str:
-        """A moving picture's path."""
+        """Write a video or GIF and return its path."""
         path = self.folder / f"{self.stem}{kind}"
         save_video([parts.as_frame(frame) for frame in frames], path, self.task)
         return str(path)
 
     def zip(self, pictures: list) -> str:
-        """One file of (caption, image): its path."""
+        """Write (caption, image) pairs to a ZIP file and return its path."""
         path = self.folder / f"{self.stem}.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for caption, image in pictures:
@@ -111,7 +111,7 @@ class Files:
         return str(path)
 
     def grid(self, pictures: list, prefix: str = "step-") -> str:
-        """(caption, image) as HTML: pictures with their captions below."""
+        """Return (caption, image) pairs as an HTML grid with captions."""
         figures = []
         for caption, image in pictures:
             path = self.show(
@@ -126,7 +126,7 @@ class Files:
 
 
 def put_back(pipeline: parts.Pipeline, photo: Photo, result, output=None) -> Image.Image:
-    """The photo with a result's (one) crop, or another ``output``, put back into it."""
+    """Paste the crop of a result with one face, or another ``output``, back into the photo."""
     from facesym.faces.align import ffhq_transform
     from facesym.pipelines.base import FaceJob
 
@@ -136,7 +136,7 @@ def put_back(pipeline: parts.Pipeline, photo: Photo, result, output=None) -> Ima
 
 
 def around(box: tuple, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The square about a face's box, pixels of the photo of ``size``: (x0, y0, x1, y1)."""
+    """Return a square around a face's box, in pixels of a photo of ``size``: (x0, y0, x1, y1)."""
     side = min(round(2.2 * (box[3] - box[1])), *size)
     corner = [
         round(min(max((low + high - side) / 2, 0), most - side))
@@ -146,7 +146,7 @@ def around(box: tuple, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 class Trim:
-    """Cuts aligned crops to what the photo shows. Beyond its edges a crop repeats the photo mirrored: a second chin.
+    """Trim aligned crops to the photo. Beyond the photo's edges a crop is padded by reflection, which doubles the chin.
 
     Args:
         size: (width, height) of the photo.
@@ -158,7 +158,7 @@ class Trim:
         corners = np.array([[-0.5, -0.5, 1], [right, -0.5, 1], [right, bottom, 1], [-0.5, bottom, 1]])
         shown = np.zeros((side, side), np.uint8)
         cv2.fillConvexPoly(shown, np.round(corners @ np.asarray(transform).T).astype(np.int32), 255)
-        # Rows and columns of which most is shown: a photo that is tilted a little leaves slivers at its edges.
+        # Keep rows and columns that lie mostly inside the photo: a slight tilt leaves slivers at the edges.
         ends = []
         for axis in (0, 1):
             counts = (shown > 0).sum(axis)
@@ -168,14 +168,14 @@ class Trim:
 
     @classmethod
     def of(cls, photo: Photo, result) -> "Trim":
-        """For the crop of a result's one face."""
+        """Build a `Trim` for the crop of a result with one face."""
         from facesym.faces.align import ffhq_transform
 
         side = result.crop[0].width
         return cls(photo.image.size, ffhq_transform(result.faces[0].points, side), side)
 
     def __call__(self, crop: Image.Image) -> Image.Image:
-        """The part that the photo shows, upright; in the corners of a tilted photo blurred."""
+        """Return the part of the crop inside the photo; corners outside a tilted photo are blurred."""
         if self._shown.getextrema()[0] == 255:
             return crop
         shown = self._shown.resize(crop.size)
@@ -186,7 +186,7 @@ class Trim:
 
 
 def side_by_side(before: Image.Image, after: Image.Image) -> Image.Image:
-    """Both in one picture, labelled."""
+    """Combine both images side by side, with labels."""
     pictures = [parts.shrink(image.convert("RGB"), 2 * PAIR) for image in (before, after)]
     height = min(PAIR, *(picture.height for picture in pictures))
     pictures = [
@@ -206,7 +206,7 @@ def side_by_side(before: Image.Image, after: Image.Image) -> Image.Image:
 
 
 def fade(before: Image.Image, after: Image.Image) -> list[Image.Image]:
-    """Frames from one to the other, each end held, the last labelled."""
+    """Return frames that cross-fade between two images, pause at each, and label the edited one."""
     before, after = (parts.shrink(image.convert("RGB"), MOVING) for image in (before, after))
     before = before.resize(after.size)
     draw = ImageDraw.Draw(after)
@@ -220,38 +220,38 @@ def fade(before: Image.Image, after: Image.Image) -> list[Image.Image]:
 
 
 def numbers(*texts: str) -> str:
-    """The line of numbers: what is not empty, with dots between."""
+    """Join the non-empty texts with dots to a one-line summary."""
     line = " · ".join(text for text in texts if text)
     return line[:1].upper() + line[1:]
 
 
 def likeness(identity: list | None) -> str:
-    """How alike result and photo are, for the line of numbers."""
-    return "" if identity is None else f"likeness **{min(identity):.2f}** of 1"
+    """Format the identity similarity of result and photo for the summary."""
+    return "" if identity is None else f"identity similarity **{min(identity):.2f}** of 1"
 
 
 def degrees(angle: float) -> str:
-    """A whole number of degrees with its sign."""
+    """Format a whole number of degrees with its sign."""
     return f"{round(angle):+d}°" if round(angle) else "0°"
 
 
 def heading(text: str) -> str:
-    """HTML."""
+    """Return a heading as HTML."""
     return f"<h3>{html.escape(text)}</h3>"
 
 
 def paragraph(text: str) -> str:
-    """HTML of a text with ** for bold."""
+    """Return a text with ** for bold as an HTML paragraph."""
     return f"<p>{panel.bold(text)}</p>"
 
 
 def details(summary: str, content: str, text: str = "") -> str:
-    """HTML that is opened by a click."""
+    """Return a collapsible section as HTML."""
     return f"<details><summary>{html.escape(summary)}</summary>{paragraph(text) if text else ''}{content}</details>"
 
 
 def table(headers: list[str], rows: list) -> str:
-    """HTML."""
+    """Return a table as HTML."""
     head = "".join(f'<th scope="col">{html.escape(header)}</th>' for header in headers)
     body = "".join(
         f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'

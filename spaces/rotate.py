@@ -1,4 +1,4 @@
-"""The tab Rotate: a photo's head turned by fitting a symmetric GAN to it; and faces that the GAN makes up."""
+"""The Rotate tab: turn the head in a photo by fitting a symmetric GAN to it, and generate faces with the GAN."""
 
 import os
 import random
@@ -14,11 +14,11 @@ import stage
 from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
 
-YAW = 24  # degrees asked for to either side
+YAW = 24  # requested degrees to either side
 FRAMES = 25
-BUDGET = float(os.environ.get("FACESYM_FIT_SECONDS", 45))  # for a fit
-LIKE = 0.4  # the identity net's cosine from which on the fit is shown: before, it is a stranger
-MADE = 21  # pictures of a face that nobody has, from one end of its symmetry to the other
+BUDGET = float(os.environ.get("FACESYM_FIT_SECONDS", 45))  # seconds per fit
+LIKE = 0.4  # identity similarity above which the fit is shown; below, it looks like someone else
+MADE = 21  # images of a generated face along the symmetry slider
 SEEDS = 2**32
 
 tab = panel.Tab(
@@ -42,10 +42,10 @@ def work(tell, value: dict, shot: stage.Shot) -> panel.Outcome:
 
 
 def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tuple[panel.Outcome, dict]:
-    """Fit, turn and write the files: the outcome, and the numbers of the fit."""
+    """Fit, rotate and write the result files; return the outcome and the fit's metrics."""
     from facesym.identity import identity_similarity
 
-    tell(0, "Getting the model ready")
+    tell(0, "Loading the model")
     pipe = tab.pipeline.get()
     files = results.Files(tab.name, stem, "turning")
     crop, trim = face_crop(photo, face)
@@ -63,12 +63,12 @@ def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tupl
 
     tell(0, "Fitting the model to the photo", one_picture(waiting))
     result = pipe(photo, faces=face, yaw=(low, high), frames=FRAMES, seconds=BUDGET, progress=progress)
-    tell(0.9, "Writing the pictures")
+    tell(0.9, "Saving the images")
     return show(photo, result, files), result.fit[0]
 
 
 def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
-    """A fit's outcome."""
+    """Return the outcome of a fit."""
     yaws, fit, trim = result.yaws[0], result.fit[0], results.Trim.of(photo, result)
     frames = list(map(trim, result.frames[0]))
     degrees = list(range(int(np.ceil(yaws[0])), int(np.floor(yaws[-1])) + 1))
@@ -87,19 +87,19 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
     downloads += files.downloads(trim(result.crop[0]), kept[-1])
     turns = f"turns from **{labels[0]}** to **{labels[-1]}**"
     if len(kept) == 1:
-        turns = "the model finds no other view of this face: try another photo"
+        turns = "the model could not turn this face: try another photo"
     numbers = results.numbers(
-        f"photo's own yaw **{results.degrees(fit['yaw'])}**",
+        f"yaw of the photo **{results.degrees(fit['yaw'])}**",
         results.likeness(None if fit["identity"] is None else [fit["identity"]]),
         f"fitted in **{fit['seconds']:.0f} s**",
         turns,
     )
-    notes = [note for note in result.notes if "was held within" not in note]  # the numbers tell the range
+    notes = [note for note in result.notes if "was limited to" not in note]  # the summary gives the range
     return panel.Outcome(views, downloads, numbers, notes, files.result)
 
 
 def turned_photos(photo: Photo, result, files, degrees: list, own: float) -> list:
-    """The head put back into the photo at both ends, as far as they are near enough to the photo's own yaw."""
+    """Paste the head into the photo at both ends of the range, if they are close enough to the photo's own yaw."""
     views = []
     for yaw in {degrees[0]: 0, degrees[-1]: 0}:
         if 2 <= abs(yaw - own) <= 20:
@@ -110,12 +110,12 @@ def turned_photos(photo: Photo, result, files, degrees: list, own: float) -> lis
 
 
 def nearest(frames: list, yaws: list, yaw: float):
-    """The frame nearest to a yaw."""
+    """Return the frame closest to a yaw."""
     return frames[min(range(len(yaws)), key=lambda i: abs(yaws[i] - yaw))]
 
 
 def face_crop(photo: Photo, face):
-    """The aligned crop of the face that will be turned, and its `results.Trim`."""
+    """Return the aligned crop of the selected face and its `results.Trim`."""
     from facesym.faces.align import align_face
     from facesym.faces.find import find_faces
 
@@ -125,23 +125,23 @@ def face_crop(photo: Photo, face):
 
 
 def one_picture(path: str) -> dict:
-    """The viewer's value while the fit goes on."""
+    """Return the viewer's value during the fit."""
     view = {"label": "The fit so far", "before": "", "after": parts.url(path), "frames": [], "labels": []}
     return {"views": [view], "downloads": []}
 
 
-# --- faces that nobody has ------------------------------------------------------------------------------------------
+# --- generated faces ------------------------------------------------------------------------------------------------
 
 
 def make_faces(tell, seed: int, fractions) -> list:
-    """A face that nobody has, at each fraction of the way from as it is drawn to its mirror image: RGB images."""
+    """Generate a face and interpolate to its mirror image; return an RGB image per fraction."""
     import torch
 
     from facesym.fit import SPREAD
     from facesym.pipelines.crops import to_image
 
     if seed is None or not 0 <= int(seed) < SEEDS:
-        raise ImageError(f"The face's number (seed) must be a whole number from 0 to {SEEDS - 1}.")
+        raise ImageError(f"The seed must be a whole number from 0 to {SEEDS - 1}.")
     net = tab.pipeline.get().net
     z = net.sample(1, torch.Generator().manual_seed(int(seed)), SPREAD)
     with torch.inference_mode():
@@ -149,29 +149,29 @@ def make_faces(tell, seed: int, fractions) -> list:
 
 
 async def another_face() -> tuple[dict, str]:
-    """The viewer's value and a line for a face that nobody has."""
+    """Generate a face; return the viewer's value and a status line."""
     seed = random.randrange(10**6)
     try:
         faces = await parts.QUICK.run(make_faces, seed, np.linspace(0, 1, MADE))
     except Exception as error:
         return {}, panel.status(error=parts.wording(error))
     files = results.Files(tab.name, f"face-{seed}", "nobody")
-    labels = ["as drawn", *[""] * (MADE - 2), "mirrored"]
+    labels = ["generated", *[""] * (MADE - 2), "mirrored"]
     labels[MADE // 2] = "symmetric"
-    view = files.series("A face that nobody has", faces, labels, 0, "Symmetry")
-    outcome = panel.Outcome([view], [("Picture (PNG)", files.picture(faces[0]))], "", [], files.result)
-    return panel.result_value(outcome, tab), panel.status(text=f"Face number **{seed}**")
+    view = files.series("Generated face", faces, labels, 0, "Symmetry")
+    outcome = panel.Outcome([view], [("Image (PNG)", files.picture(faces[0]))], "", [], files.result)
+    return panel.result_value(outcome, tab), panel.status(text=f"Seed **{seed}**")
 
 
 async def generate(seed: int = 0, symmetry: float = 0.0):
-    """A face that nobody has, made by the symmetric GAN.
+    """Generate the face of a person who does not exist, with the symmetric GAN.
 
     Args:
-        seed: The number of the face, from 0 to 2^32 - 1.
-        symmetry: 0 for the face as it is drawn, 1 for its exactly symmetric version, 2 for its mirror image.
+        seed: Random seed of the face, from 0 to 2^32 - 1.
+        symmetry: 0 for the generated face, 1 for its exactly symmetric version, 2 for its mirror image.
 
     Returns:
-        The picture.
+        The image.
     """
     fraction = min(max(float(symmetry or 0), 0), 2) / 2
     faces = await parts.QUICK.run(make_faces, 0 if seed is None else seed, [fraction])
@@ -180,13 +180,13 @@ async def generate(seed: int = 0, symmetry: float = 0.0):
 
 
 def build_more() -> None:
-    """Faces that nobody has, below the tab's result."""
+    """Build the section with generated faces below the tab's result."""
     gr.HTML(
-        "<h3>Faces that nobody has</h3><p>The same model, not fitted to anyone. Its symmetry is exact: in the middle "
-        "both halves are the same, at the right end the face is its own mirror image.</p>",
+        "<h3>Faces of people who do not exist</h3><p>The same model also generates faces. Its symmetry is exact: in "
+        "the middle of the slider both halves are identical, and at its right end the face is mirrored.</p>",
         elem_classes="lead",
     )
-    button = gr.Button("Show a face that nobody has", elem_id="rotate-another")
+    button = gr.Button("Generate a face", elem_id="rotate-another")
     line = gr.HTML("", js_on_load=None, apply_default_css=False, elem_classes="status")
     viewer = panel.Viewer(elem_id="rotate-made", elem_classes="small-viewer")
     button.click(
@@ -196,19 +196,19 @@ def build_more() -> None:
 
 
 async def rotate_file(photo: str, low: float = -20.0, high: float = 20.0):
-    """Turn the head in a photo; takes about a minute. Only for photos of adults; label the result.
+    """Turn the head in a photo; takes about a minute. Use only photos of adults, and label the result as edited.
 
     Args:
-        photo: The photo: JPEG, PNG, WebP, HEIC and others. Its largest face is taken.
-        low: Degrees of yaw at the video's start: 0 is towards the camera, negative to the picture's left.
-        high: Degrees at its end.
+        photo: The photo, as JPEG, PNG, WebP, HEIC or another common format. Its largest face is used.
+        low: Yaw at the start of the video in degrees: 0 faces the camera, negative values the left of the image.
+        high: Yaw at the end of the video in degrees.
 
     Returns:
-        The turning head as an MP4 video, and how well the model fits the photo: PSNR before and after tuning, identity,
-        the photo's own yaw, the range of yaw in which the face still is that person, seconds.
+        The turning head as an MP4 video, and the quality of the fit: PSNR before and after tuning, identity similarity,
+        yaw of the photo, range of yaw that preserves the identity, and seconds.
     """
     if not photo:
-        raise ImageError("A photo is needed.")
+        raise ImageError("Send a photo.")
 
     def do(tell):
         def progress(fraction, image):

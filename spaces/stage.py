@@ -1,4 +1,4 @@
-"""The photo that all tabs share: taking it, finding its faces, painting on it."""
+"""The photo that all tabs share: upload, face detection and mask painting."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ from facesym.errors import FaceNotFoundError, ImageError
 from facesym.faces.find import find_faces
 from facesym.faces.load import Photo, load_mask, read_photo
 
-MAX_STROKES = 8_000_000  # characters of a painted layer
+MAX_STROKES = 8_000_000  # maximum length of a painted layer's data URL
 
 
 @dataclass
@@ -26,11 +26,11 @@ class Shot:
     """A visitor's photo.
 
     Attributes:
-        path: of the file as uploaded.
-        boxes: (x0, y0, x1, y1) of its faces from left to right, pixels of the photo.
+        path: path of the uploaded file.
+        boxes: (x0, y0, x1, y1) of each face from left to right, in pixels of the photo.
         size: (width, height) of the photo as the models see it.
-        preview: path of the copy that the page shows.
-        notes: about the photo, for the visitor.
+        preview: path of the copy shown on the page.
+        notes: notes on the photo for the visitor.
     """
 
     path: str
@@ -45,20 +45,18 @@ class Shot:
         return areas.index(max(areas)) if areas else 0
 
     def read(self) -> Photo:
-        """The photo.
+        """Read the photo.
 
         Raises:
-            ImageError: it is not there any more: uploads are deleted after a while.
+            ImageError: the upload has been deleted.
         """
         if not Path(self.path).exists():
-            raise ImageError(
-                "This photo has been deleted from the server, as all are after a while: add it again."
-            )
+            raise ImageError("This photo has been deleted: uploads are kept for about an hour. Add it again.")
         return read_photo(self.path)
 
 
 def look_at(tell, path: str) -> Shot:
-    """Read a photo, find its faces and write the copy to show.
+    """Read a photo, find its faces and write a copy to display.
 
     Raises:
         ImageError: see `read_photo`.
@@ -76,7 +74,7 @@ def look_at(tell, path: str) -> Shot:
 
 
 def on_stage(shot: Shot, strokes: str | None = None) -> dict:
-    """The stage's value for a photo.
+    """Return the stage's value for a photo.
 
     Args:
         strokes: path of a mask to paint on it.
@@ -84,8 +82,8 @@ def on_stage(shot: Shot, strokes: str | None = None) -> dict:
     width, height = shot.size
     scale = min(1, parts.PAINTED / max(shot.size))
     note = "" if shot.boxes else (
-        "No face was found in this photo. If something hides it, paint over that with Complete; otherwise try a photo "
-        "in which the face is larger or sharper."
+        "No face was found in this photo. If something covers the face, paint over it in the Complete tab; otherwise "
+        "try a photo in which the face is larger or sharper."
     )  # fmt: skip
     return {
         "photo": parts.url(shot.preview),
@@ -103,11 +101,11 @@ def on_stage(shot: Shot, strokes: str | None = None) -> dict:
 
 
 async def take(value: dict, shot):
-    """What happens when a photo is added: the stage's value and the `Shot`, or None and the same one with an error."""
+    """Take an uploaded photo; return the stage's value and the `Shot`, which is None after an error."""
     path = os.path.abspath(str((value or {}).get("upload") or ""))
     try:
         if not path.startswith(parts.CACHE + os.sep) or not os.path.exists(path):
-            raise ImageError("The upload did not arrive: try again.")
+            raise ImageError("The upload failed: try again.")
         shot = await parts.QUICK.run(look_at, path)
         return on_stage(shot), shot
     except Exception as error:
@@ -115,10 +113,10 @@ async def take(value: dict, shot):
 
 
 def read_strokes(value: dict, size: tuple[int, int]) -> np.ndarray:
-    """What was painted: HxW bool for a photo of `size` (width, height).
+    """Decode the painted mask to an HxW bool array for a photo of `size` (width, height).
 
     Raises:
-        ImageError: it is not a picture that the page's canvas makes.
+        ImageError: the data is not a PNG of the page's canvas.
     """
     data = (value or {}).get("strokes")
     if not isinstance(data, str) or not data.startswith("data:image/png;base64,"):
@@ -132,7 +130,7 @@ def read_strokes(value: dict, size: tuple[int, int]) -> np.ndarray:
         if max(own) > parts.PAINTED:
             raise ValueError("too large")
     except (ValueError, OSError, binascii.Error) as error:
-        raise ImageError("What was painted did not arrive whole: clear it and paint again.") from error
+        raise ImageError("The painted mask could not be read: clear it and paint again.") from error
     painted = load_mask(raw, own)
     if own != size:
         painted = np.asarray(Image.fromarray(painted).resize(size, Image.Resampling.NEAREST))
@@ -140,24 +138,24 @@ def read_strokes(value: dict, size: tuple[int, int]) -> np.ndarray:
 
 
 def grow_strokes(painted: np.ndarray) -> np.ndarray:
-    """Strokes (HxW bool) made wider by 4 pixels of the copy that is painted on: people stop just short of the edge of
-    what they paint over."""
+    """Dilate strokes (HxW bool) by 4 canvas pixels, because people stop just short of the edge of what they paint
+    over."""
     radius = max(2, round(4 * max(painted.shape) / parts.PAINTED))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     return cv2.dilate(painted.astype(np.uint8), kernel).astype(bool)
 
 
 def chosen_face(value: dict, shot: Shot) -> int:
-    """The index of the face that was clicked; of the largest if none was."""
+    """Return the index of the selected face, or of the largest face if none is selected."""
     number = (value or {}).get("chosen")
     return number if isinstance(number, int) and 0 <= number < len(shot.boxes) else shot.largest
 
 
 class Stage(gr.HTML):
-    """Shows the photo: takes files, pastes, drops and the camera; its faces can be clicked and it can be painted on.
+    """Shows the photo. Visitors add one by file, paste, drop or camera, click a face, and paint a mask.
 
-    Its value is a dict, see `on_stage`; from the browser it comes with "strokes", a PNG as a data URL, or "upload",
-    the path of a file that was just uploaded.
+    Its value is a dict, see `on_stage`. The browser adds "strokes", a PNG as a data URL, or "upload", the path of a new
+    upload.
     """
 
     is_template = True

@@ -1,4 +1,4 @@
-"""The section Measure many photos: the asymmetry study, for whoever has photos of several people or visits."""
+"""The section for the asymmetry study: measure photos of several people or visits."""
 
 import html
 import shutil
@@ -15,12 +15,13 @@ from line import Stopped
 from facesym.errors import ImageError
 from facesym.study import PUPILLARY_DISTANCES
 
-MOST = 100  # photos a study
+MOST = 100  # photos per study
 EXAMPLES = ["anna_2026-03-01_rest.jpg", "anna_2026-03-01_smile.jpg"]
-INTRO = """Measures the asymmetry of each face and makes a report to print, with tables: brow height, eye opening, mouth
-corners and more, left minus right, beside the range of healthy faces. The files' names say who, when and what:
-<code>anna_2026-03-01_smile.jpg</code> (<i>rest</i>, <i>smile</i>, <i>eye closure</i> or <i>brow raise</i>); from rest
-to a movement it says how far each side moved. <b>It measures photos, and is not a diagnosis.</b>"""
+INTRO = """Measures the asymmetry of each face and writes a printable report with tables: left minus right for brow
+height, eye opening, mouth corners and more, next to the range of healthy faces. File names give the subject, date and
+condition: <code>anna_2026-03-01_smile.jpg</code> (<i>rest</i>, <i>smile</i>, <i>eye closure</i> or <i>brow raise</i>).
+With photos at rest and during a movement, the report also says how far each side moved. <b>This is a measurement, not
+a diagnosis.</b>"""
 COLUMNS = {
     "photo": "Photo",
     "subject": "Subject",
@@ -37,12 +38,12 @@ def build() -> None:
         gr.HTML(f"<p>{INTRO}</p>", apply_default_css=False, js_on_load=None)
         with gr.Row():
             photos = gr.File(
-                file_count="multiple", label=f"Photos from the front, up to {MOST}", elem_id="study-photos"
+                file_count="multiple", label=f"Frontal photos, up to {MOST}", elem_id="study-photos"
             )
             distance = gr.Number(
                 None,
-                label="Distance between the pupils in mm",
-                info="Optional, the same for everybody: lengths are in millimetres too.",
+                label="Pupillary distance in mm",
+                info="Optional, one value for all subjects: also gives lengths in millimetres.",
                 elem_id="study-distance",
             )
         with gr.Row():
@@ -95,26 +96,26 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
 
     Args:
         tell: see `line.Job.tell`.
-        paths: of the uploads.
-        distance: between the pupils in millimetres, or None.
+        paths: paths of the uploads.
+        distance: pupillary distance in millimetres, or None.
 
     Returns:
         The paths of the report and the tables, and the rows of the table.
 
     Raises:
-        ImageError: there are no photos or too many, two have one name, or the distance is no pupillary distance.
+        ImageError: there are no photos or too many, two share a name, or the distance is out of range.
     """
-    from facesym.study.run import run_study  # brings torch: not before the page is up
+    from facesym.study.run import run_study  # imports torch: wait until the page is up
 
     if not paths:
         raise ImageError("Add photos first.")
     if len(paths) > MOST:
         raise ImageError(
-            f"{len(paths)} photos are too many here: up to {MOST}, or use `facesym study` on your machine."
+            f"{len(paths)} photos are more than the limit of {MOST}: run `facesym study` on your own machine."
         )
     low, high = PUPILLARY_DISTANCES
     if distance and not low <= distance <= high:
-        raise ImageError(f"The distance between the pupils is between {low} and {high} mm, not {distance:g}.")
+        raise ImageError(f"The pupillary distance must be between {low} and {high} mm, not {distance:g}.")
     names = sorted(Path(path).name for path in paths)
     for name, following in pairwise(names):
         if name == following:
@@ -128,7 +129,7 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
             tell(0.05 + 0.9 * i / len(photos), f"Measuring photo {i + 1} of {len(photos)}")
             yield photo
 
-    tell(0, "Getting the model ready")
+    tell(0, "Loading the model")
     pipe = symmetrize.tab.pipeline.get()
     try:
         rows = run_study(
@@ -145,17 +146,19 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
 
 
 def summarize(rows: list[dict]) -> str:
-    """A line about the study, Markdown's ** for bold."""
+    """Summarize the study in one line, with Markdown's ** for bold."""
     failed = sum("error" in row for row in rows)
     measured = len(rows) - failed
     text = f"**{measured} photo{'s' * (measured != 1)} measured**"
     return (
-        text + (f", {failed} not: the table says why" if failed else "") + ". The report has a page for each."
+        text
+        + (f", {failed} failed (see the table)" if failed else "")
+        + ". The report has one page per photo."
     )
 
 
 def show_table(rows: list[dict]) -> str:
-    """The study's table as HTML."""
+    """Return the study's table as HTML."""
     from facesym.study.report import summarize_leading
 
     lines = []
@@ -174,27 +177,27 @@ def show_table(rows: list[dict]) -> str:
         lines.append("<tr>" + "".join(f"<td>{html.escape(str(cell or ''))}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{title}</th>" for title in COLUMNS.values())
     return (
-        '<div class="study-table" tabindex="0" role="region" aria-label="The photos and their measures"><table>'
+        '<div class="study-table" tabindex="0" role="region" aria-label="Measures of each photo"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
 async def study_files(photos: list[str], pupillary_distance: float = 0):
-    """Measure the asymmetry of the faces in photos, with a report. Only for photos of adults; not a diagnosis.
+    """Measure the asymmetry of the faces in photos and write a report. Use only photos of adults; not a diagnosis.
 
     Args:
-        photos: Photos from the front, up to 100. Their names say who, when and in what condition:
+        photos: Up to 100 frontal photos. File names give the subject, date and condition:
             anna_2026-03-01_smile.jpg.
-        pupillary_distance: In millimetres, of everybody: lengths are in millimetres too. 0 for none.
+        pupillary_distance: One value for all subjects, in millimetres; also gives lengths in millimetres. 0 for none.
 
     Returns:
-        The report (HTML) and the tables (CSV, JSON), and a row of measures for each photo.
+        The report (HTML), the tables (CSV, JSON), and one row of measures per photo.
     """
     return await parts.MODELS.run(work, photos, pupillary_distance)
 
 
 class PhotoFiles(gr.File):
-    """File with photos as examples in the API's documentation."""
+    """File input with photos as examples in the API documentation."""
 
     is_template = True
 
@@ -206,7 +209,7 @@ class PhotoFiles(gr.File):
 
 
 def api() -> None:
-    """The call for programs."""
+    """Add the API endpoint."""
     inputs = [
         PhotoFiles(file_count="multiple", label="photos", render=False),
         gr.Number(0, label="pupillary_distance", render=False),

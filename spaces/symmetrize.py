@@ -1,4 +1,4 @@
-"""The tab Symmetrize: a photo in, the symmetric face pasted back, and how asymmetric the face was."""
+"""The Symmetrize tab: make the face in a photo symmetric and measure its asymmetry."""
 
 from pathlib import Path
 
@@ -11,22 +11,22 @@ import stage
 from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
 
-MEANING = {  # of the regions, for people
-    "overall": "All but the jaw",
-    "brow": "Brows: height and place",
-    "eye opening": "Eyes: how far open",
-    "mouth corner": "Mouth corners: height and place",
+MEANING = {  # names of the regions for visitors
+    "overall": "Overall, without the jaw",
+    "brow": "Brows: height and position",
+    "eye opening": "Eyes: opening",
+    "mouth corner": "Mouth corners: height and position",
     "nose": "Nose: wings and tip",
 }
 ABOUT = (
-    "In the distance between the outer eye corners; roll and yaw of the head are taken out. No face is at zero. It is "
-    "a measure of a photo, not a diagnosis."
+    "In percent of the distance between the outer eye corners, with the head's roll and yaw removed. No face measures "
+    "zero. This is a measurement of a photo, not a diagnosis."
 )
 
 tab = panel.Tab(
     "symmetrize",
     "Symmetrize",
-    "See a face as it would be if both halves were alike, and how much they differ.",
+    "Make both halves of a face match, and see how much they differ.",
     "Make it symmetric",
     parts.Pipeline("symmetrize"),
 )
@@ -34,7 +34,7 @@ tab = panel.Tab(
 
 @parts.gpu
 def symmetrize(photo: Photo, faces):
-    """The pipeline's call."""
+    """Call the pipeline."""
     return tab.pipeline.get()(photo, faces=faces, composites=True)
 
 
@@ -51,14 +51,14 @@ def work(tell, value: dict, shot: stage.Shot, every: bool) -> panel.Outcome:
 
 
 def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[dict]]:
-    """Symmetrize a photo and write the files: the outcome, and the numbers of each face."""
-    from facesym.asymmetry import draw_heatmap  # brings torch: not before the page is up
+    """Symmetrize a photo and write the result files; return the outcome and the measures of each face."""
+    from facesym.asymmetry import draw_heatmap  # imports torch: wait until the page is up
 
-    tell(0.05, "Getting the model ready")
+    tell(0.05, "Loading the model")
     tab.pipeline.get()
     tell(0.1, "Making the face symmetric")
     result = symmetrize(photo, faces)
-    tell(0.7, "Writing the pictures")
+    tell(0.7, "Saving the images")
     files = results.Files(tab.name, stem, "symmetric")
     rows = result.asymmetry
     sections, kept = [], []
@@ -74,11 +74,11 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
         who = f"face {i + 1} " if len(rows) > 1 else ""
         kept += [(who + caption.lower(), picture) for caption, picture in pictures]
         table = [(MEANING[key], f"{100 * row[key]:.1f} %") for key in MEANING]
-        title = f"Face {i + 1}, counted from the left" if len(rows) > 1 else "How asymmetric the face was"
+        title = f"Face {i + 1} from the left" if len(rows) > 1 else "Asymmetry of the face"
         sections.append(
             results.heading(title)
             + files.grid(pictures, f"face{i + 1}-")
-            + results.table(["Region", "Difference of the sides"], table)
+            + results.table(["Region", "Left–right difference"], table)
         )
     views = files.closeups(photo.image, result.images[0], result.faces)
     views.append(files.pair("Photo", photo.image, result.images[0]))
@@ -99,19 +99,19 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
 
 
 async def symmetrize_file(photo: str, faces: str = "largest"):
-    """Make the face in a photo symmetric, and measure its asymmetry. Only for photos of adults; label the result.
+    """Make a face symmetric and measure its asymmetry. Use only photos of adults, and label the result as edited.
 
     Args:
-        photo: The photo: JPEG, PNG, WebP, HEIC and others.
+        photo: The photo, as JPEG, PNG, WebP, HEIC or another common format.
         faces: "largest" for the largest face in the photo, "all" for every face.
 
     Returns:
-        The photo with symmetric faces as a PNG file, and the asymmetry of each face: fractions of the distance between
-        the outer eye corners for each region; "appearance", the mean of the heat map; roll and yaw of the head in
-        degrees.
+        The photo with symmetric faces as a PNG file, and the asymmetry of each face: the left-right difference of each
+        region as a fraction of the distance between the outer eye corners; "appearance", the mean of the heat map; and
+        the head's roll and yaw in degrees.
     """
     if not photo:
-        raise ImageError("A photo is needed.")
+        raise ImageError("Send a photo.")
     outcome, rows = await parts.MODELS.run(
         lambda tell: finish(tell, read_photo(photo), Path(photo).stem, faces)
     )

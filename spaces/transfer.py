@@ -1,4 +1,4 @@
-"""The tab Transfer: a photo in, its face with another expression, pose or light out."""
+"""The Transfer tab: change the expression, pose or lighting of a face in a photo."""
 
 from pathlib import Path
 
@@ -12,18 +12,21 @@ from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
 from facesym.models.lssl import GROUPS
 
-KEEP = "as it is"
-FIRST = {"expression": "happy"}  # so that the button does something for whoever has chosen nothing
-WHOLE = {"expression", "light"}  # groups whose result fits back into the photo: the head stays where it is
+KEEP = "unchanged"
+FIRST = {"expression": "happy"}  # a default, so that the button works before anything is chosen
+WHOLE = {
+    "expression",
+    "light",
+}  # groups that leave the head in place, so that the result fits back into the photo
 ABOUT = (
-    "Poses are as seen in the picture: “left” turns the nose to its left. What the photo does not show is made up, "
-    "teeth too: at a strength of 0.3 a smile hardly opens the mouth."
+    "Left and right are those of the image: “left” turns the nose to its left. Parts that the photo does not show, "
+    "such as teeth, are synthesized; at a strength of 0.3 a smile barely opens the mouth."
 )
 
 tab = panel.Tab(
     "transfer",
     "Transfer",
-    "Give a face another expression, pose or light.",
+    "Change the expression, pose or lighting of a face.",
     "Change the face",
     parts.Pipeline("transfer"),
 )
@@ -31,7 +34,7 @@ tab = panel.Tab(
 
 @parts.gpu
 def transfer(photo: Photo, face, to: list, strength: float, grid: bool):
-    """The pipeline's call."""
+    """Call the pipeline."""
     return tab.pipeline.get()(photo, faces=face, to=to, strength=strength, grid=grid)
 
 
@@ -47,7 +50,7 @@ def controls() -> list:
         for group, names in GROUPS.items()
     ]
     strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", elem_id="transfer-strength")
-    every = gr.Checkbox(label="Also show each change alone (slower)", elem_id="transfer-every")
+    every = gr.Checkbox(label="Also show each change on its own (slower)", elem_id="transfer-every")
     return [strength, every, *radios]
 
 
@@ -55,20 +58,20 @@ def work(tell, value: dict, shot: stage.Shot, strength: float, every: bool, *cho
     """See `panel.Tab`."""
     to = [choice for choice in choices if choice and choice != KEEP]
     if not to and not every:
-        raise ImageError("Choose an expression, a pose or a light first.")
+        raise ImageError("Choose an expression, pose or lighting first.")
     return finish(
         tell, shot.read(), Path(shot.path).stem, stage.chosen_face(value, shot), to, strength, every
     )
 
 
 def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid: bool) -> panel.Outcome:
-    """Change a face and write the files."""
-    tell(0.05, "Getting the model ready")
+    """Change a face and write the result files."""
+    tell(0.05, "Loading the model")
     pipe = tab.pipeline.get()
     wanted = pipe.wanted(to)
     tell(0.1, "Changing the face")
     result = transfer(photo, face, to, strength, grid)
-    tell(0.6, "Writing the pictures")
+    tell(0.6, "Saving the images")
     files = results.Files(tab.name, stem, "-".join(to).replace(" ", "") or "grid")
     trim = results.Trim.of(photo, result)
     crop, output = trim(result.crop[0]), trim(result.images[0])
@@ -76,8 +79,8 @@ def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid:
     whole = results.put_back(tab.pipeline, photo, result) if wanted and set(wanted) <= WHOLE else None
     grid_html, downloads = "", files.downloads(crop, output, whole)
     if singles:
-        grid_html = results.heading("Each change alone") + files.grid(singles, "only-")
-        downloads.append(("All of them (ZIP)", files.zip(singles)))
+        grid_html = results.heading("Each change on its own") + files.grid(singles, "only-")
+        downloads.append(("All images (ZIP)", files.zip(singles)))
     return panel.Outcome(
         views=[files.pair("Face", crop, output), *files.whole(photo, whole)],
         downloads=downloads,
@@ -89,19 +92,19 @@ def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid:
 
 
 async def transfer_file(photo: str, to: str = "happy", strength: float = 1.0):
-    """Give the face in a photo another expression, pose or light. Only for photos of adults; label the result.
+    """Change the expression, pose or lighting of a face. Use only photos of adults, and label the result as edited.
 
     Args:
-        photo: The photo: JPEG, PNG, WebP, HEIC and others. Its largest face is taken.
-        to: What to change it to: one or more of "neutral", "happy", "surprised"; "left 45", "left 20", "frontal",
-            "right 20", "right 45"; "normal", "weak", "dark", "side"; separated by commas, one of each group.
-        strength: 0 keeps the face, 1 is the usual change, 1.5 the most.
+        photo: The photo, as JPEG, PNG, WebP, HEIC or another common format. Its largest face is used.
+        to: Target attributes, separated by commas, at most one of each group: "neutral", "happy", "surprised";
+            "left 45", "left 20", "frontal", "right 20", "right 45"; "normal", "weak", "dark", "side".
+        strength: Strength of the change, from 0 (none) to 1.5; 1 is the default.
 
     Returns:
-        The face as a PNG file, and a sentence with the numbers.
+        The face as a PNG file, and a one-line summary.
     """
     if not photo:
-        raise ImageError("A photo is needed.")
+        raise ImageError("Send a photo.")
     wanted = [name.strip() for name in (to or "").split(",") if name.strip()]
     outcome = await parts.MODELS.run(
         lambda tell: finish(tell, read_photo(photo), Path(photo).stem, "largest", wanted, strength, False)

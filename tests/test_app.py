@@ -224,7 +224,7 @@ def test_agents_find_the_tools(url):
 def test_links_to_the_page_show_what_it_is(url):
     page = httpx.get(url).text
     assert "Gradio" not in re.findall(r'<meta property="og:title" content="([^"]*)"', page)
-    assert re.search(r'<meta name="description" content="Complete the hidden part', page)
+    assert re.search(r'<meta name="description" content="Complete the missing part', page)
     (picture,) = re.findall(r'<meta property="og:image" content="([^"]*)"', page)
     with Image.open(io.BytesIO(httpx.get(picture).content)) as image:
         assert image.size == (1200, 630)

@@ -19,11 +19,11 @@ def test_missing_steps_are_told_where_one_looks_for_them(page, photo):
     open_tab(page, "Rotate")
     press(page, "Rotate", wait=False)
     status(page, "Rotate").get_by_text("No face was found").wait_for()
-    assert "Getting the model" not in status(page, "Rotate").inner_text()
+    assert "Loading the model" not in status(page, "Rotate").inner_text()
     assert page.locator(".toast-wrap *").count() == 0
     open_tab(page, "Complete")
     press(page, "Complete", wait=False)
-    status(page, "Complete").get_by_text("Nothing is marked yet").wait_for()
+    status(page, "Complete").get_by_text("The mask is still empty").wait_for()
 
 
 def test_the_button_stays_near_the_photo_and_the_result_comes_into_view(page, photo):

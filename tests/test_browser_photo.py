@@ -23,7 +23,7 @@ def test_painted_stroke_is_completed_and_nothing_else_changes(page, photo):
     # The stroke runs from 139 to 189 at height 106; the brush adds its radius.
     assert 105 < x0 < 150 and 178 < x1 < 223 and y0 > 70 and y1 < 142
     assert "1 face" in status(page, "Complete").inner_text()
-    page.get_by_text("How it was done").click()
+    page.get_by_text("Intermediate results").click()
     assert page.locator("#complete-extras figure").count() == 4
 
 
@@ -46,7 +46,7 @@ def test_uploaded_mask_is_completed(desk, photo):
     upload(desk, photo)
     mask = np.zeros((320, 320), np.uint8)
     mask[95:120, 130:200] = 255
-    desk.get_by_text("Or use a mask picture").click()
+    desk.get_by_text("Or upload a mask").click()
     desk.locator("#mask input[type=file]").set_input_files(
         {"name": "mask.png", "mimeType": "image/png", "buffer": as_bytes(Image.fromarray(mask))}
     )
@@ -106,7 +106,7 @@ def test_heic_is_read(desk, photo):
 
 def test_a_mask_that_is_no_picture_is_refused_at_once_and_nothing_offers_to_share_it(desk, photo):
     upload(desk, photo)
-    desk.get_by_text("Or use a mask picture").click()
+    desk.get_by_text("Or upload a mask").click()
     choose = desk.locator("#mask input[type=file]")
     choose.set_input_files({"name": "mask.png", "mimeType": "image/png", "buffer": b"not a picture"})
     refusal = desk.locator("#mask-refusal").get_by_text("mask.png is not an image")

@@ -69,7 +69,7 @@ def test_several_faces_are_clicked_and_named(page, photo):
     assert x0 >= 320
     page.get_by_label("Every face in the photo").check()
     press(page, "Symmetrize", wait=False)
-    page.locator("#symmetrize-extras").get_by_text("Face 2, counted from the left").wait_for()
+    page.locator("#symmetrize-extras").get_by_text("Face 2 from the left").wait_for()
     figures = page.locator("#symmetrize-extras figure")
     assert figures.count() == 8
     extras = page.locator("#symmetrize-extras")
@@ -80,11 +80,11 @@ def test_transfer_and_its_grid(page, photo):
     open_tab(page, "Transfer")
     upload(page, photo)
     assert page.locator("#transfer-expression").get_by_label("happy").is_checked()
-    page.locator("#transfer-expression").get_by_text("as it is").click()
+    page.locator("#transfer-expression").get_by_text("unchanged").click()
     press(page, "Transfer", wait=False)
     status(page, "Transfer").get_by_text("Choose an expression").wait_for()
     page.locator("#transfer-expression").get_by_text("happy").click()
-    page.get_by_label("Also show each change alone").check()
+    page.get_by_label("Also show each change on its own").check()
     press(page, "Transfer")
     figures = page.locator("#transfer-extras figure")
     assert figures.count() == 12
@@ -95,14 +95,14 @@ def test_transfer_and_its_grid(page, photo):
     assert below  # captions cover no mouth
     data, name = download(page, "Transfer", "Whole photo")
     assert name == "photo-happy-whole-photo.png" and Image.open(io.BytesIO(data)).size == photo.size
-    assert download(page, "Transfer", "All of them")[0][:2] == b"PK"
+    assert download(page, "Transfer", "All images")[0][:2] == b"PK"
 
 
 def test_normalize_and_the_way_there(desk, photo):
     open_tab(desk, "Normalize")
     upload(desk, photo)
     press(desk, "Normalize")
-    result(desk, "Normalize").get_by_role("button", name="The way there").click()
+    result(desk, "Normalize").get_by_role("button", name="Interpolation").click()
     shown, slider = desk.locator("#normalize-result .turn img"), desk.locator("#normalize-result .turn input")
     before = shown.get_attribute("src")
     slider.focus()

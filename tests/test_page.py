@@ -54,7 +54,7 @@ def test_only_uploads_can_be_taken():
     import stage
 
     value, shot = asyncio.run(stage.take({"upload": str(EXAMPLES / "astronaut.jpg")}, None))
-    assert shot is None and "did not arrive" in value["error"]
+    assert shot is None and "upload failed" in value["error"]
 
 
 def test_unexpected_errors_are_logged_not_shown(caplog):
@@ -94,7 +94,9 @@ def test_who_waits_is_told_for_what_and_how_long():
         await asyncio.gather(first, second)
 
     asyncio.run(both())
-    assert any(re.fullmatch(r"Waiting for a fit: 1 person is before you, about \d+ s", str(x)) for x in told)
+    assert any(
+        re.fullmatch(r"Waiting for a fit: 1 person is ahead of you, about \d+ s", str(x)) for x in told
+    )
     assert any("Fitting" in str(x) and "left" in str(x) for x in told)
     assert {"first", "second"} <= set(map(str, told))
     (busy,) = ends

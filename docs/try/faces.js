@@ -151,7 +151,7 @@ export async function symmetrize(photo) {
   const nets = await load();
   const box = await findBox(photo, nets.detector);
   const points = box && await level(photo, box, nets);
-  if (!points) throw new Error("No face was found. Try a photo in which the face is larger, upright or less hidden.");
+  if (!points) throw new Error("No face was found. Try a photo in which the face is larger, upright or less covered.");
   const small = ffhqTransform(points, LANDMARK_SIDE), transform = ffhqTransform(points, SIZE);
   const measures = asymmetry(await findPoints(photo, small, nets), nets.constants);
   const out = await nets.symmetrizer.run({ image: planes(crop(photo, transform, SIZE)) }, ["picture", "region"]);

@@ -4,7 +4,7 @@ import { mark } from "./png.js";
 
 const LONGEST = 4096; // pixels of a photo's side: phones hold no larger canvas
 const NAMES = {
-  overall: "All features", brow: "Brows", "eye opening": "Opening of the eyes", "mouth corner": "Corners of the mouth",
+  overall: "All features", brow: "Brows", "eye opening": "Eye opening", "mouth corner": "Mouth corners",
   nose: "Nose",
 };
 const part = id => document.getElementById(id);
@@ -25,7 +25,7 @@ async function read(blob) {
   try {
     bitmap = await createImageBitmap(blob);
   } catch {
-    throw new Error("This file cannot be read as a picture. Choose a JPEG, PNG, WebP or AVIF file.");
+    throw new Error("This file cannot be read as an image. Choose a JPEG, PNG, WebP or AVIF file.");
   }
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
   const photo = canvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
@@ -53,7 +53,7 @@ function showMeasures(measures) {
   }));
   const yaw = Math.abs(measures.yaw);
   part("pose").textContent = yaw > 30
-    ? `The head is turned by about ${yaw.toFixed(0)}°: the numbers mean little, and the picture may not fit.`
+    ? `The head is turned by about ${yaw.toFixed(0)}°: the measures are unreliable, and the result may not fit the photo.`
     : `The head is turned by ${yaw.toFixed(0)}°.`;
 }
 

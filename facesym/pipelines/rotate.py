@@ -222,7 +222,7 @@ class RotatePipeline(Pipeline):
                 self._turn(face, options, tell)
 
     def _turn(self, face, options, tell):
-        """Fit a face and turn it: fills in its frames, output, yaws and fit."""
+        """Fit a face and turn it; set its frames, output, yaws and fit."""
         count = options.frames if len(options.ends) == 2 else 1
         head = self.fit(face.crop, steps=options.steps, seconds=options.seconds, progress=tell, frames=count)
         low, high = head.range
@@ -232,8 +232,8 @@ class RotatePipeline(Pipeline):
         elif np.abs(within - options.ends).max() > 1:
             asked = " to ".join(f"{end:.0f}" for end in options.ends)
             face.notes.append(
-                f"This face can be turned from {low:.0f} to {high:.0f} degrees and still be that person: the yaw of "
-                f"{asked} degrees was held within."
+                f"This face keeps its identity only from {low:.0f} to {high:.0f} degrees: the requested yaw of "
+                f"{asked} degrees was limited to this range."
             )
         yaws = np.linspace(within[0], within[-1], count)
         face.frames = head.frames(yaws)

@@ -34,7 +34,7 @@ function faceButton([x, y, w, h], index) {
   const button = document.createElement("button");
   button.type = "button";
   button.style.cssText = `left:${100 * x}%;top:${100 * y}%;width:${100 * w}%;height:${100 * h}%`;
-  button.setAttribute("aria-label", `Face ${index + 1}, counted from the left`);
+  button.setAttribute("aria-label", `Face ${index + 1} from the left`);
   button.setAttribute("aria-pressed", String(index === value().chosen));
   button.innerHTML = `<b>${index + 1}</b>`;
   button.onclick = () => { props.value = { ...value(), chosen: index }; render(); };
@@ -45,7 +45,7 @@ function faceButton([x, y, w, h], index) {
 async function take(file) {
   if (!file) return;
   closeCamera();
-  if (file.size > 40e6) return say("This file has more than 40 MB: make it smaller and try again.", true);
+  if (file.size > 40e6) return say("This file is larger than 40 MB: make it smaller and try again.", true);
   say("Reading the photo …");
   root.classList.add("busy");
   try {
@@ -54,7 +54,7 @@ async function take(file) {
     trigger("upload");
   } catch (error) {
     root.classList.remove("busy");
-    say("The upload did not arrive: try again, or a smaller photo.", true);
+    say("The upload failed: try again, or try a smaller photo.", true);
   }
 }
 element.querySelectorAll("input[type=file]").forEach((input) => {
@@ -78,7 +78,7 @@ async function openCamera() {
     root.dataset.state = "camera";
     say("");
   } catch (error) {
-    say("The camera cannot be used here: allow it in the browser, or choose a photo.", true);
+    say("The camera is not available: allow it in the browser, or choose a photo.", true);
   }
 }
 function closeCamera() {
@@ -140,7 +140,7 @@ function stroke(from, to) {
 canvas.onpointerdown = (event) => {
   if (event.button) return;
   event.preventDefault();
-  try { canvas.setPointerCapture(event.pointerId); } catch (error) { /* a pointer that has gone */ }
+  try { canvas.setPointerCapture(event.pointerId); } catch (error) { /* the pointer is gone */ }
   keep();
   last = at(event);
   stroke(last, last);

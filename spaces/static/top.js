@@ -1,4 +1,4 @@
-// The five choices: they are the page's tabs, kept in the address.
+// The page's five tabs, reflected in the URL's hash.
 const cards = [...element.querySelectorAll("[role=tab]")];
 const names = cards.map((card) => card.dataset.tab);
 function choose(tab, move) {
@@ -28,7 +28,7 @@ choose(document.documentElement.dataset.tab || names[0]);
 const dark = () => document.body.classList.contains("dark");
 element.querySelector(".theme").onclick = () => {
   document.body.classList.toggle("dark");
-  try { localStorage.setItem("facesym-dark", String(dark())); } catch (error) { /* not allowed: it is for this visit then */ }
+  try { localStorage.setItem("facesym-dark", String(dark())); } catch (error) { /* storage is blocked: keep the theme for this visit only */ }
 };
 try {
   const kept = localStorage.getItem("facesym-dark");

@@ -1,4 +1,4 @@
-// A result: see Viewer in parts.py. `element`, `props`, `trigger` and `watch` come from gradio.
+// A result: see Viewer in panel.py. `element`, `props`, `trigger` and `watch` come from gradio.
 const find = (selector) => element.querySelector(selector);
 const compare = find(".compare"), turn = find(".turn"), slide = compare.querySelector("input"), dial = turn.querySelector("input");
 const tasks = () => [...document.querySelectorAll("#top [role=tab]")].map((card) => [card.dataset.tab, card.querySelector("b").textContent]);
@@ -21,7 +21,7 @@ function show(view) {
   find(".about").textContent = view.about;
   dial.max = frames.length - 1;
   dial.value = view.start;
-  frames.forEach((url) => { new Image().src = url; }); // so that sliding does not wait
+  frames.forEach((url) => { new Image().src = url; }); // preload, so that the slider responds at once
   turnTo();
 }
 function turnTo() {
@@ -62,7 +62,7 @@ function render() {
   find(".views").replaceChildren(...(value.views.length > 1 ? value.views.map((view, i) => button(view.label, () => pick(i))) : []));
   const text = (content) => Object.assign(document.createElement("span"), { textContent: content });
   const downloads = value.downloads || [];
-  find(".downloads").replaceChildren(...(downloads.length ? [text("Save, marked as edited:"), ...downloads.map(link)] : []));
+  find(".downloads").replaceChildren(...(downloads.length ? [text("Download, tagged as edited:"), ...downloads.map(link)] : []));
   const others = tasks().filter(([task]) => task !== value.task);
   find(".next").replaceChildren(...(value.task ? [text("Use this result in:"), ...others.map(([task, title]) => button(title, () => {
     dispatchEvent(new CustomEvent("facesym-tab", { detail: task }));
@@ -71,7 +71,7 @@ function render() {
   pick(0);
   if (value.task) reveal();
 }
-function reveal() { // on a phone it comes below what one sees
+function reveal() { // on a phone it is below the visible area
   const { top, bottom, height } = find(".viewer").getBoundingClientRect();
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   if (height && (top > innerHeight - 200 || bottom < 200)) element.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
@@ -79,7 +79,7 @@ function reveal() { // on a phone it comes below what one sees
 
 slide.oninput = move;
 dial.oninput = turnTo;
-let from = null; // dragging the picture itself turns it
+let from = null; // dragging the image moves the slider
 turn.querySelector("img").onpointerdown = (event) => { from = [event.clientX, Number(dial.value)]; event.preventDefault(); };
 addEventListener("pointermove", (event) => {
   if (!from || frames.length < 2) return;
