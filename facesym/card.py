@@ -1,4 +1,4 @@
-"""The model card (README.md on the Hub) of a model of the zoo, written from its entry in zoo.json."""
+"""Write a model card (README.md on the Hub) from the model's entry in zoo.json."""
 
 import re
 
@@ -8,63 +8,62 @@ from .files import WEIGHTS_NAME
 _TASKS = {
     "complete": (
         "image-to-image",
-        "Completes the hidden part of a face (sunglasses, a hand, a scratch, a mask) so that it matches the visible "
-        "half of the same face.",
-        "What neither half of the face shows is invented: plausible, not true. Results are worse on profiles, on very "
-        "large masks, and on anything that is rare in the training data.",
+        "Completes the missing part of a face (behind sunglasses, a hand, a scratch, a mask) so that it matches the "
+        "visible half of the same face.",
+        "Anything that neither half of the face shows is invented: plausible, but not real. Results are worse for "
+        "profiles, very large masks, and anything that is rare in the training data.",
     ),
     "symmetrize": (
         "image-to-image",
-        "Makes a face symmetric, also one with a palsy of one side, and preserves the person.",
-        "For faces seen from the front, up to about 30 degrees of yaw. Trained on simulated palsies, not on patients: "
-        "this is not a medical device and does not predict the outcome of a treatment.",
+        "Makes a face symmetric, even one with a one-sided palsy, and preserves the identity.",
+        "For near-frontal faces, up to about 30 degrees of yaw. Trained on simulated palsies, not on patients: this is "
+        "not a medical device and does not predict the outcome of a treatment.",
     ),
     "rotate": (
         "image-to-image",
-        "Generates faces whose symmetry is controlled exactly by the latent; fine-tuned on one photo, it turns the "
-        "head in it.",
-        "Heads turn a little to either side, not to a profile. Hair, glasses and the background behind the head are "
-        "rough, and the resolution is the network's. A fit takes about half a minute on a CPU.",
+        "Generates faces whose symmetry the latent controls exactly. Fine-tuned on a photo, it turns the head in it.",
+        "Heads turn a little to either side, but not to a profile. Hair, glasses and the background behind the head "
+        "lack detail, and the resolution is limited to that of the network. A fit takes about half a minute on a CPU.",
     ),
     "normalize": (
         "image-to-image",
-        "Makes a face frontal and neutral and preserves the person.",
-        "For heads turned by up to 45 degrees. What the photo does not show (the far side of the face, a closed mouth "
-        "behind a laugh) is mirrored or invented. Hair and background behind a turned head are rough, and lips that "
-        "had to close are soft. Trained on few real pairs, on simulated poses and expressions, and on photos whose "
-        "frontal, neutral target was synthesized from a face mesh, landmarks and, for open mouths, other people's "
-        "lips.",
+        "Makes a face frontal and neutral and preserves the identity.",
+        "For heads turned by up to 45 degrees. Parts that the photo does not show (the far side of the face, a closed "
+        "mouth) are mirrored or invented. Hair and background behind a turned head lack detail, and closed lips "
+        "synthesized from an open mouth are blurry. The training data has few real pairs; the others are simulated "
+        "poses and expressions, and photos whose frontal, neutral target was synthesized from a face mesh, landmarks "
+        "and, for open mouths, the lips of other people.",
     ),
     "transfer": (
         "image-to-image",
-        "Changes a face's expression, head pose or light on request and preserves the person.",
-        "For heads turned by up to 45 degrees. The teeth of a smile and the inside of a surprised mouth are soft and "
-        "look much the same on everybody. The far side of a turned face and the background behind the head are "
-        "invented or smeared. Trained on simulated poses and expressions beside real ones, on smiles whose neutral "
-        "counterpart was synthesized from landmarks and other people's closed lips, and on simulated light.",
+        "Changes the expression, head pose or lighting of a face and preserves the identity.",
+        "For heads turned by up to 45 degrees. The teeth of a smile and the inside of a surprised mouth are blurry and "
+        "look similar on all faces. The far side of a turned face and the background behind the head are invented or "
+        "smeared. The training data combines real with simulated poses and expressions, smiles whose neutral "
+        "counterpart was synthesized from landmarks and closed lips of other people, and simulated lighting.",
     ),
     "parse": (
         "image-segmentation",
         "Labels each pixel of an aligned face as background, skin, eyes and brows, nose, mouth or hair.",
-        "Glasses, hands and hats have no class of their own. Trained on few labelled images of one kind, and on "
-        "classes estimated from landmarks.",
+        "Glasses, hands and hats have no class. Trained on a few labelled images from one dataset, and on classes "
+        "estimated from landmarks.",
     ),
     "encode": (
         "image-feature-extraction",
-        "Predicts the latent of a photo in a symmetric GAN: the starting point of a fit.",
-        "Useful only with the generator that it was trained with.",
+        "Predicts the latent of a photo for a symmetric GAN, as the starting point of a fit.",
+        "Works only with the generator that it was trained with.",
     ),
     "identity": (
         "image-feature-extraction",
-        "Measures how similar two aligned faces are: one unit vector per face, compared by the dot product. Trained "
-        "as a loss and as a measure for the other models.",
-        "Not for identifying or verifying people in any use with consequences for them.",
+        "Measures the similarity of two aligned faces: it maps each face to a unit vector, and the dot product of two "
+        "vectors is their similarity. Trained as a loss and a metric for the other models.",
+        "Do not use it to identify or verify people where this has consequences for them.",
     ),
     "landmarks": (
         "keypoint-detection",
         "Predicts the 68 landmarks (iBUG order) of an aligned face.",
-        "Trained on another network's labels, so no better than these. The error grows with the yaw; full profiles "
-        "are not covered.",
+        "Trained on the labels of another network and therefore no better than those. The error grows with the yaw; "
+        "full profiles are not covered.",
     ),
 }
 _OTHER_TASK = ("image-to-image", "Works on aligned photos of faces.", "See the metrics below.")
@@ -72,13 +71,13 @@ _OTHER_TASK = ("image-to-image", "Works on aligned photos of faces.", "See the m
 _SETS = {
     "lfw": "Labeled Faces in the Wild (deep-funneled), for research",
     "scut": "SCUT-FBP5500, for research",
-    "aaf": "All-Age-Faces, those labelled as adults, for research",
+    "aaf": "All-Age-Faces, only faces labelled as adults, for research",
     "mebeauty": "MEBeauty, photos from free stock sites, no licence stated",
     "generated": "portraits generated by a GAN, origin not stated, for research",
     "parsing": "FASSEG, faces with label maps (K. Khan, M. Mauro, R. Leonardi, ICIP 2015), for research; cite it",
     "london": "Face Research Lab London Set, CC BY 4.0, with the consent of the people shown",
 }
-# Licences with a name on the Hub; all others are "other" there, with their text.
+# Licences known to the Hub; all others are listed as "other", with their text.
 _LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"}
 
 
@@ -90,8 +89,8 @@ _CARD = """---
 
 {purpose}{paper}
 
-`{class}`, {millions:.1f} M parameters stored as {dtype}, for faces cut in the {framing} framing at \
-{input_size}×{input_size}.
+`{class}`, {millions:.1f} M parameters stored as {dtype}, for {framing}-aligned face crops of \
+{input_size}×{input_size} pixels.
 
 ## How to use
 
@@ -99,30 +98,30 @@ _CARD = """---
 {example}
 ```
 
-The network alone, without the steps from photo to face and back:
+To load only the network, without face alignment and pasting:
 
 ```python
 from facesym.models import {class}
 net = {class}.from_pretrained("{repo_id}")
 ```
 
-`{weights}` has sha256 `{sha256}`.
+SHA-256 of `{weights}`: `{sha256}`.
 
-## What it is for, and what not
+## Intended use
 
-For restoring photos and for research on faces, with photos of adults who agree to it. Not for finding out what somebody
-looks like, for identifying anybody, for diagnosis, as evidence, or to deceive.
+Use the model to restore photos and for research on faces, with photos of adults who agree to it. Do not use it to find
+out what someone looks like, to identify anyone, for diagnosis, as evidence, or to deceive.
 
-A face edited with this model must be labelled as edited by AI. facesym writes that into the metadata of the files it
-saves; leave it there, and say it in words where metadata may be lost.
+Faces edited with this model must be labelled as edited by AI. facesym tags the files it saves in their metadata; keep
+the tag, and say it in words where metadata may be lost.
 
 ## Training data
 
 {sets}
 
-The sets are meant to show adults, but most do not state ages: images that show, or may show, minors are excluded
-since 28 November 2026. The people in them are no fair sample of humanity: check the results on the people you want to
-use the model for.
+The datasets are meant to show adults only, but most do not state ages. Images that show, or may show, minors have been
+excluded since 28 November 2026. The datasets do not represent all groups of people equally: check the results on the
+people you want to use the model for.
 
 {command}## Results
 
@@ -142,7 +141,7 @@ def model_card(entry: dict, name: str | None = None) -> str:
     """Write a card: Markdown with the Hub's YAML front matter.
 
     Args:
-        entry: the model's entry in zoo.json. Of a model that is not in the zoo licence, data, training and metrics
+        entry: the model's entry in zoo.json. For a model outside the zoo, licence, data, training command and metrics
             may be missing.
         name: argument of `facesym.load` in the example; default: the model's id.
     """
@@ -173,7 +172,7 @@ def model_card(entry: dict, name: str | None = None) -> str:
 
 
 def _header(entry: dict, pipeline: str) -> str:
-    """Write the YAML front matter, which the Hub reads."""
+    """Write the YAML front matter for the Hub."""
     from huggingface_hub import ModelCardData
 
     known_license = entry["license"].lower() in _LICENSES
@@ -246,14 +245,14 @@ def _metrics(entry: dict) -> str:
 
 
 def _rows(values: dict) -> dict[str, dict]:
-    """{name: number} is one row without a label; {label: {name: number}} has several. Both may be mixed."""
+    """Split values into rows: {name: number} is one unlabelled row, {label: {name: number}} a labelled one."""
     plain = {name: value for name, value in values.items() if not isinstance(value, dict)}
     rows = {"": plain} if plain else {}
     return rows | {label: row for label, row in values.items() if isinstance(row, dict)}
 
 
 def _eval_results(entry: dict, pipeline: str) -> list:
-    """Return the model's own results. If a row has its id, the other rows are baselines and are left out."""
+    """Return the results of the model itself. If a row has its id, the other rows are baselines and are omitted."""
     from huggingface_hub import EvalResult
 
     results = []
@@ -262,7 +261,7 @@ def _eval_results(entry: dict, pipeline: str) -> list:
         rows = {"": rows[entry["id"]]} if entry["id"] in rows else rows
         for label, row in rows.items():
             for name, value in row.items():
-                if name == "n":  # the number of images is not a measure
+                if name == "n":  # the number of images is not a metric
                     continue
                 results.append(
                     EvalResult(
