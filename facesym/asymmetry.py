@@ -20,6 +20,8 @@ _STABLE = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
 
 REGIONS = ("brow", "eye opening", "mouth corner", "nose", "appearance")
 
+CLEAR = 2.0  # the value of a heat map that gets its brightest colour
+
 # Shifts of the crop, as fractions of its side, over which `steady_points` averages.
 _SHIFTS = ((0, 0), (0.012, 0), (-0.012, 0), (0, 0.012), (0, -0.012))
 
@@ -227,18 +229,17 @@ def measure_asymmetry(crop: Image.Image, points: np.ndarray | None = None) -> As
     return Asymmetry(regions, rest["overall"], heat.astype(np.float32), points, rest["roll"], rest["yaw"])
 
 
-def draw_heatmap(crop: Image.Image, heatmap: np.ndarray, top: float = 2.0) -> Image.Image:
+def draw_heatmap(crop: Image.Image, heatmap: np.ndarray) -> Image.Image:
     """Draw a heat map over the grey face, from black to yellow.
 
     Args:
         crop: RGB image.
         heatmap: HxW, see `Asymmetry`.
-        top: the value of the brightest colour.
 
     Returns:
         RGB image.
     """
     grey = np.asarray(crop.convert("L"))[..., None].repeat(3, 2).astype(np.float32)
-    level = np.clip(heatmap / top, 0, 1)[..., None]
+    level = np.clip(heatmap / CLEAR, 0, 1)[..., None]
     colours = cv2.applyColorMap((level[..., 0] * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     return Image.fromarray((grey * (1 - level) * 0.7 + colours * level).clip(0, 255).astype(np.uint8))

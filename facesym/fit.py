@@ -126,7 +126,6 @@ def fit_and_tune(
     tune_steps: int = 200,
     seconds: float | None = None,
     progress: Callable[[float, torch.Tensor], Any] | None = None,
-    seed: int = 0,
 ) -> Fit:
     """Run Algorithm 1. Gradients are enabled inside, whatever the caller's mode.
 
@@ -141,12 +140,11 @@ def fit_and_tune(
         fit_steps, tune_steps: of steps 1 and 2.
         seconds: time budget of all; step 1 gets a third of it.
         progress: called at intervals with (fraction done, image 1x3xSxS); what it raises ends the fit.
-        seed: of the restarts.
 
     Returns:
         Fit.
     """
-    clock, draw = _Clock(seconds, fit_steps + tune_steps, progress), torch.Generator().manual_seed(seed)
+    clock, draw = _Clock(seconds, fit_steps + tune_steps, progress), torch.Generator().manual_seed(0)
     # Tensors of inference mode cannot have gradients; their copies can.
     image = image.clone()
     target, turned = _Target(image, recogniser), [(degrees, _Target(view.clone())) for degrees, view in views]

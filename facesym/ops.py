@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 PARTS = {"right_eye": range(36, 42), "left_eye": range(42, 48), "nose": range(27, 36), "mouth": range(48, 68)}
+MARGIN = 1.6  # side of a part's square, in the longer sides of its landmarks' bounding box
 
 
 def identity_grid(like: torch.Tensor) -> torch.Tensor:
@@ -47,7 +48,6 @@ def crop_parts(
     image: torch.Tensor,
     landmarks: torch.Tensor,
     size: int,
-    margin: float = 1.6,
     parts: Sequence[str] = tuple(PARTS),
 ) -> list[torch.Tensor]:
     """Crop a square around each facial part, resized bilinearly (the paper: to 128×128).
@@ -56,7 +56,6 @@ def crop_parts(
         image: Bx3xHxW.
         landmarks: Bx68x2 (x, y) in [-1, 1].
         size: side of the crops in pixels.
-        margin: ratio of the square's side to the longer side of the landmarks' bounding box.
         parts: names in PARTS.
 
     Returns:
@@ -68,7 +67,7 @@ def crop_parts(
     for name in parts:
         points = landmarks[:, list(PARTS[name])]
         low, high = points.amin(1), points.amax(1)
-        half = margin * (high - low).amax(1, keepdim=True) / 2
+        half = MARGIN * (high - low).amax(1, keepdim=True) / 2
         grid = (low + high)[:, None, None] / 2 + base * half[:, None, None]
         crops.append(F.grid_sample(image.float(), grid, align_corners=False, padding_mode="reflection"))
     return crops

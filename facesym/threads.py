@@ -5,22 +5,21 @@ import os
 import sys
 from collections.abc import Iterator
 
+FEW_CORES = 4  # up to which one thread is faster
+
 
 @contextlib.contextmanager
-def few_threads(cores: int = 4) -> Iterator[None]:
-    """Use one thread on machines with few cores.
+def few_threads() -> Iterator[None]:
+    """Use one thread on machines with few cores; on others, torch's setting does not change.
 
     The operations of a fit are small, and threads spin while they wait for each other in each of them. With two threads
     on two cores and one other busy process, a fit takes many times longer than with one thread.
-
-    Args:
-        cores: largest number of cores for one thread; with more cores, torch's setting does not change.
     """
     import torch
 
     before = torch.get_num_threads()
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if available <= cores:
+    if available <= FEW_CORES:
         torch.set_num_threads(1)
     try:
         yield

@@ -29,6 +29,7 @@ from facesym.data.pairs import Pairs
 from facesym.data.prepare import main as prepare
 from facesym.faces.align import align_face
 from facesym.faces.find import find_faces
+from facesym.metrics import import_torchvision
 
 
 @pytest.fixture(scope="session")
@@ -92,16 +93,14 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="session")
 def vgg16(tmp_path_factory):
     """A file of VGG16's random weights under torchvision's names, as far as they are used."""
-    from train.backbone import LAYERS
-
-    tensors, channels, place = {}, 3, 0
-    for layer in LAYERS[:10]:
-        if layer == "M":
-            place += 1
-            continue
-        tensors[f"features.{place}.weight"] = torch.randn(layer, channels, 3, 3) * (2 / 9 / channels) ** 0.5
-        tensors[f"features.{place}.bias"] = torch.zeros(layer)
-        channels, place = layer, place + 2
+    with torch.device("meta"):
+        layers = import_torchvision().models.vgg16(init_weights=False).features[:16]
+    tensors = {
+        f"features.{name}": torch.randn(value.shape) * (2 / 9 / value.shape[1]) ** 0.5
+        if name.endswith("weight")
+        else torch.zeros(value.shape)
+        for name, value in layers.state_dict().items()
+    }
     file = tmp_path_factory.mktemp("backbone") / "vgg16.safetensors"
     safetensors.torch.save_file(tensors, file)
     return file

@@ -38,7 +38,17 @@ def prepare(folder):
 def script_arguments(folder, out, mesh, vgg16):
     """{script: its arguments}, for runs into ``out``."""
     faces, identity, lr = folder / "faces", folder / "identity", ("--sample-every", 4)
-    lssl = ("--size", 64, "--critic-steps", 2, "--identity", identity, "--parser", folder / "parser", *lr)
+    lssl = (
+        "--size",
+        64,
+        "--discriminator-steps",
+        2,
+        "--identity",
+        identity,
+        "--parser",
+        folder / "parser",
+        *lr,
+    )
     runs = {
         "symmfc": (faces, "--preset", "tiny", "--size", 64, "--masks", folder / "masks", "--perceptual", vgg16, *lr),
         "symgan": (

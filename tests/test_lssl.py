@@ -10,9 +10,9 @@ from training import make_pairs, stats, template, train
 
 from facesym import losses
 from facesym.data.lssl import LOOKS
-from facesym.faces.geometry import flip_landmarks
+from facesym.faces.geometry import flip_landmarks, heat_map
 from facesym.models import AttributeDiscriminator, AttributeGenerator, FaceParser
-from facesym.models.lssl import GROUPS, MouthDiscriminator, heat_map
+from facesym.models.lssl import GROUPS, MouthDiscriminator
 from facesym.models.parser import CLASSES
 from train.lssl import rescaled
 from train.lssl_terms import cut_mouths, expression_loss, generator_terms
@@ -29,6 +29,7 @@ def test_a_heat_map_is_one_at_each_landmark_and_nothing_far_from_all():
     assert side.shape == (1, 1, 64, 64) and side.max() <= 1
     assert side[0, 0, 20, 10] == 1 and side[0, 0, 50, 40] == 1  # row y, column x
     assert side[0, 0, 20, 30] < 1e-6
+    np.testing.assert_allclose(heat_map(points.numpy(), 64), side, rtol=1e-5, atol=1e-30)  # without torch
 
 
 def test_attributes_by_name(net):
@@ -242,8 +243,8 @@ def test_there_and_back_without_a_difference_costs_nothing():
 def test_mode_b_is_trained(mesh_file, tmp_path):
     folder = make_pairs(tmp_path / "pairs")
     train(
-        "realism.py", (folder,), tmp_path / "b", "--mesh", mesh_file, "--size", 64, "--steps", 6, "--critic-steps", 1,
-        "--sample-every", 2,
+        "realism.py", (folder,), tmp_path / "b", "--mesh", mesh_file, "--size", 64, "--steps", 6,
+        "--discriminator-steps", 1, "--sample-every", 2,
     )  # fmt: skip
     seen = {
         name for line in stats(tmp_path / "b") for name in line
@@ -282,7 +283,7 @@ def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):
     assert parser(torch.zeros(1, 3, 64, 64)).shape == (1, len(CLASSES), 64, 64)
     train(
         "lssl.py", folders, tmp_path / "g", "--parser", tmp_path / "p", "--size", 64, "--steps", 4,
-        "--critic-steps", 2, "--sample-every", 4,
+        "--discriminator-steps", 2, "--sample-every", 4,
     )  # fmt: skip
     lines = stats(tmp_path / "g")
     assert {"discriminator", "labels", "penalty"} <= set(lines[0]) and "parsing" not in lines[0]  # D alone
@@ -297,15 +298,15 @@ def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):
         64,
         "--steps",
         1,
-        "--critic-steps",
+        "--discriminator-steps",
         1,
         "--ablation",
         "stargan",
     )
     assert not {"bidirectional", "parsing"} & set(stats(tmp_path / "s")[0])
     train(
-        "lssl.py", folders, tmp_path / "w", "--size", 64, "--steps", 2, "--critic-steps", 1, "--adversary-from", 1,
-        "--perceptual", vgg16, "--mouths",
+        "lssl.py", folders, tmp_path / "w", "--size", 64, "--steps", 2, "--discriminator-steps", 1,
+        "--adversary-from", 1, "--perceptual", vgg16, "--mouths",
     )  # fmt: skip
     alone, both = stats(tmp_path / "w")
     assert {

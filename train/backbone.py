@@ -11,46 +11,36 @@ import torch
 from torch import nn
 
 from facesym import zoo
+from facesym.metrics import import_torchvision
 
-# torchvision's VGG16: channels of the convolutions, M = max pooling.
-LAYERS = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512]
+TAPS = {"3": "relu1_2", "8": "relu2_2", "15": "relu3_3"}  # layers of torchvision's VGG16
 
 
 class VGG16Features(nn.Module):
-    """Return relu1_2, relu2_2, relu3_3 (and relu4_3 with ``deep``) of an image in [-1, 1].
+    """Return relu1_2, relu2_2 and relu3_3 of an image in [-1, 1].
 
     Args:
         source: "vgg16" to download torchvision's ImageNet weights once, or a safetensors file of them
             (``features.0.weight`` …).
-        deep: also relu4_3.
     """
 
-    def __init__(self, source, deep=False):
+    def __init__(self, source):
         super().__init__()
-        layers, channels, self.taps = [], 3, []
-        for layer in LAYERS[: 14 if deep else 10]:
-            if layer == "M":
-                self.taps.append(len(layers) - 1)
-                layers.append(nn.MaxPool2d(2))
-            else:
-                layers += [nn.Conv2d(channels, layer, 3, 1, 1), nn.ReLU(inplace=True)]
-                channels = layer
-        self.layers = nn.Sequential(*layers[:-1])
+        torchvision = import_torchvision()
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        with torch.device("meta"):  # without random weights
+            layers = torchvision.models.vgg16(init_weights=False).features[:16]
         weights = _weights(source)
-        own = self.layers.state_dict()
-        self.layers.load_state_dict({name: weights[f"features.{name}"].float() for name in own})
+        weights = {name: weights[f"features.{name}"].float() for name in layers.state_dict()}
+        layers.load_state_dict(weights, assign=True)
+        self.layers = create_feature_extractor(layers, TAPS)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
         self.requires_grad_(False).eval()
 
     def forward(self, image):
-        x, features = ((image + 1) / 2 - self.mean) / self.std, []
-        for i, layer in enumerate(self.layers):
-            # Taps follow a ReLU; the next layer is a pooling, which does not change its input in place.
-            x = layer(x)
-            if i in self.taps:
-                features.append(x)
-        return tuple(features)
+        return tuple(self.layers(((image + 1) / 2 - self.mean) / self.std).values())
 
 
 def _weights(source):

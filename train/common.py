@@ -101,9 +101,9 @@ class Run:
         self.timer.watch(net, part)
         return net
 
-    def adam(self, parameters, lr=None, betas=(0.9, 0.999), **options):
+    def adam(self, parameters, betas=(0.9, 0.999), **options):
         """Create an AdamW optimiser that follows ``--lr-scheduler``, and add it to the checkpoints."""
-        lr = lr or self.args.lr
+        lr = self.args.lr
         optimizer = torch.optim.AdamW(list(parameters), lr, betas, **({"weight_decay": 0} | options))
         if self.args.lr_scheduler == "plateau":
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=5)

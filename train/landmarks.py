@@ -108,15 +108,15 @@ class LandmarkSamples(Samples):
 
 
 @torch.no_grad()
-def errors(net, faces, device="cpu", batch=64):
+def errors(net, faces, device="cpu"):
     """Mean landmark error of each face as a fraction of the distance between the outer eye corners: N floats.
 
     Landmarks are averaged over each image and its mirror image, as in `facesym.faces.landmarks.find_points`.
     """
     net.eval()
     predicted = []
-    for start in range(0, len(faces), batch):
-        images = torch.stack([to_tensor(image) for image in faces.images[start : start + batch]]).to(device)
+    for start in range(0, len(faces), 64):
+        images = torch.stack([to_tensor(image) for image in faces.images[start : start + 64]]).to(device)
         plain = net(images).cpu().numpy() * faces.size - 0.5
         mirrored = net(images.flip(-1)).cpu().numpy() * faces.size - 0.5
         predicted.append((plain + flip_landmarks(mirrored, faces.size)) / 2)

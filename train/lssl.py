@@ -45,9 +45,12 @@ from train.lssl_terms import (
 def add_lssl_arguments(parser):
     """Add the options that both modes share."""
     parser.add_argument(
-        "--steps", type=int, default=100000, help="training steps of D; G takes one every --critic-steps"
+        "--steps",
+        type=int,
+        default=100000,
+        help="training steps of D; G takes one every --discriminator-steps",
     )
-    parser.add_argument("--critic-steps", type=int, default=5, help="steps of D per step of G")
+    parser.add_argument("--discriminator-steps", type=int, default=5, help="steps of D per step of G")
     parser.add_argument("--adversary-from", type=int, default=0, metavar="STEP", help="first step with D")
     parser.add_argument("--preset", choices=["small", "paper"], default="small", help="the network's size")
     parser.add_argument("--size", type=int, default=128, help="side of the images, in pixels")
@@ -131,11 +134,11 @@ class LSSL:
         validation = default_collate([held_out[n] for n in range(24)])
         validation = {name: value.to(run.device) for name, value in validation.items()}
         self.net.train(), self.discriminator.train()
-        for batch in run.batches(samples, args.steps, cycle=args.critic_steps):
+        for batch in run.batches(samples, args.steps, cycle=args.discriminator_steps):
             condition, alone, terms = input_condition(batch, self.ablated), run.step < args.adversary_from, {}
             if not alone:
                 terms |= self.discriminator_step(batch, condition)
-            if alone or (run.step + 1) % args.critic_steps == 0:
+            if alone or (run.step + 1) % args.discriminator_steps == 0:
                 terms |= self.generator_step(batch, condition, alone)
             if run.due(args.sample_every):
                 terms["val"] = run.validated(self.average, self.validate(validation))

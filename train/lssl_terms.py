@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from facesym import losses
-from facesym.faces.geometry import FLIP_68
-from facesym.models.lssl import GROUPS, AttributeGeneratorOutput, heat_map, parse
+from facesym.faces.geometry import FLIP_68, heat_map
+from facesym.models.lssl import GROUPS, AttributeGeneratorOutput, parse
 from facesym.ops import crop_parts, identity_grid
 
 # λ of (7). "paper": as printed; (4) compares every output with x. "released": (4) compares the output with the target,

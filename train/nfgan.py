@@ -319,11 +319,11 @@ def load_pairs(run, split="train"):
     return run.pairs(run.args.data[0], split)
 
 
-def validation_batch(run, size, channels, count=12):
-    """Return fixed pairs, spread evenly over the validation split."""
+def validation_batch(run, size, channels):
+    """Return twelve fixed pairs, spread evenly over the validation split."""
     pairs = load_pairs(run, "val")
     samples = PairSamples(pairs, size, channels, augment=False)
-    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int))
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(12, len(pairs))).astype(int))
     pairs = [samples.pair(i, np.random.default_rng(0)) for i in chosen]
     return {key: torch.stack([s[key] for s in pairs]).to(run.device) for key in pairs[0]}
 

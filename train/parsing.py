@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from sklearn.metrics import jaccard_score
 
 from facesym.data.faces import (
     Samples,
@@ -64,20 +65,19 @@ def landmark_labels(points, size):
 
 
 class ParsingSamples(Samples):
-    """Images and label maps with strong augmentation, mixed with faces that have `landmark_labels`.
+    """Images and label maps with strong augmentation, half of them of faces that have `landmark_labels`.
 
     Args:
         images: [(SxSx3 uint8, SxS uint8)].
         faces: FaceFolders or None.
-        fraction: of samples from ``faces``.
     """
 
-    def __init__(self, images, faces=None, seed=0, fraction=0.5):
+    def __init__(self, images, faces=None, seed=0):
         super().__init__(images, seed)
-        self.others, self.fraction = faces, fraction if faces else 0
+        self.others = faces
 
     def sample(self, i, rng):
-        if rng.random() < self.fraction:
+        if rng.random() < (0.5 if self.others else 0):
             k = rng.integers(len(self.others))
             image, points = self.others.images[k], self.others.landmarks[k]
             if rng.random() < 0.5:
@@ -129,26 +129,23 @@ def load_labels(folder, size, splits):
 
 
 @torch.no_grad()
-def intersection_over_union(net, labelled, device="cpu", batch=32):
+def intersection_over_union(net, labelled, device="cpu"):
     """Intersection over union of each class over all pixels: a dict with their "mean".
 
     Args:
         net: FaceParser.
         labelled: images and label maps, see `load_labels`.
         device: of the network.
-        batch: images per forward pass.
     """
-    counts = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.long)
-    for i in range(0, len(labelled), batch):
-        images, labels = zip(*labelled[i : i + batch])
-        predicted = net(torch.stack([to_tensor(image) for image in images]).to(device)).argmax(1).cpu()
-        target = torch.from_numpy(np.stack(labels).astype(np.int64))
-        counts += torch.bincount(
-            (target * len(CLASSES) + predicted).flatten(), minlength=counts.numel()
-        ).view_as(counts)
-    both = counts.diagonal().double()
-    iou = both / (counts.sum(0) + counts.sum(1) - both).clamp(min=1)
-    return dict(zip(CLASSES, iou.tolist())) | {"mean": iou.mean().item()}
+    predicted = []
+    for i in range(0, len(labelled), 32):
+        images = torch.stack([to_tensor(image) for image, _ in labelled[i : i + 32]]).to(device)
+        predicted.append(net(images).argmax(1).cpu().numpy().ravel())
+    target = np.concatenate([labels.ravel() for _, labels in labelled])
+    iou = jaccard_score(
+        target, np.concatenate(predicted), labels=range(len(CLASSES)), average=None, zero_division=0
+    )
+    return dict(zip(CLASSES, iou.tolist())) | {"mean": float(iou.mean())}
 
 
 def main():

@@ -73,11 +73,11 @@ class PoseSamples(Samples):
 
 
 @torch.no_grad()
-def predict_poses(net, faces, device="cpu", batch=64):
+def predict_poses(net, faces, device="cpu"):
     """Predict yaw and pitch, averaged over each image and its mirror image: Nx2 degrees."""
     poses = []
-    for start in range(0, len(faces), batch):
-        images = torch.stack([to_tensor(image) for image in faces.images[start : start + batch]]).to(device)
+    for start in range(0, len(faces), 64):
+        images = torch.stack([to_tensor(image) for image in faces.images[start : start + 64]]).to(device)
         mirrored = net.pose(images.flip(-1)) * torch.tensor([-1, 1], device=device)
         poses.append(((net.pose(images) + mirrored) / 2).cpu().numpy())
     return np.concatenate(poses)

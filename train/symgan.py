@@ -354,10 +354,10 @@ def main():
     gan.export(yaw)
 
 
-def validation_images(run, count=8):
-    """Return fixed faces of the validation split, spread over the folders: Bx3xSxS."""
+def validation_images(run):
+    """Return eight fixed faces of the validation split, spread over the folders: Bx3xSxS."""
     faces = run.faces(run.args.size, "val", min_size=run.args.min_size)
-    chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
+    chosen = np.linspace(0, len(faces) - 1, min(8, len(faces))).astype(int)
     return torch.stack([to_tensor(faces.images[i]) for i in chosen]).to(run.device)
 
 

@@ -5,16 +5,15 @@ S. Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", N
 
 import torch
 
+SHIFT = 0.125  # largest translation as a fraction of the side; filled with zeros
 
-def augment(
-    x: torch.Tensor, generator: torch.Generator | None = None, shift: float = 0.125, cut: float = 0.5
-) -> torch.Tensor:
+
+def augment(x: torch.Tensor, generator: torch.Generator | None = None, cut: float = 0.5) -> torch.Tensor:
     """Change brightness, saturation, contrast and position of each image at random, and erase a square.
 
     Args:
         x: BxCxHxW in [-1, 1].
         generator: torch.Generator; default: torch's global one.
-        shift: largest translation as a fraction of the side; filled with zeros.
         cut: side of the erased square as a fraction of the image's.
 
     Returns:
@@ -32,7 +31,7 @@ def augment(
     x = (x - mean) * (draw() + 0.5) + mean
     ys, xs = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
     down, right = (
-        ((2 * draw() - 1) * shift * side).round().long().view(batch, 1) for side in (height, width)
+        ((2 * draw() - 1) * SHIFT * side).round().long().view(batch, 1) for side in (height, width)
     )
     sources = ys - down, xs - right  # Bxside
     inside = [(s >= 0) & (s < n) for s, n in zip(sources, (height, width))]

@@ -35,11 +35,6 @@ def _listed():
     return names, own, np.array(hashes, bool).reshape(-1, 256)
 
 
-def excluded_names() -> set[str]:
-    """Return the images excluded by name: {"set/file name", …}."""
-    return _listed()[0]
-
-
 def is_excluded_name(folder: str | Path, file_name: str) -> bool:
     """Whether an image is excluded by its name.
 

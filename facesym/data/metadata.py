@@ -65,12 +65,11 @@ def read_landmarks(folder: str | Path) -> np.ndarray:
         raise ImageError(f"cannot read {Path(folder) / 'landmarks.npy'}: {error}") from error
 
 
-def find_folders(paths: Iterable[str | Path], table: str = "metadata.csv") -> list[Path]:
+def find_folders(paths: Iterable[str | Path]) -> list[Path]:
     """Find the folders of aligned faces in some paths.
 
     Args:
         paths: folders with a metadata.csv; folders of such folders; or files in one of them (``FACES/*``).
-        table: the file that makes a folder one.
 
     Returns:
         A list of Path, without duplicates.
@@ -81,13 +80,13 @@ def find_folders(paths: Iterable[str | Path], table: str = "metadata.csv") -> li
     found = []
     for path in map(Path, paths):
         folder = path.parent if path.is_file() else path
-        inside = sorted(file.parent for file in folder.glob(f"*/{table}")) if folder.is_dir() else []
-        if (folder / table).is_file():
+        inside = sorted(file.parent for file in folder.glob("*/metadata.csv")) if folder.is_dir() else []
+        if (folder / "metadata.csv").is_file():
             found.append(folder)
         elif inside and folder == path:
             found += inside
         else:
-            why = "does not exist" if not path.exists() else f"has no {table}, and neither has a folder in it"
+            why = "has no metadata.csv, and neither has a folder in it" if path.exists() else "does not exist"
             raise ImageError(
                 f"{path} {why}: create it with `facesym prepare`, or name a folder that it has created"
             )

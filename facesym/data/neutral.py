@@ -28,6 +28,7 @@ GAIN = np.array([0.7] * 17 + [0.5] * 10 + [1.0] * 9 + [0.7] * 12 + [1.1] * 20)[:
 APART = 0.04  # `mouth_opening` above which the lips come from another face
 FOLDS = (0.04, 0.3)  # smallest and largest width of a smile's folds, in eye distances
 OUTER = {61: 50, 62: 51, 63: 52, 65: 56, 66: 57, 67: 58}  # inner lip: outer lip next to it
+MOUTHS = 120  # closed ones per folder, to choose lips from
 RIDGE = 0.1
 
 
@@ -159,16 +160,12 @@ class Neutral:
         return cv2.seamlessClone(mouth, shown, region, middle, cv2.NORMAL_CLONE)
 
 
-def neutral_faces(
-    folders: Iterable[str | Path], size: int, each: int = 120, seed: int = 0
-) -> tuple[list[np.ndarray], list[Lips]]:
+def neutral_faces(folders: Iterable[str | Path], size: int) -> tuple[list[np.ndarray], list[Lips]]:
     """Collect the training data of `Neutral` from training people.
 
     Args:
         folders: of aligned faces.
         size: side of the images.
-        each: largest number of closed mouths per folder.
-        seed: of their choice.
 
     Returns:
         landmarks: list of 68x2 in pixels, of frontal neutral faces.
@@ -177,14 +174,14 @@ def neutral_faces(
     Raises:
         ImageError: no frontal, neutral face with a closed mouth.
     """
-    rng, landmarks, lips = np.random.default_rng(seed), [], []
+    rng, landmarks, lips = np.random.default_rng(0), [], []
     for folder in map(Path, folders):
         points = np.load(folder / "landmarks.npy")
         rows = read_metadata(folder, ("train",))
         rows = [row for row in rows if is_frontal_neutral(row, points[row["index"]])]
         landmarks += [points[row["index"]] for row in rows]
         closed = [row for row in rows if mouth_opening(points[row["index"]]) < APART]
-        for k in rng.permutation(len(closed))[:each]:
+        for k in rng.permutation(len(closed))[:MOUTHS]:
             lips.append(Lips(*read_face(closed[k], points[closed[k]["index"]], size)))
     if not lips:
         raise ImageError(

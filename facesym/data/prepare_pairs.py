@@ -99,15 +99,15 @@ def prepare_pairs(
     return Counter(f"{line['kind']}, {line['split']}" for line in table)
 
 
-def _preview(out, rows, columns=8):
+def _preview(out, rows):
     """Write preview.png: inputs above their targets."""
 
     def read(part, name):
         return np.asarray(Image.open(out / part / name).convert("RGB"))
 
     tiles = [np.concatenate([read("inputs", row["input"]), read("targets", row["target"])]) for row in rows]
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    sheet = np.concatenate([np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)])
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 8)
+    sheet = np.concatenate([np.concatenate(tiles[i : i + 8], 1) for i in range(0, len(tiles), 8)])
     Image.fromarray(sheet).save(out / "preview.png")
 
 

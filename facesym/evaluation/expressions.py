@@ -43,7 +43,10 @@ def load_faces(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
 
 
 def folds(subjects: Sequence[str], count: int) -> np.ndarray:
-    """Assign each image to a fold; all images of a person are in the same one."""
+    """Assign each image to a fold; all images of a person are in the same one.
+
+    scikit-learn's GroupKFold draws another order of people: the published figures were measured on these folds.
+    """
     people = sorted(set(subjects))
     order = np.random.default_rng(0).permutation(len(people))
     fold_of = {people[k]: i % count for i, k in enumerate(order)}

@@ -27,7 +27,7 @@ def alexnet_features(path: str | Path) -> nn.Module:
 
 
 @torch.inference_mode()
-def mean_features(images: np.ndarray, net: nn.Module, batch: int = 64) -> np.ndarray:
+def mean_features(images: np.ndarray, net: nn.Module) -> np.ndarray:
     """Return AlexNet's last convolution, averaged over positions.
 
     Args:
@@ -38,15 +38,18 @@ def mean_features(images: np.ndarray, net: nn.Module, batch: int = 64) -> np.nda
         Nx256 float64.
     """
     vectors = []
-    for i in range(0, len(images), batch):
-        x = torch.from_numpy(images[i : i + batch]).permute(0, 3, 1, 2) / 255
+    for i in range(0, len(images), 64):
+        x = torch.from_numpy(images[i : i + 64]).permute(0, 3, 1, 2) / 255
         x = F.interpolate(x, (224, 224), mode="bilinear", antialias=True)
         vectors.append(net(x).mean((2, 3)))
     return torch.cat(vectors).double().numpy()
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Fréchet distance of normal distributions fitted to NxC and MxC: |μ − μ'|² + tr(Σ + Σ' − 2 (ΣΣ')^½)."""
+    """Fréchet distance of normal distributions fitted to NxC and MxC: |μ − μ'|² + tr(Σ + Σ' − 2 (ΣΣ')^½).
+
+    torchmetrics' distance takes a network and images, not features, and needs Inception's weights.
+    """
     one, other = np.cov(a.T), np.cov(b.T)
     values, vectors = np.linalg.eigh(one)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T

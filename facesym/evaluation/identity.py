@@ -24,6 +24,7 @@ from .data import add_common_arguments, load_models, load_pictures, select_pictu
 from .tables import markdown, save_results
 
 FOLDS = 10
+PER_PERSON = 20  # pairs
 COLUMNS = {"accuracy": "{accuracy:.1%} ± {deviation:.1%}", "AUC": "{auc:.4f}"}
 
 
@@ -32,12 +33,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("-n", type=int, default=1500, help="pairs of one person, at most (default 1500)")
 
 
-def choose_pairs(
-    people: Sequence[str], count: int, seed: int, most: int = 20
-) -> tuple[np.ndarray, np.ndarray]:
+def choose_pairs(people: Sequence[str], count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose pairs of indices into ``people`` (a list of names): Px2 of one person each, Px2 of two; P ≤ count.
 
-    Each person gives at most ``most`` pairs.
+    Each person gives at most `PER_PERSON` pairs.
 
     Raises:
         ImageError: fewer than ten pairs of one person, or one person only.
@@ -48,7 +47,7 @@ def choose_pairs(
     same = []
     for indices in images.values():
         pairs = list(itertools.combinations(indices, 2))
-        same += [pairs[k] for k in rng.permutation(len(pairs))[:most]]
+        same += [pairs[k] for k in rng.permutation(len(pairs))[:PER_PERSON]]
     if len(same) < FOLDS or len(images) < 2:
         raise ImageError(
             f"verification needs at least {FOLDS} pairs of images of one person, and at least two people"
@@ -64,6 +63,8 @@ def choose_pairs(
 
 def accuracy_and_auc(same: np.ndarray, different: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     """Compute verification figures from the distances of the pairs of one person and of two (P each).
+
+    The folds are not scikit-learn's, which draw another order: the published figures were measured on these.
 
     Returns:
         Mean and standard deviation of the accuracy over the folds, and the area under the ROC curve.
@@ -88,11 +89,11 @@ def accuracy_and_auc(same: np.ndarray, different: np.ndarray, seed: int = 0) -> 
 
 
 @torch.no_grad()
-def embed(net: Any, images: np.ndarray, device: str | torch.device = "cpu", batch: int = 64) -> np.ndarray:
+def embed(net: Any, images: np.ndarray, device: str | torch.device = "cpu") -> np.ndarray:
     """Return an identity model's vectors of NxSxSx3 uint8 images: NxE float32, unit length."""
     vectors = []
-    for start in range(0, len(images), batch):
-        x = torch.stack([to_tensor(image) for image in images[start : start + batch]]).to(device)
+    for start in range(0, len(images), 64):
+        x = torch.stack([to_tensor(image) for image in images[start : start + 64]]).to(device)
         vectors.append(net(x).cpu().numpy())
     return np.concatenate(vectors)
 

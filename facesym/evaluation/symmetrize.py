@@ -80,7 +80,7 @@ def baselines(picture: np.ndarray) -> dict[str, np.ndarray]:
 
 @torch.inference_mode()
 def symmetrize_with(
-    model: Any, images: np.ndarray, device: str | torch.device = "cpu", batch: int = 8
+    model: Any, images: np.ndarray, device: str | torch.device = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Symmetrize images with a network.
 
@@ -88,7 +88,6 @@ def symmetrize_with(
         model: SymmetrizerVAE.
         images: NxSxSx3 uint8.
         device: of the computation.
-        batch: images per forward pass.
 
     Returns:
         The pipeline's outputs, pasted into the crop; and the network's own faces (exact=False). NxSxSx3 uint8 each.
@@ -99,8 +98,8 @@ def symmetrize_with(
     if model.config.input_size != images.shape[1]:
         raise ImageError(f"this model needs --size {model.config.input_size}, not {images.shape[1]}")
     whole, alone = np.empty_like(images), np.empty_like(images)
-    for i in range(0, len(images), batch):
-        x = torch.from_numpy(images[i : i + batch]).to(device).permute(0, 3, 1, 2) / 127.5 - 1
+    for i in range(0, len(images), 8):
+        x = torch.from_numpy(images[i : i + 8]).to(device).permute(0, 3, 1, 2) / 127.5 - 1
         exact, plain = model(x, exact=True), model(x)
         for k in range(len(x)):
             region = one_piece(exact.region[k, 0].float().cpu().numpy())

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import ZooError
-from ..models.lssl import heat_map
+from ..faces.geometry import heat_map
 from ..pipelines.crops import to_batch
 
 

@@ -3,6 +3,9 @@
 On aligned crops (FFHQ framing): images SxSx3, landmarks 68x2 in pixels, the midline at x = (S − 1) / 2.
 """
 
+import sys
+from typing import Any
+
 import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
@@ -138,3 +141,25 @@ def warp_points(image: np.ndarray, points: np.ndarray, targets: np.ndarray) -> t
     x, y = full[..., 0], full[..., 1]
     area = np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1)
     return cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), area
+
+
+def heat_map(points: Any, size: int) -> Any:
+    """The condition map s of LSSL: at each pixel the largest of the landmarks' Gaussians, with sigma 1.5 % of the side.
+
+    Args:
+        points: BxKx2 (x, y) in pixels, a tensor or an array.
+        size: side S of the map in pixels.
+
+    Returns:
+        Bx1xSxS float32 in [0, 1], a tensor or an array like ``points``.
+    """
+    # NumPy, or torch where the points are its tensors: the pipeline also runs without torch.
+    xp = sys.modules[type(points).__module__]
+    points = xp.asarray(points, dtype=xp.float32)
+    at = xp.arange(size, dtype=xp.float32, device=points.device)
+    x, y = (xp.exp(-0.5 * xp.square((at - points[..., axis, None]) / (0.015 * size))) for axis in (0, 1))
+    # One landmark at a time: all maps at once would take 68 times the memory.
+    best = y[:, 0, :, None] * x[:, 0, None]
+    for k in range(1, points.shape[1]):
+        best = xp.maximum(best, y[:, k, :, None] * x[:, k, None])
+    return best[:, None]

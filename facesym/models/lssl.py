@@ -19,27 +19,6 @@ from .base import Model
 from .discriminators import SAGANDiscriminator
 
 
-def heat_map(points: torch.Tensor, size: int) -> torch.Tensor:
-    """The condition map s of landmarks: at each pixel the largest of their Gaussians, with sigma 1.5 % of the side.
-
-    Args:
-        points: BxKx2 (x, y) in pixels.
-        size: side S of the map in pixels.
-
-    Returns:
-        Bx1xSxS in [0, 1].
-    """
-    at = torch.arange(size, device=points.device, dtype=torch.float32)
-    x, y = (
-        (-0.5 * ((at - points[..., axis, None].float()) / (0.015 * size)).square()).exp() for axis in (0, 1)
-    )
-    # One landmark at a time: all maps at once would take 68 times the memory.
-    best = y[:, 0, :, None] * x[:, 0, None]
-    for k in range(1, points.shape[1]):
-        best = torch.maximum(best, y[:, k, :, None] * x[:, k, None])
-    return best[:, None]
-
-
 @dataclass
 class AttributeGeneratorOutput:
     """Output of AttributeGenerator.

@@ -164,7 +164,10 @@ class SymmetrizerVAE(Model):
 
 
 def _coarse(x):
-    """The coarse part of BxCxHxW: a Gaussian blur with sigma 6 pixels at 256."""
+    """The coarse part of BxCxHxW: a Gaussian blur with sigma 6 pixels at 256.
+
+    torchvision has the same, but running a model does not need torchvision.
+    """
     sigma = x.shape[-1] * 6 / 256
     reach = int(3 * sigma)
     steps = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
@@ -197,19 +200,18 @@ def _one_half(image, region, choice=None):
 
 
 class PatchDiscriminator(nn.Module):
-    """D: a PatchGAN of Conv-BatchNorm-LeakyReLU. With three layers each score sees a block of 70×70 pixels.
+    """D: a PatchGAN of Conv-BatchNorm-LeakyReLU. Each score sees a block of 70×70 pixels.
 
     Args:
         width: channels of the first layer, doubled at each of the others.
-        layers: number of stride-2 convolutions.
     """
 
-    def __init__(self, width: int = 32, layers: int = 3):
+    def __init__(self, width: int = 32):
         super().__init__()
-        widths = [width * 2 ** min(i, 3) for i in range(layers + 1)]
+        widths = [width * 2**i for i in range(4)]
         blocks = [nn.Conv2d(3, widths[0], 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for i, (a, b) in enumerate(zip(widths[:-1], widths[1:])):
-            blocks.append(_conv(a, b, side=4, stride=2 if i < layers - 1 else 1))
+            blocks.append(_conv(a, b, side=4, stride=2 if i < 2 else 1))
         self.layers = nn.Sequential(*blocks, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 use_one_thread_after_fork()
 
+FINEST = 4  # how many times the network's size a crop may have
+
 
 @dataclass
 class PhotoJob:
@@ -347,8 +349,9 @@ def _attempt(step, name, skip, *inputs):
         raise
 
 
-def finer_transform(transform: np.ndarray, size: int, most: int = 4) -> tuple[np.ndarray, int]:
-    """The same crop with as many pixels as the photo has there: a whole multiple of ``size``, at most ``most``.
+def finer_transform(transform: np.ndarray, size: int) -> tuple[np.ndarray, int]:
+    """The same crop with as many pixels as the photo has there: a whole multiple of ``size``, at most
+    `FINEST`.
 
     Args:
         transform: 2x3, photo pixel -> pixel of a crop of side ``size``.
@@ -356,7 +359,7 @@ def finer_transform(transform: np.ndarray, size: int, most: int = 4) -> tuple[np
     Returns:
         The transform to the larger crop, and its side.
     """
-    times = max(1, min(int(1 / scale_of(transform)), most))
+    times = max(1, min(int(1 / scale_of(transform)), FINEST))
     larger = np.array(transform) * times
     # Pixel centres: crop pixel c is pixel times·(c + ½) − ½ of the larger crop.
     larger[:, 2] += (times - 1) / 2

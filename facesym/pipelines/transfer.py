@@ -14,7 +14,7 @@ from PIL import Image
 from ..attributes import encode, groups_of
 from ..errors import ImageError
 from ..faces.decode import PictureSource
-from ..faces.geometry import face_region
+from ..faces.geometry import face_region, heat_map
 from ..faces.landmarks import find_points
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from .base import FaceJob, Pipeline, Result, inference
@@ -233,8 +233,6 @@ class TransferPipeline(Pipeline):
         """For each way the network's images of the faces."""
         import torch
 
-        from ..models.lssl import heat_map
-
         net = self.net
         small = to_batch([face.small for face in faces], net)
         # In float32 whatever the network's type is: what is copied keeps its colours.
@@ -254,7 +252,7 @@ class TransferPipeline(Pipeline):
         """`passes` by an exported network, for one face."""
         config = self.net.config
         small, large = to_tensor(face.small, self.net), to_tensor(face.crop, self.net)
-        condition = _heat_map(points, config.input_size)
+        condition = heat_map(points[None], config.input_size)
         expression = {group: name for group, name in way.items() if group == "expression"}
         for wanted in [way] + [expression] * (config.passes - 1 if expression else 0):
             y = strength * np.array([encode(config, wanted)])
@@ -285,14 +283,6 @@ class TransferPipeline(Pipeline):
             predictions = net.predict(latent, strength * net.attributes(expression, len(small)))
             large = [net.render(one_of(predictions, i), x).image for i, x in enumerate(large)]
         return large
-
-
-def _heat_map(points, size):
-    """`facesym.models.lssl.heat_map` as an array: 68x2 to 1x1xSxS."""
-    x, y = (
-        np.exp(-0.5 * ((np.arange(size) - points[:, axis, None]) / (0.015 * size)) ** 2) for axis in (0, 1)
-    )
-    return (y[:, :, None] * x[:, None]).max(0)[None, None]
 
 
 def _within_face(made, crop, points):

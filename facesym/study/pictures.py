@@ -14,18 +14,18 @@ from ..asymmetry import draw_heatmap
 STRIP = 130, 14  # pixels
 
 
-def data_uri(image: Image.Image, quality: int = 85) -> str:
+def data_uri(image: Image.Image) -> str:
     """Encode an RGB image as a data URI (JPEG)."""
     file = BytesIO()
-    image.save(file, "JPEG", quality=quality)
+    image.save(file, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def draw_landmarks(crop: Image.Image, points: np.ndarray, scale: int = 2) -> Image.Image:
-    """Draw the landmarks on the enlarged crop."""
-    image = crop.resize((crop.width * scale, crop.height * scale), Image.Resampling.LANCZOS)
+def draw_landmarks(crop: Image.Image, points: np.ndarray) -> Image.Image:
+    """Draw the landmarks on the crop at twice its size."""
+    image = crop.resize((crop.width * 2, crop.height * 2), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(image)
-    for x, y in (np.asarray(points) + 0.5) * scale - 0.5:
+    for x, y in (np.asarray(points) + 0.5) * 2 - 0.5:
         draw.ellipse([x - 2.5, y - 2.5, x + 2.5, y + 2.5], fill=(0, 230, 120), outline=(0, 60, 30))
     return image
 

@@ -110,11 +110,11 @@ def _axes(place_x, place_y, xs, ys, ticks, x_label, y_label):
     return parts
 
 
-def _round_places(low, high, most=5):
-    """Round numbers from low to high, at most ``most`` and one."""
+def _round_places(low, high):
+    """Round numbers from low to high, at most six."""
     span = max(float(high) - float(low), 1e-9)
-    step = 10 ** np.floor(np.log10(span / most))
-    step *= next(times for times in (1, 2, 5, 10) if span / (step * times) <= most)
+    step = 10 ** np.floor(np.log10(span / 5))
+    step *= next(times for times in (1, 2, 5, 10) if span / (step * times) <= 5)
     first = np.ceil(low / step - 1e-9) * step
     return [round(float(value), 10) + 0.0 for value in np.arange(first, high + 1e-9 * span, step)]
 

@@ -7,17 +7,17 @@ budget "6,000, 2,900 and 4,800 steps" "10 hours" "15 minutes"
 case $MODE in
     cpu)
         first=(--size 64 --scale 1 --batch 32 --lr 1e-3 --steps 6000 --adversary-from 6000)
-        second=(--batch 16 --lr 4e-4 --critic-steps 2 --steps 2900 --adversary-from 100)
+        second=(--batch 16 --lr 4e-4 --discriminator-steps 2 --steps 2900 --adversary-from 100)
         third=(--batch 24 --lr 8e-4 --steps 4800 --adversary-from 4800)
         ;;
     gpu)
         first=(--size 64 --scale 1 --batch 256 --lr 2e-3 --steps 4000 --adversary-from 4000)
-        second=(--batch 128 --lr 1e-3 --critic-steps 2 --steps 2900 --adversary-from 100)
+        second=(--batch 128 --lr 1e-3 --discriminator-steps 2 --steps 2900 --adversary-from 100)
         third=(--batch 128 --lr 1.6e-3 --steps 4800 --adversary-from 4800)
         ;;
     smoke)
         first=(--size 64 --scale 1 --steps 1 --adversary-from 1)
-        second=(--size 64 --scale 1 --critic-steps 1 --steps 1)
+        second=(--size 64 --scale 1 --discriminator-steps 1 --steps 1)
         third=(--size 64 --scale 1 --steps 1 --adversary-from 1)
         ;;
 esac
