@@ -1,6 +1,7 @@
 """The package's layers: a module imports from layers above it in this list only, also within its functions."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -27,15 +28,16 @@ ROOT = Path(__file__).parents[1]
 FILES = [path.relative_to(ROOT) for path in sorted((ROOT / "facesym").rglob("*.py"))]
 
 
-def imports(file):
-    """Yield the dotted name of each module that a file imports (with a name of the package, that name's)."""
-    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+def imports(file, within_functions=True):
+    """Yield the dotted name of each module and of each name that a file imports."""
+    tree = ast.parse((ROOT / file).read_text())
+    for node in ast.walk(tree) if within_functions else tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = file.parts[: len(file.parts) - node.level] if node.level else ()
             module = ".".join([*above, *filter(None, [node.module])])
-            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "facesym" else [module]
+            yield from [module, *(f"{module}.{alias.name}" for alias in node.names)]
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
@@ -49,6 +51,19 @@ def test_imports_point_down(file):
         assert top not in ("train", "spaces", "tests"), name
         if top == "facesym" and other != part and (part, other) not in UPWARD and other in LEVEL:
             assert LEVEL[other] < LEVEL[part], f"{file} imports {name}"
+
+
+@pytest.mark.parametrize("folder", ["facesym", "train", "spaces"])
+def test_no_import_circle(folder):
+    files = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*.py")]
+    above = "spaces." if folder == "spaces" else ""  # its modules are imported by their own names
+    names = {".".join(file.with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+    graph = {
+        name: {above + other for other in imports(file, within_functions=False)} & names.keys() - {name}
+        for name, file in names.items()
+    }
+    assert sum(map(len, graph.values())) > len(graph)
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_every_part_has_its_layer():
