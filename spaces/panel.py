@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,9 @@ from types import ModuleType
 
 import gradio as gr
 import parts
-from line import Stopped
+from line import Line, Stopped
+
+from facesym.errors import ImageError
 
 
 @dataclass
@@ -225,18 +228,37 @@ def result_column(panel: Panel) -> None:
 
 def wire(panel: Panel, stage: gr.HTML, shot: gr.State) -> None:
     """Connect a tab's buttons."""
-    module, line = panel.module, panel.module.tab.line_of
+    tab = panel.module.tab
 
-    async def answer(value, photo, calls, *choices):
+    def work(tell, value, photo, *choices):
+        if photo is None:
+            raise ImageError("Add a photo first: drop it into the box, or click an example.")
+        return panel.module.work(tell, value, photo, *choices)
+
+    panel.running = connect(panel, tab.line_of, work, [stage, shot, *panel.inputs])
+
+
+def connect(panel, line: Line, work: Callable, inputs: list):
+    """Let a panel's button run a job, and its Cancel button end it.
+
+    Args:
+        panel: what has a ``button``, a ``cancel`` button and ``outputs``, and returns values for these with ``show``,
+            ``busy`` and ``fail``, see `Panel`.
+        line: the queue.
+        work: see `Line.follow`.
+        inputs: components with the work's arguments.
+
+    Returns:
+        The button's event.
+    """
+
+    async def answer(calls, *values):
         calls[0] += 1  # a second click, or Cancel, ends this run
         mine = calls[0]
-        if photo is None:
-            yield panel.fail("Add a photo first: drop it into the box, or click an example.")
-            return
         yield panel.busy(status(0, "Starting"), clear=True)
         last = None
         try:
-            async with aclosing(line.follow(module.work, value, photo, *choices)) as news:
+            async with aclosing(line.follow(work, *values)) as news:
                 async for job in news:
                     if isinstance(job, tuple):
                         yield panel.show(job[1])
@@ -257,15 +279,7 @@ def wire(panel: Panel, stage: gr.HTML, shot: gr.State) -> None:
         return panel.fail("Stopped.")
 
     calls = gr.State([0])
-    panel.running = panel.button.click(
-        answer,
-        [stage, shot, calls, *panel.inputs],
-        panel.outputs,
-        show_progress="hidden",
-        api_visibility="private",
-        concurrency_limit=None,
-    )
-    panel.cancel.click(
-        cancel, calls, panel.outputs,
-        cancels=[panel.running], queue=False, api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+    options = {"api_visibility": "private", "show_progress": "hidden"}
+    running = panel.button.click(answer, [calls, *inputs], panel.outputs, concurrency_limit=None, **options)
+    panel.cancel.click(cancel, calls, panel.outputs, cancels=[running], queue=False, **options)
+    return running

@@ -2,7 +2,7 @@
 
 import html
 import shutil
-from contextlib import aclosing
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import gradio as gr
 import panel
 import parts
 import symmetrize
-from line import Stopped
 
 from facesym.errors import ImageError
 from facesym.study import PUPILLARY_DISTANCES
@@ -52,43 +51,39 @@ def build() -> None:
         line = panel.status_line("study-status")
         files = gr.File(label="Report and tables", visible=False, interactive=False, elem_id="study-files")
         table = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="study-table")
-    outputs = [line, files, table, button, cancel]
+    panel.connect(Section(line, files, table, button, cancel), parts.MODELS, work, [photos, distance])
 
-    async def answer(paths, distance):
-        def values(status, made=(), rows=(), busy=False):
-            shown = gr.update(value=list(made) or None, visible=bool(made))
-            return (
-                status, shown, show_table(rows) if rows else "",
-                gr.update(visible=not busy), gr.update(visible=busy),
-            )  # fmt: skip
 
-        yield values(panel.status(0, "Starting"), busy=True)
-        try:
-            async with aclosing(parts.MODELS.follow(work, paths, distance)) as news:
-                async for job in news:
-                    if isinstance(job, tuple):
-                        made, rows = job[1]
-                        yield values(panel.status(text=summarize(rows)), made, rows)
-                        return
-                    yield values(panel.status(*parts.MODELS.describe(job)), busy=True)
-        except Stopped:
-            yield values(panel.status(error="Stopped."))
-        except Exception as error:
-            yield values(panel.status(error=parts.wording(error)))
+@dataclass
+class Section:
+    """The section's buttons, and where its results go; see `panel.connect`."""
 
-    options = {"api_visibility": "private", "show_progress": "hidden"}
-    running = button.click(answer, [photos, distance], outputs, concurrency_limit=None, **options)
+    status: gr.HTML
+    files: gr.File
+    table: gr.HTML
+    button: gr.Button
+    cancel: gr.Button
 
-    def stop():
-        return (
-            panel.status(error="Stopped."),
-            gr.skip(),
-            gr.skip(),
-            gr.update(visible=True),
-            gr.update(visible=False),
-        )
+    @property
+    def outputs(self):
+        return [self.status, self.files, self.table, self.button, self.cancel]
 
-    cancel.click(stop, None, outputs, cancels=[running], queue=False, **options)
+    def show(self, outcome):
+        """Return values for ``outputs`` that show a study."""
+        paths, rows = outcome
+        shown = gr.update(value=paths, visible=True)
+        idle = gr.update(visible=True), gr.update(visible=False)
+        return panel.status(text=summarize(rows)), shown, show_table(rows), *idle
+
+    def busy(self, text: str, viewer=None, clear=False):
+        """Return values for ``outputs`` while a study runs."""
+        old = (gr.update(value=None, visible=False), "") if clear else (gr.skip(), gr.skip())
+        return text, *old, gr.update(visible=False), gr.update(visible=True)
+
+    def fail(self, error: str):
+        """Return values for ``outputs`` after an error."""
+        nothing = gr.update(value=None, visible=False), ""
+        return panel.status(error=error), *nothing, gr.update(visible=True), gr.update(visible=False)
 
 
 def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[str], list[dict]]:
