@@ -25,11 +25,11 @@ def _url(name: str) -> str:
     return parts.url(parts.EXAMPLES / name)
 
 
-def moving(example: dict, text: str = "") -> str:
+def moving(example: dict) -> str:
     """Return HTML that overlays an example's before and after images."""
     return (
         f'<span class="moving"><img src="{_url(example["before"])}" alt="" width="160" height="160">'
-        f'<img class="over" src="{_url(example["after"])}" alt="" width="160" height="160">{text}</span>'
+        f'<img class="over" src="{_url(example["after"])}" alt="" width="160" height="160"></span>'
     )
 
 

@@ -171,9 +171,9 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
     return image
 
 
-def as_frame(face: Image.Image, side: int = FRAME) -> Image.Image:
+def as_frame(face: Image.Image) -> Image.Image:
     """Resize a crop for videos and sliders; the size is even, as video codecs require."""
-    scale = side / max(face.size)
+    scale = FRAME / max(face.size)
     return face.resize([2 * round(length * scale / 2) for length in face.size], Image.Resampling.LANCZOS)
 
 

@@ -31,6 +31,8 @@ from facesym.faces.align import align_face
 from facesym.faces.find import find_faces
 from facesym.metrics import import_torchvision
 
+pytest_plugins = ["browser"]  # the page's fixtures
+
 
 @pytest.fixture(scope="session")
 def astronaut():

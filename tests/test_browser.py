@@ -1,11 +1,8 @@
 """The page in a browser, on a desktop and on a phone: what a visitor sees of it."""
 
 import pytest
-from browser import browser, contexts, desk, page, photo
 from PIL import Image
 from visitor import TABS, open_tab, press, result, status, upload
-
-__all__ = ["browser", "contexts", "desk", "page", "photo"]  # fixtures
 
 
 def test_missing_steps_are_told_where_one_looks_for_them(page, photo):

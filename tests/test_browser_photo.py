@@ -4,11 +4,8 @@ import io
 
 import numpy as np
 import pytest
-from browser import browser, contexts, desk, page, photo
 from PIL import Image
 from visitor import FACE, as_bytes, changed, download, paint, press, status, upload
-
-__all__ = ["browser", "contexts", "desk", "page", "photo"]  # fixtures
 
 
 def test_painted_stroke_is_completed_and_nothing_else_changes(page, photo):

@@ -3,11 +3,8 @@
 import io
 import re
 
-from browser import browser, contexts, desk, page, photo
 from PIL import Image
 from visitor import changed, download, open_tab, press, result, status, upload
-
-__all__ = ["browser", "contexts", "desk", "page", "photo"]  # fixtures
 
 
 def test_before_and_after_lie_on_each_other(page, photo):

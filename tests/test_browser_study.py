@@ -1,10 +1,7 @@
 """The page's section Measure the asymmetry of many photos, in a browser."""
 
-from browser import browser, contexts, page, photo
 from PIL import Image
 from visitor import as_bytes
-
-__all__ = ["browser", "contexts", "page", "photo"]  # fixtures
 
 
 def test_many_photos_give_a_report_and_a_table(page, photo):

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import DEVICES, browser
+from browser import DEVICES
 from PIL import Image
 
 import facesym
-
-__all__ = ["browser"]  # a fixture
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/try"
