@@ -1,14 +1,14 @@
-"""facesym: face models built on symmetry.
+"""facesym: face models built on facial symmetry.
 
     import facesym
     pipe = facesym.load("complete")
     out = pipe("photo.jpg", mask="mask.png")  # white = missing
     out.save("done.png")
 
-The five tasks are "complete", "symmetrize", "rotate", "normalize" and "transfer"; `help` of a pipeline says how it is
-called (help(facesym.load("rotate").__call__)), `facesym.zoo.list_models()` which models there are.
+The five tasks are "complete", "symmetrize", "rotate", "normalize" and "transfer". help(facesym.load("rotate").__call__)
+shows the arguments of a pipeline, and `facesym.zoo.list_models()` lists the models.
 
-Names are loaded on first use, so `import facesym` is fast.
+Names are imported on first use, so `import facesym` is fast.
 """
 
 from importlib import import_module

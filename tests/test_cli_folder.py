@@ -31,7 +31,7 @@ def test_whatever_one_photo_raises_the_rest_is_done(photos, copier, capsys):
     errors = json.loads((out / "errors.json").read_text())
     assert errors.keys() == {"c.png", "d.png", "e.png", "f.png", "g.jpg"}
     assert errors["c.png"] == "no" and errors["d.png"] == "unexpected ValueError: odd"
-    assert "2 done, 0 were there already, 5 failed" in captured.err
+    assert "2 done, 0 unchanged, 5 failed" in captured.err
     assert "d.png: unexpected ValueError: odd" in captured.err and "a.jpg: A note on a.jpg." in captured.err
     lines = [json.loads(line) for line in captured.out.splitlines()]
     assert len(lines) == 7 and sum("error" in line for line in lines) == 5
@@ -40,7 +40,7 @@ def test_whatever_one_photo_raises_the_rest_is_done(photos, copier, capsys):
     copier.fail = {}
     (photos / "g.jpg").unlink()
     assert run("symmetrize", photos, "-o", out) == 0
-    assert "4 done, 2 were there already, 0 failed" in capsys.readouterr().err
+    assert "4 done, 2 unchanged, 0 failed" in capsys.readouterr().err
     assert not (out / "errors.json").exists()
 
 
@@ -63,7 +63,7 @@ def test_an_interrupted_run_goes_on_where_it_was(photos, copier, capsys):
     copier.fail = {}
     assert run("symmetrize", photos) == 0
     assert copier.calls == ["a.jpg", "b.png", "b.png"]
-    assert "1 done, 1 were there already, 0 failed" in capsys.readouterr().err
+    assert "1 done, 1 unchanged, 0 failed" in capsys.readouterr().err
 
 
 def test_errors_while_writing_leave_nothing_in_the_way(photos, copier, monkeypatch):
@@ -106,11 +106,11 @@ def test_subfolders(photos, copier, capsys):
     (photos / "notes.txt").write_text("")
     assert run("symmetrize", photos) == 0
     told = capsys.readouterr().err
-    assert "skipped sub: a folder; --recursive enters it" in told
+    assert "skipped sub: a folder; use --recursive to include it" in told
     assert "skipped notes.txt: not an image" in told
     assert run("symmetrize", photos, "--recursive") == 0
     told = capsys.readouterr().err
-    assert "1 done, 2 were there already" in told and "skipped sub/deep/._a.png: a hidden file" in told
+    assert "1 done, 2 unchanged" in told and "skipped sub/deep/._a.png: a hidden file" in told
     out = photos.parent / "photos-symmetrize"
     assert found(out) == ["a.png", "asymmetry.csv", "asymmetry.json", "b.png", "sub/a.png"]
     assert [row["photo"] for row in json.loads((out / "asymmetry.json").read_text())] == [
@@ -178,7 +178,7 @@ def test_results_never_lie_among_the_photos(photos, copier, monkeypatch, capsys)
     picture(photos / "sub" / "c.png")
     assert run("symmetrize", photos / "sub", "-r", "-o", photos) == 1
     assert run("complete", photos, "--mask", photos) == 1
-    assert "folder of their own" in capsys.readouterr().err
+    assert "separate folder" in capsys.readouterr().err
     assert run("symmetrize", photos, "-o", photos / "b.png") == 1
     assert "is a file" in capsys.readouterr().err
     assert not copier.calls

@@ -217,7 +217,7 @@ def test_cli(own_zoo, registered, capsys):
     assert run_cli("list") == 0
     assert "small" in (listed := capsys.readouterr().out) and "package" in listed
     assert run_cli("verify") == 0
-    assert "as released" in capsys.readouterr().out
+    assert "verified" in capsys.readouterr().out
     assert run_cli("pull", "small", "nothing") == 1
     printed = capsys.readouterr()
     assert str(own_zoo / "weights" / "small") in printed.out and "no model 'nothing'" in printed.err

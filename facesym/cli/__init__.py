@@ -1,4 +1,4 @@
-"""The command `facesym`: edit the faces in photos and folders, look after the models, measure them."""
+"""The command `facesym`: edit faces in photos and folders, manage models and evaluate them."""
 
 import argparse
 import io
@@ -13,7 +13,7 @@ from . import evaluate, export, study, tasks, zoo
 from .options import UsageError
 
 HELP = """\
-Face models built on symmetry.
+Face models built on facial symmetry.
 
 commands for a photo or a folder of photos:
 {photos}
@@ -21,15 +21,16 @@ commands for a photo or a folder of photos:
 other commands:
 {others}
 
-`facesym COMMAND --help` explains a command.
+Run `facesym COMMAND --help` for the options of a command.
 
 Results are written to new files; existing files are kept unless --overwrite is
-given. A second run on a folder writes only missing results and those of another
-photo, model or other options. errors.json lists the photos that failed.
+given. When run again on a folder, a command recomputes a result only if it is
+missing or its photo, model or options have changed. errors.json lists the photos
+that failed.
 
-Use photos of adults. A model invents what it fills in: the result does not show
-what a person looks like. Label edited faces as edited; every file that facesym
-writes says so in its metadata.
+Use only photos of adults. The models invent missing content, so a result does not
+show what a person really looks like. Label edited faces as edited; facesym tags
+every file it writes in the metadata.
 
 examples:
   facesym complete photo.jpg --mask mask.png -o done.png
@@ -38,7 +39,7 @@ examples:
   facesym transfer photo.jpg --to happy
 
 environment:
-  HF_HOME         folder of the cache for downloaded models
+  HF_HOME         cache folder for downloaded models
   HF_HUB_OFFLINE  set to 1 to work offline
 
 exit status:
@@ -55,15 +56,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # for names that the terminal's encoding cannot show
+            stream.reconfigure(errors="backslashreplace")  # for names that the terminal cannot encode
     try:
         try:
             code = _run(sys.argv[1:] if argv is None else list(argv))
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # raises for a closed pipe here instead of at the interpreter's exit
+                sys.stdout.flush()  # raise for a closed pipe here, not at interpreter exit
     except BrokenPipeError:
         if sys.stdout is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(argv):
-    """Parse the arguments and run the command: its exit status."""
+    """Parse the arguments, run the command and return its exit status."""
     try:
         if argv and argv[0] in evaluate.SUMMARIES:
             return evaluate.run(argv[0], argv[1:])
@@ -90,13 +89,13 @@ def _run(argv):
         print(f"facesym: {error}", file=sys.stderr)
     except BrokenPipeError:
         raise
-    except OSError as error:  # of a name that is too long or a folder that may not be entered, for instance
+    except OSError as error:  # for example a file name that is too long, or no permission
         print(f"facesym: {error.filename}: {error.strerror}", file=sys.stderr)
     return 1
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Return the parser of the whole command line."""
     photos = {task.name: task.summary for task in tasks.TASKS}
     others = {"study": study.SUMMARY, "zoo": zoo.SUMMARY, "export": export.SUMMARY, **evaluate.SUMMARIES}
     lists = ("\n".join(f"  {name:12}{what}" for name, what in each.items()) for each in (photos, others))

@@ -1,4 +1,4 @@
-"""`facesym evaluate` and `facesym prepare`: commands with parsers of their own, which are loaded when they run."""
+"""`facesym evaluate` and `facesym prepare`, whose parsers are imported only when they run."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ SUMMARIES = {
 
 
 def add_parsers(commands: Any) -> None:
-    """Make the commands known to the parser of `facesym`."""
+    """Register the commands with the parser of `facesym`."""
     for name in SUMMARIES:
         commands.add_parser(name, add_help=False)
 
 
 def run(command: str, argv: list[str]) -> int:
-    """Run "evaluate" or "prepare": the exit status."""
+    """Run "evaluate" or "prepare" and return the exit status."""
     if command == "evaluate":
         from ..evaluation import main
     else:

@@ -22,24 +22,25 @@ def add_parser(subparsers: Any) -> None:
         subparsers, "export", SUMMARY,
         usage="[ID ...] [--format onnx|torch] [-o FOLDER [--overwrite] | --push-to-hub]",
         description="""\
-A network becomes a graph for any number of faces at once. ONNX comes in two sizes:
-float32, and half as large with the weights in float16. Each file is run on two
-portraits and must give what torch gives; the greatest difference is printed.
-Without -o the files go where facesym.load(..., backend="onnx") looks for them.""",
+Exports each network with a dynamic batch size. ONNX export writes two files: one
+with float32 weights and one, half as large, with float16 weights. The command runs
+each file on two portraits, checks the outputs against PyTorch and prints the largest
+difference. Without -o, the files go where facesym.load(..., backend="onnx") finds
+them.""",
         examples=(
             ("facesym export symmetrize -o exported/", "Write one network."),
-            ("facesym export", "Export every network, to work with onnxruntime."),
+            ("facesym export", "Export every network for onnxruntime."),
         ),
     )  # fmt: skip
-    command.add_argument("ids", nargs="*", metavar="ID", help="models or tasks (default: every model)")
+    command.add_argument("ids", nargs="*", metavar="ID", help="models or tasks (default: all models)")
     command.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="default: onnx")
     command.add_argument(
-        "-o", "--output", type=Path, metavar="FOLDER", help="folder, with one for each model"
+        "-o", "--output", type=Path, metavar="FOLDER", help="folder to write; each model gets a subfolder"
     )
     command.add_argument("--overwrite", action="store_true", help="replace existing files in that folder")
     command.add_argument(
         "--push-to-hub", action="store_true",
-        help="publish the ONNX files beside the model, and pin them in zoo.json",
+        help="upload the ONNX files to the model's repository and pin them in zoo.json",
     )  # fmt: skip
     command.set_defaults(run=_export)
 
@@ -48,7 +49,7 @@ def _export(args: argparse.Namespace) -> int:
     from facesym import export, onnx
 
     if args.push_to_hub and (args.output or args.format != "onnx"):
-        raise UsageError("--push-to-hub publishes ONNX files, and writes none")
+        raise UsageError("--push-to-hub only uploads ONNX files: omit -o and --format torch")
     entries = [zoo.get(id) for id in args.ids] if args.ids else zoo.list_models()
     for entry in entries:
         folder = (args.output or onnx.folder()) / entry["id"]
@@ -72,13 +73,13 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def push(id: str, exported: Any) -> str:
-    """Publish exported files beside their model, and pin the commit and the files in zoo.json.
+    """Upload exported files to the model's repository and pin the commit and the files in zoo.json.
 
     Returns:
-        Where they are.
+        Repository and revision.
 
     Raises:
-        ZooError: the model is not published yet; no network; no right to write to the repository.
+        ZooError: the model is not published yet, there is no network, or the token has no write access.
     """
     from facesym import export, onnx
 
@@ -93,7 +94,7 @@ def push(id: str, exported: Any) -> str:
 
 @contextmanager
 def _quiet():
-    """Without what the exporters print and log about their own steps."""
+    """Suppress the output and logs of the exporters."""
     logging.disable(logging.WARNING)
     try:
         with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):

@@ -1,4 +1,4 @@
-"""A folder of photos through a pipeline: edited one by one, and remembered."""
+"""Run a pipeline on a folder of photos and record each result."""
 
 import argparse
 import json
@@ -15,10 +15,10 @@ from .walk import find_photos, name_outputs, output_folder, report_skipped
 
 
 def run_folder(task: Task, args: argparse.Namespace) -> int:
-    """Work on a folder of photos: the exit status.
+    """Process a folder of photos and return the exit status.
 
-    What fails is recorded and does not stop the rest. What is there already, made from the same photo by the same
-    model with the same options, is not made again.
+    A photo that fails is recorded and does not stop the run. A result is not recomputed if it was made from the same
+    photo by the same model with the same options.
 
     Raises:
         FacesymError: the folders or the model cannot be used.
@@ -42,7 +42,7 @@ def run_folder(task: Task, args: argparse.Namespace) -> int:
     try:
         run.edit_all({photo: out / outputs[photo] for photo in photos[rank::world]}, quiet=rank > 0)
     finally:
-        print(f"{run.done} done, {run.kept} were there already, {run.failed} failed: {out}", file=sys.stderr)
+        print(f"{run.done} done, {run.kept} unchanged, {run.failed} failed: {out}", file=sys.stderr)
         records.write_reports(photo.as_posix() for photo in photos)
     return int(run.failed > 0)
 
@@ -53,11 +53,11 @@ class FolderRun:
     Args:
         task: what to do with each photo.
         args: parsed arguments.
-        records: of the folder of results.
-        model: that does it.
+        records: records of the output folder.
+        model: the model to run.
 
     Attributes:
-        done, kept, failed: how many photos were edited, had their results already, or gave an error.
+        done, kept, failed: number of photos that were edited, were already up to date, or failed.
     """
 
     def __init__(self, task: Task, args: argparse.Namespace, records: Records, model: TaskModel) -> None:
@@ -65,11 +65,11 @@ class FolderRun:
         self.done = self.kept = self.failed = 0
 
     def edit_all(self, outputs: dict[Path, Path], quiet: bool) -> None:
-        """Work on photos.
+        """Process photos.
 
         Args:
             outputs: {path of a photo, relative to the folder: path of its result}.
-            quiet: no progress bar.
+            quiet: hide the progress bar.
         """
         from tqdm import tqdm
 
@@ -81,17 +81,17 @@ class FolderRun:
             if current:
                 self.kept += 1
                 continue
-            pipeline = self.model.pipeline  # if it does not load, no photo is to blame: the run ends
+            pipeline = self.model.pipeline  # a loading error is not the photo's fault and ends the run
             numbers = self._attempt(self._edit, photo, output, inputs, made_by, pipeline)
             if numbers is not None:
                 self.done += 1
                 self._tell(photo, numbers["notes"], {"output": str(output), **numbers})
 
     def _plan(self, photo, output):
-        """What a result is made from and by, and whether it is there already.
+        """Return the inputs of a result, what determines it, and whether it is up to date.
 
         Raises:
-            ImageError: something is missing, or other files are in the way.
+            ImageError: an input is missing, or the result would overwrite other files.
         """
         source = self.args.image / photo
         inputs = self.task.inputs(source)
@@ -107,16 +107,16 @@ class FolderRun:
         return inputs, made_by, False
 
     def _edit(self, photo, output, inputs, made_by, pipeline):
-        """Make a result and its record: what there is to tell of it."""
+        """Make a result and its record; return its numbers."""
         self.records.begin(output, photo.as_posix())
         numbers, files = edit_photo(self.task, pipeline, self.args.image / photo, inputs, output)
         self.records.finish(output, photo.as_posix(), made_by, files, numbers)
         return numbers
 
     def _attempt(self, step, photo, output, *more):
-        """What a step returns; None, and a record of the error, if it fails.
+        """Run a step and return its result; if it fails, record the error and return None.
 
-        Nothing that one photo raises may end the batch, not even what nobody has foreseen.
+        No exception caused by a single photo may end the batch, not even an unexpected one.
         """
         try:
             return step(photo, output, *more)
@@ -128,12 +128,12 @@ class FolderRun:
         self._tell(photo, [reason], {"error": reason})
         try:
             self.records.fail(output, photo.as_posix(), reason)
-        except FacesymError as error:  # the disk is full, most likely
+        except FacesymError as error:  # most likely the disk is full
             self._tell(photo, [str(error)])
         return None
 
     def _tell(self, photo, messages, line=None):
-        """Print messages about a photo and, with --json, its line."""
+        """Print the messages of a photo and, with --json, its JSON line."""
         from tqdm import tqdm
 
         for message in messages:
@@ -143,9 +143,9 @@ class FolderRun:
 
 
 def find_process() -> tuple[int, int]:
-    """(rank, processes) under `accelerate launch`, torchrun or MPI; (0, 1) otherwise.
+    """Return (rank, world size) under `accelerate launch`, torchrun or MPI; (0, 1) otherwise.
 
-    Read from their variables, since photos need no communication: machines may start at different times.
+    They come from environment variables: processes need no communication and may start at different times.
     """
     for rank, size in (
         ("RANK", "WORLD_SIZE"),

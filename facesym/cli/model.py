@@ -1,4 +1,4 @@
-"""The model that a command runs: found and checked first, loaded only when there is work for it."""
+"""The model of a command: located and checked first, loaded only when needed."""
 
 import functools
 import json
@@ -15,16 +15,16 @@ class TaskModel:
 
     Args:
         name: a task, a zoo id, a model folder, or a Hub repository "owner/name".
-        task: what it is to do.
-        device: where it is to run.
+        task: the task to run.
+        device: the device to run on.
 
     Attributes:
-        config: its config.json.
-        checksum: hex sha256 of its weights.
+        config: contents of its config.json.
+        checksum: hex SHA-256 of its weights.
 
     Raises:
-        ZooError: no such model, or one of another task.
-        DeviceError: no such device on this machine.
+        ZooError: the model does not exist or belongs to another task.
+        DeviceError: the device is unavailable.
     """
 
     def __init__(self, name: str, task: str, device: str = "cpu") -> None:
@@ -35,7 +35,7 @@ class TaskModel:
             self.config = json.loads(read_file(files.config))
             kind = self.config.get("_class_name")
         except (ValueError, AttributeError) as error:
-            raise ZooError(f"{files.config} is not a model's config (a JSON object): {error}.") from error
+            raise ZooError(f"{files.config} is not a model config (a JSON object): {error}.") from error
         self._check_task({entry["class"]: entry["task"] for entry in zoo.list_models()}.get(kind, task))
         check_device(device)
 

@@ -1,4 +1,4 @@
-"""Parts shared by the commands' parsers: their layout and the types of their arguments."""
+"""Layout and argument types shared by the parsers of all commands."""
 
 import argparse
 import math
@@ -25,15 +25,15 @@ def add_command(
     """Add a sub-command whose --help reads like a manual page.
 
     Args:
-        commands: what ``add_subparsers`` returned.
-        name: of the sub-command, its parents' before it: "zoo push".
-        summary: one line, for the list of commands.
-        usage: of the usage line, what follows the name.
+        commands: the object returned by ``add_subparsers``.
+        name: name of the sub-command with its parents, such as "zoo push".
+        summary: one line for the list of commands.
+        usage: the part of the usage line after the name.
         description: what the command does, in lines of at most 79 characters.
-        examples: pairs of a command line and what it does.
+        examples: pairs of a command line and its description.
 
     Returns:
-        The sub-command's parser; parsed arguments have it as ``parser``.
+        The sub-command's parser, which parsed arguments also hold as ``parser``.
     """
     shown = "\n".join(f"  {line}\n      {what}" for line, what in examples)
     parser = commands.add_parser(
@@ -49,31 +49,31 @@ def add_command(
 
 
 def add_photo_arguments(parser: argparse.ArgumentParser, task: str) -> None:
-    """Add the arguments that every command on photos has."""
+    """Add the arguments shared by all commands on photos."""
     group = parser.add_argument_group("common options")
     parser.add_argument(
         "image", type=Path, nargs="?", metavar="IMAGE_OR_FOLDER", help="a photo or a folder of photos"
     )
     group.add_argument(
         "-o", "--output", type=Path, metavar="OUT",
-        help=f"file to write, or folder for a folder's results (default: beside the input, "
-        f"its name with -{task} appended)",
+        help=f"file to write, or output folder for a folder of photos (default: next to the input, "
+        f"with -{task} appended to its name)",
     )  # fmt: skip
     group.add_argument(
         "--overwrite", action="store_true",
-        help="replace existing files; otherwise the command fails",
+        help="replace existing files; without it, the command fails if one exists",
     )  # fmt: skip
     group.add_argument("-r", "--recursive", action="store_true", help="include photos in subfolders")
     group.add_argument(
         "--faces", type=face_choice, default="largest", metavar="WHICH",
-        help="largest, all, or the face's number from left to right, starting at 0 (default: largest)",
+        help="largest, all, or an index from left to right, starting at 0 (default: largest)",
     )  # fmt: skip
     group.add_argument(
         "--model", default=task, metavar="NAME",
-        help=f"a model of `facesym zoo list`, a model folder, or a Hub repository (default: {task})",
+        help=f"a model from `facesym zoo list`, a model folder, or a Hub repository (default: {task})",
     )  # fmt: skip
     group.add_argument(
-        "--device", default="cpu", help="device of the model: cpu, cuda, cuda:1, mps (default: cpu)"
+        "--device", default="cpu", help="device to run on: cpu, cuda, cuda:1, mps (default: cpu)"
     )
     group.add_argument(
         "--json", action="store_true", help="print one line of JSON per photo instead of its name"
@@ -81,7 +81,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser, task: str) -> None:
 
 
 def face_choice(text: str) -> str | int:
-    """The type of --faces: "largest", "all", or an index."""
+    """Parse --faces: "largest", "all", or an index."""
     if text in ("largest", "all"):
         return text
     try:
@@ -94,11 +94,11 @@ def face_choice(text: str) -> str | int:
 
 
 def number(low: float, high: float = math.inf, kind: type = float) -> Callable[[str], float]:
-    """The type of an argument that is a number within bounds.
+    """Return an argument type for numbers within bounds.
 
     Args:
-        low: least value.
-        high: greatest value.
+        low: minimum.
+        high: maximum.
         kind: float, or int for whole numbers.
     """
     what = "a whole number" if kind is int else "a number"
@@ -117,14 +117,14 @@ def number(low: float, high: float = math.inf, kind: type = float) -> Callable[[
 
 
 def take_back_image(args: argparse.Namespace, option: str | None) -> None:
-    """Return to IMAGE_OR_FOLDER what an option with several values has consumed: `--to happy photo.jpg`.
+    """Give IMAGE_OR_FOLDER back if an option with several values consumed it, as in `--to happy photo.jpg`.
 
     Args:
-        args: parsed arguments; ``image`` is None where the command line named it last, after the option.
+        args: parsed arguments; ``image`` is None if it followed the option on the command line.
         option: name of the option that takes several values, or None.
 
     Raises:
-        UsageError: there is no IMAGE_OR_FOLDER at all.
+        UsageError: IMAGE_OR_FOLDER is missing.
     """
     values = getattr(args, option) or [] if option else []
     if args.image is None and len(values) > 1:

@@ -1,4 +1,4 @@
-"""One photo through a pipeline: checked, edited, written."""
+"""Run a pipeline on a single photo."""
 
 import argparse
 import json
@@ -14,10 +14,11 @@ from .task import Media, Task
 
 
 def run_photo(task: Task, args: argparse.Namespace) -> int:
-    """Work on a single photo: the exit status.
+    """Process a single photo and return the exit status.
 
     Raises:
-        FacesymError: whatever is wrong; what can be told without the model is told before it is loaded.
+        FacesymError: the input, the output or the model is invalid. Everything that can be checked without the model
+            is checked before it is loaded.
     """
     photo = args.image
     output = args.output or photo.with_name(f"{photo.stem}-{task.name}{task.suffix}")
@@ -42,7 +43,7 @@ def run_photo(task: Task, args: argparse.Namespace) -> int:
 
 
 def refuse_existing(paths: list[Path], photo: Path) -> None:
-    """Check that nothing would be overwritten.
+    """Raise an error instead of overwriting files.
 
     Args:
         paths: files and folders to be written.
@@ -60,23 +61,23 @@ def refuse_existing(paths: list[Path], photo: Path) -> None:
 def edit_photo(
     task: Task, pipe: Any, photo: Path | Photo, inputs: list[Path], output: Path
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Run the pipeline on a photo and write its files, the result last: once it is there, all else is.
+    """Run the pipeline on a photo and write its files, with the main result last.
 
     Args:
-        task: what to do.
-        pipe: its pipeline.
-        photo: its path, or the photo once it was read.
-        inputs: paths of the task's other files.
+        task: the task to run.
+        pipe: the pipeline of the task.
+        photo: path of the photo, or the photo if it was read already.
+        inputs: paths of the other input files.
         output: path of the result.
 
     Returns:
-        What there is to tell, for JSON, and the paths of the files written.
+        The numbers of the result, for JSON, and the paths of the written files.
 
     Raises:
-        FacesymError: what the pipeline raises, or a file cannot be written.
+        FacesymError: the pipeline fails, or a file cannot be written.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the result has them as notes
+        warnings.simplefilter("ignore", UserWarning)  # they are in the notes of the result
         result = task.call(pipe, photo, inputs)
     files = task.files(result, output)
     for path in sorted(files, key=lambda path: path == output):
@@ -94,7 +95,7 @@ def edit_photo(
 
 
 def write_media(media: Media, path: Path, task: str) -> None:
-    """Write an image or, from a list of frames, a video."""
+    """Write an image, or a list of frames as a video."""
     if isinstance(media, list):
         from ..video import save_video
 

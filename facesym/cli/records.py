@@ -1,8 +1,8 @@
-"""What made each result in a folder, so that a result is known by more than its name.
+"""Records of the results in a folder: the inputs, model and options that made each one.
 
-`OUT/.facesym/` holds one small JSON file per result, written in one step: processes never share a file, however many
-work on a folder, and adding a result costs the same in a folder of twenty thousand. Tables and lists of errors are
-made from these records at the end of a run.
+`OUT/.facesym/` holds one small JSON file per result, written atomically. Processes never share a file, however many
+work on a folder, and the cost of adding a result does not grow with the folder. At the end of a run, the tables and
+the list of errors are written from these records.
 """
 
 import csv
@@ -22,10 +22,10 @@ ERRORS = "errors.json"
 
 
 def checksum(path: Path) -> str:
-    """Hex sha256 of a file.
+    """Return the hex SHA-256 of a file.
 
     Raises:
-        ImageError: it cannot be read.
+        ImageError: the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -35,20 +35,19 @@ def checksum(path: Path) -> str:
 
 
 class Records:
-    """The records of a folder of results.
+    """The records of an output folder.
 
-    A record is a dict: "task"; "photo", its path in the folder of photos; "made_by", what determines the result;
-    "files", {path in the folder of results: sha256}; "numbers", what there is to tell; or, of a photo that failed,
-    "error". While a photo is worked on there is neither.
+    A record is a dict with "task"; "photo", the path relative to the input folder; "made_by", everything that
+    determines the result; "files", {path relative to the output folder: SHA-256}; and "numbers", or "error" for a photo
+    that failed. While a photo is being processed, its record has neither.
 
     Args:
-        out: folder of results.
+        out: output folder.
         task: name of the task.
-        table: key of the records' numbers, a list with one dict a face, that <table>.csv and <table>.json are made
-            of; or None.
+        table: key of a list in the numbers, with one dict per face, to write as <table>.csv and <table>.json; or None.
 
     Raises:
-        ImageError: the folder holds another task's results.
+        ImageError: the folder holds results of another task.
     """
 
     def __init__(self, out: Path, task: str, table: str | None = None) -> None:
@@ -57,14 +56,14 @@ class Records:
         other = next(self.all(), {}).get("task", task)
         if other != task:
             raise ImageError(
-                f"{out} holds results of `facesym {other}`: choose another folder with -o, one for each task."
+                f"{out} holds results of `facesym {other}`: choose another folder with -o for this task."
             )
 
     def check_reports(self) -> None:
-        """Check that the reports of a first run would replace nothing.
+        """Check that the reports of a first run overwrite nothing.
 
         Raises:
-            ImageError: the folder has such files, but no records.
+            ImageError: the folder has such files but no records.
         """
         names = [ERRORS, *(f"{self.table}{suffix}" for suffix in (".csv", ".json") if self.table)]
         found = [self.out / name for name in names if (self.out / name).exists()]
@@ -74,32 +73,32 @@ class Records:
             )
 
     def all(self) -> Iterator[dict[str, Any]]:
-        """Iterate over the records, in no order."""
+        """Iterate over the records in arbitrary order."""
         for path in self.folder.glob("*.json"):
             record = _read(path)
             if record:
                 yield record
 
     def of(self, output: Path) -> dict[str, Any]:
-        """The record of a result; empty if there is none."""
+        """Return the record of a result, empty if there is none."""
         return _read(self._path(output)) or {}
 
     def is_current(self, output: Path, made_by: dict[str, Any]) -> bool:
-        """Whether a result is there, with all its files, and was made in the same way."""
+        """Whether a result exists with all its files and was made in the same way."""
         record = self.of(output)
         return record.get("made_by") == made_by and all(
             (self.out / name).exists() for name in record["files"]
         )
 
     def check_files(self, output: Path, paths: list[Path]) -> None:
-        """Check that all files there are the result's own: written by this command, and not changed since.
+        """Check that existing files were written by this command and not changed since.
 
         Args:
             output: path of the result.
             paths: files and folders that will be written.
 
         Raises:
-            ImageError: there is another file.
+            ImageError: a file is of other origin or was changed.
         """
         record = self.of(output)
         if record.get("unfinished"):
@@ -114,18 +113,18 @@ class Records:
                     )
 
     def begin(self, output: Path, photo: str) -> None:
-        """Note that a photo is being worked on: what is found at its output after a crash is ours."""
+        """Mark a photo as in progress, so that files left by a crash are recognised as ours."""
         self._write(output, photo, {"files": self.of(output).get("files", {}), "unfinished": True})
 
     def fail(self, output: Path, photo: str, error: str) -> None:
-        """Record why a photo has no result. What it may have left half done stays ours."""
+        """Record why a photo has no result; partial files stay marked as ours."""
         record = {"files": {}, "unfinished": False} | self.of(output)
         self._write(output, photo, {key: record[key] for key in ("files", "unfinished")} | {"error": error})
 
     def finish(
         self, output: Path, photo: str, made_by: dict[str, Any], files: list[Path], numbers: dict[str, Any]
     ) -> None:
-        """Record a result, and remove the files of an earlier one that it has not replaced."""
+        """Record a result and remove files of an earlier one that it did not replace."""
         record = self.of(output)
         names = {path.relative_to(self.out).as_posix(): checksum(path) for path in files}
         for name in record.get("files", {}).keys() - names.keys():
@@ -135,13 +134,13 @@ class Records:
         self._write(output, photo, {"made_by": made_by, "files": names, "numbers": numbers})
 
     def write_reports(self, photos: Iterable[str]) -> None:
-        """Write errors.json, if there are any, and the table.
+        """Write errors.json, if there are errors, and the table.
 
-        Another process may be finishing at the same time, so the records are looked at again after writing: the last
-        to write has seen everything.
+        Another process may finish at the same time, so the records are checked again after writing: the last process
+        to write has seen all records.
 
         Args:
-            photos: names of the photos of this run; errors of others are left out.
+            photos: names of the photos of this run; errors of other photos are omitted.
         """
         photos, before = set(photos), None
         while (stamps := self._stamps()) != before:
@@ -151,7 +150,7 @@ class Records:
             if errors:
                 write_atomic(self.out / ERRORS, (json.dumps(errors, indent=2) + "\n").encode())
             elif records:
-                (self.out / ERRORS).unlink(missing_ok=True)  # of an earlier run, since mended
+                (self.out / ERRORS).unlink(missing_ok=True)  # errors of an earlier run that are resolved now
             self._write_table(records)
 
     def _write_table(self, records):
@@ -171,7 +170,7 @@ class Records:
         write_atomic(self.out / f"{table}.csv", text.getvalue().encode(errors="backslashreplace"))
 
     def _path(self, output):
-        # A digest, since a name of 255 bytes has no room for another suffix.
+        # A digest, because a name of 255 bytes leaves no room for another suffix.
         name = os.fsencode(output.relative_to(self.out).as_posix())
         return self.folder / f"{hashlib.sha256(name).hexdigest()[:32]}.json"
 
@@ -184,7 +183,7 @@ class Records:
 
 
 def _read(path):
-    """A record; None if there is none, or it is damaged."""
+    """Read a record; return None if it is missing or damaged."""
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError):

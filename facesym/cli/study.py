@@ -1,4 +1,4 @@
-"""`facesym study`: measures of facial asymmetry over a folder of photos and videos."""
+"""`facesym study`: measure facial asymmetry in a folder of photos and videos."""
 
 import argparse
 import sys
@@ -12,17 +12,17 @@ from .walk import find_photos, output_folder, report_skipped
 
 SUMMARY = "measure facial asymmetry and write a printable report"
 DESCRIPTION = """\
-Writes OUT/measures.csv and measures.json, one row per photo, and OUT/report.html,
-which a browser prints to PDF. The measures are established ones (brow height,
-palpebral fissure, margin-reflex distances, commissure excursion, smile angle,
-...), left minus right, with the range of healthy faces.
+Writes OUT/measures.csv and measures.json with one row per photo, and a printable
+OUT/report.html. The measures are established ones (brow height, palpebral fissure,
+margin-reflex distances, commissure excursion, smile angle, ...), left minus right,
+with the range of healthy faces.
 
-A file's name holds the subject, the date and the condition, such as
-anna_2026-03-01_smile.jpg. Conditions are rest, smile, eye closure and brow raise.
-movements.csv compares each movement with the same subject at rest, by side.
-videos/ holds the measures of every frame of each video, and its blinks.
+File names give the subject, date and condition, as in anna_2026-03-01_smile.jpg.
+Conditions are rest, smile, eye closure and brow raise. movements.csv compares each
+movement with the same subject at rest, per side. videos/ holds the measures of
+every video frame, and the blinks.
 
-The command measures photos; it does not make a diagnosis."""
+The measures are not a diagnosis."""
 
 
 def add_parser(commands: Any) -> None:
@@ -30,11 +30,11 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands, "study", SUMMARY, usage="FOLDER -o OUT [options]", description=DESCRIPTION,
         examples=[
-            ("facesym study photos/ -o study/", "Measure every photo of a folder."),
+            ("facesym study photos/ -o study/", "Measure every photo in a folder."),
             ("facesym study photos/ -o study/ --pupillary-distance 63", "Add lengths in millimetres."),
             (
                 "facesym study photos/ -o study/ --sheet photos.csv",
-                "Subjects, dates and conditions from a CSV file with the columns file,subject,date,condition.",
+                "Read subjects, dates and conditions from a CSV file.",
             ),
         ],
     )  # fmt: skip
@@ -49,11 +49,11 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--pupillary-distance", type=number(*PUPILLARY_DISTANCES), metavar="MM",
-        help="distance between the pupils, for all subjects; adds lengths in millimetres",
+        help="pupillary distance of all subjects; adds lengths in millimetres",
     )  # fmt: skip
     parser.add_argument(
         "--sheet", type=Path, metavar="CSV",
-        help="table of the photos with columns file, subject, date, condition (default: from the files' names)",
+        help="CSV file with the columns file,subject,date,condition (default: use the file names)",
     )  # fmt: skip
     parser.add_argument("-r", "--recursive", action="store_true", help="include photos in subfolders")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""What the commands on photos have in common; facesym/cli/tasks.py has one class for each."""
+"""Base class of the commands on photos; facesym/cli/tasks.py has one subclass per task."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ from ..faces.load import FORMATS, Photo, read_photo
 
 Media: TypeAlias = Image.Image | list[Image.Image]  # an image, or the frames of a video
 
-PASTE_HELP = "paste the face into the photo instead of writing the aligned face alone"
+PASTE_HELP = "paste the face into the photo instead of writing only the aligned face"
 
 
 class Task:
-    """A command on photos: its help, its arguments, and what it makes of one photo.
+    """A command on photos: its help, arguments and outputs.
 
     Args:
         args: parsed arguments.
 
     Raises:
-        UsageError: arguments that do not go together.
+        UsageError: the arguments are incompatible.
 
     Attributes:
-        suffix: of results that the user has not named.
+        suffix: default suffix of results.
         greedy: name of an option that takes several values.
         settings: names of the arguments that change a result.
-        table: key of `numbers`, a list with one dict a face, of which a folder gets a table.
+        table: key of a list in `numbers`, with one dict per face, that folder runs write as a table.
     """
 
     name: str
@@ -45,53 +45,53 @@ class Task:
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the task's own arguments."""
+        """Add the arguments of the task."""
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """What files the results may be written to."""
+        """Supported suffixes of result files."""
         return tuple(FORMATS)
 
     def options(self) -> dict[str, Any]:
-        """What, besides the photo and the model, determines a result."""
+        """Return the options that determine a result, besides the photo and the model."""
         return {key: getattr(self.args, key) for key in ("faces", *self.settings)}
 
     def check_model(self, config: dict[str, Any]) -> None:
         """Check arguments against the model's config.json.
 
         Raises:
-            ImageError: the model cannot do that.
+            ImageError: the model does not support the arguments.
         """
 
     def inputs(self, photo: Path) -> list[Path]:
-        """The other files that a photo's result is made from."""
+        """Return the other input files of a photo."""
         return []
 
     def check_photo(self, photo: Path, inputs: list[Path]) -> Photo:
-        """Read a photo, and check what it is to be edited with.
+        """Read a photo and check its other inputs.
 
         Args:
-            photo: its path.
-            inputs: paths of the other files.
+            photo: path of the photo.
+            inputs: paths of the other input files.
 
         Raises:
-            ImageError: something cannot be read, or does not go together.
+            ImageError: a file cannot be read, or the files do not match.
         """
         return read_photo(photo)
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
-        """The pipeline's result of a photo."""
+        """Run the pipeline on a photo and return its result."""
         raise NotImplementedError
 
     def numbers(self, result: Any) -> dict[str, Any]:
-        """What to tell of a result beside what all tasks tell; for JSON."""
+        """Return the task-specific numbers of a result, for JSON."""
         return {}
 
     def files(self, result: Any, output: Path) -> dict[Path, Media]:
-        """What to write, and where.
+        """Return the files to write, as {path: content}.
 
-        The first face takes the output's name; the others lie in a folder of their own, where no name of another
-        photo's result can meet theirs.
+        The first face gets the name of the output. The others go into a separate folder, where they cannot collide
+        with results of other photos.
         """
         folder = faces_folder(output)
         return {
@@ -99,10 +99,10 @@ class Task:
         }
 
     def extras(self, output: Path) -> list[Path]:
-        """The files and folders that `files` may write beside the output."""
+        """Return the files and folders that `files` may write in addition to the output."""
         return [faces_folder(output)] if self.args.faces == "all" else []
 
 
 def faces_folder(output: Path) -> Path:
-    """Where the results of a photo's further faces lie."""
+    """Return the folder for the results of a photo's other faces."""
     return output.with_name(f"{output.stem}-faces")

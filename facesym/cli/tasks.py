@@ -1,4 +1,4 @@
-"""`facesym complete|symmetrize|rotate|normalize|transfer`: the arguments of each, and what it writes."""
+"""`facesym complete|symmetrize|rotate|normalize|transfer`: arguments and output files of each."""
 
 import argparse
 from pathlib import Path
@@ -35,23 +35,23 @@ class Complete(Task):
     """`facesym complete`."""
 
     name = "complete"
-    summary = "fill in the hidden part of a face"
+    summary = "complete the missing part of a face"
     usage = "IMAGE_OR_FOLDER --mask MASK_OR_FOLDER [-o OUT] [options]"
     description = """\
-The mask is an image of the photo's size: white where something hides the face
-(sunglasses, a hand, a scratch), black elsewhere. Pixels that are visible in the
-other half of the face are copied and relit; the rest is generated. Pixels outside
-the mask do not change."""
+The mask is an image of the photo's size: white where something covers the face
+(sunglasses, a hand, a scratch), black elsewhere. The model copies missing pixels
+from the other half of the face where they are visible, adjusts their illumination,
+and generates the rest. Pixels outside the mask do not change."""
     examples = (
         ("facesym complete photo.jpg --mask mask.png -o done.png", "Complete one photo."),
         (
             "facesym complete photos/ --mask masks/ -o done/",
-            "Complete every photo of a folder: photos/a.jpg with masks/a.png, and so on.\n"
-            "      The same command continues an interrupted run.",
+            "Complete every photo in a folder: photos/a.jpg with masks/a.png, and so on.\n"
+            "      Run the same command again to continue an interrupted run.",
         ),
         (
             "accelerate launch -m facesym complete photos/ --mask masks/ --device cuda",
-            "Split the folder among the GPUs of one or several machines.",
+            "Split the folder across the GPUs of one or more machines.",
         ),
     )
 
@@ -62,18 +62,16 @@ the mask do not change."""
         if not photos.is_dir():
             return
         if not masks.is_dir():
-            raise ImageError(f"{photos} is a folder: --mask must be a folder of masks of the same names.")
+            raise ImageError(f"{photos} is a folder: --mask must be a folder of masks with the same names.")
         if masks.samefile(photos):
-            raise ImageError(
-                f"{photos} holds both photos and masks: keep the masks in a folder of their own."
-            )
+            raise ImageError(f"{photos} holds both photos and masks: move the masks to a separate folder.")
         self.masks = Masks(masks, args.recursive)
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--mask", type=Path, required=True, metavar="MASK_OR_FOLDER",
-            help="mask image, white = fill in; for a folder of photos, a folder of masks with the same names",
+            help="mask image, white = missing; for a folder of photos, a folder of masks with the same names",
         )  # fmt: skip
 
     def inputs(self, photo: Path) -> list[Path]:
@@ -98,17 +96,17 @@ class Symmetrize(Task):
     summary = "make a face symmetric and measure its asymmetry"
     description = """\
 Writes the photo with a symmetric face and prints the asymmetry of the original: an
-index for each region and overall, and the head's roll and yaw in degrees. For a
-folder, asymmetry.csv and asymmetry.json hold these numbers, one row per face."""
+index per region and overall, and the head's roll and yaw in degrees. For a folder,
+asymmetry.csv and asymmetry.json hold these numbers with one row per face."""
     examples = (
         ("facesym symmetrize photo.jpg -o symmetric.png", "Make one face symmetric."),
         (
             "facesym symmetrize photo.jpg --extras",
-            "Also write the heat map of the asymmetry and the mirrored halves.",
+            "Also write the heat map and the mirrored halves.",
         ),
         (
             "facesym symmetrize photos/ -o symmetric/ --faces all",
-            "Edit every face of every photo and write a table of their asymmetry.",
+            "Edit every face in every photo and write a table of their asymmetry.",
         ),
     )
     settings = ("method", "extras")
@@ -118,12 +116,12 @@ folder, asymmetry.csv and asymmetry.json hold these numbers, one row per face.""
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--method", choices=["model", "left", "right", "average"], default="model",
-            help="use the model, or mirror about the landmarks' midline: the left half, the right half, or the "
-            "average of the face and its mirror image (default: model)",
+            help="use the model, mirror the left or right half at the midline of the landmarks, or average the face "
+            "and its mirror image (default: model)",
         )  # fmt: skip
         parser.add_argument(
             "--extras", action="store_true",
-            help="also write the heat map and six images of each face to a folder beside each result",
+            help="also write the heat map and six images of each face to a folder next to each result",
         )  # fmt: skip
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
@@ -159,14 +157,18 @@ class Rotate(Task):
     description = """\
 Fits a symmetric GAN to the face, which takes about half a minute on a CPU, and
 turns the head. One yaw gives an image, two give a video. Yaw is in degrees: 0 faces
-the camera, negative values turn towards the image's left. A head turns only as far
-as the identity model recognises the person; the command reports a limit."""
+the camera, and negative values turn to the left of the image. The head turns only
+as far as the identity model still recognises the person; the command reports when
+this limits the range."""
     examples = (
         (
             "facesym rotate photo.jpg --yaw -20 20 -o turning.mp4",
             "Make a video from 20° left to 20° right and back.",
         ),
-        ("facesym rotate photo.jpg --yaw 0 -o frontal.png", "An image with the head turned to the camera."),
+        (
+            "facesym rotate photo.jpg --yaw 0 -o frontal.png",
+            "Turn the head to the camera and write an image.",
+        ),
         ("facesym rotate photo.jpg --seconds 10", "Limit the fit to ten seconds."),
     )
     greedy = "yaw"
@@ -179,10 +181,10 @@ as the identity model recognises the person; the command reports a limit."""
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"argument --yaw: {error}") from None
         if len(args.yaw) > 2:
-            raise UsageError(f"argument --yaw: takes one number or two, not {len(args.yaw)}")
+            raise UsageError(f"argument --yaw: takes one or two numbers, not {len(args.yaw)}")
         self.video = len(args.yaw) == 2
         if self.video and args.paste:
-            raise UsageError("argument --paste: needs a single --yaw, since a video shows the face alone")
+            raise UsageError("argument --paste: needs a single --yaw, since videos show only the face")
         if self.video and args.frames < 2:
             raise UsageError("argument --frames: a video needs at least two")
         self.suffix = ".mp4" if self.video else ".png"
@@ -191,22 +193,21 @@ as the identity model recognises the person; the command reports a limit."""
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--yaw", nargs="+", metavar="DEGREES",
-            help="one yaw for an image, or the first and the last of a video that returns to its start, .mp4 or .gif "
-            "(default: -20 20)",
+            help="one yaw for an image, or the first and last yaw of a looping .mp4 or .gif video (default: -20 20)",
         )  # fmt: skip
         parser.add_argument(
             "--frames",
             type=number(1, kind=int),
             default=25,
             metavar="N",
-            help="number of frames one way (default: 25)",
+            help="number of frames in each direction (default: 25)",
         )
         parser.add_argument(
             "--steps",
             type=number(1, kind=int),
             default=200,
             metavar="N",
-            help="steps of fine-tuning the generator (default: 200)",
+            help="number of fine-tuning steps of the generator (default: 200)",
         )
         parser.add_argument(
             "--seconds", type=number(0.1), metavar="S", help="time limit of the fit (default: none)"
@@ -262,12 +263,10 @@ aligned image."""
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--paste", action="store_true", help=f"{PASTE_HELP} (for heads that are not turned)"
-        )
+        parser.add_argument("--paste", action="store_true", help=f"{PASTE_HELP} (only for frontal heads)")
         parser.add_argument(
             "--walk", type=number(2, 100, int), default=0, metavar="N",
-            help="also write a video of N frames from the photo to the result, …-walk.mp4, beside each result",
+            help="also write a video of N frames from the photo to the result, …-walk.mp4, next to each result",
         )  # fmt: skip
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
@@ -292,18 +291,18 @@ class Transfer(Task):
     """`facesym transfer`."""
 
     name = "transfer"
-    summary = "change a face's expression, pose or light"
+    summary = "change the expression, pose or lighting of a face"
     usage = "IMAGE_OR_FOLDER --to ATTRIBUTE [ATTRIBUTE ...] [-o OUT] [options]"
     description = """\
-Gives a face another expression (neutral, happy, surprised), pose ("left 45",
-"left 20", frontal, "right 20", "right 45") or light (normal, weak, dark, side):
-at most one of each. Other groups do not change."""
+Changes the expression (neutral, happy, surprised), pose ("left 45", "left 20",
+frontal, "right 20", "right 45") or light (normal, weak, dark, side) of a face. Give
+at most one attribute per group; the other groups do not change."""
     examples = (
-        ("facesym transfer photo.jpg --to happy -o happy.png", "A smile."),
+        ("facesym transfer photo.jpg --to happy -o happy.png", "Add a smile."),
         ('facesym transfer photo.jpg --to surprised "left 20" dark', "Change one attribute of each group."),
         (
             "facesym transfer photo.jpg --grid",
-            "Write each attribute's image to the folder photo-transfer-grid/.",
+            "Write one image per attribute to the folder photo-transfer-grid/.",
         ),
     )
     greedy = "to"
@@ -314,24 +313,26 @@ at most one of each. Other groups do not change."""
         self.named = {group: getattr(args, group) for group in ("expression", "pose", "light")}
         args.to = [*args.to, *filter(None, self.named.values())]
         if not args.to and not args.grid:
-            raise UsageError("say what to change the face to: --to ATTRIBUTE, or --grid for every attribute")
+            raise UsageError("name a target with --to ATTRIBUTE, or use --grid for every attribute")
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--to", nargs="+", action="extend", default=[], metavar="ATTRIBUTE",
-            help="attributes to change, at most one of each group",
+            help="target attributes, at most one per group",
         )  # fmt: skip
         for group in ("expression", "pose", "light"):
-            parser.add_argument(f"--{group}", metavar="ATTRIBUTE", help=f"an attribute of the group {group}")
+            parser.add_argument(
+                f"--{group}", metavar="ATTRIBUTE", help=f"target attribute of the group {group}"
+            )
         parser.add_argument(
             "--strength", type=number(0, 1.5), default=1.0,
-            help="0 keeps the face, 1 is the strength of the training data, 1.5 is the maximum (default: 1)",
+            help="strength of the change, from 0 (none) to 1.5; 1 matches the training data (default: 1)",
         )  # fmt: skip
         parser.add_argument("--paste", action="store_true", help=PASTE_HELP)
         parser.add_argument(
             "--grid", action="store_true",
-            help="also write an image for every attribute to a folder …-grid/ beside each result",
+            help="also write one image per attribute to a folder …-grid/ next to each result",
         )  # fmt: skip
 
     def check_model(self, config: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which files of a folder are photos, which masks belong to them, and what their results are called."""
+"""Find the photos in a folder, match their masks and name their results."""
 
 import argparse
 import os
@@ -10,21 +10,21 @@ from pathlib import Path
 from ..errors import ImageError
 from ..faces.load import READABLE
 
-MOST_NAMED = 20  # skipped files that are named one by one
+MOST_NAMED = 20  # maximum number of skipped files to list
 
 
 def find_photos(
     folder: Path, recursive: bool = False, apart: Iterable[Path] = ()
 ) -> tuple[list[Path], dict[Path, str]]:
-    """Look for photos.
+    """Find the photos in a folder.
 
     Args:
-        folder: where to look.
-        recursive: also in its subfolders.
-        apart: folders that are passed over without a word, such as that of the results.
+        folder: folder to search.
+        recursive: also search subfolders.
+        apart: folders to ignore silently, such as the output folder.
 
     Returns:
-        Sorted paths of the photos, relative to the folder; and what was skipped, {relative path: reason}.
+        Sorted paths of the photos, relative to the folder; and skipped files as {relative path: reason}.
 
     Raises:
         ImageError: the folder cannot be read.
@@ -48,7 +48,7 @@ def find_photos(
             elif recursive:
                 entered.append(name)
             else:
-                skipped[here / name] = "a folder; --recursive enters it"
+                skipped[here / name] = "a folder; use --recursive to include it"
         folders[:] = entered
         for name in files:
             file = Path(root) / name
@@ -57,14 +57,14 @@ def find_photos(
             elif not (file.is_file() or file.is_symlink()):
                 skipped[here / name] = "not a file"
             elif Path(name).suffix.lower() not in READABLE:
-                skipped[here / name] = "not an image that can be read"
+                skipped[here / name] = "not a supported image format"
             else:
                 photos.append(here / name)
     return sorted(photos), skipped
 
 
 def report_skipped(skipped: dict[Path, str]) -> None:
-    """Name what was skipped, on standard error."""
+    """List skipped files on standard error."""
     for path in sorted(skipped)[:MOST_NAMED]:
         print(f"skipped {path}: {skipped[path]}", file=sys.stderr)
     if len(skipped) > MOST_NAMED:
@@ -75,8 +75,8 @@ class Masks:
     """The masks of a folder of photos.
 
     Args:
-        folder: of masks.
-        recursive: also those in subfolders, for photos in subfolders of the same names.
+        folder: folder of masks.
+        recursive: also use masks in subfolders, for photos in subfolders with the same names.
     """
 
     def __init__(self, folder: Path, recursive: bool) -> None:
@@ -86,7 +86,7 @@ class Masks:
             self._named[path.parent, path.stem].append(path)
 
     def of(self, photo: Path) -> Path:
-        """The path of a photo's mask: of the same name, or of the same name but for the suffix.
+        """Return the path of a photo's mask, which has the same name, except possibly for the suffix.
 
         Args:
             photo: path relative to the folder of photos.
@@ -94,7 +94,7 @@ class Masks:
         Raises:
             ImageError: there is none, or more than one.
         """
-        # Of a.jpg: a.jpg itself, then a.jpg.png, then a.png.
+        # For a.jpg: a.jpg itself, then a.jpg.png, then a.png.
         for stem in (photo.name, photo.stem):
             found = self._named.get((photo.parent, stem), [])
             found = [path for path in found if path.name == photo.name] or found
@@ -104,28 +104,27 @@ class Masks:
                 )
             if found:
                 return self.folder / found[0]
-        raise ImageError(f"There is no mask for {photo}: put one of the same name into {self.folder}.")
+        raise ImageError(f"There is no mask for {photo}: add one with the same name to {self.folder}.")
 
 
 def output_folder(args: argparse.Namespace, task: str) -> Path:
-    """The folder of the results.
+    """Return the output folder.
 
     Args:
         args: parsed arguments.
         task: name of the task.
 
     Raises:
-        ImageError: it is a file, or results would lie among the photos, where the next run would take them for
-            photos.
+        ImageError: it is a file, or results would be mixed with the photos and taken for photos by the next run.
     """
     photos, out = args.image, args.output
     if out is None:
         folder = photos if photos.name not in ("", "..") else photos.resolve()
         if not folder.name:
-            raise ImageError(f"Say with -o where the results of {photos} go.")
+            raise ImageError(f"Name a folder for the results of {photos} with -o.")
         out = folder.with_name(f"{folder.name}-{task}")
     if out.exists() and not out.is_dir():
-        raise ImageError(f"{out} is a file: results of a folder need a folder.")
+        raise ImageError(f"{out} is a file: name a folder for the results with -o.")
     inside = photos.resolve().is_relative_to(out.resolve())
     if inside and (args.recursive or photos.resolve() == out.resolve()):
         raise ImageError(f"Results in {out} would lie among the photos: choose another folder with -o.")
@@ -133,11 +132,11 @@ def output_folder(args: argparse.Namespace, task: str) -> Path:
 
 
 def name_outputs(photos: list[Path], suffix: str) -> dict[Path, Path]:
-    """Where each photo's result goes: photos that differ in their suffixes alone must not share one.
+    """Name the result of each photo, so that photos that differ only in their suffixes get different results.
 
     Args:
         photos: relative paths.
-        suffix: of the results.
+        suffix: suffix of the results.
 
     Returns:
         {photo: relative path of its result}.

@@ -21,48 +21,46 @@ def add_parser(subparsers: Any) -> None:
         subparsers, "zoo", SUMMARY, usage="COMMAND ...",
         description="""\
 commands:
-  list      list the models and where they are
+  list      list the models and their locations
   pull      download models to the local cache
-  verify    verify the checksums of the models on this machine
+  verify    verify the checksums of local models
   push      publish a model on the Hugging Face Hub""",
         examples=(
             ("facesym zoo list", "Show the models with their sizes and licences."),
-            ("facesym zoo pull", "Download every model, to work offline."),
+            ("facesym zoo pull", "Download every model for offline use."),
         ),
     )  # fmt: skip
     commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
 
     command = add_command(
-        commands, "zoo list", "list the models and where they are", usage="",
-        description="Downloads nothing. WHERE is package, cache, Hub, or not published.",
+        commands, "zoo list", "list the models and their locations", usage="",
+        description="Downloads nothing. WHERE is package, cache, Hub or not published.",
         examples=[("facesym zoo list", "Print one line per model.")],
     )  # fmt: skip
     command.set_defaults(run=_list)
 
     command = add_command(
         commands, "zoo pull", "download models to the local cache", usage="[ID ...]",
-        description="Models in the cache are verified; damaged ones are downloaded again.",
+        description="Verifies models in the cache and downloads damaged ones again.",
         examples=[("facesym zoo pull symmfc-256", "Download one model.")],
     )  # fmt: skip
     command.add_argument("ids", nargs="*", metavar="ID", help="models to download (default: all)")
     command.set_defaults(run=_pull)
 
     command = add_command(
-        commands, "zoo verify", "check that models are as released", usage="[ID ...]",
-        description="Computes the sha256 of the weights anew. The exit status is 1 if one is wrong.",
-        examples=[("facesym zoo verify", "Check every model on this machine.")],
+        commands, "zoo verify", "verify the checksums of models", usage="[ID ...]",
+        description="Recomputes the SHA-256 of the weights. The exit status is 1 if any differs.",
+        examples=[("facesym zoo verify", "Verify every local model.")],
     )  # fmt: skip
-    command.add_argument(
-        "ids", nargs="*", metavar="ID", help="models to verify (default: all on this machine)"
-    )
+    command.add_argument("ids", nargs="*", metavar="ID", help="models to verify (default: all local models)")
     command.set_defaults(run=_verify)
 
     command = add_command(
-        commands, "zoo push", "publish a model on the Hub with its card, and pin that revision",
+        commands, "zoo push", "publish a model and its card on the Hub and pin the revision",
         usage="ID [--dry-run -o FOLDER [--overwrite]]",
         description="""\
-Needs a token that may write to the model's repository (`hf auth login`). The new
-revision is written into zoo.json.""",
+Needs a token with write access to the model's repository (`hf auth login`). The
+command writes the new revision to zoo.json.""",
         examples=[("facesym zoo push symmfc-256 --dry-run -o release/", "Write the files to release/.")],
     )  # fmt: skip
     command.add_argument("id", metavar="ID", help="the model to publish")
@@ -116,7 +114,7 @@ def _verify(args: argparse.Namespace) -> int:
                 print(f"{id}: not on this machine")
                 continue
             zoo.verify(id)
-            print(f"{id}: as released")
+            print(f"{id}: verified")
         except ZooError as error:
             print(f"{id}: {error}", file=sys.stderr)
             failed = True
@@ -125,7 +123,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _push(args: argparse.Namespace) -> int:
     if args.dry_run != (args.output is not None):
-        raise UsageError("--dry-run and -o FOLDER go together: say where to write what would be published")
+        raise UsageError("--dry-run and -o FOLDER go together: use both to write the files to a folder")
     if args.dry_run:
         files = release_files(args.id)
         found = [args.output / name for name in files if (args.output / name).exists()]
@@ -146,7 +144,7 @@ def release_files(id: str) -> dict[str, bytes]:
     """Collect the files of the model's Hub repository: config.json, model.safetensors, README.md.
 
     Raises:
-        ZooError: unknown id, or its weights are not on this machine or altered.
+        ZooError: the id is unknown, or the weights are missing or altered.
     """
     from facesym.card import model_card
 
@@ -163,7 +161,7 @@ def push(id: str) -> str:
         The commit hash.
 
     Raises:
-        ZooError: as `release_files`; no network; no right to write to the repository.
+        ZooError: see `release_files`; or there is no network, or the token has no write access.
     """
     repo_id = zoo.get(id)["repo_id"]
     revision = publish(repo_id, release_files(id), f"Release {id}")
