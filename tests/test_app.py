@@ -159,7 +159,7 @@ def test_transfer_gives_a_face_and_numbers(client):
     assert Path(face).name == "astronaut-happy-dark.png" and " s**" in numbers
     with pytest.raises(AppError, match="exclude each other"):
         client.predict(photo, "happy, neutral", 1, api_name="/transfer")
-    with pytest.raises(AppError, match="Say what"):
+    with pytest.raises(AppError, match="Name a target"):
         client.predict(photo, "", 1, api_name="/transfer")
 
 

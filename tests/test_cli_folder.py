@@ -107,7 +107,7 @@ def test_subfolders(photos, copier, capsys):
     assert run("symmetrize", photos) == 0
     told = capsys.readouterr().err
     assert "skipped sub: a folder; use --recursive to include it" in told
-    assert "skipped notes.txt: not an image" in told
+    assert "skipped notes.txt: not a supported image" in told
     assert run("symmetrize", photos, "--recursive") == 0
     told = capsys.readouterr().err
     assert "1 done, 2 unchanged" in told and "skipped sub/deep/._a.png: a hidden file" in told

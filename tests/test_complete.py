@@ -65,7 +65,7 @@ def test_each_face_of_a_group(pipe, pair):
     for part in (np.s_[160:176, 110:130], np.s_[95:130, 490:525]):
         assert (before[part] != after[part]).any()
     assert (after[~both] == before[~both]).all()
-    with pytest.warns(UserWarning, match="left as it was"):
+    with pytest.warns(UserWarning, match="was not filled"):
         largest = np.asarray(pipe(pair, both).images[0])
     assert (largest[160:176, 110:130] == before[160:176, 110:130]).all()
     assert (largest[95:130, 490:525] != before[95:130, 490:525]).any()

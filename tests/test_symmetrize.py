@@ -316,7 +316,7 @@ def test_mirroring_on_request(pipe, crop):
 def test_a_turned_face_is_brought_to_the_front_and_is_a_picture_of_its_own(pipe, pair, monkeypatch):
     yaws = [0.0, 42.0]
     monkeypatch.setattr("facesym.faces.pose._both_ways", lambda pose: (yaws.pop(0), 0.0))
-    with pytest.warns(UserWarning, match="about 42 degrees.*brought to the front"):
+    with pytest.warns(UserWarning, match="about 42 degrees.*made frontal"):
         out = pipe(pair, faces="all")
     photo, own = out.images
     assert photo.size == pair.size and own.size == (128, 128)

@@ -1,4 +1,4 @@
-"""From photo to photo: one pipeline per task, and `load`, which finds the one that a model belongs to."""
+"""One pipeline per task, and `load`, which returns the pipeline of a model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
     "load",
 ]
 
-# The class of the network says which pipeline runs it.
+# The class of the network determines its pipeline.
 _PIPELINES = {
     "AttributeGenerator": ("transfer", "TransferPipeline"),
     "NormalizedFaceGAN": ("normalize", "NormalizePipeline"),
@@ -114,20 +114,20 @@ def load(
     backend: str | None = None,
     **hub: Unpack[HubOptions],
 ) -> Pipeline:
-    """A pipeline, ready to be called.
+    """Load a pipeline.
 
     Args:
         name: a task ("complete"), a zoo id ("symmfc-256"), a local model folder, or a Hub repository "owner/name".
-        device: where the network runs, e.g. "cuda".
-        dtype: type of its weights, e.g. torch.bfloat16; default float32.
-        backend: "torch"; "onnx", which runs a network of the zoo as `facesym export` made it, on the CPU and without
-            torch; or "onnx-fp16", half the size. Default: torch where it is installed.
+        device: device to run on, e.g. "cuda".
+        dtype: type of the weights, e.g. torch.bfloat16; default float32.
+        backend: "torch"; "onnx", which runs a network exported by `facesym export`, on the CPU and without torch; or
+            "onnx-fp16", half the size. Default: torch if it is installed.
         hub: ``subfolder``, ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``: see
             `facesym.hub.HubOptions`.
 
     Raises:
-        ZooError: nothing of that name, its weights are missing or altered, or no pipeline runs this network.
-        DeviceError: no such device on this machine.
+        ZooError: the name is unknown, the weights are missing or altered, or no pipeline runs this network.
+        DeviceError: the device is unavailable.
     """
     from .. import onnx, zoo
 
@@ -142,11 +142,9 @@ def load(
             raise DeviceError('Exported networks run on the CPU, in float32: use backend="torch".')
         kind = zoo.get(str(name))["class"]
         if kind == "SymmetricGenerator":
-            raise ZooError('rotate fits its generator to the photo, which needs torch: use backend="torch".')
+            raise ZooError('rotate fits its generator to the photo and needs torch: use backend="torch".')
         net = onnx.load(str(name), backend, **hub)
     if kind not in _PIPELINES:
-        raise ZooError(
-            f"{name} is a {kind}, which has no pipeline of its own: use facesym.zoo.load({str(name)!r})."
-        )
+        raise ZooError(f"{name} is a {kind}, which has no pipeline: use facesym.zoo.load({str(name)!r}).")
     module, pipeline = _PIPELINES[kind]
     return getattr(import_module(f".{module}", __name__), pipeline)(net)

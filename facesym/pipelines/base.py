@@ -1,4 +1,4 @@
-"""What the pipelines share: the way from a photo over its aligned faces to a result."""
+"""Base class of the pipelines: from a photo through its aligned faces to a result."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ FINEST = 4  # how many times the network's size a crop may have
 
 @dataclass
 class PhotoJob:
-    """A photo on its way through a pipeline.
+    """A photo being processed by a pipeline.
 
     Attributes:
-        photo: as it was read.
+        photo: the input photo.
         found: all its faces, from left to right; none with ``aligned=True``.
-        chosen: indices of the faces to work on.
-        transforms: 2x3 of every face found, photo pixel -> pixel of an aligned crop of the pipeline's size.
-        faces: a FaceJob of each chosen one.
-        notes: for the user, about the photo.
-        seconds: spent on it so far.
+        chosen: indices of the faces to process.
+        transforms: 2x3 per face found, photo pixel -> pixel of an aligned crop of the pipeline's size.
+        faces: a FaceJob per chosen face.
+        notes: notes on the photo for the user.
+        seconds: time spent so far.
     """
 
     photo: Photo
@@ -62,16 +62,16 @@ class PhotoJob:
 
 @dataclass
 class FaceJob:
-    """A face on its way through a pipeline. Tasks add what they need to know of it.
+    """A face being processed by a pipeline. Tasks add their own fields.
 
     Attributes:
-        photo: the photo it is in.
+        photo: the photo that contains it.
         transform: 2x3, photo pixel -> pixel of ``crop`` and ``output``.
-        crop: RGB, the aligned crop, of the output's size.
-        yaw: of the head, degrees; negative when the nose points to the image's left.
-        points: 68x2, the landmarks of ``crop``, pixels; None if the task did not need them.
-        output: RGB, the finished crop.
-        notes: for the user, about this face.
+        crop: RGB, the aligned crop, at the size of the output.
+        yaw: yaw of the head in degrees; negative when the nose points to the left of the image.
+        points: 68x2, the landmarks of ``crop`` in pixels; None if the task does not need them.
+        output: RGB, the edited crop.
+        notes: notes on this face for the user.
     """
 
     photo: Photo | None
@@ -84,19 +84,19 @@ class FaceJob:
 
 
 class Pipeline:
-    """From photos to results: find, align, run, paste. A task fills in the steps in which it differs.
+    """Base class of the pipelines: find, align, run, paste. Tasks override the steps that differ.
 
     Args:
         net: the task's network, in eval mode; or an OnnxNet.
 
     Attributes:
         task: the task's name.
-        result: its class of results.
-        size: side of the aligned crops that faces are cut to.
-        trained_yaw: degrees of yaw up to which the model was trained.
-        farthest_yaw: degrees of yaw beyond which it is of no use.
-        layout: of the network's weights in memory, as measured by train/benchmark.py: on CPUs, channels_last takes
-            10 to 20 % off most networks, and nothing off those with InstanceNorm.
+        result: class of the task's results.
+        size: side of the aligned crops.
+        trained_yaw: maximum yaw of the training data in degrees.
+        farthest_yaw: maximum supported yaw in degrees.
+        layout: memory layout of the weights. On CPUs, channels_last makes most networks 10 to 20 % faster, but not
+            those with InstanceNorm (train/benchmark.py).
     """
 
     task: str
@@ -125,21 +125,21 @@ class Pipeline:
 
     @property
     def backend(self) -> str:
-        """What runs the networks: "torch", "onnx" or "onnx-fp16"."""
+        """The backend that runs the networks: "torch", "onnx" or "onnx-fp16"."""
         return self.net.backend if isinstance(self.net, OnnxNet) else "torch"
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
         """Move the networks.
 
         Args:
-            device: "cpu", "cuda", "mps", … or torch.device; default: where they are.
-            dtype: floating point type of the weights; default: as they are.
+            device: "cpu", "cuda", "mps", … or torch.device; default: unchanged.
+            dtype: floating point type of the weights; default: unchanged.
 
         Returns:
             The pipeline itself.
 
         Raises:
-            DeviceError: no such device on this machine, or the networks are exported ones.
+            DeviceError: the device is unavailable, or the networks are exported.
         """
         if self.backend != "torch":
             raise DeviceError(
@@ -155,20 +155,22 @@ class Pipeline:
         return self
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Run on a photo, or on a list of photos: see the tasks' pipelines for their arguments."""
+        """Run on a photo or a list of photos; each task's pipeline documents its arguments."""
         raise NotImplementedError
 
     def _process(self, image, *more, batch_size, on_error, **options):
-        """The whole way of a photo, or of a list of them.
+        """Process a photo or a list of photos.
 
         Args:
-            image, more: the photo and what else comes with it (a mask), or lists of them.
-            batch_size, on_error: see the tasks' calls.
-            options: of the call, which the steps get as a namespace: ``faces``, ``paste``, ``aligned`` and the task's
-                own.
+            image: the photo, or a list of photos.
+            more: other inputs (a mask), or lists of them.
+            batch_size: see the task's `__call__`.
+            on_error: see the task's `__call__`.
+            options: options of the call: ``faces``, ``paste``, ``aligned`` and those of the task. The steps get them
+                as a namespace.
 
         Returns:
-            The photo's result, or a list: in a photo's place its result, or None if it was skipped.
+            The result of the photo, or a list of results, None for skipped photos.
         """
         check_which(options["faces"])
         if not isinstance(batch_size, Integral) or batch_size < 1:
@@ -195,7 +197,7 @@ class Pipeline:
         return results if several else results[0]
 
     def _batch(self, inputs, names, skip, options):
-        """Photos whose faces the network sees together: a list of results, or what stands for them."""
+        """Process photos whose faces share batches; return their results, or `_Skipped`."""
         jobs = [_attempt(self._prepare, name, skip, given, options) for name, given in zip(names, inputs)]
         faces = [face for job in jobs if isinstance(job, PhotoJob) for face in job.faces]
         start = time.perf_counter()
@@ -209,10 +211,10 @@ class Pipeline:
         return jobs
 
     def _prepare(self, inputs, options):
-        """Find, align, warn: a `PhotoJob` of a photo and what comes with it.
+        """Find and align the faces, add warnings and return a `PhotoJob`.
 
         Raises:
-            ImageError: every face is turned too far.
+            ImageError: all faces are turned too far.
         """
         start = time.perf_counter()
         job = self._find(*inputs, options)  # type: ignore
@@ -226,18 +228,18 @@ class Pipeline:
         turned = len(chosen) - len(job.faces)
         if turned and not job.faces:
             raise ImageError(
-                f"The head is turned by about {abs(face.yaw):.0f} degrees, and {self.task} can do nothing beyond "
+                f"The head is turned by about {abs(face.yaw):.0f} degrees, but {self.task} supports at most "
                 f"{self.farthest_yaw:.0f}: choose a photo that shows both eyes."
             )
         if turned:
             job.notes.append(
-                f"{turned} face{'s are' if turned > 1 else ' is'} seen from the side and left as in the photo."
+                f"{turned} face{'s are' if turned > 1 else ' is'} seen from the side and not changed."
             )
         job.seconds = time.perf_counter() - start
         return job
 
     def _finish(self, job, options):
-        """Paste: the result of a photo whose faces have their outputs."""
+        """Paste the outputs of the faces and return the result of the photo."""
         start = time.perf_counter()
         images = self._images(job, job.faces, options)
         return self.result(
@@ -251,7 +253,7 @@ class Pipeline:
         )
 
     def _images(self, job, faces, options):
-        """The result's images: the photo with the outputs of these faces, or the outputs."""
+        """Return the images of the result: the photo with the outputs pasted in, or the outputs."""
         if not options.paste:
             return [self._edited(face, face.output) for face in faces]
         image = job.photo.image
@@ -260,11 +262,11 @@ class Pipeline:
         return [mark_edited(job.photo.restore(image), self.task)]
 
     def _edited(self, face, crop):
-        """An image made from a face (RGB) as results hold it: in the photo's own colours, marked as edited."""
+        """Convert an RGB image of a face to the photo's own colours and tag it as edited."""
         return mark_edited(face.photo.restore_crop(crop), self.task)
 
     def _find(self, image, options):
-        """Read a photo and find its faces: a `PhotoJob`.
+        """Read a photo, find its faces and return a `PhotoJob`.
 
         Raises:
             FaceNotFoundError, ImageError: see `read_photo` and `find_faces`.
@@ -273,20 +275,20 @@ class Pipeline:
         return PhotoJob(photo, *find_faces(photo.image, options.faces, self.size, aligned=options.aligned))
 
     def _align(self, job, index, options):
-        """A chosen face, cut out: a `FaceJob`."""
+        """Align a chosen face and return a `FaceJob`."""
         raise NotImplementedError
 
     def _warn(self, face, options):
-        """Note what the task does poorly with a face."""
+        """Add notes on the limits of the task for this face."""
         if abs(face.yaw) > self.trained_yaw:
             face.notes.append(
-                f"The head is turned by about {abs(face.yaw):.0f} degrees: the model was trained up to "
-                f"{self.trained_yaw:.0f}, and what it shows of the hidden side is a guess."
+                f"The head is turned by about {abs(face.yaw):.0f} degrees, but the model was trained only up to "
+                f"{self.trained_yaw:.0f}: the averted side of the face is a guess."
             )
 
     def _cut(self, job, index):
-        """A chosen face's crop at the network's size and, for a network that copies from the photo, at the photo's
-        resolution: two RGB images and the 2x3 transform of the second."""
+        """Crop a chosen face at the network's size and, for a network that copies from the photo, at the photo's
+        resolution; return two RGB images and the 2x3 transform of the second."""
         transform, size = job.transforms[index], self.size
         small = align_face(job.photo.image, transform, size)
         if not self.net.config.copy:
@@ -295,12 +297,12 @@ class Pipeline:
         return small, align_face(job.photo.image, transform, size), transform
 
     def _run(self, faces, options):
-        """The network: fills in each face's ``output`` and what else the result tells."""
+        """Run the network and set each face's ``output`` and task-specific fields."""
         raise NotImplementedError
 
     def _paste(self, photo, face):
-        """The photo (RGB image) with a face's output laid over it, by the output's own region; colours are matched
-        where the photo shows the face too."""
+        """Paste a face's output into the photo (RGB) within the region of the output; colours are matched where the
+        photo shows the face too."""
         output, size = face.output, face.output.width
         region = face_region(find_points(output), size)
         points = find_points(face.crop) if face.points is None else face.points
@@ -308,36 +310,36 @@ class Pipeline:
         return paste_face(photo, output, face.transform, region, shown)
 
     def _identity(self, faces) -> Any:
-        """The result's ``identity``."""
+        """Return the ``identity`` of the result."""
         crops, outputs = [face.crop for face in faces], [self._shown(face) for face in faces]
         return Later(lambda: identity_similarity(crops, outputs))
 
     def _shown(self, face):
-        """A face as the result shows it: RGB crop."""
+        """Return a face as it appears in the result: RGB crop."""
         return face.output
 
     def _fields(self, faces):
-        """The task's own fields of the result: a dict."""
+        """Return the task-specific fields of the result as a dict."""
         raise NotImplementedError
 
 
 def _name(number, image):
-    """What to call a photo of a list in a message."""
+    """Name a photo of a list for messages."""
     return f"Photo {number} ({image})" if isinstance(image, str | os.PathLike) else f"Photo {number}"
 
 
 @dataclass
 class _Skipped:
-    """Stands for the result of a photo that was skipped. ``notes``: why."""
+    """Placeholder for the result of a skipped photo. ``notes``: the reason."""
 
     notes: list[str]
 
 
 def _attempt(step, name, skip, *inputs):
-    """What a step of the work on a photo returns, or with ``skip``, if it fails, a `_Skipped`.
+    """Run a step on a photo; if it fails and ``skip`` is set, return a `_Skipped`.
 
     Raises:
-        FacesymError: what the step raises, with the photo's name.
+        FacesymError: the error of the step, with the name of the photo.
     """
     try:
         return step(*inputs)
@@ -350,8 +352,7 @@ def _attempt(step, name, skip, *inputs):
 
 
 def finer_transform(transform: np.ndarray, size: int) -> tuple[np.ndarray, int]:
-    """The same crop with as many pixels as the photo has there: a whole multiple of ``size``, at most
-    `FINEST`.
+    """Return the transform of the same crop at the photo's resolution: ``size`` times an integer of at most `FINEST`.
 
     Args:
         transform: 2x3, photo pixel -> pixel of a crop of side ``size``.
@@ -367,7 +368,7 @@ def finer_transform(transform: np.ndarray, size: int) -> tuple[np.ndarray, int]:
 
 
 def inference(step: Callable) -> Callable:
-    """A pipeline's step without gradients, where torch runs the network."""
+    """Decorate a step of a pipeline to run without gradients if the backend is torch."""
 
     @wraps(step)
     def run(self, *args, **options):

@@ -1,4 +1,4 @@
-"""Complete the hidden part of a face: photo and mask in, completed photo out."""
+"""Complete the missing part of a face in a photo."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -20,19 +20,19 @@ from ..faces.texture import borrow_texture, find_texture
 from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, inference
 from .crops import like, to_array, to_batch, to_image
 
-# What is used of the network's output (facesym.models.SymmFCNetOutput).
+# Fields used of facesym.models.SymmFCNetOutput.
 USED = ("completed", "warped", "stage1", "flow", "face_region", "half_mask", "confidence")
 
 
 @dataclass(kw_only=True, repr=False)
 class CompleteResult(Result):
-    """What `CompletePipeline` returns. The first two fields are lists, one entry a face.
+    """Result of `CompletePipeline`. The first two fields are lists with one entry per face.
 
     Attributes:
-        confidence: HxW float32 in [0, 1], in the aligned crop: how far stage I's copy from the mirrored half is
-            trusted; 0 where nothing was copied.
+        confidence: HxW float32 in [0, 1], in the aligned crop: confidence of stage I's copy from the mirrored half; 0
+            where nothing was copied.
         stages: tuples of three RGB images, aligned crops: the warped flip, stage I, the final crop.
-        mask_fraction: fraction of the photo's pixels that were to be filled.
+        mask_fraction: fraction of the photo's pixels that are masked.
     """
 
     confidence: list[np.ndarray]
@@ -46,7 +46,7 @@ class CompletePhoto(PhotoJob):
 
     Attributes:
         mask: HxW bool, True = missing.
-        clean: RGB, the photo with what is missing smoothed over.
+        clean: RGB, the photo with missing pixels filled in smoothly.
         own: HxW bool for each face found: its part of the mask.
     """
 
@@ -57,20 +57,20 @@ class CompletePhoto(PhotoJob):
 
 @dataclass(kw_only=True)
 class CompleteJob(FaceJob):
-    """A face on its way, its ``points`` those of ``clean``: what the network is given, then what it and the search for
-    texture find.
+    """A face being processed: the inputs of the network, its outputs, and the texture found. ``points`` are those of
+    ``clean``.
 
     Attributes:
         whole: the photo with its mask.
         own: HxW bool, its part of the photo's mask.
-        clean: RGB crop of the photo with what is missing smoothed over.
-        mask: SxS bool, what is missing of the crop.
-        found: arrays, those of USED for this face: CxSxS float32.
-        completed: RGB crop with texture; the output has the crop's own pixels where the mask does not reach.
-        copied: SxS float32, how far the detail is the mirrored half's.
+        clean: RGB crop of the photo with missing pixels filled in smoothly.
+        mask: SxS bool, True = missing in the crop.
+        found: the fields USED of the network's output for this face: CxSxS float32 arrays.
+        completed: RGB crop with texture; the output keeps the crop's own pixels outside the mask.
+        copied: SxS float32, weight of the detail copied from the mirrored half.
         smooth: SxSx3 uint8, the network's output with that detail.
-        face: SxS bool, where the face is.
-        texture: what `facesym.faces.texture.find_texture` found for the rest.
+        face: SxS bool, True = face.
+        texture: the matches of `facesym.faces.texture.find_texture` outside the face.
     """
 
     whole: CompletePhoto
@@ -95,7 +95,7 @@ class CompletePipeline(Pipeline):
     task = "complete"
     result = CompleteResult
     trained_yaw = FARTHEST_YAW
-    farthest_yaw = 90.0  # what is missing is filled in from what surrounds it too
+    farthest_yaw = 90.0  # missing pixels are also filled from their surroundings
 
     @overload
     def __call__(
@@ -139,22 +139,22 @@ class CompletePipeline(Pipeline):
         Args:
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
-            mask: what is missing: the same kinds, white or True = missing, of the photo's size; for a list of photos, a
-                list of as many.
+            mask: the mask, of any of these types and of the photo's size, white or True = missing; for a list of
+                photos, a list of masks.
             faces: "largest", "all" (every face that the mask touches), or an index from left to right.
             paste: False returns the completed crops instead of the photo.
-            aligned: the image is an aligned square crop already; no face is looked for.
-            batch_size: how many photos, and how many faces, of a list the network works on together.
-            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
-                warning says why.
+            aligned: the image is already an aligned square crop; skip face detection.
+            batch_size: number of photos, and of faces, that the network processes at a time.
+            on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
+                reason.
 
         Returns:
-            CompleteResult. Pixels outside the mask are the photo's, bit for bit.
+            CompleteResult. Pixels outside the mask equal the photo's bit for bit.
 
         Raises:
             ImageError: an image cannot be read, the sizes differ, the mask is empty, covers everything, or does
                 not touch the face.
-            FaceNotFoundError: no face, or not the one asked for.
+            FaceNotFoundError: no face was found, or not the requested one.
         """
         return self._process(
             image, mask, faces=faces, paste=paste, aligned=aligned, batch_size=batch_size, on_error=on_error
@@ -164,13 +164,13 @@ class CompletePipeline(Pipeline):
         photo = read_photo(image)
         mask = load_mask(mask, photo.image.size, photo.full_size)
         if not mask.any():
-            raise ImageError("The mask is empty: mark in white (or True) what is to be filled in.")
+            raise ImageError("The mask is empty: mark missing pixels in white (or True).")
         if mask.all():
-            raise ImageError("The mask covers the whole photo: nothing is left to complete it from.")
-        # The kernels that cut the crop reach over the mask's rim: without this, the thing that hides the face
-        # would tint crop pixels which count as visible.
+            raise ImageError("The mask covers the whole photo: leave part of the photo visible.")
+        # Resampling kernels reach across the border of the mask: without this, the object that covers the face
+        # would tint crop pixels that count as visible.
         clean = fill_smoothly(photo.image, mask)
-        # What hides the face may hide it from the detector too: look again with the mask smoothed over.
+        # A covered face may escape the detector: detect again with the mask filled in.
         found, chosen, transforms = find_faces(
             photo.image, options.faces, self.size, aligned=options.aligned, uncovered=clean
         )
@@ -181,8 +181,8 @@ class CompletePipeline(Pipeline):
         left = mask & ~np.any([job.own[i] for i in job.chosen], axis=0)
         if left.any():
             job.notes.append(
-                f"{left.sum() / mask.sum():.0%} of the mask lies outside the square about the face, or nearer to "
-                "another face, and was left as it was."
+                f"{left.sum() / mask.sum():.0%} of the mask lies outside the aligned crop of the face, or closer to "
+                "another face, and was not filled."
             )
         return job
 
@@ -190,7 +190,7 @@ class CompletePipeline(Pipeline):
         transform = job.transforms[index]
         mask = warp_mask_to_crop(job.mask, transform, self.size)
         if mask.all():
-            raise ImageError("The mask hides the whole face: leave some of it to be completed from.")
+            raise ImageError("The mask covers the whole face: leave part of the face visible.")
         clean = align_face(job.clean, transform, self.size)
         points, (yaw, _) = find_points_and_pose(clean)
         return CompleteJob(
@@ -217,13 +217,13 @@ class CompletePipeline(Pipeline):
             face.texture = find_texture(face.smooth, face.mask, face.face)
             textured = borrow_texture(face.smooth, face.mask, face.face, *face.texture)
             face.completed = Image.fromarray(textured)
-            # The network is given a mask that is wider by a pixel: what is visible there comes back too.
+            # The network's mask is dilated by a pixel: restore the visible pixels there.
             touched = warp_mask_to_crop(face.whole.mask, face.transform, self.size, margin=0)
             face.output = paste_completion(face.crop, face.completed, np.eye(2, 3), touched)
 
     @staticmethod
     def _copy_detail(face):
-        """The network's output, with the detail that the mirrored half shows."""
+        """Add the detail of the mirrored half to the network's output."""
         found, output = face.found, np.asarray(to_image(face.found.completed))
         copy = np.asarray(to_image(found.warped))
         trust = (found.confidence * (1 - found.half_mask))[0]
@@ -236,14 +236,14 @@ class CompletePipeline(Pipeline):
         return paste_completion(photo, crop, transform, face.whole.mask, face.own)
 
     def _detailed(self, face):
-        """The completed crop with the photo's own fine detail, where the photo shows the face larger than the network.
+        """Complete a larger crop with fine detail of the photo, if the photo's resolution exceeds the network's.
 
-        The flow is smooth, so the flow at the network's size also holds for the photo's pixels: where the copy is
-        trusted, detail is taken from the mirrored half of a larger crop. Patches that match at the network's size
-        also match in the photo: outside the face, texture is copied from the photo's pixels at those coordinates.
+        The flow is smooth, so the flow at the network's size also applies to the photo's pixels: where the confidence
+        is high, detail is copied from the mirrored half of a larger crop. Patches that match at the network's size also
+        match in the photo: outside the face, texture is copied from the photo's pixels at those coordinates.
 
         Returns:
-            RGB crop, K·S x K·S with a whole K ≥ 2, and its transform; None where K would be 1.
+            RGB crop, K·S x K·S with an integer K ≥ 2, and its transform; None if K would be 1.
         """
         larger, size = finer_transform(face.transform, self.size)
         times, found = size // self.size, face.found
@@ -262,7 +262,7 @@ class CompletePipeline(Pipeline):
         output = grow(np.asarray(face.smooth), cv2.INTER_CUBIC)
         weight = grow(face.copied)
         detailed = with_copied_detail(output, copied, weight)
-        # What is visible, as the photo has it: texture is taken from there.
+        # Keep the photo's own visible pixels, the source of the texture.
         missing = warp_mask_to_crop(face.whole.mask, larger, size)
         shown = np.where(missing[..., None], detailed, sharp)
         region = grow(found.face_region[0]) > 0.5
@@ -288,13 +288,13 @@ class CompletePipeline(Pipeline):
 
 
 def _touched(chosen, own):
-    """Those of the chosen faces (indices) that have a part in the mask.
+    """Return the chosen faces (indices) that the mask touches.
 
     Args:
-        own: HxW bool for each face: its part.
+        own: HxW bool for each face: its part of the mask.
 
     Raises:
-        ImageError: none has.
+        ImageError: the mask touches none of them.
     """
     touched = [i for i, part in enumerate(own) if part.any()]
     kept = [i for i in chosen if i in touched]
@@ -303,15 +303,14 @@ def _touched(chosen, own):
     if touched:
         numbers = " or ".join(f"faces={i}" for i in touched)
         raise ImageError(f'The mask does not touch the chosen face: try {numbers}, or faces="all".')
-    raise ImageError(
-        "The mask does not touch any face: paint over the part of the face that is to be filled in."
-    )
+    raise ImageError("The mask does not touch any face: mark the missing part of a face.")
 
 
 def _parts(mask, transforms, size):
-    """The part of the mask that belongs to each face (HxW bool): in its square, and nearer to it than to others.
+    """Assign each masked pixel (HxW bool) to the face whose square contains it and whose centre is closest.
 
-    Nearness counts in crops, so that a large face in front has a larger reach than a small one behind it.
+    Distances are in units of the crop, so that a large face in the foreground reaches further than a small one behind
+    it.
     """
     ys, xs = np.nonzero(mask)
     coordinates = np.stack([xs, ys, np.ones_like(xs)]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Between RGB crops and what the networks take and give."""
+"""Conversion between RGB crops and the inputs and outputs of networks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def to_tensor(crop: Image.Image, net: Any, dtype: torch.dtype | None = None) -> Any:
-    """RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type (or ``dtype``), on its device; to an array for an
-    exported network."""
+    """Convert an RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type (or ``dtype``) and device, or to an
+    array for an exported network."""
     if isinstance(net, OnnxNet):
         return np.asarray(crop).transpose(2, 0, 1)[None] / np.float32(127.5) - 1
     import torch
@@ -28,7 +28,7 @@ def to_tensor(crop: Image.Image, net: Any, dtype: torch.dtype | None = None) -> 
 
 
 def to_batch(crops: Sequence[Image.Image], net: Any) -> Any:
-    """RGB crops of one size to Bx3xSxS: see `to_tensor`."""
+    """Convert RGB crops of one size to Bx3xSxS; see `to_tensor`."""
     parts = [to_tensor(crop, net) for crop in crops]
     if isinstance(net, OnnxNet):
         return np.concatenate(parts)
@@ -38,7 +38,7 @@ def to_batch(crops: Sequence[Image.Image], net: Any) -> Any:
 
 
 def like(images: Any, values: np.ndarray) -> Any:
-    """An array in the images' type, and on their device."""
+    """Convert an array to the type and device of ``images``."""
     if isinstance(images, np.ndarray):
         return values.astype(images.dtype)
     import torch
@@ -47,18 +47,17 @@ def like(images: Any, values: np.ndarray) -> Any:
 
 
 def flip(images: Any) -> Any:
-    """Images (…xW, a tensor or an array) mirrored."""
+    """Mirror images (…xW, a tensor or an array)."""
     return images[..., ::-1] if isinstance(images, np.ndarray) else images.flip(-1)
 
 
 def to_array(values: Any) -> np.ndarray:
-    """A tensor or array as a float32 array."""
+    """Convert a tensor or array to a float32 array."""
     return np.asarray(values if isinstance(values, np.ndarray) else values.float().cpu(), np.float32)
 
 
 def one_of(batch: Any, i: int) -> Any:
-    """What a network gave for one of a batch: its dataclass, tuple or tensor with entry ``i`` of each tensor, as a
-    batch of one."""
+    """Select entry ``i`` of a network's batched output (dataclass, tuple or tensor), as a batch of one."""
     if is_dataclass(batch):
         kind: Any = type(batch)
         return kind(**{each.name: one_of(getattr(batch, each.name), i) for each in fields(batch)})
@@ -70,7 +69,7 @@ def one_of(batch: Any, i: int) -> Any:
 
 
 def to_image(values: Any) -> Image.Image:
-    """A 3xHxW tensor or array in [-1, 1] to an RGB image."""
+    """Convert a 3xHxW tensor or array in [-1, 1] to an RGB image."""
     if isinstance(values, np.ndarray):
         pixels = np.rint((values.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
     else:

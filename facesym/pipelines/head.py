@@ -1,4 +1,4 @@
-"""A generator fitted to a photo, with its face: any yaw of the head."""
+"""A generator fitted to a photo, which renders the head at any yaw."""
 
 import math
 from collections.abc import Sequence
@@ -15,23 +15,23 @@ from ..faces.turn import turned_photo, with_detail
 from ..fit import Fit
 from .crops import to_image, to_tensor
 
-VIEWS = (-20, -10, 10, 20)  # degrees from the photo's own yaw at which warped copies of it are fitted too
-REACH = 35.0  # degrees of yaw that are looked at, to either side
-PLACES = 29  # on the way, where yaw and identity are measured
-TURNED = 10  # degrees of yaw from which a photo's head counts as turned: its way leads to its mirror image
-SAME = 0.4  # the identity network's cosine down to which a turned face counts as that person
+VIEWS = (-20, -10, 10, 20)  # degrees from the photo's yaw; warped copies at these yaws are fitted too
+REACH = 35.0  # maximum yaw in degrees, to either side
+PLACES = 29  # number of latents between the ends at which yaw and identity are measured
+TURNED = 10  # degrees of yaw from which a head counts as turned and interpolates to its mirror image
+SAME = 0.4  # minimum identity similarity for a turned face to count as the same person
 
 
 class FittedHead:
-    """A tuned generator with its face: any yaw of the head.
+    """A generator tuned to a face, which renders the head at any yaw.
 
     Args:
         fit: facesym.fit.Fit.
-        yaw: of the photo, degrees.
-        crop: RGB image, the face that was fitted, at the size wanted.
-        points: its 68 landmarks, pixels.
+        yaw: yaw of the photo in degrees.
+        crop: RGB image, the fitted face, at the output size.
+        points: its 68 landmarks in pixels.
         recogniser: LightCNN or None.
-        count: of places on the way where yaw and identity are measured.
+        count: number of latents at which yaw and identity are measured.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class FittedHead:
     ):
         self.fit, self.yaw, self.crop, self.points = fit, yaw, np.asarray(crop), points
         self.net = fit.generator
-        own = yaw / REACH if self.net.config.yaw else 1.0  # the photo's place on the way
+        own = yaw / REACH if self.net.config.yaw else 1.0  # the photo's position between the ends
         places = np.linspace(-1, 1, count)
         frames = self.frames_at(places)
         yaws = np.array([landmark_asymmetry(found)[2] for found in find_points(frames)])
@@ -59,18 +59,18 @@ class FittedHead:
                 )
                 cosines = (recogniser(faces) @ recogniser(faces[:1])[0]).tolist()
             self.alike = cosines[1]
-            # A face that could not be fitted well may still turn, as long as it stays as alike as it is.
+            # A poorly fitted face may still turn, as long as its similarity hardly drops.
             kept = np.array(cosines[2:]) >= min(SAME, 0.75 * self.alike)
-        # A head turns one way all along; the measure wavers, most where the face is no longer that person.
+        # Yaw changes monotonically, but its measurement is noisy, most where the identity is lost.
         weight = np.where(kept, 1, 0.01)
         way = 1
         if not self.net.config.yaw and np.cov(places, yaws, aweights=weight)[0, 1] < 0:
-            way = -1  # that generator's latent turns to the image's left
+            way = -1  # this generator's latent turns to the left of the image
         places, yaws, kept, weight = (x[::way] for x in (places, yaws, kept, weight))
         rising = isotonic_regression(yaws, weights=weight).x
-        rising += yaw - np.interp(way * own, way * places, rising)  # the fitted face has the photo's yaw
+        rising += yaw - np.interp(way * own, way * places, rising)  # the fitted face has the yaw of the photo
         self.places, self.measured = places, rising
-        # From the photo's own yaw on to either side, as far as all is well.
+        # Extend the range from the photo's yaw to either side while the identity is kept.
         kept &= np.abs(rising) <= REACH
         low = high = int(np.abs(rising - yaw).argmin())
         while low > 0 and kept[low - 1]:
@@ -80,37 +80,37 @@ class FittedHead:
         self.range = min(yaw, float(rising[low])), max(yaw, float(rising[high]))
 
     def latent(self, place: float) -> torch.Tensor:
-        """The latent at a place in [−1, 1] of the way; 1 turns to the image's right.
+        """Return the latent at a position in [−1, 1]; 1 turns to the right of the image.
 
-        A generator whose latent has the yaw is turned by it. If the head in the photo is turned itself, the rest of z′
-        (light and all else that is not symmetric) goes over to its mirror image's meanwhile, as in the paper: the way
-        leads from the photo over an exactly symmetric face to exactly its mirror image. If it is not, the rest of z′
-        stays: there is no room in a few degrees for the light to change sides, so the middle is not symmetric. A
-        generator without yaw goes the paper's way alone.
+        If the latent contains the yaw, the yaw turns the head. For a photo of a turned head, the rest of z′ (lighting
+        and everything else that is asymmetric) is interpolated to its mirror image at the same time, as in the paper:
+        the path leads from the photo through an exactly symmetric face to its exact mirror image. For a near-frontal
+        photo, the rest of z′ stays constant, because the lighting cannot change sides within a few degrees; the middle
+        is then not symmetric. A generator without yaw uses only the interpolation of the paper.
         """
         z = self.fit.z
         if not self.net.config.yaw:
             return self.net.between(z, (1 - place) / 2)
         degrees = place * REACH
         if abs(self.yaw) >= TURNED:
-            # Within the views about the photo's yaw z stays as it is; what is left is for going over.
+            # z stays constant within the views around the photo's yaw and is interpolated beyond them.
             over = max(abs(self.yaw) - VIEWS[-1], TURNED - 2)
-            share = np.clip(math.copysign(degrees, degrees * self.yaw) / over, -1, 1)
-            z = self.net.between(z, (1 - share) / 2)
+            position = np.clip(math.copysign(degrees, degrees * self.yaw) / over, -1, 1)
+            z = self.net.between(z, (1 - position) / 2)
         return self.net.turned(z, degrees)
 
     @torch.inference_mode()
     def frames_at(self, places: Sequence[float] | np.ndarray) -> list[Image.Image]:
-        """RGB images of the generator's."""
+        """Render the generator's images at these positions."""
         latents = torch.cat([self.latent(float(place)) for place in places])
         return [to_image(image) for part in latents.split(16) for image in self.net(part)]
 
     def frames(self, yaws: Sequence[float], detail: bool = True) -> list[Image.Image]:
-        """RGB images of the head at these yaws (degrees). Beyond ``range`` they are not to be trusted.
+        """Render the head at these yaws (degrees) as RGB images; images beyond ``range`` are unreliable.
 
-        With ``detail`` they have the crop's size, the light of the tuned generator's images, and the crop's own
-        pixels, warped to the same pose (an addition to the paper: `facesym.faces.turn`); without, they are the
-        generator's images.
+        With ``detail``, images have the size of the crop, the lighting of the tuned generator's images and the crop's
+        own pixels, warped to the same pose (an addition to the paper: `facesym.faces.turn`). Without it, they are the
+        images of the generator.
         """
         made = self.frames_at(np.interp(yaws, self.measured, self.places))
         if not detail:

@@ -1,4 +1,4 @@
-"""Make a face frontal and neutral: photo in, face out."""
+"""Make the face in a photo frontal and neutral."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .crops import flip, one_of, to_image, to_tensor
 if TYPE_CHECKING:
     import torch
 
-MOST_FRAMES = 100  # of a walk
+MOST_FRAMES = 100  # maximum length of a walk
 FRONTAL = 15  # degrees of yaw up to which a frontal face fits on the head in the photo
 
 
 @dataclass(kw_only=True, repr=False)
 class NormalizeResult(Result):
-    """What `NormalizePipeline` returns. The fields are lists, one entry a face.
+    """Result of `NormalizePipeline`. The fields are lists with one entry per face.
 
     Attributes:
         walk: lists of RGB images, aligned crops at even steps from the input face to the frontal, neutral one; empty
-            unless requested. With a network that does not copy from the photo: the paper's interpolation between the
-            latents of the face and of its result, all of them rendered frontal.
-        yaw: of the head in the photo, degrees; negative when the nose points to the image's left.
-        crop: RGB images, the aligned crops that were worked on, as large as the results.
+            unless requested. A network that does not copy from the photo interpolates between the latents of the face
+            and of its result, as in the paper; all images are then frontal.
+        yaw: yaw of the head in the photo in degrees; negative when the nose points to the left of the image.
+        crop: RGB images, the aligned input crops, at the size of the results.
     """
 
     walk: list[list[Image.Image]]
@@ -42,7 +42,7 @@ class NormalizeResult(Result):
 
 @dataclass(kw_only=True)
 class NormalizeJob(FaceJob):
-    """A face on its way. ``small``: RGB, the crop at the network's size. ``walk``: see the result."""
+    """A face being processed. ``small``: RGB, the crop at the network's size. ``walk``: see the result."""
 
     small: Image.Image
     walk: list = field(default_factory=list)
@@ -106,24 +106,23 @@ class NormalizePipeline(Pipeline):
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
             faces: "largest", "all", or an index from left to right.
-            paste: True lays the face over the photo, which suits heads that are not turned; False returns the aligned
-                crop, an image of its own.
-            aligned: the image is an aligned square crop already; no face is looked for.
-            batch_size: how many photos, and how many faces, of a list the network works on together.
-            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
-                warning says why.
-            walk: also return so many images on the way from the face as it is.
+            paste: True pastes the face into the photo, which suits frontal heads; False returns the aligned crop.
+            aligned: the image is already an aligned square crop; skip face detection.
+            batch_size: number of photos, and of faces, that the network processes at a time.
+            on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
+                reason.
+            walk: also return this many images from the input face to the result.
 
         Returns:
-            NormalizeResult. With a network that copies from the photo, a crop is up to four times the network's size,
-            as far as the photo's resolution allows.
+            NormalizeResult. If the network copies from the photo, crops have up to four times the network's size, as
+            far as the photo's resolution allows.
 
         Raises:
-            ImageError: the image cannot be read, or ``walk`` makes no sense.
-            FaceNotFoundError: no face, or not the one asked for.
+            ImageError: the image cannot be read, or ``walk`` is invalid.
+            FaceNotFoundError: no face was found, or not the requested one.
         """
         if not isinstance(walk, Integral) or walk not in (0, *range(2, MOST_FRAMES + 1)):
-            raise ImageError(f"walk must be 0, or a whole number from 2 to {MOST_FRAMES}.")
+            raise ImageError(f"walk must be 0 or a whole number from 2 to {MOST_FRAMES}.")
         return self._process(
             image,
             faces=faces,
@@ -162,13 +161,13 @@ class NormalizePipeline(Pipeline):
     def run(
         self, crop: Image.Image, larger: Image.Image, yaw: float, fractions: Sequence[float] | None = None
     ) -> list[Image.Image]:
-        """The network on one aligned crop.
+        """Run the network on one aligned crop.
 
         Args:
             crop: RGB, of the network's size.
-            larger: RGB, the same crop with more pixels, which are copied; or ``crop`` itself.
-            yaw: of the head, degrees: the network wants the side that is turned away at the right.
-            fractions: how far on the way to the result, each in [0, 1]; None: the result alone.
+            larger: RGB, the same crop at a higher resolution, from which pixels are copied; or ``crop`` itself.
+            yaw: yaw of the head in degrees; the network expects the averted side on the right.
+            fractions: positions between input and result, each in [0, 1]; None returns only the result.
 
         Returns:
             A list of RGB images of ``larger``'s size.
@@ -178,8 +177,8 @@ class NormalizePipeline(Pipeline):
 
     @inference
     def _read(self, crops, yaws):
-        """The decoder's predictions for aligned crops (RGB images of the network's size), one per pass, and the crops
-        as the network's input: a batch (`one_of`). An exported network predicts and renders at once, in `_render`."""
+        """Return the decoder's predictions for aligned crops (RGB, of the network's size), one per pass, and the crops
+        as a batch (`one_of`). Exported networks predict and render in one step, in `_render`."""
         images = [self._seen(to_tensor(crop, self.net), yaw) for crop, yaw in zip(crops, yaws)]
         if self.backend != "torch":
             return None, np.concatenate(images)
@@ -189,17 +188,19 @@ class NormalizePipeline(Pipeline):
         return tuple(self.net.passes(images)), images
 
     def _seen(self, image, yaw):
-        """A crop (1x3xHxW) as the network wants it: in its channels, the side that is turned away at the right."""
+        """Convert a crop (1x3xHxW) to the network's channels, with the averted side on the right."""
         if self.net.config.channels == 1:
             image = image.mean(1, keepdim=True)
         return flip(image) if yaw < 0 else image
 
     @inference
     def _render(self, predictions, face, fractions=None):
-        """The images of what the decoder predicts of a face.
+        """Render the decoder's predictions for a face.
 
         Args:
-            predictions: `_read`'s of this face. face: NormalizeJob. fractions: see `run`.
+            predictions: result of `_read` for this face.
+            face: NormalizeJob.
+            fractions: see `run`.
 
         Returns:
             A list of RGB images of the size of ``face.crop``.
@@ -212,7 +213,7 @@ class NormalizePipeline(Pipeline):
         import torch
 
         if fractions is None or net.config.copy:
-            # In float32 whatever the network's type is: what is copied keeps its colours.
+            # Always in float32, so that copied pixels keep their colours.
             image = self._seen(to_tensor(face.crop, net, torch.float32), face.yaw)
             made = [self.compose(passes, image, float(f)) for f in ([1] if fractions is None else fractions)]
         else:
@@ -224,14 +225,14 @@ class NormalizePipeline(Pipeline):
         return [to_image(picture) for picture in made.expand(-1, 3, -1, -1)]
 
     def _exported(self, small, image, fraction):
-        """`compose` by an exported network, from the crop at its size."""
+        """`compose` for an exported network, from the crop at its size."""
         for _ in range(self.net.config.passes):
             out = self.net(small, image, fraction)
             small, image = out.normalized, out.normalized_larger
         return image
 
     def compose(self, passes: Any, image: torch.Tensor, fraction: float) -> torch.Tensor:
-        """The image of each pass in turn, on the result before: so far (`NormalizedFaceGAN.render`) on the way."""
+        """Render each pass on the result of the previous one, up to ``fraction`` (`NormalizedFaceGAN.render`)."""
         for each in passes:
             image = self.net.render(each, image, fraction).image
         return image

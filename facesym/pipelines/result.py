@@ -1,4 +1,4 @@
-"""What every pipeline returns."""
+"""Base class of the results of all pipelines."""
 
 import os
 from collections.abc import Callable
@@ -14,33 +14,33 @@ from ..faces.load import save_image
 
 
 class Later:
-    """Stands for a field of a result until it is read.
+    """Placeholder for a field of a result that is computed on first access.
 
     Args:
-        compute: returns the field's value. What it holds on to lives as long as the result, or until it is read.
+        compute: returns the field's value. Objects it references live as long as the result, or until first access.
     """
 
     def __init__(self, compute: Callable[[], Any]):
         self._compute, self._context = compute, copy_context()
 
     def compute(self) -> Any:
-        """The field's value, computed with the backend of the pipeline."""
+        """Compute the field's value with the backend of the pipeline."""
         return self._context.copy().run(self._compute)
 
 
 @dataclass(kw_only=True)
 class Result:
-    """What a pipeline returns. Its fields of a face are lists, one entry a face, also for one face.
+    """Result of a pipeline. Per-face fields are always lists with one entry per face.
 
-    What takes time beside the images (``identity``, measures) is computed when it is first read, and kept.
+    Expensive fields other than the images (``identity``, measures) are computed on first access and cached.
 
     Attributes:
         images: PIL images: the photo with every result pasted back; or, with ``paste=False``, the aligned crops.
-        faces: the faces worked on (box, 5 points, detector score), from left to right; empty with ``aligned=True``.
-        identity: similarity of output and input (aligned crops) by the zoo's identity network, one cosine a face
-            (1 = the same); None if the zoo has no such network.
-        notes: what the user should know, e.g. that a head is turned too far; also given by `warnings.warn`.
-        seconds: duration of the work on this photo, without what is computed when it is read.
+        faces: the processed faces (box, 5 points, detector score), from left to right; empty with ``aligned=True``.
+        identity: cosine similarity of output and input (aligned crops) by the zoo's identity network, one per face
+            (1 = identical); None if the zoo has no such network.
+        notes: warnings for the user, e.g. that a head is turned too far; also issued by `warnings.warn`.
+        seconds: processing time of this photo, without fields computed on access.
         task: name of the pipeline's task.
     """
 
@@ -52,7 +52,7 @@ class Result:
     task: str
 
     def __post_init__(self):
-        # Out of the instance's own attributes: reading such a field comes to `__getattr__`.
+        # Removed from the instance's attributes, so that access reaches `__getattr__`.
         self._later = {each.name: vars(self)[each.name] for each in fields(self)}
         self._later = {name: value for name, value in self._later.items() if isinstance(value, Later)}
         for name in self._later:
@@ -65,26 +65,26 @@ class Result:
             if name in own.get("_later", ()):
                 own[name] = own["_later"][name].compute()
                 own["_later"] = {key: value for key, value in own["_later"].items() if key != name}
-            if name not in own:  # another thread may have put it there meanwhile
+            if name not in own:  # another thread may have set it meanwhile
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             return own[name]
 
     def __getstate__(self):
-        """All fields, computed: for pickle and copy."""
+        """Compute and return all fields, for pickle and copy."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def save(self, path: str | os.PathLike) -> list[Path]:
-        """Write the images, marked as edited by AI.
+        """Write the images, tagged as edited by AI.
 
         Args:
-            path: .png, .jpg, .jpeg or .webp, of the first image. The others, which there are only with
-                ``paste=False``, go into the folder ``<stem>-faces`` beside it, named by their face's number.
+            path: path of the first image: .png, .jpg, .jpeg or .webp. With ``paste=False``, the images of other faces
+                go into the folder ``<stem>-faces`` next to it, named by the index of the face.
 
         Returns:
-            The paths written.
+            The written paths.
 
         Raises:
-            ImageError: another file type, a folder that cannot be written, or a full disk.
+            ImageError: the file type is not supported, the folder is not writable, or the disk is full.
         """
         path = Path(path)
         folder = path.with_name(f"{path.stem}-faces")

@@ -1,4 +1,4 @@
-"""Turn the head in a photo: FitAndTune on that one photo, then a walk through the tuned generator's latents."""
+"""Turn the head in a photo: fit and tune the generator to it, then move the latent."""
 
 import time
 from collections.abc import Callable
@@ -25,23 +25,23 @@ from .base import FaceJob, Pipeline, Result
 from .crops import to_image, to_tensor
 from .head import PLACES, REACH, SAME, VIEWS, FittedHead
 
-FEWEST = 9  # of them, if time is short
+FEWEST = 9  # minimum number of PLACES if time is short
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {remaining} left"
 
 
 @dataclass(kw_only=True, repr=False)
 class RotateResult(Result):
-    """What `RotatePipeline` returns; ``images`` shows the head at the (last) yaw asked for. The fields are lists, one
-    entry a face.
+    """Result of `RotatePipeline`; ``images`` shows the head at the (last) requested yaw. The fields are lists with one
+    entry per face.
 
     Attributes:
         frames: lists of RGB images, aligned crops of twice the generator's size: the head at each of ``yaws``.
-        yaws: lists of degrees, as asked for, within ``fit["range"]``.
-        fit: dicts: "psnr_before" and "psnr" (dB, of the crop at the generator's size; before and after the generator
-            was tuned), "identity" (cosine of the fitted face and the crop by the zoo's identity network), "yaw" (the
-            photo's), "range" (the least and the greatest yaw at which the face still is that person), "seconds" (of
-            the fit).
-        crop: RGB images, the aligned crops that were fitted, of the frames' size.
+        yaws: lists of degrees, as requested, within ``fit["range"]``.
+        fit: dicts: "psnr_before" and "psnr" (dB, at the generator's size, before and after tuning the generator),
+            "identity" (cosine similarity of the fitted face and the crop by the zoo's identity network), "yaw" (of
+            the photo), "range" (minimum and maximum yaw that preserve the identity), "seconds" (duration of the
+            fit).
+        crop: RGB images, the aligned input crops, at the size of the frames.
     """
 
     frames: list[list[Image.Image]]
@@ -52,7 +52,7 @@ class RotateResult(Result):
 
 @dataclass(kw_only=True)
 class RotateJob(FaceJob):
-    """A face on its way. ``frames``, ``yaws`` and ``fit``: see the result."""
+    """A face being processed. ``frames``, ``yaws`` and ``fit``: see the result."""
 
     frames: list = field(default_factory=list)
     yaws: list = field(default_factory=list)
@@ -66,7 +66,7 @@ class RotatePipeline(Pipeline):
         net: facesym.models.SymmetricGenerator, in eval mode, of kind "zprime" or "flip".
 
     Raises:
-        ZooError: a generator of kind "plain" or "tile", which cannot turn anything.
+        ZooError: the generator is of kind "plain" or "tile", which cannot turn a head.
     """
 
     task = "rotate"
@@ -80,9 +80,9 @@ class RotatePipeline(Pipeline):
 
         if net.config.kind not in ("zprime", "flip"):
             raise ZooError(
-                f"This generator is of kind {net.config.kind}: it is not symmetric, and turns nothing."
+                f"This generator is of kind {net.config.kind}: it is not symmetric and cannot turn a head."
             )
-        # In float32 whatever was asked for: fitting in a coarser type learns too little.
+        # Always in float32: fitting fails in a coarser type.
         super().__init__(net.to(torch.float32).requires_grad_(False))
         helpers = {entry["task"] for entry in zoo.list_models() if entry["default"]}
         self.recogniser = self._helper("identity") if "identity" in helpers else None
@@ -92,14 +92,14 @@ class RotatePipeline(Pipeline):
             self.encoder.config.size != net.size
             or any(self.encoder.config[key] != net.config[key] for key in own)
         ):
-            self.encoder = None  # another generator's
+            self.encoder = None  # it belongs to another generator
 
     @property
     def size(self) -> int:
-        return 2 * self.net.size  # of the frames: they have the photo's detail
+        return 2 * self.net.size  # of the frames, which have the photo's detail
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
-        """Move the networks; they stay in float32, in which fits are made. See `Pipeline.to`."""
+        """Move the networks; they stay in float32, which fits need. See `Pipeline.to`."""
         super().to(None if isinstance(device, torch.dtype) else device)
         for net in (self.recogniser, self.encoder):
             if net is not None:
@@ -165,34 +165,34 @@ class RotatePipeline(Pipeline):
         Args:
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
-            yaw: degrees, 0 = towards the camera, negative = to the image's left: one number, or the first and the
-                last of a series. Clipped to where the face still is that person, with a warning.
-            frames: of the series.
-            steps: of the tuning; finding z takes half as many.
-            seconds: time budget of each face: fit, measurement of its turn, and frames. A second or two are needed
-                whatever it says.
+            yaw: in degrees, 0 = facing the camera, negative = towards the left of the image: one number, or the first
+                and last of a series. Clipped, with a warning, to the range that preserves the identity.
+            frames: number of frames of a series.
+            steps: number of tuning steps; fitting z takes half as many.
+            seconds: time budget per face for the fit, the measurement of its range, and the frames; at least one or
+                two seconds are used.
             faces: "largest", "all", or an index from left to right.
-            paste: True lays the face at the last yaw over the photo; hair and neck stay as they are there.
-            aligned: the image is an aligned square crop already; no face is looked for.
-            batch_size: how many photos, and how many faces, of a list the network works on together.
-            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
-                warning says why.
-            progress: called at intervals with (fraction done, image as an RGB image); what it raises ends the call.
-                Without it a bar is shown on a terminal.
+            paste: True pastes the face at the last yaw into the photo; hair and neck do not change.
+            aligned: the image is already an aligned square crop; skip face detection.
+            batch_size: number of photos, and of faces, that the network processes at a time.
+            on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
+                reason.
+            progress: called at intervals with (fraction done, current RGB image); exceptions it raises end the call.
+                Without it, a terminal shows a progress bar.
 
         Returns:
             RotateResult.
 
         Raises:
-            ImageError: the image cannot be read, or a number makes no sense.
-            FaceNotFoundError: no face, or not the one asked for.
+            ImageError: the image cannot be read, or a number is invalid.
+            FaceNotFoundError: no face was found, or not the requested one.
         """
         try:
             ends = np.atleast_1d(np.asarray(yaw, float))
         except (TypeError, ValueError):
             ends = np.array([np.nan])
         if ends.shape not in ((1,), (2,)) or not (np.abs(ends) <= 90).all():
-            raise ImageError(f"yaw must be one or two numbers of degrees between -90 and 90, not {yaw!r}.")
+            raise ImageError(f"yaw must be one or two numbers between -90 and 90 (degrees), not {yaw!r}.")
         if not all(isinstance(n, Integral) and n >= 1 for n in (frames, steps)):
             raise ImageError("frames and steps must be whole numbers of at least 1.")
         if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
@@ -260,16 +260,16 @@ class RotatePipeline(Pipeline):
         views: bool = True,
         frames: int = 0,
     ) -> FittedHead:
-        """Algorithm 1 on an aligned crop: a `FittedHead`.
+        """Fit the generator to an aligned crop (Algorithm 1) and return a `FittedHead`.
 
         Args:
-            crop: RGB image, square, of the generator's size or larger: the frames' size. It is fitted at the
-                generator's.
-            steps: of the tuning; finding z takes half as many.
+            crop: RGB image, square, at the size of the frames, which is at least the generator's size. The fit uses the
+                generator's size.
+            steps: number of tuning steps; fitting z takes half as many.
             seconds: time budget.
             progress: see `facesym.fit.fit_and_tune`.
             views: also fit copies of the crop that are warped to other yaws.
-            frames: to be made afterwards; of the budget, time is left for them.
+            frames: number of frames to render afterwards; the budget reserves time for them.
 
         Raises:
             ImageError: the crop is not square or too small.
@@ -277,7 +277,7 @@ class RotatePipeline(Pipeline):
         began, size = time.monotonic(), self.net.size
         if crop.width != crop.height or crop.width < size:
             raise ImageError(
-                f"The crop must be square, of at least {size} pixels, not {crop.width}x{crop.height}."
+                f"The crop must be square and at least {size} pixels wide, not {crop.width}x{crop.height}."
             )
         points = find_points(crop).astype(np.float64)
         yaw = landmark_asymmetry(points)[2]
@@ -309,7 +309,7 @@ class RotatePipeline(Pipeline):
         return head
 
     def _times(self, crop, points):
-        """Seconds that measuring a place on the way takes after a fit, and making a frame."""
+        """Return the seconds to measure one latent after a fit, and to render one frame."""
         began = time.monotonic()
         frame = to_image(self.net(self.net.sample(1))[0])
         find_points(frame)
@@ -320,7 +320,7 @@ class RotatePipeline(Pipeline):
         return measured - began, time.monotonic() - measured
 
     def _numbers(self, head, crop):
-        """The field ``fit`` of the result."""
+        """Return the field ``fit`` of the result."""
         target = to_tensor(crop.resize((self.net.size,) * 2, Image.Resampling.LANCZOS), self.net)
 
         def psnr(image):

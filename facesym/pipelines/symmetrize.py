@@ -1,4 +1,4 @@
-"""Make a face symmetric, and say how asymmetric it was: photo in, photo and numbers out."""
+"""Make the face in a photo symmetric and measure its asymmetry."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ METHODS = ("model", "left", "right", "average")
 
 @dataclass(kw_only=True, repr=False)
 class SymmetrizeResult(Result):
-    """What `SymmetrizePipeline` returns. The fields are lists, one entry a face.
+    """Result of `SymmetrizePipeline`. The fields are lists with one entry per face.
 
     Attributes:
-        asymmetry: how asymmetric the face in the photo is, dicts: "overall", an index for each region
+        asymmetry: asymmetry of the face in the photo, as dicts: "overall", an index per region
             (`facesym.asymmetry.REGIONS`), "roll" and "yaw" in degrees. See `facesym.asymmetry.Asymmetry`.
         heatmap: SxS float32 ≥ 0, in the aligned crop: where the face differs from its mirror image.
-        crop: RGB images, the aligned crops that were worked on.
+        crop: RGB images, the aligned input crops.
         composites: dicts of six aligned crops: "original", "mirrored", "left", "right", "average" and "model"; empty
-            unless asked for.
+            unless requested.
 
-    A head turned by more than 30 degrees is brought to the front first, by the zoo's model of the task "normalize",
-    which makes it neutral too. A frontal face does not fit on a turned head: with ``paste=True``, too, it is an image
-    of its own in ``images``, after the photo with the other faces, if there are any. Its asymmetry is measured in the
-    photo, where it means little.
+    Faces turned by more than 30 degrees are first made frontal, and neutral, by the zoo's "normalize" model. A frontal
+    face does not fit on a turned head: even with ``paste=True``, it is a separate image in ``images``, after the photo
+    with the other faces, if any. Its asymmetry is measured in the photo, where it is unreliable.
     """
 
     asymmetry: list[dict[str, float]]
@@ -54,14 +53,14 @@ class SymmetrizeResult(Result):
 
 @dataclass(kw_only=True)
 class SymmetrizeJob(FaceJob):
-    """A face on its way.
+    """A face being processed.
 
     Attributes:
-        frontal: RGB crop, the face brought to the front; the crop itself, if the head is not turned far.
+        frontal: RGB crop, the frontalized face; the crop itself unless the head is turned far.
         frontal_points: 68x2, the landmarks of ``frontal``.
-        image: RGB, what is pasted: the output with something behind it.
-        region: SxS float32, where it is pasted.
-        shown: RGB crop, the face as the result shows it.
+        picture: RGB, the image to paste: the output with a background.
+        region: SxS float32, the region to paste.
+        shown: RGB crop, the face as it appears in the result.
         composites: see the result.
     """
 
@@ -74,8 +73,10 @@ class SymmetrizeJob(FaceJob):
 
 
 def one_piece(region: np.ndarray) -> np.ndarray:
-    """The largest piece of a region (SxS float), its holes filled and 1/64 of the side off its rim, where the network's
-    colours are still half of what was removed: SxS float32, 0 or 1."""
+    """Return the largest connected component of a region (SxS float) as SxS float32, 0 or 1.
+
+    Gaps are filled, and the border is eroded by 1/64 of the side, where the network's colours still mix with the
+    removed background."""
     solid = (region > 0.5).astype(np.uint8)
     contours, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     whole = np.zeros_like(solid)
@@ -149,23 +150,23 @@ class SymmetrizePipeline(Pipeline):
         Args:
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
-            method: "model"; or what mirroring about the landmarks' middle line gives: "left" or "right" (that half
-                of the image and its mirror image), "average" (the mean of the face and its mirror image).
+            method: "model", or a baseline that mirrors at the midline of the landmarks: "left" or "right" (that half of
+                the image and its mirror image), "average" (the mean of the face and its mirror image).
             faces: "largest", "all", or an index from left to right.
-            paste: False returns aligned crops instead of the photo: for "model" the face alone, black around it.
-            aligned: the image is an aligned square crop already; no face is looked for.
-            batch_size: how many photos, and how many faces, of a list the network works on together.
-            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
-                warning says why.
-            exact: "model" is symmetric to the pixel in its crop, not only nearly so.
+            paste: False returns aligned crops instead of the photo; for "model", only the face on black.
+            aligned: the image is already an aligned square crop; skip face detection.
+            batch_size: number of photos, and of faces, that the network processes at a time.
+            on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
+                reason.
+            exact: make the output of "model" exactly symmetric in its crop, not only approximately.
             composites: also return all six images of each face.
 
         Returns:
-            SymmetrizeResult. What lies outside the face is the photo's, bit for bit.
+            SymmetrizeResult. Pixels outside the face equal the photo's bit for bit.
 
         Raises:
-            ImageError: the image cannot be read, or an unknown method.
-            FaceNotFoundError: no face, or not the one asked for.
+            ImageError: the image cannot be read, or the method is unknown.
+            FaceNotFoundError: no face was found, or not the requested one.
         """
         if method not in METHODS:
             raise ImageError(f"There is no method {method!r}: use one of {', '.join(METHODS)}.")
@@ -201,7 +202,7 @@ class SymmetrizePipeline(Pipeline):
         )
 
     def _to_front(self, crop, yaw):
-        """A turned face as seen from the front: RGB crop."""
+        """Frontalize a turned face: RGB crop."""
         from . import load
 
         if self._normalizer is None and self.backend == "torch":
@@ -215,9 +216,9 @@ class SymmetrizePipeline(Pipeline):
     def _warn(self, face, options):
         if face.frontal is not face.crop:
             face.notes.append(
-                f"The head is turned by about {abs(face.yaw):.0f} degrees: the face was brought to the front and made "
-                "neutral first. It is an image of its own, since a frontal face does not fit on the head in the "
-                "photo, and the numbers of its asymmetry mean little."
+                f"The head is turned by about {abs(face.yaw):.0f} degrees: the face was made frontal and neutral "
+                "first. It is a separate image, since a frontal face does not fit on the head in the photo. Its "
+                "asymmetry measures are unreliable."
             )
 
     def _run(self, faces, options):
@@ -252,7 +253,7 @@ class SymmetrizePipeline(Pipeline):
         return photo
 
     def _laid_on(self, image, face, transform):
-        """An image (RGB) with a symmetric face laid over it; ``transform``: 2x3, its pixel -> crop pixel."""
+        """Paste a symmetric face into an image (RGB); ``transform``: 2x3, its pixel -> crop pixel."""
         shown = face_shown(face.frontal_points, self.size)
         return paste_face(image, face.picture, transform, face.region, shown)
 
@@ -277,7 +278,7 @@ class SymmetrizePipeline(Pipeline):
 
     @inference
     def _symmetrize(self, faces, exact):
-        """The network: the faces' ``output`` (the face alone), ``picture`` and ``region``."""
+        """Run the network; set ``output`` (only the face), ``picture`` and ``region`` of each face."""
         images = to_batch([face.frontal for face in faces], self.net)
         out = self.net(images, exact=exact) if self.backend == "torch" else self.net(images)
         for i, face in enumerate(faces):

@@ -1,4 +1,4 @@
-"""Change a face's expression, pose or light: photo in, face out."""
+"""Change the expression, pose or lighting of the face in a photo."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, repr=False)
 class TransferResult(Result):
-    """What `TransferPipeline` returns. The fields are lists, one entry a face.
+    """Result of `TransferPipeline`. The fields are lists with one entry per face.
 
     Attributes:
-        grid: dicts {attribute: RGB image, the aligned crop with that one alone}; empty unless asked for.
-        crop: RGB images, the aligned crops that were worked on, as large as the results.
+        grid: dicts {attribute: RGB image, the aligned crop with only that attribute changed}; empty unless requested.
+        crop: RGB images, the aligned input crops, at the size of the results.
     """
 
     grid: list[dict[str, Image.Image]]
@@ -39,7 +39,7 @@ class TransferResult(Result):
 
 @dataclass(kw_only=True)
 class TransferJob(FaceJob):
-    """A face on its way.
+    """A face being processed.
 
     Attributes:
         small: RGB, the crop at the network's size.
@@ -53,7 +53,7 @@ class TransferJob(FaceJob):
 
 
 class TransferPipeline(Pipeline):
-    """Runs an AttributeGenerator on photos; made by ``facesym.load`` of such a model.
+    """Runs an AttributeGenerator on photos; made by ``facesym.load("transfer")``.
 
     Args:
         net: facesym.models.AttributeGenerator, in eval mode.
@@ -107,34 +107,33 @@ class TransferPipeline(Pipeline):
         batch_size: int = 1,
         on_error: str = "raise",
     ) -> Any:
-        """Give the face in a photo another expression, pose or light.
+        """Change the expression, pose or lighting of the face in a photo.
 
         Args:
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
-            to: an attribute ("happy") or several, of different groups; the network's are in ``pipe.net.groups``.
-                Groups that are not named stay.
-            strength: 0 keeps the face, 1 is what the network was trained for, up to 1.5 is more.
+            to: a target attribute ("happy"), or several of different groups; ``pipe.groups`` lists them. Other groups
+                do not change.
+            strength: strength of the change, from 0 (none) to 1.5; 1 matches the training data.
             faces: "largest", "all", or an index from left to right.
-            paste: True lays the face over the photo, which suits heads that are not turned; False returns the aligned
-                crop.
-            aligned: the image is an aligned square crop already; no face is looked for.
-            batch_size: how many photos, and how many faces, of a list the network works on together.
-            on_error: of a list: "raise", or "skip" photos that cannot be worked on: their places hold None, and a
-                warning says why.
-            grid: also return every attribute's image, each alone.
+            paste: True pastes the face into the photo, which suits frontal heads; False returns the aligned crop.
+            aligned: the image is already an aligned square crop; skip face detection.
+            batch_size: number of photos, and of faces, that the network processes at a time.
+            on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
+                reason.
+            grid: also return an image per attribute, with only that attribute changed.
 
         Returns:
-            TransferResult. A network that copies from the photo returns crops of up to four times its own size, as far
+            TransferResult. If the network copies from the photo, crops have up to four times the network's size, as far
             as the photo's resolution allows.
 
         Raises:
-            ImageError: the image cannot be read, or an attribute or the strength makes no sense.
-            FaceNotFoundError: no face, or not the one asked for.
+            ImageError: the image cannot be read, or an attribute or the strength is invalid.
+            FaceNotFoundError: no face was found, or not the requested one.
         """
         wanted = self.wanted(to)
         if not wanted and not grid:
-            raise ImageError(f"Say what to change the face to: {self._choices()}.")
+            raise ImageError(f"Name a target attribute: {self._choices()}.")
         if not isinstance(strength, Real) or not 0 <= strength <= 1.5:
             raise ImageError("strength must be a number from 0 to 1.5.")
         return self._process(
@@ -170,14 +169,14 @@ class TransferPipeline(Pipeline):
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """{group: its attributes}, those that ``to`` may name."""
+        """The supported target attributes: {group: attributes}."""
         return groups_of(self.net.config)
 
     def wanted(self, to: str | Sequence[str] | None) -> dict[str, str]:
-        """Attributes' names as {group: attribute}.
+        """Convert attribute names to {group: attribute}.
 
         Raises:
-            ImageError: an unknown attribute, or two of one group.
+            ImageError: an attribute is unknown, or two belong to the same group.
         """
         wanted: dict[str, str] = {}
         for name in [to] if isinstance(to, str) else to or []:
@@ -195,17 +194,17 @@ class TransferPipeline(Pipeline):
     def run(
         self, crop: Image.Image, larger: Image.Image, ways: Sequence[dict[str, str]], strength: float = 1.0
     ) -> list[Image.Image]:
-        """The network on one aligned crop.
+        """Run the network on one aligned crop.
 
         Args:
             crop: RGB, of the network's size.
-            larger: RGB, the same crop with more pixels, which are copied; or ``crop`` itself.
-            ways: [{group: attribute}]: what to change it to, one by one.
-            strength: of the attributes.
+            larger: RGB, the same crop at a higher resolution, from which pixels are copied; or ``crop`` itself.
+            ways: target attributes of each output, as [{group: attribute}].
+            strength: strength of the change.
 
         Returns:
-            A list of RGB images of ``larger``'s size. Where an expression alone is changed, what is outside the face
-            stays as it is.
+            A list of RGB images of ``larger``'s size. If only the expression changes, pixels outside the face do not
+            change.
         """
         points = find_points(crop)
         return self._change(
@@ -214,7 +213,7 @@ class TransferPipeline(Pipeline):
 
     @inference
     def _change(self, faces, ways, strength):
-        """`run` on a list of TransferJob: a list of its results."""
+        """Apply `run` to a list of TransferJob."""
         net = self.net
         points = np.stack([face.small_points for face in faces]).astype(np.float32)
         images = (self._exported if self.backend != "torch" else self._all_ways)(
@@ -230,26 +229,26 @@ class TransferPipeline(Pipeline):
         return made
 
     def _all_ways(self, faces, points, ways, strength):
-        """For each way the network's images of the faces."""
+        """Return the network's images of all faces for each entry of ``ways``."""
         import torch
 
         net = self.net
         small = to_batch([face.small for face in faces], net)
-        # In float32 whatever the network's type is: what is copied keeps its colours.
+        # Always in float32, so that copied pixels keep their colours.
         large = [to_tensor(face.crop, net, torch.float32) for face in faces]
         heat = heat_map(torch.from_numpy(points).to(net.device), net.config.input_size)
         latent = net.encode(small, heat.to(net.dtype))
         return [self.passes(latent, small, large, way, strength) for way in ways]
 
     def _exported(self, faces, points, ways, strength):
-        """`_all_ways` by an exported network, a face at a time: crops of one photo may differ in size."""
+        """`_all_ways` for an exported network, one face at a time, because crops may differ in size."""
         return [
             [self._exported_passes(face, at, way, strength) for face, at in zip(faces, points)]
             for way in ways
         ]
 
     def _exported_passes(self, face, points, way, strength):
-        """`passes` by an exported network, for one face."""
+        """`passes` for an exported network and one face."""
         config = self.net.config
         small, large = to_tensor(face.small, self.net), to_tensor(face.crop, self.net)
         condition = heat_map(points[None], config.input_size)
@@ -263,14 +262,18 @@ class TransferPipeline(Pipeline):
     def passes(
         self, latent: torch.Tensor, small: torch.Tensor, large: Any, way: dict[str, str], strength: float
     ) -> list[torch.Tensor]:
-        """Edit the faces. An expression is applied ``passes`` times; light and pose once, because light would get
-        darker with each pass and the background beside a turned head would smear.
+        """Edit the faces. An expression is applied ``passes`` times; lighting and pose only once, because each pass
+        would darken the image and smear the background next to a turned head.
 
         Args:
-            latent: of ``small``, Bx3xSxS in [-1, 1]. large: B of 1x3xHxW, the same crops. way, strength: see `run`.
+            latent: latent of ``small``.
+            small: Bx3xSxS in [-1, 1].
+            large: list of B tensors 1x3xHxW, the same crops.
+            way: target attributes, {group: attribute}.
+            strength: see `run`.
 
         Returns:
-            B of 1x3xHxW.
+            List of B tensors 1x3xHxW.
         """
         net = self.net
         predictions = net.predict(latent, strength * net.attributes(way, len(small)))
@@ -286,14 +289,16 @@ class TransferPipeline(Pipeline):
 
 
 def _within_face(made, crop, points):
-    """A face of another expression with what is outside the face as in the crop.
+    """Restore the pixels outside the face after a change of expression.
 
     Args:
-        made, crop: RGB, of one size. points: 68x2, the crop's.
+        made: RGB, the edited crop.
+        crop: RGB, the input crop, of the same size.
+        points: 68x2, the landmarks of the crop.
     """
     side = crop.width
     region = np.maximum(face_region(points, side), face_region(find_points(made), side))
     region = cv2.dilate(region, np.ones((side // 20, side // 20), np.uint8))
-    share = cv2.GaussianBlur(region, (0, 0), side / 50)[..., None]
-    mixed = share * np.asarray(made, np.float32) + (1 - share) * np.asarray(crop, np.float32)
+    weight = cv2.GaussianBlur(region, (0, 0), side / 50)[..., None]
+    mixed = weight * np.asarray(made, np.float32) + (1 - weight) * np.asarray(crop, np.float32)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
