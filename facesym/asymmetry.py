@@ -1,7 +1,7 @@
-"""Measure a face's asymmetry: an index per region from landmarks, one from appearance, and a heat map.
+"""Measure the asymmetry of a face: an index per region from landmarks, one from appearance, and a heat map.
 
-A turned or tilted head is not an asymmetric face: the effect of roll and yaw on the landmarks is fitted and removed
-first.
+A turned or tilted head does not make a face asymmetric: the effect of roll and yaw on the landmarks is fitted and
+removed first.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 from .faces.geometry import DEPTH_68, face_region, flip_landmarks, symmetric_landmarks, warp_points
 from .faces.landmarks import find_points
 
-# Landmarks that facial muscles hardly move. Pose is fitted on them alone, so that a drooping brow or mouth corner is
+# Landmarks that facial muscles hardly move. Pose is fitted only to these, so that a drooping brow or mouth corner is
 # not mistaken for a tilted head.
 _STABLE = [0, 1, 2, 14, 15, 16, 27, 28, 29, 30, 33, 36, 39, 42, 45]
 
@@ -31,16 +31,16 @@ class Asymmetry:
     """The result of `measure_asymmetry`.
 
     Attributes:
-        regions: an index for each of REGIONS, 0 = symmetric. All but the last are differences between the two sides as
-            fractions of the distance between the outer eye corners. "appearance" is the mean of the heat map over the
+        regions: an index for each of REGIONS, 0 = symmetric. All but the last are left-right differences as fractions
+            of the distance between the outer eye corners. "appearance" is the mean of the heat map over the
             face.
         overall: root mean square of the asymmetry of brows, nose, eyes and mouth, in the same unit.
-        heatmap: HxW float32 ≥ 0, local difference between the face and its mirror image without smooth light; 0 outside
-            the face. In units of the face's own contrast: 0.4 is common, 2 is a clear difference.
+        heatmap: HxW float32 ≥ 0, local difference between the face and its mirror image without smooth illumination; 0
+            outside the face. In units of the contrast of the face: 0.4 is common, 2 is a clear difference.
         points: 68x2 float32, the landmarks in pixels of the crop.
-        roll: of the head in the crop, degrees, as fitted.
-        yaw: of the head in the crop, degrees, as fitted; negative when the nose points to the image's left. Beyond
-            about 30° the indices are unreliable.
+        roll: fitted roll of the head in the crop in degrees.
+        yaw: fitted yaw of the head in the crop in degrees; negative when the nose points to the left of the image.
+            Beyond about 30° the indices are unreliable.
     """
 
     regions: dict[str, float]
@@ -51,20 +51,21 @@ class Asymmetry:
     yaw: float
 
     def numbers(self) -> dict[str, float]:
-        """All indices and angles as one flat dict, for tables and JSON."""
+        """Return all indices and angles as one flat dict, for tables and JSON."""
         return {"overall": self.overall, **self.regions, "roll": self.roll, "yaw": self.yaw}
 
 
 def steady_points(crop: Image.Image) -> tuple[np.ndarray, float]:
-    """Landmarks averaged over slightly shifted crops (and, by `find_points`, their mirror images), so that their place
-    on the network's grid falls out: for measuring, at five times the cost.
+    """Average landmarks over slightly shifted crops (and, by `find_points`, their mirror images).
+
+    This cancels the effect of the network's pixel grid, for measurements, at five times the cost.
 
     Args:
         crop: RGB image, a square crop of an aligned face.
 
     Returns:
-        68x2 float32 in pixels of the crop; and how far the crops disagree: the landmarks' mean standard deviation, as
-        a fraction of the distance between the outer eye corners.
+        68x2 float32 in pixels of the crop; and the mean standard deviation of the landmarks over the crops, as a
+        fraction of the distance between the outer eye corners.
     """
     pixels = np.asarray(crop.convert("RGB"))
     shifts = np.array(_SHIFTS, np.float32) * crop.width
@@ -81,17 +82,17 @@ def steady_points(crop: Image.Image) -> tuple[np.ndarray, float]:
 
 
 def landmark_asymmetry(points: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Each landmark's asymmetry after removing the head's position, roll and yaw.
+    """Compute the asymmetry of each landmark after removing position, roll and yaw of the head.
 
-    A landmark's asymmetry d is half the vector from its partner's mirror image to it. A symmetric head with yaw θ and
-    roll ρ has d_x = shift + sin θ · depth − ρ · y and d_y = ρ' · x. ρ' is fitted separately from ρ, since pitch and
-    yaw together tilt the features too.
+    The asymmetry d of a landmark is half the vector from its partner's mirror image to it. A symmetric head with yaw θ
+    and roll ρ has d_x = shift + sin θ · depth − ρ · y and d_y = ρ' · x. ρ' is fitted separately from ρ, because pitch
+    and yaw together tilt the features too.
 
     Args:
         points: 68x2 in pixels of an aligned crop.
 
     Returns:
-        residuals: 68x2 in outer-eye distances.
+        residuals: 68x2 in units of the distance between the outer eye corners.
         roll: degrees.
         yaw: degrees.
     """
@@ -100,19 +101,19 @@ def landmark_asymmetry(points: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 
 def frontal_points(points: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """The landmarks as an upright, frontal head would have them: roll and yaw taken out, the asymmetry left in.
+    """Transform the landmarks to an upright, frontal head: roll and yaw are removed, the asymmetry is kept.
 
     Args:
         points: 68x2 in pixels of an aligned crop.
 
     Returns:
-        68x2 float64, x to the image's right and y down from the middle of the eyes' centres, in distances between
-        these; roll and yaw in degrees.
+        68x2 float64, with x to the right of the image and y down from the midpoint of the eye centres, in units of
+        their distance; roll and yaw in degrees.
     """
     points = np.asarray(points, np.float64)
     roll = _fit_pose(points)[2]
     c, s = np.cos(np.radians(roll)), np.sin(np.radians(roll))
-    # Level first: the fit is linear in the roll.
+    # Level the face first: the fit is linear in the roll.
     rest, symmetric, more, yaw = _fit_pose(points @ np.array([[c, -s], [s, c]]))
     frontal = (symmetric + rest) / [np.cos(np.radians(yaw)), 1]
     eyes = np.stack([frontal[36:42].mean(0), frontal[42:48].mean(0)])
@@ -121,7 +122,7 @@ def frontal_points(points: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 
 def _fit_pose(points):
-    """`landmark_asymmetry`'s residuals; the mean of the landmarks and their mirror image; roll and yaw."""
+    """Fit the pose; return the residuals of `landmark_asymmetry`, the symmetric landmarks, roll and yaw."""
     points = np.asarray(points, np.float64)
     unit = np.linalg.norm(points[45] - points[36])
     centred = (points - points[[36, 45]].mean(0)) / unit
@@ -142,7 +143,7 @@ def _fit_pose(points):
 
 
 def region_indices(points: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
-    """The indices that landmarks determine.
+    """Compute the indices that depend on landmarks.
 
     Args:
         points: 68x2 in pixels of an aligned crop.
@@ -151,17 +152,17 @@ def region_indices(points: np.ndarray) -> tuple[dict[str, float], dict[str, floa
         Two dicts: the indices of ``Asymmetry.regions`` without "appearance"; and "overall", "roll" and "yaw".
     """
     rest, roll, yaw = landmark_asymmetry(points)
-    # The eyes of a turned head appear closer together: the unit is their distance as seen from the front.
+    # The eyes of a turned head appear closer together: use their frontal distance as the unit.
     shortened = np.cos(np.radians(yaw))
     unit = np.linalg.norm(points[45] - points[36]) / shortened
-    # Partners have residuals of equal length, each half of the difference.
+    # Partners have residuals of equal length, each half the difference.
     length = 2 * np.linalg.norm(rest, axis=1) * shortened
 
     def gap(a, b):
         return np.linalg.norm(points[a] - points[b]) / unit
 
     eyes = [(gap(37, 41) + gap(38, 40)) / 2, (gap(43, 47) + gap(44, 46)) / 2]
-    # Not scaled by cos(yaw): turning the head hardly changes heights.
+    # Not scaled by cos(yaw), because turning the head barely changes heights.
     regions = {
         "brow": float(length[17:22].mean()),
         "eye opening": float(abs(eyes[0] - eyes[1])),
@@ -175,9 +176,9 @@ def region_indices(points: np.ndarray) -> tuple[dict[str, float], dict[str, floa
 def appearance_map(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Map where a face differs from its mirror image.
 
-    The face is warped to remove position, roll and yaw (`landmark_asymmetry`) and preserve its own asymmetry. Smooth
-    light is subtracted from the grey values, which are divided by their typical size; the absolute difference to the
-    mirror image is smoothed and warped back. The forehead is excluded, since hair differs there.
+    The face is warped to remove position, roll and yaw (`landmark_asymmetry`) but keep its asymmetry. Smooth
+    illumination is subtracted from the grey values, which are normalized by their contrast; the absolute difference to
+    the mirror image is smoothed and warped back. The forehead is excluded, because hair differs there.
 
     Args:
         image: SxSx3 uint8, an aligned crop.
@@ -208,11 +209,11 @@ def appearance_map(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def measure_asymmetry(crop: Image.Image, points: np.ndarray | None = None) -> Asymmetry:
-    """Measure how asymmetric a face is.
+    """Measure the asymmetry of a face.
 
     Args:
         crop: RGB image, an aligned face (FFHQ framing), square.
-        points: 68x2, its landmarks in pixels; default: those that `find_points` predicts.
+        points: 68x2, its landmarks in pixels; default: predicted by `find_points`.
 
     Returns:
         Asymmetry.

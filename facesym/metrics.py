@@ -1,10 +1,10 @@
-"""Measures of an output against its target: PSNR, SSIM, LPIPS-alex, identity, sharpness.
+"""Metrics of an output compared with its target: PSNR, SSIM, LPIPS-alex, identity, sharpness.
 
-SSIM is scikit-image's and LPIPS is its authors'. torchmetrics is not used: its PSNR is the same but takes no mask, its
-SSIM pads the borders and is lower by up to 0.02, and its LPIPS downloads a backbone (tests/test_metrics.py).
+SSIM comes from scikit-image and LPIPS from its authors. torchmetrics is not used: its PSNR takes no mask, its SSIM pads
+the borders and is lower by up to 0.02, and its LPIPS downloads a backbone (tests/test_metrics.py).
 
-Images are uint8 RGB arrays: one HxWx3, or a batch NxHxWx3. Every measure returns one number per image: a float for
-one image, an array of N for a batch. The packages they need (extra ``eval``) are imported on first use.
+Images are uint8 RGB arrays: one HxWx3, or a batch NxHxWx3. Every metric returns one number per image: a float for
+one image, an array of N for a batch. Required packages (extra ``eval``) are imported on first use.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .errors import FacesymError, ZooError
 if TYPE_CHECKING:
     import torch
 
-SAME_PERSON = 0.6  # dlib: two descriptors closer than this are taken to be of one person
+SAME_PERSON = 0.6  # dlib: two descriptors closer than this count as the same person
 
 # The face box of dlib's own detector in an aligned crop (FFHQ framing), averaged over 75 faces (standard deviation
-# 0.04): x0, y0, x1, y1 as fractions of the side. It is fixed, so that a damaged face cannot move it.
+# 0.04): x0, y0, x1, y1 as fractions of the side. It is fixed, so that artifacts in a face cannot move it.
 FACE_BOX = (0.20, 0.30, 0.785, 0.885)
 
-# Norms of the convolutions of torchvision's AlexNet, to tell it from other files of the same shapes.
+# Norms of the convolutions of torchvision's AlexNet, to distinguish it from other weights of the same shapes.
 _ALEXNET_NORMS = {
     "features.0.weight": 17.8302,
     "features.3.weight": 26.1446,
@@ -40,11 +40,11 @@ _ALEXNET_NORMS = {
 
 
 def psnr(output: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> Any:
-    """Peak signal-to-noise ratio in dB, of 8 bit images; infinite for equal images.
+    """Peak signal-to-noise ratio of 8-bit images in dB; infinite for equal images.
 
     Args:
         output, target: …xHxWx3 uint8.
-        mask: …xHxW bool: measure only where it is True. Empty masks give NaN.
+        mask: …xHxW bool; only pixels where it is True count. Empty masks give NaN.
     """
     output, target = _pair(output, target)
     square = np.square(output.astype(np.float64) - target).mean(-1)
@@ -55,13 +55,13 @@ def psnr(output: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None)
 
 
 def ssim(output: np.ndarray, target: np.ndarray) -> Any:
-    """Structural similarity with its paper's settings (Wang et al. 2004): a Gaussian window of sigma 1.5.
+    """Structural similarity with the settings of the paper (Wang et al. 2004): a Gaussian window of sigma 1.5.
 
     Args:
         output, target: …xHxWx3 uint8.
 
     Returns:
-        Averaged over colours and pixels.
+        SSIM averaged over channels and pixels.
     """
     from skimage.metrics import structural_similarity
 
@@ -91,14 +91,14 @@ def lpips(
     """LPIPS 0.1 on AlexNet (Zhang et al. 2018): 0 for equal images, lower is better.
 
     Args:
-        output, target: …xHxWx3 uint8, at least 32 pixels a side.
+        output, target: …xHxWx3 uint8, at least 32 pixels per side.
         backbone: safetensors file of torchvision's ImageNet AlexNet (``features.0.weight`` …). The ``lpips`` package
-            contains the heads only; with another backbone the number would not be LPIPS.
-        device: where to compute.
-        batch: images at a time.
+            contains only the heads; with another backbone the result is not LPIPS.
+        device: device to run on.
+        batch: number of images at a time.
 
     Raises:
-        ZooError: the backbone is missing or is another network.
+        ZooError: the backbone is missing or is a different network.
         FacesymError: the ``lpips`` package is missing.
     """
     import torch
@@ -123,7 +123,7 @@ def _lpips_network(backbone, device):
     from safetensors.torch import load_file
 
     if not Path(backbone).is_file():
-        raise ZooError(f"LPIPS needs torchvision's ImageNet AlexNet; there is no file {backbone}")
+        raise ZooError(f"LPIPS needs torchvision's ImageNet AlexNet, but there is no file {backbone}")
     try:
         weights = {key: value.float() for key, value in load_file(backbone).items()}
     except SafetensorError as error:
@@ -135,7 +135,7 @@ def _lpips_network(backbone, device):
                 "is not LPIPS"
             )
     package = _import_lpips()
-    # pnet_rand: build without torchvision's download; the random weights are replaced below, strictly.
+    # pnet_rand: skip torchvision's download; the random weights are replaced below.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision warns about how lpips calls it
         network = package.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
@@ -147,7 +147,7 @@ def _lpips_network(backbone, device):
 
 
 def _slice(key):
-    """The slice of a layer: lpips splits AlexNet's features into five and keeps the layers' numbers."""
+    """Return the slice of a layer: lpips splits AlexNet's features into five slices and keeps the layer numbers."""
     return {0: 1, 3: 2, 6: 3, 8: 4, 10: 5}[int(key.split(".")[1])]
 
 
@@ -166,7 +166,7 @@ _KEPT: list[Any] = []
 
 
 def import_torchvision() -> Any:
-    """Import torchvision, even where its operators do not load (CPU torch beside a CUDA torchvision)."""
+    """Import torchvision even if its operators fail to load (CPU build of torch with a CUDA build of torchvision)."""
     try:
         import torchvision
     except RuntimeError as error:
@@ -176,35 +176,35 @@ def import_torchvision() -> Any:
 
         import torch
 
-        # The failed import leaves partial modules behind.
+        # Remove the partial modules that the failed import leaves behind.
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _KEPT.append(library)  # the definitions live as long as the object
+        _KEPT.append(library)  # the definitions live as long as this object
         import torchvision
     return torchvision
 
 
 def dlib_landmarks(image: np.ndarray) -> np.ndarray:
-    """68 landmarks by dlib's predictor on an aligned face.
+    """Predict 68 landmarks of an aligned face with dlib.
 
     Args:
         image: SxSx3 uint8 in the FFHQ framing.
 
     Returns:
-        68x2 float32, pixels of the image.
+        68x2 float32 in pixels of the image.
     """
     shape = _dlib_shape(image)
     return np.array([(point.x, point.y) for point in shape.parts()], np.float32)
 
 
 def identity_descriptor(images: np.ndarray) -> np.ndarray:
-    """dlib's face descriptor; descriptors of one person lie within 0.6 of each other.
+    """Compute dlib's face descriptor; descriptors of the same person lie within 0.6 of each other.
 
-    For targets and outputs alike, dlib's 68 landmarks are predicted from the fixed box ``FACE_BOX``, and the descriptor
-    is computed on the chip that dlib cuts by them.
+    For targets and outputs alike, dlib predicts 68 landmarks in the fixed box ``FACE_BOX`` and computes the descriptor
+    on the chip aligned by them.
 
     Args:
         images: …xSxSx3 uint8 in the FFHQ framing.
@@ -248,10 +248,10 @@ def _dlib_models():
 
 
 def sharpness(images: np.ndarray) -> Any:
-    """Sharpness of the inner face: the standard deviation of the Laplacian of its grey values at 128x128.
+    """Sharpness of the inner face: standard deviation of the Laplacian of its grey values at 128x128.
 
-    The inner face is the middle of the aligned crop (FFHQ framing), brows to chin, without hair and background, whose
-    texture would mask blurred eyes.
+    The inner face is the centre of the aligned crop (FFHQ framing) from brows to chin, without hair and background,
+    whose texture would hide blurred eyes.
 
     Args:
         images: …xSxSx3 uint8.
@@ -261,10 +261,10 @@ def sharpness(images: np.ndarray) -> Any:
 
 
 def laplacian_at_128(image: np.ndarray) -> np.ndarray:
-    """The Laplacian of an HxWx3 uint8 image's grey values, at 128x128: float32."""
+    """Compute the Laplacian of the grey values of an HxWx3 uint8 image at 128x128: float32."""
     import cv2
 
-    # INTER_AREA enlarges in blocks, whose edges would count as detail.
+    # INTER_AREA upscales in blocks, whose edges would count as detail.
     method = cv2.INTER_AREA if image.shape[0] > 128 else cv2.INTER_LINEAR
     small = cv2.resize(image, (128, 128), interpolation=method)
     return cv2.Laplacian(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
@@ -274,15 +274,15 @@ def _pair(output, target):
     output, target = np.asarray(output), np.asarray(target)
     if output.shape != target.shape or output.ndim < 3 or output.shape[-1] != 3:
         raise ValueError(
-            f"two images of equal size are needed (…xHxWx3), not {output.shape} and {target.shape}"
+            f"expected two images of equal size (…xHxWx3), not {output.shape} and {target.shape}"
         )
     if output.dtype != np.uint8 or target.dtype != np.uint8:
-        raise ValueError(f"8 bit images are needed (uint8, 0-255), not {output.dtype} and {target.dtype}")
+        raise ValueError(f"expected 8-bit images (uint8, 0-255), not {output.dtype} and {target.dtype}")
     return output, target
 
 
 def _each(measure, *batches):
-    """Apply a measure of single images to each of a batch."""
+    """Apply a metric of single images to each image of a batch."""
     if batches[0].ndim == 3:
         return measure(*batches)
     return np.array([measure(*images) for images in zip(*batches, strict=True)])

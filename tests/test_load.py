@@ -219,7 +219,7 @@ def test_whatever_decoding_raises_is_an_image_error(monkeypatch):
         raise RuntimeError("from below")
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
-    with pytest.raises(ImageError, match="damaged or cut short \\(from below"):
+    with pytest.raises(ImageError, match="damaged or truncated \\(from below"):
         load_image(as_file(PIXELS))
 
 

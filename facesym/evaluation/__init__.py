@@ -3,8 +3,8 @@
     facesym evaluate complete --faces FACES/scut FACES/generated --masks MASKS --alexnet ALEXNET --size 256 \\
         --models symmfc-256 runs/ablation/export -n 400 -o results/complete-256
 
-Each task writes results.json (means and all settings) and grids of images, and prints its tables in Markdown. The same
-command gives the same numbers.
+Each task writes results.json (means and all settings) and image grids, and prints its tables in Markdown. Results are
+deterministic.
 """
 
 import argparse
@@ -19,21 +19,21 @@ TASKS = {
     "complete": "face completion: irregular masks and a centre square",
     "faces": "alignment of tilted faces",
     "identity": "face verification on held-out people",
-    "symmetrize": "recognition error of symmetric faces",
-    "asymmetry": "reliability of the measures of asymmetry",
+    "symmetrize": "recognition error of symmetrized faces",
+    "asymmetry": "reliability of the asymmetry measures",
     "reference": "healthy range of the measures of `facesym study`",
     "symgan": "symmetry of generators and Fréchet distances",
     "rotate": "fits to held-out faces and turned heads",
-    "normalize": "frontal, neutral faces",
-    "ckplus": "expression recognition with normalised faces as training data",
-    "transfer": "changed expression, pose and light",
+    "normalize": "identity, pose and expression of normalized faces",
+    "ckplus": "expression recognition with normalized faces as training data",
+    "transfer": "transferred expression, pose and lighting",
     "augment": "expression recognition with synthetic faces as training data",
 }
 PACKAGES = ("dlib", "face_recognition_models", "lpips", "matplotlib", "skimage", "sklearn", "torchvision")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `facesym evaluate` with these arguments (a list of strings; default: the process's own).
+    """Run `facesym evaluate` with these arguments (a list of strings; default: those of the process).
 
     Raises:
         FacesymError: a package of the extra ``eval``, a folder or a model is missing.

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     settings = {"pictures": len(rows), "faces": [str(folder) for folder in args.faces], "seed": args.seed}
     save_results(args.out, settings, results)
     print_tables(results, len(rows))
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")
 
 
 def _resting(folders, seed):

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
         ]
         cell = "{{cells[{0}][accuracy]:.1%}} ± {{cells[{0}][std]:.1%}}"
         print(markdown(rows, {str(count): cell.format(count) for count in args.counts}))
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")
 
 
 def labelled_faces(

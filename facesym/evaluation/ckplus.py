@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     save_results(args.out, settings, table)
     print(f"\n{len(images)} faces of {people} people, {FOLDS} folds by people, {args.seeds} seeds\n")
     print(markdown(table, {"accuracy": "{accuracy:.2%} ± {std:.2%}"}))
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")
 
 
 def _scores(name, extra, images, labels, fold, args):

@@ -253,7 +253,7 @@ def run(args: argparse.Namespace) -> None:
     save_results(args.out, settings, tables)
     save_rows(args.out / "pictures.csv", images)
     _print(settings, tables)
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")
 
 
 def _row(name, models, targets, masks, landmarks, device):

@@ -130,4 +130,4 @@ def run(args: argparse.Namespace) -> None:
         f"\n{settings['pairs']} pairs, half of one person; {len(rows)} images of {settings['people']} people\n"
     )
     print(markdown([{"row": name} | row for name, row in results.items()], COLUMNS))
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")

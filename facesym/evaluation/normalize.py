@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
         f"{accuracy['neutral_classifier_checked_on']} held-out photos and classifies "
         f"{accuracy['neutral_photos_taken_for_neutral']:.1%} of the neutral ones as neutral."
     )
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")
 
 
 def _check_columns(folder, columns):

@@ -1,4 +1,4 @@
-"""LSSL's mode (b): simulated frontal faces made to look like photos (train/realism.py)."""
+"""Mode (b) of LSSL: make simulated frontal faces look like photos (train/realism.py)."""
 
 import argparse
 from typing import Any
@@ -23,11 +23,11 @@ def add_realism(command: argparse.ArgumentParser) -> None:
 
 @torch.inference_mode()
 def realistic(net: Any, picture: np.ndarray, mesh: FaceMesh) -> np.ndarray:
-    """Bring an aligned crop to the front by the mesh, and make the result look like a photo.
+    """Frontalize an aligned crop with the mesh and make the result look like a photo.
 
     Args:
-        net: AttributeGenerator of train/realism.py.
-        image: SxSx3 uint8.
+        net: AttributeGenerator from train/realism.py.
+        picture: SxSx3 uint8.
         mesh: facesym.data.simulate.FaceMesh.
 
     Returns:

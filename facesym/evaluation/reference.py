@@ -1,4 +1,4 @@
-"""`facesym evaluate reference`: the healthy range of the measures of `facesym study`, from held-out faces.
+"""`facesym evaluate reference`: compute the healthy range of the measures of `facesym study` from held-out faces.
 
 facesym evaluate reference --faces FACES/scut FACES/amfd FACES/london -o results/reference
 """
@@ -26,13 +26,13 @@ FRONTAL = 8  # degrees of yaw
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command)
-    command.add_argument("-n", type=int, default=400, help="faces at most (default 400)")
+    command.add_argument("-n", type=int, default=400, help="maximum number of faces (default 400)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure near-frontal, neutral faces of people held out from training and write the quantiles of every measure to
-    reference.json; facesym/study/reference.json is such a file. Each face counts as it is and mirrored, so that no
-    side is favoured."""
+    reference.json, the format of facesym/study/reference.json. Each face is counted twice, unchanged and mirrored, to
+    avoid a left-right bias."""
     rows = select_pictures(args.faces, 0, None, args.seed)
     tables = {folder: np.load(folder / "landmarks.npy") for folder in map(Path, args.faces)}
     rows = [
@@ -60,11 +60,11 @@ def run(args: argparse.Namespace) -> None:
     for measure in MEASURES:
         low, high = (file["quantiles"][measure.key][PERCENTS.index(percent)] for percent in (2.5, 97.5))
         print(f"{measure.label}: {low:.3f} to {high:.3f} {measure.unit}")
-    print(f"\n{len(rows)} faces; written: {args.out / 'reference.json'}")
+    print(f"\n{len(rows)} faces; wrote {args.out / 'reference.json'}")
 
 
 def quantities(face: Any) -> dict[str, list[float]]:
-    """What of a face (a MeasuredFace) has a usual range: {name: its values}."""
+    """Return the quantities of a MeasuredFace that have a healthy range: {name: values}."""
     found = {"mouth_width": [face.mouth[0]], "mouth_opening": [face.mouth[1]], "doubt": [face.doubt]}
     for key, sides in face.sides.items():
         found[key] = [sides.difference, -sides.difference]
@@ -74,7 +74,7 @@ def quantities(face: Any) -> dict[str, list[float]]:
 
 
 def _dump(file):
-    """JSON with one quantity a line."""
+    """Format as JSON with one quantity per line."""
     lines = ",\n".join(
         f"  {json.dumps(name)}: {json.dumps(values)}" for name, values in file["quantiles"].items()
     )

@@ -1,4 +1,4 @@
-"""Images of results: grids and plots."""
+"""Image grids and plots of results."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 
 def picture_grid(columns: dict[str, np.ndarray]) -> Image.Image:
-    """One image of all: a dict of heading -> kxSxSx3 uint8, a column each."""
+    """Arrange images in a grid: a dict of heading -> kxSxSx3 uint8, one column each."""
     size = next(iter(columns.values())).shape[1]
     body = np.concatenate([np.concatenate(list(images)) for images in columns.values()], axis=1)
     grid = Image.new("RGB", (body.shape[1], body.shape[0] + 24), "white")
@@ -28,11 +28,12 @@ def save_sheet(rows: Iterable[Iterable[np.ndarray]], path: str | Path) -> None:
 
 @contextmanager
 def plot(path: str | Path, columns: int = 1, **size: Any) -> Iterator[list[Any]]:
-    """Axes to draw on, saved as an image on leaving.
+    """Create axes and save the figure as an image on exit.
 
     Args:
-        columns: how many plots, side by side.
-        size: of matplotlib's ``subplots``, e.g. figsize.
+        path: path of the image.
+        columns: number of plots side by side.
+        size: options of matplotlib's ``subplots``, e.g. figsize.
 
     Yields:
         A list of matplotlib axes.

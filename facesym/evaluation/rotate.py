@@ -24,12 +24,12 @@ from .report import picture_grid
 from .tables import markdown, save_results
 
 TURNS = (-20, -10, 0, 10, 20)  # degrees of yaw at which a turned face is compared with its photo
-FRONTAL = 30  # degrees of yaw: photos turned further are left out
+FRONTAL = 30  # degrees of yaw; photos turned further are excluded
 WARP = "landmark warp"
 
 
 def _each(key, form):
-    """The format of a table's cell that lists a number for each of TURNS."""
+    """Return the format of a table cell that lists a number for each of TURNS."""
     return ", ".join(f"{{{key}[{i}]:{form}}}" for i in range(len(TURNS)))
 
 
@@ -51,15 +51,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command, models=["rotate"], device=True)
     command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
     command.add_argument("-n", type=int, default=50, help="images at most (default 50)")
-    command.add_argument("--steps", type=int, default=200, help="of the tuning (default 200)")
+    command.add_argument("--steps", type=int, default=200, help="number of tuning steps (default 200)")
     command.add_argument("--grid", type=int, default=8, help="images in the grid (default 8)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure FitAndTune on held-out faces: PSNR, LPIPS and identity (dlib's descriptor) of the fitted face before and
-    after the tuning, identity and yaw along the turn, seconds. Rows: the released way; the same fits without the
-    photo's detail (the generator's own images); fits without the warped views; and warping the photo by its
-    landmarks alone, without a network."""
+    """Measure fits to held-out faces: PSNR, LPIPS and identity (dlib's descriptor) of the fitted face before and after
+    tuning, identity and yaw of the turned head, and seconds. Rows: the pipeline; the same fits without the photo's
+    detail (the generator's own images); fits without warped views; and a warp of the photo by its landmarks, without a
+    network."""
     args.out.mkdir(parents=True, exist_ok=True)
     models = named_models(args.models)
     pipes = {name: facesym.load(model, device=args.device) for name, model in models.items()}
@@ -82,15 +82,15 @@ def run(args: argparse.Namespace) -> None:
     print(f"\n{len(images)} held-out faces of {size} pixels; identity: dlib's distance to the photo\n")
     lists = [{key: list(v.values()) if isinstance(v, dict) else v for key, v in row.items()} for row in table]
     print(markdown(lists, COLUMNS))
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")
 
 
 def fit_all(pipes: dict[str, Any], images: np.ndarray, steps: int) -> dict[str, dict[str, list]]:
-    """Fit each image with each pipeline, and turn it.
+    """Fit each image with each pipeline and turn it.
 
     Returns:
-        {row: dict of lists, one entry a picture}: "before" and "after" the tuning, "turned" (images at TURNS), their
-        measured "yaw", the "range" of yaw, "seconds".
+        {row: dict of lists with one entry per image}: images "before" and "after" tuning, "turned" (images at TURNS),
+        their measured "yaw", the "range" of yaw, and "seconds".
     """
     ways = {}
     for name, pipe in pipes.items():
@@ -120,7 +120,7 @@ def fit_all(pipes: dict[str, Any], images: np.ndarray, steps: int) -> dict[str, 
 
 
 def _add_turned(row, frames):
-    """Add a face's images at TURNS, and their measured yaws, to a row."""
+    """Add the images of a face at TURNS and their measured yaws to a row."""
     row["turned"].append([np.asarray(frame) for frame in frames])
     row["yaw"].append([landmark_asymmetry(find_points(frame))[2] for frame in frames])
 
@@ -133,7 +133,7 @@ def measure(
     backbone: str | Path,
     device: str | torch.device = "cpu",
 ) -> dict[str, Any]:
-    """One row: the means of `fit_all`'s outputs. ``descriptors``: Nx128, of the images."""
+    """Average the outputs of `fit_all` to a row of the table. ``descriptors``: Nx128, those of the images."""
     row: dict[str, Any] = {"row": name}
     for when in ("before", "after"):
         if output[when]:
@@ -161,7 +161,7 @@ def _distances(images, descriptors):
 
 
 def _grid(outputs, images, name, count):
-    """The photos, the fits of one model and its turned faces, with detail and without, and the warped photos."""
+    """Arrange the photos, the fits of one model, its turned faces with and without detail, and the warped photos."""
     columns = {"photo": images, "fitted": np.stack(outputs[name]["after"])}
     for heading, row in (("yaw", name), ("no detail", f"{name}, no detail"), ("warp", WARP)):
         turned = np.stack(outputs[row]["turned"])

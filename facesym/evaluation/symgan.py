@@ -108,4 +108,4 @@ def run(args: argparse.Namespace) -> None:
     print(
         f"\nFréchet distance of two halves of the photos: {settings['frechet_of_two_halves_of_the_photos']:.2f}"
     )
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")

@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> None:
     save_results(args.out, settings, tables)
     for kind, table in tables.items():
         print(f"\n{kind}: {table['pictures']} images\n\n{markdown(table['rows'], COLUMNS)}")
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")
 
 
 def measure(

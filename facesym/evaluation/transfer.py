@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
     results = {"real": real, "groups": group_means(table), "attributes": table, "turned": turned}
     save_results(args.out, settings, results)
     _print(settings, results)
-    print(f"\nwritten: {args.out}")
+    print(f"\nwrote {args.out}")
 
 
 def load_classifier(args: argparse.Namespace) -> AttributeClassifier:

@@ -11,7 +11,7 @@ from ..errors import ImageError
 
 
 def ffhq_transform(points: ArrayLike, size: int) -> np.ndarray:
-    """The similarity that takes photo pixels to the pixels of an aligned square crop.
+    """Compute the similarity transform from photo pixels to pixels of an aligned square crop.
 
     With eyes e and mouth m: x = (e_left → e_right) − rot90(eyes → mouth), scaled to
     max(2.0·|e_left → e_right|, 1.8·|eyes → mouth|), is half the square's upper side; its centre is
@@ -25,7 +25,7 @@ def ffhq_transform(points: ArrayLike, size: int) -> np.ndarray:
         2x3 float64 matrix on pixel centres: crop = M[:, :2] @ photo + M[:, 2].
 
     Raises:
-        ImageError: the points coincide, so that they frame nothing.
+        ImageError: the points coincide.
     """
     points = np.asarray(points, np.float64)
     eyes, mouth = points[:2].mean(0), points[3:5].mean(0)
@@ -34,7 +34,7 @@ def ffhq_transform(points: ArrayLike, size: int) -> np.ndarray:
     length = np.linalg.norm(x)
     half = max(2.0 * np.linalg.norm(across), 1.8 * np.linalg.norm(down))
     if not (np.isfinite(length) and length > 1e-6 and half > 1e-6):
-        raise ImageError("The face's five points do not frame a face: pass the image as an aligned crop.")
+        raise ImageError("The five facial points do not define a crop: pass the image as an aligned crop.")
     x *= half / length
     centre = eyes + 0.1 * down
     # Rows of the rotation are the crop's axes in the photo, x and its perpendicular, over the square's side.
@@ -43,24 +43,24 @@ def ffhq_transform(points: ArrayLike, size: int) -> np.ndarray:
 
 
 def five_points(landmarks: ArrayLike) -> np.ndarray:
-    """The 5x2 points of `ffhq_transform`, from 68 landmarks (68x2)."""
+    """Compute the 5x2 points of `ffhq_transform` from 68 landmarks (68x2)."""
     p = np.asarray(landmarks)
     return np.stack([p[36:42].mean(0), p[42:48].mean(0), p[30], p[48], p[54]])
 
 
 def scale_of(transform: ArrayLike) -> float:
-    """Crop pixels per photo pixel."""
+    """Return the number of crop pixels per photo pixel."""
     return float(math.sqrt(abs(np.linalg.det(np.asarray(transform)[:, :2]))))
 
 
 def crop_corners(transform: ArrayLike, size: int) -> np.ndarray:
-    """4x2: the crop's corners in photo pixels, clockwise from the upper left."""
+    """Return the corners of the crop in photo pixels, clockwise from the upper left: 4x2."""
     edge, transform = np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5, np.asarray(transform)
     return (edge - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
 
 
 def align_face(image: Image.Image, transform: ArrayLike, size: int) -> Image.Image:
-    """Cut the aligned crop; past the photo's border the photo is mirrored.
+    """Cut the aligned crop; beyond its border, the photo is padded by reflection.
 
     Args:
         image: RGB photo.
@@ -71,23 +71,23 @@ def align_face(image: Image.Image, transform: ArrayLike, size: int) -> Image.Ima
         RGB image, size x size, antialiased.
 
     Raises:
-        ImageError: the crop does not meet the photo.
+        ImageError: the crop lies outside the photo.
     """
     return Image.fromarray(warp_to_crop(image, transform, size))
 
 
 def warp_to_crop(image: Image.Image, transform: ArrayLike, size: int) -> np.ndarray:
-    """`align_face` on images of mode RGB or L, as a size x size (x3) uint8 array."""
+    """`align_face` for images of mode RGB or L, as a size x size (x3) uint8 array."""
     transform = np.asarray(transform, np.float64)
     corners = crop_corners(transform, size)
     scale = scale_of(transform)
-    margin = 4 + math.ceil(4 / scale)  # the kernels' reach
+    margin = 4 + math.ceil(4 / scale)  # support of the kernels
     x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - margin, 0)
     x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + margin, image.size)
     if x0 >= x1 or y0 >= y1:
-        raise ImageError("The aligned square does not meet the photo.")
+        raise ImageError("The aligned square lies outside the photo.")
     if scale < 1:
-        # A crop that shrinks the photo: Lanczos first, which weighs every pixel, then the warp at about 1:1.
+        # Downscale with Lanczos first, which weighs every pixel, then warp at about 1:1.
         small = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
         part = image.resize(small, Image.Resampling.LANCZOS, box=(x0, y0, x1, y1))
         ratio = np.array([(x1 - x0) / small[0], (y1 - y0) / small[1]])
@@ -106,21 +106,21 @@ def warp_to_crop(image: Image.Image, transform: ArrayLike, size: int) -> np.ndar
 
 
 def warp_mask_to_crop(mask: np.ndarray, transform: ArrayLike, size: int, margin: int = 1) -> np.ndarray:
-    """A hole in the photo (HxW bool, True = missing), seen in the crop: size x size bool.
+    """Warp the photo's mask (HxW bool, True = missing) to the crop: size x size bool.
 
-    Every crop pixel that the hole touches counts as missing, and one more all round, so that nothing of what hides
-    the face reaches the network. What lies outside the photo counts as its mirror image, as in `align_face`.
+    A crop pixel is missing if the mask touches it, plus a margin of ``margin`` pixels, so that no pixel of the
+    covering object reaches the network. Beyond its border, the mask is padded by reflection, as in `align_face`.
     """
     transform = np.asarray(transform, np.float64)
     reach = math.ceil(1 / scale_of(transform))  # photo pixels in a crop pixel
     if reach > 1:
-        # So that the warp below, which looks at single photo pixels, meets every hole however small.
+        # The warp below samples single photo pixels: dilate, so that it meets even the smallest masked region.
         mask = cv2.dilate(mask.astype(np.uint8), np.ones((reach | 1, reach | 1), np.uint8))
-    hole = cv2.warpAffine(
+    warped = cv2.warpAffine(
         np.asarray(mask, np.uint8) * 255,
         transform,
         (size, size),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
     )
-    return cv2.dilate((hole > 0).astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)).astype(bool)
+    return cv2.dilate((warped > 0).astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)).astype(bool)

@@ -1,4 +1,4 @@
-"""A photo's own colours and sRGB, in which the models work: profiles, grey and tinted photos."""
+"""Conversion between a photo's own colours and sRGB: ICC profiles, grey and tinted photos."""
 
 import io
 from functools import lru_cache
@@ -12,7 +12,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @lru_cache(maxsize=1)
 def srgb_profile() -> bytes:
-    """An sRGB profile, to attach to images that were converted to sRGB."""
+    """Return an sRGB profile for images converted to sRGB."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -20,14 +20,14 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Ima
     """Convert an image to sRGB.
 
     Args:
-        image: without transparency, 8 bits a channel.
-        profile: its ICC profile; None counts as sRGB. A damaged profile, or one for another kind of image, is left
-            out, as browsers do.
+        image: without transparency, 8 bits per channel.
+        profile: its ICC profile; None means sRGB. A damaged profile, or one for another image mode, is ignored, as in
+            browsers.
 
     Returns:
-        The image in its own RGB space, the image in sRGB (the same image if that is its space), and the profile of
-        the first; None if it had none. Images that are not RGB (CMYK, Lab, grey with a grey profile), and those of
-        a profile that leads one way only (a scanner's), come as sRGB in both.
+        The image in its own RGB space, the image in sRGB (the same object if that is its space), and the profile of
+        the first, or None if it has none. Images that are not RGB (CMYK, Lab, grey with a grey profile) or whose
+        profile is one-way (such as a scanner's) are sRGB in both.
     """
     space = _colour_space(profile)
     if profile and space == "RGB" and image.mode not in ("CMYK", "LAB"):
@@ -48,12 +48,12 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Ima
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """An RGB image that is grey but for rounding, with three equal channels."""
+    """Make the channels of an RGB image equal that is grey up to rounding."""
     return image.getchannel("G").convert("RGB")
 
 
 def convert(image: Image.Image, source: bytes, target: bytes) -> Image.Image:
-    """An image of one profile as an RGB image of another."""
+    """Convert an image from one profile to RGB in another."""
     converted = ImageCms.applyTransform(image, _transform(source, target, image.mode))
     assert converted is not None  # it is not done in place
     return converted
@@ -61,7 +61,7 @@ def convert(image: Image.Image, source: bytes, target: bytes) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def is_srgb(profile: bytes) -> bool:
-    """Whether an RGB profile is sRGB but for rounding."""
+    """Whether an RGB profile is sRGB up to rounding."""
     steps = np.linspace(0, 255, 18, dtype=np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(18 * 18, 18, 3)
     converted = np.asarray(convert(Image.fromarray(grid), profile, srgb_profile()))
@@ -69,7 +69,7 @@ def is_srgb(profile: bytes) -> bool:
 
 
 def find_tint(image: Image.Image) -> np.ndarray | None:
-    """The one colour that a monochrome photo has at each brightness.
+    """Find the colour of a monochrome photo at each brightness.
 
     Args:
         image: RGB, sRGB.
@@ -78,7 +78,7 @@ def find_tint(image: Image.Image) -> np.ndarray | None:
         256x3 uint8, brightness -> colour, for a grey, sepia or otherwise tinted photo; None for a colour photo.
     """
     small, scale = image, 128 / max(image.size)
-    if scale < 1:  # less noise of the grain and of JPEG
+    if scale < 1:  # reduces film grain and JPEG noise
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         small = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     pixels = np.asarray(small, np.float32).reshape(-1, 3)
@@ -105,7 +105,7 @@ def find_tint(image: Image.Image) -> np.ndarray | None:
 
 
 def apply_tint(image: Image.Image, tint: np.ndarray) -> Image.Image:
-    """An image (RGB) in the colours of `find_tint`."""
+    """Apply the tint of `find_tint` to an RGB image."""
     return Image.fromarray(tint[np.asarray(image.convert("L"))])
 
 
@@ -114,13 +114,13 @@ def _mostly_below(values, most):
 
 
 def _colour_space(profile):
-    """ "RGB", "CMYK", "GRAY" …; None without a profile that can be read."""
+    """Return "RGB", "CMYK", "GRAY" …, or None without a readable profile."""
     if not profile:
         return None
     try:
         space = _parse(profile).profile.xcolor_space.strip()  # type: ignore
         mode = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}[space]
-        _transform(profile, srgb_profile(), mode)  # a header can be whole, and the tables behind it not
+        _transform(profile, srgb_profile(), mode)  # the header may be intact while the tables are not
         return space
     except Exception:
         return None

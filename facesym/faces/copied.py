@@ -1,13 +1,16 @@
-"""The detail of the mirrored half on a completed face, without a network.
+"""Transfer detail of the mirrored half to a completed face, without a network.
 
-RecNet softens what stage I copied, and paints over glasses, lashes and beards that the other half shows. Where the copy
-fits, its detail replaces RecNet's; light and colour stay RecNet's. An addition to the paper.
+RecNet blurs the pixels that stage I copied and removes glasses, lashes and beards that the other half shows. Where the
+copy fits, its detail replaces that of RecNet; illumination and colour remain RecNet's. The
+paper has no such step.
 """
 
 import cv2
 import numpy as np
 
-COARSE = 1 / 64  # sigma, as a fraction of the side: coarser structure is RecNet's, finer the copy's
+COARSE = (
+    1 / 64
+)  # sigma, as a fraction of the side; coarser structure comes from RecNet, finer detail from the copy
 TRUSTED = (0.08, 0.16)  # C·(1 − M): the copy's weight rises from 0 to 1 between these
 SAME_COLOUR = (
     20.0  # levels of 255: where the coarse copy differs by more, it shows something else (hair, background)
@@ -21,14 +24,14 @@ FRONTAL = (
 def copied_weight(
     output: np.ndarray, copy: np.ndarray, trust: np.ndarray, mask: np.ndarray, yaw: float
 ) -> np.ndarray:
-    """The weight with which the copy's detail replaces the output's.
+    """Compute the weight with which the detail of the copy replaces that of the output.
 
     Args:
         output: SxSx3 uint8, the network's output.
         copy: SxSx3 uint8, the warped flip.
         trust: SxS float32, C·(1 − M): the confidence where stage I copied, 0 elsewhere.
         mask: SxS bool, True = missing.
-        yaw: of the head, degrees.
+        yaw: yaw of the head in degrees.
 
     Returns:
         SxS float32 in [0, 1], 0 outside the mask.
@@ -41,7 +44,7 @@ def copied_weight(
 
 
 def with_copied_detail(output: np.ndarray, copy: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Replace the output's detail by the copy's.
+    """Replace the detail of the output with that of the copy.
 
     Args:
         output, copy: KxKx3 uint8.

@@ -1,4 +1,4 @@
-"""Read an image from whatever holds one: decoded, upright, of a bounded size."""
+"""Read images of any supported type: decoded, upright, of bounded size."""
 
 import contextlib
 import io
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 PictureSource: TypeAlias = "str | os.PathLike | Image.Image | np.ndarray | torch.Tensor | bytes | BinaryIO"
 
-MAX_PIXELS = 25_000_000  # pixels; what facesym works on; larger photos are scaled down to it
-MAX_SIDE = 65_535  # pixels; what is longer is no photo, and takes gigabytes to find faces in
+MAX_PIXELS = 25_000_000  # pixels; larger photos are downscaled to this
+MAX_SIDE = 65_535  # pixels; longer images are no photos, and detection would take gigabytes
 MAX_DECODED = (
-    64_000_000  # pixels; what is decoded at all: a file of a few kilobytes can hold gigabytes of pixels
+    64_000_000  # pixels; limit for decoding, since a file of a few kilobytes can hold gigabytes of pixels
 )
 
-_MAX_STREAM = 256_000_000  # bytes that are read from a file object without seek
+_MAX_STREAM = 256_000_000  # bytes read from a file object without seek
 _KINDS = (
     "a path, a PIL image, an array (HxWx3, HxWx4 or HxW), a tensor (CxHxW), the bytes of an image file, or a file "
     "object opened in binary mode"
@@ -44,7 +44,7 @@ _TURNS = {
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 Image.init()
-# Of what Pillow reads, what photos come in: others can run programs (EPS) or hold no photo.
+# Formats of photos: others that Pillow reads can run programs (EPS) or hold no photo.
 FORMATS: list[str] = [
     kind
     for kind in ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -55,12 +55,12 @@ READABLE = sorted(suffix for suffix, kind in Image.EXTENSION.items() if kind in 
 
 @dataclass
 class Decoded:
-    """An image as it was given, upright.
+    """A decoded image, upright.
 
     Attributes:
-        image: PIL image of any mode; its ``info`` is the file's.
-        full_size: (width, height) before it was scaled down, upright.
-        notes: what the user should know, one sentence each.
+        image: PIL image of any mode, with the ``info`` of the file.
+        full_size: (width, height) before downscaling, upright.
+        notes: notes for the user, one sentence each.
     """
 
     image: Image.Image
@@ -76,22 +76,25 @@ def decode(
     Args:
         source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255, bool,
             or floats in [0, 1] or [0, 255]; a tensor of the same values, CxHxW or HxW; the bytes of an image file;
-            or a file object opened in binary mode. Files are turned upright by their EXIF orientation. Of an
-            animation, the first frame counts.
-        name: what messages call an image without a path, e.g. "mask".
-        max_pixels: larger images are scaled down to this many pixels.
-        max_decoded: files of more pixels are refused before they are decoded. JPEGs are decoded at half their width
-            and height if that brings them within the bound.
+            or a file object opened in binary mode. The EXIF orientation is applied. Only the
+            first frame of an animation is read.
+        name: name of an image without a path in messages, e.g. "mask".
+        max_pixels: larger images are downscaled to this number of pixels.
+        max_decoded: files with more pixels are rejected before decoding. JPEGs are decoded at half their width and
+            height if they are then within the limit.
 
     Returns:
         Decoded. Its image may be `source` itself: change a copy.
 
     Raises:
-        ImageError: no such file, not an image, damaged, empty, too large, or values out of range.
+        ImageError: the file does not exist, is not an image, is damaged, empty or too large, or values are
+            out of range.
     """
     name = f"The {name}"
     with contextlib.ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, about pixels and metadata: the bounds below are ours
+        warnings.simplefilter(
+            "ignore"
+        )  # Pillow's warnings on size and metadata: we check our own limits below
         if isinstance(source, Image.Image):
             return _finish(source, name, max_pixels, max_decoded)
         if isinstance(source, np.ndarray) or _is_tensor(source):
@@ -103,20 +106,20 @@ def decode(
             raise ImageError(f"{name} is too large; {_bound(max_decoded)}.") from None
         except Image.UnidentifiedImageError:
             raise ImageError(
-                f"{name} is not an image that can be read: save it as JPEG, PNG or WebP."
+                f"{name} is not an image or not in a supported format: save it as JPEG, PNG or WebP."
             ) from None
         except Exception as error:
             raise _damaged(name, error) from error
         half = (image.width // 2, image.height // 2)
         if math.prod(image.size) > max_decoded and "progressive" not in image.info:
-            size = image.size  # a progressive JPEG would take its whole memory all the same
+            size = image.size  # a progressive JPEG would need the full memory anyway
             _try(name, image.draft, None, half)
             return _finish(image, name, max_pixels, max_decoded, size)
         return _finish(image, name, max_pixels, max_decoded)
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:
-    """An image of 16 or 32 bits a pixel as a grey one of 8, any other as it is."""
+    """Convert an image of 16 or 32 bits per pixel to 8-bit grey; return others unchanged."""
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image
     values = np.asarray(image)
@@ -125,18 +128,18 @@ def to_8_bit(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I;16") and values.max() <= 255:
         return Image.fromarray(values.clip(0).astype(np.uint8))
     pixels = np.empty(values.shape, np.uint8)
-    for row, line in enumerate(values):  # by rows: whole images of floats would take gigabytes
+    for row, line in enumerate(values):  # by rows, since float images would take gigabytes
         pixels[row] = np.rint(line.clip(0, 65535) / 257)
     return Image.fromarray(pixels)
 
 
 def _finish(image, name, max_pixels, max_decoded, drafted=None):
-    """Check, decode, turn upright, scale down. ``drafted``: the size of which a smaller version is decoded."""
-    lazy = isinstance(image, ImageFile.ImageFile)  # the others are in memory already
+    """Check, decode, rotate upright and downscale. ``drafted``: full size of an image decoded at a smaller one."""
+    lazy = isinstance(image, ImageFile.ImageFile)  # others are already in memory
     _check_size(image.size, drafted or image.size, name, max_decoded if lazy else None)
     _try(name, image.load)
     full_size = drafted or image.size
-    _check_size(image.size, full_size, name, max_decoded if lazy else None)  # some files lie about it
+    _check_size(image.size, full_size, name, max_decoded if lazy else None)  # some files declare a wrong size
     turn = _orientation(image)
     if turn in _TURNS:
         image = _try(name, image.transpose, _TURNS[turn])
@@ -147,13 +150,13 @@ def _finish(image, name, max_pixels, max_decoded, drafted=None):
     if image.size != full_size:
         notes.append(
             f"{name} was scaled down from {full_size[0]}x{full_size[1]} to {image.width}x{image.height} pixels: "
-            f"facesym works on at most {max_pixels / 1e6:.3g} megapixels."
+            f"facesym processes at most {max_pixels / 1e6:.3g} megapixels."
         )
     return Decoded(image, full_size, notes)
 
 
 def _orientation(image):
-    """The EXIF orientation, 1 to 8. Malformed metadata is no reason to refuse a photo: it then counts as upright."""
+    """Return the EXIF orientation, 1 to 8. Photos with malformed metadata count as upright."""
     try:
         turn = image.getexif().get(0x0112)
     except Exception:
@@ -165,7 +168,7 @@ def _scale_down(image, max_pixels):
     scale = math.sqrt(max_pixels / math.prod(image.size))
     size = [max(1, math.floor(side * scale)) for side in image.size]
     info = image.info
-    if image.mode in ("P", "PA", "1"):  # which Pillow scales without smoothing
+    if image.mode in ("P", "PA", "1"):  # Pillow resizes these without antialiasing
         image = image.convert("RGBA" if image.has_transparency_data else "L" if image.mode == "1" else "RGB")
     image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     image.info = {key: value for key, value in info.items() if key == "icc_profile"}
@@ -173,7 +176,7 @@ def _scale_down(image, max_pixels):
 
 
 def _try(name, function, *args):
-    """Call what decodes: whatever a damaged file makes it raise is an ImageError."""
+    """Call a decoding function; turn any exception that a damaged file raises into an ImageError."""
     try:
         return function(*args)
     except ImageError:
@@ -183,11 +186,11 @@ def _try(name, function, *args):
 
 
 def _damaged(name, error):
-    return ImageError(f"{name} is damaged or cut short ({error}): get the file again.")
+    return ImageError(f"{name} is damaged or truncated ({error}): obtain the file again.")
 
 
 def _bound(max_decoded):
-    return f"at most {max_decoded / 1e6:.3g} megapixels are read: scale it down first"
+    return f"the limit is {max_decoded / 1e6:.3g} megapixels: downscale it first"
 
 
 def _check_size(size, full_size, name, max_decoded):
@@ -195,7 +198,7 @@ def _check_size(size, full_size, name, max_decoded):
         raise ImageError(f"{name} is empty ({size[0]}x{size[1]} pixels).")
     if max(size) > MAX_SIDE:
         raise ImageError(
-            f"{name} is too long ({size[0]}x{size[1]} pixels): at most {MAX_SIDE} a side are taken."
+            f"{name} is too long ({size[0]}x{size[1]} pixels): the limit is {MAX_SIDE} per side."
         )
     if max_decoded and math.prod(size) > max_decoded:
         width, height = full_size
@@ -205,7 +208,7 @@ def _check_size(size, full_size, name, max_decoded):
 
 
 def _open_file(source, name, stack):
-    """A file object that can seek, and what messages call it."""
+    """Return a seekable file object and its name for messages."""
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source), name
     if hasattr(source, "read"):
@@ -219,10 +222,10 @@ def _open_file(source, name, stack):
     except FileNotFoundError:
         raise ImageError(f"There is no file {path}.") from None
     except IsADirectoryError:
-        raise ImageError(f"{path} is a folder: give one image.") from None
+        raise ImageError(f"{path} is a folder: name an image.") from None
     except PermissionError:
-        raise ImageError(f"{path} may not be read: check its permissions.") from None
-    except (OSError, ValueError) as error:  # a name that is too long, or with a null character
+        raise ImageError(f"{path} cannot be read: check its permissions.") from None
+    except (OSError, ValueError) as error:  # a name that is too long or contains a null character
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{path} cannot be opened: {reason}.") from error
 
@@ -234,14 +237,12 @@ def _rewindable(file, name):
         return file
     data = file.read(_MAX_STREAM + 1)
     if len(data) > _MAX_STREAM:
-        raise ImageError(
-            f"{name} is a file of more than {_MAX_STREAM // 1_000_000} megabytes: save it smaller."
-        )
+        raise ImageError(f"{name} is larger than {_MAX_STREAM // 1_000_000} megabytes: save a smaller file.")
     return io.BytesIO(data)
 
 
 def _is_tensor(source):
-    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+    torch = sys.modules.get("torch")  # a tensor exists only if torch is imported
     return torch is not None and isinstance(source, torch.Tensor)
 
 
@@ -273,13 +274,13 @@ def _from_array(source, name):
 
 
 def _from_floats(values, name):
-    """Floats in [0, 1] or, if they exceed 2, in [0, 255] to uint8. Interpolation may overshoot a little."""
+    """Convert floats in [0, 1] or, if they exceed 2, [0, 255] to uint8; interpolation may overshoot slightly."""
     low, high = values.min(), values.max()  # NaN if any value is
     scale = 255 if high <= 2 else 1
     slack = 8 / scale
     if not (low >= -slack and high <= 255 / scale + slack):
         raise ImageError(
-            f"{name} has values from {low:.4g} to {high:.4g}; expected floats in [0, 1] or in [0, 255]: scale and "
+            f"{name} has values from {low:.4g} to {high:.4g}; expected floats in [0, 1] or [0, 255]: scale and "
             "clip them first."
         )
     return np.rint((values * np.float32(scale)).clip(0, 255)).astype(np.uint8)

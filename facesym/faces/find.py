@@ -1,4 +1,4 @@
-"""From a photo to the faces asked for, each with the transform to its upright aligned crop."""
+"""Find the requested faces in a photo, with the transforms to their upright aligned crops."""
 
 import numpy as np
 from PIL import Image
@@ -16,13 +16,13 @@ from .detect import (
     select_faces,
 )
 
-# Of a face that shows only once the mask is smoothed over: a smooth patch can look like a face.
+# Minimum score of a face found only after the mask is filled in: a smooth patch can look like a face.
 UNCOVERED_SCORE = 0.7
-SEPARATE = 0.1  # overlap of two boxes up to which they are two faces
+SEPARATE = 0.1  # maximum overlap of the boxes of two different faces
 
 
 def whole_picture_transform(photo: Image.Image, size: int) -> np.ndarray:
-    """The transform of an image that is an aligned crop already: a change of scale (2x3, pixel centres).
+    """Return the transform of an image that is already an aligned crop: a scaling (2x3, pixel centres).
 
     Args:
         photo: RGB image.
@@ -34,7 +34,7 @@ def whole_picture_transform(photo: Image.Image, size: int) -> np.ndarray:
     if photo.width != photo.height:
         raise ImageError(
             f"With aligned=True the image must be a square crop of a face, not {photo.width}x{photo.height}; "
-            "leave aligned out, and the face will be found in the photo."
+            "without aligned=True, facesym detects the face in the photo."
         )
     scale = size / photo.width
     return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
@@ -48,23 +48,23 @@ def find_faces(
     aligned: bool = False,
     uncovered: Image.Image | None = None,
 ) -> tuple[list[Face], list[int], list[np.ndarray]]:
-    """The faces asked for, with their transforms.
+    """Find the requested faces and their transforms.
 
     Args:
         photo: RGB image.
         faces: "largest", "all" or an index from left to right.
         size: side of the crops in pixels.
-        aligned: the photo is one face's crop already; nothing is looked for.
-        uncovered: another version of the photo, in which what hides a face is gone: faces that show only there
-            count too, and a face that is too hidden to tell its roll is taken for upright.
+        aligned: the photo is already the crop of a face; skip detection.
+        uncovered: version of the photo with masked pixels filled in. Faces found only there are included, and it
+            provides the roll of faces that are too covered in the photo.
 
     Returns:
-        All faces of the photo from left to right (none if aligned), the indices of those chosen, and one 2x3 transform
-        per face.
+        All faces in the photo from left to right (none if aligned), the indices of the requested ones, and one 2x3
+        transform per face.
 
     Raises:
-        FaceNotFoundError: there is no face, none that can be brought upright, or not the one asked for.
-        ImageError: aligned, and not square; or ``faces`` is something else.
+        FaceNotFoundError: no face was found, no roll could be determined, or the requested face does not exist.
+        ImageError: ``aligned`` is set and the image is not square, or ``faces`` is invalid.
     """
     check_which(faces)
     if aligned:
@@ -74,8 +74,8 @@ def find_faces(
     found = level if uncovered is None else _with_hidden(seen, uncovered)
     if seen and not found:
         raise FaceNotFoundError(
-            "A face was found, but not which way is up in it. Turn the photo so that the face is upright and try "
-            "again; if the image already is an aligned square crop of a face, pass aligned=True."
+            "A face was found, but not its orientation. Rotate the photo so that the face is upright and try again; "
+            "if the image is already an aligned square crop of a face, pass aligned=True."
         )
     chosen = select_faces(found, faces)
     indices = [i for i, face in enumerate(found) if any(face is other for other in chosen)]
@@ -83,9 +83,9 @@ def find_faces(
 
 
 def _with_hidden(seen, uncovered):
-    """The faces of a photo (from `detect_all`), together with those that show only in its uncovered version.
+    """Merge the faces of a photo (from `detect_all`) with those found only in its uncovered version.
 
-    A phantom must not join: a face that shows only there overlaps none that is there, and the detector is surer of it.
+    To avoid false positives, the latter need a higher score and must not overlap a face of the photo.
     """
 
     def same(face, other):
@@ -97,7 +97,7 @@ def _with_hidden(seen, uncovered):
         )
 
     tilted = [face for face in seen if not face.level]
-    # The others are known already, and need not be brought upright once more.
+    # The roll of the other faces is known already.
     shown = bring_level(
         uncovered,
         [face for face in detect_boxes(uncovered) if new(face) or any(same(face, other) for other in tilted)],

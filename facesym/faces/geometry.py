@@ -38,36 +38,36 @@ DEPTH_68 = np.array([_DEPTH[k] if k in _DEPTH else _DEPTH[int(FLIP_68[k])] for k
 
 
 def flip_landmarks(points: np.ndarray, width: float) -> np.ndarray:
-    """Landmarks of the mirrored image, renumbered so that k stays the same part of the face.
+    """Mirror landmarks and renumber them, so that k stays the same part of the face.
 
     Args:
         points: array …x68x2, pixels.
-        width: of the image in pixels.
+        width: width of the image in pixels.
     """
     return points[..., FLIP_68, :] * np.array([-1, 1], points.dtype) + np.array([width - 1, 0], points.dtype)
 
 
 def symmetric_landmarks(points: np.ndarray, size: int) -> np.ndarray:
-    """The landmarks averaged with their mirror image: 68x2, symmetric about the midline."""
+    """Average the landmarks with their mirror image: 68x2, symmetric about the midline."""
     return (points + flip_landmarks(points, size)) / 2
 
 
 def turn(points: np.ndarray, degrees: float) -> np.ndarray:
-    """Turn a head's landmarks: each moves sideways in proportion to its depth, as `landmark_asymmetry` models it.
+    """Turn the landmarks of a head: each moves sideways in proportion to its depth, as in `landmark_asymmetry`.
 
     Args:
         points: 68x2 in pixels.
-        degrees: change of yaw, positive to the image's right.
+        degrees: change of yaw, positive towards the right of the image.
     """
     unit = np.linalg.norm(points[45] - points[36])
     return points + np.stack([unit * DEPTH_68 * np.sin(np.radians(degrees)), np.zeros(68)], 1)
 
 
 def face_region(points: np.ndarray, size: int, forehead: float = 0.8) -> np.ndarray:
-    """The region of the face with its forehead.
+    """Compute the region of the face with its forehead.
 
-    Below the brows it is the landmarks' hull. A face has three parts of equal height (hairline, brows, base of the
-    nose, chin); the forehead extends by a fraction of such a part above the brows.
+    Below the brows it is the convex hull of the landmarks. A face has three parts of equal height (hairline, brows,
+    base of the nose, chin); the forehead extends by a fraction of such a part above the brows.
 
     Args:
         points: 68x2 in pixels.
@@ -89,29 +89,29 @@ def face_region(points: np.ndarray, size: int, forehead: float = 0.8) -> np.ndar
 
 
 def face_shown(points: np.ndarray, size: int) -> np.ndarray:
-    """Where a crop certainly shows the face: SxS float32, the landmarks' region slightly eroded.
+    """Compute where a crop certainly shows the face: SxS float32, the `face_region`, slightly eroded.
 
-    A pasted face has to match the photo's colours only there.
+    A pasted face has to match the colours of the photo only there.
     """
     return cv2.erode(face_region(points, size), np.ones((size // 32,) * 2))
 
 
 def border_points(size: int) -> list[tuple[float, float]]:
-    """Five points along each side of an image, which a warp keeps fixed: a list of (x, y)."""
+    """Return five points along each side of an image, which a warp keeps fixed: a list of (x, y)."""
     edge = np.linspace(0, size - 1, 5)
     return [(x, y) for x in edge for y in edge if x in (0, size - 1) or y in (0, size - 1)]
 
 
 def thin_plate(points: np.ndarray, targets: np.ndarray, size: int) -> np.ndarray:
-    """A thin-plate spline that moves points and keeps the image's border fixed.
+    """Fit a thin-plate spline that moves points and keeps the border of the image fixed.
 
     Args:
         points: Kx2 in pixels.
-        targets: Kx2 in pixels, where they go.
+        targets: Kx2 in pixels, the new positions.
         size: side S of the image.
 
     Returns:
-        SxSx2 float32, the coordinates (x, y) to which each pixel goes.
+        SxSx2 float32, the new coordinates (x, y) of each pixel.
     """
     border = border_points(size)
     spline = RBFInterpolator(
@@ -131,7 +131,7 @@ def warp_points(image: np.ndarray, points: np.ndarray, targets: np.ndarray) -> t
     Args:
         image: SxSxC uint8 or float32.
         points: Kx2 in pixels.
-        targets: Kx2 in pixels, where the points go.
+        targets: Kx2 in pixels, the new positions of the points.
 
     Returns:
         The warped image, and the map's local area: SxS float32, source pixels per pixel (small where the source is

@@ -1,4 +1,4 @@
-"""The 68 landmarks of an aligned face, by the zoo's landmark network."""
+"""Predict the 68 landmarks of aligned faces with the zoo's landmark network."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def _network(backend: str) -> Any:
 
 
 def predict(crops: Sequence[Image.Image], points: bool = True) -> tuple[Any, np.ndarray]:
-    """What the network predicts of crops and of their mirror images.
+    """Run the network on crops and on their mirror images.
 
     Args:
         crops: N RGB images, square crops of one face each, of any size.
-        points: False leaves out the landmarks, for speed.
+        points: False skips the landmarks, for speed.
 
     Returns:
         The landmarks, 2Nx68x2 as fractions of the side (or None), and the poses, 2Nx2: of the crops, then of their
@@ -57,8 +57,8 @@ def predict(crops: Sequence[Image.Image], points: bool = True) -> tuple[Any, np.
 
 
 def find_points(crops: Image.Image | Sequence[Image.Image]) -> np.ndarray:
-    """Find the landmarks of aligned faces, in each crop and in its mirror image, averaged, so that the network's own
-    preference for a side falls out.
+    """Predict the landmarks of aligned faces, averaged over each crop and its mirror image to cancel the network's
+    left-right bias.
 
     Args:
         crops: an RGB image, or a list of them: square crops of one face each, of any size.
@@ -79,11 +79,11 @@ def find_points(crops: Image.Image | Sequence[Image.Image]) -> np.ndarray:
 
 
 def both_ways(predicted: np.ndarray) -> np.ndarray:
-    """The network's landmarks of images, averaged with those of their mirror images: 2Nx68x2 to Nx68x2."""
+    """Average the landmarks of images and of their mirror images: 2Nx68x2 to Nx68x2."""
     plain, mirrored = predicted.reshape(2, -1, 68, 2)
     return (plain + flip_landmarks(mirrored, 1.0) + [1, 0]) / 2
 
 
 def to_pixels(fractions: np.ndarray, side: float | np.ndarray) -> np.ndarray:
-    """Fractions of a crop's side to pixels, whose centres are at whole numbers: float32."""
+    """Convert fractions of a crop's side to pixels, with pixel centres at integers: float32."""
     return (fractions * side - 0.5).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Bring a face upright: its five points at any roll, from the landmark network.
+"""Level a face: find its five points at any roll with the landmark network.
 
-A detector's box says where a face is, not which way is up. The landmark network has learned every roll: its landmarks
-in a square about the box give a first alignment, in which they are found again, until the alignment no longer moves.
+The box of a detector does not give the orientation of a face. The landmark network was trained at any roll: its
+landmarks in a square around the box give a first alignment, in which they are predicted again until it converges.
 """
 
 from collections.abc import Sequence
@@ -13,24 +13,23 @@ from ..errors import ImageError
 from .align import ffhq_transform, five_points, warp_to_crop
 from .landmarks import find_points
 
-SIDE = 128  # of the crops that are looked at
-AROUND = 2.0  # side of the first square, in longer sides of the box
+SIDE = 128  # of the crops
+AROUND = 2.0  # side of the first square, relative to the longer side of the box
 MOST_ROUNDS = 8
-# An alignment has settled once a round turns it by fewer degrees, scales it by less and moves it by a smaller fraction
-# of the side.
+# Convergence thresholds of an alignment: rotation in degrees, scale, and shift as a fraction of the side.
 SETTLED = (0.5, 0.04, 0.02)
 
 
 def level_points(image: Image.Image, boxes: Sequence[Sequence[float]]) -> list:
-    """The five points of faces at any roll.
+    """Find the five points of faces at any roll.
 
     Args:
         image: RGB photo.
-        boxes: of the faces, (x0, y0, x1, y1) in pixels.
+        boxes: boxes of the faces, (x0, y0, x1, y1) in pixels.
 
     Returns:
-        A list, one entry a box: 5x2 float64 in pixels of the photo (see `facesym.faces.detect.Face.points`), or None
-        where no alignment settles.
+        A list with one entry per box: 5x2 float64 in pixels of the photo (see `facesym.faces.detect.Face.points`), or
+        None if the alignment does not converge.
     """
     transforms = [_square(box) for box in boxes]
     points = [None] * len(boxes)
@@ -43,7 +42,7 @@ def level_points(image: Image.Image, boxes: Sequence[Sequence[float]]) -> list:
             try:
                 crops.append(Image.fromarray(warp_to_crop(image, transforms[i], SIDE)))
                 still.append(i)
-            except ImageError:  # it has left the photo
+            except ImageError:  # the crop has left the photo
                 pass
         unsettled = []
         for i, landmarks in zip(still, find_points(crops) if crops else ()):
@@ -61,7 +60,7 @@ def level_points(image: Image.Image, boxes: Sequence[Sequence[float]]) -> list:
 
 
 def _square(box):
-    """The transform of an upright square about a box."""
+    """Return the transform of an upright square around a box."""
     x0, y0, x1, y1 = box
     scale = SIDE / (AROUND * max(x1 - x0, y1 - y0))
     centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
@@ -69,12 +68,12 @@ def _square(box):
 
 
 def _on_photo(points, transform):
-    """Crop pixels to photo pixels."""
+    """Convert crop pixels to photo pixels."""
     return (points - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
 
 
 def _change(before, after):
-    """How far two transforms of one face differ, the largest of roll, scale and place, in units of ``SETTLED``."""
+    """Return the difference of two transforms: the largest of rotation, scale and shift, in units of ``SETTLED``."""
     step = after[:, :2] @ np.linalg.inv(before[:, :2])
     middle = np.full(2, (SIDE - 1) / 2)
     shift = step @ (middle - before[:, 2]) + after[:, 2] - middle

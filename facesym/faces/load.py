@@ -1,4 +1,4 @@
-"""Photos and masks in, and edits back into the photo's own colours."""
+"""Read photos and masks, and convert edits back to the photo's own colours."""
 
 import math
 from dataclasses import dataclass, field
@@ -29,12 +29,12 @@ _MIN_SIDE = 8  # pixels
 
 @dataclass
 class Photo:
-    """A photo as the models see it, and what it takes to give an edit back in the photo's own colours.
+    """A photo as the models see it, with the data to restore its own colours in an edit.
 
     Attributes:
-        image: RGB, sRGB, upright, at most 25 megapixels; transparency laid onto white.
-        full_size: (width, height) of the photo before it was scaled down; masks of that size fit it too.
-        notes: what the user should know, one sentence each.
+        image: RGB, sRGB, upright, at most 25 megapixels; transparency is composited onto white.
+        full_size: (width, height) of the photo before downscaling; masks of this size fit too.
+        notes: notes for the user, one sentence each.
     """
 
     image: Image.Image
@@ -46,15 +46,15 @@ class Photo:
     _tint: np.ndarray | None = field(repr=False)  # see find_tint
 
     def restore(self, edited: Image.Image) -> Image.Image:
-        """Give an edit of the whole photo the photo's own colours.
+        """Convert an edit of the whole photo to the photo's own colours.
 
         Args:
             edited: `image` with some pixels changed; RGB.
 
         Returns:
             RGB image, or RGBA if the photo has transparency, with the photo's profile in ``info``. Pixels that equal
-            `image` are the photo's, bit for bit. Changed ones are converted to the photo's profile; of a grey or
-            tinted photo, they have its tint. CMYK, Lab and grey profiles come back as sRGB.
+            `image` keep the photo's values bit for bit. Changed pixels are converted to the photo's profile and, for a
+            grey or tinted photo, get its tint. Photos with CMYK, Lab and grey profiles are returned in sRGB.
         """
         result = self._own.copy()
         box = ImageChops.difference(self.image, edited).getbbox()
@@ -68,7 +68,7 @@ class Photo:
         return self._finish(result, self._alpha)
 
     def restore_crop(self, crop: Image.Image) -> Image.Image:
-        """Give an image cut from an edit (RGB, of any size) the photo's tint and profile; no transparency."""
+        """Convert a crop of an edit (RGB, of any size) to the photo's tint and profile, without transparency."""
         return self._finish(self._recolour(np.asarray(crop)), None)
 
     def _recolour(self, pixels):
@@ -78,7 +78,7 @@ class Photo:
         if self._profile and not is_srgb(self._profile):
             image = convert(image, srgb_profile(), self._profile)
             if self._tint is not None and (self._tint == self._tint[:, :1]).all():
-                image = grey(image)  # rounding is no reason for colour in a grey photo
+                image = grey(image)  # rounding must not add colour to a grey photo
         return image
 
     def _finish(self, image, alpha):
@@ -94,16 +94,16 @@ def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) ->
     Args:
         source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255 or
             floats in [0, 1] or [0, 255]; a tensor of the same values, CxHxW or HxW; the bytes of an image file; a file
-            object opened in binary mode; or a Photo, which is returned as it is. Files are turned upright by their
-            EXIF orientation; of an animation, the first frame counts.
-        max_pixels: larger photos are scaled down to it, and a note says so.
+            object opened in binary mode; or a Photo, which is returned unchanged. The EXIF orientation is applied.
+            Only the first frame of an animation is read.
+        max_pixels: larger photos are downscaled to this number of pixels, with a note.
 
     Returns:
         Photo.
 
     Raises:
-        ImageError: no such file, not an image, damaged, empty, too large to be decoded, a side of less than 8 or
-            more than 65,535 pixels, or an array of another kind.
+        ImageError: the file does not exist, is not an image, is damaged, empty or too large to decode; a side has less
+            than 8 or more than 65,535 pixels; or the type of array is not supported.
     """
     if isinstance(source, Photo):
         return source
@@ -116,9 +116,7 @@ def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) ->
     own, image, attached = to_srgb(image, profile)
     notes = list(decoded.notes)
     if profile and not attached:
-        notes.append(
-            "The photo's colour profile is damaged, or is not one for such an image, and was left out."
-        )
+        notes.append("The photo's colour profile is damaged or does not match the image, and was ignored.")
     tint = find_tint(image)
     if alpha is not None:
         white = Image.new("RGB", image.size, "white")
@@ -128,7 +126,7 @@ def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) ->
 
 
 def load_image(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read a photo as the models see it: `read_photo`'s image, RGB in sRGB, upright, transparency laid onto white.
+    """Read a photo as the models see it: sRGB, upright, transparency composited onto white. See `read_photo`.
 
     Args:
         source: see `read_photo`.
@@ -151,16 +149,15 @@ def load_mask(
 
     Args:
         source: a path, a PIL image, an array, a tensor, bytes or a file object, as for `read_photo`. White or True
-            marks what is missing; so does any colour on transparency, and the brighter of any two values.
-        size: (width, height) of the photo it belongs to.
-        full_size: (width, height) of that photo before it was scaled down, if it was: a mask of that size is scaled
-            with it.
+            means missing, as does any colour on transparency, or the brighter of any two values.
+        size: (width, height) of the photo.
+        full_size: (width, height) of the photo before downscaling, if any: a mask of this size is downscaled too.
 
     Returns:
         HxW bool array, True = missing.
 
     Raises:
-        ImageError: as for `read_photo`, another size than the photo's, or black and white exchanged.
+        ImageError: as for `read_photo`; or the size differs from the photo's, or the mask is inverted.
     """
     largest = max(MAX_DECODED, math.prod(size), math.prod(full_size or size))
     decoded = decode(source, "mask", largest, largest)
@@ -172,20 +169,20 @@ def load_mask(
                 f"The mask is {mask.shape[1]}x{mask.shape[0]} pixels and the photo {full_size[0]}x{full_size[1]}: make "
                 "the mask on the photo as it is displayed (upright), at its full size."
             )
-        # Every pixel that has a part in the mask is missing: the photo's were mixed in the same way.
+        # A pixel that is partly masked counts as missing, since downscaling mixed the photo's pixels too.
         scaled = Image.fromarray(mask * np.uint8(255)).resize(size, Image.Resampling.BILINEAR)
         mask = np.asarray(scaled) > 0
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if 0.5 < mask.mean() < 1 and border.mean() > 0.9:
         raise ImageError(
             f"The mask seems to be inverted: it marks {mask.mean():.0%} of the photo as missing, with all of its "
-            "border. White (or True) marks what is to be filled in: exchange black and white."
+            "border. White (or True) means missing: exchange black and white."
         )
     return mask
 
 
 def _missing(image):
-    """HxW bool: what a mask image marks."""
+    """Return the missing pixels that a mask image marks: HxW bool."""
     image, alpha = _split(image, "mask")
     luma = to_srgb(image, None)[1].convert("L")
     values = np.asarray(luma)
@@ -196,7 +193,7 @@ def _missing(image):
             counts = np.array(luma.histogram(Image.fromarray(drawn)))
             black, white = counts[:16].sum(), counts[240:].sum()
             if min(black, white) < 0.01 * counts.sum() or black + white < 0.95 * counts.sum():
-                return drawn  # strokes of any colour, not a black and white mask with parts left out
+                return drawn  # strokes of any colour, not a partly transparent black and white mask
             values = np.where(drawn, values, 0)
     used = np.flatnonzero(Image.fromarray(values).histogram())
     low, high = int(used[0]), int(used[-1])
@@ -208,7 +205,7 @@ def _missing(image):
 
 
 def _split(image, name):
-    """An image without transparency, 8 bits a channel, and its alpha channel (L; None if there is none)."""
+    """Split an image into 8-bit colours without transparency and its alpha channel (L, or None)."""
     try:
         image = to_8_bit(image)
         if image.has_transparency_data:
@@ -226,6 +223,6 @@ def _split(image, name):
 
 
 def _lift_off_white(pixels, alpha):
-    """Colours that give `pixels` when they are laid onto white with `alpha`."""
+    """Compute the colours that give `pixels` when composited onto white with `alpha`."""
     fraction = np.maximum(alpha, 1)[..., None].astype(np.float32) / 255
     return np.rint(255 - (255 - pixels.astype(np.float32)) / fraction).clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The face's midline, and composites of a face's mirrored halves."""
+"""The midline of a face and composites of its mirrored halves."""
 
 import cv2
 import numpy as np
@@ -8,9 +8,9 @@ from .geometry import FLIP_68
 
 
 def midline(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The line about which the landmarks are most symmetric, by least squares.
+    """Fit the midline, about which the landmarks are most symmetric, by least squares.
 
-    The midpoints m of partners lie on it and their differences d are normal to it, so that its direction u maximises
+    The midpoints m of partners lie on it and their differences d are normal to it, so its direction u maximises
     Σ (m·u)² − (d·u)².
 
     Args:
@@ -27,7 +27,7 @@ def midline(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reflect(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Reflect an image about the landmarks' midline.
+    """Reflect an image about the midline of the landmarks.
 
     Args:
         image: HxWxC.
@@ -50,7 +50,7 @@ def reflect(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def mirror_composites(crop: Image.Image, points: np.ndarray) -> dict[str, Image.Image]:
-    """Mirror a face's halves about the midline of its landmarks.
+    """Mirror the halves of a face about the midline of its landmarks.
 
     Args:
         crop: RGB image.

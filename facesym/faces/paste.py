@@ -1,4 +1,4 @@
-"""Paste a finished crop back into its photo without a visible seam."""
+"""Paste an edited crop back into its photo without a visible seam."""
 
 import cv2
 import numpy as np
@@ -7,8 +7,8 @@ from PIL import Image
 
 from .align import crop_corners, scale_of
 
-# At the border of a mask, a much larger step between photo and crop (in levels of 255) is not a difference of light but
-# something else, mostly a remainder of the glasses or the hand. It is not spread into the mask.
+# Larger steps between photo and crop at the border of a mask (in levels of 255) are not differences of illumination but
+# mostly remainders of the glasses or the hand. They are not spread into the mask.
 _OUTLIER = 48.0
 
 
@@ -21,8 +21,8 @@ def paste_completion(
 ) -> Image.Image:
     """Fill the masked part of a photo from a completed crop.
 
-    The difference between photo and crop along the mask's border is interpolated into the mask as a membrane (the
-    Laplace equation with the border's values), so that colours agree at the border. All other pixels stay bit for bit.
+    The difference between photo and crop along the border of the mask is interpolated into the mask (Laplace equation),
+    so that colours agree at the border. All other pixels remain bit for bit the same.
 
     Args:
         photo: RGB.
@@ -49,7 +49,7 @@ def paste_completion(
     if rim.any():
         step = pixels[part].astype(np.float32) - filled
         middle = np.median(step[rim], axis=0)
-        if np.abs(middle).max() > _OUTLIER:  # the whole border shows something else
+        if np.abs(middle).max() > _OUTLIER:  # the whole border differs in content
             middle = np.zeros(3)
         step -= middle
         step /= 1 + (np.abs(step).max(2, keepdims=True) / _OUTLIER) ** 4
@@ -67,22 +67,22 @@ def paste_face(
 ) -> Image.Image:
     """Blend an edited face into the photo.
 
-    The crop's colours are matched to the photo at the mask's border, and the crop fades in from there.
+    The colours of the crop are matched to the photo at the border of the mask, and the crop fades in from there.
 
     Args:
         photo: RGB.
         crop: RGB, S x S, the edited face.
         transform: 2x3, photo pixel -> crop pixel.
         mask: S x S float in [0, 1] or bool, 1 = face.
-        same: S x S float or bool, 1 = the photo shows the face there too, so that colours have to match; default:
-            everywhere. Where the new face covers background, matching would bleed it into the face.
+        same: S x S float or bool, 1 = the photo shows the face there too, so colours must match; default: everywhere.
+            Where the new face covers background, matching would bleed the background into the face.
 
     Returns:
-        RGB image of the photo's size; pixels outside the mask are the photo's bit for bit.
+        RGB image of the photo's size; pixels outside the mask equal the photo's bit for bit.
     """
     size = crop.width
     mask = np.asarray(mask, np.float32).clip(0, 1)
-    # Fade within the mask and towards the crop's edge, over 5 % of the crop, so that nothing outside changes.
+    # Fade inside the mask and towards the edge of the crop, over 5 % of the crop, so that nothing outside changes.
     reach = max(2.0, 0.05 * size)
     solid = np.zeros((size + 2, size + 2), np.uint8)
     solid[1:-1, 1:-1] = mask > 0.5
@@ -101,7 +101,7 @@ def paste_face(
     weight = crop_on_photo(alpha, transform, box, outside=0).astype(np.float32) / 255
     edited = crop_on_photo(np.asarray(crop), transform, box).astype(np.float32)
     before = pixels[part].astype(np.float32)
-    # The two must agree where the crop fades in: the difference there is interpolated over the whole face.
+    # Both must agree where the crop fades in: the difference there is interpolated over the whole face.
     seam = (weight > 0) & (weight < 0.5)
     if same is not None:
         agrees = crop_on_photo(np.asarray(same, np.float32), transform, box, outside=0)
@@ -116,7 +116,7 @@ def paste_face(
 
 
 def fill_smoothly(photo: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Fill the masked part of a photo from the colours around it; nothing of its content remains.
+    """Fill the masked part of a photo smoothly from the colours around it.
 
     Args:
         photo: RGB.
@@ -133,7 +133,7 @@ def fill_smoothly(photo: Image.Image, mask: np.ndarray) -> Image.Image:
 
 
 def diffuse(values: np.ndarray, known: np.ndarray, sweeps: int = 8) -> np.ndarray:
-    """Interpolate known values smoothly: the Laplace equation, solved from coarse to fine.
+    """Interpolate known values smoothly by solving the Laplace equation from coarse to fine.
 
     Args:
         values: HxWxC float32; ignored where not known.
@@ -202,7 +202,7 @@ def crop_on_photo(
 
 
 def inside_square(transform: ArrayLike, size: int, shape: tuple[int, int]) -> np.ndarray:
-    """HxW bool: the photo's pixels inside the aligned square."""
+    """Return the pixels of the photo inside the aligned square: HxW bool."""
     square = np.zeros(shape, np.uint8)
     # Corners in sixteenths of a pixel, drawn as a filled polygon.
     corners = np.rint(crop_corners(transform, size) * 16).astype(np.int32)
@@ -211,7 +211,7 @@ def inside_square(transform: ArrayLike, size: int, shape: tuple[int, int]) -> np
 
 
 def _bounds(mask, margin):
-    """(x0, y0, x1, y1) around the True pixels, or None."""
+    """Return (x0, y0, x1, y1) around the True pixels, or None."""
     rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
     if not len(rows):
         return None

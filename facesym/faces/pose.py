@@ -1,10 +1,10 @@
-"""Head pose: from the landmark network's features, or from 68 landmarks."""
+"""Head pose from the features of the landmark network or from 68 landmarks."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-FARTHEST_YAW = 60.0  # degrees: landmarks are unreliable beyond
+FARTHEST_YAW = 60.0  # degrees; landmarks are unreliable beyond
 
 # A mean face at landmarks 27-47, 48, 54 (nose, eyes, mouth corners, which move least with expression). x to the
 # image's right, y down, z to the viewer; unit: the distance of the eyes' centres. Our own fit to the landmarks of a few
@@ -25,7 +25,7 @@ POSE_POINTS = np.array(
 
 
 def head_pose(landmarks: ArrayLike) -> tuple[float, float]:
-    """Yaw and pitch in degrees by a scaled-orthographic fit of a mean face.
+    """Compute yaw and pitch in degrees by a scaled-orthographic fit of a mean face.
 
     Within ±60 degrees of yaw it differs from a fit of a full 3-D model by 2 degrees of yaw and 4 of pitch on average.
     The yaw of a profile is underestimated.
@@ -45,9 +45,10 @@ def head_pose(landmarks: ArrayLike) -> tuple[float, float]:
 
 
 def find_pose(crop: Image.Image) -> tuple[float, float]:
-    """Yaw and pitch of an aligned face in degrees, by the zoo's landmark network.
+    """Predict yaw and pitch of an aligned face in degrees with the zoo's landmark network.
 
-    Averaged over the crop and its mirror image. Unlike `head_pose`'s, this yaw is monotone up to a profile.
+    The prediction is averaged over the crop and its mirror image. Unlike that of `head_pose`, this yaw is monotonic up
+    to a profile.
 
     Args:
         crop: RGB image, a square crop in the FFHQ framing, upright.
@@ -64,7 +65,7 @@ def find_pose(crop: Image.Image) -> tuple[float, float]:
 
 
 def find_points_and_pose(crop: Image.Image) -> tuple[np.ndarray, tuple[float, float]]:
-    """`facesym.faces.landmarks.find_points` and `find_pose` of a crop in one pass of the network.
+    """Predict landmarks and pose of a crop in one pass; see `facesym.faces.landmarks.find_points` and `find_pose`.
 
     Args:
         crop: RGB image, a square crop in the FFHQ framing, upright.
@@ -82,6 +83,6 @@ def find_points_and_pose(crop: Image.Image) -> tuple[np.ndarray, tuple[float, fl
 
 
 def _both_ways(pose):
-    """The pose of an image, averaged with that of its mirror image: 2x2 to (yaw, pitch)."""
+    """Average the pose of an image and of its mirror image: 2x2 to (yaw, pitch)."""
     plain, mirrored = pose.tolist()
     return (plain[0] - mirrored[0]) / 2, (plain[1] + mirrored[1]) / 2

@@ -1,4 +1,4 @@
-"""Finished images to files, marked as edited by AI."""
+"""Write results to files, tagged as edited by AI."""
 
 import os
 from pathlib import Path
@@ -13,19 +13,19 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrain
 
 
 def description(task: str) -> str:
-    """The sentence that every result carries."""
+    """Return the description written to the metadata of every result."""
     return f"Face edited with AI by facesym (task: {task})"
 
 
 def mark_edited(image: Image.Image, task: str) -> Image.Image:
-    """Make Pillow's own `save` write the mark that `save_image` writes.
+    """Make Pillow's own `save` write the same tag as `save_image`.
 
-    ``image.save("a.png")`` (also JPEG, WebP and AVIF) then says that the image is edited. Copies of the image do not
-    have the mark: `save_image` is the sure way.
+    ``image.save("a.png")`` (also JPEG, WebP and AVIF) then tags the image as edited. Copies of the image lose the tag,
+    so prefer `save_image`.
 
     Args:
         image: a result; changed in place.
-        task: what facesym did, e.g. "complete".
+        task: name of the task, e.g. "complete".
 
     Returns:
         The same image.
@@ -36,24 +36,25 @@ def mark_edited(image: Image.Image, task: str) -> Image.Image:
     chunks.add_itxt("XML:com.adobe.xmp", _xmp(task))
     image.encoderinfo = {"pnginfo": chunks, "xmp": _xmp(task).encode()}
     if profile := image.info.get("icc_profile"):
-        image.encoderinfo["icc_profile"] = profile  # WebP takes it from here alone
-    image.info["comment"] = description(task)  # of JPEG and GIF
+        image.encoderinfo["icc_profile"] = profile  # WebP reads it only from here
+    image.info["comment"] = description(task)  # for JPEG and GIF
     return image
 
 
 def save_image(image: Image.Image, path: str | os.PathLike, task: str) -> None:
-    """Write a result, marked as edited by AI (IPTC digital source type in XMP, and a plain description).
+    """Write a result, tagged as edited by AI (IPTC digital source type in XMP, and a plain description).
 
-    The file appears whole or not at all. A colour profile in the image's ``info`` is kept. JPEG has no transparency:
-    there, it is laid onto white.
+    The file is written atomically. A colour profile in the image's ``info`` is kept. For JPEG, transparency is
+    composited onto white.
 
     Args:
         image: RGB or RGBA image.
-        path: .png, .jpg, .jpeg or .webp; its folder is made if need be. PNG keeps every pixel as it is.
-        task: what facesym did, e.g. "complete".
+        path: .png, .jpg, .jpeg or .webp; its folder is created if needed. PNG is lossless.
+        task: name of the task, e.g. "complete".
 
     Raises:
-        ImageError: another file type, an image too large for it, a folder that cannot be written, or a full disk.
+        ImageError: the file type is not supported or cannot hold the image, the folder is not writable, or the disk is
+            full.
     """
     path = Path(path)
     kind = FORMATS.get(path.suffix.lower())
@@ -77,7 +78,7 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str) -> None:
             mark_edited(image, task).save(file, kind, **options)
         except OSError:
             raise
-        except Exception as error:  # WebP holds 16,383 pixels a side, for instance
+        except Exception as error:  # for example, WebP is limited to 16,383 pixels per side
             raise ImageError(f"Cannot write {path}: {error}. Use PNG.") from error
 
 

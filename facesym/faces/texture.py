@@ -1,9 +1,9 @@
-"""Borrow texture for hair, clothes and background, which a network completes too smoothly.
+"""Copy texture to hair, clothes and background, which a network completes too smoothly.
 
 The network determines the coarse structure. Each masked pixel takes its detail from the visible pixel that looks most
 similar when both are blurred: exemplar-based synthesis, as in Criminisi et al. 2004, guided by a coarse image. Visible
-pixels of the mirror image take part, where hair runs in the right direction. Faces are left alone: no other part of the
-photo has their detail, and the network has learned it.
+pixels of the mirror image are candidates too, because hair runs in the right direction there. Faces are not changed: no
+other part of the photo has their detail, and the network was trained on it.
 """
 
 import cv2
@@ -12,13 +12,13 @@ import numpy as np
 BLUR = (
     2.0  # sigma of the blur before comparing. This and the lengths below are pixels, chosen on crops of 256
 )
-COARSE = 4.0  # sigma: coarser structure is the network's, finer is borrowed
-OFFSETS = range(-4, 5, 4)  # along both axes, at which colours are compared
-NEARNESS = 0.3  # weight of a pixel of distance, beside 27 colour values
-STRIDE = 2  # between the masked pixels that are matched
+COARSE = 4.0  # sigma; coarser structure comes from the network, finer detail is copied
+OFFSETS = range(-4, 5, 4)  # along both axes, for the comparison of colours
+NEARNESS = 0.3  # weight of a pixel of distance relative to 27 colour values
+STRIDE = 2  # step between matched masked pixels
 REACH = 1.4  # sigma of the window in which a match is copied
-LEAST = 50  # visible pixels to choose from
-TOGETHER = 32  # masked pixels that are compared with all visible ones at once
+LEAST = 50  # minimum number of visible candidates
+TOGETHER = 32  # masked pixels compared with all candidates at a time
 
 
 def find_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -27,12 +27,12 @@ def find_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> tuple
     Args:
         image: SxSx3 uint8, completed.
         mask: SxS bool, True = missing.
-        face: SxS bool, True = face, which is left alone.
+        face: SxS bool, True = face, which is not changed.
 
     Returns:
         targets: Nx2 int, (y, x) of pixels in the mask and at its border.
-        sources: Nx2 int, (y, x) of their matches in the image with its mirror image to the right of it (Sx2S).
-            N = 0 if there is nothing to match, or too few visible pixels.
+        sources: Nx2 int, (y, x) of their matches in the image with its mirror image appended on the right (Sx2S).
+            N = 0 if there is nothing to match or there are too few visible pixels.
     """
     none = np.empty((0, 2), int)
     if not (mask & ~face).any():
@@ -60,19 +60,19 @@ def find_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> tuple
 
 
 def _nearest(descriptors, candidates):
-    """The index of the nearest candidate (MxK float32) to each descriptor (NxK)."""
+    """Return the index of the nearest candidate (MxK float32) of each descriptor (NxK)."""
     middle = candidates.mean(0)
     candidates, descriptors = candidates - middle, descriptors - middle
-    # |a - b|² / 2 = |b|² / 2 - a · b + a constant for all b: with 1 as a last number of a, one product.
+    # |a - b|² / 2 = |b|² / 2 - a · b + const: with a 1 appended to a, one matrix product.
     candidates = np.column_stack([candidates, np.square(candidates).sum(1) / -2]).T.copy()
     descriptors = np.column_stack([descriptors, np.ones(len(descriptors), np.float32)])
-    # In parts whose products stay in the processor's cache: several times as fast as all at once.
+    # In parts whose products fit the CPU cache, which is several times faster.
     parts = np.array_split(descriptors, -(-len(descriptors) // TOGETHER))
     return np.concatenate([(part @ candidates).argmax(1) for part in parts])
 
 
 def _beside_mirrored(field):
-    """Append the mirror image to the right: SxS… to Sx2S…."""
+    """Append the mirror image on the right: SxS… to Sx2S…."""
     return np.concatenate([field, field[:, ::-1]], 1)
 
 
@@ -84,13 +84,13 @@ def borrow_texture(
     sources: np.ndarray,
     times: int = 1,
 ) -> np.ndarray:
-    """Copy the matches' detail to the masked pixels outside the face.
+    """Copy the detail of the matches to the masked pixels outside the face.
 
     Args:
         image: SxSx3 uint8, completed.
         mask, face: SxS bool; see `find_texture`.
-        targets, sources: from `find_texture`, of this image or of a smaller version of it.
-        times: how many times as large as that version this image is, a whole number.
+        targets, sources: from `find_texture`, for this image or a smaller version of it.
+        times: integer ratio of the size of this image to that version.
 
     Returns:
         SxSx3 uint8; unchanged outside the mask.
@@ -102,8 +102,8 @@ def borrow_texture(
     def blur(x, sigma):
         return cv2.GaussianBlur(x, (0, 0), sigma * times).reshape(x.shape)
 
-    # Outside the face, the coarse part of all pixels, and the detail of visible pixels without the completed ones. The
-    # coarse part in the mask includes visible pixels beside it, so that small differences of light even out.
+    # Outside the face: the coarse part of all pixels, and the detail of visible pixels. The coarse part inside the mask
+    # includes adjacent visible pixels, which evens out small differences of illumination.
     own, visible, outside = (
         (x & ~face).astype(np.float32)[..., None] for x in (mask, ~mask, np.ones_like(mask))
     )
@@ -114,13 +114,13 @@ def borrow_texture(
     reach = int(np.ceil(1.5 * REACH * times))
     detail = np.pad(_beside_mirrored(detail), ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
     votes = np.zeros((size + 2 * reach, size + 2 * reach, 4), np.float32)
-    middle = (times - 1) // 2  # of the times × times pixels of one in the smaller version
+    middle = (times - 1) // 2  # centre of the times × times pixels of one in the smaller version
     to_y, to_x = (targets * times + middle + reach).T
     from_y, from_x = (sources * times + middle + reach).T
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
             weight = np.exp(-(dy**2 + dx**2) / (2 * (REACH * times) ** 2))
-            # No target occurs twice, so that adding in place is safe.
+            # Targets are unique, so adding in place is safe.
             votes[to_y + dy, to_x + dx, :3] += weight * detail[from_y + dy, from_x + dx]
             votes[to_y + dy, to_x + dx, 3] += weight
     votes = votes[reach:-reach, reach:-reach]
@@ -130,5 +130,5 @@ def borrow_texture(
 
 
 def with_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """Borrow texture outside the face of a completed image. See `find_texture` for the arguments."""
+    """Copy texture outside the face of a completed image; see `find_texture` for the arguments."""
     return borrow_texture(image, mask, face, *find_texture(image, mask, face))

@@ -1,14 +1,14 @@
-"""Turn the head in a photo by warping its own pixels, and transfer their detail to a generator's output."""
+"""Turn the head in a photo by warping its pixels, and transfer their detail to the output of a generator."""
 
 import cv2
 import numpy as np
 
 from .geometry import face_region, flip_landmarks, turn, warp_points
 
-COARSE = 0.04  # sigma, as a fraction of the side: coarser structure is the generator's, finer the photo's
-LARGEST = 25.0  # levels of 255: a larger difference is a misalignment, not light
+COARSE = 0.04  # sigma, as a fraction of the side; detail finer than this comes from the photo
+LARGEST = 25.0  # levels of 255; larger differences are misalignments, not illumination
 SEAM = 0.06  # half width of the blend between the photo and its mirror image, as a fraction of the side
-FADE = 0.2  # fraction of the way on which hair and background change over
+FADE = 0.2  # fraction of the path over which hair and background cross-fade
 _MIDDLE = [27, 28, 29, 30, 33, 51, 57, 8]  # landmarks on the face's midline
 
 
@@ -17,17 +17,17 @@ def turned_photo(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Warp a photo to another yaw of the head.
 
-    The photo of a turned head shows little of one side. On the way to the opposite yaw a seam travels across the face
-    from that side to the other; behind it the mirror image is shown, warped to the same landmarks. Halfway, at yaw 0,
-    the seam is the face's midline; at the opposite yaw only the mirror image is left. Hair and background, which have
-    no landmarks, change over around halfway.
+    The photo of a turned head shows little of one side. On the path to the opposite yaw, a seam moves across the face
+    from that side to the other; behind it, the mirror image is shown, warped to the same landmarks. Halfway, at yaw 0,
+    the seam lies on the midline of the face; at the opposite yaw, only the mirror image remains. Hair and background,
+    which have no landmarks, cross-fade around halfway.
 
     Args:
         image: SxSx3 uint8.
         points: 68x2, its landmarks in pixels.
-        yaw: of the head in the image, degrees.
-        to: target yaw, degrees.
-        mirror: whether to use the mirror image; False warps the photo alone.
+        yaw: yaw of the head in the image in degrees.
+        to: target yaw in degrees.
+        mirror: whether to use the mirror image; False warps only the photo.
 
     Returns:
         image: SxSx3 float32 in [0, 255].
@@ -35,7 +35,7 @@ def turned_photo(
         trust: SxS float32 in [0, 1], 0 where pixels are stretched far or folded.
     """
     size = len(image)
-    fraction = np.clip((1 - to / yaw) / 2, 0, 1) if mirror else 0.0  # of the way to the opposite yaw
+    fraction = np.clip((1 - to / yaw) / 2, 0, 1) if mirror else 0.0  # of the path to the opposite yaw
     mirrored = flip_landmarks(points, size)
     goal = (1 - fraction) * turn(points, to - yaw) + fraction * turn(mirrored, to + yaw)
     warped, trust = _warped(image, points, goal)
@@ -43,12 +43,12 @@ def turned_photo(
     if fraction == 0:
         return warped, region, trust
     other, other_trust = _warped(np.ascontiguousarray(image[:, ::-1]), mirrored, goal)
-    # The seam starts at one border, crosses the face's midline halfway and ends at the other border.
+    # The seam starts at one border, crosses the midline of the face halfway and ends at the other border.
     middle = goal[_MIDDLE, 0].mean()
     wide = 0.5 * SEAM * size
     position = np.interp(fraction, [0, 0.5, 1], [size + wide, middle, -wide])  # from the right …
     x = np.arange(size, dtype=np.float32)
-    if yaw < 0:  # … or from the left, if that is the hidden side
+    if yaw < 0:  # … or from the left, if that is the averted side
         position = np.interp(fraction, [0, 0.5, 1], [-wide, middle, size + wide])
         x, position = -x, -position
     seam = np.clip((x - position) / (2 * wide) + 0.5, 0, 1)[None]
@@ -65,15 +65,15 @@ def _warped(image, points, goal):
 
 
 def with_detail(output: np.ndarray, photo: np.ndarray, region: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Combine a generator's output with the detail of the photo warped to the same pose.
+    """Combine the output of a generator with the detail of the photo warped to the same pose.
 
     Args:
-        output: sxsx3 uint8, resized to the photo's size here.
+        output: sxsx3 uint8; resized to the size of the photo.
         photo, region, trust: from `turned_photo`.
 
     Returns:
-        SxSx3 uint8. Inside the face, coarse light and colour are the output's and detail is the photo's; outside, all
-        is the photo's. Where the photo is not trusted, the output alone.
+        SxSx3 uint8. Inside the face, illumination and colour come from the output and detail from the photo. Outside,
+        all pixels come from the photo. Where ``trust`` is 0, all come from the output.
     """
     size = len(photo)
     output = cv2.resize(output, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
@@ -81,7 +81,7 @@ def with_detail(output: np.ndarray, photo: np.ndarray, region: np.ndarray, trust
     def blur(x):
         return cv2.GaussianBlur(x, (0, 0), COARSE * size)
 
-    # Inside the face only: around it the two differ in more than light.
+    # Inside the face only: around it, the two differ in more than illumination.
     inside = cv2.erode(region, np.ones((3, 3), np.uint8), iterations=round(COARSE * size))[..., None]
     weight = blur(inside)[..., None]
     light = blur(inside * (output - photo)) / (weight + 1e-3)
