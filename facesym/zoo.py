@@ -1,10 +1,10 @@
-"""The released models: zoo.json describes them; this module finds, verifies and loads their weights.
+"""Find, verify and load the released models, which zoo.json describes.
 
-A model is looked for in the package (`facesym/weights/<id>/`), then in the local Hub cache, then on the Hub
-at the pinned revision. All files must have the sha256 in zoo.json.
+Models are searched in the package (`facesym/weights/<id>/`), then in the local Hub cache, then on the Hub at the pinned
+revision. Weights must have the SHA-256 in zoo.json.
 
-Names: wherever a model is asked for by name, the name may be a task ("complete": its default model) or a zoo id
-("symmfc-256"); `load` and `locate` also take a local folder and a Hub repository "owner/name".
+The name of a model is a task ("complete", for its default model) or a zoo id ("symmfc-256"); `load` and `locate` also
+take a local folder or a Hub repository "owner/name".
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ FIELDS = {
     "framing": str,
     "dtype": str,  # as stored
     "license": str,
-    "training_data": list,  # names of the sets; facesym.card knows their terms
+    "training_data": list,  # names of the datasets; facesym.card has their terms
     "train_command": str,
     "paper": str | None,
     "metrics": list,  # of {"data": ..., "protocol": ..., "values": {name: number, or row: {name: number}}}
-    "default": bool,  # whether its task loads it
+    "default": bool,  # whether it is the default of its task
 }
 
 
@@ -63,7 +63,7 @@ class ModelFiles(NamedTuple):
     Attributes:
         config: config.json.
         weights: model.safetensors.
-        sha256: expected hex digest of the weights; None if unknown.
+        sha256: expected SHA-256 of the weights in hex; None if unknown.
     """
 
     config: Path
@@ -82,7 +82,7 @@ def list_models() -> list[dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise ZooError(f"{ZOO_FILE} is not valid JSON: {error}.") from error
     if not isinstance(entries, list):
-        raise ZooError(f"{ZOO_FILE} must hold a list of models.")
+        raise ZooError(f"{ZOO_FILE} must contain a list of models.")
     for entry in entries:
         _check(entry)
     return entries
@@ -90,19 +90,19 @@ def list_models() -> list[dict[str, Any]]:
 
 def __getattr__(name: str) -> Any:
     if name == "list":
-        warnings.warn("facesym.zoo.list is now list_models", DeprecationWarning, stacklevel=2)
+        warnings.warn("facesym.zoo.list is deprecated: use list_models", DeprecationWarning, stacklevel=2)
         return list_models
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get(name: str) -> dict[str, Any]:
-    """Return a model's entry of zoo.json.
+    """Return a model's entry in zoo.json.
 
     Args:
         name: a task (its default model) or a zoo id.
 
     Raises:
-        ZooError: unknown name; the message lists the known ones and the closest.
+        ZooError: the name is unknown; the message lists the known names and suggests the closest one.
     """
     named = _named()
     if name in named:
@@ -113,14 +113,15 @@ def get(name: str) -> dict[str, Any]:
 
 
 def path(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> Path:
-    """Return the folder of a model's config.json and model.safetensors; download it from the Hub if necessary.
+    """Return the folder with a model's config.json and model.safetensors; download them from the Hub if necessary.
 
     Args:
-        name: as of `load`.
-        hub: as of `load`.
+        name: see `load`.
+        hub: see `load`.
 
     Raises:
-        ZooError: unknown name, altered weights, no network, not published yet, full disk.
+        ZooError: the name is unknown, the weights are altered or not published yet, there is no network, or the disk
+            is full.
     """
     files = locate(name, **hub)
     _check_files(files)
@@ -128,7 +129,7 @@ def path(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> Path:
 
 
 def verify(name: str) -> bool:
-    """Verify the sha256 of a model's weights on this machine; nothing is downloaded.
+    """Verify the SHA-256 of a model's local weights, without downloading anything.
 
     Args:
         name: a task (its default model) or a zoo id.
@@ -137,7 +138,7 @@ def verify(name: str) -> bool:
         True; otherwise an error is raised.
 
     Raises:
-        ZooError: unknown name, weights altered, or not on this machine.
+        ZooError: the name is unknown, or the weights are altered or not on this machine.
     """
     entry = get(name)
     folder = local_path(entry)
@@ -148,7 +149,7 @@ def verify(name: str) -> bool:
 
 
 def pull(name: str) -> Path:
-    """Like `path`, for a task or a zoo id, but download an altered file of the local cache again."""
+    """Like `path`, for a task or a zoo id, but download altered files in the local cache again."""
     entry = get(name)
     folder = local_path(entry)
     if folder not in (None, WEIGHTS / entry["id"]) and sha256_of(folder / WEIGHTS_NAME) != entry["sha256"]:
@@ -157,20 +158,20 @@ def pull(name: str) -> Path:
 
 
 def locate(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> ModelFiles:
-    """Find a model's files; download them if they are not on this machine.
+    """Locate a model's files; download them if they are not on this machine.
 
     Args:
-        name: a task, a zoo id, a local folder, or a Hub repository "owner/name". A path object is always a folder.
-        hub: see `facesym.hub.HubOptions`. With a ``revision`` or a ``subfolder``, a model of the zoo comes from its
-            repository on the Hub, not from the package, and its checksum is not known.
+        name: a task, a zoo id, a local folder, or a Hub repository "owner/name". A path object always means a folder.
+        hub: see `facesym.hub.HubOptions`. With a ``revision`` or a ``subfolder``, a zoo model is loaded from its Hub
+            repository instead of the package, without a checksum.
 
     Raises:
-        ZooError: no model of that name, or the Hub cannot provide it.
+        ZooError: the name is unknown, or the Hub cannot provide the model.
     """
     unknown = sorted(hub.keys() - HubOptions.__annotations__.keys())
     if unknown:
         known = ", ".join(HubOptions.__annotations__)
-        raise TypeError(f"There is no option {unknown[0]!r}; the Hub's options are {known}.")
+        raise TypeError(f"There is no option {unknown[0]!r}; the Hub options are {known}.")
     entry = _named().get(name) if isinstance(name, str) else None
     if entry is not None:
         if hub.get("revision") or hub.get("subfolder"):
@@ -199,14 +200,14 @@ def load(
 
     Args:
         name: a task ("complete": its default model), a zoo id, a local folder, or a Hub repository "owner/name".
-        device: of the network.
+        device: device of the network.
         dtype: type of the weights; default float32.
         hub: ``subfolder``, ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``: see
             `facesym.hub.HubOptions`.
 
     Raises:
-        ZooError: no model of that name, or its weights are missing, altered or incompatible.
-        DeviceError: no such device on this machine.
+        ZooError: the name is unknown, or the weights are missing, altered or incompatible.
+        DeviceError: the device is unavailable.
     """
     from .models.base import Model
 
@@ -232,22 +233,21 @@ def local_path(entry: dict[str, Any], cache_dir: str | os.PathLike | None = None
 def describe(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any]:
     """Compute a model's entry for zoo.json without writing it.
 
-    `sha256`, `params`, `dtype` and `class` are read from the files. The other fields of zoo.json come from
-    `fields`, else from the earlier entry, else: repo_id "facesym/<id>", framing "ffhq", default True for the
-    first model of its task. When the weights change, the earlier entry's revision, metrics and formats are
-    dropped: they were another file's.
+    `sha256`, `params`, `dtype` and `class` are read from the files. Other fields come from `fields`, from the previous
+    entry, or from defaults: repo_id "facesym/<id>", framing "ffhq", and default True for the first model of a task.
+    When the weights change, the revision, metrics and formats of the previous entry are dropped.
 
     Args:
         id: name of the model.
-        folder: what `save_pretrained` wrote.
-        fields: see FIELDS. `metrics` may also be one dict {"protocol": …, "data": …, name: number, …};
-            without data, they were measured on the sets trained on.
+        folder: folder written by `save_pretrained`.
+        fields: see FIELDS. `metrics` may also be one dict {"protocol": …, "data": …, name: number, …}; "data" defaults
+            to the training data.
 
     Returns:
         The entry.
 
     Raises:
-        ZooError: the folder does not load, or a field is missing or of the wrong type.
+        ZooError: the model cannot be loaded, or a field is missing or has the wrong type.
     """
     from safetensors.torch import load
 
@@ -289,18 +289,18 @@ def describe(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any
 
 
 def register(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any]:
-    """Add a model to zoo.json or update its entry. The recipes of train/ use it.
+    """Add a model to zoo.json or update its entry. The recipes in train/ use it.
 
     Args:
-        id: name of the model, also of its folder.
-        folder: what `save_pretrained` wrote; copied to facesym/weights/<id>/ unless it is that.
-        fields: as of `describe`.
+        id: name of the model and of its folder.
+        folder: folder written by `save_pretrained`; copied to facesym/weights/<id>/ unless it is that folder.
+        fields: see `describe`.
 
     Returns:
         The entry, see `describe`.
 
     Raises:
-        ZooError: the folder does not load, or a field is missing or of the wrong type. Nothing is written.
+        ZooError: the model cannot be loaded, or a field is missing or has the wrong type. Nothing is written.
     """
     folder, entry = Path(folder), describe(id, folder, **fields)
     task, others = entry["task"], [other for other in list_models() if other["id"] != id]
@@ -315,12 +315,12 @@ def register(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any
 
 
 def set_revision(id: str, revision: str, **fields: Any) -> None:
-    """Pin a model to a commit on the Hub in zoo.json, as `facesym zoo push` does after the upload.
+    """Pin a model to a Hub commit in zoo.json, as `facesym zoo push` does after uploading.
 
     Args:
         id: a task (its default model) or a zoo id.
         revision: commit hash.
-        fields: others of the entry that the commit changes: ``formats``.
+        fields: other fields that the commit changes, such as ``formats``.
     """
     id = get(id)["id"]
     changed = {"revision": revision, **fields}
@@ -333,7 +333,7 @@ def _write(entries: list[dict]) -> None:
 
 
 def _named() -> dict[str, dict[str, Any]]:
-    """Return the entries by task (its default) and by id; ids take precedence."""
+    """Return the entries by task (default model) and by id; ids take precedence."""
     entries = list_models()
     return {e["task"]: e for e in entries if e["default"]} | {e["id"]: e for e in entries}
 
@@ -351,7 +351,7 @@ def _fetch_pinned(entry: dict[str, Any], hub: HubOptions) -> ModelFiles:
     if entry["revision"] is None:
         raise ZooError(
             f"{entry['id']} is not in {WEIGHTS} and has not been published on the Hub yet. Restore that "
-            f"folder (git checkout, or install facesym again), or train it: {entry['train_command']}"
+            f"folder (git checkout, or reinstall facesym), or train the model: {entry['train_command']}"
         )
     return _fetch(entry["repo_id"], {**hub, "revision": entry["revision"]})._replace(sha256=entry["sha256"])
 
@@ -365,15 +365,15 @@ def _check_files(files: ModelFiles) -> None:
 
 def _check(entry: dict) -> None:
     if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-        raise ZooError(f"{ZOO_FILE}: an entry without an id: {entry!r}.")
+        raise ZooError(f"{ZOO_FILE} has an entry without an id: {entry!r}.")
     missing = [field for field in FIELDS if field not in entry]
     if missing:
-        raise ZooError(f"The zoo's entry {entry['id']} lacks {', '.join(missing)}.")
+        raise ZooError(f"The zoo entry {entry['id']} lacks {', '.join(missing)}.")
     for field, kind in FIELDS.items():
         if not isinstance(entry[field], kind) or (kind is int and isinstance(entry[field], bool)):
-            raise ZooError(f"The zoo's entry {entry['id']} has {field} = {entry[field]!r}.")
+            raise ZooError(f"The zoo entry {entry['id']} has an invalid {field}: {entry[field]!r}.")
     for metric in entry["metrics"]:
         if not isinstance(metric, dict) or not all(metric.get(key) for key in ("data", "protocol", "values")):
             raise ZooError(
-                f"The zoo's entry {entry['id']} has a metric without data, protocol and values: {metric!r}."
+                f"The zoo entry {entry['id']} has a metric without data, protocol or values: {metric!r}."
             )
