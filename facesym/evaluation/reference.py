@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> None:
     sets = sorted({row["set"] for row in rows})
     file = {
         "faces": len(rows),
-        "data": f"near-frontal (yaw up to {FRONTAL} degrees), neutral faces of adults held out from training, of the "
-        f"sets {', '.join(sets)}; each as it is and mirrored",
+        "data": f"near-frontal (yaw up to {FRONTAL} degrees), neutral faces of adults held out from training, "
+        f"from the datasets {', '.join(sets)}; each counted unchanged and mirrored",
         "landmarks": zoo.get("landmarks")["sha256"],
         "percents": PERCENTS,
         "quantiles": {name: summarize(values) for name, values in found.items()},

@@ -67,8 +67,8 @@ def measure_photo(source: Any, *, resting: bool = True) -> MeasuredFace:
         MeasuredFace.
 
     Raises:
-        ImageError: the photo cannot be read, or shows the face from the side.
-        FaceNotFoundError: it shows no face.
+        ImageError: the photo cannot be read, or the face is in profile.
+        FaceNotFoundError: no face was found.
     """
     photo = read_photo(source).image
     found, (index,), transforms = find_faces(photo, "largest", SIZE)
@@ -76,22 +76,22 @@ def measure_photo(source: Any, *, resting: bool = True) -> MeasuredFace:
     face = measure_crop(align_face(photo, transform, SIZE))
     if abs(face.yaw) > FARTHEST_YAW:
         raise ImageError(
-            f"The head is turned by about {abs(face.yaw):.0f} degrees, which hides one half of the face: "
-            "choose a photo from the front."
+            f"The head is turned by about {abs(face.yaw):.0f} degrees, and one half of the face is not visible: "
+            "choose a frontal photo."
         )
     face.eye_distance /= scale_of(transform)
     # The crop is upright in the photo rotated by -tilt.
     face.roll -= float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0])))
     face.flags = find_flags(face, resting)
     if len(found) > 1:
-        face.flags.append(f"{len(found)} faces: the largest is measured")
+        face.flags.append(f"{len(found)} faces: only the largest is measured")
     if _cut_off(photo, transform, face.points):
         face.flags.append("cut off: part of the face lies outside the photo")
     return face
 
 
 def measure_crop(crop: Image.Image) -> MeasuredFace:
-    """Measure an aligned crop (RGB image, SIZE pixels a side); returns a MeasuredFace without flags."""
+    """Measure an aligned crop (RGB image, SIZE pixels per side); return a MeasuredFace without flags."""
     points, doubt = steady_points(crop)
     own = measure_asymmetry(crop, points)
     yaw, pitch = find_pose(crop)
@@ -126,7 +126,7 @@ def find_flags(face: MeasuredFace, resting: bool) -> list[str]:
         "blurred": face.sharpness < LEAST_SHARPNESS,
         "expression: the mouth is open": resting and opening > limit("mouth_opening"),
         "expression: the mouth is wide": resting and width > limit("mouth_width"),
-        "occluded or unclear: the landmarks are unsure": face.doubt > limit("doubt"),
+        "occluded or unclear: the landmarks are uncertain": face.doubt > limit("doubt"),
     }
     return [flag for flag, holds in checks.items() if holds]
 

@@ -1,4 +1,4 @@
-"""The study's report: a self-contained HTML file, which a browser prints to PDF."""
+"""Render the report of a study: a self-contained, printable HTML file."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -12,11 +12,11 @@ from .reference import healthy_range, percentile, reference
 from .table import LEADING
 
 NOTICE = (
-    "Not a diagnosis. These are measures of photographs: they depend on pose, light, lens and expression, and no "
-    "face is symmetric. They do not show whether a person is ill."
+    "Not a diagnosis. These measures depend on the pose, light, lens and expression of each photo, and no face is "
+    "perfectly symmetric. They do not show whether a person is ill."
 )
 INDICES = {
-    "overall": "Overall (all but the jaw)",
+    "overall": "Overall (without the jaw)",
     "brow": "Brow",
     "eye opening": "Eye opening",
     "mouth corner": "Mouth corner",
@@ -26,7 +26,7 @@ INDICES = {
 
 
 def measure_lines(face: Any, pupillary_distance: float | None) -> list[dict[str, Any]]:
-    """The lines of a page's table of measures: dicts with "label", "right", "left", "difference", "usual",
+    """Return the lines of the table of measures: dicts with "label", "right", "left", "difference", "usual",
     "percentile" and "strip", ready to print."""
     lines = []
     for measure in MEASURES:
@@ -48,7 +48,7 @@ def measure_lines(face: Any, pupillary_distance: float | None) -> list[dict[str,
 
 
 def index_lines(face: Any) -> list[dict[str, Any]]:
-    """The lines of a page's table of facesym's own indices; see `measure_lines`."""
+    """Return the lines of the table of facesym's own indices; see `measure_lines`."""
     lines = []
     for name, label in INDICES.items():
         value, high = face.indices[name], healthy_range(name)[1]
@@ -75,7 +75,7 @@ def describe_leading(row: dict[str, Any]) -> str:
 
 
 def summarize_leading(row: dict[str, Any]) -> str:
-    """`describe_leading`, short, for the list of photos; empty within the healthy range."""
+    """Shorten `describe_leading` for the list of photos; empty within the healthy range."""
     if row["times_healthy"] <= 1:
         return ""
     word = LEADING[row["leading_region"]][1]
@@ -93,14 +93,14 @@ def render(
     """Render the report.
 
     Args:
-        pages: dicts, one a photo: "row" of the table, "images" [(caption, data URI)], "measures", "indices" (lines).
+        pages: dicts, one per photo: "row" of the table, "images" [(caption, data URI)], "measures", "indices" (lines).
         failed: rows of photos that could not be measured.
         settings: dict: "folder", "pupillary_distance" (None without), "version".
-        subjects: of `facesym.study.subjects.subject_pages`.
-        videos: dicts of `facesym.study.video.video_page`.
+        subjects: dicts from `facesym.study.subjects.subject_pages`.
+        videos: dicts from `facesym.study.video.video_page`.
 
     Returns:
-        HTML, a str.
+        HTML.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {

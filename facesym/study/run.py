@@ -37,17 +37,17 @@ def run_study(
     A photo that cannot be measured has a row with the error, and does not stop the rest.
 
     Args:
-        folder: of the photos.
+        folder: folder of the photos.
         photos: paths of photos and videos, relative to it.
         out: folder to write; created if it does not exist.
-        sheet: {photo: About} of `facesym.study.series.read_sheet`; missing values come from the files' names.
+        sheet: {photo: About} from `facesym.study.series.read_sheet`; missing values come from the file names.
         pupillary_distance: in millimetres, for all subjects; adds lengths in millimetres.
         pipe: SymmetrizePipeline for the symmetric faces; default: the zoo's.
         progress: wraps the list of photos, such as tqdm.
         tell: called with a message for each failed photo.
 
     Returns:
-        The table's rows.
+        The rows of the table.
 
     Raises:
         ImageError: the files cannot be written.
