@@ -17,7 +17,7 @@ SIDE = 320
 
 
 def around_face(photo, face):
-    """A square of the photo about the face, twice its box."""
+    """Crop a square around the face, twice the size of its box."""
     x0, y0, x1, y1 = face.box
     half = max(x1 - x0, y1 - y0)
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
@@ -25,7 +25,7 @@ def around_face(photo, face):
 
 
 def complete():
-    """With a hole painted in, completed, and the photo."""
+    """Arrange the covered photo, the completed photo and the original."""
     pipe, rows = facesym.load("complete"), []
     for path in sorted(EXAMPLES.glob("*.jpg")):
         photo = Image.open(path).convert("RGB")
@@ -40,7 +40,7 @@ def complete():
 
 
 def symmetrize():
-    """The photo (then with a palsy simulated on it), made symmetric, its two halves mirrored, the heat map."""
+    """Arrange the photo (and with a simulated palsy), the symmetrized face, its mirrored halves and the heat map."""
     from facesym.asymmetry import draw_heatmap, measure_asymmetry
     from facesym.data.symmetric import simulate_palsy
     from facesym.faces.align import align_face, ffhq_transform
@@ -63,7 +63,7 @@ def symmetrize():
 
 
 def rotate():
-    """The photo's face, fitted, turned; then three faces that nobody has, on the way to their mirror images."""
+    """Arrange the fitted and turned face, then three generated faces interpolated to their mirror images."""
     import torch
 
     from facesym.fit import SPREAD
@@ -82,7 +82,7 @@ def rotate():
 
 
 def normalize():
-    """Faces as they are, then on the way to their normalised selves: the portraits; faces that nobody has, turned."""
+    """Arrange faces interpolated to their normalized versions: the portraits and turned generated faces."""
     import torch
 
     from facesym.fit import SPREAD
@@ -105,7 +105,7 @@ def normalize():
 
 
 def transfer():
-    """The portraits as they are, then with other expressions, poses and lights."""
+    """Arrange the portraits with other expressions, poses and lighting."""
     pipe, rows = facesym.load("transfer"), []
     for path in sorted(EXAMPLES.glob("*.jpg")):
         out = pipe(path, grid=True)

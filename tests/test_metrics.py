@@ -94,7 +94,7 @@ def test_pictures_that_cannot_be_compared_are_refused():
     picture = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(ValueError, match="equal size"):
         metrics.psnr(picture, np.zeros((8, 9, 3), np.uint8))
-    with pytest.raises(ValueError, match="8 bit"):
+    with pytest.raises(ValueError, match="8-bit"):
         metrics.psnr(picture / 255.0, picture / 255.0)
 
 

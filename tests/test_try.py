@@ -77,7 +77,7 @@ def test_symmetrize_gives_what_the_library_gives(page):
 
 def test_what_is_no_photo_and_what_has_no_face(page):
     page.set_input_files("#file", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"nothing"})
-    page.get_by_text("cannot be read as a picture").wait_for()
+    page.get_by_text("cannot be read as an image").wait_for()
     grey = io.BytesIO()
     Image.new("RGB", (300, 200), "grey").save(grey, "PNG")
     page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": grey.getvalue()})

@@ -164,7 +164,7 @@ def test_path_takes_what_load_takes(own_zoo, registered):
     assert zoo.path(own_zoo / "export") == zoo.path(str(own_zoo), subfolder="export") == own_zoo / "export"
     with pytest.raises(ZooError, match="neither a folder nor a Hub repository"):
         zoo.path(own_zoo / "nothing")
-    with pytest.raises(TypeError, match="no option 'revison'; the Hub's options are subfolder, revision"):
+    with pytest.raises(TypeError, match="no option 'revison'; the Hub options are subfolder, revision"):
         zoo.path("small", revison="main")
 
 

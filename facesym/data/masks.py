@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import ImageError
 from .metadata import read_metadata
 
-# Fractions of the image that irregular masks of the six sizes hide.
+# Fractions of the image that irregular masks of the six sizes cover.
 MASK_SIZES = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
 
 

@@ -65,12 +65,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--alexnet", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)"
     )
     command.add_argument(
-        "--size", type=int, default=256, help="sets of smaller images are left out (default 256)"
+        "--size",
+        type=int,
+        default=256,
+        help="side of the images; datasets of smaller images are skipped (default 256)",
     )
     command.add_argument("-n", type=int, default=400, help="images at most (default 400)")
     command.add_argument(
         "--largest-mask", type=float, default=0.5,
-        help="largest fraction that an irregular mask may hide (default 0.5)",
+        help="largest fraction that an irregular mask may cover (default 0.5)",
     )  # fmt: skip
     command.add_argument(
         "--centre", type=float, default=0.375,

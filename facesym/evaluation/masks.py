@@ -40,7 +40,7 @@ def irregular_masks(
         files = [row for row in csv.DictReader(file) if row["split"] == "test"]
     files = sorted(row["file_name"] for row in files if float(row["hole_share"]) <= largest)
     if not files:
-        raise ImageError(f"{folder} has no masks of split test that hide at most {largest:.0%}")
+        raise ImageError(f"{folder} has no masks in its test split that cover at most {largest:.0%}")
     masks = np.empty((len(rows), size, size), bool)
     for i, row in enumerate(rows):
         name = files[int(digest(seed, "hole", row["set"], row["file_name"]), 16) % len(files)]

@@ -30,7 +30,7 @@ from .report import picture_grid
 from .tables import markdown, save_results
 
 SIZE = 128
-TURNED = 45  # degrees of yaw (metadata): images turned further are left out
+TURNED = 45  # degrees of yaw (metadata): images turned further are excluded
 
 COLUMNS = {
     "identity distance": "{identity_distance:.3f}",

@@ -26,7 +26,7 @@ from .report import picture_grid
 from .tables import markdown, save_results
 
 FRONTAL = 20  # degrees of yaw: palsies are simulated on faces turned less
-PROFILE = 60  # degrees of yaw: faces turned further have no reliable landmarks and are left out
+PROFILE = 60  # degrees of yaw: landmarks are unreliable beyond; these faces are excluded
 STAYS = np.array([[1.0, 0, 0], [0, 1, 0]])  # the identity transform
 
 COLUMNS = {

@@ -1,8 +1,8 @@
 """Established measures of facial asymmetry with their formulas and sources, as left minus right.
 
 "Left" and "right" are the subject's own: the subject's right is the image's left, unless the photo is mirrored.
-Lengths are in distances between the eyes' centres, which stand for the pupils; angles are in degrees. All are taken
-from landmarks whose roll and yaw are taken out (`facesym.asymmetry.frontal_points`).
+Lengths are in units of the distance between the eye centres, an approximation of the pupillary distance; angles are in
+degrees. All are computed from landmarks with roll and yaw removed (`facesym.asymmetry.frontal_points`).
 """
 
 from collections.abc import Callable
