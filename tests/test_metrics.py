@@ -7,37 +7,29 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from skimage import data as skimage_data
 
 from facesym import metrics
 from facesym.errors import ZooError
+from facesym.faces.align import align_face
+from facesym.faces.find import find_faces
 
 BACKBONE = Path(os.environ.get("FACESYM_BACKBONES", "")) / "alexnet-imagenet-features.safetensors"
 
 
-def aligned(photo, size=128):
-    from PIL import Image
-
-    from facesym.faces.align import align_face, ffhq_transform
-    from facesym.faces.detect import detect_faces
-
-    image = Image.fromarray(photo)
-    face = max(detect_faces(image), key=lambda face: face.score)
-    return np.asarray(align_face(image, ffhq_transform(face.points, size), size))
-
-
 @pytest.fixture(scope="module")
-def astronaut():
-    return aligned(skimage_data.astronaut())
+def portrait(crop):
+    return np.asarray(crop)
 
 
 @pytest.fixture(scope="module")
 def hopper():
     matplotlib = pytest.importorskip("matplotlib")
-    from PIL import Image
-
     with Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg") as photo:
-        return aligned(np.asarray(photo.convert("RGB")))
+        image = photo.convert("RGB")
+    _, (index,), transforms = find_faces(image, "largest", 128)
+    return np.asarray(align_face(image, transforms[index], 128))
 
 
 def noisy(picture, sigma=20):
@@ -50,12 +42,12 @@ def identity_distance(output, target):
     return np.linalg.norm(one - other, axis=-1)
 
 
-def test_torchmetrics_has_the_same_psnr_and_another_ssim(astronaut):
+def test_torchmetrics_has_the_same_psnr_and_another_ssim(portrait):
     metrics.import_torchvision()  # torchmetrics wants it
     from torchmetrics.functional import image
 
-    result, target = (torch.tensor(x).permute(2, 0, 1)[None].double() for x in (noisy(astronaut), astronaut))
-    psnr, ssim = metrics.psnr(noisy(astronaut), astronaut), metrics.ssim(noisy(astronaut), astronaut)
+    result, target = (torch.tensor(x).permute(2, 0, 1)[None].double() for x in (noisy(portrait), portrait))
+    psnr, ssim = metrics.psnr(noisy(portrait), portrait), metrics.ssim(noisy(portrait), portrait)
     assert image.peak_signal_noise_ratio(result, target, data_range=255.0) == pytest.approx(psnr, abs=1e-5)
     assert image.structural_similarity_index_measure(result, target, data_range=255.0) < ssim - 1e-3
 
@@ -75,15 +67,15 @@ def test_psnr_within_a_mask_counts_only_the_mask():
     assert np.isnan(metrics.psnr(result, target, np.zeros((4, 4), bool)))
 
 
-def test_ssim_falls_with_noise_and_is_one_for_equal_pictures(astronaut):
-    assert metrics.ssim(astronaut, astronaut) == pytest.approx(1)
-    little, much = metrics.ssim(noisy(astronaut, 5), astronaut), metrics.ssim(noisy(astronaut, 40), astronaut)
+def test_ssim_falls_with_noise_and_is_one_for_equal_pictures(portrait):
+    assert metrics.ssim(portrait, portrait) == pytest.approx(1)
+    little, much = metrics.ssim(noisy(portrait, 5), portrait), metrics.ssim(noisy(portrait, 40), portrait)
     assert 1 > little > much > 0
 
 
 @pytest.mark.parametrize("measure", [metrics.psnr, metrics.ssim, identity_distance])
-def test_a_batch_gives_what_its_pictures_give(measure, astronaut):
-    truths = np.stack([astronaut, astronaut[:, ::-1], astronaut])
+def test_a_batch_gives_what_its_pictures_give(measure, portrait):
+    truths = np.stack([portrait, portrait[:, ::-1], portrait])
     results = np.stack([noisy(x, s) for x, s in zip(truths, (5, 10, 20), strict=True)])
     singles = [measure(a, b) for a, b in zip(results, truths, strict=True)]
     assert np.shape(singles[0]) == ()
@@ -98,26 +90,26 @@ def test_pictures_that_cannot_be_compared_are_refused():
         metrics.psnr(picture / 255.0, picture / 255.0)
 
 
-def test_identity_tells_people_apart(astronaut, hopper):
-    mirrored = np.ascontiguousarray(astronaut[:, ::-1])
-    assert identity_distance(noisy(astronaut, 5), astronaut) < 0.3
-    assert identity_distance(mirrored, astronaut) < metrics.SAME_PERSON
-    assert identity_distance(hopper, astronaut) > metrics.SAME_PERSON
+def test_identity_tells_people_apart(portrait, hopper):
+    mirrored = np.ascontiguousarray(portrait[:, ::-1])
+    assert identity_distance(noisy(portrait, 5), portrait) < 0.3
+    assert identity_distance(mirrored, portrait) < metrics.SAME_PERSON
+    assert identity_distance(hopper, portrait) > metrics.SAME_PERSON
 
 
-def test_dlib_landmarks_lie_on_the_face(astronaut):
-    points = metrics.dlib_landmarks(astronaut)
+def test_dlib_landmarks_lie_on_the_face(portrait):
+    points = metrics.dlib_landmarks(portrait)
     assert points.shape == (68, 2) and points.dtype == np.float32
     eyes, nose, mouth = points[36:48].mean(0), points[27:36].mean(0), points[48:].mean(0)
     assert eyes[1] < nose[1] < mouth[1]
     assert 55 < nose[0] < 73 and 40 < eyes[1] < 64 < mouth[1] < 100
 
 
-def test_sharpness_falls_when_the_face_is_blurred_but_not_with_its_surroundings(astronaut):
-    blurred = cv2.GaussianBlur(astronaut, (0, 0), 2)
+def test_sharpness_falls_when_the_face_is_blurred_but_not_with_its_surroundings(portrait):
+    blurred = cv2.GaussianBlur(portrait, (0, 0), 2)
     surroundings = blurred.copy()
-    surroundings[36:112, 24:104] = astronaut[36:112, 24:104]
-    sharp = metrics.sharpness(astronaut)
+    surroundings[36:112, 24:104] = portrait[36:112, 24:104]
+    sharp = metrics.sharpness(portrait)
     assert metrics.sharpness(blurred) < 0.5 * sharp
     assert metrics.sharpness(surroundings) == pytest.approx(sharp)
 
@@ -130,7 +122,7 @@ def save_backbone(path, shapes):
     save_file({key: torch.randn(shape) * 0.02 for key, shape in shapes.items()}, path)
 
 
-def test_lpips_refuses_a_random_backbone(tmp_path, astronaut):
+def test_lpips_refuses_a_random_backbone(tmp_path, portrait):
     shapes = {}
     for layer, shape in {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3)}.items():
         shapes |= {f"features.{layer}.weight": shape, f"features.{layer}.bias": shape[:1]}
@@ -138,15 +130,15 @@ def test_lpips_refuses_a_random_backbone(tmp_path, astronaut):
         shapes |= {f"features.{layer}.weight": shape, f"features.{layer}.bias": shape[:1]}
     save_backbone(tmp_path / "random.safetensors", shapes)
     with pytest.raises(ZooError, match="not torchvision's ImageNet AlexNet"):
-        metrics.lpips(astronaut, astronaut, tmp_path / "random.safetensors")
+        metrics.lpips(portrait, portrait, tmp_path / "random.safetensors")
 
 
-def test_lpips_without_a_backbone_is_a_clear_error(tmp_path, astronaut):
+def test_lpips_without_a_backbone_is_a_clear_error(tmp_path, portrait):
     with pytest.raises(ZooError, match="there is no file"):
-        metrics.lpips(astronaut, astronaut, tmp_path / "none.safetensors")
+        metrics.lpips(portrait, portrait, tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors here")
     with pytest.raises(ZooError, match="damaged"):
-        metrics.lpips(astronaut, astronaut, tmp_path / "bad.safetensors")
+        metrics.lpips(portrait, portrait, tmp_path / "bad.safetensors")
 
 
 def test_the_lpips_package_can_be_imported():

@@ -184,12 +184,13 @@ def test_a_fit_keeps_to_its_time(pipe, crop):
 
 def test_a_bar_shows_on_a_terminal_unless_the_progress_is_told(pipe, crop, capsys, monkeypatch):
     monkeypatch.setattr(rotate, "PLACES", 3)
+    monkeypatch.setattr("facesym.fit.STARTS", 8)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipe(crop, aligned=True, yaw=5, steps=20)
+        pipe(crop, aligned=True, yaw=5, steps=2)
         assert "Fitting" in capsys.readouterr().err
-        pipe(crop, aligned=True, yaw=5, steps=20, progress=lambda *_: None)
+        pipe(crop, aligned=True, yaw=5, steps=2, progress=lambda *_: None)
     assert "Fitting" not in capsys.readouterr().err
 
 

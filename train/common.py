@@ -19,7 +19,7 @@ from facesym.data.faces import FaceFolders
 from facesym.data.metadata import find_folders, split_rows
 from facesym.data.pairs import Pairs
 from train import export
-from train.arguments import add_arguments, settle  # noqa: F401  (the scripts import add_arguments from here)
+from train.arguments import settle
 from train.checkpoints import Checkpoints, compare_arguments, open_folder, read
 from train.loader import ordered_loader
 from train.optimise import averaged, lr_fraction, share_buffers, share_gradients
