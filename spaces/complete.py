@@ -25,7 +25,7 @@ QUIET = {"api_visibility": "private", "show_progress": "hidden", "concurrency_li
 tab = panel.Tab(
     "complete",
     "Complete",
-    "Paint over whatever covers part of a face, and the model fills it in from the mirrored half.",
+    "Paint over what covers a face, and the model fills it in from the other half.",
     "Complete the face",
     parts.Pipeline("complete"),
 )

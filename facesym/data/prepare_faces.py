@@ -1,7 +1,7 @@
-"""Photos -> a folder of aligned faces to train and measure with (`facesym prepare faces`).
+"""Make a folder of aligned faces from photos, for training and evaluation (`facesym prepare faces`).
 
 The folder gets ``<name>.webp``, ``metadata.csv`` and ``landmarks.npy`` (Nx68x2 float32, pixels; row i of the csv), and
-``report.json``: what was dropped and why. A run that was stopped goes on where it was when started again.
+``report.json``, which lists dropped photos and reasons. An interrupted run continues when started again.
 """
 
 import csv

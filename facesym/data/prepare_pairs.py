@@ -1,7 +1,7 @@
 """Prepare a folder of pairs for NFGAN from aligned faces (`facesym prepare pairs`).
 
-Simulated pairs from frontal neutral faces; real pairs of people of whom a folder has several views; turned and
-expressive photos with a synthesized target. The folder's format is described in facesym/data/pairs.py;
+The pairs are simulated from frontal neutral faces, real if a folder has several views of a person, or turned and
+expressive photos with a synthesized target. facesym/data/pairs.py describes the format of the folder, to which
 ``preview.png`` is added.
 """
 
