@@ -13,8 +13,8 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.app
 	$(BIN)/python spaces/app.py
 
-space: | $(BIN)/python
-	$(BIN)/python spaces/layout.py $(DIR) $(if $(PUSH),--push $(PUSH))
+space: $(VENV)/.app
+	$(BIN)/facesym space $(DIR) $(if $(PUSH),--push $(PUSH))
 
 try: $(VENV)/.dev
 	$(BIN)/python docs/try/build.py

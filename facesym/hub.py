@@ -8,6 +8,7 @@ import errno
 import os
 import re
 from collections.abc import Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
@@ -169,22 +170,59 @@ def publish(
         ZooError: no network, or no right to write to the repository.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     api = HfApi(token=token)
-    try:
+    with _upload_errors(repo_id, "choose another repository (in zoo.json: repo_id)"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if card is not None and not api.file_exists(repo_id, "README.md"):
             files = {**files, "README.md": card}
         operations = [CommitOperationAdd(name, data) for name, data in files.items()]
         return api.create_commit(repo_id, operations, commit_message=message).oid
+
+
+def publish_space(repo_id: str, folder: Path, message: str) -> str:
+    """Make a folder the content of a Space; create the Space if it does not exist.
+
+    Args:
+        repo_id: "owner/name".
+        folder: its files. Others that the Space has are deleted.
+        message: of the commit.
+
+    Returns:
+        The Space's address.
+
+    Raises:
+        ZooError: no network, or no right to write to the Space.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    with _upload_errors(repo_id, "name another Space"):
+        address = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", exist_ok=True)
+        api.upload_folder(
+            repo_id=repo_id,
+            repo_type="space",
+            folder_path=folder,
+            delete_patterns="*",
+            commit_message=message,
+        )
+        return str(address)
+
+
+@contextmanager
+def _upload_errors(repo_id, otherwise):
+    """Turn an upload's errors into ZooErrors; ``otherwise`` is what to do without the right to write."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        yield
     except OfflineModeIsEnabled as error:
         raise ZooError("HF_HUB_OFFLINE is set: unset it to publish.") from error
     except HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
             raise ZooError(
-                f"The Hub does not let you write to {repo_id}: run `hf auth login` with a token that may, or choose "
-                "another repository (in zoo.json: repo_id)."
+                f"The Hub does not let you write to {repo_id}: run `hf auth login` with a token that may, or "
+                f"{otherwise}."
             ) from error
         raise ZooError(f"Cannot publish {repo_id}: {error}") from error
     except Exception as error:  # as in fetch_file

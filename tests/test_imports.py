@@ -16,7 +16,7 @@ LAYERS = (
     "video",
     "fit asymmetry identity metrics",
     "pipelines",
-    "export study",
+    "export space study",
     "data",
     "evaluation",
     "cli",

@@ -2,12 +2,21 @@
 
 import json
 import re
+import socket
 import subprocess
-import sys
+import sysconfig
+import time
+import urllib.request
+import venv
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
-import layout
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from facesym.cli import main
+from facesym.space import lay_out, push
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,20 +24,73 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def space(tmp_path_factory):
     folder = tmp_path_factory.mktemp("space") / "here"
-    subprocess.run([sys.executable, ROOT / "spaces" / "layout.py", folder], check=True)
+    lay_out(folder)
     return folder
 
 
-def test_it_has_all_that_the_page_needs_and_starts_building(space):
-    """In an environment that knows no other facesym, from the Space's own folder."""
-    code = "import app, facesym; app.build(); print(facesym.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=space, env={"PATH": "/usr/bin:/bin", "HOME": str(space)},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    if ROOT not in Path(sys.executable).parents:
-        assert Path(done.stdout.strip().splitlines()[-1]) == space / "facesym" / "__init__.py"
+def packages(requirements):
+    """Names of the installed packages that a requirements file asks for, with all that those need."""
+    installed = {canonicalize_name(each.metadata["Name"]) for each in distributions()}
+    wanted = [Requirement(line) for line in requirements.splitlines() if line and line[0] != "#"]
+    found = set()
+    while wanted:
+        requirement = wanted.pop()
+        extras = requirement.extras or {""}
+        name = canonicalize_name(requirement.name)
+        if (name, *sorted(extras)) in found or name not in installed:
+            continue
+        found.add((name, *sorted(extras)))
+        for line in distribution(name).requires or []:
+            needed = Requirement(line)
+            if not needed.marker or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+                needed.marker = None
+                wanted.append(needed)
+    return {name for name, *_ in found}
+
+
+@pytest.fixture(scope="module")
+def bare(space, tmp_path_factory):
+    """The Python of an environment with the packages of the Space's requirements.txt alone: linked, not installed."""
+    root = tmp_path_factory.mktemp("bare")
+    venv.create(root, with_pip=False)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(root)}))
+    for name in packages((space / "requirements.txt").read_text()):
+        package = distribution(name)
+        for top in {
+            file.parts[0] for file in package.files or [] if file.parts[0] not in ("..", "__pycache__")
+        }:
+            if not (site / top).exists():
+                (site / top).symlink_to(package.locate_file(top))
+    return root / "bin" / "python"
+
+
+def test_it_starts_with_its_own_requirements_alone(space, bare, tmp_path):
+    """In an environment that knows no other facesym and no other package."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "GRADIO_TEMP_DIR": str(tmp_path / "cache"),
+        "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen([bare, "app.py"], cwd=space, env=environment, stdout=log, stderr=log)
+    try:
+        page = b""
+        for _ in range(600):
+            try:
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
+                break
+            except OSError:
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.2)
+        assert b"facesym: face models built on symmetry" in page, (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+        process.wait()
+    where = "import facesym; print(facesym.__file__)"
+    found = subprocess.check_output([bare, "-c", where], cwd=space, env=environment, text=True)
+    assert Path(found.strip()) == space / "facesym" / "__init__.py"
 
 
 def test_weights_go_into_git_lfs_and_the_card_names_the_models(space):
@@ -58,7 +120,7 @@ def test_the_space_is_pushed_whole(space, monkeypatch):
             asked["upload"] = options
 
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
-    assert layout.push(space, "anna/faces") == "https://hub.example/spaces/anna/faces"
+    assert push(space, "anna/faces") == "https://hub.example/spaces/anna/faces"
     assert asked["create"] == (
         "anna/faces", {"repo_type": "space", "space_sdk": "gradio", "exist_ok": True}
     )  # fmt: skip
@@ -66,10 +128,9 @@ def test_the_space_is_pushed_whole(space, monkeypatch):
     assert (upload["repo_id"], upload["repo_type"], upload["folder_path"]) == ("anna/faces", "space", space)
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
-    done = subprocess.run(
-        [sys.executable, ROOT / "spaces" / "layout.py", tmp_path], capture_output=True, text=True
-    )
-    assert done.returncode == 2 and "not empty" in done.stderr
+    with pytest.raises(SystemExit) as end:
+        main(["space", str(tmp_path)])
+    assert end.value.code == 1 and "not an empty folder" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

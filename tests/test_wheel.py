@@ -1,5 +1,6 @@
 """The wheel, installed away from the checkout, and README's examples run with it."""
 
+import filecmp
 import os
 import re
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from facesym import space
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -98,3 +101,14 @@ def test_every_command_is_there(programs, tmp_path):
     for command in commands:
         text = told(command)
         assert f"facesym {command}" in text and "train/" not in text.replace("train/nfgan.py", "")
+
+
+def test_the_space_of_an_installed_package_is_that_of_a_checkout(programs, tmp_path):
+    run(programs / "facesym", "space", tmp_path / "installed", cwd=tmp_path, env=environment())
+    space.lay_out(tmp_path / "clone")
+    installed, clone = (
+        {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "installed", tmp_path / "clone")
+    )
+    assert installed.keys() == clone.keys()
+    assert [name for name in clone if not filecmp.cmp(installed[name], clone[name], shallow=False)] == []

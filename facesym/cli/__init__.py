@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import FacesymError
-from . import evaluate, export, study, tasks, zoo
+from . import evaluate, export, space, study, tasks, zoo
 from .options import UsageError
 
 HELP = """\
@@ -97,7 +97,8 @@ def _run(argv):
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     photos = {task.name: task.summary for task in tasks.TASKS}
-    others = {"study": study.SUMMARY, "zoo": zoo.SUMMARY, "export": export.SUMMARY, **evaluate.SUMMARIES}
+    named = {"study": study, "zoo": zoo, "export": export, "space": space}
+    others = {**{name: module.SUMMARY for name, module in named.items()}, **evaluate.SUMMARIES}
     lists = ("\n".join(f"  {name:12}{what}" for name, what in each.items()) for each in (photos, others))
     parser = argparse.ArgumentParser(
         "facesym",
@@ -108,8 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
     tasks.add_parsers(commands)
-    study.add_parser(commands)
-    zoo.add_parser(commands)
-    export.add_parser(commands)
+    for module in named.values():
+        module.add_parser(commands)
     evaluate.add_parsers(commands)
     return parser
