@@ -97,7 +97,7 @@ def test_every_command_is_there(programs, tmp_path):
         return run(programs / "facesym", *command, "--help", cwd=tmp_path, env=environment())
 
     commands = re.findall(r"^  ([a-z]+)  +\w", told().partition("environment:")[0], re.M)
-    assert {"complete", "study", "zoo", "export", "evaluate", "prepare"} < set(commands)
+    assert {"complete", "study", "zoo", "export", "space", "evaluate", "prepare"} < set(commands)
     for command in commands:
         text = told(command)
         assert f"facesym {command}" in text and "train/" not in text.replace("train/nfgan.py", "")
