@@ -45,11 +45,11 @@ def scene(megapixels: float) -> tuple[bytes, np.ndarray]:
     return file.getvalue(), mask
 
 
-def aligned(size: int = 256) -> tuple[Image.Image, np.ndarray]:
+def aligned() -> tuple[Image.Image, np.ndarray]:
     """The portrait's aligned crop, and a mask of an eighth of it over its eyes and beyond the face."""
     from skimage import data
 
-    photo = Image.fromarray(data.astronaut())
+    photo, size = Image.fromarray(data.astronaut()), 256
     crop = align_face(photo, find_faces(photo, "largest", size)[2][0], size)
     mask = np.zeros((size, size), bool)
     mask[round(0.36 * size) : round(0.52 * size), round(0.12 * size) : round(0.9 * size)] = True
