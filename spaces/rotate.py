@@ -155,7 +155,7 @@ async def another_face() -> tuple[dict, str]:
         faces = await parts.QUICK.run(make_faces, seed, np.linspace(0, 1, MADE))
     except Exception as error:
         return {}, panel.status(error=parts.wording(error))
-    files = results.Files(tab.name, f"face-{seed}", "nobody")
+    files = results.Files(tab.name, f"face-{seed}", "generated")
     labels = ["generated", *[""] * (MADE - 2), "mirrored"]
     labels[MADE // 2] = "symmetric"
     view = files.series("Generated face", faces, labels, 0, "Symmetry")
@@ -175,7 +175,7 @@ async def generate(seed: int = 0, symmetry: float = 0.0):
     """
     fraction = min(max(float(symmetry or 0), 0), 2) / 2
     faces = await parts.QUICK.run(make_faces, 0 if seed is None else seed, [fraction])
-    files = results.Files(tab.name, f"face-{int(seed or 0)}", "nobody")
+    files = results.Files(tab.name, f"face-{int(seed or 0)}", "generated")
     return files.show(parts.as_frame(faces[0]), "face")
 
 
