@@ -1,18 +1,36 @@
 """The transfer pipeline."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 import facesym
 from facesym import ImageError
+from facesym.faces.landmarks import find_points
 from facesym.models.lssl import GROUPS
-from facesym.pipelines.crops import to_image
+from facesym.pipelines import transfer
+
+EXAMPLES = Path(__file__).parents[1] / "spaces" / "examples"
 
 
 @pytest.fixture(scope="module")
 def model(saved):
     return saved("AttributeGenerator")
+
+
+@pytest.fixture(scope="module")
+def aligned_portraits():
+    """{name: RGB crop of 128 pixels}."""
+    pipe = facesym.load("transfer")
+    jobs = {
+        name: pipe(str(EXAMPLES / f"{name}.jpg"), to="dark").crop[0] for name in ("astronaut", "grace-hopper")
+    }
+    return {
+        name: crop.convert("RGB").resize((128, 128), Image.Resampling.LANCZOS) for name, crop in jobs.items()
+    }
 
 
 def test_a_photo_is_changed_by_the_strength_asked_for(model, astronaut):
@@ -54,13 +72,47 @@ def test_an_expression_is_given_to_the_result_again_and_nothing_else_is(model, a
     net, seen = pipe.net, []
     net.encoder.register_forward_hook(lambda layer, given, found: seen.append(given[0].clone()))
     (made,) = pipe.run(crop, crop, ways[3:])
-    # The second time it sees its result and where it says that the landmarks are, and is asked for no light.
-    first, second = seen
+    # Twice to see whether the face smiles. Then for the expression, the second time on its result and on where it says
+    # that the landmarks are; and at last for the light.
+    first, second, lit = seen[2:]
     with torch.inference_mode():
-        result = net.decode(net.encoder(first), net.attributes(ways[3]), first[:, :3])
-        wanted = net(result.image, result.condition, net.attributes(ways[0])).image
+        result = net.decode(net.encoder(first), net.attributes(ways[0]), first[:, :3])
     assert torch.allclose(second, torch.cat([result.image, 2 * result.condition - 1], 1), atol=1e-5)
-    assert np.abs(np.asarray(made) - np.asarray(to_image(wanted[0])).astype(int)).max() <= 1
+    assert (lit[:, :3] != first[:, :3]).any() and made.size == crop.size
+
+
+@pytest.mark.parametrize("portrait", ["astronaut", "grace-hopper"])
+@pytest.mark.parametrize("to", ["happy", "surprised", "neutral"])
+def test_strength_is_monotone_and_an_open_smile_is_left_alone(to, portrait, aligned_portraits):
+    pipe, crop = facesym.load("transfer"), aligned_portraits[portrait]
+    frames = [pipe.run(crop, crop, [{"expression": to}], strength)[0] for strength in np.linspace(0, 1.5, 7)]
+    assert frames[0] == crop
+    smiles = portrait == "astronaut"
+    if to == "happy":
+        assert all((frame == crop) == smiles for frame in frames[1:5])
+    points = find_points(frames)
+    unit = np.linalg.norm(points[0, 45] - points[0, 36])
+    width, opening = (
+        np.linalg.norm(points[:, a] - points[:, b], axis=1) / unit for a, b in ((54, 48), (66, 62))
+    )
+    # Rising, but for what the landmarks waver by.
+    rising = {"happy": [width, opening], "surprised": [opening], "neutral": [-width, -opening]}[to]
+    assert all((np.diff(each) > -0.02).all() for each in rising)
+    if to != "neutral" and not smiles:
+        assert rising[-1][-1] > rising[-1][0] + 0.05
+
+
+def test_a_head_turns_to_the_other_side_from_its_mirror_image(model, astronaut, monkeypatch):
+    pipe = facesym.load(str(model))
+    crop = pipe(astronaut, to="happy").crop[0].resize((64, 64))
+
+    def turned(image, yaw, pose):
+        monkeypatch.setattr(transfer, "find_points_and_pose", lambda x: (find_points(x), (yaw, 0.0)))
+        return np.asarray(pipe.run(image, image, [{"pose": pose}])[0], int)
+
+    mirrored = ImageOps.mirror(crop)
+    assert np.abs(turned(crop, 30, "left 20") - turned(mirrored, -30, "left 20")).max() <= 1
+    assert np.abs(turned(crop, 0, "left 20") - turned(mirrored, -30, "left 20")).max() > 1
 
 
 def test_what_makes_no_sense_is_refused(model, astronaut):

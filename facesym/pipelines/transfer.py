@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..attributes import encode, groups_of
 from ..errors import ImageError
 from ..faces.decode import PictureSource
-from ..faces.geometry import face_region, heat_map
+from ..faces.geometry import face_region, flip_landmarks
 from ..faces.landmarks import find_points
+from ..faces.light import relight
+from ..faces.matte import person_matte
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from .base import FaceJob, Pipeline, Result, inference
-from .crops import one_of, to_batch, to_image, to_tensor
+from .crops import to_array, to_image
+from .draw import draw
+from .layers import LARGEST, compose, moved, probes
 
-if TYPE_CHECKING:
-    import torch
+TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
+FAR = 30.0  # degrees of a turn from which the background is the photo's, not the network's
+KEPT_SMILE = 0.5  # strength with which the network is asked to keep a face's open smile
 
 
 @dataclass(kw_only=True, repr=False)
@@ -114,7 +119,8 @@ class TransferPipeline(Pipeline):
                 `facesym.faces.load.read_photo`), or a list of photos.
             to: a target attribute ("happy"), or several of different groups; ``pipe.groups`` lists them. Other groups
                 do not change.
-            strength: strength of the change, from 0 (none) to 1.5; 1 matches the training data.
+            strength: strength of the change, from 0 (none) to 1.5; 1 matches the training data. Up to 1, "happy" leaves
+                an open smile unchanged.
             faces: "largest", "all", or an index from left to right.
             paste: True pastes the face into the photo, which suits frontal heads; False returns the aligned crop.
             aligned: the image is already an aligned square crop; skip face detection.
@@ -206,86 +212,133 @@ class TransferPipeline(Pipeline):
             A list of RGB images of ``larger``'s size. If only the expression changes, pixels outside the face do not
             change.
         """
-        points = find_points(crop)
+        points, (yaw, _) = find_points_and_pose(crop)
         return self._change(
-            [TransferJob(None, None, larger, 0.0, small=crop, small_points=points)], ways, strength
+            [TransferJob(None, None, larger, yaw, small=crop, small_points=points)], ways, strength
         )[0]
 
     @inference
     def _change(self, faces, ways, strength):
-        """Apply `run` to a list of TransferJob."""
-        net = self.net
-        points = np.stack([face.small_points for face in faces]).astype(np.float32)
-        images = (self._exported if self.backend != "torch" else self._all_ways)(
-            faces, points, ways, strength
-        )
-        made = [[] for _ in faces]
-        for way, changed in zip(ways, images):
-            for i, image in enumerate(changed):
-                output, crop = to_image(image[0]), faces[i].crop
-                if set(way) == {"expression"}:
-                    output = _within_face(output, crop, points[i] * crop.width / net.config.input_size)
-                made[i].append(output)
+        """`run` on a list of TransferJob: a list of its results."""
+        made: list[list] = [[face.crop] * len(ways) for face in faces]
+        if strength == 0:
+            return made
+        smiling = self._smiling(faces)
+        for smile in sorted(set(smiling)):
+            indices = [i for i, each in enumerate(smiling) if each == smile]
+            for k, way in enumerate(ways):
+                crops = self._edit([faces[i] for i in indices], way, strength, smile)
+                for i, crop in zip(indices, crops):
+                    made[i][k] = crop
         return made
 
-    def _all_ways(self, faces, points, ways, strength):
-        """Return the network's images of all faces for each entry of ``ways``."""
-        import torch
+    def _edit(self, faces, way, strength, smile):
+        """Change faces in one way. ``smile``: whether they all smile openly. Returns RGB crops."""
+        light = {group: name for group, name in way.items() if group == "light"}
+        rest = {group: name for group, name in way.items() if group != "light"}
+        if smile and rest.get("expression") == "happy" and strength <= 1:
+            del rest["expression"]
+        crops = [face.crop for face in faces]
+        if rest:
+            crops = self._reshape(faces, rest, strength, smile)
+        if light:
+            # A separate step, because the light is applied to the photo's own pixels.
+            faces = [self._view(crop) for crop in crops] if rest else faces
+            crops = self._relight(faces, light, strength, smile)
+        return crops
 
-        net = self.net
-        small = to_batch([face.small for face in faces], net)
-        # Always in float32, so that copied pixels keep their colours.
-        large = [to_tensor(face.crop, net, torch.float32) for face in faces]
-        heat = heat_map(torch.from_numpy(points).to(net.device), net.config.input_size)
-        latent = net.encode(small, heat.to(net.dtype))
-        return [self.passes(latent, small, large, way, strength) for way in ways]
+    def _smiling(self, faces):
+        """Whether each face smiles openly: the network changes it less when asked for "happy" than when asked for
+        nothing."""
+        if "happy" not in self.groups.get("expression", ()):
+            return [False] * len(faces)
+        changes = []
+        for wanted in ({}, {"expression": "happy"}):
+            y = np.array([encode(self.net.config, wanted)] * len(faces))
+            drawn, _ = draw(self.net, faces, [y])
+            changes.append([_mouth_change(face, to_image(image)) for face, image in zip(faces, drawn)])
+        return [happy < nothing for nothing, happy in zip(*changes)]
 
-    def _exported(self, faces, points, ways, strength):
-        """`_all_ways` for an exported network, one face at a time, because crops may differ in size."""
+    def _encoded(self, wanted, strength, smile):
+        """y of one face. Asked for nothing, the network closes an open smile halfway, so it is asked to keep it."""
+        y = strength * np.array(encode(self.net.config, wanted))
+        kept = max(1 - strength, 0) if "expression" in wanted else 1
+        if smile and kept:
+            y += kept * KEPT_SMILE * np.array(encode(self.net.config, {"expression": "happy"}))
+        return y
+
+    def _reshape(self, faces, way, strength, smile):
+        """Change expression and pose. Returns RGB crops.
+
+        An expression is applied ``passes`` times. A pose is applied once, because more passes smear the background. A
+        head that faces the other side is turned from its mirror image, which shows that side. Far turns leave streaks
+        in the background, so the moved person is composed over the photo's own background.
+        """
+        config, far = self.net.config, [False] * len(faces)
+        if "pose" in way:
+            goal = _degrees(way["pose"])
+            faces = [_mirrored(face) if goal * face.yaw < -abs(goal) * TURNED else face for face in faces]
+            far = [abs(goal - face.yaw) > FAR for face in faces]
+        # In a far turn an open mouth smears.
+        steps = [np.stack([self._encoded(way, strength, smile and not each) for each in far])]
+        if "expression" in way:
+            again = self._encoded({"expression": way["expression"]}, strength, smile)
+            steps += [np.stack([again] * len(faces))] * (config.passes - 1)
+        mattes = [_matte(face) if each and config.copy else None for face, each in zip(faces, far)]
+        more = [[] if matte is None else probes(matte) for matte in mattes]
+        _, drawn = draw(self.net, faces, steps, more)
+        made = []
+        for face, matte, (output, *probed) in zip(faces, mattes, drawn):
+            image = to_image(output[0])
+            points = (face.small_points + 0.5) * (face.crop.width / config.input_size) - 0.5
+            if matte is not None:
+                image = compose(image, moved(*map(to_array, probed)), face.crop, matte, points)
+            elif set(way) == {"expression"}:
+                image = _within_face(image, face.crop, points)
+            made.append(image)
+        return made
+
+    def _relight(self, faces, light, strength, smile):
+        """Change the light. Returns RGB crops."""
+        y = np.stack([self._encoded(light, strength, smile)] * len(faces))
+        lit, _ = draw(self.net, faces, [y])
         return [
-            [self._exported_passes(face, at, way, strength) for face, at in zip(faces, points)]
-            for way in ways
+            relight(face.crop, face.small, to_image(image), face.small_points)
+            for face, image in zip(faces, lit)
         ]
 
-    def _exported_passes(self, face, points, way, strength):
-        """`passes` for an exported network and one face."""
-        config = self.net.config
-        small, large = to_tensor(face.small, self.net), to_tensor(face.crop, self.net)
-        condition = heat_map(points[None], config.input_size)
-        expression = {group: name for group, name in way.items() if group == "expression"}
-        for wanted in [way] + [expression] * (config.passes - 1 if expression else 0):
-            y = strength * np.array([encode(config, wanted)])
-            out = self.net(small, condition, y, large)
-            small, condition, large = out.changed, out.changed_condition, out.changed_larger
-        return large
+    def _view(self, crop):
+        """The input of `draw` for an RGB crop."""
+        side = self.net.config.input_size
+        small = crop.resize((side, side), Image.Resampling.LANCZOS)
+        return TransferJob(None, None, crop, 0.0, small=small, small_points=find_points(small))
 
-    def passes(
-        self, latent: torch.Tensor, small: torch.Tensor, large: Any, way: dict[str, str], strength: float
-    ) -> list[torch.Tensor]:
-        """Edit the faces. An expression is applied ``passes`` times; lighting and pose only once, because each pass
-        would darken the image and smear the background next to a turned head.
 
-        Args:
-            latent: latent of ``small``.
-            small: Bx3xSxS in [-1, 1].
-            large: list of B tensors 1x3xHxW, the same crops.
-            way: target attributes, {group: attribute}.
-            strength: see `run`.
+def _mouth_change(face, image):
+    """Mean absolute difference below the nose between a face (TransferJob) and another RGB image of it, in [0, 255]."""
+    region = face_region(face.small_points, image.width) > 0
+    region[: int(face.small_points[33, 1])] = False
+    return np.abs(np.asarray(image, np.float32) - np.asarray(face.small, np.float32))[region].mean()
 
-        Returns:
-            List of B tensors 1x3xHxW.
-        """
-        net = self.net
-        predictions = net.predict(latent, strength * net.attributes(way, len(small)))
-        large = [net.render(one_of(predictions, i), x).image for i, x in enumerate(large)]
-        expression = {group: name for group, name in way.items() if group == "expression"}
-        for _ in range(net.config.passes - 1 if expression else 0):
-            seen = net.render(predictions, small)
-            small = seen.image.to(net.dtype)
-            latent = net.encode(small, seen.condition.to(net.dtype))
-            predictions = net.predict(latent, strength * net.attributes(expression, len(small)))
-            large = [net.render(one_of(predictions, i), x).image for i, x in enumerate(large)]
-        return large
+
+def _degrees(pose):
+    """The yaw in a pose's name: -45 for "left 45", 0 for "frontal"."""
+    side, _, degrees = pose.partition(" ")
+    return {"left": -1, "right": 1}.get(side, 0) * float(degrees or 0)
+
+
+def _mirrored(face):
+    """The mirror image of a face (TransferJob)."""
+    crop, small = (ImageOps.mirror(image) for image in (face.crop, face.small))
+    points = flip_landmarks(face.small_points, small.width)
+    return replace(face, crop=crop, small=small, small_points=points, yaw=-face.yaw)
+
+
+def _matte(face):
+    """The matte of a face (TransferJob), at most LARGEST pixels wide."""
+    side = min(face.crop.width, LARGEST)
+    crop = face.crop.resize((side, side), Image.Resampling.LANCZOS)
+    return person_matte(np.asarray(crop), (face.small_points + 0.5) * (side / face.small.width) - 0.5)
 
 
 def _within_face(made, crop, points):

@@ -1,0 +1,63 @@
+"""Compose a person, as a network moved them, over the photo's background."""
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..faces.matte import behind
+
+LARGEST = 256  # side at which mattes are moved
+STEP = 0.4  # brightness of a matte in the probes; small enough that a network which changes the light clips nothing
+
+
+def probes(matte: np.ndarray) -> list[np.ndarray]:
+    """Make images from which `moved` tells where a network that copies pixels moves a matte.
+
+    The network renders them in the photo's place. What it synthesizes is equal in both, so their difference is what it
+    copied. This works for any number of passes and for exported networks, which return no flow.
+
+    Args:
+        matte: SxS float32 in [0, 1].
+
+    Returns:
+        Two images, 1x3xKxK float32: one of a single colour; one brighter by the matte in the first channel and by a
+        constant in the others.
+    """
+    side = min(len(matte), LARGEST)
+    matte = cv2.resize(matte, (side, side), interpolation=cv2.INTER_AREA)
+    ground = np.full((1, 3, side, side), -STEP / 2, np.float32)
+    return [ground, ground + np.float32(STEP) * np.stack([matte, *[np.ones_like(matte)] * 2])]
+
+
+def moved(ground: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """The matte as the network moved it.
+
+    Args:
+        ground, marked: 1x3xKxK float32, the network's renderings of the `probes`.
+
+    Returns:
+        KxK float32 in [0, 1].
+    """
+    copied = marked[0] - ground[0]
+    return np.clip(copied[0] / np.maximum(copied[1], 1e-4), 0, 1)
+
+
+def compose(
+    person: Image.Image, matte: np.ndarray, crop: Image.Image, own: np.ndarray, points: np.ndarray
+) -> Image.Image:
+    """Compose a moved person over the photo's background.
+
+    Args:
+        person: RGB, SxS, the network's output.
+        matte: KxK float32 in [0, 1], the person in ``person``.
+        crop: RGB, SxS, the photo's crop.
+        own: LxL float32 in [0, 1], the person in ``crop``.
+        points: 68x2, the crop's landmarks, pixels.
+
+    Returns:
+        RGB image, SxS.
+    """
+    matte, own = (cv2.resize(x, crop.size, interpolation=cv2.INTER_LINEAR)[..., None] for x in (matte, own))
+    background = behind(np.asarray(crop), own[..., 0], points)
+    mixed = matte * np.asarray(person, np.float32) + (1 - matte) * background
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
