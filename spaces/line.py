@@ -163,7 +163,8 @@ def lower_priority() -> None:
     """Lower the priority of this thread and of those that it starts."""
     if sys.platform == "linux":  # elsewhere threads have no priority of their own
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+            thread = os.PRIO_PROCESS, threading.get_native_id()
+            os.setpriority(*thread, os.getpriority(*thread) + 5)
 
 
 def in_words(seconds: float) -> str:

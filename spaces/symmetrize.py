@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import cv2
 import gradio as gr
+import numpy as np
 import panel
 import parts
 import results
 import stage
+from PIL import Image
 
 from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
@@ -66,7 +69,7 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
         zip(result.crop, result.heatmap, result.composites, rows)
     ):
         pictures = [
-            ("Symmetric face", composites["model"]),
+            ("Symmetric face", cut_out(composites["model"])),
             ("Left half, mirrored", composites["left"]),
             ("Right half, mirrored", composites["right"]),
             ("Where the halves differ", draw_heatmap(crop, heat)),
@@ -96,6 +99,18 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
         extras="".join(sections) + results.paragraph(ABOUT),
     )
     return outcome, rows
+
+
+def cut_out(face: Image.Image) -> Image.Image:
+    """Make the black around a face transparent."""
+    shown = np.asarray(face.convert("L")) > 8
+    outline, _ = cv2.findContours(shown.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    alpha = cv2.drawContours(np.zeros(shown.shape, np.uint8), outline, -1, 255, cv2.FILLED)
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))  # off with the frayed, dark edge
+    alpha = cv2.erode(cv2.morphologyEx(alpha, cv2.MORPH_OPEN, disk), disk)
+    face = face.copy()
+    face.putalpha(Image.fromarray(cv2.blur(alpha, (5, 5))))
+    return face
 
 
 async def symmetrize_file(photo: str, faces: str = "largest"):

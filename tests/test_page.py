@@ -158,6 +158,16 @@ def test_every_tab_has_examples_with_their_results():
                 assert b"AI" in image.info["comment"] and min(image.size) >= 128
 
 
+def test_a_face_on_black_is_cut_out_with_its_pupils():
+    import symmetrize
+
+    face = Image.new("RGB", (64, 64))
+    face.paste("pink", (10, 10, 50, 50))
+    face.paste("black", (25, 25, 30, 30))
+    alpha = symmetrize.cut_out(face).getchannel("A")
+    assert alpha.getpixel((2, 2)) == 0 and alpha.getpixel((27, 27)) == alpha.getpixel((40, 40)) == 255
+
+
 def test_space_card_is_valid():
     yaml = pytest.importorskip("yaml")
     card = (ROOT / "spaces" / "README.md").read_text()
