@@ -26,7 +26,7 @@ from .layers import LARGEST, compose, moved, probes
 
 TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
 FAR = 30.0  # degrees of a turn from which the background is the photo's, not the network's
-KEPT_SMILE = 0.5  # strength with which the network is asked to keep a face's open smile
+KEPT_SMILE = 0.25  # strength with which the network is asked to keep a face's open smile
 
 
 @dataclass(kw_only=True, repr=False)
