@@ -59,6 +59,7 @@ def script_arguments(folder, out, mesh, vgg16):
         "realism": (folder / "pairs", "--mesh", mesh, *lssl),
         "nfgan": (folder / "pairs", "--preset", "paper", "--identity", "none", "--perceptual", vgg16, *lr),
         "parsing": (faces, "--labels", folder / "labels", "--size", 64, *lr),
+        "occlusion": (faces, "--size", 64, "--held-out", 2, *lr),
         "landmarks": (faces, "--width", 8),
         "pose": (faces, "--init", folder / "landmarks"),
         "identity": (faces, *lr),

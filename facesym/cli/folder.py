@@ -26,7 +26,9 @@ def run_folder(task: Task, args: argparse.Namespace) -> int:
     out = output_folder(args, task.name)
     rank, world = find_process()
     masks = getattr(args, "mask", None)
-    photos, skipped = find_photos(args.image, args.recursive, [out, masks] if masks else [out])
+    photos, skipped = find_photos(
+        args.image, args.recursive, [out, masks] if isinstance(masks, Path) else [out]
+    )
     if rank == 0:
         report_skipped(skipped)
     if not photos:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
+from ..faces.hidden import KINDS, automatic_kinds
 from ..faces.load import Photo, load_mask
 from .folder import run_folder
 from .options import UsageError, add_command, add_photo_arguments, number, take_back_image
@@ -39,11 +40,16 @@ class Complete(Task):
     usage = "IMAGE_OR_FOLDER --mask MASK_OR_FOLDER [-o OUT] [options]"
     description = """\
 The mask is an image of the photo's size: white where something covers the face
-(sunglasses, a hand, a scratch), black elsewhere. The model copies missing pixels
-from the other half of the face where they are visible, adjusts their illumination,
-and generates the rest. Pixels outside the mask do not change."""
+(sunglasses, a hand, a scratch), black elsewhere. --mask auto finds it. The model
+copies missing pixels from the other half of the face where they are visible,
+adjusts their illumination, and generates the rest. Pixels outside the mask do
+not change."""
     examples = (
         ("facesym complete photo.jpg --mask mask.png -o done.png", "Complete one photo."),
+        (
+            "facesym complete photo.jpg --mask auto:glasses -o done.png",
+            "Find and remove glasses; auto finds anything that covers the face.",
+        ),
         (
             "facesym complete photos/ --mask masks/ -o done/",
             "Complete every photo in a folder: photos/a.jpg with masks/a.png, and so on.\n"
@@ -59,7 +65,7 @@ and generates the rest. Pixels outside the mask do not change."""
         super().__init__(args)
         photos, masks = args.image, args.mask
         self.masks: Masks | None = None
-        if not photos.is_dir():
+        if isinstance(masks, str) or not photos.is_dir():
             return
         if not masks.is_dir():
             raise ImageError(f"{photos} is a folder: --mask must be a folder of masks with the same names.")
@@ -70,23 +76,39 @@ and generates the rest. Pixels outside the mask do not change."""
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--mask", type=Path, required=True, metavar="MASK_OR_FOLDER",
-            help="mask image, white = missing; for a folder of photos, a folder of masks with the same names",
+            "--mask", type=_mask, required=True, metavar="MASK_OR_FOLDER",
+            help="mask image, white = missing; for a folder of photos, a folder of masks with the same names; auto: "
+            f"find what covers the face; auto:KIND,...: only some of {', '.join(KINDS)}",
         )  # fmt: skip
 
+    def options(self) -> dict[str, Any]:
+        automatic = {"mask": self.args.mask} if isinstance(self.args.mask, str) else {}
+        return super().options() | automatic
+
     def inputs(self, photo: Path) -> list[Path]:
+        if isinstance(self.args.mask, str):
+            return []
         return [self.args.mask if self.masks is None else self.masks.of(photo.relative_to(self.args.image))]
 
     def check_photo(self, photo: Path, inputs: list[Path]) -> Photo:
         read = super().check_photo(photo, inputs)
-        load_mask(inputs[0], read.image.size, read.full_size)
+        if inputs:
+            load_mask(inputs[0], read.image.size, read.full_size)
         return read
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
-        return pipe(photo, *inputs, faces=self.args.faces)
+        return pipe(photo, *(inputs or [self.args.mask]), faces=self.args.faces)
 
     def numbers(self, result: Any) -> dict[str, Any]:
         return {"mask_fraction": round(result.mask_fraction, 5)}
+
+
+def _mask(text):
+    """Parse --mask: a path, or the name of an automatic mask."""
+    try:
+        return text if automatic_kinds(text) else Path(text)
+    except ImageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 class Symmetrize(Task):

@@ -19,6 +19,7 @@ TASKS = {
     "complete": "face completion: irregular masks and a centre square",
     "faces": "alignment of tilted faces",
     "identity": "face verification on held-out people",
+    "occlusion": "the automatic mask on drawn and real occlusions",
     "symmetrize": "recognition error of symmetrized faces",
     "asymmetry": "reliability of the asymmetry measures",
     "reference": "healthy range of the measures of `facesym study`",

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .lightcnn import LightCNN
     from .lssl import AttributeDiscriminator, AttributeGenerator
     from .nfgan import NormalizedFaceGAN
+    from .occlusion import OcclusionNet
     from .parser import FaceParser
     from .symgan import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
     from .symmetrizer import SymmetrizerVAE
@@ -20,6 +21,7 @@ __all__ = [
     "LandmarkNet",
     "LightCNN",
     "NormalizedFaceGAN",
+    "OcclusionNet",
     "SymmFCNet",
     "SymmetricDiscriminator",
     "SymmetricEncoder",
@@ -34,6 +36,7 @@ _MODULES = {
     "LandmarkNet": "landmark",
     "LightCNN": "lightcnn",
     "NormalizedFaceGAN": "nfgan",
+    "OcclusionNet": "occlusion",
     "SymmFCNet": "symmfcnet",
     "SymmetricDiscriminator": "symgan",
     "SymmetricEncoder": "symgan",

@@ -13,6 +13,8 @@ from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces
+from ..faces.hidden import AUTO, automatic_kinds, hidden_mask
+from ..faces.hidden import network as occlusion_network
 from ..faces.load import load_mask, read_photo
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
@@ -33,11 +35,13 @@ class CompleteResult(Result):
             where nothing was copied.
         stages: tuples of three RGB images, aligned crops: the warped flip, stage I, the final crop.
         mask_fraction: fraction of the photo's pixels that are masked.
+        mask: HxW bool, the mask of the photo, True = missing; with ``mask="auto"``, the mask that was found.
     """
 
     confidence: list[np.ndarray]
     stages: list[tuple[Image.Image, Image.Image, Image.Image]]
     mask_fraction: float
+    mask: np.ndarray
 
 
 @dataclass(kw_only=True)
@@ -114,7 +118,7 @@ class CompletePipeline(Pipeline):
     def __call__(
         self,
         image: list | tuple,
-        mask: list | tuple,
+        mask: list | tuple | str,
         *,
         faces: str | int = ...,
         paste: bool = ...,
@@ -139,8 +143,10 @@ class CompletePipeline(Pipeline):
         Args:
             image: the photo: a path, PIL image, array, tensor, bytes or file object (see
                 `facesym.faces.load.read_photo`), or a list of photos.
-            mask: the mask, of any of these types and of the photo's size, white or True = missing; for a list of
-                photos, a list of masks.
+            mask: the mask, of any of these types and of the photo's size, white or True = missing. "auto" finds
+                glasses, sunglasses, face masks, objects (hands, microphones …) and damage of old prints;
+                "auto:glasses,hair" finds only some of `facesym.faces.hidden.KINDS`. For a list of photos, a list of
+                masks, or "auto".
             faces: "largest", "all" (every face that the mask touches), or an index from left to right.
             paste: False returns the completed crops instead of the photo.
             aligned: the image is already an aligned square crop; skip face detection.
@@ -153,16 +159,41 @@ class CompletePipeline(Pipeline):
 
         Raises:
             ImageError: an image cannot be read, the sizes differ, the mask is empty, covers everything, or does
-                not touch the face.
+                not touch the face; or an automatic mask found nothing.
             FaceNotFoundError: no face was found, or not the requested one.
         """
+        if isinstance(image, list | tuple) and automatic_kinds(mask):
+            mask = [mask] * len(image)
         return self._process(
             image, mask, faces=faces, paste=paste, aligned=aligned, batch_size=batch_size, on_error=on_error
         )
 
+    def find_mask(
+        self, image: PictureSource, mask: str = AUTO, *, faces: str | int = "largest", aligned: bool = False
+    ) -> Image.Image:
+        """Find the mask that ``mask="auto"`` would use, to look at it or edit it before completing the photo.
+
+        Args:
+            image, faces, aligned: see `__call__`.
+            mask: "auto", or "auto:" and names of `facesym.faces.hidden.KINDS`, separated by commas.
+
+        Returns:
+            Image of mode L and the photo's size, white = covered.
+
+        Raises:
+            ImageError: the photo cannot be read, a kind does not exist, or nothing was found.
+            FaceNotFoundError: no face was found, or not the requested one.
+        """
+        kinds = automatic_kinds(mask)
+        if kinds is None:
+            raise ImageError(f'mask must be "{AUTO}" or "{AUTO}:KIND,…", not {mask!r}.')
+        found = _automatic_mask(read_photo(image), kinds, SimpleNamespace(faces=faces, aligned=aligned))
+        return Image.fromarray(found * np.uint8(255))
+
     def _find(self, image, mask, options):
-        photo = read_photo(image)
-        mask = load_mask(mask, photo.image.size, photo.full_size)
+        photo, kinds = read_photo(image), automatic_kinds(mask)
+        missing = _automatic_mask(photo, kinds, options) if kinds else None
+        mask = load_mask(mask, photo.image.size, photo.full_size) if missing is None else missing
         if not mask.any():
             raise ImageError("The mask is empty: mark missing pixels in white (or True).")
         if mask.all():
@@ -284,7 +315,15 @@ class CompletePipeline(Pipeline):
                 for face in faces
             ],
             "mask_fraction": float(faces[0].whole.mask.mean()),
+            "mask": faces[0].whole.mask,
         }
+
+
+def _automatic_mask(photo, kinds, options):
+    """Return the mask of what covers the chosen faces of a photo (`facesym.faces.load.Photo`), HxW bool."""
+    size = occlusion_network().config.input_size
+    _, chosen, transforms = find_faces(photo.image, options.faces, size, aligned=options.aligned)
+    return hidden_mask(photo.image, [transforms[i] for i in chosen], kinds)
 
 
 def _touched(chosen, own):

@@ -1,0 +1,182 @@
+"""`facesym evaluate occlusion`: the automatic mask on drawn and real things before held-out faces.
+
+    facesym evaluate occlusion --faces FACES/flickr FACES/omi FACES/lfw --unhidden FACES/london FACES/generated \\
+        --marks tests/data/hidden.json -o results/occlusion
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..data.occluders import draw_occluders
+from ..errors import ImageError
+from ..faces.geometry import face_region
+from ..faces.hidden import KINDS, hidden_in_crop, network
+from ..logging import progress_bar
+from .data import add_common_arguments, load_pictures, select_pictures
+from .report import picture_grid
+from .tables import markdown, save_results
+
+MARKED_SIZE = 256  # side of the images whose pixels the marks' coordinates are of
+
+COLUMNS = {
+    "images": "{n}",
+    "IoU, mean": "{iou:.3f}",
+    "IoU, all pixels": "{pooled:.3f}",
+    "nothing found": "{missed:.1%}",
+    "visible face cut": "{cut:.1%}",
+}
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    add_common_arguments(command)
+    command.add_argument(
+        "--unhidden", nargs="+", type=Path, required=True, help="folders of faces that nothing hides"
+    )
+    command.add_argument("--marks", type=Path, help="JSON: shapes of what hides images of --faces")
+    command.add_argument("-n", type=int, default=400, help="images of each kind at most (default 400)")
+    command.add_argument("--grid", type=int, default=12, help="images in the grids (default 12)")
+
+
+def draw_marks(shapes: list[dict[str, Any]], size: int) -> np.ndarray:
+    """The mask that was marked by hand.
+
+    Args:
+        shapes: dicts with ``fill`` (polygons; where two overlap is a hole) or ``line`` (points, with ``width`` and
+            ``closed``); coordinates in pixels of an image of MARKED_SIZE.
+        size: side S of the mask.
+
+    Returns:
+        SxS bool, True = hidden.
+    """
+    mask, scale = np.zeros((size, size), np.uint8), size / MARKED_SIZE
+
+    def fixed(points):
+        return np.round(((np.array(points) + 0.5) * scale - 0.5) * 16).astype(np.int32)
+
+    for shape in shapes:
+        if "fill" in shape:
+            cv2.fillPoly(mask, [fixed(outline) for outline in shape["fill"]], 1, shift=4)
+        else:
+            width = max(1, round(shape["width"] * scale))
+            cv2.polylines(mask, [fixed(shape["line"])], shape["closed"], 1, width, shift=4)
+    return mask > 0
+
+
+def compare(found: np.ndarray, hidden: np.ndarray, face: np.ndarray) -> dict[str, float]:
+    """A mask that was found against what hides the face (SxS bool each); ``face``: SxS bool, the face's region."""
+    both, either, visible = (found & hidden).sum(), (found | hidden).sum(), face & ~hidden
+    return {
+        "both": float(both),
+        "either": float(either),
+        "iou": float(both / max(either, 1)),
+        "missed": float(not found.any()),
+        "cut": float((found & visible).sum() / max(visible.sum(), 1)),
+    }
+
+
+def mean_row(name: str, values: list[dict[str, float]]) -> dict[str, Any]:
+    """The means of what `compare` gives for some images, and the IoU over all their pixels."""
+    row = {key: float(np.mean([value[key] for value in values])) for key in ("iou", "missed", "cut")}
+    pooled = sum(value["both"] for value in values) / max(sum(value["either"] for value in values), 1)
+    return {"row": name, "n": len(values), "pooled": pooled} | row
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure the automatic mask: intersection over union with things drawn over held-out faces, by kind, and with
+    real things marked by hand; how much of the visible face it cuts; and false alarms on faces that nothing hides."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    size = network().config.input_size
+    marks = json.loads(args.marks.read_text()) if args.marks else {}
+    drawn = _drawn(args, size)
+    real = _real(args, size, marks) if marks else []
+    alarms, count = _false_alarms(args, size)
+    table = [mean_row(f"drawn: {kind}", values) for kind, values in drawn.items()]
+    table.append(mean_row("drawn: all", [value for values in drawn.values() for value in values]))
+    for kind in KINDS:
+        some = [value for kinds, value in real if kinds == {kind}]
+        table += [mean_row(f"real: {kind}", some)] if some else []
+    if real:
+        table.append(mean_row("real: all", [value for _, value in real]))
+    settings = {"task": "occlusion", "size": size, "n": args.n, "seed": args.seed, "marked": len(real)}
+    save_results(args.out, settings, {"table": table, "false_alarms": alarms, "unhidden": count})
+    print("\n" + markdown(table, COLUMNS))
+    print(f"\nfalse alarms: {alarms:.1%} of {count} faces that nothing hides\n\nwritten: {args.out}")
+
+
+def _found(picture, size):
+    """The mask found with all kinds on an image (SxSx3 uint8)."""
+    return hidden_in_crop(Image.fromarray(picture), KINDS)
+
+
+def _drawn(args, size):
+    """{kind: what `compare` gives}, of one thing drawn over each held-out face."""
+    rows = select_pictures(args.faces, 0, args.n, args.seed)
+    pictures, landmarks = load_pictures(rows, size)
+    values, shown = {kind: [] for kind in KINDS}, []
+    for i in progress_bar(range(len(rows)), desc="drawn"):
+        kind = KINDS[i % len(KINDS)]
+        image, labels = draw_occluders(np.random.default_rng((args.seed, i)), pictures[i], landmarks[i], kind)
+        found = _found(image, size)
+        values[kind].append(compare(found, labels > 0, face_region(landmarks[i], size) > 0))
+        shown.append((image, found, labels > 0))
+    _save_grid(shown[: args.grid], args.out / "drawn.png")
+    return values
+
+
+def _real(args, size, marks):
+    """[(the set of kinds, what `compare` gives)] of the images that were marked by hand.
+
+    Raises:
+        ImageError: none of them is in --faces.
+    """
+    rows = [
+        row for row in select_pictures(args.faces, 0, None, 0) if f"{row['set']}/{row['file_name']}" in marks
+    ]
+    if not rows:
+        raise ImageError(f"no image of {args.marks} is among the held-out images of --faces")
+    pictures, landmarks = load_pictures(rows, size)
+    values, shown = [], []
+    for row, picture, points in zip(rows, pictures, landmarks):
+        shapes = marks[f"{row['set']}/{row['file_name']}"]
+        found, hidden = _found(picture, size), draw_marks(shapes, size)
+        kinds = {shape["kind"] for shape in shapes}
+        values.append((kinds, compare(found, hidden, face_region(points, size) > 0)))
+        shown.append((picture, found, hidden))
+    _save_grid(shown, args.out / "real.png")
+    return values
+
+
+def _false_alarms(args, size):
+    """The fraction of faces without anything before them on which ``mask="auto"`` finds something, and their number."""
+    rows = select_pictures(args.unhidden, 0, args.n, args.seed)
+    pictures, _ = load_pictures(rows, size)
+    kinds = [kind for kind in KINDS if kind != "hair"]
+    found = [hidden_in_crop(Image.fromarray(each), kinds) for each in progress_bar(pictures, desc="unhidden")]
+    alarms = [i for i, mask in enumerate(found) if mask.any()]
+    _save_grid(
+        [(pictures[i], found[i], found[i]) for i in alarms[: args.grid]], args.out / "false-alarms.png"
+    )
+    return len(alarms) / len(rows), len(rows)
+
+
+def _save_grid(shown, path):
+    """Write images with the masks laid over them: a list of (image, found, hidden)."""
+    if not shown:
+        return
+
+    def marked(image, mask):
+        return np.where(mask[..., None], (0.4 * image + 0.6 * np.array([255, 0, 0])).astype(np.uint8), image)
+
+    picture_grid(
+        {
+            "image": np.stack([image for image, _, _ in shown]),
+            "found": np.stack([marked(image, found) for image, found, _ in shown]),
+            "hidden": np.stack([marked(image, hidden) for image, _, hidden in shown]),
+        }
+    ).save(path)

@@ -1,0 +1,148 @@
+"""The automatic mask: the network, what is drawn to train it, and mask="auto"."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training import ROOT, draw_face, stats, template, train
+
+import facesym
+from facesym import ImageError
+from facesym.data.occluders import draw_distractors, draw_occluders
+from facesym.evaluation.occlusion import compare, draw_marks
+from facesym.faces import hidden
+from facesym.faces.hidden import KINDS, automatic_kinds
+from facesym.models import OcclusionNet
+
+
+@pytest.fixture
+def pipe(tiny_model, monkeypatch):
+    """A pipeline whose occlusion network takes green for an object, and for hair what is blue."""
+
+    class Colours(torch.nn.Module):
+        config = OcclusionNet(widths=(4, 4), input_size=128).config
+        device, dtype = torch.device("cpu"), torch.float32
+
+        def forward(self, image):
+            logits = torch.full((len(image), 1 + len(KINDS), *image.shape[-2:]), -9.0)
+            logits[:, 0] = 0
+            for kind, channel in (("object", 1), ("hair", 2)):
+                pure = (image[:, channel] > 0.6) & (image.sum(1) < 0)
+                logits[:, 1 + KINDS.index(kind)][pure] = 9
+            return logits
+
+    monkeypatch.setattr(hidden, "network", Colours)
+    monkeypatch.setattr("facesym.pipelines.complete.occlusion_network", Colours)
+    return facesym.load(tiny_model)
+
+
+@pytest.fixture
+def covered(astronaut):
+    """The astronaut with a green patch over her cheek, and the patch."""
+    photo, patch = np.array(astronaut), np.zeros((512, 512), bool)
+    patch[120:150, 225:260] = True
+    photo[patch] = [0, 255, 0]
+    return Image.fromarray(photo), patch
+
+
+def test_an_automatic_mask_covers_what_hides_the_face_and_little_else(pipe, covered):
+    photo, patch = covered
+    out = pipe(photo, "auto")
+    assert out.mask[patch].mean() > 0.99 and out.mask.sum() < 1.6 * patch.sum()
+    assert out.mask_fraction == out.mask.mean()
+    unchanged = (np.asarray(out.images[0]) == np.asarray(photo)).all(-1)
+    assert unchanged[~out.mask].all() and not unchanged[patch].all()
+    assert (np.asarray(pipe.find_mask(photo)) == out.mask * 255).all()
+    results = pipe([photo, photo], "auto:object")
+    assert all((each.mask == out.mask).all() for each in results)
+
+
+def test_kinds_are_asked_for_by_name(pipe, covered, astronaut):
+    photo, _ = covered
+    assert automatic_kinds("auto") == [kind for kind in KINDS if kind != "hair"]
+    assert automatic_kinds("auto:glasses, hair") == ["glasses", "hair"]
+    assert automatic_kinds("mask.png") is None and automatic_kinds(photo) is None
+    assert automatic_kinds("automatic.png") is None
+    with pytest.raises(ImageError, match="no kind 'hat'"):
+        pipe(photo, "auto:hat")
+    with pytest.raises(ImageError, match=r"Nothing was found that hides the face .glasses, mask.*pass that"):
+        pipe(photo, "auto:glasses,mask")
+    with pytest.raises(ImageError, match="Nothing was found"):
+        pipe(astronaut, "auto")
+    with pytest.raises(ImageError, match="must be"):
+        pipe.find_mask(photo, "glasses")
+
+
+def test_the_rim_cuts_little_of_the_visible_face():
+    found, face = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    face[8:56, 8:56] = True
+    found[30:34, 20:40] = True
+    wide = hidden._with_rim(found, face & ~found)
+    assert wide[found].all() and (wide & face & ~found).sum() <= 0.02 * (face & ~found).sum()
+    outside = np.roll(found, -30, 0)  # beside the face a rim costs nothing
+    assert hidden._with_rim(outside, face & ~outside).sum() > 1.8 * outside.sum()
+
+
+def test_specks_and_what_is_unsure_are_left():
+    probability, face = np.zeros((64, 64), np.float32), np.ones((64, 64), bool)
+    probability[4:6, 4:6] = 1
+    probability[20:30, 20:30] = 0.6
+    probability[40:50, 40:50] = 0.9
+    (ys, xs) = np.nonzero(hidden._regions(probability, face, ~face))
+    assert len(ys) == 100 and ys.min() == xs.min() == 40
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_drawn_things_lie_where_their_labels_say(kind):
+    points = template(128)
+    image = np.asarray(draw_face(np.random.default_rng(0), points, 128))
+    for seed in range(4):
+        drawn, labels = draw_occluders(np.random.default_rng(seed), image, points, kind)
+        again, _ = draw_occluders(np.random.default_rng(seed), image, points, kind)
+        assert (drawn == again).all() and drawn.dtype == labels.dtype == np.uint8
+        assert set(np.unique(labels)) <= {0, KINDS.index(kind) + 1}
+        if (labels > 0).any():
+            changed = np.abs(drawn.astype(int) - image).mean(-1)
+            assert changed[labels > 0].mean() > 1
+    shown = draw_distractors(np.random.default_rng(1), image, points)
+    assert shown.shape == image.shape and (shown != image).any()
+
+
+def test_the_network_gives_a_class_a_pixel():
+    net = OcclusionNet(widths=(4, 8), input_size=32).eval()
+    assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 1 + len(KINDS), 32, 32)
+    with pytest.raises(ValueError, match="multiple of 4"):
+        OcclusionNet(widths=(4, 8), input_size=30)
+
+
+def test_it_trains(folders, tmp_path):
+    text = train(
+        "occlusion.py",
+        folders,
+        tmp_path,
+        "--steps",
+        2,
+        "--size",
+        64,
+        "--held-out",
+        2,
+        "--glasses-in",
+        folders[0].name,
+    )
+    assert "held-out people, IoU" in text and {"kinds", "dice", "val"} <= set(stats(tmp_path)[1])
+    assert OcclusionNet.from_pretrained(tmp_path / "model").config.input_size == 64
+
+
+def test_marks_are_drawn_and_compared():
+    square = {"kind": "mask", "fill": [[[64, 64], [191, 64], [191, 191], [64, 191]]]}
+    mask = draw_marks([square], 128)
+    assert mask[40, 40] and not mask[20, 40] and 60**2 < mask.sum() < 68**2
+    hole = {"kind": "mask", "fill": [*square["fill"], [[100, 100], [150, 100], [150, 150], [100, 150]]]}
+    assert not draw_marks([hole], 128)[62, 62]
+    face = np.ones((128, 128), bool)
+    assert compare(mask, mask, face)["iou"] == 1 and compare(mask, mask, face)["cut"] == 0
+    assert compare(~face, mask, face) | {"missed": 1.0, "iou": 0.0} == compare(~face, mask, face)
+    marks = json.loads((ROOT / "tests" / "data" / "hidden.json").read_text())
+    assert len(marks) >= 30 and {each["kind"] for shapes in marks.values() for each in shapes} <= set(KINDS)

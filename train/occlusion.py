@@ -1,0 +1,201 @@
+"""Train OcclusionNet on aligned faces with things drawn over them.
+
+    accelerate launch train/occlusion.py --data FACES … --glasses-in flickr --steps 8000 --out runs/occlusion
+
+In sets of photos as people take them many wear glasses of their own (``--glasses-in``): there what is not drawn about
+the eyes is no label. It ends with the IoU on held-out people.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from facesym.data.faces import Samples, affine_jitter, colour_jitter, downscale_blur, side_light, to_tensor
+from facesym.data.occluders import draw_distractors, draw_occluders
+from facesym.faces.geometry import flip_landmarks
+from facesym.faces.hidden import KINDS
+from facesym.models.occlusion import OcclusionNet
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run, model_folder
+
+UNKNOWN = 255
+HIDDEN_WEIGHT = 3.0  # of the kinds in the cross entropy: most of a picture is visible
+
+
+class OcclusionSamples(Samples):
+    """Faces with and without things over them, augmented.
+
+    Args:
+        faces: FaceFolders.
+        glasses_in: names of sets in which people wear glasses: there the eyes teach nothing but what is drawn.
+        plain: how often nothing is drawn.
+    """
+
+    def __init__(self, faces, glasses_in=(), seed=0, plain=0.27):
+        super().__init__(faces, seed)
+        self.glasses_in, self.plain = set(glasses_in), plain
+
+    def sample(self, i, rng):
+        image, points = self.faces.images[i], self.faces.landmarks[i]
+        size = len(image)
+        labels = np.zeros((size, size), np.uint8)
+        if self.faces.rows[i]["path"].parent.name in self.glasses_in:
+            labels[eye_band(points, size)] = UNKNOWN
+        if rng.random() < 0.5:
+            image, points, labels = image[:, ::-1], flip_landmarks(points, size), labels[:, ::-1]
+        if rng.random() < 0.3:
+            image = draw_distractors(rng, image, points)
+        if rng.random() > self.plain:
+            image, drawn = draw_occluders(rng, image, points)
+            labels = np.where(drawn > 0, drawn, labels)
+        return augmented(rng, image, labels)
+
+
+def augmented(rng, image, labels):
+    """A picture (SxSx3) and its labels (SxS uint8), moved and in another light and quality: tensors."""
+    size = len(image)
+    matrix = affine_jitter(rng, size, degrees=8, scale=0.1, shift=0.04)
+    image = cv2.warpAffine(np.ascontiguousarray(image), matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
+    labels = cv2.warpAffine(
+        np.ascontiguousarray(labels),
+        matrix,
+        (size, size),
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    if rng.random() < 0.25:
+        image = downscale_blur(rng, image, 0.3)
+    if rng.random() < 0.12:
+        image = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    if rng.random() < 0.7:
+        image = colour_jitter(rng, image, 0.3)
+    if rng.random() < 0.2:
+        image = side_light(rng, image)
+    if rng.random() < 0.2:
+        image = image + rng.normal(0, rng.uniform(0, 10), image.shape)
+    if rng.random() < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
+        image = cv2.imdecode(
+            cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), quality)[1], cv2.IMREAD_COLOR
+        )
+    return {"image": to_tensor(image), "labels": torch.from_numpy(labels.astype(np.int64))}
+
+
+def eye_band(points, size):
+    """Where glasses would sit on a face (68x2 landmarks): SxS bool."""
+    unit, middle = np.linalg.norm(points[45] - points[36]), points[36:48].mean(0)
+    across = (points[45] - points[36]) / max(unit, 1e-6)
+    down = np.array([-across[1], across[0]])
+    corners = [
+        middle + unit * (x * across + y * down) for x, y in ((-1, -0.35), (1, -0.35), (1, 0.5), (-1, 0.5))
+    ]
+    band = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(band, [np.round(corners).astype(np.int32)], 1)
+    return band > 0
+
+
+def occlusion_loss(logits, labels):
+    """Cross entropy of the kinds, and Dice of hidden against visible over the batch: a dict of terms."""
+    known = labels != UNKNOWN
+    weight = torch.full((1 + len(KINDS),), HIDDEN_WEIGHT, device=logits.device)
+    weight[0] = 1
+    hidden = (1 - logits.softmax(1)[:, 0]) * known
+    target = ((labels > 0) & known).float()
+    dice = 1 - (2 * (hidden * target).sum() + 1) / (hidden.sum() + target.sum() + 1)
+    return {"kinds": F.cross_entropy(logits, labels, weight, ignore_index=UNKNOWN), "dice": dice}
+
+
+@torch.no_grad()
+def intersection_over_union(net, samples, device="cpu", batch=16):
+    """Hidden against visible, the mean over pictures where anything is hidden, and by kind over all pixels: a dict."""
+    mean, counts = [], torch.zeros(2, 1 + len(KINDS))
+    for start in range(0, len(samples), batch):
+        part = samples[start : start + batch]
+        found = net(torch.stack([each["image"] for each in part]).to(device)).cpu()
+        for logits, each in zip(found, part):
+            labels, hidden = each["labels"], logits.softmax(0)[0] < 0.5
+            if (labels > 0).any():
+                mean.append(((hidden & (labels > 0)).sum() / (hidden | (labels > 0)).sum()).item())
+            kinds = logits.argmax(0)
+            for k in range(1 + len(KINDS)):
+                counts[0, k] += ((kinds == k) & (labels == k)).sum()
+                counts[1, k] += ((kinds == k) | (labels == k)).sum()
+    iou = counts[0] / counts[1].clamp(min=1)
+    return {"hidden": float(np.mean(mean))} | dict(zip(KINDS, iou[1:].tolist()))
+
+
+def held_out(faces, count, seed=0):
+    """``count`` pictures of FaceFolders with drawn things, the same each time: a list of samples."""
+    samples = OcclusionSamples(faces, seed=seed, plain=0.1)
+    return [samples[i] for i in range(count)]
+
+
+def main():
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/occlusion", batch=16, lr=2e-3, warm_up=200)
+    parser.add_argument("--steps", type=int, default=8000, help="of the run")
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures, in pixels")
+    parser.add_argument("--init", metavar="RUN", help="start from this run's model")
+    parser.add_argument(
+        "--glasses-in",
+        nargs="*",
+        default=[],
+        metavar="SET",
+        help="names of folders whose people wear glasses",
+    )
+    parser.add_argument("--held-out", type=int, default=200, metavar="N", help="pictures to measure with")
+    args = parser.parse_args()
+    run = Run(args)
+    net = (
+        OcclusionNet.from_pretrained(model_folder(args.init))
+        if args.init
+        else OcclusionNet(input_size=args.size)
+    )
+    net = run.add(net)
+    faces = run.faces(args.size)
+    validation = held_out(run.faces(args.size, "val"), max(1, args.held_out // 2), args.seed)
+    run.print(f"{net.num_parameters()} parameters")
+    optimizer = run.adam(net.parameters(), weight_decay=1e-4)
+    average = run.average(net)
+    run.restore()
+    net.train()
+    for batch in run.batches(OcclusionSamples(faces, args.glasses_in, args.seed), args.steps):
+        with run.autocast():
+            logits = net(batch["image"])
+        terms = occlusion_loss(logits, batch["labels"])
+        run.update(optimizer, terms["kinds"] + 0.5 * terms["dice"])
+        run.average_step()
+        if run.due(args.sample_every):
+            average.eval()
+            terms["val"] = run.validated(
+                average, 1 - intersection_over_union(average, validation, run.device)["hidden"]
+            )
+            hidden = 1 - average(batch["image"][:10]).detach().softmax(1)[:, :1]
+            known = (batch["labels"][:10, None] % UNKNOWN) / len(KINDS)
+            run.grid("hidden", {"input": batch["image"][:10], "output": hidden, "target": known})
+        run.log(**terms)
+    average.eval()
+    table = intersection_over_union(
+        average, held_out(run.faces(args.size, "test"), args.held_out), run.device
+    )
+    run.print("held-out people, IoU: " + ", ".join(f"{name} {value:.3f}" for name, value in table.items()))
+    run.export(
+        average, task="occlusion", default=True, input_size=args.size, framing="ffhq",
+        license="research use only (weights); Apache-2.0 (code)",
+        paper=None,
+        metrics=[{
+            "data": "test split, with things drawn over the faces",
+            "protocol": "intersection over union: hidden against visible, mean over pictures; by kind, all pixels",
+            "values": {name: round(value, 3) for name, value in table.items()},
+        }],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    launch(main)
