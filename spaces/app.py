@@ -112,7 +112,7 @@ def connect(panels: list, photo: stage.Stage, shot: gr.State, shelf: gr.HTML) ->
     for tab_panel in panels:
         panel.wire(tab_panel, photo, shot)
     outputs = [photo, shot, *(output for tab_panel in panels for output in tab_panel.outputs)]
-    running = [tab_panel.running for tab_panel in panels]
+    running = [event for tab_panel in panels for event in tab_panel.running]
 
     def change(stage_value, new_shot, old_shot, outcomes=None):
         """Return values for ``outputs``. ``outcomes``: {task: outcome} to show with the new photo."""

@@ -11,7 +11,7 @@ import results
 import stage
 from PIL import Image
 
-from facesym.errors import ImageError
+from facesym.errors import FaceNotFoundError, ImageError
 from facesym.faces.load import Photo, load_mask, read_photo
 
 STEPS = (
@@ -74,9 +74,52 @@ def work(tell, value: dict, shot: stage.Shot, mask_file: str | None) -> panel.Ou
         mask |= load_mask(mask_file, photo.image.size, photo.full_size)
     if not mask.any():
         raise ImageError(
-            "The mask is still empty: paint over whatever covers the face (sunglasses, a hand, …), or upload a mask."
+            "The mask is still empty: paint over whatever covers the face (sunglasses, a hand, …), let it be found, or "
+            "upload a mask."
         )
     return finish(tell, photo, Path(shot.path).stem, mask, "all")
+
+
+def find_mask(tell, value: dict, shot: stage.Shot) -> tuple[str, dict]:
+    """See `panel.Tab`."""
+    if shot is None:
+        raise ImageError("Add a photo first: drop it into the box, or click an example.")
+    mask = found_mask(tell, shot.read())
+    fraction = (np.asarray(mask) > 0).mean()
+    text = f"**{100 * fraction:.1f} %** of the photo was marked. Correct it with the brush, then press “{tab.button}”."
+    return text, {**value, "found": parts.url(write_mask(parts.shrink(mask, parts.PAINTED), "found"))}
+
+
+def found_mask(tell, photo: Photo) -> Image.Image:
+    """Find what covers the faces in a photo: an image of mode L, white = covered.
+
+    Raises:
+        ImageError: nothing was found, or no face.
+    """
+    tell(0.05, "Loading the model")
+    tab.pipeline.get()
+    tell(0.3, "Finding what hides the face")
+    try:
+        return mark_hidden(photo)
+    except FaceNotFoundError as error:
+        raise ImageError(
+            "No face was found, so nothing can be marked: paint over it with the brush."
+        ) from error
+    except ImageError as error:  # the photo was read before, so there is one reason left
+        raise ImageError("Nothing was found that hides a face: paint over it with the brush.") from error
+
+
+@parts.gpu
+def mark_hidden(photo: Photo) -> Image.Image:
+    """Call the pipeline."""
+    return tab.pipeline.get().find_mask(photo, faces="all")
+
+
+def write_mask(mask: Image.Image, stem: str) -> Path:
+    """Write a mask and return its path."""
+    file = parts.private_folder() / f"{stem}-mask.png"
+    mask.save(file)
+    return file
 
 
 def finish(tell, photo: Photo, stem: str, mask: np.ndarray, faces: str) -> panel.Outcome:
@@ -145,6 +188,21 @@ async def complete_files(photo: str, mask: str, faces: str = "all"):
     return outcome.downloads[0][1], outcome.numbers
 
 
+async def mask_file(photo: str):
+    """Find what covers the faces in a photo (glasses, a face mask, a hand, scratches …): a mask for `complete`.
+
+    Args:
+        photo: The photo: JPEG, PNG, WebP, HEIC and others.
+
+    Returns:
+        The mask as a PNG file of the photo's size, white where a face is covered and black elsewhere.
+    """
+    if not photo:
+        raise ImageError("A photo is needed.")
+    mask = await parts.MODELS.run(lambda tell: found_mask(tell, read_photo(photo)))
+    return str(write_mask(mask, Path(photo).stem))
+
+
 def api() -> None:
     """See `panel.Tab`."""
     inputs = [
@@ -154,3 +212,5 @@ def api() -> None:
     ]
     outputs = [gr.File(label="completed_photo", render=False), gr.Textbox(label="numbers", render=False)]
     parts.call(complete_files, "complete", inputs, outputs)
+    mask = gr.File(label="mask", render=False)
+    parts.call(mask_file, "find_mask", [parts.picture_in("photo", "photo.jpg")], [mask])

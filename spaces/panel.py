@@ -63,6 +63,8 @@ class Tab:
 
     - ``controls()``: builds the controls and returns the components.
     - ``work(tell, value, shot, *choices)``: runs the task and returns an `Outcome`; ``value`` is the stage's.
+    - ``find_mask(tell, value, shot)``, in a tab with a brush: finds a mask. Returns a sentence and the stage's value
+      with the mask.
     - ``api()``: adds the API endpoints.
 
     Attributes:
@@ -160,7 +162,7 @@ class Panel:
     result: gr.State
     button: gr.Button
     cancel: gr.Button
-    running: object = None
+    running: list = field(default_factory=list)
 
     @property
     def outputs(self):
@@ -235,10 +237,41 @@ def wire(panel: Panel, stage: gr.HTML, shot: gr.State) -> None:
             raise ImageError("Add a photo first: drop it into the box, or click an example.")
         return panel.module.work(tell, value, photo, *choices)
 
-    panel.running = connect(panel, tab.line_of, work, [stage, shot, *panel.inputs])
+    panel.running = [connect(panel, tab.line_of, work, [stage, shot, *panel.inputs])]
+    if hasattr(panel.module, "find_mask"):
+        search = MaskSearch(panel, stage)
+        panel.running.append(connect(search, tab.line_of, panel.module.find_mask, [stage, shot], stage.apply))
 
 
-def connect(panel, line: Line, work: Callable, inputs: list):
+@dataclass
+class MaskSearch:
+    """A panel for `connect` whose result is a mask on the stage."""
+
+    panel: Panel
+    stage: gr.HTML
+
+    @property
+    def outputs(self):
+        return [*self.panel.outputs, self.stage]
+
+    @property
+    def cancel(self):
+        return self.panel.cancel
+
+    def show(self, found):
+        """Return values for ``outputs``: a sentence and the stage's value."""
+        sentence, value = found
+        _, *rest = self.panel.show(None)
+        return status(text=sentence), *rest, value
+
+    def busy(self, *args, **options):
+        return *self.panel.busy(*args, **options), gr.skip()
+
+    def fail(self, error: str):
+        return *self.panel.fail(error), gr.skip()
+
+
+def connect(panel, line: Line, work: Callable, inputs: list, event: Callable | None = None):
     """Let a panel's button run a job, and its Cancel button end it.
 
     Args:
@@ -247,9 +280,10 @@ def connect(panel, line: Line, work: Callable, inputs: list):
         line: the queue.
         work: see `Line.follow`.
         inputs: components with the work's arguments.
+        event: what starts it, if not a click on the button.
 
     Returns:
-        The button's event.
+        The event that runs.
     """
 
     async def answer(calls, *values):
@@ -280,6 +314,8 @@ def connect(panel, line: Line, work: Callable, inputs: list):
 
     calls = gr.State([0])
     options = {"api_visibility": "private", "show_progress": "hidden"}
-    running = panel.button.click(answer, [calls, *inputs], panel.outputs, concurrency_limit=None, **options)
+    running = (event or panel.button.click)(
+        answer, [calls, *inputs], panel.outputs, concurrency_limit=None, **options
+    )
     panel.cancel.click(cancel, calls, panel.outputs, cancels=[running], queue=False, **options)
     return running

@@ -16,6 +16,7 @@ from app_server import ROOT, start_server
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from visitor import with_glasses
 
 EXAMPLES = ROOT / "spaces" / "examples"
 PAIRS = [
@@ -77,6 +78,18 @@ def test_result_is_tagged_as_edited(client):
     assert "1 face" in numbers and "2.0 %" in numbers
 
 
+def test_what_hides_a_face_is_found_for_programs(client, tmp_path):
+    photo = Image.open(PAIRS[0][0]).convert("RGB")
+    with_glasses(photo, (164, 106), 34).save(tmp_path / "dark.png")
+    file = client.predict(handle_file(tmp_path / "dark.png"), api_name="/find_mask")
+    with Image.open(file) as mask:
+        assert mask.size == photo.size and mask.getpixel((140, 106)) == 255 and mask.getpixel((164, 10)) == 0
+    Image.new("RGB", (320, 320), "grey").save(tmp_path / "wall.png")
+    for name, reason in ((tmp_path / "wall.png", "No face was found"), (PAIRS[0][0], "Nothing was found")):
+        with pytest.raises(AppError, match=reason):
+            client.predict(handle_file(name), api_name="/find_mask")
+
+
 def test_rotated_photo_comes_back_upright(client, tmp_path):
     photo, mask = PAIRS[1]
     exif = Image.Exif()
@@ -120,7 +133,16 @@ def test_only_the_documented_calls_are_public(client):
     api = client.view_api(return_format="dict", print_info=False)
     assert (
         list(api["named_endpoints"])
-        == ["/complete", "/symmetrize", "/generate", "/rotate", "/normalize", "/transfer", "/study"]
+        == [
+            "/complete",
+            "/find_mask",
+            "/symmetrize",
+            "/generate",
+            "/rotate",
+            "/normalize",
+            "/transfer",
+            "/study",
+        ]
         and not api["unnamed_endpoints"]
     )
     call = api["named_endpoints"]["/complete"]
@@ -217,7 +239,16 @@ def test_agents_find_the_tools(url):
             return tools, await session.call_tool("generate", {"seed": 5, "symmetry": 1})
 
     tools, answer = asyncio.run(ask())
-    assert set(tools) == {"complete", "symmetrize", "generate", "rotate", "normalize", "transfer", "study"}
+    assert set(tools) == {
+        "complete",
+        "find_mask",
+        "symmetrize",
+        "generate",
+        "rotate",
+        "normalize",
+        "transfer",
+        "study",
+    }
     assert not answer.isError and answer.content
 
 

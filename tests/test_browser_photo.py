@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from visitor import FACE, as_bytes, changed, download, paint, press, status, upload
+from visitor import FACE, as_bytes, changed, download, paint, press, status, upload, with_glasses
 
 
 def test_painted_stroke_is_completed_and_nothing_else_changes(page, photo):
@@ -55,6 +55,46 @@ def test_uploaded_mask_is_completed(desk, photo):
     assert count > 0.8 * (mask > 0).sum()
 
 
+def painted(page):
+    """How many pixels of the canvas are painted."""
+    count = (
+        "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
+        ".filter((v, i) => i % 4 === 3 && v).length"
+    )
+    return page.locator(".picture canvas").evaluate(count)
+
+
+def test_what_hides_the_face_is_found_and_added_to_the_strokes(page, photo):
+    dark = with_glasses(photo, FACE, 34)
+    upload(page, dark)
+    paint(page, photo.size, (40, 290), 10)
+    stroke = painted(page)
+    page.get_by_role("button", name="Find what hides the face").click()
+    status(page, "Complete").get_by_text("of the photo was marked").wait_for()
+    page.wait_for_function("n => !document.querySelector('button.undo').disabled", arg=stroke)
+    alpha = "(c, [x, y]) => c.getContext('2d').getImageData(x, y, 1, 1).data[3]"
+    canvas = page.locator(".picture canvas")
+    assert canvas.evaluate(alpha, [145, 108]) and canvas.evaluate(alpha, [40, 290])
+    assert not canvas.evaluate(alpha, [164, 10])
+    assert painted(page) > stroke + 500
+    press(page, "Complete")
+    page.get_by_role("button", name="Undo").click()
+    assert painted(page) == stroke
+
+
+def test_a_mask_that_is_not_found_is_told_and_strokes_stay(desk, photo):
+    find = desk.get_by_role("button", name="Find what hides the face")
+    upload(desk, Image.new("RGB", (320, 320), "grey"))
+    find.click()
+    status(desk, "Complete").get_by_text("No face was found").wait_for()
+    upload(desk, photo)
+    paint(desk, photo.size, FACE, 25)
+    stroke = painted(desk)
+    find.click()
+    status(desk, "Complete").get_by_text("paint over it with the brush").wait_for()
+    assert desk.get_by_role("button", name="Complete the face").is_visible() and painted(desk) == stroke
+
+
 def test_the_canvas_lies_on_the_photo_and_strokes_can_be_seen_through_undone_and_cleared(page, photo):
     tall = photo.crop((60, 0, 260, 320))
     upload(page, tall)
@@ -63,22 +103,14 @@ def test_the_canvas_lies_on_the_photo_and_strokes_can_be_seen_through_undone_and
     assert photo_box["width"] > 150 and photo_box["x"] + photo_box["width"] <= page.viewport_size["width"]
     assert abs(photo_box["width"] / photo_box["height"] - 200 / 320) < 0.01
     assert 0.3 < float(page.locator(".picture canvas").evaluate("c => getComputedStyle(c).opacity")) < 0.8
-    count = (
-        "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
-        ".filter((v, i) => i % 4 === 3 && v).length"
-    )
-
-    def painted():
-        return page.locator(".picture canvas").evaluate(count)
-
     paint(page, tall.size, (104, 80), 20)
-    first = painted()
+    first = painted(page)
     paint(page, tall.size, (104, 140), 20)
-    assert painted() > first > 100
+    assert painted(page) > first > 100
     page.get_by_role("button", name="Undo").click()
-    assert painted() == first
+    assert painted(page) == first
     page.get_by_role("button", name="Clear strokes").click()
-    assert painted() == 0 and page.locator(".picture img").is_visible()
+    assert painted(page) == 0 and page.locator(".picture img").is_visible()
 
 
 def test_a_file_that_is_no_picture_is_refused_at_once_and_the_photo_stays(desk, photo):

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+from PIL import ImageDraw
 
 TABS = {
     "Complete": "Complete the face",
@@ -72,6 +73,17 @@ def download(page, name, label="Result (PNG)"):
         result(page, name).get_by_role("link", name=label).click()
     with open(saved.value.path(), "rb") as file:
         return file.read(), saved.value.suggested_filename
+
+
+def with_glasses(image, face, reach):
+    """A photo with sunglasses: `reach` pixels to both sides of the point `face` between the eyes."""
+    image, (x, y) = image.copy(), face
+    draw = ImageDraw.Draw(image)
+    for middle in (x - 0.55 * reach, x + 0.55 * reach):
+        box = middle - 0.45 * reach, y - 0.3 * reach, middle + 0.45 * reach, y + 0.35 * reach
+        draw.rounded_rectangle(box, 0.15 * reach, "black")
+    draw.line((x - reach, y - 0.2 * reach, x + reach, y - 0.2 * reach), "black", round(0.15 * reach))
+    return image
 
 
 def changed(before, after):

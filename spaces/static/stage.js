@@ -2,7 +2,7 @@
 const find = (selector) => element.querySelector(selector);
 const root = find(".stage"), image = find(".picture img"), canvas = find("canvas"), video = find("video");
 const context = canvas.getContext("2d", { willReadFrequently: true });
-let shown = null, past = [], last = null, erasing = false;
+let shown = null, found = null, past = [], last = null, erasing = false;
 const value = () => props.value || {};
 
 function say(text, bad) {
@@ -21,9 +21,14 @@ function render() {
     canvas.height = now.height || 1;
     find(".picture").style.setProperty("--ratio", canvas.width / canvas.height);
     if (shown) image.src = shown; else image.removeAttribute("src");
-    if (now.strokes && !now.strokes.startsWith("data:")) paintMask(now.strokes);
+    if (now.strokes && !now.strokes.startsWith("data:")) addMask(now.strokes);
     buttons();
   }
+  if (now.found && now.found !== found) { // added to what is painted by now, which may be more than the server saw
+    keep();
+    addMask(now.found);
+  }
+  found = now.found;
   const faces = now.faces || [];
   find(".faces").replaceChildren(...(faces.length > 1 ? faces.map(faceButton) : []));
   find(".hint").textContent = faces.length > 1 ? "Click the face to work on." : "";
@@ -108,16 +113,20 @@ function changed() {
   props.value = { ...value(), strokes: painted() ? canvas.toDataURL("image/png") : null };
   buttons();
 }
-function paintMask(url) {
+function addMask(url) {
   const mask = new Image();
   mask.onload = () => {
-    context.drawImage(mask, 0, 0, canvas.width, canvas.height);
-    const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+    const layer = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+    const draw = layer.getContext("2d");
+    draw.drawImage(mask, 0, 0, layer.width, layer.height);
+    const pixels = draw.getImageData(0, 0, layer.width, layer.height);
     for (let i = 0; i < pixels.data.length; i += 4) {
       const on = pixels.data[i] > 127;
       pixels.data.set([20, 184, 166, on ? 255 : 0], i);
     }
-    context.putImageData(pixels, 0, 0);
+    draw.putImageData(pixels, 0, 0);
+    context.globalCompositeOperation = "source-over";
+    context.drawImage(layer, 0, 0);
     changed();
   };
   mask.src = url;
@@ -159,6 +168,7 @@ const mode = (erase) => {
 };
 find(".paint").onclick = () => mode(false);
 find(".erase").onclick = () => mode(true);
+find(".find").onclick = () => trigger("apply");
 find(".undo").onclick = () => { if (past.length) { context.putImageData(past.pop(), 0, 0); changed(); } };
 find(".wipe").onclick = () => { keep(); context.clearRect(0, 0, canvas.width, canvas.height); changed(); };
 
