@@ -100,17 +100,17 @@ def found_mask(tell, photo: Photo) -> Image.Image:
     tab.pipeline.get()
     tell(0.3, "Finding what hides the face")
     try:
-        return mark_hidden(photo)
+        return mark_occlusion(photo)
     except FaceNotFoundError as error:
         raise ImageError(
             "No face was found, so nothing can be marked: paint over it with the brush."
         ) from error
     except ImageError as error:  # the photo was read before, so there is one reason left
-        raise ImageError("Nothing was found that hides a face: paint over it with the brush.") from error
+        raise ImageError("Found nothing that covers a face. Mark it with the brush.") from error
 
 
 @parts.gpu
-def mark_hidden(photo: Photo) -> Image.Image:
+def mark_occlusion(photo: Photo) -> Image.Image:
     """Call the pipeline."""
     return tab.pipeline.get().find_mask(photo, faces="all")
 

@@ -85,7 +85,7 @@ def test_what_hides_a_face_is_found_for_programs(client, tmp_path):
     with Image.open(file) as mask:
         assert mask.size == photo.size and mask.getpixel((140, 106)) == 255 and mask.getpixel((164, 10)) == 0
     Image.new("RGB", (320, 320), "grey").save(tmp_path / "wall.png")
-    for name, reason in ((tmp_path / "wall.png", "No face was found"), (PAIRS[0][0], "Nothing was found")):
+    for name, reason in ((tmp_path / "wall.png", "No face was found"), (PAIRS[0][0], "Found nothing")):
         with pytest.raises(AppError, match=reason):
             client.predict(handle_file(name), api_name="/find_mask")
 

@@ -12,8 +12,8 @@ import facesym
 from facesym import ImageError
 from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.evaluation.occlusion import compare, draw_marks
-from facesym.faces import hidden
-from facesym.faces.hidden import KINDS, automatic_kinds
+from facesym.faces import occlusion
+from facesym.faces.occlusion import KINDS, automatic_kinds
 from facesym.models import OcclusionNet
 
 
@@ -33,7 +33,7 @@ def pipe(tiny_model, monkeypatch):
                 logits[:, 1 + KINDS.index(kind)][pure] = 9
             return logits
 
-    monkeypatch.setattr(hidden, "network", Colours)
+    monkeypatch.setattr(occlusion, "network", Colours)
     monkeypatch.setattr("facesym.pipelines.complete.occlusion_network", Colours)
     return facesym.load(tiny_model)
 
@@ -65,11 +65,11 @@ def test_kinds_are_asked_for_by_name(pipe, covered, astronaut):
     assert automatic_kinds("auto:glasses, hair") == ["glasses", "hair"]
     assert automatic_kinds("mask.png") is None and automatic_kinds(photo) is None
     assert automatic_kinds("automatic.png") is None
-    with pytest.raises(ImageError, match="no kind 'hat'"):
+    with pytest.raises(ImageError, match="unknown kind 'hat'"):
         pipe(photo, "auto:hat")
-    with pytest.raises(ImageError, match=r"Nothing was found that hides the face .glasses, mask.*pass that"):
+    with pytest.raises(ImageError, match=r"nothing that covers the face .glasses, mask.*Pass a mask"):
         pipe(photo, "auto:glasses,mask")
-    with pytest.raises(ImageError, match="Nothing was found"):
+    with pytest.raises(ImageError, match="Found nothing"):
         pipe(astronaut, "auto")
     with pytest.raises(ImageError, match="must be"):
         pipe.find_mask(photo, "glasses")
@@ -79,10 +79,10 @@ def test_the_rim_cuts_little_of_the_visible_face():
     found, face = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
     face[8:56, 8:56] = True
     found[30:34, 20:40] = True
-    wide = hidden._with_rim(found, face & ~found)
+    wide = occlusion._with_rim(found, face & ~found)
     assert wide[found].all() and (wide & face & ~found).sum() <= 0.02 * (face & ~found).sum()
     outside = np.roll(found, -30, 0)  # beside the face a rim costs nothing
-    assert hidden._with_rim(outside, face & ~outside).sum() > 1.8 * outside.sum()
+    assert occlusion._with_rim(outside, face & ~outside).sum() > 1.8 * outside.sum()
 
 
 def test_specks_and_what_is_unsure_are_left():
@@ -90,7 +90,7 @@ def test_specks_and_what_is_unsure_are_left():
     probability[4:6, 4:6] = 1
     probability[20:30, 20:30] = 0.6
     probability[40:50, 40:50] = 0.9
-    (ys, xs) = np.nonzero(hidden._regions(probability, face, ~face))
+    (ys, xs) = np.nonzero(occlusion._regions(probability, face, ~face))
     assert len(ys) == 100 and ys.min() == xs.min() == 40
 
 
@@ -144,5 +144,5 @@ def test_marks_are_drawn_and_compared():
     face = np.ones((128, 128), bool)
     assert compare(mask, mask, face)["iou"] == 1 and compare(mask, mask, face)["cut"] == 0
     assert compare(~face, mask, face) | {"missed": 1.0, "iou": 0.0} == compare(~face, mask, face)
-    marks = json.loads((ROOT / "tests" / "data" / "hidden.json").read_text())
+    marks = json.loads((ROOT / "tests" / "data" / "occlusions.json").read_text())
     assert len(marks) >= 30 and {each["kind"] for shapes in marks.values() for each in shapes} <= set(KINDS)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from facesym.data.faces import Samples, affine_jitter, colour_jitter, downscale_blur, side_light, to_tensor
 from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.faces.geometry import flip_landmarks
-from facesym.faces.hidden import KINDS
+from facesym.faces.occlusion import KINDS
 from facesym.models.occlusion import OcclusionNet
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder

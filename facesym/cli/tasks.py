@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
-from ..faces.hidden import KINDS, automatic_kinds
 from ..faces.load import Photo, load_mask
+from ..faces.occlusion import KINDS, automatic_kinds
 from .folder import run_folder
 from .options import UsageError, add_command, add_photo_arguments, number, take_back_image
 from .photo import run_photo

@@ -1,7 +1,7 @@
-"""`facesym evaluate occlusion`: the automatic mask on drawn and real things before held-out faces.
+"""`facesym evaluate occlusion`: the automatic mask on drawn and real occlusions of held-out faces.
 
-    facesym evaluate occlusion --faces FACES/flickr FACES/omi FACES/lfw --unhidden FACES/london FACES/generated \\
-        --marks tests/data/hidden.json -o results/occlusion
+    facesym evaluate occlusion --faces FACES/flickr FACES/omi FACES/lfw --unoccluded FACES/london FACES/generated \\
+        --marks tests/data/occlusions.json -o results/occlusion
 """
 
 import argparse
@@ -16,7 +16,7 @@ from PIL import Image
 from ..data.occluders import draw_occluders
 from ..errors import ImageError
 from ..faces.geometry import face_region
-from ..faces.hidden import KINDS, hidden_in_crop, network
+from ..faces.occlusion import KINDS, find_occlusion, network
 from ..logging import progress_bar
 from .data import add_common_arguments, load_pictures, select_pictures
 from .report import picture_grid
@@ -36,9 +36,9 @@ COLUMNS = {
 def add_arguments(command: argparse.ArgumentParser) -> None:
     add_common_arguments(command)
     command.add_argument(
-        "--unhidden", nargs="+", type=Path, required=True, help="folders of faces that nothing hides"
+        "--unoccluded", nargs="+", type=Path, required=True, help="folders of faces that nothing covers"
     )
-    command.add_argument("--marks", type=Path, help="JSON: shapes of what hides images of --faces")
+    command.add_argument("--marks", type=Path, help="JSON: outlines of real occlusions of images in --faces")
     command.add_argument("-n", type=int, default=400, help="images of each kind at most (default 400)")
     command.add_argument("--grid", type=int, default=12, help="images in the grids (default 12)")
 
@@ -52,7 +52,7 @@ def draw_marks(shapes: list[dict[str, Any]], size: int) -> np.ndarray:
         size: side S of the mask.
 
     Returns:
-        SxS bool, True = hidden.
+        SxS bool, True = covered.
     """
     mask, scale = np.zeros((size, size), np.uint8), size / MARKED_SIZE
 
@@ -69,7 +69,7 @@ def draw_marks(shapes: list[dict[str, Any]], size: int) -> np.ndarray:
 
 
 def compare(found: np.ndarray, hidden: np.ndarray, face: np.ndarray) -> dict[str, float]:
-    """A mask that was found against what hides the face (SxS bool each); ``face``: SxS bool, the face's region."""
+    """Compare a predicted mask with the true one within a face's region (SxS bool each)."""
     both, either, visible = (found & hidden).sum(), (found | hidden).sum(), face & ~hidden
     return {
         "both": float(both),
@@ -88,8 +88,8 @@ def mean_row(name: str, values: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure the automatic mask: intersection over union with things drawn over held-out faces, by kind, and with
-    real things marked by hand; how much of the visible face it cuts; and false alarms on faces that nothing hides."""
+    """Measure the automatic mask: intersection over union with occlusions drawn over held-out faces, by kind, and with
+    real ones annotated by hand; the fraction of the visible face it covers; and false alarms on unoccluded faces."""
     args.out.mkdir(parents=True, exist_ok=True)
     size = network().config.input_size
     marks = json.loads(args.marks.read_text()) if args.marks else {}
@@ -104,14 +104,14 @@ def run(args: argparse.Namespace) -> None:
     if real:
         table.append(mean_row("real: all", [value for _, value in real]))
     settings = {"task": "occlusion", "size": size, "n": args.n, "seed": args.seed, "marked": len(real)}
-    save_results(args.out, settings, {"table": table, "false_alarms": alarms, "unhidden": count})
+    save_results(args.out, settings, {"table": table, "false_alarms": alarms, "unoccluded": count})
     print("\n" + markdown(table, COLUMNS))
-    print(f"\nfalse alarms: {alarms:.1%} of {count} faces that nothing hides\n\nwritten: {args.out}")
+    print(f"\nfalse alarms: {alarms:.1%} of {count} unoccluded faces\n\nwrote {args.out}")
 
 
 def _found(picture, size):
     """The mask found with all kinds on an image (SxSx3 uint8)."""
-    return hidden_in_crop(Image.fromarray(picture), KINDS)
+    return find_occlusion(Image.fromarray(picture), KINDS)
 
 
 def _drawn(args, size):
@@ -154,10 +154,12 @@ def _real(args, size, marks):
 
 def _false_alarms(args, size):
     """The fraction of faces without anything before them on which ``mask="auto"`` finds something, and their number."""
-    rows = select_pictures(args.unhidden, 0, args.n, args.seed)
+    rows = select_pictures(args.unoccluded, 0, args.n, args.seed)
     pictures, _ = load_pictures(rows, size)
     kinds = [kind for kind in KINDS if kind != "hair"]
-    found = [hidden_in_crop(Image.fromarray(each), kinds) for each in progress_bar(pictures, desc="unhidden")]
+    found = [
+        find_occlusion(Image.fromarray(each), kinds) for each in progress_bar(pictures, desc="unoccluded")
+    ]
     alarms = [i for i, mask in enumerate(found) if mask.any()]
     _save_grid(
         [(pictures[i], found[i], found[i]) for i in alarms[: args.grid]], args.out / "false-alarms.png"

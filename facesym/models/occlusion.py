@@ -1,11 +1,11 @@
-"""OcclusionNet: mark what hides an aligned face, by kind, with a small U-Net at half the input's size."""
+"""OcclusionNet: segment what covers an aligned face, by kind, with a small U-Net at half the input size."""
 
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from ..faces.hidden import KINDS
+from ..faces.occlusion import KINDS
 from .base import Model
 
 
@@ -48,14 +48,14 @@ class OcclusionNet(Model):
         self.out = nn.Sequential(nn.Conv2d(widths[0], 4 * (1 + len(KINDS)), 1), nn.PixelShuffle(2))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Mark what hides an aligned face (FFHQ framing).
+        """Segment what covers an aligned face (FFHQ framing).
 
         Args:
             image: Bx3xSxS in [-1, 1], S = ``input_size``.
 
         Returns:
             Bx(1+K)xSxS float32 logits: of the visible face and background, then of each of the K KINDS. Their softmax
-            sums to 1 at each pixel: what hides anything is 1 minus its first channel.
+            sums to 1 at each pixel; 1 minus the first channel is the probability that a pixel is covered.
         """
         levels = [self.stem(image)]
         for down in self.down:

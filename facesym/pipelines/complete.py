@@ -13,9 +13,9 @@ from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces
-from ..faces.hidden import AUTO, automatic_kinds, hidden_mask
-from ..faces.hidden import network as occlusion_network
 from ..faces.load import load_mask, read_photo
+from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
+from ..faces.occlusion import network as occlusion_network
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
 from ..faces.texture import borrow_texture, find_texture
@@ -145,7 +145,7 @@ class CompletePipeline(Pipeline):
                 `facesym.faces.load.read_photo`), or a list of photos.
             mask: the mask, of any of these types and of the photo's size, white or True = missing. "auto" finds
                 glasses, sunglasses, face masks, objects (hands, microphones …) and damage of old prints;
-                "auto:glasses,hair" finds only some of `facesym.faces.hidden.KINDS`. For a list of photos, a list of
+                "auto:glasses,hair" finds only some of `facesym.faces.occlusion.KINDS`. For a list of photos, a list of
                 masks, or "auto".
             faces: "largest", "all" (every face that the mask touches), or an index from left to right.
             paste: False returns the completed crops instead of the photo.
@@ -175,7 +175,7 @@ class CompletePipeline(Pipeline):
 
         Args:
             image, faces, aligned: see `__call__`.
-            mask: "auto", or "auto:" and names of `facesym.faces.hidden.KINDS`, separated by commas.
+            mask: "auto", or "auto:" and names of `facesym.faces.occlusion.KINDS`, separated by commas.
 
         Returns:
             Image of mode L and the photo's size, white = covered.
@@ -323,7 +323,7 @@ def _automatic_mask(photo, kinds, options):
     """Return the mask of what covers the chosen faces of a photo (`facesym.faces.load.Photo`), HxW bool."""
     size = occlusion_network().config.input_size
     _, chosen, transforms = find_faces(photo.image, options.faces, size, aligned=options.aligned)
-    return hidden_mask(photo.image, [transforms[i] for i in chosen], kinds)
+    return occlusion_mask(photo.image, [transforms[i] for i in chosen], kinds)
 
 
 def _touched(chosen, own):

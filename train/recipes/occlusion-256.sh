@@ -12,5 +12,5 @@ if [[ $MODE == smoke ]]; then few=("$FACES") wide=(); fi
 stage few occlusion --data "${few[@]}" "${first[@]}"
 stage all occlusion --data "${few[@]}" "${wide[@]}" --glasses-in flickr stylegan omi --init "$OUT/few" "${second[@]}" \
     "${RELEASE[@]}"
-measure occlusion --faces "$FACES"/{flickr,stylegan,omi,lfw} --unhidden "$FACES"/{london,generated,scut,amfd} \
-    --marks "$ROOT/tests/data/hidden.json"
+measure occlusion --faces "$FACES"/{flickr,stylegan,omi,lfw} --unoccluded "$FACES"/{london,generated,scut,amfd} \
+    --marks "$ROOT/tests/data/occlusions.json"

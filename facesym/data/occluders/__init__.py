@@ -6,7 +6,7 @@ light, shadow and blur.
 import cv2
 import numpy as np
 
-from ...faces.hidden import KINDS
+from ...faces.occlusion import KINDS
 from .damage import draw_damage
 from .glasses import draw_glasses, draw_sunglasses
 from .hair import draw_hair

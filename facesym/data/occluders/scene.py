@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...faces.hidden import KINDS
+from ...faces.occlusion import KINDS
 
 _SHIFT = 4  # cv2 draws in sixteenths of a pixel
 _HIDDEN = (

@@ -1,4 +1,4 @@
-"""What hides a face, by the zoo's occlusion network: a mask for completion that nobody has to paint."""
+"""Find what covers a face (glasses, masks, hands …): the automatic mask of completion."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .align import align_face
 from .geometry import face_region
 from .landmarks import find_points
 
-# In the order of OcclusionNet's channels. An object is a hand, a microphone or whatever else is held before a face;
-# damage is that of old prints: scratches, folds, tears, stains.
+# In the order of OcclusionNet's channels. "object": a hand, a microphone, anything held in front of a face;
+# "damage": scratches, folds, tears and stains of old prints.
 KINDS = ("glasses", "sunglasses", "mask", "object", "hair", "damage")
 AUTO = "auto"
-ON_REQUEST = ("hair",)  # kinds that "auto" alone leaves out: a fringe belongs to a face
-SURE = 0.75  # a region counts if the network is that sure of it somewhere
-SPECK = 0.001  # the smallest region, as a fraction of the crop
-MOST_CUT = 0.02  # of the visible face, by the mask's rim
-RIM = 3  # pixels of the network's crop by which the mask reaches beyond what was found, at most
+ON_REQUEST = ("hair",)  # kinds that "auto" leaves out: a fringe belongs to the face
+SURE = 0.75  # least maximum probability within a region
+SPECK = 0.001  # least area of a region, as a fraction of the crop
+MOST_CUT = 0.02  # largest fraction of the visible face that dilation may cover
+RIM = 3  # largest dilation, pixels of the crop
 
 
 @lru_cache(maxsize=1)
@@ -34,17 +34,17 @@ def network() -> Any:
 
 
 def automatic_kinds(mask: Any) -> list[str] | None:
-    """The kinds of things that an automatic mask is asked for.
+    """Parse the name of an automatic mask.
 
     Args:
-        mask: a mask as a pipeline is given it. "auto" asks for all kinds but hair, "auto:glasses" or
+        mask: the ``mask`` argument of a pipeline: "auto" for all kinds but hair, "auto:glasses" or
             "auto:glasses,hair" for some.
 
     Returns:
-        Names of `KINDS`; None for a mask of any other sort.
+        Names of `KINDS`; None for any other mask.
 
     Raises:
-        ImageError: there is no such kind.
+        ImageError: a kind does not exist.
     """
     if not isinstance(mask, str) or mask.partition(":")[0] != AUTO:
         return None
@@ -54,14 +54,14 @@ def automatic_kinds(mask: Any) -> list[str] | None:
     unknown = [word for word in asked if word not in KINDS]
     if unknown:
         raise ImageError(
-            f'mask="{mask}": there is no kind {unknown[0]!r}; name one or several, joined by commas, of '
-            f"{', '.join(KINDS)}. (A mask file of that name: ./{mask})"
+            f'mask="{mask}": unknown kind {unknown[0]!r}; choose one or several of {", ".join(KINDS)}, separated by '
+            f"commas. (For a mask file of that name, write ./{mask})"
         )
     return asked
 
 
-def hidden_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: Iterable[str]) -> np.ndarray:
-    """Mark what hides some faces of a photo.
+def occlusion_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: Iterable[str]) -> np.ndarray:
+    """Find what covers faces of a photo.
 
     Args:
         photo: RGB image.
@@ -69,7 +69,7 @@ def hidden_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: Ite
         kinds: names of KINDS.
 
     Returns:
-        HxW bool, True = hidden.
+        HxW bool, True = covered.
 
     Raises:
         ImageError: nothing was found.
@@ -78,7 +78,7 @@ def hidden_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: Ite
     size, kinds = network().config.input_size, list(kinds)
     mask = np.zeros((photo.height, photo.width), bool)
     for transform in transforms:
-        found = hidden_in_crop(align_face(photo, transform, size), kinds).astype(np.float32)
+        found = find_occlusion(align_face(photo, transform, size), kinds).astype(np.float32)
         # Enlarged, the steps of the crop's pixels become a smooth outline.
         mask |= (
             cv2.warpAffine(found, transform, mask.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
@@ -87,23 +87,23 @@ def hidden_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: Ite
     if not mask.any():
         several = len(transforms) > 1
         raise ImageError(
-            f"Nothing was found that hides the face{'s' if several else ''} ({', '.join(kinds)}): paint over it in "
-            "white on black, in a picture of the photo's size, and pass that as the mask."
+            f"Found nothing that covers the face{'s' if several else ''} ({', '.join(kinds)}). Pass a mask image of "
+            "the photo's size: white where pixels are missing, black elsewhere."
         )
     return mask
 
 
-def hidden_in_crop(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
-    """Mark what hides an aligned face.
+def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
+    """Find what covers an aligned face.
 
     Args:
         crop: RGB image of the network's size.
         kinds: names of KINDS.
 
     Returns:
-        SxS bool, True = hidden: regions that touch the face, and damage anywhere; with the rim.
+        SxS bool, True = covered: regions that touch the face, and damage anywhere, dilated.
     """
-    probability = hidden_probability(crop)
+    probability = occlusion_probability(crop)
     channels = [1 + KINDS.index(kind) for kind in kinds]
     damage = 1 + KINDS.index("damage")
     face = face_region(find_points(crop), crop.width, forehead=1.0) > 0
@@ -112,14 +112,14 @@ def hidden_in_crop(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
     return _with_rim(found, face & (probability[0] > 0.5) & ~found)
 
 
-def hidden_probability(crop: Image.Image) -> np.ndarray:
-    """What the network says of an aligned face and of its mirror image, averaged.
+def occlusion_probability(crop: Image.Image) -> np.ndarray:
+    """Run the network on an aligned face and its mirror image, and average the two.
 
     Args:
         crop: RGB image of the network's size.
 
     Returns:
-        (1+K)xSxS float32, the probability that a pixel is visible, then of each of the KINDS; their sum is 1.
+        (1+K)xSxS float32, the probability of a visible pixel, then of each of KINDS; they sum to 1.
     """
     import torch
 
@@ -131,10 +131,10 @@ def hidden_probability(crop: Image.Image) -> np.ndarray:
 
 
 def _regions(probability, face, anywhere):
-    """The regions (SxS bool) in which something is found for certain, none of them a speck.
+    """Return the connected regions (SxS bool) that are large and certain enough.
 
     Args:
-        probability: SxS, of what was asked for.
+        probability: SxS, of the requested kinds.
         face: SxS bool; a region must touch it, or ``anywhere``.
     """
     found = probability > 0.5
@@ -151,7 +151,7 @@ def _regions(probability, face, anywhere):
 
 
 def _with_rim(found, visible):
-    """A mask (SxS bool) with as wide a rim as cuts no more than `MOST_CUT` of the visible face (SxS bool)."""
+    """Dilate a mask (SxS bool) by up to `RIM` pixels, as long as it cuts at most `MOST_CUT` of the visible face."""
     for width in range(RIM, 0, -1):
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1,) * 2)
         wider = cv2.dilate(found.astype(np.uint8), kernel) > 0
