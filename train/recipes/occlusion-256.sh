@@ -1,16 +1,31 @@
 #!/usr/bin/env bash
-# occlusion-256: what hides a face: on sets in which few people wear glasses; then with photos as people take them too.
+# occlusion-256: what covers a face. First on sets in which few people wear glasses, then on all; most images at 128 pixels.
 source "$(dirname "$0")/common.sh" occlusion-256 "$@"
-budget "1,400 and 3,600 steps" "1 hour" "3 minutes"
+budget "22,400 and 28,800 images, 240,000 at 128 pixels, 72,000 at 256" "2 hours" "5 minutes"
 case $MODE in
-    cpu) first=(--steps 1400 --ema 0.997) second=(--steps 3600 --batch 8 --ema 0.998) ;;
-    gpu) first=(--steps 2000 --batch 64 --lr 4e-3) second=(--steps 8000 --batch 64 --lr 4e-3) ;;
-    smoke) first=(--steps 2 --size 64 --held-out 2) second=("${first[@]}") ;;
+    cpu)
+        few=(--steps 1400 --ema 0.997)
+        all=(--steps 3600 --batch 8 --ema 0.998)
+        small=(--size 128 --steps 15000 --ema 0.998)
+        full=(--steps 9000 --batch 8 --lr 1.2e-3 --ema 0.998)
+        ;;
+    gpu)
+        few=(--steps 600 --batch 64 --lr 4e-3)
+        all=(--steps 600 --batch 64 --lr 4e-3)
+        small=(--size 128 --steps 8000 --batch 128 --lr 4e-3)
+        full=(--steps 4000 --batch 64 --lr 3e-3)
+        ;;
+    smoke)
+        few=(--steps 2 --size 64 --held-out 2)
+        all=("${few[@]}") small=("${few[@]}") full=("${few[@]}")
+        ;;
 esac
-few=("$FACES"/{london,amfd,generated,scut,mebeauty}) wide=("$FACES"/{flickr,stylegan,omi})
-if [[ $MODE == smoke ]]; then few=("$FACES") wide=(); fi
-stage few occlusion --data "${few[@]}" "${first[@]}"
-stage all occlusion --data "${few[@]}" "${wide[@]}" --glasses-in flickr stylegan omi --init "$OUT/few" "${second[@]}" \
-    "${RELEASE[@]}"
+studio=("$FACES"/{london,amfd,generated,scut,mebeauty}) wild=("$FACES"/{flickr,stylegan,omi})
+if [[ $MODE == smoke ]]; then studio=("$FACES") wild=(); fi
+everything=(--data "${studio[@]}" "${wild[@]}" --glasses-in flickr stylegan omi)
+stage few occlusion --data "${studio[@]}" "${few[@]}"
+stage all occlusion "${everything[@]}" --init "$OUT/few" "${all[@]}"
+stage 128 occlusion "${everything[@]}" --init "$OUT/all" "${small[@]}"
+stage 256 occlusion "${everything[@]}" --init "$OUT/128" "${full[@]}" "${RELEASE[@]}"
 measure occlusion --faces "$FACES"/{flickr,stylegan,omi,lfw} --unoccluded "$FACES"/{london,generated,scut,amfd} \
     --marks "$ROOT/tests/data/occlusions.json"
