@@ -14,6 +14,7 @@ import facesym
 from facesym import onnx, zoo
 from facesym.errors import DeviceError, ImageError, ZooError
 from facesym.export import export, save
+from facesym.faces.occlusion import occlusion_probability
 
 ROOT = Path(__file__).parents[1]
 PORTRAITS = [ROOT / "spaces/examples" / name for name in ("astronaut.jpg", "grace-hopper.jpg")]
@@ -32,7 +33,7 @@ def exported():
 
 
 def export_missing():
-    for name in ("landmarks", "identity", *TASKS):
+    for name in ("landmarks", "identity", "occlusion", *TASKS):
         try:
             onnx.load(name)
             onnx.load(name, "onnx-fp16")
@@ -87,6 +88,14 @@ def test_measures_read_later_use_the_pipeline_s_backend(exported, monkeypatch):
     for module in ("facesym.faces.landmarks", "facesym.identity"):
         sys.modules[module]._network.cache_clear()
     assert out.identity[0] > 0.8 and out.asymmetry[0]["overall"] > 0
+
+
+def test_the_automatic_mask_is_the_same(exported):
+    crop = Image.open(PORTRAITS[0]).convert("RGB").resize((256, 256))
+    expected = occlusion_probability(crop)
+    with onnx.use_backend("onnx"):
+        found = occlusion_probability(crop)
+    assert found == pytest.approx(expected, abs=1e-3) and found.sum(0) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("options", [dict(device="cuda"), dict(dtype="float16")])

@@ -28,6 +28,7 @@ COLUMNS = {
     "images": "{n}",
     "IoU, mean": "{iou:.3f}",
     "IoU, all pixels": "{pooled:.3f}",
+    "of it found": "{recall:.1%}",
     "nothing found": "{missed:.1%}",
     "visible face cut": "{cut:.1%}",
 }
@@ -75,6 +76,7 @@ def compare(found: np.ndarray, hidden: np.ndarray, face: np.ndarray) -> dict[str
         "both": float(both),
         "either": float(either),
         "iou": float(both / max(either, 1)),
+        "recall": float(both / max(hidden.sum(), 1)),
         "missed": float(not found.any()),
         "cut": float((found & visible).sum() / max(visible.sum(), 1)),
     }
@@ -82,7 +84,9 @@ def compare(found: np.ndarray, hidden: np.ndarray, face: np.ndarray) -> dict[str
 
 def mean_row(name: str, values: list[dict[str, float]]) -> dict[str, Any]:
     """The means of what `compare` gives for some images, and the IoU over all their pixels."""
-    row = {key: float(np.mean([value[key] for value in values])) for key in ("iou", "missed", "cut")}
+    row = {
+        key: float(np.mean([value[key] for value in values])) for key in ("iou", "recall", "missed", "cut")
+    }
     pooled = sum(value["both"] for value in values) / max(sum(value["either"] for value in values), 1)
     return {"row": name, "n": len(values), "pooled": pooled} | row
 

@@ -133,6 +133,7 @@ GRAPHS = {
         free={"larger": (2, 3)},
         whole=("fraction",),
     ),
+    "OcclusionNet": Graph(("image",), ("logits",), lambda net, image: (net(image),), _itself),
     "SymmFCNet": Graph(
         ("image", "mask"),
         ("completed", "warped", "stage1", "flow", "face_region", "half_mask", "confidence"),

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
+from ..onnx import backend
 from .align import align_face
 from .geometry import face_region
 from .landmarks import find_points
@@ -26,11 +27,12 @@ MOST_CUT = 0.02  # largest fraction of the visible face that dilation may cover
 RIM = 3  # largest dilation, pixels of the crop
 
 
-@lru_cache(maxsize=1)
-def network() -> Any:
-    from .. import zoo
+@lru_cache(maxsize=2)
+def network(backend: str = "torch") -> Any:
+    """The zoo's OcclusionNet, for a backend of `facesym.onnx`."""
+    from .. import onnx, zoo
 
-    return zoo.load("occlusion")
+    return zoo.load("occlusion") if backend == "torch" else onnx.load("occlusion", backend)
 
 
 def automatic_kinds(mask: Any) -> list[str] | None:
@@ -75,7 +77,7 @@ def occlusion_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: 
         ImageError: nothing was found.
         ZooError: the zoo has no occlusion network, or its weights are unavailable.
     """
-    size, kinds = network().config.input_size, list(kinds)
+    size, kinds = network(backend()).config.input_size, list(kinds)
     mask = np.zeros((photo.height, photo.width), bool)
     for transform in transforms:
         found = find_occlusion(align_face(photo, transform, size), kinds).astype(np.float32)
@@ -121,13 +123,24 @@ def occlusion_probability(crop: Image.Image) -> np.ndarray:
     Returns:
         (1+K)xSxS float32, the probability of a visible pixel, then of each of KINDS; they sum to 1.
     """
-    import torch
+    net = network(backend())
+    pixels = np.asarray(crop, np.float32).transpose(2, 0, 1) / np.float32(127.5) - 1
+    images = np.stack([pixels, pixels[..., ::-1]])
+    if backend() != "torch":
+        logits = net(images).logits
+    else:
+        import torch
 
-    net = network()
-    pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].to(net.device, net.dtype) / 127.5 - 1
-    with torch.inference_mode():
-        plain, mirrored = net(torch.cat([pixels, pixels.flip(-1)])).softmax(1)
-    return ((plain + mirrored.flip(-1)) / 2).float().cpu().numpy()
+        with torch.inference_mode():
+            logits = net(torch.from_numpy(images).to(net.device, net.dtype)).float().cpu().numpy()
+    plain, mirrored = _softmax(logits)
+    return (plain + mirrored[..., ::-1]) / 2
+
+
+def _softmax(logits):
+    """Softmax over the channels of BxCxSxS logits."""
+    power = np.exp(logits - logits.max(1, keepdims=True))
+    return power / power.sum(1, keepdims=True)
 
 
 def _regions(probability, face, anywhere):
