@@ -64,7 +64,8 @@ def confidence_loss(confidence: Tensor, copied: Tensor, target: Tensor, face_reg
     """Regress the confidence map C (Eq. 11) on the accuracy of the copy.
 
     The paper trains C through the reconstruction loss alone; in our run that drove C to 0.1 everywhere. Here the
-    target is exp(−e / 0.3), where e is the copy's mean absolute error over a sixteenth of the image's side.
+    target is exp(−e / 0.3), where e is the mean absolute error of the blurred copy over a sixteenth of the image's side.
+    Without the blur (a 32nd of the side) a sharp copy that is a pixel off counts as a wrong one.
 
     Args:
         confidence: Bx1xHxW in [0, 1].
@@ -72,11 +73,17 @@ def confidence_loss(confidence: Tensor, copied: Tensor, target: Tensor, face_reg
         target: Bx3xHxW.
         face_region: Bx1xHxW.
     """
-    error = (copied.detach().float() - target).abs().mean(1, keepdim=True)
-    side = max(target.shape[-1] // 32 * 2 + 1, 3)
-    for window in ((side, 1), (1, side)):  # separable, since a square window is slow
-        error = F.avg_pool2d(error, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False)
+    size = target.shape[-1]
+    error = _box_blur(copied.detach().float() - target, max(size // 64 * 2 + 1, 3)).abs().mean(1, keepdim=True)
+    error = _box_blur(error, max(size // 32 * 2 + 1, 3))
     return ((confidence.float() - (-error / 0.3).exp()) * face_region.detach()).square().mean()
+
+
+def _box_blur(image, side):
+    """The mean over a window of ``side`` pixels; separable, since a square window is slow."""
+    for window in ((side, 1), (1, side)):
+        image = F.avg_pool2d(image, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False)
+    return image
 
 
 # --- SymmFCNet, stage II --------------------------------------------------------------------------------------------

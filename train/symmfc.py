@@ -215,7 +215,9 @@ class SymmFC:
         if "squared" in self.weights:
             terms["squared"] = losses.reconstruction_loss(output, target)
         if "absolute" in self.weights:
-            terms["absolute"] = losses.absolute_loss(output, target, 1 - batch["mask"])
+            # The less the more the copy is trusted: a mean of possible pixels would wash it out.
+            generated = (1 - batch["mask"]) * (1 - out.condition.detach())
+            terms["absolute"] = losses.absolute_loss(output, target, generated)
         if self.backbone is not None:
             window = self.recipe.window or target.shape[-1]
             with torch.no_grad():

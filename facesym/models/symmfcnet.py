@@ -371,10 +371,11 @@ class SymmFCNet(Model):
             warped = warp(image.flip(-1), flow)
             # Only where all four sampled pixels are visible: other samples are mixed with the mask's grey.
             warped_visible = (warp(mask.flip(-1), flow) > 0.999).float()
-            half = one_half_mask(mask.float(), warped_visible, face)
+            region = (face > 0.5).float()
+            half = one_half_mask(mask.float(), warped_visible, region)
             stage1 = relight(warped, light) * (1 - half) + image * half  # (9)
             confidence = self.confidence(motion.to(image.dtype)).float()
-            condition = stage_two_condition(mask.float(), half, face, confidence)
+            condition = stage_two_condition(mask.float(), half, region, confidence)
         else:
             motion = torch.zeros_like(image[:, :2], dtype=torch.float32)
             flow, warped, stage1 = identity_grid(image), image.flip(-1), image
