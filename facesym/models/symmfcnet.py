@@ -371,9 +371,12 @@ class SymmFCNet(Model):
             warped = warp(image.flip(-1), flow)
             # Only where all four sampled pixels are visible: other samples are mixed with the mask's grey.
             warped_visible = (warp(mask.flip(-1), flow) > 0.999).float()
+            copy = relight(warped, light)
+            # Where the copy is brighter than white, a highlight has been relit: RecNet generates these pixels.
+            in_range = (F.max_pool2d(copy.amax(1, keepdim=True), 9, 1, 4) < 1.1).float()
             region = (face > 0.5).float()
-            half = one_half_mask(mask.float(), warped_visible, region)
-            stage1 = relight(warped, light) * (1 - half) + image * half  # (9)
+            half = one_half_mask(mask.float(), warped_visible * in_range, region)
+            stage1 = copy * (1 - half) + image * half  # (9)
             confidence = self.confidence(motion.to(image.dtype)).float()
             condition = stage_two_condition(mask.float(), half, region, confidence)
         else:
