@@ -35,6 +35,11 @@ def background_mask(visible: Tensor, face: Tensor) -> Tensor:
     return (1 - face) * (1 - visible)
 
 
+def _step(x: Tensor) -> Tensor:
+    """0 below -0.05, 1 above 0.05, linear between: a threshold that rounding does not flip."""
+    return (10 * x + 0.5).clamp(0, 1)
+
+
 def stage_two_condition(visible: Tensor, half: Tensor, face: Tensor, confidence: Tensor) -> Tensor:
     """M^s2: 1 = trusted, 0 = to be generated, C where stage I filled.
 
@@ -262,6 +267,9 @@ PRESETS = {
 class SymmFCNet(Model):
     """The two stages as one network. The defaults are the released size; ``SymmFCNet.preset("paper")`` has the paper's.
 
+    Departures: the masks use M^fr thresholded at 0.5. With soft values, a copy is a mixture with the masked image's grey,
+    and RecNet learns to ignore it. Where the relit copy exceeds white by 5 %, RecNet generates instead.
+
     Args:
         stage1_width: see StageOneNet's ``width``.
         carry: see StageOneNet.
@@ -373,8 +381,8 @@ class SymmFCNet(Model):
             warped_visible = (warp(mask.flip(-1), flow) > 0.999).float()
             copy = relight(warped, light)
             # Where the copy is brighter than white, a highlight has been relit: RecNet generates these pixels.
-            in_range = (F.max_pool2d(copy.amax(1, keepdim=True), 9, 1, 4) < 1.1).float()
-            region = (face > 0.5).float()
+            in_range = _step(1.1 - F.max_pool2d(copy.amax(1, keepdim=True), 9, 1, 4))
+            region = _step(face - 0.5)
             half = one_half_mask(mask.float(), warped_visible * in_range, region)
             stage1 = copy * (1 - half) + image * half  # (9)
             confidence = self.confidence(motion.to(image.dtype)).float()
