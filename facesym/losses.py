@@ -64,8 +64,8 @@ def confidence_loss(confidence: Tensor, copied: Tensor, target: Tensor, face_reg
     """Regress the confidence map C (Eq. 11) on the accuracy of the copy.
 
     The paper trains C through the reconstruction loss alone; in our run that drove C to 0.1 everywhere. Here the
-    target is exp(−e / 0.3), where e is the mean absolute error of the blurred copy over a sixteenth of the image's side.
-    Without the blur (a 32nd of the side) a sharp copy that is a pixel off counts as a wrong one.
+    target is exp(−e / 0.3), where e is the mean absolute error of the blurred copy over a sixteenth of the image's
+    side. The blur, over a 32nd of the side, forgives a copy that is a pixel off.
 
     Args:
         confidence: Bx1xHxW in [0, 1].
@@ -74,8 +74,8 @@ def confidence_loss(confidence: Tensor, copied: Tensor, target: Tensor, face_reg
         face_region: Bx1xHxW.
     """
     size = target.shape[-1]
-    error = _box_blur(copied.detach().float() - target, max(size // 64 * 2 + 1, 3)).abs().mean(1, keepdim=True)
-    error = _box_blur(error, max(size // 32 * 2 + 1, 3))
+    difference = _box_blur(copied.detach().float() - target, max(size // 64 * 2 + 1, 3))
+    error = _box_blur(difference.abs().mean(1, keepdim=True), max(size // 32 * 2 + 1, 3))
     return ((confidence.float() - (-error / 0.3).exp()) * face_region.detach()).square().mean()
 
 

@@ -267,8 +267,8 @@ PRESETS = {
 class SymmFCNet(Model):
     """The two stages as one network. The defaults are the released size; ``SymmFCNet.preset("paper")`` has the paper's.
 
-    Departures: the masks use M^fr thresholded at 0.5. With soft values, a copy is a mixture with the masked image's grey,
-    and RecNet learns to ignore it. Where the relit copy exceeds white by 5 %, RecNet generates instead.
+    Departures: the masks use M^fr thresholded at 0.5. With soft values, a copy is a mixture with the masked image's
+    grey, and RecNet learns to ignore it. Where the relit copy exceeds white by 5 %, RecNet generates instead.
 
     Args:
         stage1_width: see StageOneNet's ``width``.
