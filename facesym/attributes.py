@@ -1,4 +1,4 @@
-"""The attributes of faces that transfer changes, by groups, and how its network is told which are wanted."""
+"""Names of what networks predict or change: the attributes of transfer, by group, and kinds of occlusions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,9 @@ GROUPS = {
     "pose": ("left 45", "left 20", "frontal", "right 20", "right 45"),  # where the nose points, in the image
     "light": ("normal", "weak", "dark", "side"),
 }
+# In the order of OcclusionNet's channels. "object": a hand, a microphone, anything held in front of a face; "damage":
+# scratches, folds, tears and stains of old prints.
+OCCLUSIONS = ("glasses", "sunglasses", "mask", "object", "hair", "damage")
 
 
 def groups_of(config: Any) -> dict[str, tuple[str, ...]]:

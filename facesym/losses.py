@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .ops import relight
+from .ops import box_blur, relight
 
 
 # --- SymmFCNet, stage I ---------------------------------------------------------------------------------------------
@@ -74,16 +74,9 @@ def confidence_loss(confidence: Tensor, copied: Tensor, target: Tensor, face_reg
         face_region: Bx1xHxW.
     """
     size = target.shape[-1]
-    difference = _box_blur(copied.detach().float() - target, max(size // 64 * 2 + 1, 3))
-    error = _box_blur(difference.abs().mean(1, keepdim=True), max(size // 32 * 2 + 1, 3))
+    difference = box_blur(copied.detach().float() - target, max(size // 64 * 2 + 1, 3))
+    error = box_blur(difference.abs().mean(1, keepdim=True), max(size // 32 * 2 + 1, 3))
     return ((confidence.float() - (-error / 0.3).exp()) * face_region.detach()).square().mean()
-
-
-def _box_blur(image, side):
-    """The mean over a window of ``side`` pixels; separable, since a square window is slow."""
-    for window in ((side, 1), (1, side)):
-        image = F.avg_pool2d(image, window, 1, (window[0] // 2, window[1] // 2), count_include_pad=False)
-    return image
 
 
 # --- SymmFCNet, stage II --------------------------------------------------------------------------------------------

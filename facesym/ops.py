@@ -44,6 +44,14 @@ def relight(image: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
     return (image + 1) * light - 1
 
 
+def box_blur(image: torch.Tensor, side: int) -> torch.Tensor:
+    """Average BxCxHxW images over windows of ``side`` pixels (odd), inside the image only."""
+    for window in ((side, 1), (1, side)):  # separable, since a square window is slow
+        padding = (window[0] // 2, window[1] // 2)
+        image = F.avg_pool2d(image, window, 1, padding, count_include_pad=False)
+    return image
+
+
 def crop_parts(
     image: torch.Tensor,
     landmarks: torch.Tensor,

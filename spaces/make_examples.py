@@ -299,7 +299,9 @@ def shrink_files(folder: Path, outcome, task: str) -> None:
             continue
         if path in used or parts.url(path) in outcome.extras:
             with Image.open(path) as image:
-                image = image.copy() if path.suffix == ".webp" else image.convert("RGB")  # WebP keeps cut-outs
+                image = (
+                    image.copy() if path.suffix == ".webp" else image.convert("RGB")
+                )  # WebP keeps cut-outs
             if path.suffix == ".webp":
                 mark_edited(image, task)
             image.save(path, quality=72)

@@ -13,6 +13,7 @@ SETTINGS = {
     "LandmarkNet": dict(width=8, input_size=64),
     "LightCNN": dict(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)),
     "NormalizedFaceGAN": dict(encoder_widths=(8,) * 5, hidden=16, latent=8, decoder_widths=(8,) * 5),
+    "OcclusionNet": dict(widths=(4, 8, 8), input_size=64),
     "SymmetricDiscriminator": dict(size=32, widths=(8, 16)),
     "SymmetricEncoder": dict(size=32, widths=(8, 8)),
     "SymmetricGenerator": dict(first=4, widths=(16, 8, 8), latent=16, asymmetric=4, yaw=True),

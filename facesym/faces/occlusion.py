@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..attributes import OCCLUSIONS
 from ..errors import ImageError
 from ..onnx import backend
 from .align import align_face
 from .geometry import face_region
 from .landmarks import find_points
 
-# In the order of OcclusionNet's channels. "object": a hand, a microphone, anything held in front of a face;
-# "damage": scratches, folds, tears and stains of old prints.
-KINDS = ("glasses", "sunglasses", "mask", "object", "hair", "damage")
+KINDS = OCCLUSIONS
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" leaves out: a fringe belongs to the face
 SURE = 0.75  # least maximum probability within a region

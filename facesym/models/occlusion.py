@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from ..faces.occlusion import KINDS
+from ..attributes import OCCLUSIONS
 from .base import Model
 
 
@@ -45,7 +45,7 @@ class OcclusionNet(Model):
         )
         self.narrow = nn.ModuleList(_conv(a, b, 1) for a, b in zip(widths[:0:-1], widths[-2::-1]))
         self.up = nn.ModuleList(_conv(b, b) for b in widths[-2::-1])
-        self.out = nn.Sequential(nn.Conv2d(widths[0], 4 * (1 + len(KINDS)), 1), nn.PixelShuffle(2))
+        self.out = nn.Sequential(nn.Conv2d(widths[0], 4 * (1 + len(OCCLUSIONS)), 1), nn.PixelShuffle(2))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Segment what covers an aligned face (FFHQ framing).
@@ -54,8 +54,8 @@ class OcclusionNet(Model):
             image: Bx3xSxS in [-1, 1], S = ``input_size``.
 
         Returns:
-            Bx(1+K)xSxS float32 logits: of the visible face and background, then of each of the K KINDS. Their softmax
-            sums to 1 at each pixel; 1 minus the first channel is the probability that a pixel is covered.
+            Bx(1+K)xSxS float32 logits: of visible pixels, then of each of the K OCCLUSIONS. After softmax, 1 minus the
+            first channel is the probability that a pixel is covered.
         """
         levels = [self.stem(image)]
         for down in self.down:

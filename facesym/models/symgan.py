@@ -180,6 +180,7 @@ class SymmetricEncoder(Model):
         kind, latent, asymmetric: as in SymmetricGenerator; kind "zprime" or "flip".
         size: side of the images.
         widths, kernel: as in SymmetricDiscriminator.
+        rank: of the last linear layer; None for full rank. For trained networks, see train/factor.py.
     """
 
     @register_to_config
@@ -191,6 +192,7 @@ class SymmetricEncoder(Model):
         size: int = 128,
         widths: tuple = (48, 96, 192, 256),
         kernel: int = 4,
+        rank: int | None = None,
     ):
         super().__init__()
         if kind not in ("zprime", "flip"):
@@ -200,7 +202,10 @@ class SymmetricEncoder(Model):
             layers += [SymmetricConv2d(a, b, kernel, 2, kernel // 2 - 1, bias=False)]
             layers += [nn.BatchNorm2d(b), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
-        self.out = nn.Linear(widths[-1] * (size // 2 ** len(widths)) ** 2, latent)
+        features = widths[-1] * (size // 2 ** len(widths)) ** 2
+        self.out: nn.Module = nn.Linear(features, latent)
+        if rank:
+            self.out = nn.Sequential(nn.Linear(features, rank, bias=False), nn.Linear(rank, latent))
         # The posterior's log variance per entry of z, in tens so that it trains fast.
         self.spreads = nn.Parameter(torch.full((latent,), -0.2))
 

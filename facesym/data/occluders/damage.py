@@ -3,8 +3,10 @@
 import cv2
 import numpy as np
 
+from .scene import Scene
 
-def draw_damage(scene):
+
+def draw_damage(scene: Scene) -> None:
     """Fade the print, then draw one to three kinds of damage over it."""
     rng = scene.rng
     if rng.random() < 0.7:

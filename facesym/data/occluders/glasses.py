@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from .scene import Scene
+
 _METALS = ((170, 170, 175), (200, 170, 90), (90, 90, 95), (190, 130, 110))
 _PLASTICS = (
     (15, 15, 18),
@@ -15,7 +17,7 @@ _PLASTICS = (
 )
 
 
-def draw_glasses(scene):
+def draw_glasses(scene: Scene) -> None:
     """Clear glasses: rims, bridge, arms and, sometimes, glare. The eyes behind clear glass count as visible."""
     rng = scene.rng
     lenses = _lenses(scene)
@@ -28,7 +30,7 @@ def draw_glasses(scene):
     scene.put("glasses", frame, colour, shadow=rng.uniform(0, 0.55), reach=rng.uniform(0.01, 0.08))
 
 
-def draw_sunglasses(scene):
+def draw_sunglasses(scene: Scene) -> None:
     """Tinted, dark or mirrored glasses: what is behind them counts as hidden."""
     rng = scene.rng
     lenses = _lenses(scene, tall=rng.uniform(1.0, 1.35))

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from .scene import Scene
+
 _COLOURS = np.float32(
     [
         (25, 20, 18),
@@ -16,7 +18,7 @@ _COLOURS = np.float32(
 )
 
 
-def draw_hair(scene):
+def draw_hair(scene: Scene) -> None:
     """One to three strands from the hairline over an eye or a cheek."""
     rng = scene.rng
     colour = _colour(scene)

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from .scene import Scene
+
 _SURGICAL = (
     (150, 195, 225),
     (235, 238, 240),
@@ -13,7 +15,7 @@ _SURGICAL = (
 )
 
 
-def draw_mask(scene):
+def draw_mask(scene: Scene) -> None:
     """A surgical mask, one of cloth, or a scarf."""
     rng = scene.rng
     kind = rng.random()

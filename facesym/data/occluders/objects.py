@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from .scene import Scene
+
 _SKINS = np.float32(
     [
         (250, 215, 190),
@@ -16,7 +18,7 @@ _SKINS = np.float32(
 )
 
 
-def draw_object(scene):
+def draw_object(scene: Scene) -> None:
     """A hand, a microphone, or a thing of any shape."""
     kind = scene.rng.random()
     if kind < 0.5:
