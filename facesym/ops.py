@@ -52,6 +52,11 @@ def box_blur(image: torch.Tensor, side: int) -> torch.Tensor:
     return image
 
 
+def soft_step(x: torch.Tensor) -> torch.Tensor:
+    """A threshold at 0 that rounding does not flip: 0 below -0.05, 1 above 0.05, linear between."""
+    return (10 * x + 0.5).clamp(0, 1)
+
+
 def crop_parts(
     image: torch.Tensor,
     landmarks: torch.Tensor,

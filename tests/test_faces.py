@@ -67,7 +67,7 @@ def test_framing_follows_the_formula_and_undoes_a_rotation():
     turned = ffhq_transform(points @ turn.T, 256)
     for point in points:
         assert np.allclose(turned @ [*(turn @ point), 1], transform @ [*point, 1])
-    with pytest.raises(ImageError, match="frame"):
+    with pytest.raises(ImageError, match="do not define a crop"):
         ffhq_transform(np.zeros((5, 2)), 256)
 
 

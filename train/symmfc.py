@@ -61,7 +61,7 @@ RECIPES = {
         confidence_weight=0, window=0, completed=False, mask_weighted=False, detach_symmetry=False,
     ),
     # The released model, tuned by eye on validation grids: an absolute error under the mask instead of the squared one,
-    # and (15) on features of unit length at three layers.
+    # weighted by 1 − M^s2, and (15) on features of unit length at three layers.
     "released": Recipe(
         COMMON | dict(symmetry=10, absolute=6, feature=3, whole=0.15, part=0.05),
         confidence_weight=2, window=96, completed=True, mask_weighted=True, detach_symmetry=True,
@@ -215,7 +215,6 @@ class SymmFC:
         if "squared" in self.weights:
             terms["squared"] = losses.reconstruction_loss(output, target)
         if "absolute" in self.weights:
-            # The less the more the copy is trusted: a mean of possible pixels would wash it out.
             generated = (1 - batch["mask"]) * (1 - out.condition.detach())
             terms["absolute"] = losses.absolute_loss(output, target, generated)
         if self.backbone is not None:

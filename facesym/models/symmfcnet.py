@@ -15,7 +15,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ..ops import identity_grid, relight, warp
+from ..ops import identity_grid, relight, soft_step, warp
 from .base import Model
 
 
@@ -33,11 +33,6 @@ def both_half_mask(visible: Tensor, half: Tensor, face: Tensor) -> Tensor:
 def background_mask(visible: Tensor, face: Tensor) -> Tensor:
     """M^bg = (1 − M^fr) ⊙ (1 − M^o): 1 where background is missing."""
     return (1 - face) * (1 - visible)
-
-
-def _step(x: Tensor) -> Tensor:
-    """0 below -0.05, 1 above 0.05, linear between: a threshold that rounding does not flip."""
-    return (10 * x + 0.5).clamp(0, 1)
 
 
 def stage_two_condition(visible: Tensor, half: Tensor, face: Tensor, confidence: Tensor) -> Tensor:
@@ -267,8 +262,7 @@ PRESETS = {
 class SymmFCNet(Model):
     """The two stages as one network. The defaults are the released size; ``SymmFCNet.preset("paper")`` has the paper's.
 
-    Departures: the masks use M^fr thresholded at 0.5. With soft values, a copy is a mixture with the masked image's
-    grey, and RecNet learns to ignore it. Where the relit copy exceeds white by 5 %, RecNet generates instead.
+    Departures: M^fr is thresholded at 0.5, since soft values mix the copy with grey; overexposed copies are generated.
 
     Args:
         stage1_width: see StageOneNet's ``width``.
@@ -368,9 +362,7 @@ class SymmFCNet(Model):
         """
         multiple = 32 * self.config.stage1_stride
         if image.shape[-2] % multiple or image.shape[-1] % multiple:
-            raise ValueError(
-                f"height and width must be multiples of {multiple}, not {tuple(image.shape[-2:])}"
-            )
+            raise ValueError(f"height and width must be multiples of {multiple}, not {image.shape[-2:]}")
         mask = (mask > 0.5).to(image.dtype)
         image = torch.where(mask.bool(), image, 0)  # not ×: a NaN in the missing part must not spread
         if self.config.stage1:
@@ -380,9 +372,8 @@ class SymmFCNet(Model):
             # Only where all four sampled pixels are visible: other samples are mixed with the mask's grey.
             warped_visible = (warp(mask.flip(-1), flow) > 0.999).float()
             copy = relight(warped, light)
-            # Where the copy is brighter than white, a highlight has been relit: RecNet generates these pixels.
-            in_range = _step(1.1 - F.max_pool2d(copy.amax(1, keepdim=True), 9, 1, 4))
-            region = _step(face - 0.5)
+            in_range = soft_step(1.1 - F.max_pool2d(copy.amax(1, keepdim=True), 9, 1, 4))
+            region = soft_step(face - 0.5)
             half = one_half_mask(mask.float(), warped_visible * in_range, region)
             stage1 = copy * (1 - half) + image * half  # (9)
             confidence = self.confidence(motion.to(image.dtype)).float()

@@ -49,7 +49,7 @@ def draw_sunglasses(scene: Scene) -> None:
     opacity = rng.uniform(0.7, 1) - (down[..., 0] * rng.uniform(0, 0.25) if rng.random() < 0.4 else 0)
     shadow, reach = rng.uniform(0, 0.55), rng.uniform(0.02, 0.08)
     scene.throw_shadow(np.maximum(glass, frame), shadow, reach)
-    scene.put("sunglasses", np.float32(glass * opacity), surface, lit=rng.random() < 0.5)
+    scene.put("sunglasses", np.asarray(glass * opacity, np.float32), surface, lit=rng.random() < 0.5)
     if rng.random() < 0.25:
         _glare(scene, glass, "sunglasses")
     scene.put("sunglasses", frame, colour)

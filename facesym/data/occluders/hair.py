@@ -5,7 +5,7 @@ import numpy as np
 
 from .scene import Scene
 
-_COLOURS = np.float32(
+_COLOURS = np.asarray(
     [
         (25, 20, 18),
         (60, 40, 28),
@@ -15,7 +15,7 @@ _COLOURS = np.float32(
         (140, 60, 35),
         (150, 150, 150),
     ]
-)
+).astype(np.float32)
 
 
 def draw_hair(scene: Scene) -> None:

@@ -34,7 +34,7 @@ def draw_mask(scene: Scene) -> None:
         )
     alpha = scene.fill(outline)
     surgical = kind < 0.5
-    colour = np.float32(_SURGICAL[rng.integers(6)]) if surgical else scene.texture(0.3)
+    colour = np.asarray(_SURGICAL[rng.integers(6)], np.float32) if surgical else scene.texture(0.3)
     shade = _shading(scene, alpha)
     shade = shade * (_pleats(scene) if surgical else _wrinkles(scene, rng.uniform(0.05, 0.25)))
     scene.throw_shadow(alpha, rng.uniform(0.1, 0.5), rng.uniform(0.02, 0.06))

@@ -5,7 +5,7 @@ import numpy as np
 
 from .scene import Scene
 
-_SKINS = np.float32(
+_SKINS = np.asarray(
     [
         (250, 215, 190),
         (235, 190, 160),
@@ -15,7 +15,7 @@ _SKINS = np.float32(
         (95, 62, 45),
         (65, 42, 32),
     ]
-)
+).astype(np.float32)
 
 
 def draw_object(scene: Scene) -> None:
