@@ -362,7 +362,7 @@ class SymmFCNet(Model):
         """
         multiple = 32 * self.config.stage1_stride
         if image.shape[-2] % multiple or image.shape[-1] % multiple:
-            raise ValueError(f"height and width must be multiples of {multiple}, not {image.shape[-2:]}")
+            raise ValueError(f"{tuple(image.shape[-2:])}: height and width must be multiples of {multiple}")
         mask = (mask > 0.5).to(image.dtype)
         image = torch.where(mask.bool(), image, 0)  # not ×: a NaN in the missing part must not spread
         if self.config.stage1:

@@ -20,7 +20,11 @@ def _fade(scene):
     """Grey or sepia, with less contrast and grain."""
     rng = scene.rng
     grey = scene.image.mean(-1, keepdims=True)
-    tone = np.float32([1.08, 1.0, rng.uniform(0.7, 0.95)]) if rng.random() < 0.5 else np.float32([1, 1, 1])
+    tone = (
+        np.array([1.08, 1.0, rng.uniform(0.7, 0.95)], np.float32)
+        if rng.random() < 0.5
+        else np.array([1, 1, 1], np.float32)
+    )
     scene.image = grey * tone * rng.uniform(0.6, 0.95) + rng.uniform(10, 60)
     scene.image += rng.normal(0, rng.uniform(0, 8), (scene.size, scene.size, 1)).astype(np.float32)
 
@@ -30,7 +34,7 @@ def _colour(scene):
     rng = scene.rng
     light = rng.random() < 0.75
     return (
-        rng.uniform(190, 250) * np.float32([1, 0.98, rng.uniform(0.8, 1)])
+        rng.uniform(190, 250) * np.array([1, 0.98, rng.uniform(0.8, 1)], np.float32)
         if light
         else np.full(3, rng.uniform(10, 60))
     )

@@ -155,7 +155,9 @@ def _glare(scene, glass, kind="glasses"):
         k = rng.integers(len(ys))
         spot = scene.blob((xs[k], ys[k]), rng.uniform(0.04, 0.14) * scene.unit) * glass
         spot = cv2.GaussianBlur(spot, (0, 0), rng.uniform(0.5, 4)) * rng.uniform(0.3, 1)
-        scene.put(kind, spot, rng.uniform(180, 255) * np.float32([1, rng.uniform(0.9, 1), 1]), lit=False)
+        scene.put(
+            kind, spot, rng.uniform(180, 255) * np.array([1, rng.uniform(0.9, 1), 1], np.float32), lit=False
+        )
 
 
 def _reflection(scene):

@@ -105,7 +105,7 @@ def _wrinkles(scene, strength):
 def _straps(scene, outline, colour):
     """From the mask's corners to the ears."""
     rng = scene.rng
-    white = np.float32([230, 230, 228]) if rng.random() < 0.6 else np.asarray(colour, np.float32)
+    white = np.array([230, 230, 228], np.float32) if rng.random() < 0.6 else np.asarray(colour, np.float32)
     for side, top, low, ear in (
         (-1, outline[0], outline[-2], scene.points[0]), (1, outline[8], outline[10], scene.points[16])
     ):  # fmt: skip
