@@ -91,7 +91,7 @@ def test_a_mask_that_is_not_found_is_told_and_strokes_stay(desk, photo):
     paint(desk, photo.size, FACE, 25)
     stroke = painted(desk)
     find.click()
-    status(desk, "Complete").get_by_text("paint over it with the brush").wait_for()
+    status(desk, "Complete").get_by_text("Mark it with the brush").wait_for()
     assert desk.get_by_role("button", name="Complete the face").is_visible() and painted(desk) == stroke
 
 
