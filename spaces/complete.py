@@ -102,9 +102,7 @@ def found_mask(tell, photo: Photo) -> Image.Image:
     try:
         return mark_occlusion(photo)
     except FaceNotFoundError as error:
-        raise ImageError(
-            "No face was found. Mark the mask with the brush."
-        ) from error
+        raise ImageError("No face was found. Mark the mask with the brush.") from error
     except ImageError as error:  # the photo was read before, so there is one reason left
         raise ImageError("Found nothing that covers a face. Mark it with the brush.") from error
 
