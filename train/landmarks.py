@@ -16,7 +16,15 @@ import torch
 import torch.nn.functional as F
 
 from facesym.data.balance import balanced_weights, kinds
-from facesym.data.faces import Samples, colour_jitter, downscale_blur, random_erasing, side_light, to_tensor
+from facesym.data.faces import (
+    Samples,
+    colour_jitter,
+    compress,
+    downscale_blur,
+    random_erasing,
+    side_light,
+    to_tensor,
+)
 from facesym.data.symmetric import simulate_palsy
 from facesym.faces.geometry import flip_landmarks, warp_points
 from facesym.models.landmark import LandmarkNet
@@ -58,8 +66,7 @@ def photograph(rng, image):
     if rng.random() < 0.3:
         image = downscale_blur(rng, image)
     if rng.random() < 0.2:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
-        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+        image = compress(rng, image, 20, 80)
     if rng.random() < 0.15:
         image = np.repeat(image.mean(2, keepdims=True), 3, 2)
     if rng.random() < 0.3:

@@ -15,8 +15,17 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import jaccard_score
 
-from facesym.data.faces import Samples, affine_jitter, colour_jitter, downscale_blur, side_light, to_tensor
+from facesym.data.faces import (
+    Samples,
+    affine_jitter,
+    colour_jitter,
+    compress,
+    downscale_blur,
+    side_light,
+    to_tensor,
+)
 from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.faces.geometry import flip_landmarks
 from facesym.faces.occlusion import KINDS
@@ -80,10 +89,7 @@ def augmented(rng, image, labels):
     if rng.random() < 0.2:
         image = image + rng.normal(0, rng.uniform(0, 10), image.shape)
     if rng.random() < 0.3:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
-        image = cv2.imdecode(
-            cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), quality)[1], cv2.IMREAD_COLOR
-        )
+        image = compress(rng, image, 25, 90)
     return {"image": to_tensor(image), "labels": torch.from_numpy(labels.astype(np.int64))}
 
 
@@ -114,7 +120,7 @@ def occlusion_loss(logits, labels):
 @torch.no_grad()
 def intersection_over_union(net, samples, device="cpu", batch=16):
     """Hidden against visible, the mean over pictures where anything is hidden, and by kind over all pixels: a dict."""
-    mean, counts = [], torch.zeros(2, 1 + len(KINDS))
+    mean, predicted = [], []
     for start in range(0, len(samples), batch):
         part = samples[start : start + batch]
         found = net(torch.stack([each["image"] for each in part]).to(device)).cpu()
@@ -122,12 +128,11 @@ def intersection_over_union(net, samples, device="cpu", batch=16):
             labels, hidden = each["labels"], logits.softmax(0)[0] < 0.5
             if (labels > 0).any():
                 mean.append(((hidden & (labels > 0)).sum() / (hidden | (labels > 0)).sum()).item())
-            kinds = logits.argmax(0)
-            for k in range(1 + len(KINDS)):
-                counts[0, k] += ((kinds == k) & (labels == k)).sum()
-                counts[1, k] += ((kinds == k) | (labels == k)).sum()
-    iou = counts[0] / counts[1].clamp(min=1)
-    return {"hidden": float(np.mean(mean))} | dict(zip(KINDS, iou[1:].tolist()))
+            predicted.append(logits.argmax(0).ravel())
+    target = torch.cat([each["labels"].ravel() for each in samples])
+    channels = range(1, 1 + len(KINDS))
+    iou = jaccard_score(target, torch.cat(predicted), labels=channels, average=None, zero_division=0)
+    return {"hidden": float(np.mean(mean))} | dict(zip(KINDS, iou.tolist()))
 
 
 def held_out(faces, count, seed=0):

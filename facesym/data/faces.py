@@ -136,6 +136,13 @@ def downscale_blur(rng: np.random.Generator, image: np.ndarray, smallest: float 
     return cv2.resize(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), (size, size))
 
 
+def compress(rng: np.random.Generator, image: np.ndarray, lowest: int, highest: int) -> np.ndarray:
+    """Compress an SxSx3 image in [0, 255] as JPEG of a random quality, below ``highest``; returns uint8."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(lowest, highest))]
+    encoded = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), quality)[1]
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+
+
 def random_erasing(rng: np.random.Generator, image: np.ndarray, largest: float = 0.4) -> float:
     """Fill a random box with one colour, in place.
 
