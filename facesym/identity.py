@@ -6,20 +6,15 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from .onnx import backend
+from . import zoo
+from .onnx import backend, shared_network
 
 
 @lru_cache(maxsize=2)
 def _network(backend):
-    from . import onnx, zoo
-
     if not any(entry["task"] == "identity" and entry["default"] for entry in zoo.list_models()):
         return None
-    if backend != "torch":
-        return onnx.load("identity", backend)
-    import torch
-
-    return zoo.load("identity").to(memory_format=torch.channels_last)
+    return shared_network("identity", backend)
 
 
 def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Image]) -> list[float] | None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +87,24 @@ def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
     data = read_file(file)
     check_sha256(file, data, published["sha256"])
     return data
+
+
+@lru_cache(maxsize=6)
+def shared_network(task: str, backend: str) -> Any:
+    """The default network of a task that pipelines share (landmarks, identity, occlusion), loaded once.
+
+    Args:
+        task: of zoo.json.
+        backend: one of BACKENDS.
+
+    Raises:
+        ZooError: the zoo has no such network, or its weights are unavailable.
+    """
+    if backend != "torch":
+        return load(task, backend)
+    import torch
+
+    return zoo.load(task).to(memory_format=torch.channels_last)
 
 
 class OnnxNet:

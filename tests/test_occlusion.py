@@ -33,8 +33,8 @@ def pipe(tiny_model, monkeypatch):
                 logits[:, 1 + KINDS.index(kind)][pure] = 9
             return logits
 
-    monkeypatch.setattr(occlusion, "network", lambda backend: Colours())
-    monkeypatch.setattr("facesym.pipelines.complete.occlusion_network", lambda backend: Colours())
+    monkeypatch.setattr(occlusion, "network", Colours)
+    monkeypatch.setattr("facesym.pipelines.complete.occlusion_network", Colours)
     return facesym.load(tiny_model)
 
 

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..onnx import backend
+from ..onnx import backend, shared_network
 from .geometry import flip_landmarks
-
-
-@lru_cache(maxsize=2)
-def _network(backend: str) -> Any:
-    if backend != "torch":
-        from .. import onnx
-
-        return onnx.load("landmarks", backend)
-    import torch
-
-    from .. import zoo
-
-    return zoo.load("landmarks").to(memory_format=torch.channels_last)
 
 
 def predict(crops: Sequence[Image.Image], points: bool = True) -> tuple[Any, np.ndarray]:
@@ -40,7 +26,7 @@ def predict(crops: Sequence[Image.Image], points: bool = True) -> tuple[Any, np.
     Raises:
         ZooError: the zoo has no landmark network, or its weights are unavailable.
     """
-    net = _network(backend())
+    net = shared_network("landmarks", backend())
     side = net.config.input_size
     small = [crop.convert("RGB").resize((side, side), Image.Resampling.BICUBIC) for crop in crops]
     images = np.stack([np.asarray(crop) for crop in small]).transpose(0, 3, 1, 2) / np.float32(127.5) - 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -12,7 +11,7 @@ from PIL import Image
 
 from ..attributes import OCCLUSIONS
 from ..errors import ImageError
-from ..onnx import backend
+from ..onnx import backend, shared_network
 from .align import align_face
 from .geometry import face_region
 from .landmarks import find_points
@@ -26,12 +25,9 @@ MOST_CUT = 0.02  # largest fraction of the visible face that dilation may cover
 RIM = 3  # largest dilation, pixels of the crop
 
 
-@lru_cache(maxsize=2)
-def network(backend: str = "torch") -> Any:
-    """The zoo's OcclusionNet, for a backend of `facesym.onnx`."""
-    from .. import onnx, zoo
-
-    return zoo.load("occlusion") if backend == "torch" else onnx.load("occlusion", backend)
+def network() -> Any:
+    """The zoo's OcclusionNet, for the backend at work."""
+    return shared_network("occlusion", backend())
 
 
 def automatic_kinds(mask: Any) -> list[str] | None:
@@ -76,7 +72,7 @@ def occlusion_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: 
         ImageError: nothing was found.
         ZooError: the zoo has no occlusion network, or its weights are unavailable.
     """
-    size, kinds = network(backend()).config.input_size, list(kinds)
+    size, kinds = network().config.input_size, list(kinds)
     mask = np.zeros((photo.height, photo.width), bool)
     for transform in transforms:
         found = find_occlusion(align_face(photo, transform, size), kinds).astype(np.float32)
@@ -122,7 +118,7 @@ def occlusion_probability(crop: Image.Image) -> np.ndarray:
     Returns:
         (1+K)xSxS float32, the probability of a visible pixel, then of each of KINDS; they sum to 1.
     """
-    net = network(backend())
+    net = network()
     pixels = np.asarray(crop, np.float32).transpose(2, 0, 1) / np.float32(127.5) - 1
     images = np.stack([pixels, pixels[..., ::-1]])
     if backend() != "torch":

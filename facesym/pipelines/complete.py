@@ -19,7 +19,7 @@ from ..faces.occlusion import network as occlusion_network
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
 from ..faces.texture import borrow_texture, find_texture
-from ..onnx import backend, use_backend
+from ..onnx import use_backend
 from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, inference
 from .crops import like, to_array, to_batch, to_image
 
@@ -323,7 +323,7 @@ class CompletePipeline(Pipeline):
 
 def _automatic_mask(photo, kinds, options):
     """Return the mask of what covers the chosen faces of a photo (`facesym.faces.load.Photo`), HxW bool."""
-    size = occlusion_network(backend()).config.input_size
+    size = occlusion_network().config.input_size
     _, chosen, transforms = find_faces(photo.image, options.faces, size, aligned=options.aligned)
     return occlusion_mask(photo.image, [transforms[i] for i in chosen], kinds)
 
