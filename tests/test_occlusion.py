@@ -10,10 +10,11 @@ from training import ROOT, draw_face, stats, template, train
 
 import facesym
 from facesym import ImageError
+from facesym.attributes import OCCLUSIONS
 from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.evaluation.occlusion import compare, draw_marks
 from facesym.faces import occlusion
-from facesym.faces.occlusion import KINDS, automatic_kinds
+from facesym.faces.occlusion import automatic_kinds
 from facesym.models import OcclusionNet
 
 
@@ -26,11 +27,11 @@ def pipe(tiny_model, monkeypatch):
         device, dtype = torch.device("cpu"), torch.float32
 
         def forward(self, image):
-            logits = torch.full((len(image), 1 + len(KINDS), *image.shape[-2:]), -9.0)
+            logits = torch.full((len(image), 1 + len(OCCLUSIONS), *image.shape[-2:]), -9.0)
             logits[:, 0] = 0
             for kind, channel in (("object", 1), ("hair", 2)):
                 pure = (image[:, channel] > 0.6) & (image.sum(1) < 0)
-                logits[:, 1 + KINDS.index(kind)][pure] = 9
+                logits[:, 1 + OCCLUSIONS.index(kind)][pure] = 9
             return logits
 
     monkeypatch.setattr(occlusion, "network", Colours)
@@ -61,7 +62,7 @@ def test_an_automatic_mask_covers_what_hides_the_face_and_little_else(pipe, cove
 
 def test_kinds_are_asked_for_by_name(pipe, covered, astronaut):
     photo, _ = covered
-    assert automatic_kinds("auto") == [kind for kind in KINDS if kind != "hair"]
+    assert automatic_kinds("auto") == [kind for kind in OCCLUSIONS if kind != "hair"]
     assert automatic_kinds("auto:glasses, hair") == ["glasses", "hair"]
     assert automatic_kinds("mask.png") is None and automatic_kinds(photo) is None
     assert automatic_kinds("automatic.png") is None
@@ -94,7 +95,7 @@ def test_specks_and_what_is_unsure_are_left():
     assert len(ys) == 100 and ys.min() == xs.min() == 40
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OCCLUSIONS)
 def test_drawn_things_lie_where_their_labels_say(kind):
     points = template(128)
     image = np.asarray(draw_face(np.random.default_rng(0), points, 128))
@@ -102,7 +103,7 @@ def test_drawn_things_lie_where_their_labels_say(kind):
         drawn, labels = draw_occluders(np.random.default_rng(seed), image, points, kind)
         again, _ = draw_occluders(np.random.default_rng(seed), image, points, kind)
         assert (drawn == again).all() and drawn.dtype == labels.dtype == np.uint8
-        assert set(np.unique(labels)) <= {0, KINDS.index(kind) + 1}
+        assert set(np.unique(labels)) <= {0, OCCLUSIONS.index(kind) + 1}
         if (labels > 0).any():
             changed = np.abs(drawn.astype(int) - image).mean(-1)
             assert changed[labels > 0].mean() > 1
@@ -112,7 +113,7 @@ def test_drawn_things_lie_where_their_labels_say(kind):
 
 def test_the_network_gives_a_class_a_pixel():
     net = OcclusionNet(widths=(4, 8), input_size=32).eval()
-    assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 1 + len(KINDS), 32, 32)
+    assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 1 + len(OCCLUSIONS), 32, 32)
     with pytest.raises(ValueError, match="multiple of 4"):
         OcclusionNet(widths=(4, 8), input_size=30)
 
@@ -146,4 +147,6 @@ def test_marks_are_drawn_and_compared():
     nothing = compare(~face, mask, face)
     assert nothing["missed"] == 1 and nothing["iou"] == nothing["recall"] == 0
     marks = json.loads((ROOT / "tests" / "data" / "occlusions.json").read_text())
-    assert len(marks) >= 30 and {each["kind"] for shapes in marks.values() for each in shapes} <= set(KINDS)
+    assert len(marks) >= 30 and {each["kind"] for shapes in marks.values() for each in shapes} <= set(
+        OCCLUSIONS
+    )

@@ -1,9 +1,9 @@
-"""Train OcclusionNet on aligned faces with things drawn over them.
+"""Train OcclusionNet on aligned faces with drawn occlusions.
 
     accelerate launch train/occlusion.py --data FACES … --glasses-in flickr --steps 8000 --out runs/occlusion
 
-In sets of photos as people take them many wear glasses of their own (``--glasses-in``): there what is not drawn about
-the eyes is no label. It ends with the IoU on held-out people.
+In sets of in-the-wild photos (``--glasses-in``), many people wear glasses, which have no labels: there, the loss
+ignores the eye region unless an occlusion is drawn over it. The script ends with the IoU on held-out people.
 """
 
 import sys
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import jaccard_score
 
+from facesym.attributes import OCCLUSIONS
 from facesym.data.faces import (
     Samples,
     affine_jitter,
@@ -28,22 +29,21 @@ from facesym.data.faces import (
 )
 from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.faces.geometry import flip_landmarks
-from facesym.faces.occlusion import KINDS
 from facesym.models.occlusion import OcclusionNet
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
 
 UNKNOWN = 255
-HIDDEN_WEIGHT = 3.0  # of the kinds in the cross entropy: most of a picture is visible
+HIDDEN_WEIGHT = 3.0  # weight of occluded pixels in the cross entropy: most pixels are visible
 
 
 class OcclusionSamples(Samples):
-    """Faces with and without things over them, augmented.
+    """Augmented faces with and without drawn occlusions.
 
     Args:
         faces: FaceFolders.
-        glasses_in: names of sets in which people wear glasses: there the eyes teach nothing but what is drawn.
-        plain: how often nothing is drawn.
+        glasses_in: names of sets in which people wear glasses; the loss ignores their eye regions.
+        plain: fraction of samples without drawn occlusions.
     """
 
     def __init__(self, faces, glasses_in=(), seed=0, plain=0.27):
@@ -67,7 +67,7 @@ class OcclusionSamples(Samples):
 
 
 def augmented(rng, image, labels):
-    """A picture (SxSx3) and its labels (SxS uint8), moved and in another light and quality: tensors."""
+    """Augment an image (SxSx3) and its labels (SxS uint8) geometrically and photometrically; return tensors."""
     size = len(image)
     matrix = affine_jitter(rng, size, degrees=8, scale=0.1, shift=0.04)
     image = cv2.warpAffine(np.ascontiguousarray(image), matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
@@ -94,7 +94,7 @@ def augmented(rng, image, labels):
 
 
 def eye_band(points, size):
-    """Where glasses would sit on a face (68x2 landmarks): SxS bool."""
+    """Return the region of glasses on a face (68x2 landmarks): SxS bool."""
     unit, middle = np.linalg.norm(points[45] - points[36]), points[36:48].mean(0)
     across = (points[45] - points[36]) / max(unit, 1e-6)
     down = np.array([-across[1], across[0]])
@@ -107,9 +107,9 @@ def eye_band(points, size):
 
 
 def occlusion_loss(logits, labels):
-    """Cross entropy of the kinds, and Dice of hidden against visible over the batch: a dict of terms."""
+    """Return the cross entropy over kinds, and the Dice loss of occluded against visible pixels, as a dict."""
     known = labels != UNKNOWN
-    weight = torch.full((1 + len(KINDS),), HIDDEN_WEIGHT, device=logits.device)
+    weight = torch.full((1 + len(OCCLUSIONS),), HIDDEN_WEIGHT, device=logits.device)
     weight[0] = 1
     hidden = (1 - logits.softmax(1)[:, 0]) * known
     target = ((labels > 0) & known).float()
@@ -119,7 +119,7 @@ def occlusion_loss(logits, labels):
 
 @torch.no_grad()
 def intersection_over_union(net, samples, device="cpu", batch=16):
-    """Hidden against visible, the mean over pictures where anything is hidden, and by kind over all pixels: a dict."""
+    """Return a dict of the IoU of occluded pixels, averaged over occluded images, and of each kind over all pixels."""
     mean, predicted = [], []
     for start in range(0, len(samples), batch):
         part = samples[start : start + batch]
@@ -130,13 +130,13 @@ def intersection_over_union(net, samples, device="cpu", batch=16):
                 mean.append(((hidden & (labels > 0)).sum() / (hidden | (labels > 0)).sum()).item())
             predicted.append(logits.argmax(0).ravel())
     target = torch.cat([each["labels"].ravel() for each in samples])
-    channels = range(1, 1 + len(KINDS))
+    channels = range(1, 1 + len(OCCLUSIONS))
     iou = jaccard_score(target, torch.cat(predicted), labels=channels, average=None, zero_division=0)
-    return {"hidden": float(np.mean(mean))} | dict(zip(KINDS, iou.tolist()))
+    return {"hidden": float(np.mean(mean))} | dict(zip(OCCLUSIONS, iou.tolist()))
 
 
 def held_out(faces, count, seed=0):
-    """``count`` pictures of FaceFolders with drawn things, the same each time: a list of samples."""
+    """Return ``count`` reproducible samples of FaceFolders with drawn occlusions."""
     samples = OcclusionSamples(faces, seed=seed, plain=0.1)
     return [samples[i] for i in range(count)]
 
@@ -144,17 +144,17 @@ def held_out(faces, count, seed=0):
 def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/occlusion", batch=16, lr=2e-3, warm_up=200)
-    parser.add_argument("--steps", type=int, default=8000, help="of the run")
-    parser.add_argument("--size", type=int, default=256, help="side of the pictures, in pixels")
-    parser.add_argument("--init", metavar="RUN", help="start from this run's model")
+    parser.add_argument("--steps", type=int, default=8000, help="training steps")
+    parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
+    parser.add_argument("--init", metavar="RUN", help="start from the network of another run")
     parser.add_argument(
         "--glasses-in",
         nargs="*",
         default=[],
         metavar="SET",
-        help="names of folders whose people wear glasses",
+        help="names of sets in which people wear glasses",
     )
-    parser.add_argument("--held-out", type=int, default=200, metavar="N", help="pictures to measure with")
+    parser.add_argument("--held-out", type=int, default=200, metavar="N", help="images to evaluate on")
     args = parser.parse_args()
     run = Run(args)
     net = (
@@ -182,7 +182,7 @@ def main():
                 average, 1 - intersection_over_union(average, validation, run.device)["hidden"]
             )
             hidden = 1 - average(batch["image"][:10]).detach().softmax(1)[:, :1]
-            known = (batch["labels"][:10, None] % UNKNOWN) / len(KINDS)
+            known = (batch["labels"][:10, None] % UNKNOWN) / len(OCCLUSIONS)
             run.grid("hidden", {"input": batch["image"][:10], "output": hidden, "target": known})
         run.log(**terms)
     average.eval()
@@ -195,8 +195,8 @@ def main():
         license="research use only (weights); Apache-2.0 (code)",
         paper=None,
         metrics=[{
-            "data": "test split, with things drawn over the faces",
-            "protocol": "intersection over union: hidden against visible, mean over pictures; by kind, all pixels",
+            "data": "test split, with drawn occlusions",
+            "protocol": "intersection over union: occluded against visible, mean over images; by kind, all pixels",
             "values": {name: round(value, 3) for name, value in table.items()},
         }],
     )  # fmt: skip

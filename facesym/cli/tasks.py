@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..attributes import OCCLUSIONS
 from ..errors import ImageError
 from ..faces.load import Photo, load_mask
-from ..faces.occlusion import KINDS, automatic_kinds
+from ..faces.occlusion import automatic_kinds
 from .folder import run_folder
 from .options import UsageError, add_command, add_photo_arguments, number, take_back_image
 from .photo import run_photo
@@ -78,7 +79,7 @@ not change."""
         parser.add_argument(
             "--mask", type=_mask, required=True, metavar="MASK_OR_FOLDER",
             help="mask image, white = missing; for a folder of photos, a folder of masks with the same names; auto: "
-            f"find what covers the face; auto:KIND,...: only some of {', '.join(KINDS)}",
+            f"find what covers the face; auto:KIND,...: only some of {', '.join(OCCLUSIONS)}",
         )  # fmt: skip
 
     def options(self) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..attributes import OCCLUSIONS
 from ..data.occluders import draw_occluders
 from ..errors import ImageError
 from ..faces.geometry import face_region
-from ..faces.occlusion import KINDS, find_occlusion, network
+from ..faces.occlusion import find_occlusion, network
 from ..logging import progress_bar
 from .data import add_common_arguments, load_pictures, select_pictures
 from .report import picture_grid
@@ -45,10 +46,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def draw_marks(shapes: list[dict[str, Any]], size: int) -> np.ndarray:
-    """The mask that was marked by hand.
+    """Draw a mask annotated by hand.
 
     Args:
-        shapes: dicts with ``fill`` (polygons; where two overlap is a hole) or ``line`` (points, with ``width`` and
+        shapes: dicts with ``fill`` (polygons; overlaps cancel) or ``line`` (points, with ``width`` and
             ``closed``); coordinates in pixels of an image of MARKED_SIZE.
         size: side S of the mask.
 
@@ -83,7 +84,7 @@ def compare(found: np.ndarray, hidden: np.ndarray, face: np.ndarray) -> dict[str
 
 
 def mean_row(name: str, values: list[dict[str, float]]) -> dict[str, Any]:
-    """The means of what `compare` gives for some images, and the IoU over all their pixels."""
+    """Average the results of `compare`, and compute the IoU over all pixels."""
     row = {
         key: float(np.mean([value[key] for value in values])) for key in ("iou", "recall", "missed", "cut")
     }
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
     alarms, count = _false_alarms(args, size)
     table = [mean_row(f"drawn: {kind}", values) for kind, values in drawn.items()]
     table.append(mean_row("drawn: all", [value for values in drawn.values() for value in values]))
-    for kind in KINDS:
+    for kind in OCCLUSIONS:
         some = [value for kinds, value in real if kinds == {kind}]
         table += [mean_row(f"real: {kind}", some)] if some else []
     if real:
@@ -114,17 +115,17 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _found(picture, size):
-    """The mask found with all kinds on an image (SxSx3 uint8)."""
-    return find_occlusion(Image.fromarray(picture), KINDS)
+    """Return the mask of all kinds for an image (SxSx3 uint8)."""
+    return find_occlusion(Image.fromarray(picture), OCCLUSIONS)
 
 
 def _drawn(args, size):
-    """{kind: what `compare` gives}, of one thing drawn over each held-out face."""
+    """Return {kind: results of `compare`} with one occlusion drawn over each held-out face."""
     rows = select_pictures(args.faces, 0, args.n, args.seed)
     pictures, landmarks = load_pictures(rows, size)
-    values, shown = {kind: [] for kind in KINDS}, []
+    values, shown = {kind: [] for kind in OCCLUSIONS}, []
     for i in progress_bar(range(len(rows)), desc="drawn"):
-        kind = KINDS[i % len(KINDS)]
+        kind = OCCLUSIONS[i % len(OCCLUSIONS)]
         image, labels = draw_occluders(np.random.default_rng((args.seed, i)), pictures[i], landmarks[i], kind)
         found = _found(image, size)
         values[kind].append(compare(found, labels > 0, face_region(landmarks[i], size) > 0))
@@ -134,7 +135,7 @@ def _drawn(args, size):
 
 
 def _real(args, size, marks):
-    """[(the set of kinds, what `compare` gives)] of the images that were marked by hand.
+    """Return [(the set of kinds, result of `compare`)] of the images annotated by hand.
 
     Raises:
         ImageError: none of them is in --faces.
@@ -157,10 +158,10 @@ def _real(args, size, marks):
 
 
 def _false_alarms(args, size):
-    """The fraction of faces without anything before them on which ``mask="auto"`` finds something, and their number."""
+    """Return the fraction of unoccluded faces for which ``mask="auto"`` finds a mask, and their number."""
     rows = select_pictures(args.unoccluded, 0, args.n, args.seed)
     pictures, _ = load_pictures(rows, size)
-    kinds = [kind for kind in KINDS if kind != "hair"]
+    kinds = [kind for kind in OCCLUSIONS if kind != "hair"]
     found = [
         find_occlusion(Image.fromarray(each), kinds) for each in progress_bar(pictures, desc="unoccluded")
     ]
@@ -172,7 +173,7 @@ def _false_alarms(args, size):
 
 
 def _save_grid(shown, path):
-    """Write images with the masks laid over them: a list of (image, found, hidden)."""
+    """Write images with masks overlaid; ``shown``: a list of (image, prediction, target)."""
     if not shown:
         return
 
@@ -182,7 +183,7 @@ def _save_grid(shown, path):
     picture_grid(
         {
             "image": np.stack([image for image, _, _ in shown]),
-            "found": np.stack([marked(image, found) for image, found, _ in shown]),
-            "hidden": np.stack([marked(image, hidden) for image, _, hidden in shown]),
+            "prediction": np.stack([marked(image, found) for image, found, _ in shown]),
+            "target": np.stack([marked(image, hidden) for image, _, hidden in shown]),
         }
     ).save(path)

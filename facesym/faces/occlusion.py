@@ -16,7 +16,6 @@ from .align import align_face
 from .geometry import face_region
 from .landmarks import find_points
 
-KINDS = OCCLUSIONS
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" leaves out: a fringe belongs to the face
 SURE = 0.75  # least maximum probability within a region
@@ -38,7 +37,7 @@ def automatic_kinds(mask: Any) -> list[str] | None:
             "auto:glasses,hair" for some.
 
     Returns:
-        Names of `KINDS`; None for any other mask.
+        Names of `OCCLUSIONS`; None for any other mask.
 
     Raises:
         ImageError: a kind does not exist.
@@ -46,13 +45,13 @@ def automatic_kinds(mask: Any) -> list[str] | None:
     if not isinstance(mask, str) or mask.partition(":")[0] != AUTO:
         return None
     if mask == AUTO:
-        return [kind for kind in KINDS if kind not in ON_REQUEST]
+        return [kind for kind in OCCLUSIONS if kind not in ON_REQUEST]
     asked = [word.strip() for word in mask.partition(":")[2].split(",")]
-    unknown = [word for word in asked if word not in KINDS]
+    unknown = [word for word in asked if word not in OCCLUSIONS]
     if unknown:
         raise ImageError(
-            f'mask="{mask}": unknown kind {unknown[0]!r}; choose one or several of {", ".join(KINDS)}, separated by '
-            f"commas. (For a mask file of that name, write ./{mask})"
+            f'mask="{mask}": unknown kind {unknown[0]!r}; choose one or several of {", ".join(OCCLUSIONS)}, separated '
+            f"by commas. (For a mask file of that name, write ./{mask})"
         )
     return asked
 
@@ -63,7 +62,7 @@ def occlusion_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: 
     Args:
         photo: RGB image.
         transforms: 2x3 of each face, photo pixel -> pixel of an aligned crop of the network's size.
-        kinds: names of KINDS.
+        kinds: names of OCCLUSIONS.
 
     Returns:
         HxW bool, True = covered.
@@ -95,14 +94,14 @@ def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
 
     Args:
         crop: RGB image of the network's size.
-        kinds: names of KINDS.
+        kinds: names of OCCLUSIONS.
 
     Returns:
         SxS bool, True = covered: regions that touch the face, and damage anywhere, dilated.
     """
     probability = occlusion_probability(crop)
-    channels = [1 + KINDS.index(kind) for kind in kinds]
-    damage = 1 + KINDS.index("damage")
+    channels = [1 + OCCLUSIONS.index(kind) for kind in kinds]
+    damage = 1 + OCCLUSIONS.index("damage")
     face = face_region(find_points(crop), crop.width, forehead=1.0) > 0
     anywhere = probability[damage] > 0.5 if damage in channels else np.zeros_like(face)
     found = _regions(probability[channels].sum(0), face, anywhere)
@@ -116,7 +115,7 @@ def occlusion_probability(crop: Image.Image) -> np.ndarray:
         crop: RGB image of the network's size.
 
     Returns:
-        (1+K)xSxS float32, the probability of a visible pixel, then of each of KINDS; they sum to 1.
+        (1+K)xSxS float32, the probability of a visible pixel, then of each of OCCLUSIONS; they sum to 1.
     """
     net = network()
     pixels = np.asarray(crop, np.float32).transpose(2, 0, 1) / np.float32(127.5) - 1

@@ -146,7 +146,7 @@ class CompletePipeline(Pipeline):
                 `facesym.faces.load.read_photo`), or a list of photos.
             mask: the mask, of any of these types and of the photo's size, white or True = missing. "auto" finds
                 glasses, sunglasses, face masks, objects (hands, microphones …) and damage of old prints;
-                "auto:glasses,hair" finds only some of `facesym.faces.occlusion.KINDS`. For a list of photos, a list of
+                "auto:glasses,hair" finds only some of `facesym.attributes.OCCLUSIONS`. For a list of photos, a list of
                 masks, or "auto".
             faces: "largest", "all" (every face that the mask touches), or an index from left to right.
             paste: False returns the completed crops instead of the photo.
@@ -176,7 +176,7 @@ class CompletePipeline(Pipeline):
 
         Args:
             image, faces, aligned: see `__call__`.
-            mask: "auto", or "auto:" and names of `facesym.faces.occlusion.KINDS`, separated by commas.
+            mask: "auto", or "auto:" and names of `facesym.attributes.OCCLUSIONS`, separated by commas.
 
         Returns:
             Image of mode L and the photo's size, white = covered.

@@ -1,12 +1,12 @@
-"""Faces with things drawn over them, to train and to measure OcclusionNet: glasses, sunglasses, face masks, hands and
-objects, strands of hair, and the damage of old prints. Each is placed by the 68 landmarks and takes on the photo's
-light, shadow and blur.
+"""Draw occlusions over faces, to train and evaluate OcclusionNet: glasses, sunglasses, face masks, hands and objects,
+strands of hair, and damage of old prints. Each is placed by the 68 landmarks and rendered with the photo's
+illumination, shadows and blur.
 """
 
 import cv2
 import numpy as np
 
-from ...faces.occlusion import KINDS
+from ...attributes import OCCLUSIONS
 from .damage import draw_damage
 from .glasses import draw_glasses, draw_sunglasses
 from .hair import draw_hair
@@ -23,35 +23,35 @@ _DRAW = {
     "damage": draw_damage,
 }
 _OFTEN = {"glasses": 0.26, "sunglasses": 0.17, "mask": 0.14, "object": 0.27, "hair": 0.06, "damage": 0.1}
-_SECOND = 0.15  # how often there is a second thing
+_SECOND = 0.15  # probability of a second occlusion
 
 
 def draw_occluders(
     rng: np.random.Generator, image: np.ndarray, points: np.ndarray, kind: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one thing over a face, sometimes two.
+    """Draw one occlusion over a face, sometimes two.
 
     Args:
         rng: numpy Generator.
         image: SxSx3 uint8, an aligned face (FFHQ framing).
         points: 68x2, its landmarks in pixels.
-        kind: one of KINDS; default: by chance.
+        kind: one of OCCLUSIONS; default: random.
 
     Returns:
-        The picture, SxSx3 uint8, and its labels, SxS uint8: 0 = visible, k = hidden by KINDS[k - 1]. Shadows count as
-        visible.
+        The image, SxSx3 uint8, and its labels, SxS uint8: 0 = visible, k = occluded by OCCLUSIONS[k - 1]. Shadows count
+        as visible.
     """
-    scene, probability = Scene(rng, image, points), np.array([_OFTEN[name] for name in KINDS])
-    kinds = [kind or str(rng.choice(KINDS, p=probability / probability.sum()))]
+    scene, probability = Scene(rng, image, points), np.array([_OFTEN[name] for name in OCCLUSIONS])
+    kinds = [kind or str(rng.choice(OCCLUSIONS, p=probability / probability.sum()))]
     if kind is None and rng.random() < _SECOND:
         kinds.append(str(rng.choice(("object", "hair", "damage"))))
-    for name in sorted(kinds, key=KINDS.index):  # what lies nearer to the camera comes last
+    for name in sorted(kinds, key=OCCLUSIONS.index):  # what lies nearer to the camera comes last
         _DRAW[name](scene)
     return scene.finish()
 
 
 def draw_distractors(rng: np.random.Generator, image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """What changes a face and hides nothing: a hard shadow, make-up, a highlight.
+    """Draw a hard shadow, make-up or a highlight: changes that occlude nothing.
 
     Args:
         rng, image, points: see `draw_occluders`.

@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...faces.occlusion import KINDS
+from ...attributes import OCCLUSIONS
 
 _SHIFT = 4  # cv2 draws in sixteenths of a pixel
 _HIDDEN = (
@@ -109,7 +109,7 @@ class Scene:
         """Lay a thing over the face.
 
         Args:
-            kind: one of KINDS.
+            kind: one of OCCLUSIONS.
             alpha: SxS float32 in [0, 1], its opacity.
             colour: three numbers, or SxSx3, in [0, 255].
             shadow: darkness of the shadow that it throws, 0 to 1.
@@ -119,7 +119,7 @@ class Scene:
         if shadow:
             self.throw_shadow(alpha, shadow, reach)
         alpha = cv2.GaussianBlur(alpha, (0, 0), self.blur)
-        self.labels[alpha > _HIDDEN] = KINDS.index(kind) + 1
+        self.labels[alpha > _HIDDEN] = OCCLUSIONS.index(kind) + 1
         colour = np.broadcast_to(np.asarray(colour, np.float32), self.image.shape)
         if lit:
             colour = colour * (self.exposure * self.light)[..., None]
