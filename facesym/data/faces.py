@@ -140,7 +140,9 @@ def compress(rng: np.random.Generator, image: np.ndarray, lowest: int, highest: 
     """Compress an SxSx3 image in [0, 255] as JPEG of a random quality, below ``highest``; returns uint8."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(lowest, highest))]
     encoded = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), quality)[1]
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was encoded here
+    return decoded
 
 
 def random_erasing(rng: np.random.Generator, image: np.ndarray, largest: float = 0.4) -> float:
