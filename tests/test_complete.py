@@ -85,14 +85,35 @@ def test_a_face_hidden_from_the_detector_is_looked_for_again(pipe, astronaut, mo
 
     real, seen = find.detect_boxes, []
 
-    def look_again(photo):
+    def look_again(photo, coarse):
         seen.append(photo)
-        return real(photo)
+        return real(photo, coarse) if len(seen) == 2 else []
 
-    monkeypatch.setattr(find, "detect_all", lambda photo: [])
     monkeypatch.setattr(find, "detect_boxes", look_again)
     assert len(pipe(astronaut, eye_hole).faces) == 1
-    assert (np.asarray(seen[0])[~eye_hole] == np.asarray(astronaut)[~eye_hole]).all()
+    assert (np.asarray(seen[1])[~eye_hole] == np.asarray(astronaut)[~eye_hole]).all()
+
+
+def test_a_photo_is_searched_once_if_its_mask_hides_no_other_face(pipe, astronaut, monkeypatch, eye_hole):
+    from facesym.faces import detect
+
+    real, seen = detect._detect_in, []
+
+    def count(image, size):
+        seen.append(max(image.size))
+        return real(image, size)
+
+    monkeypatch.setattr(detect, "_detect_in", count)
+    large = astronaut.resize((1300, 1300))
+    there = np.array(Image.fromarray(eye_hole).resize(large.size))
+    pipe(large, there)
+    assert seen == [640, 320]
+    there[700:800, 100:300] = True  # a face may be hidden here
+    with pytest.warns(UserWarning, match="was not filled"):
+        pipe(large, there)
+    assert seen[2:] == 2 * [640, 320]
+    pipe(large, there, faces="all")
+    assert seen[6:] == 2 * [1280, 640, 320]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from facesym.attributes import OCCLUSIONS
 from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.evaluation.occlusion import compare, draw_marks
 from facesym.faces import occlusion
+from facesym.faces.find import find_faces
 from facesym.faces.occlusion import automatic_kinds
 from facesym.models import OcclusionNet
+from facesym.pipelines import complete
 
 
 @pytest.fixture
@@ -35,7 +37,6 @@ def pipe(tiny_model, monkeypatch):
             return logits
 
     monkeypatch.setattr(occlusion, "network", Colours)
-    monkeypatch.setattr("facesym.pipelines.complete.occlusion_network", Colours)
     return facesym.load(tiny_model)
 
 
@@ -48,9 +49,12 @@ def covered(astronaut):
     return Image.fromarray(photo), patch
 
 
-def test_an_automatic_mask_covers_what_hides_the_face_and_little_else(pipe, covered):
+def test_an_automatic_mask_covers_what_hides_the_face_and_little_else(pipe, covered, monkeypatch):
     photo, patch = covered
+    searches = []
+    monkeypatch.setattr(complete, "find_faces", lambda *a, **k: searches.append(a) or find_faces(*a, **k))
     out = pipe(photo, "auto")
+    assert len(searches) == 1
     assert out.mask[patch].mean() > 0.99 and out.mask.sum() < 1.6 * patch.sum()
     assert out.mask_fraction == out.mask.mean()
     unchanged = (np.asarray(out.images[0]) == np.asarray(photo)).all(-1)

@@ -53,6 +53,14 @@ def scale_of(transform: ArrayLike) -> float:
     return float(math.sqrt(abs(np.linalg.det(np.asarray(transform)[:, :2]))))
 
 
+def resized_transform(transform: ArrayLike, times: float) -> np.ndarray:
+    """Return the transform (2x3) to the same crop at ``times`` its size."""
+    larger = np.array(transform, np.float64) * times
+    # Pixel centres: crop pixel c is pixel times·(c + ½) − ½ of the larger crop.
+    larger[:, 2] += (times - 1) / 2
+    return larger
+
+
 def crop_corners(transform: ArrayLike, size: int) -> np.ndarray:
     """Return the corners of the crop in photo pixels, clockwise from the upper left: 4x2."""
     edge, transform = np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5, np.asarray(transform)
@@ -76,8 +84,14 @@ def align_face(image: Image.Image, transform: ArrayLike, size: int) -> Image.Ima
     return Image.fromarray(warp_to_crop(image, transform, size))
 
 
-def warp_to_crop(image: Image.Image, transform: ArrayLike, size: int) -> np.ndarray:
-    """`align_face` for images of mode RGB or L, as a size x size (x3) uint8 array."""
+def warp_to_crop(
+    image: Image.Image, transform: ArrayLike, size: int, reducing_gap: float | None = None
+) -> np.ndarray:
+    """`align_face` for images of mode RGB or L, as a size x size (x3) uint8 array.
+
+    Args:
+        reducing_gap: for speed, see ``PIL.Image.resize``.
+    """
     transform = np.asarray(transform, np.float64)
     corners = crop_corners(transform, size)
     scale = scale_of(transform)
@@ -89,7 +103,7 @@ def warp_to_crop(image: Image.Image, transform: ArrayLike, size: int) -> np.ndar
     if scale < 1:
         # Downscale with Lanczos first, which weighs every pixel, then warp at about 1:1.
         small = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
-        part = image.resize(small, Image.Resampling.LANCZOS, box=(x0, y0, x1, y1))
+        part = image.resize(small, Image.Resampling.LANCZOS, (x0, y0, x1, y1), reducing_gap)
         ratio = np.array([(x1 - x0) / small[0], (y1 - y0) / small[1]])
     else:
         part, ratio = image.crop((x0, y0, x1, y1)), np.ones(2)

@@ -17,6 +17,7 @@ from .level import level_points
 
 # YuNet detects faces of about 10 to 300 pixels: each scale (the photo's long side) adds a range of face sizes.
 _SCALES = (320, 640, 1280)
+_COARSE = 640  # a large face shows at this scale
 _SCORE = 0.6
 # OpenCV's YuNet reads uninitialised memory if a side of its input has 32 pixels or fewer.
 _LEAST = 64
@@ -91,24 +92,34 @@ def from_left_to_right(faces: list[Face]) -> list[Face]:
     return sorted(faces, key=lambda face: face.box[0] + face.box[2])
 
 
-def detect_boxes(image: Image.Image) -> list[Face]:
-    """Detect faces with YuNet only, best first, without duplicates. Its points are wrong for tilted faces: they are
-    nearly upright whatever the roll."""
+def detect_boxes(image: Image.Image, coarse: bool = False) -> list[Face]:
+    """Detect faces with YuNet only.
+
+    Args:
+        image: RGB photo.
+        coarse: skip the finest scale and rotated versions of the photo, which take most of the time. This finds
+            upright faces whose box is larger than about a fiftieth of the photo's longer side.
+
+    Returns:
+        Faces, best first, without duplicates. Their points are wrong for tilted faces: they are nearly upright whatever
+        the roll.
+    """
     longest = max(image.size)
     scales: list[float] = [scale for scale in _SCALES if scale <= _ENLARGE * longest]
     scales = scales or [_ENLARGE * longest]
     # One scale beyond the photo's own size is enough.
     scales = [s for i, s in enumerate(scales) if i == 0 or scales[i - 1] < longest or s <= _SCALES[1]]
+    scales = [s for s in scales if s <= _COARSE] if coarse else scales
     # Each scale is resized from the next larger one, so that a photo of up to 25 megapixels is read only once.
     found: list[Face] = []
     smaller, middle = image, image
     for scale in reversed(scales):
         smaller = _resized(smaller, image.size, scale / longest)
         found = _detect_in(smaller, image.size) + found
-        middle = smaller if scale == 640 else middle
-    if not found:
+        middle = smaller if scale == _COARSE else middle
+    if not found and not coarse:
         if middle is image:
-            middle = _resized(image, image.size, 640 / longest)
+            middle = _resized(image, image.size, _COARSE / longest)
         for turn in _TURNS:
             turned = middle.transpose(turn)
             size = image.size if turn == Image.Transpose.ROTATE_180 else image.size[::-1]

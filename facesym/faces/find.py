@@ -9,7 +9,6 @@ from .detect import (
     Face,
     bring_level,
     check_which,
-    detect_all,
     detect_boxes,
     from_left_to_right,
     overlap,
@@ -19,6 +18,8 @@ from .detect import (
 # Minimum score of a face found only after the mask is filled in: a smooth patch can look like a face.
 UNCOVERED_SCORE = 0.7
 SEPARATE = 0.1  # maximum overlap of the boxes of two different faces
+LARGE = 0.075  # least longer side of a face's box for a coarse search, relative to the photo's
+AROUND = 0.2  # a mask this far beyond a face's box, relative to the box, hides no other face
 
 
 def whole_picture_transform(photo: Image.Image, size: int) -> np.ndarray:
@@ -46,6 +47,7 @@ def find_faces(
     size: int,
     *,
     aligned: bool = False,
+    mask: np.ndarray | None = None,
     uncovered: Image.Image | None = None,
 ) -> tuple[list[Face], list[int], list[np.ndarray]]:
     """Find the requested faces and their transforms.
@@ -55,12 +57,13 @@ def find_faces(
         faces: "largest", "all" or an index from left to right.
         size: side of the crops in pixels.
         aligned: the photo is already the crop of a face; skip detection.
-        uncovered: version of the photo with masked pixels filled in. Faces found only there are included, and it
-            provides the roll of faces that are too covered in the photo.
+        mask: HxW bool, True = missing pixels, which may hide faces.
+        uncovered: version of the photo with the mask filled in. Faces found only there are included, and it provides
+            the roll of faces that are too covered in the photo. Required with a mask.
 
     Returns:
-        All faces in the photo from left to right (none if aligned), the indices of the requested ones, and one 2x3
-        transform per face.
+        The faces in the photo from left to right (none if aligned), the indices of the requested ones, and one 2x3
+        transform per face. For "largest", faces much smaller than the largest may be missing.
 
     Raises:
         FaceNotFoundError: no face was found, no roll could be determined, or the requested face does not exist.
@@ -69,9 +72,10 @@ def find_faces(
     check_which(faces)
     if aligned:
         return [], [0], [whole_picture_transform(photo, size)]
-    seen = detect_all(photo)
-    level = [face for face in seen if face.level]
-    found = level if uncovered is None else _with_hidden(seen, uncovered)
+    coarse = faces == "largest"
+    seen, found = _search(photo, mask, uncovered, coarse)
+    if coarse and not _is_clear(found, photo):
+        seen, found = _search(photo, mask, uncovered, coarse=False)
     if seen and not found:
         raise FaceNotFoundError(
             "A face was found, but not its orientation. Rotate the photo so that the face is upright and try again; "
@@ -82,8 +86,46 @@ def find_faces(
     return found, indices, [ffhq_transform(face.points, size) for face in found]
 
 
-def _with_hidden(seen, uncovered):
-    """Merge the faces of a photo (from `detect_all`) with those found only in its uncovered version.
+def _search(photo, mask, uncovered, coarse):
+    """Search a photo for faces; coarse: for the largest one, and with a mask also for those beside it.
+
+    Returns:
+        The faces that the photo shows, and the faces found, without those whose roll could not be determined.
+    """
+    boxes = detect_boxes(photo, coarse)
+    if coarse and mask is None:
+        boxes = sorted(boxes, key=lambda face: face.area)[-1:]
+    seen = bring_level(photo, boxes)
+    found = [face for face in seen if face.level]
+    if uncovered is not None and (len(found) < len(seen) or _reaches_beyond(mask, seen)):
+        found = _with_hidden(seen, uncovered, coarse)
+    return seen, found
+
+
+def _is_clear(faces, photo):
+    """Return whether a coarse search suffices: whether it found a large face and the roll of all faces."""
+    least = LARGE * max(photo.size)
+    return all(face.level for face in faces) and any(
+        np.ptp(np.reshape(face.box, (2, 2)), 0).max() >= least for face in faces
+    )
+
+
+def _reaches_beyond(mask, faces):
+    """Return whether a mask (HxW bool) may hide a face other than these: whether it reaches beyond their boxes."""
+    rest = mask.copy()
+    for face in faces:
+        x0, y0, x1, y1 = face.box
+        across, down = AROUND * (x1 - x0), AROUND * (y1 - y0)
+        (left, top), (right, bottom) = (
+            np.clip(np.rint(corner).astype(int), 0, None)
+            for corner in ((x0 - across, y0 - down), (x1 + across, y1 + down))
+        )
+        rest[top:bottom, left:right] = False
+    return bool(rest.any())
+
+
+def _with_hidden(seen, uncovered, coarse):
+    """Merge the faces that a photo shows with those found only in its uncovered version.
 
     To avoid false positives, the latter need a higher score and must not overlap a face of the photo.
     """
@@ -100,7 +142,11 @@ def _with_hidden(seen, uncovered):
     # The roll of the other faces is known already.
     shown = bring_level(
         uncovered,
-        [face for face in detect_boxes(uncovered) if new(face) or any(same(face, other) for other in tilted)],
+        [
+            face
+            for face in detect_boxes(uncovered, coarse)
+            if new(face) or any(same(face, other) for other in tilted)
+        ],
     )
     faces = []
     for face in seen:

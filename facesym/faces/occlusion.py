@@ -12,7 +12,7 @@ from PIL import Image
 from ..attributes import OCCLUSIONS
 from ..errors import ImageError
 from ..onnx import backend, shared_network
-from .align import align_face
+from .align import align_face, resized_transform
 from .geometry import face_region
 from .landmarks import find_points
 
@@ -56,12 +56,15 @@ def automatic_kinds(mask: Any) -> list[str] | None:
     return asked
 
 
-def occlusion_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: Iterable[str]) -> np.ndarray:
+def occlusion_mask(
+    photo: Image.Image, transforms: Sequence[np.ndarray], size: int, kinds: Iterable[str]
+) -> np.ndarray:
     """Find what covers faces of a photo.
 
     Args:
         photo: RGB image.
-        transforms: 2x3 of each face, photo pixel -> pixel of an aligned crop of the network's size.
+        transforms: 2x3 of each face, photo pixel -> pixel of an aligned crop.
+        size: side of these crops in pixels.
         kinds: names of OCCLUSIONS.
 
     Returns:
@@ -71,10 +74,11 @@ def occlusion_mask(photo: Image.Image, transforms: Sequence[np.ndarray], kinds: 
         ImageError: nothing was found.
         ZooError: the zoo has no occlusion network, or its weights are unavailable.
     """
-    size, kinds = network().config.input_size, list(kinds)
+    side, kinds = network().config.input_size, list(kinds)
     mask = np.zeros((photo.height, photo.width), bool)
     for transform in transforms:
-        found = find_occlusion(align_face(photo, transform, size), kinds).astype(np.float32)
+        transform = resized_transform(transform, side / size)
+        found = find_occlusion(align_face(photo, transform, side), kinds).astype(np.float32)
         # Enlarged, the steps of the crop's pixels become a smooth outline.
         mask |= (
             cv2.warpAffine(found, transform, mask.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..device import check_device
 from ..errors import DeviceError, FacesymError, ImageError
-from ..faces.align import align_face, scale_of
+from ..faces.align import align_face, resized_transform, scale_of
 from ..faces.detect import Face, check_which
 from ..faces.find import find_faces
 from ..faces.geometry import face_region, face_shown
@@ -361,10 +361,7 @@ def finer_transform(transform: np.ndarray, size: int) -> tuple[np.ndarray, int]:
         The transform to the larger crop, and its side.
     """
     times = max(1, min(int(1 / scale_of(transform)), FINEST))
-    larger = np.array(transform) * times
-    # Pixel centres: crop pixel c is pixel times·(c + ½) − ½ of the larger crop.
-    larger[:, 2] += (times - 1) / 2
-    return larger, times * size
+    return resized_transform(transform, times), times * size
 
 
 def inference(step: Callable) -> Callable:

@@ -15,7 +15,6 @@ from ..faces.decode import PictureSource
 from ..faces.find import find_faces
 from ..faces.load import load_mask, read_photo
 from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
-from ..faces.occlusion import network as occlusion_network
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
 from ..faces.texture import borrow_texture, find_texture
@@ -188,14 +187,17 @@ class CompletePipeline(Pipeline):
         kinds = automatic_kinds(mask)
         if kinds is None:
             raise ImageError(f'mask must be "{AUTO}" or "{AUTO}:KIND,…", not {mask!r}.')
+        photo = read_photo(image)
         with use_backend(self.backend):
-            found = _automatic_mask(read_photo(image), kinds, SimpleNamespace(faces=faces, aligned=aligned))
+            found = self._find_occlusions(photo, kinds, SimpleNamespace(faces=faces, aligned=aligned))[0]
         return Image.fromarray(found * np.uint8(255))
 
     def _find(self, image, mask, options):
         photo, kinds = read_photo(image), automatic_kinds(mask)
-        missing = _automatic_mask(photo, kinds, options) if kinds else None
-        mask = load_mask(mask, photo.image.size, photo.full_size) if missing is None else missing
+        if kinds:
+            mask, found = self._find_occlusions(photo, kinds, options)
+        else:
+            mask, found = load_mask(mask, photo.image.size, photo.full_size), None
         if not mask.any():
             raise ImageError("The mask is empty: mark missing pixels in white (or True).")
         if mask.all():
@@ -203,11 +205,12 @@ class CompletePipeline(Pipeline):
         # Resampling kernels reach across the border of the mask: without this, the object that covers the face
         # would tint crop pixels that count as visible.
         clean = fill_smoothly(photo.image, mask)
-        # A covered face may escape the detector: detect again with the mask filled in.
-        found, chosen, transforms = find_faces(
-            photo.image, options.faces, self.size, aligned=options.aligned, uncovered=clean
-        )
-        job = CompletePhoto(photo, found, chosen, transforms, mask=mask, clean=clean, own=[mask])
+        if found is None:
+            found = find_faces(
+                photo.image, options.faces, self.size, aligned=options.aligned, mask=mask, uncovered=clean
+            )
+        _, chosen, transforms = found
+        job = CompletePhoto(photo, *found, mask=mask, clean=clean, own=[mask])
         if not options.aligned:
             job.own = _parts(mask, transforms, self.size)
             job.chosen = _touched(chosen, job.own)
@@ -218,6 +221,14 @@ class CompletePipeline(Pipeline):
                 "another face, and was not filled."
             )
         return job
+
+    def _find_occlusions(self, photo, kinds, options):
+        """Find the requested faces of a photo, and what covers them: its mask (HxW bool), and the result of
+        `find_faces`."""
+        found = _, chosen, transforms = find_faces(
+            photo.image, options.faces, self.size, aligned=options.aligned
+        )
+        return occlusion_mask(photo.image, [transforms[i] for i in chosen], self.size, kinds), found
 
     def _align(self, job, index, options):
         transform = job.transforms[index]
@@ -319,13 +330,6 @@ class CompletePipeline(Pipeline):
             "mask_fraction": float(faces[0].whole.mask.mean()),
             "mask": faces[0].whole.mask,
         }
-
-
-def _automatic_mask(photo, kinds, options):
-    """Return the mask of what covers the chosen faces of a photo (`facesym.faces.load.Photo`), HxW bool."""
-    size = occlusion_network().config.input_size
-    _, chosen, transforms = find_faces(photo.image, options.faces, size, aligned=options.aligned)
-    return occlusion_mask(photo.image, [transforms[i] for i in chosen], kinds)
 
 
 def _touched(chosen, own):
