@@ -38,8 +38,7 @@ page logs nothing about them and sends no analytics.</p></details>"""
 FOOTER = """<p>Code: Apache-2.0. Weights: research use only, see the model cards.
 <a href="https://huggingface.co/facesym">Models and model cards</a> ·
 <a href="https://huggingface.co/spaces/facesym/facesym/tree/main">Source</a> ·
-<a href="https://www.apache.org/licenses/LICENSE-2.0">Licence</a> ·
-<a href="?view=api">API</a></p>"""
+<a href="https://www.apache.org/licenses/LICENSE-2.0">Licence</a></p>"""
 MODULES = (complete, symmetrize, rotate, normalize, transfer)
 # The system's own fonts: the page needs nothing from the network.
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif"]
@@ -95,19 +94,21 @@ def build() -> gr.Blocks:
                     panel.result_column(tab_panel)
                 shelf = examples.shelf()
                 with gr.Column(elem_classes=["of-tab", "of-rotate"]):
-                    rotate.build_more()
+                    generated = rotate.build_more()
         study.build()
         gr.HTML(ETHICS, elem_id="ethics", apply_default_css=False, js_on_load=None)
         gr.HTML(FOOTER, elem_id="foot", apply_default_css=False, js_on_load=None)
         for module in MODULES:
             module.api()
         study.api()
-        connect(panels, photo, shot, shelf)
+        connect(panels, generated, photo, shot, shelf)
     page.queue(max_size=400)  # the waiting lines in parts.py have limits of their own
     return page
 
 
-def connect(panels: list, photo: stage.Stage, shot: gr.State, shelf: gr.HTML) -> None:
+def connect(
+    panels: list, generated: panel.Viewer, photo: stage.Stage, shot: gr.State, shelf: gr.HTML
+) -> None:
     """Connect the events that change the photo: each clears every tab's result and cancels running jobs."""
     for tab_panel in panels:
         panel.wire(tab_panel, photo, shot)
@@ -127,10 +128,12 @@ def connect(panels: list, photo: stage.Stage, shot: gr.State, shelf: gr.HTML) ->
         stage_value, new_shot = await stage.take(stage_value, old_shot)
         return change(stage_value, new_shot, old_shot)
 
-    async def go_on(result_path, old_shot):
-        if not result_path:
-            return change({"error": "There is no result yet."}, None, old_shot)
-        new_shot = await parts.QUICK.run(stage.look_at, result_path)
+    async def go_on(event: gr.EventData, stage_value, old_shot, result_path=None):
+        try:
+            path = parts.file_of(event.frame) if event.frame else result_path
+            new_shot = await parts.QUICK.run(stage.look_at, path)
+        except Exception as error:
+            return change({**(stage_value or {}), "error": parts.wording(error)}, None, old_shot)
         return change(stage.on_stage(new_shot), new_shot, old_shot)
 
     def open_example(event: gr.EventData):
@@ -141,7 +144,8 @@ def connect(panels: list, photo: stage.Stage, shot: gr.State, shelf: gr.HTML) ->
     photo.clear(lambda: change({}, None, None), None, outputs, cancels=running, **NOTHING_RUNS)
     shelf.select(open_example, None, outputs, cancels=running, **NOTHING_RUNS)
     for tab_panel in panels:
-        tab_panel.viewer.select(go_on, [tab_panel.result, shot], outputs, **IN_TURN)
+        tab_panel.viewer.select(go_on, [photo, shot, tab_panel.result], outputs, **IN_TURN)
+    generated.select(go_on, [photo, shot], outputs, **IN_TURN)  # it always shows a frame
 
 
 def main() -> None:
@@ -159,7 +163,7 @@ def main() -> None:
         app_kwargs={"middleware": [Middleware(meta.Head, tabs=[module.tab.name for module in MODULES])]},
         favicon_path=parts.HERE / "static" / "icon.svg",
         max_file_size="40mb",
-        footer_links=[],
+        footer_links=["api"],
         run_history=False,  # it would store people's photos in the browser
         enable_monitoring=False,
         mcp_server=importlib.util.find_spec("mcp") is not None,

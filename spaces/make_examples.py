@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -37,12 +38,12 @@ PLAN = [  # tab, title, portrait, what is drawn over it, choices
     ("complete", "A phone over one eye", 147, "phone", ()),
     ("symmetrize", "An older face", "hopper", None, (False,)),
     ("symmetrize", "A laugh", "astronaut", None, (False,)),
-    ("symmetrize", "A generated face", 109, None, (False,)),
+    ("symmetrize", "Dark skin", 109, None, (False,)),
     ("symmetrize", "Grey hair", 173, None, (False,)),
     ("rotate", "A laugh", "astronaut", None, ()),
     ("rotate", "An older face", "hopper", None, ()),
     ("rotate", "A generated face", 204, None, ()),
-    ("rotate", "A man", 202, None, ()),
+    ("rotate", "A short beard", (723, 723, 82), None, ()),
     ("normalize", "A laugh", "astronaut", None, ()),
     ("normalize", "Laughing, turned", 193, None, ()),
     ("normalize", "Turned away", 194, None, ()),
@@ -59,7 +60,7 @@ PLAN = [  # tab, title, portrait, what is drawn over it, choices
 
 
 def portrait(which) -> Image.Image:
-    """Return a portrait: "astronaut", "hopper", or a generated face by its seed."""
+    """Return a portrait: "astronaut", "hopper", or a generated face, by its seed or by seeds to mix."""
     if which == "astronaut":
         from skimage import data
 
@@ -72,9 +73,11 @@ def portrait(which) -> Image.Image:
         return Image.open(parts.EXAMPLES / "grace-hopper.jpg").convert("RGB")
     net = app.rotate.tab.pipeline.get().net
     with torch.inference_mode():
-        face = to_image(net(net.sample(1, torch.Generator().manual_seed(which), 0.8))[0])
+        seeds = which if isinstance(which, tuple) else (which,)
+        latents = [net.sample(1, torch.Generator().manual_seed(seed), 0.8) for seed in seeds]
+        face = to_image(net(torch.stack(latents).mean(0))[0])
     large = face.resize((SIDE, SIDE), Image.Resampling.BICUBIC).filter(ImageFilter.UnsharpMask(3, 60, 0))
-    grain = np.random.default_rng(which).normal(0, 2.5, (SIDE, SIDE, 1))
+    grain = np.random.default_rng(seeds).normal(0, 2.5, (SIDE, SIDE, 1))
     return Image.fromarray((np.asarray(large) + grain).clip(0, 255).astype(np.uint8))
 
 
@@ -256,7 +259,10 @@ def make(number: int, tab: str, title: str, which, cover, choices) -> dict:
         outcome = module.finish(_quiet, photo, "example", hidden, "all")
     else:
         outcome = module.work(_quiet, {"chosen": chosen}, shot, *choices)
-    outcome.downloads = [(label, path) for label, path in outcome.downloads if label == "Result (PNG)"]
+    outcome.numbers = re.sub(
+        r" · (fitted in )?\*\*[\d.]+ s\*\*", "", outcome.numbers
+    )  # of this machine, today
+    outcome.downloads = [next(file for file in outcome.downloads if file[1].endswith(".png"))]
     shrink_files(folder, outcome, tab)
     first = outcome.views[0]
     before, after = (
@@ -337,16 +343,17 @@ def card(entries: list[dict]) -> None:
 
 
 def main() -> None:
-    """Make all examples, or those of the given tabs."""
+    """Make all examples, or the given ones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tabs", nargs="*", help="make only the examples of these tabs")
-    tabs = parser.parse_args().tabs
+    parser.add_argument("only", nargs="*", help="make only these: tabs, or folders such as 12-rotate")
+    only = parser.parse_args().only
     index = parts.EXAMPLES / "index.json"
     old = {entry["photo"]: entry for entry in (json.loads(index.read_text()) if index.exists() else [])}
     entries = []
     for number, plan in enumerate(PLAN):
-        kept = old.get(f"{number:02d}-{plan[0]}/photo.jpg")
-        entries.append(kept if kept and tabs and plan[0] not in tabs else make(number, *plan))
+        folder = f"{number:02d}-{plan[0]}"
+        kept = None if not only or {plan[0], folder} & set(only) else old.get(f"{folder}/photo.jpg")
+        entries.append({**kept, "title": plan[1]} if kept else make(number, *plan))
         print(*plan[:2], entries[-1]["outcome"]["numbers"])
     index.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     card(entries)

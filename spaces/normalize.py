@@ -53,17 +53,17 @@ def finish(tell, photo: Photo, stem: str, face) -> panel.Outcome:
     trim, yaw = results.Trim.of(photo, result), result.yaw[0]
     crop, output, *walk = map(trim, (result.crop[0], result.images[0], *result.walk[0]))
     labels = [f"{fraction:.0%} of the way" for fraction in np.linspace(0, 1, len(walk))]
-    labels[0], labels[-1] = "input", "frontal and neutral"
+    labels[0], labels[-1] = "photo", "frontal and neutral"
     whole = results.put_back(tab.pipeline, photo, result) if abs(yaw) <= FRONTAL else None
     return panel.Outcome(
         views=[
             files.pair("Face", crop, output),
             *files.whole(photo, whole),
-            files.series("Interpolation", walk, labels, len(walk) - 1, "From the input to the result"),
+            files.series("Steps in between", walk, labels, len(walk) - 1, "From photo to result"),
         ],
-        downloads=[*files.downloads(crop, output, whole), ("Interpolation (MP4)", files.video(walk))],
+        downloads=[*files.downloads(crop, output, whole), ("Steps in between (MP4)", files.video(walk))],
         numbers=results.numbers(
-            f"yaw of the photo **{results.degrees(yaw)}**",
+            results.turned(yaw),
             results.likeness(result.identity),
             f"**{result.seconds:.1f} s**",
         ),

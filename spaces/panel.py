@@ -133,7 +133,8 @@ def status_line(elem_id: str) -> gr.HTML:
 
 
 class Viewer(gr.HTML):
-    """Shows a result. Its value is a dict, see `result_value`; its "select" event carries the task to continue with."""
+    """Shows a result. Its value is a dict, see `result_value`; its "select" event carries the task to continue with and
+    the URL of the frame on show, if it shows a series."""
 
     is_template = True
 

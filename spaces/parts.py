@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import gradio as gr
 from gradio import component_meta
@@ -20,7 +20,7 @@ from line import Line
 from PIL import Image
 
 import facesym
-from facesym.errors import FaceNotFoundError, FacesymError, ZooError
+from facesym.errors import FaceNotFoundError, FacesymError, ImageError, ZooError
 from facesym.faces.load import save_image
 
 log = logging.getLogger("facesym.page")
@@ -150,6 +150,18 @@ def static(name: str) -> str:
 def url(path) -> str:
     """Return the URL, relative to the page, of a file in the cache or in this folder."""
     return f"gradio_api/file={quote(str(path))}"
+
+
+def file_of(address: str) -> str:
+    """Return the path of a file that the browser names by the `url` that it got for it.
+
+    Raises:
+        ImageError: it is not, or no longer, a file in the cache or the examples.
+    """
+    path = os.path.abspath(unquote(address.removeprefix(url(""))))
+    if not path.startswith((CACHE + os.sep, str(EXAMPLES) + os.sep)) or not os.path.isfile(path):
+        raise ImageError("This image has been deleted: images are kept for about an hour. Make it again.")
+    return path
 
 
 def private_folder() -> Path:

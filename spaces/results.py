@@ -67,8 +67,8 @@ class Files:
         """Return a view with a slider over frames. Each frame can be saved; its label gives its file name."""
         files = []
         for number, (frame, text) in enumerate(zip(frames, labels)):
-            name = re.sub(r"[^\w+-]+", "-", text).rstrip("-") or str(number)
-            path = parts.publish(parts.as_frame(frame), self.folder, f"{self.stem}_{name}.webp", self.task)
+            name = f"{self.stem}_{for_file(text) or number}.webp"
+            path = parts.publish(parts.as_frame(frame), self.folder, name, self.task)
             files.append(path)
         return panel.View(label, frames=files, labels=labels, start=start, about=about)
 
@@ -106,7 +106,7 @@ class Files:
         path = self.folder / f"{self.stem}.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for caption, image in pictures:
-                name = f"{self.stem}-{caption.replace(' ', '-')}.png"
+                name = f"{self.stem}-{for_file(caption)}.png"
                 archive.write(parts.publish(image, self.folder, name, self.task), name)
         return str(path)
 
@@ -227,12 +227,30 @@ def numbers(*texts: str) -> str:
 
 def likeness(identity: list | None) -> str:
     """Format the identity similarity of result and photo for the summary."""
-    return "" if identity is None else f"identity similarity **{min(identity):.2f}** of 1"
+    return "" if identity is None else f"likeness to the photo **{min(identity):.2f}** of 1"
+
+
+def turned(yaw: float) -> str:
+    """Format the yaw of a photo for the summary. Left and right are those of the image."""
+    angle = round(yaw)
+    if not angle:
+        return "the head faces the camera"
+    return f"the head is turned by **{abs(angle)}°** to the {'right' if angle > 0 else 'left'}"
 
 
 def degrees(angle: float) -> str:
     """Format a whole number of degrees with its sign."""
     return f"{round(angle):+d}°" if round(angle) else "0°"
+
+
+def for_file(text: str) -> str:
+    """Reduce a text to what may stand in a file name."""
+    return re.sub(r"[^\w+-]+", "-", text).rstrip("-")
+
+
+def named(attribute: str) -> str:
+    """Return the name of an attribute for visitors: angles get a degree sign."""
+    return attribute + "°" * attribute[-1].isdigit()
 
 
 def heading(text: str) -> str:

@@ -76,7 +76,8 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
         degrees = [round(fit["yaw"])]
     kept, labels = [nearest(frames, yaws, yaw) for yaw in degrees], [results.degrees(yaw) for yaw in degrees]
     start = min(range(len(kept)), key=lambda i: abs(degrees[i] - fit["yaw"]))
-    views = [files.series("Turn", kept, labels, start, "Yaw")]
+    views = [files.series("Turn", kept, labels, start, "Angle")]
+    farthest = max(0, len(kept) - 1, key=lambda i: abs(degrees[i] - fit["yaw"]))
     downloads = []
     if len(kept) > 1:
         downloads += [
@@ -84,12 +85,13 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
             ("Turning head (GIF)", files.video(frames, ".gif")),
         ]
         views += turned_photos(photo, result, files, degrees, fit["yaw"])
-    downloads += files.downloads(trim(result.crop[0]), kept[-1])
-    turns = f"turns from **{labels[0]}** to **{labels[-1]}**"
+    (_, turned), *pairs = files.downloads(trim(result.crop[0]), kept[farthest])
+    downloads += [(f"Turned to {labels[farthest]} (PNG)", turned), *pairs]
+    turns = f"the slider turns it from **{labels[0]}** to **{labels[-1]}**"
     if len(kept) == 1:
         turns = "the model could not turn this face: try another photo"
     numbers = results.numbers(
-        f"yaw of the photo **{results.degrees(fit['yaw'])}**",
+        results.turned(fit["yaw"]),
         results.likeness(None if fit["identity"] is None else [fit["identity"]]),
         f"fitted in **{fit['seconds']:.0f} s**",
         turns,
@@ -102,7 +104,7 @@ def turned_photos(photo: Photo, result, files, degrees: list, own: float) -> lis
     """Paste the head into the photo at both ends of the range, if they are close enough to the photo's own yaw."""
     views = []
     for yaw in {degrees[0]: 0, degrees[-1]: 0}:
-        if 2 <= abs(yaw - own) <= 20:
+        if 2 <= abs(yaw - round(own)) <= 20:
             frame = nearest(result.frames[0], result.yaws[0], yaw)
             whole = results.put_back(tab.pipeline, photo, result, frame)
             views.append(files.pair(f"Whole photo, {results.degrees(yaw)}", photo.image, whole))
@@ -160,7 +162,8 @@ async def another_face() -> tuple[dict, str]:
     labels[MADE // 2] = "symmetric"
     view = files.series("Generated face", faces, labels, 0, "Symmetry")
     outcome = panel.Outcome([view], [("Image (PNG)", files.picture(faces[0]))], "", [], files.result)
-    return panel.result_value(outcome, tab), panel.status(text=f"Seed **{seed}**")
+    text = f"Face **{seed}**: the API makes it again from this number, its seed."
+    return panel.result_value(outcome, tab), panel.status(text=text)
 
 
 async def generate(seed: int = 0, symmetry: float = 0.0):
@@ -179,8 +182,8 @@ async def generate(seed: int = 0, symmetry: float = 0.0):
     return files.show(parts.as_frame(faces[0]), "face")
 
 
-def build_more() -> None:
-    """Build the section with generated faces below the tab's result."""
+def build_more() -> panel.Viewer:
+    """Build the section with generated faces below the tab's result and return its viewer."""
     gr.HTML(
         "<h3>Faces of people who do not exist</h3><p>The same model also generates faces. Its symmetry is exact: in "
         "the middle of the slider both halves are identical, and at its right end the face is mirrored.</p>",
@@ -193,6 +196,7 @@ def build_more() -> None:
         another_face, None, [viewer, line], api_visibility="private", show_progress="hidden",
         concurrency_limit=None,
     )  # fmt: skip
+    return viewer
 
 
 async def rotate_file(photo: str, low: float = -20.0, high: float = 20.0):

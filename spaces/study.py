@@ -1,6 +1,7 @@
 """The section for the asymmetry study: measure photos of several people or visits."""
 
 import html
+import re
 import shutil
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +16,7 @@ from facesym.errors import ImageError
 from facesym.study import PUPILLARY_DISTANCES
 
 MOST = 100  # photos per study
+ARGUMENT = re.compile(r"[;.][^;.]*aligned=True[^;.]*")  # a hint for programs in the library's messages
 EXAMPLES = ["anna_2026-03-01_rest.jpg", "anna_2026-03-01_smile.jpg"]
 INTRO = """Measures the asymmetry of each face and writes a printable report with tables: left minus right for brow
 height, eye opening, mouth corners and more, next to the range of healthy faces. File names give the subject, date and
@@ -165,7 +167,7 @@ def show_table(rows: list[dict]) -> str:
                 row["date"],
                 row["condition"],
                 "",
-                f"Not measured: {row['error']}",
+                f"Not measured: {ARGUMENT.sub('', row['error'])}",
             ]
         else:
             cells = [row[key] if key != "outside" else summarize_leading(row) for key in COLUMNS]

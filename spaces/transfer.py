@@ -42,7 +42,7 @@ def controls() -> list:
     """See `panel.Tab`."""
     radios = [
         gr.Radio(
-            [KEEP, *names],
+            [KEEP, *((results.named(name), name) for name in names)],
             value=FIRST.get(group, KEEP),
             label=group.capitalize(),
             elem_id=f"transfer-{group}",
@@ -75,7 +75,7 @@ def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid:
     files = results.Files(tab.name, stem, "-".join(to).replace(" ", "") or "grid")
     trim = results.Trim.of(photo, result)
     crop, output = trim(result.crop[0]), trim(result.images[0])
-    singles = [(name, trim(image)) for name, image in result.grid[0].items()]
+    singles = [(results.named(name), trim(image)) for name, image in result.grid[0].items()]
     whole = results.put_back(tab.pipeline, photo, result) if wanted and set(wanted) <= WHOLE else None
     grid_html, downloads = "", files.downloads(crop, output, whole)
     if singles:

@@ -2,6 +2,9 @@
 
 Each visitor has a photo with a mark of its own in a corner, asks for one thing after the other, and looks whether the
 answer is its own photo. Prints the time that each task takes alone and under load, the errors, and the server's memory.
+
+With --requests 500: that many requests by five visitors, and the server's memory after every 50 of them.
+With --open: seconds from opening the page in a browser to an example's result, and to the result of a new photo.
 """
 
 import argparse
@@ -19,6 +22,8 @@ from PIL import Image
 
 EXAMPLES = Path(__file__).parent.parent / "spaces" / "examples"
 TASKS = ("symmetrize", "normalize", "transfer", "complete")
+OTHERS = ("find_mask", "generate", "rotate")  # with --requests, besides the tasks
+LOT = 50  # requests between two looks at the server's memory; one of them is a fit
 BAND = 24  # pixels of the mark
 
 
@@ -35,7 +40,10 @@ class Visitor:
         self.photo = pixels
         mask = np.zeros(pixels.shape[:2], np.uint8)
         mask[95:120, 130:200] = 255
-        self.files = {"photo": Image.fromarray(pixels), "mask": Image.fromarray(mask)}
+        covered = pixels.copy()
+        covered[95:120, 130:200] = 20
+        named = {"photo": pixels, "mask": mask, "covered": covered}
+        self.files = {name: Image.fromarray(values) for name, values in named.items()}
 
     async def upload(self) -> dict:
         """Add the pictures: {name: what the API takes for it}."""
@@ -58,6 +66,9 @@ class Visitor:
             "complete": [files["photo"], files["mask"], "all"],
             "normalize": [files["photo"]],
             "transfer": [files["photo"], "happy", 1],
+            "find_mask": [files["covered"]],
+            "generate": [self.draw.randrange(10**6), 1],
+            "rotate": [files["photo"], -20, 20],
         }[task]
         event = (await self.http.post(f"gradio_api/call/{task}", json={"data": data})).json()["event_id"]
         answer = (await self.http.get(f"gradio_api/call/{task}/{event}")).text
@@ -65,6 +76,8 @@ class Visitor:
             raise RuntimeError(answer[-300:])
         result = json.loads(answer.rsplit("data: ", 1)[1])[0]
         picture = await self.http.get(f"gradio_api/file={result['path']}")
+        if task in OTHERS:
+            return time.monotonic() - start
         image = np.asarray(Image.open(io.BytesIO(picture.content)).convert("RGB"))
         if task in ("symmetrize", "complete") and (image[:BAND, :BAND] != self.photo[:BAND, :BAND]).any():
             raise RuntimeError(f"{task}: another visitor's picture")
@@ -88,6 +101,58 @@ def memory(pid: int | None) -> str:
         return ""
     kilobytes = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in line)
     return f"{int(kilobytes.split()[1]) / 1024:.0f} MB"
+
+
+async def run_requests(options) -> int:
+    """As many mixed requests as asked for, by five visitors; the exit status."""
+    visitors = [Visitor(options.url, number) for number in range(5)]
+    todo, errors = list(range(options.requests, 0, -1)), []
+
+    async def work(visitor):
+        while todo:
+            number = options.requests - todo.pop()
+            if number and number % LOT == 0:
+                print(f"memory after {number} requests {memory(options.pid)}", flush=True)
+            task = "rotate" if number % LOT == LOT - 1 else visitor.draw.choice((*TASKS, *OTHERS[:2]))
+            try:
+                await visitor.ask(task)
+            except Exception as error:
+                errors.append(f"{task}: {error!r}"[:200])
+
+    await asyncio.gather(*map(work, visitors))
+    print(f"memory after {options.requests} requests {memory(options.pid)}, {len(errors)} errors")
+    print(*errors[:5], sep="\n")
+    return int(bool(errors))
+
+
+def open_page(url: str) -> int:
+    """Time the first results in a browser; the exit status."""
+    from browser import CHROMIUM, FLAGS
+    from playwright.sync_api import sync_playwright
+    from visitor import open_tab, press, result, upload
+
+    photo = (EXAMPLES / "astronaut.jpg").read_bytes()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for _ in range(3):
+            page = browser.new_context().new_page()
+            start = time.monotonic()
+            page.goto(url)
+            page.locator(".tile:visible").first.click()
+            result(page, "Complete").wait_for()
+            example = time.monotonic() - start
+            page.context.close()
+            page = browser.new_context().new_page()
+            start = time.monotonic()
+            page.goto(url)
+            page.locator(".drop").wait_for()
+            open_tab(page, "Symmetrize")
+            upload(page, photo)
+            press(page, "Symmetrize")
+            own = time.monotonic() - start
+            page.context.close()
+            print(f"an example's result after {example:.1f} s, a new photo's after {own:.1f} s")
+    return 0
 
 
 async def run(options) -> int:
@@ -120,4 +185,9 @@ if __name__ == "__main__":
     parser.add_argument("--visitors", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--pid", type=int, help="the server's process, to tell its memory")
-    raise SystemExit(asyncio.run(run(parser.parse_args())))
+    parser.add_argument("--requests", type=int, help="see above")
+    parser.add_argument("--open", action="store_true", help="see above")
+    given = parser.parse_args()
+    if given.open:
+        raise SystemExit(open_page(given.url))
+    raise SystemExit(asyncio.run(run_requests(given) if given.requests else run(given)))

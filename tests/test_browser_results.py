@@ -99,7 +99,7 @@ def test_normalize_and_the_way_there(desk, photo):
     open_tab(desk, "Normalize")
     upload(desk, photo)
     press(desk, "Normalize")
-    result(desk, "Normalize").get_by_role("button", name="Interpolation").click()
+    result(desk, "Normalize").get_by_role("button", name="Steps in between").click()
     shown, slider = desk.locator("#normalize-result .turn img"), desk.locator("#normalize-result .turn input")
     before = shown.get_attribute("src")
     slider.focus()

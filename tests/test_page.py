@@ -2,14 +2,19 @@
 
 import asyncio
 import base64
+import functools
+import gc
 import io
 import os
 import re
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from app_server import ROOT
 from PIL import Image
@@ -55,6 +60,18 @@ def test_only_uploads_can_be_taken():
 
     value, shot = asyncio.run(stage.take({"upload": str(EXAMPLES / "astronaut.jpg")}, None))
     assert shot is None and "upload failed" in value["error"]
+
+
+def test_only_images_of_the_page_can_go_on_to_another_tab():
+    import parts
+
+    from facesym.errors import ImageError
+
+    example = parts.EXAMPLES / "astronaut.jpg"
+    assert parts.file_of(parts.url(example)) == str(example)
+    for address in (parts.url("/etc/passwd"), parts.url(parts.EXAMPLES / "../app.py"), "/etc/passwd", ""):
+        with pytest.raises(ImageError, match="kept for about an hour"):
+            parts.file_of(address)
 
 
 def test_unexpected_errors_are_logged_not_shown(caplog):
@@ -182,3 +199,91 @@ def test_space_card_is_valid():
     page, project = pins(ROOT / "spaces" / "requirements.txt"), pins(ROOT / "requirements.txt")
     assert page.items() <= project.items()
     assert meta["sdk_version"] == project["gradio"]
+
+
+def test_nothing_of_a_request_stays_in_memory(tmp_path, monkeypatch):
+    """Its photo goes, no waiting line keeps it, and no cache grows with the number of photos."""
+    import parts
+    import symmetrize
+
+    import facesym
+    from facesym.faces.load import read_photo
+    from facesym.models import SymmetrizerVAE
+
+    SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=128).save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(symmetrize.tab.pipeline, "_pipeline", facesym.load(str(tmp_path / "model")))
+    monkeypatch.setattr(parts, "CACHE", str(tmp_path))
+    kept, cached = [], []
+    for number in range(3):
+        with Image.open(EXAMPLES / "astronaut.jpg") as image:
+            image.rotate(2 * number).save(tmp_path / f"{number}.png")
+
+        def work(tell, path):
+            photo = read_photo(path)
+            kept.append(weakref.ref(photo))
+            return symmetrize.finish(tell, photo, "photo", "largest")
+
+        asyncio.run(parts.MODELS.run(work, tmp_path / f"{number}.png"))
+        gc.collect()
+        caches = [each for each in gc.get_objects() if type(each) is functools._lru_cache_wrapper]
+        cached.append({each.__qualname__: each.cache_info().currsize for each in caches if is_ours(each)})
+    assert not parts.MODELS._jobs and not any(ref() for ref in kept)
+    assert cached[2] == cached[1]
+
+
+def is_ours(function):
+    """Whether a function is of facesym or of its page."""
+    module = sys.modules.get(function.__module__)
+    return str(getattr(module, "__file__", "")).startswith(str(ROOT))
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """A photo, and what is told to a visitor while a fit of it runs: the fit reports two strangers, then two portraits
+    of the person, and reaches -11.3 to +5.7 degrees."""
+    import results
+    import rotate
+
+    from facesym.faces.align import align_face
+    from facesym.faces.find import find_faces
+    from facesym.faces.load import read_photo
+
+    photo = read_photo(EXAMPLES / "astronaut.jpg")
+    faces, (index, *_), transforms = find_faces(photo.image, "largest", 128)
+    face = align_face(photo.image, transforms[index], 128)
+    alike = iter([[0.1], [0.2], [0.7], [0.9]])
+    monkeypatch.setattr("facesym.identity.identity_similarity", lambda *images: next(alike))
+    monkeypatch.setattr(results, "put_back", lambda pipeline, photo, *rest: photo.image)
+
+    def fit(photo, progress, **options):
+        for step in range(12):
+            progress(step / 12, face)
+        yaws = np.linspace(-11.3, 5.7, 25)
+        quality = {"yaw": 2.4, "identity": 0.97, "seconds": 20.0}
+        return SimpleNamespace(
+            yaws=[yaws], frames=[[face] * 25], fit=[quality], faces=[faces[index]], crop=[face], notes=[]
+        )
+
+    monkeypatch.setattr(rotate.tab.pipeline, "_pipeline", fit)
+    told = []
+    outcome, _ = rotate.finish(lambda *news: told.append(news), photo, "photo", "largest", -24, 24)
+    return outcome, told
+
+
+def test_a_fit_shows_the_photo_until_the_fit_looks_like_it(fitted):
+    _, told = fitted
+    shown = [Path(news[2]["views"][0]["after"]).name for news in told if len(news) > 2]
+    assert shown[0] == "1-photo.jpg" and len(shown) == 13
+    assert shown[1:9] == ["1-photo.jpg"] * 8  # strangers at the third and sixth report
+    assert shown[9:11] == ["2-fit.webp"] * 2 and shown[-1] == "3-fit.webp"
+
+
+def test_a_fit_offers_what_it_reached_in_whole_degrees(fitted):
+    outcome, _ = fitted
+    turn = outcome.views[0]
+    assert turn.labels == [f"{angle:+d}°" if angle else "0°" for angle in range(-11, 6)]
+    assert len(turn.frames) == 17 and turn.labels[turn.start] == "+2°"
+    assert "from **-11°** to **+5°**" in outcome.numbers
+    assert "turned by **2°** to the right" in outcome.numbers
+    assert "Turned to -11° (PNG)" in dict(outcome.downloads)
+    assert [view.label for view in outcome.views[1:]] == ["Whole photo, -11°", "Whole photo, +5°"]

@@ -66,7 +66,7 @@ function render() {
   const others = tasks().filter(([task]) => task !== value.task);
   find(".next").replaceChildren(...(value.task ? [text("Use this result in:"), ...others.map(([task, title]) => button(title, () => {
     dispatchEvent(new CustomEvent("facesym-tab", { detail: task }));
-    trigger("select", { task });
+    trigger("select", { task, frame: frames.length ? frames[dial.value] : "" });
   }))] : []));
   pick(0);
   if (value.task) reveal();
