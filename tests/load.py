@@ -110,17 +110,17 @@ async def run_requests(options) -> int:
 
     async def work(visitor):
         while todo:
-            number = options.requests - todo.pop()
-            if number and number % LOT == 0:
+            number = todo.pop()
+            if number % LOT == 0:
                 print(f"memory after {number} requests {memory(options.pid)}", flush=True)
-            task = "rotate" if number % LOT == LOT - 1 else visitor.draw.choice((*TASKS, *OTHERS[:2]))
+            task = "rotate" if number % LOT == 0 else visitor.draw.choice((*TASKS, *OTHERS[:2]))
             try:
                 await visitor.ask(task)
             except Exception as error:
                 errors.append(f"{task}: {error!r}"[:200])
 
     await asyncio.gather(*map(work, visitors))
-    print(f"memory after {options.requests} requests {memory(options.pid)}, {len(errors)} errors")
+    print(f"{len(errors)} errors; memory at the end {memory(options.pid)}")
     print(*errors[:5], sep="\n")
     return int(bool(errors))
 
