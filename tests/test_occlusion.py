@@ -150,6 +150,10 @@ def test_marks_are_drawn_and_compared():
     assert compare(mask, mask, face)["iou"] == 1 and compare(mask, mask, face)["cut"] == 0
     nothing = compare(~face, mask, face)
     assert nothing["missed"] == 1 and nothing["iou"] == nothing["recall"] == 0
+    more, before = mask.copy(), np.zeros_like(mask)
+    more[:20], before[:10] = True, True  # half of what is too much was there before
+    cut = compare(more, mask, face, before)
+    assert cut["cut"] == 2 * cut["before"] == 20 * 128 / (~mask).sum()
     marks = json.loads((ROOT / "tests" / "data" / "occlusions.json").read_text())
     assert len(marks) >= 30 and {each["kind"] for shapes in marks.values() for each in shapes} <= set(
         OCCLUSIONS

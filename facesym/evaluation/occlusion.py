@@ -17,7 +17,7 @@ from ..attributes import OCCLUSIONS
 from ..data.occluders import draw_occluders
 from ..errors import ImageError
 from ..faces.geometry import face_region
-from ..faces.occlusion import find_occlusion, network
+from ..faces.occlusion import AUTO, automatic_kinds, find_occlusion, network
 from ..logging import progress_bar
 from .data import add_common_arguments, load_pictures, select_pictures
 from .report import picture_grid
@@ -32,6 +32,7 @@ COLUMNS = {
     "of it found": "{recall:.1%}",
     "nothing found": "{missed:.1%}",
     "visible face cut": "{cut:.1%}",
+    "of that, without the occlusion": "{before:.1%}",
 }
 
 
@@ -70,23 +71,35 @@ def draw_marks(shapes: list[dict[str, Any]], size: int) -> np.ndarray:
     return mask > 0
 
 
-def compare(found: np.ndarray, hidden: np.ndarray, face: np.ndarray) -> dict[str, float]:
-    """Compare a predicted mask with the true one within a face's region (SxS bool each)."""
+def compare(
+    found: np.ndarray, hidden: np.ndarray, face: np.ndarray, before: np.ndarray | None = None
+) -> dict[str, float]:
+    """Compare a predicted mask with the true one within a face's region.
+
+    Args:
+        found, hidden, face: SxS bool.
+        before: SxS bool, the mask predicted for the image before an occlusion was drawn: real glasses or hands, which
+            have no label, and errors.
+
+    Returns:
+        Areas in pixels (``both``, ``either``) and fractions.
+    """
     both, either, visible = (found & hidden).sum(), (found | hidden).sum(), face & ~hidden
+    least = max(visible.sum(), 1)
     return {
         "both": float(both),
         "either": float(either),
         "iou": float(both / max(either, 1)),
         "recall": float(both / max(hidden.sum(), 1)),
         "missed": float(not found.any()),
-        "cut": float((found & visible).sum() / max(visible.sum(), 1)),
-    }
+        "cut": float((found & visible).sum() / least),
+    } | ({} if before is None else {"before": float((found & before & visible).sum() / least)})
 
 
 def mean_row(name: str, values: list[dict[str, float]]) -> dict[str, Any]:
     """Average the results of `compare`, and compute the IoU over all pixels."""
     row = {
-        key: float(np.mean([value[key] for value in values])) for key in ("iou", "recall", "missed", "cut")
+        key: float(np.mean([value[key] for value in values])) for key in values[0].keys() - {"both", "either"}
     }
     pooled = sum(value["both"] for value in values) / max(sum(value["either"] for value in values), 1)
     return {"row": name, "n": len(values), "pooled": pooled} | row
@@ -114,9 +127,9 @@ def run(args: argparse.Namespace) -> None:
     print(f"\nfalse alarms: {alarms:.1%} of {count} unoccluded faces\n\nwrote {args.out}")
 
 
-def _found(picture, size):
-    """Return the mask of all kinds for an image (SxSx3 uint8)."""
-    return find_occlusion(Image.fromarray(picture), OCCLUSIONS)
+def _found(picture, kinds=()):
+    """Return the mask of ``mask="auto"`` for an image (SxSx3 uint8), with the kinds that it leaves out if asked for."""
+    return find_occlusion(Image.fromarray(picture), {*(automatic_kinds(AUTO) or ()), *kinds})
 
 
 def _drawn(args, size):
@@ -127,8 +140,8 @@ def _drawn(args, size):
     for i in progress_bar(range(len(rows)), desc="drawn"):
         kind = OCCLUSIONS[i % len(OCCLUSIONS)]
         image, labels = draw_occluders(np.random.default_rng((args.seed, i)), pictures[i], landmarks[i], kind)
-        found = _found(image, size)
-        values[kind].append(compare(found, labels > 0, face_region(landmarks[i], size) > 0))
+        found, before = _found(image, [kind]), _found(pictures[i], [kind])
+        values[kind].append(compare(found, labels > 0, face_region(landmarks[i], size) > 0, before))
         shown.append((image, found, labels > 0))
     _save_grid(shown[: args.grid], args.out / "drawn.png")
     return values
@@ -149,8 +162,8 @@ def _real(args, size, marks):
     values, shown = [], []
     for row, picture, points in zip(rows, pictures, landmarks):
         shapes = marks[f"{row['set']}/{row['file_name']}"]
-        found, hidden = _found(picture, size), draw_marks(shapes, size)
         kinds = {shape["kind"] for shape in shapes}
+        found, hidden = _found(picture, kinds), draw_marks(shapes, size)
         values.append((kinds, compare(found, hidden, face_region(points, size) > 0)))
         shown.append((picture, found, hidden))
     _save_grid(shown, args.out / "real.png")
@@ -161,10 +174,7 @@ def _false_alarms(args, size):
     """Return the fraction of unoccluded faces for which ``mask="auto"`` finds a mask, and their number."""
     rows = select_pictures(args.unoccluded, 0, args.n, args.seed)
     pictures, _ = load_pictures(rows, size)
-    kinds = [kind for kind in OCCLUSIONS if kind != "hair"]
-    found = [
-        find_occlusion(Image.fromarray(each), kinds) for each in progress_bar(pictures, desc="unoccluded")
-    ]
+    found = [_found(each) for each in progress_bar(pictures, desc="unoccluded")]
     alarms = [i for i, mask in enumerate(found) if mask.any()]
     _save_grid(
         [(pictures[i], found[i], found[i]) for i in alarms[: args.grid]], args.out / "false-alarms.png"
