@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from facesym.faces.texture import LEAST, _nearest, borrow_texture, find_texture, with_texture
+from facesym.faces.texture import KEPT, LEAST, _nearest, borrow_texture, find_texture, with_texture
 
 SIZE = 128
 NO_FACE = np.zeros((SIZE, SIZE), bool)
@@ -22,7 +22,8 @@ def weave(size=SIZE):
 
 def test_the_nearest_is_found_in_parts():
     rng = np.random.default_rng(0)
-    some, many = (rng.normal(100, 30, (n, 29)).astype(np.float32) for n in (70, 500))
+    mixed = rng.normal(size=(KEPT, 29))  # all that varies is kept
+    some, many = ((100 + 30 * rng.normal(size=(n, KEPT)) @ mixed).astype(np.float32) for n in (70, 500))
     expected = [np.square(many - one).sum(1).argmin() for one in some]
     assert _nearest(some, many).tolist() == expected
 

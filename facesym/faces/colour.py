@@ -82,9 +82,17 @@ def find_tint(image: Image.Image) -> np.ndarray | None:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         small = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     pixels = np.asarray(small, np.float32).reshape(-1, 3)
+    # A few pixels suffice to tell most colour photos.
+    if len(pixels) >= 8192 and _tint_of(pixels[::7], 2.0) is None:
+        return None
+    return _tint_of(pixels, 1.0)
+
+
+def _tint_of(pixels, tolerance):
+    """Find the tint of pixels (Nx3 float32), see `find_tint`, with multiples of the usual tolerance."""
     luma = pixels @ _LUMA
     levels = np.arange(256, dtype=np.float32)[:, None]
-    if _mostly_below(np.abs(pixels - luma[:, None]).max(1), 8):
+    if _mostly_below(np.abs(pixels - luma[:, None]).max(1), 8 * tolerance):
         return np.repeat(levels, 3, axis=1).astype(np.uint8)
     bins = (luma / 4).astype(int)
     used = np.flatnonzero(np.bincount(bins, minlength=64) >= 8)
@@ -99,7 +107,7 @@ def find_tint(image: Image.Image) -> np.ndarray | None:
     tint = levels + np.stack([np.interp(levels[:, 0], centres, chroma[:, k]) for k in range(3)], axis=1)
     off = np.abs(pixels - tint[luma.round().astype(int)]).max(1)
     clipped = pixels.max(1) >= 250  # there, a tint fades to white
-    if not _mostly_below(off[~clipped] if clipped.mean() < 0.9 else off, 9):
+    if not _mostly_below(off[~clipped] if clipped.mean() < 0.9 else off, 9 * tolerance):
         return None
     return np.rint(tint).clip(0, 255).astype(np.uint8)
 

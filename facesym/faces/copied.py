@@ -37,7 +37,7 @@ def copied_weight(
         SxS float32 in [0, 1], 0 outside the mask.
     """
     copied = (trust > 1e-3).astype(np.float32)
-    step = np.abs(_coarse(copy, copied) - _coarse(output, copied)).mean(2)
+    step = np.abs(_coarse(np.float32(copy) - output, copied)).mean(2)
     weight = _ramp(trust, *TRUSTED) * np.exp(-((np.clip(step - SAME_COLOUR, 0, None) / SAME_COLOUR) ** 2))
     weight = cv2.GaussianBlur((weight * mask).astype(np.float32), (0, 0), len(mask) / 170)
     return weight * mask * np.float32(1 - _ramp(abs(yaw), *FRONTAL))
@@ -54,7 +54,8 @@ def with_copied_detail(output: np.ndarray, copy: np.ndarray, weight: np.ndarray)
         KxKx3 uint8.
     """
     inside = (weight > 0).astype(np.float32)
-    detail = (np.float32(copy) - _coarse(copy, inside)) - (np.float32(output) - _coarse(output, inside))
+    detail = np.float32(copy) - output
+    detail -= _coarse(detail, inside)
     return np.clip(np.rint(output + weight[..., None] * detail), 0, 255).astype(np.uint8)
 
 
@@ -63,7 +64,7 @@ def _ramp(x, low, high):
 
 
 def _coarse(image, inside):
-    """Smooth an image within a region (float32, 0 or 1), so that nothing from outside bleeds in."""
+    """Smooth an image (SxSx3 float32) within a region (float32, 0 or 1), so that nothing from outside bleeds in."""
     sigma = COARSE * len(image)
-    total = cv2.GaussianBlur(np.float32(image) * inside[..., None], (0, 0), sigma)
+    total = cv2.GaussianBlur(image * inside[..., None], (0, 0), sigma)
     return total / (cv2.GaussianBlur(inside, (0, 0), sigma)[..., None] + 1e-3)

@@ -18,6 +18,7 @@ NEARNESS = 0.3  # weight of a pixel of distance relative to 27 colour values
 STRIDE = 2  # step between matched masked pixels
 REACH = 1.4  # sigma of the window in which a match is copied
 LEAST = 50  # minimum number of visible candidates
+KEPT = 12  # principal components of the 29 values that are compared
 TOGETHER = 32  # masked pixels compared with all candidates at a time
 
 
@@ -44,25 +45,33 @@ def find_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> tuple
     masked = cv2.dilate((mask & ~face).astype(np.uint8), near) > 0
     visible = cv2.dilate((mask | face).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
     visible[:margin] = visible[-margin:] = visible[:, :margin] = visible[:, -margin:] = False
-    grid = np.zeros((size, size), bool)
-    grid[::STRIDE, ::STRIDE] = True
     # The even columns of the mirror image are the odd ones of the image.
-    targets, sources = np.argwhere(masked & grid), np.argwhere(_beside_mirrored(visible) & np.tile(grid, 2))
+    targets, sources = (np.argwhere(x[::STRIDE, ::STRIDE]) for x in (masked, _beside_mirrored(visible)))
     if len(sources) < LEAST:
         return none, none
-
-    def descriptors(at):
-        y, x = at.T + margin
-        colours = [blurred[y + dy, x + dx] for dy in OFFSETS for dx in OFFSETS]
-        return np.concatenate([*colours, NEARNESS * (at % size)], 1, dtype=np.float32)
-
-    return targets, sources[_nearest(descriptors(targets), descriptors(sources))]
+    descriptors = np.concatenate(
+        [
+            *(
+                blurred[margin + dy :: STRIDE, margin + dx :: STRIDE][: size // STRIDE, : 2 * size // STRIDE]
+                for dy in OFFSETS
+                for dx in OFFSETS
+            ),
+            NEARNESS * (STRIDE * np.indices((size // STRIDE, 2 * size // STRIDE)).transpose(1, 2, 0) % size),
+        ],
+        2,
+        dtype=np.float32,
+    )
+    found = _nearest(descriptors[tuple(targets.T)], descriptors[tuple(sources.T)])
+    return STRIDE * targets, STRIDE * sources[found]
 
 
 def _nearest(descriptors, candidates):
-    """Return the index of the nearest candidate (MxK float32) of each descriptor (NxK)."""
+    """Return the index of the nearest candidate (MxK float32) of each descriptor (NxK), by their `KEPT` first principal
+    components."""
     middle = candidates.mean(0)
     candidates, descriptors = candidates - middle, descriptors - middle
+    kept = np.linalg.eigh(candidates.T @ candidates)[1][:, -KEPT:]
+    candidates, descriptors = candidates @ kept, descriptors @ kept
     # |a - b|² / 2 = |b|² / 2 - a · b + const: with a 1 appended to a, one matrix product.
     candidates = np.column_stack([candidates, np.square(candidates).sum(1) / -2]).T.copy()
     descriptors = np.column_stack([descriptors, np.ones(len(descriptors), np.float32)])
@@ -110,19 +119,20 @@ def borrow_texture(
     coarse, visible_coarse = (
         blur(values * x, COARSE) / np.maximum(blur(x, COARSE), 1e-3) for x in (outside, visible)
     )
-    detail = values - visible_coarse
+    # Three channels of detail and one that sums the weights.
+    detail = np.concatenate([values - visible_coarse, np.ones((size, size, 1), np.float32)], 2)
     reach = int(np.ceil(1.5 * REACH * times))
     detail = np.pad(_beside_mirrored(detail), ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
     votes = np.zeros((size + 2 * reach, size + 2 * reach, 4), np.float32)
-    middle = (times - 1) // 2  # centre of the times × times pixels of one in the smaller version
-    to_y, to_x = (targets * times + middle + reach).T
-    from_y, from_x = (sources * times + middle + reach).T
+    middle = (times - 1) // 2 + reach  # centre of the times × times pixels of one in the smaller version
+    # Indices of rows of votes and of detail, flattened.
+    to, at = ((p * times + middle) @ (x.shape[1], 1) for p, x in ((targets, votes), (sources, detail)))
+    flat_votes, flat_detail = votes.reshape(-1, 4), detail.reshape(-1, 4)
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
-            weight = np.exp(-(dy**2 + dx**2) / (2 * (REACH * times) ** 2))
+            weight = np.float32(np.exp(-(dy**2 + dx**2) / (2 * (REACH * times) ** 2)))
             # Targets are unique, so adding in place is safe.
-            votes[to_y + dy, to_x + dx, :3] += weight * detail[from_y + dy, from_x + dx]
-            votes[to_y + dy, to_x + dx, 3] += weight
+            flat_votes[to + dy * votes.shape[1] + dx] += weight * flat_detail[at + dy * detail.shape[1] + dx]
     votes = votes[reach:-reach, reach:-reach]
     borrowed = coarse + votes[..., :3] / np.maximum(votes[..., 3:], 1e-3)
     weight = blur(own, 1.0) * own
