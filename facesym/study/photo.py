@@ -119,13 +119,14 @@ def measure_crop(crop: Image.Image) -> MeasuredFace:
 def find_flags(face: MeasuredFace, resting: bool) -> list[str]:
     """Return the reasons why a face's measures may be unreliable, see `MeasuredFace.flags`."""
     width, opening = face.mouth
+    is_open, is_wide = resting and opening > limit("mouth_opening"), resting and width > limit("mouth_width")
+    mouth = " and ".join(word for word, holds in (("open", is_open), ("wide", is_wide)) if holds)
     checks = {
         f"turned: yaw {face.yaw:.0f}°": abs(face.yaw) > TURNED,
         f"nodding: pitch {face.pitch:.0f}°": abs(face.pitch) > NODDING,
         f"low resolution: {face.eye_distance:.0f} pixels between the eyes": face.eye_distance < FEWEST_PIXELS,
         "blurred": face.sharpness < LEAST_SHARPNESS,
-        "expression: the mouth is open": resting and opening > limit("mouth_opening"),
-        "expression: the mouth is wide": resting and width > limit("mouth_width"),
+        f"expression: the mouth is {mouth}": bool(mouth),
         "occluded or unclear: the landmarks are uncertain": face.doubt > limit("doubt"),
     }
     return [flag for flag, holds in checks.items() if holds]

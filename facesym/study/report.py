@@ -9,6 +9,7 @@ from jinja2 import Environment
 from .measures import DEGREES, MEASURES
 from .pictures import strip
 from .reference import healthy_range, percentile, reference
+from .series import REST
 from .table import LEADING
 
 NOTICE = (
@@ -71,7 +72,7 @@ def describe_leading(row: dict[str, Any]) -> str:
     text = f"{row['leading_region']}, {word} on the {row['leading_side']}"
     if row["times_healthy"] <= 1:
         return f"within the healthy range everywhere; closest to its limit: {text}"
-    return f"{text} ({row['times_healthy']:.1f} times the limit of the healthy range)"
+    return f"{text} ({row['times_healthy']:.2f} times the limit of the healthy range)"
 
 
 def summarize_leading(row: dict[str, Any]) -> str:
@@ -79,7 +80,7 @@ def summarize_leading(row: dict[str, Any]) -> str:
     if row["times_healthy"] <= 1:
         return ""
     word = LEADING[row["leading_region"]][1]
-    return f"{row['leading_region']}, {word} on the {row['leading_side']} ({row['times_healthy']:.1f}×)"
+    return f"{row['leading_region']}, {word} on the {row['leading_side']} ({row['times_healthy']:.2f}×)"
 
 
 def render(
@@ -113,7 +114,7 @@ def render(
     )
     return template.render(
         pages=pages, failed=failed, subjects=subjects, videos=videos, measures=MEASURES, notice=NOTICE,
-        reference=reference(), unit=_unit(settings["pupillary_distance"]), **settings,
+        reference=reference(), unit=_unit(settings["pupillary_distance"]), resting=("", REST), **settings,
     )  # fmt: skip
 
 
