@@ -126,7 +126,9 @@ def borrow_texture(
     votes = np.zeros((size + 2 * reach, size + 2 * reach, 4), np.float32)
     middle = (times - 1) // 2 + reach  # centre of the times × times pixels of one in the smaller version
     # Indices of rows of votes and of detail, flattened.
-    to, at = ((p * times + middle) @ (x.shape[1], 1) for p, x in ((targets, votes), (sources, detail)))
+    to, at = (
+        (p * times + middle) @ np.array((x.shape[1], 1)) for p, x in ((targets, votes), (sources, detail))
+    )
     flat_votes, flat_detail = votes.reshape(-1, 4), detail.reshape(-1, 4)
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
