@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .nfgan import NormalizedFaceGAN
     from .occlusion import OcclusionNet
     from .parser import FaceParser
+    from .refiner import MouthRefiner
     from .symgan import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
     from .symmetrizer import SymmetrizerVAE
     from .symmfcnet import SymmFCNet
@@ -20,6 +21,7 @@ __all__ = [
     "FaceParser",
     "LandmarkNet",
     "LightCNN",
+    "MouthRefiner",
     "NormalizedFaceGAN",
     "OcclusionNet",
     "SymmFCNet",
@@ -35,6 +37,7 @@ _MODULES = {
     "FaceParser": "parser",
     "LandmarkNet": "landmark",
     "LightCNN": "lightcnn",
+    "MouthRefiner": "refiner",
     "NormalizedFaceGAN": "nfgan",
     "OcclusionNet": "occlusion",
     "SymmFCNet": "symmfcnet",

@@ -1,0 +1,70 @@
+"""Crops of mouths, and their refinement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..onnx import backend, shared_network
+
+MOUTH = slice(48, 68)  # of the 68 landmarks
+SIDE = 1.7  # side of a crop, in the longer sides of the mouth's bounding box
+
+
+def network() -> Any:
+    """The zoo's MouthRefiner, for the backend at work."""
+    return shared_network("mouth", backend())
+
+
+def mouth_box(points: np.ndarray, size: int, side: float = SIDE) -> tuple[int, int, int]:
+    """The square around a mouth.
+
+    Args:
+        points: 68x2, landmarks in pixels.
+        size: side of the image; the square lies within it.
+        side: of the square, in the longer sides of the mouth's bounding box.
+
+    Returns:
+        Its left and top edge and its side, in pixels.
+    """
+    low, high = points[MOUTH].min(0), points[MOUTH].max(0)
+    length = int(np.clip(round(side * float((high - low).max())), 8, size))
+    x, y = np.clip(np.round((low + high + 1 - length) / 2), 0, size - length).astype(int)
+    return int(x), int(y), length
+
+
+def cut_mouth(image: np.ndarray, box: tuple[int, int, int], size: int) -> np.ndarray:
+    """Cut a square out of an SxSxC uint8 image and resize it to ``size`` pixels."""
+    x, y, side = box
+    how = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    return cv2.resize(np.ascontiguousarray(image[y : y + side, x : x + side]), (size, size), interpolation=how)
+
+
+def refine_mouth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Refine a synthesized mouth.
+
+    Args:
+        image: SxSx3 uint8, an aligned face.
+        points: 68x2, its landmarks in pixels.
+
+    Returns:
+        SxSx3 uint8. Pixels beside the mouth do not change.
+    """
+    net = network()
+    box = x, y, side = mouth_box(points, len(image))
+    crop = cut_mouth(image, box, net.config.input_size)
+    pixels = crop.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(127.5) - 1
+    if backend() != "torch":
+        refined = net(pixels).refined
+    else:
+        import torch
+
+        with torch.inference_mode():
+            refined = net(torch.from_numpy(pixels).to(net.device, net.dtype)).float().cpu().numpy()
+    # The difference is added, so that detail finer than the network's is kept.
+    added = cv2.resize(127.5 * (refined - pixels)[0].transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_CUBIC)
+    out = image.astype(np.float32)
+    out[y : y + side, x : x + side] += added
+    return np.rint(np.clip(out, 0, 255)).astype(np.uint8)

@@ -1,0 +1,263 @@
+"""Train MouthRefiner on the mouths of aligned faces.
+
+    accelerate launch train/mouth.py --data FACES … --model lssl-128 --steps 8000 --out runs/mouth
+
+Half of the inputs are photos of mouths, blurred within the lips, with the photo as target; the others are mouths to which
+an AttributeGenerator (``--model``) gave another expression. These have no target: a discriminator that sees real mouths
+judges the output, whose blurred version must match the input's.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch.utils.data import default_collate
+
+from facesym import losses, zoo
+from facesym.data.expressions import disc, mouth_opening, polygon
+from facesym.data.faces import Samples, affine_jitter, colour_jitter, compress, to_tensor
+from facesym.faces.geometry import heat_map
+from facesym.faces.landmarks import find_points
+from facesym.faces.mouth import MOUTH, SIDE, cut_mouth, mouth_box
+from facesym.models import MouthRefiner
+from facesym.models.discriminators import SAGANDiscriminator
+from facesym.ops import box_blur
+from train.arguments import Parser, add_arguments, launch
+from train.common import Run, load_discriminator, model_folder
+
+WIDER = 4 / 3  # factor of the stored crops' sides over the network's, for augmentation
+OPEN = 0.06  # opening of the inner lips from which a mouth is open, in eye distances
+BLUR = 9  # side of the window within which colours are kept without a target, in pixels
+WEIGHTS = dict(absolute=4.0, features=4.0, colour=4.0, adversarial=0.25)
+BATCH = 32
+
+
+@torch.no_grad()
+def changed(net, images, points, y):
+    """Change faces with an AttributeGenerator, as `facesym.pipelines.transfer` does.
+
+    Args:
+        net: AttributeGenerator.
+        images: NxSxSx3 uint8, at any multiple of the network's size.
+        points: Nx68x2, their landmarks in pixels.
+        y: NxA, the requested attributes.
+
+    Returns:
+        NxSxSx3 uint8.
+    """
+    side, image = net.config.input_size, torch.stack([to_tensor(each) for each in images])
+    small = F.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    condition = heat_map((torch.from_numpy(points) + 0.5) * (side / image.shape[-1]) - 0.5, side)
+    for _ in range(net.config.passes):
+        predictions = net.predict(net.encode(small, condition), y)
+        seen = net.render(predictions, small)
+        image, small, condition = net.render(predictions, image).image, seen.image, seen.condition
+    return ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+class Mouths:
+    """Crops of the mouths of faces, before and after `changed`.
+
+    Attributes:
+        photo: NxSxSx3 uint8, S = WIDER · the refiner's size.
+        points: Nx20x2, the mouths' landmarks in ``photo``, pixels.
+        changed: NxSxSx3 uint8, with another expression.
+        open: N bool, whether the mouth in ``photo`` is open.
+    """
+
+    def __init__(self, net, faces, size, seed):
+        rng, wide = np.random.default_rng(seed), round(size * WIDER)
+        self.open = np.array([mouth_opening(points) > OPEN for points in faces.landmarks])
+        photo, made, mouths = [], [], []
+        for start in range(0, len(faces), BATCH):
+            images, points = faces.images[start : start + BATCH], faces.landmarks[start : start + BATCH]
+            wanted = []
+            for is_open in self.open[start : start + BATCH]:
+                # A closed mouth opens; an open one closes or stays open.
+                name = rng.choice([n for n in net.groups["expression"] if n != "neutral" or is_open])
+                wanted.append(rng.uniform(0.6, 1.1) * net.attributes({"expression": name})[0])
+            others = changed(net, images, points, torch.stack(wanted))
+            moved = find_points([Image.fromarray(x) for x in others])
+            for image, marks, other, there in zip(images, points, others, moved):
+                box = x, y, side = mouth_box(marks, len(image), SIDE * WIDER)
+                photo.append(cut_mouth(image, box, wide))
+                mouths.append((marks[MOUTH] + 0.5 - (x, y)) * (wide / side) - 0.5)
+                made.append(cut_mouth(other, mouth_box(there, len(image), SIDE * WIDER), wide))
+        self.photo, self.points, self.changed = np.stack(photo), np.stack(mouths), np.stack(made)
+
+    def __len__(self):
+        return len(self.photo)
+
+
+class MouthSamples(Samples):
+    """Augmented crops: dicts of "input" and "target" (3xSxS) and "paired" (whether the target is the input's).
+
+    Args:
+        mouths: Mouths.
+        size: side of the crops.
+        seed: of the stream.
+        open_share: fraction of the samples whose target is an open mouth.
+    """
+
+    def __init__(self, mouths, size, seed=0, open_share=0.75):
+        share = np.where(mouths.open, open_share / max(mouths.open.sum(), 1), 0)
+        share += np.where(mouths.open, 0, (1 - open_share) / max((~mouths.open).sum(), 1))
+        super().__init__(mouths, seed, share)
+        self.size = size
+
+    def sample(self, i, rng):
+        mouths, paired = self.faces, rng.random() < 0.5
+        target = mouths.photo[i]
+        if paired:
+            source = blurred_mouth(rng, target, mouths.points[i])
+            source, target = self._augmented(rng, [source, target])
+        else:
+            other = mouths.changed[rng.integers(len(mouths))]
+            source, target = (self._augmented(rng, [x])[0] for x in (other, target))
+        return {"input": to_tensor(source), "target": to_tensor(target), "paired": torch.tensor(float(paired))}
+
+    def _augmented(self, rng, images):
+        """Move, flip and recolour crops, all alike, and cut them to size."""
+        wide = len(images[0])
+        matrix = affine_jitter(rng, wide, degrees=6, scale=0.12, shift=0.03)
+        cut = (wide - self.size) // 2
+        moved = [
+            cv2.warpAffine(x, matrix, (wide, wide), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+            for x in images
+        ]
+        wide_strip = np.concatenate([x[cut : cut + self.size, cut : cut + self.size] for x in moved], 1)
+        strips = np.split(colour_jitter(rng, wide_strip, 0.2), len(images), 1)
+        return [x[:, ::-1] for x in strips] if rng.random() < 0.5 else strips
+
+
+def blurred_mouth(rng, crop, points):
+    """Blur the inside of a mouth within the lips, then the mouth: like the mean of many mouths, which a network draws.
+
+    Args:
+        rng: numpy Generator.
+        crop: SxSx3 uint8.
+        points: 20x2, the mouth's landmarks in pixels.
+
+    Returns:
+        SxSx3 uint8.
+    """
+    size, image = len(crop), crop.astype(np.float32)
+    inner, whole = (polygon(outline, size) for outline in (points[12:], points[:12]))
+    spread = rng.uniform(0.02, 0.08) * size
+    weight = cv2.GaussianBlur(inner, (0, 0), spread)[..., None]
+    filled = cv2.GaussianBlur(image * inner[..., None], (0, 0), spread) / np.maximum(weight, 1e-3)
+    soft = cv2.GaussianBlur(inner, (0, 0), size / 100)[..., None]
+    image = soft * filled + (1 - soft) * image
+    reach = rng.uniform(0.02, 0.08) * size
+    around = cv2.GaussianBlur(cv2.dilate(whole, disc(reach)), (0, 0), reach)[..., None]
+    # Networks mix up the colours of lips, teeth and skin.
+    smooth = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2.8)) * rng.uniform(0.92, 1.06, 3)
+    image = np.clip(around * smooth + (1 - around) * image, 0, 255)
+    return compress(rng, image, 60, 96) if rng.random() < 0.2 else image.astype(np.uint8)
+
+
+def hidden_features(discriminator, image):
+    """The outputs of the discriminator's layers, and its logits."""
+    found, x = [], image
+    for layer in discriminator.layers:
+        x = layer(x)
+        if isinstance(layer, torch.nn.LeakyReLU):
+            found.append(x)
+    return found, discriminator.out(x)
+
+
+def refiner_terms(net, discriminator, batch):
+    """The generator's terms, and its output."""
+    output, target = net(batch["input"]), batch["target"]
+    paired = batch["paired"] > 0
+    features, logits = hidden_features(discriminator, output)
+    terms = {"adversarial": losses.generator_loss(logits)}
+    off = (output - target).abs().mean((1, 2, 3))
+    terms["absolute"] = (off * paired).sum() / paired.sum().clamp(min=1)
+    if paired.any():
+        with torch.no_grad():
+            wanted, _ = hidden_features(discriminator, target[paired])
+        terms["features"] = sum((a[paired] - b).abs().mean() for a, b in zip(features, wanted)) / len(wanted)
+    terms["colour"] = (box_blur(output, BLUR) - box_blur(batch["input"], BLUR))[~paired].abs().sum() / (
+        3 * output.shape[-1] ** 2 * (~paired).sum().clamp(min=1)
+    )
+    return terms, output
+
+
+@torch.no_grad()
+def mean_error(net, batch):
+    """The mean absolute error of the samples with a target."""
+    paired = batch["paired"] > 0
+    return (net(batch["input"]) - batch["target"])[paired].abs().mean()
+
+
+def mouths_of(run, model, size, split):
+    """The Mouths of a split of ``--data``, kept in the run's folder."""
+    kept = run.out / f"mouths-{split}.npz"
+    if not kept.exists():
+        mouths = Mouths(model, run.faces(run.args.size, split), size, run.args.seed)
+        if not run.main:
+            return mouths
+        np.savez(kept, **vars(mouths))
+    mouths = Mouths.__new__(Mouths)
+    with np.load(kept) as arrays:
+        vars(mouths).update(arrays)
+    return mouths
+
+
+def main():
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/mouth", batch=24, lr=3e-4, warm_up=100)
+    parser.add_argument("--steps", type=int, default=8000, help="training steps")
+    parser.add_argument("--model", default="transfer", help="the AttributeGenerator to refine: a zoo id or a run's folder")
+    parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
+    parser.add_argument("--init", metavar="RUN", help="start from the networks of another run")
+    args = parser.parse_args()
+    run = Run(args)
+    model = zoo.load(str(model_folder(args.model)) if Path(args.model).is_dir() else args.model).float().eval()
+    net = MouthRefiner.from_pretrained(model_folder(args.init)) if args.init else MouthRefiner()
+    net, size = run.add(net), net.config.input_size
+    discriminator = run.add(SAGANDiscriminator(width=40, layers=3), "discriminators")
+    load_discriminator(discriminator, args.init)
+    optimizers = [
+        run.adam(net.parameters(), betas=(0.5, 0.99)), run.adam(discriminator.parameters(), betas=(0.5, 0.99))
+    ]
+    average = run.average(net)
+    run.print(f"{net.num_parameters()} parameters")
+    samples, held_out = (MouthSamples(mouths_of(run, model, size, split), size, args.seed) for split in ("train", "val"))
+    run.restore()
+    validation = default_collate([held_out[n] for n in range(48)])
+    validation = {name: value.to(run.device) for name, value in validation.items()}
+    net.train(), discriminator.train()
+    for batch in run.batches(samples, args.steps):
+        with run.autocast():
+            discriminator.requires_grad_(False)
+            terms, output = refiner_terms(net, discriminator, batch)
+            discriminator.requires_grad_(True)
+        run.update(optimizers[0], losses.total(terms, WEIGHTS))
+        run.average_step()
+        with run.autocast():
+            real, fake = discriminator(batch["target"]), discriminator(output.detach())
+            terms["discriminator"] = losses.discriminator_loss(real, fake)
+        run.update(optimizers[1], terms["discriminator"])
+        if run.due(args.sample_every):
+            terms["val"] = run.validated(average, mean_error(average.eval(), validation))
+            columns = {name: validation[name][:24] for name in ("input", "target")}
+            with torch.no_grad():
+                run.grid("mouths", columns | {"output": average(columns["input"])})
+        run.log(**terms)
+    run.save_discriminator(discriminator)
+    run.export(
+        average, task="mouth", default=True, input_size=size, framing="mouth",
+        license="research use only (weights); Apache-2.0 (code)", paper=None,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    launch(main)
