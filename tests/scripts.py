@@ -18,7 +18,7 @@ from training import arguments, make_faces, make_labels, make_masks, make_pairs,
 
 def prepare(folder):
     """Make what the scripts are trained on in a folder."""
-    from facesym.models import FaceParser, LandmarkNet, LightCNN
+    from facesym.models import AttributeGenerator, FaceParser, LandmarkNet, LightCNN
 
     for name, make in (
         ("faces", make_faces),
@@ -27,6 +27,7 @@ def prepare(folder):
         ("pairs", make_pairs),
     ):
         make(folder / name)
+    AttributeGenerator(widths=(8,) * 5, blocks=1, input_size=64).save_pretrained(folder / "generator")
     LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).save_pretrained(folder / "identity")
     LandmarkNet(width=8).save_pretrained(folder / "landmarks")
     FaceParser(widths=(4, 4, 4), input_size=64).save_pretrained(folder / "parser")
@@ -60,6 +61,7 @@ def script_arguments(folder, out, mesh, vgg16):
         "nfgan": (folder / "pairs", "--preset", "paper", "--identity", "none", "--perceptual", vgg16, *lr),
         "parsing": (faces, "--labels", folder / "labels", "--size", 64, *lr),
         "occlusion": (faces, "--size", 64, "--held-out", 2, *lr),
+        "mouth": (faces, "--model", folder / "generator", "--size", 64, *lr),
         "landmarks": (faces, "--width", 8),
         "pose": (faces, "--init", folder / "landmarks"),
         "identity": (faces, *lr),

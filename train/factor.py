@@ -1,5 +1,5 @@
-"""Compress a trained NormalizedFaceGAN or SymmetricEncoder: factor its widest linear maps into products of two of lower
-rank.
+"""Compress a trained NormalizedFaceGAN, SymmetricEncoder or SymmetrizerVAE: factor its widest linear maps into products of
+two of lower rank.
 
     python train/factor.py MODEL --data FACES … --rank 96 --out OUT
 
@@ -18,7 +18,7 @@ import torch
 
 from facesym import zoo
 from facesym.data.faces import FaceFolders, to_tensor
-from facesym.models import NormalizedFaceGAN, SymmetricEncoder
+from facesym.models import NormalizedFaceGAN, SymmetricEncoder, SymmetrizerVAE
 from train.common import model_folder
 
 BATCH = 50
@@ -27,22 +27,27 @@ TURN = 3.0  # weight of the latent's asymmetric entries, which turn the head
 
 def faces_of(folders, net, split, count):
     """Load ``count`` random faces of a split: Nx3xSxS in [-1, 1]."""
-    size = net.config.size if isinstance(net, SymmetricEncoder) else net.size
+    size = net.size if isinstance(net, NormalizedFaceGAN) else net.config.get("size") or net.config.input_size
     faces = FaceFolders(folders, size, splits=(split,))
     chosen = np.random.default_rng(0).permutation(len(faces))[:count]
     return torch.stack([to_tensor(faces.images[i]) for i in chosen]).split(BATCH)
 
 
 @torch.no_grad()
-def moments(net, names, batches):
+def moments(net, names, batches, outputs=False):
     """Average x and xxᵀ over the inputs x of the layers called ``names`` (FC1: its outputs), over all positions.
+
+    Args:
+        outputs: average over the outputs of all layers instead.
 
     Returns:
         {name: (mean, mean of xxᵀ)}.
     """
     sums = {name: [0, 0, 0] for name in names}
 
-    def take(name, layer, x):
+    def take(name, layer, x, y):
+        if outputs:
+            x = y
         # FC1 has too many inputs for a covariance; its outputs suffice.
         x = x @ layer.weight.T if x.ndim == 2 else x.permute(0, 2, 3, 1).flatten(0, 2)
         x = x.double()
@@ -50,7 +55,7 @@ def moments(net, names, batches):
 
     hooks = [
         net.get_submodule(name).register_forward_hook(
-            lambda layer, inputs, _, name=name: take(name, layer, inputs[0])
+            lambda layer, inputs, output, name=name: take(name, layer, inputs[0], output)
         )
         for name in names
     ]
@@ -115,6 +120,37 @@ def factor_encoder(net, rank, batches):
 
 
 @torch.no_grad()
+def factor_symmetrizer(net, rank, batches):
+    """Return a SymmetrizerVAE of that rank that approximates ``net`` on faces like those of ``batches``."""
+    settings = {name: value for name, value in net.config.items() if not name.startswith("_")}
+    small = SymmetrizerVAE(**settings | {"rank": rank}).eval()
+    state, names = net.state_dict(), ["merge.0", "up.0.0"]
+    for name, (mean, square) in moments(net, names, batches, outputs=True).items():
+        weight = state.pop(f"{name}.weight").double()
+        # Project onto the principal directions of the outputs; the constant remainder goes into the norm after it.
+        _, vectors = torch.linalg.eigh(square - mean[:, None] * mean)
+        main = vectors[:, -rank:]
+        norm = f"{name.removesuffix('.0')}.1.running_mean"
+        state[norm] = state[norm] - (mean - main @ (main.T @ mean)).float()
+        state[f"{name}.0.weight"] = (main.T @ weight.flatten(1)).view(rank, *weight.shape[1:]).float()
+        state[f"{name}.1.weight"] = main[..., None, None].float()
+    small.load_state_dict(state)
+    return small
+
+
+def pictures(net, images):
+    """The image that a network makes of faces."""
+    return net(images).picture if isinstance(net, SymmetrizerVAE) else net(images).image
+
+
+FACTOR = {
+    NormalizedFaceGAN: factor,
+    SymmetricEncoder: factor_encoder,
+    SymmetrizerVAE: factor_symmetrizer,
+}
+
+
+@torch.no_grad()
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -126,12 +162,11 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     net = zoo.load(str(model_folder(args.model)) if Path(args.model).is_dir() else args.model).float().eval()
-    if not isinstance(net, NormalizedFaceGAN | SymmetricEncoder) or net.config.rank:
-        raise SystemExit(
-            f"{args.model} is not a NormalizedFaceGAN or SymmetricEncoder, or is already factored"
-        )
+    if type(net) not in FACTOR or net.config.rank:
+        names = ", ".join(each.__name__ for each in FACTOR)
+        raise SystemExit(f"{args.model} is none of {names}, or is already factored")
     faces = faces_of(args.data, net, "train", args.n)
-    small = (factor_encoder if isinstance(net, SymmetricEncoder) else factor)(net, args.rank, faces)
+    small = FACTOR[type(net)](net, args.rank, faces)
     small.half().save_pretrained(args.out)
     small.float()
     print(f"{net.num_parameters()} to {small.num_parameters()} parameters. Wrote {args.out}")
@@ -142,7 +177,7 @@ def main():
         print(f"held-out people: {unexplained:.1%} of the latents' variance is lost")
         return
     off = [
-        (net(images).image - small(images).image).div(2).square().mean((1, 2, 3))
+        (pictures(net, images) - pictures(small, images)).div(2).square().mean((1, 2, 3))
         for images in faces_of(args.data, net, "test", 300)
     ]
     psnr = -10 * torch.cat(off).log10()

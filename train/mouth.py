@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 from torch.utils.data import default_collate
 
 from facesym import losses, zoo
@@ -26,7 +27,6 @@ from facesym.faces.geometry import heat_map
 from facesym.faces.landmarks import find_points
 from facesym.faces.mouth import MOUTH, SIDE, cut_mouth, mouth_box
 from facesym.models import MouthRefiner
-from facesym.models.discriminators import SAGANDiscriminator
 from facesym.ops import box_blur
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, load_discriminator, model_folder
@@ -36,6 +36,7 @@ OPEN = 0.06  # opening of the inner lips from which a mouth is open, in eye dist
 BLUR = 9  # side of the window within which colours are kept without a target, in pixels
 WEIGHTS = dict(absolute=4.0, features=4.0, colour=4.0, adversarial=0.25)
 BATCH = 32
+R1, R1_EVERY = 40.0, 4  # weight of the penalty, and steps between two
 
 
 @torch.no_grad()
@@ -162,27 +163,40 @@ def blurred_mouth(rng, crop, points):
     return compress(rng, image, 60, 96) if rng.random() < 0.2 else image.astype(np.uint8)
 
 
-def hidden_features(discriminator, image):
-    """The outputs of the discriminator's layers, and its logits."""
-    found, x = [], image
-    for layer in discriminator.layers:
-        x = layer(x)
-        if isinstance(layer, torch.nn.LeakyReLU):
-            found.append(x)
-    return found, discriminator.out(x)
+class Discriminator(nn.Module):
+    """A PatchGAN without normalisation, trained with an R1 penalty.
+
+    A spectrally normalised one learns too slowly to tell drawn teeth from real ones within such a short run.
+    """
+
+    def __init__(self, widths=(48, 96, 160)):
+        super().__init__()
+        pairs = zip((3, *widths), widths)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)) for a, b in pairs
+        )
+        self.out = nn.Conv2d(widths[-1], 1, 3, 1, 1)
+
+    def forward(self, image):
+        """Bx3xSxS to the layers' features, a list, and logits Bx1xhxw (large = real)."""
+        features, x = [], image
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        return features, self.out(x)
 
 
 def refiner_terms(net, discriminator, batch):
     """The generator's terms, and its output."""
     output, target = net(batch["input"]), batch["target"]
     paired = batch["paired"] > 0
-    features, logits = hidden_features(discriminator, output)
+    features, logits = discriminator(output)
     terms = {"adversarial": losses.generator_loss(logits)}
     off = (output - target).abs().mean((1, 2, 3))
     terms["absolute"] = (off * paired).sum() / paired.sum().clamp(min=1)
     if paired.any():
         with torch.no_grad():
-            wanted, _ = hidden_features(discriminator, target[paired])
+            wanted, _ = discriminator(target[paired])
         terms["features"] = sum((a[paired] - b).abs().mean() for a, b in zip(features, wanted)) / len(wanted)
     terms["colour"] = (box_blur(output, BLUR) - box_blur(batch["input"], BLUR))[~paired].abs().sum() / (
         3 * output.shape[-1] ** 2 * (~paired).sum().clamp(min=1)
@@ -223,7 +237,7 @@ def main():
     model = zoo.load(str(model_folder(args.model)) if Path(args.model).is_dir() else args.model).float().eval()
     net = MouthRefiner.from_pretrained(model_folder(args.init)) if args.init else MouthRefiner()
     net, size = run.add(net), net.config.input_size
-    discriminator = run.add(SAGANDiscriminator(width=40, layers=3), "discriminators")
+    discriminator = run.add(Discriminator(), "discriminators")
     load_discriminator(discriminator, args.init)
     optimizers = [
         run.adam(net.parameters(), betas=(0.5, 0.99)), run.adam(discriminator.parameters(), betas=(0.5, 0.99))
@@ -235,7 +249,7 @@ def main():
     validation = default_collate([held_out[n] for n in range(48)])
     validation = {name: value.to(run.device) for name, value in validation.items()}
     net.train(), discriminator.train()
-    for batch in run.batches(samples, args.steps):
+    for batch in run.batches(samples, args.steps, cycle=R1_EVERY):
         with run.autocast():
             discriminator.requires_grad_(False)
             terms, output = refiner_terms(net, discriminator, batch)
@@ -243,9 +257,11 @@ def main():
         run.update(optimizers[0], losses.total(terms, WEIGHTS))
         run.average_step()
         with run.autocast():
-            real, fake = discriminator(batch["target"]), discriminator(output.detach())
+            real, fake = (discriminator(x)[1] for x in (batch["target"], output.detach()))
             terms["discriminator"] = losses.discriminator_loss(real, fake)
-        run.update(optimizers[1], terms["discriminator"])
+        if run.step % R1_EVERY == 0:
+            terms["penalty"] = losses.r1_penalty(lambda x: discriminator(x)[1].mean((1, 2, 3)), batch["target"], R1)
+        run.update(optimizers[1], terms["discriminator"] + terms.get("penalty", 0))
         if run.due(args.sample_every):
             terms["val"] = run.validated(average, mean_error(average.eval(), validation))
             columns = {name: validation[name][:24] for name in ("input", "target")}

@@ -30,6 +30,8 @@ from .classifiers import AttributeClassifier
 from .data import add_common_arguments, load_models, load_pictures, named_models, select_pictures, yaw_of
 from .realism import add_realism, realistic
 from .report import picture_grid
+from .smiles import COLUMNS as SMILES
+from .smiles import measure_smiles
 from .tables import markdown, save_results
 
 SIZE = 128
@@ -52,6 +54,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--alexnet", type=Path, required=True, help="torchvision's AlexNet features, for LPIPS"
     )
     command.add_argument("--mesh", type=Path, required=True, help="ict_face_model.npz, for the classical row")
+    command.add_argument(
+        "--smiles", type=Path, nargs="*", default=[],
+        help="folders of faces with neutral and smiling photos of the same people",
+    )  # fmt: skip
     add_realism(command)
     command.add_argument("--classifier", type=Path, help="classifier.pt of an earlier run")
     command.add_argument(
@@ -67,7 +73,8 @@ def run(args: argparse.Namespace) -> None:
     its accuracy on held-out photos); the distance between dlib's descriptors of output and photo, and the fraction
     within 0.6; the inner face's sharpness relative to the photo's; for expressions, LPIPS outside the face; for poses,
     the error of the measured yaw. Rows: the photos; for poses, a mesh; the models. Also Table 3: recognition of
-    expressions in turned faces before and after turning them to the front."""
+    expressions in turned faces before and after turning them to the front; and, with ``--smiles``, how similar the mouths
+    of added and removed smiles are to the person's own."""
     args.out.mkdir(parents=True, exist_ok=True)
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
     nets, mesh = load_models(args.realism), FaceMesh(args.mesh)
@@ -91,7 +98,8 @@ def run(args: argparse.Namespace) -> None:
         "people": len({(row["set"], row["subject"]) for row in chosen}),
         "classifier": str(args.classifier or f"{args.classifier_steps} steps"),
     }  # fmt: skip
-    results = {"real": real, "groups": group_means(table), "attributes": table, "turned": turned}
+    smiles = measure_smiles(pipes, args.smiles, args.alexnet) if args.smiles else []
+    results = {"smiles": smiles, "real": real, "groups": group_means(table), "attributes": table, "turned": turned}
     save_results(args.out, settings, results)
     _print(settings, results)
     print(f"\nwrote {args.out}")
@@ -289,3 +297,6 @@ def _print(settings, results):
             {"row": name, "at": {row["angle"]: row["accuracy"] for row in turned if row["row"] == name}}
         )
     print(markdown(rows, {f"±{angle}°": f"{{at[{angle}]:.1%}}" for angle in angles}))
+    for change in dict.fromkeys(row["change"] for row in results["smiles"]):
+        print(f"\n{change}, compared with a photo of the person\n")
+        print(markdown([row for row in results["smiles"] if row["change"] == change], SMILES))

@@ -18,13 +18,12 @@ from .base import Model
 REMOVED = -1.0  # the background of the output: black
 
 
-def _conv(cin, cout, side=3, stride=1):
-    padding = 1
-    return nn.Sequential(
-        nn.Conv2d(cin, cout, side, stride, padding, bias=False),
-        nn.BatchNorm2d(cout),
-        nn.LeakyReLU(0.2, inplace=True),
-    )
+def _conv(cin, cout, side=3, stride=1, rank=0):
+    """Conv-BatchNorm-LeakyReLU; with a rank, the convolution is the product of two."""
+    layer = nn.Conv2d(cin, rank or cout, side, stride, 1, bias=False)
+    if rank:
+        layer = nn.Sequential(layer, nn.Conv2d(rank, cout, 1, bias=False))
+    return nn.Sequential(layer, nn.BatchNorm2d(cout), nn.LeakyReLU(0.2, inplace=True))
 
 
 @dataclass
@@ -75,6 +74,7 @@ class SymmetrizerVAE(Model):
         fold: factor of PixelUnshuffle at the input and of PixelShuffle at the output: 2 for 256 pixels, 1 for 128.
         input_size: side of the square images; input_size / fold / 2^(levels − 1) must be whole.
         mirror, copy: see above.
+        rank: of the decoder's two widest convolutions; 0 = full. See train/factor.py.
     """
 
     @register_to_config
@@ -86,6 +86,7 @@ class SymmetrizerVAE(Model):
         input_size: int = 256,
         mirror: bool = True,
         copy: bool = True,
+        rank: int = 0,
     ):
         super().__init__()
         side, rest = divmod(input_size, fold * 2 ** (len(widths) - 1))
@@ -99,8 +100,11 @@ class SymmetrizerVAE(Model):
         flat = widths[-1] * side**2
         self.encode = nn.Linear(flat, 2 * latent)
         self.decode = nn.Sequential(nn.Linear(latent, flat), nn.LeakyReLU(0.2))
-        self.merge = _conv(2 * widths[-1], widths[-1])
-        self.up = nn.ModuleList(_conv(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1]))
+        self.merge = _conv(2 * widths[-1], widths[-1], rank=rank)
+        self.up = nn.ModuleList(
+            _conv(a + b, b, rank=0 if i else rank)
+            for i, (a, b) in enumerate(zip(widths[:0:-1], widths[-2::-1]))
+        )
         self.refine = _conv(widths[0], widths[0])
         self.colours = nn.Conv2d(widths[0], 3 * fold**2, 3, 1, 1)
         self.maps = nn.Conv2d(widths[0], 6 if copy else 1, 3, 1, 1)  # region, choice, flow

@@ -18,6 +18,7 @@ from ..faces.geometry import face_region, flip_landmarks
 from ..faces.landmarks import find_points
 from ..faces.light import relight
 from ..faces.matte import person_matte
+from ..faces.mouth import refine_mouth
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from .base import FaceJob, Pipeline, Result, inference
 from .crops import to_array, to_image
@@ -290,6 +291,8 @@ class TransferPipeline(Pipeline):
         made = []
         for face, matte, (output, *probed) in zip(faces, mattes, drawn):
             image = to_image(output[0])
+            if "expression" in way:
+                image = Image.fromarray(refine_mouth(np.asarray(image), find_points(image)))
             points = (face.small_points + 0.5) * (face.crop.width / config.input_size) - 0.5
             if matte is not None:
                 image = compose(image, moved(*map(to_array, probed)), face.crop, matte, points)

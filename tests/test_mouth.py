@@ -1,0 +1,148 @@
+"""The refinement of mouths: crops, the network, its training samples, and transfer."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training import draw_face, make_faces, template
+
+import facesym
+from facesym.data.faces import FaceFolders
+from facesym.evaluation.smiles import detail, measure_smiles, mouths, smile_pairs
+from facesym.faces import mouth
+from facesym.faces.mouth import cut_mouth, mouth_box, refine_mouth
+from facesym.models import AttributeGenerator, MouthRefiner
+from train.mouth import Mouths, MouthSamples, blurred_mouth, refiner_terms
+
+
+def test_the_box_is_square_around_the_mouth_and_within_the_image():
+    points = template(256)
+    x, y, side = mouth_box(points, 256)
+    low, high = points[48:].min(0), points[48:].max(0)
+    assert abs(x + side / 2 - (low + high + 1)[0] / 2) <= 1 and side == round(1.7 * (high - low).max())
+    for shift in ((-300, 0), (0, 300), (120, 120)):
+        x, y, side = mouth_box(points + shift, 256)
+        assert min(x, y) >= 0 and max(x, y) + side <= 256
+    image = np.arange(256 * 256 * 3, dtype=np.uint32).reshape(256, 256, 3).astype(np.uint8)
+    assert (cut_mouth(image, (10, 20, 64), 64) == image[20:84, 10:74]).all()
+
+
+def test_an_untrained_network_changes_nothing_and_a_trained_one_nothing_at_the_border():
+    net = MouthRefiner(widths=(4, 8), blocks=1, input_size=32).eval()
+    image = torch.rand(2, 3, 32, 32) * 2 - 1
+    assert torch.equal(net(image), image)
+    torch.nn.init.normal_(net.out[0].weight)
+    off = (net(image) - image).abs().amax((0, 1))
+    assert off[16, 16] > 10 * off[0].max() and off[16, 16] > 10 * off[:, -1].max()
+    with pytest.raises(ValueError, match="multiple of 4"):
+        MouthRefiner(widths=(4, 8), input_size=30)
+
+
+class Brighter(torch.nn.Module):
+    """Brightens what it is shown."""
+
+    config = MouthRefiner(widths=(4, 8), input_size=32).config
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def forward(self, image):
+        return image + 0.4
+
+
+@pytest.mark.parametrize("size", [128, 300])
+def test_the_refinement_is_put_back_where_the_mouth_is(size, monkeypatch):
+    monkeypatch.setattr(mouth, "network", Brighter)
+    image, points = np.full((size, size, 3), 100, np.uint8), template(size)
+    out = refine_mouth(image, points)
+    x, y, side = mouth_box(points, size)
+    assert (out[y : y + side, x : x + side] == 151).all()
+    assert (out != image).any(-1).sum() == side**2
+
+
+def test_transfer_refines_the_mouth_of_a_new_expression_only(astronaut, monkeypatch):
+    pipe = facesym.load("transfer")
+    seen = []
+    monkeypatch.setattr(
+        "facesym.pipelines.transfer.refine_mouth", lambda image, points: seen.append(points) or image
+    )
+    pipe(astronaut, to="surprised")
+    assert len(seen) == 1
+    pipe(astronaut, to="left 20")
+    pipe(astronaut, to="dark")
+    assert len(seen) == 1
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    torch.manual_seed(0)
+    net = AttributeGenerator(widths=(8,) * 5, blocks=1, input_size=64).eval()
+    faces = FaceFolders([make_faces(tmp_path_factory.mktemp("faces") / "set")], 64)
+    return MouthSamples(Mouths(net, faces, 32, 0), 32)
+
+
+def test_samples_have_a_target_or_none(samples):
+    found = [samples[n] for n in range(24)]
+    paired = [each for each in found if each["paired"]]
+    assert 0 < len(paired) < 24
+    for each in paired:  # a blurred mouth, in the place and colours of its target
+        off = (each["input"] - each["target"]).abs().mean(0)
+        assert off.mean() < 0.2 and off[:2].mean() < off[12:20, 12:20].mean() + 0.05
+    assert all(torch.equal(samples[3][name], found[3][name]) for name in found[3])
+
+
+def test_the_blur_stays_within_the_lips(rng=None):
+    rng, size = np.random.default_rng(0), 128
+    points = (template(128)[48:] - [64, 95]) * 2 + 64
+    image = rng.integers(0, 255, (size, size, 3), np.uint8)
+    out = blurred_mouth(rng, image, points)
+    middle = points[12:].mean(0).round().astype(int)
+    assert detail(out) < 0.7 * detail(image)
+    assert out[middle[1], middle[0]].astype(float).std() < 60
+    corner = np.abs(out[:8, :8].astype(int) - image[:8, :8])
+    assert np.median(corner) < 40
+
+
+def test_without_a_target_colours_are_kept(samples):
+    from facesym.models.discriminators import SAGANDiscriminator
+
+    class Shifted(torch.nn.Module):
+        def forward(self, image):
+            return image + 0.5
+
+    batch = torch.utils.data.default_collate([samples[n] for n in range(12)])
+    discriminator = SAGANDiscriminator(width=8, layers=2)
+    terms, _ = refiner_terms(torch.nn.Identity(), discriminator, batch)
+    moved, _ = refiner_terms(Shifted(), discriminator, batch)
+    assert terms["colour"] == 0 and abs(moved["colour"] - 0.5) < 1e-3
+    alone = {name: value[batch["paired"] == 0] for name, value in batch.items()}
+    terms, _ = refiner_terms(torch.nn.Identity(), discriminator, alone)
+    assert terms["absolute"] == 0 and "features" not in terms
+
+
+def test_smiles_are_compared_with_the_persons_own(tmp_path, monkeypatch):
+    folder, rng = tmp_path / "people", np.random.default_rng(0)
+    folder.mkdir()
+    rows, points = ["file_name,subject,split,expression"], []
+    for subject in range(3):
+        for expression in ("neutral", "happy")[: 2 if subject else 1]:
+            points.append(template(256))
+            draw_face(rng, points[-1], 256).save(folder / f"{subject}-{expression}.webp")
+            rows.append(f"{subject}-{expression}.webp,{subject},test,{expression}")
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    np.save(folder / "landmarks.npy", np.stack(points).astype(np.float32))
+    pairs = smile_pairs([folder])
+    assert len(pairs) == 2 and all(set(pair) == {"neutral", "happy"} for pair in pairs)
+
+    class Same:
+        class net:
+            config = AttributeGenerator(widths=(8,) * 5, blocks=1).config
+
+        def run(self, small, crop, ways):
+            assert small.width == 128 and crop.width == 256
+            return [crop]
+
+    monkeypatch.setattr("facesym.metrics.lpips", lambda a, b, _: np.abs(a.astype(float) - b).mean((1, 2, 3)))
+    table = measure_smiles({"same": Same()}, [folder], None)
+    assert [row["change"] for row in table] == ["neutral → happy"] * 2 + ["happy → neutral"] * 2
+    assert table[0]["lpips"] == table[1]["lpips"] == table[2]["lpips"] and table[1]["people"] == 2
+    assert mouths(np.zeros((1, 256, 256, 3), np.uint8)).shape == (1, 96, 96, 3)
+    assert Image.open(folder / "1-happy.webp").width == 256
