@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from facesym.faces.landmarks import find_points
-from facesym.faces.light import relight
+from facesym.faces.light import LightChange, relight, relight_photo
 from facesym.faces.matte import behind, person_matte
 from facesym.pipelines.layers import compose, moved, probes
 
@@ -63,8 +63,10 @@ def test_light_is_the_faces_and_detail_and_the_wall_are_the_photos(points):
     image = image.clip(0, 255).astype(np.uint8)
 
     def lit(change):
-        images = [Image.fromarray(x.clip(0, 255).astype(np.uint8)) for x in (image, small, change(small))]
-        return np.asarray(relight(*images, points), float)
+        crop, *both = (
+            Image.fromarray(x.clip(0, 255).astype(np.uint8)) for x in (image, small, change(small))
+        )
+        return np.asarray(relight(crop, LightChange(*both, points)), float)
 
     # A darker photo is darker all over, even if the network drew clouds on the wall.
     far = np.s_[:, : SIDE // 8]
@@ -79,3 +81,23 @@ def test_light_is_the_faces_and_detail_and_the_wall_are_the_photos(points):
     assert side[SIDE, SIDE - 50].mean() > side[SIDE, SIDE + 50].mean() + 20
     left, right = side[:, :8].mean(), side[:, -8:].mean()
     assert abs(left - right) < 0.25 * 0.8 * 120
+
+
+def test_light_changes_the_whole_photo_and_each_face_once(points):
+    rng = np.random.default_rng(0)
+    small = rng.normal(140, 10, (SIDE, SIDE, 3)).clip(0, 255).astype(np.uint8)
+    slope = np.linspace(0.8, 0.2, SIDE)[None, :, None]
+    face = Image.fromarray(small)
+    dark = LightChange(face, Image.fromarray((0.5 * small).astype(np.uint8)), points)
+    side = LightChange(face, Image.fromarray((slope * small).astype(np.uint8)), points)
+    photo = Image.fromarray(np.full((2 * SIDE, 4 * SIDE, 3), 200, np.uint8))
+    places = [np.array([[1, 0, -x], [0, 1, -20]], float) for x in (10, 2 * SIDE + 10)]
+    lit = np.asarray(relight_photo(photo, [dark, dark], places), float)
+    assert np.abs(lit - 100).max() < 4
+    lit = np.asarray(relight_photo(photo, [dark, side], places), float)
+    assert np.abs(lit[:, :10] - lit[0, 0]).max() < 3 and abs(lit[0, 0].mean() - 100) < 5
+    row, middle = lit[20 + SIDE // 2].mean(1), 2 * SIDE + 10 + SIDE // 2
+    assert row[middle - SIDE // 4] > row[middle + SIDE // 4] + 20
+    assert np.abs(np.diff(lit.mean(2), axis=1)).max() < 12  # no seam
+    away = [np.array([[1.0, 0, 5000], [0, 1, 5000]])]
+    assert np.abs(np.asarray(relight_photo(photo, [dark], away), float) - 100).max() < 4

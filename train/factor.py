@@ -1,5 +1,5 @@
-"""Compress a trained NormalizedFaceGAN, SymmetricEncoder or SymmetrizerVAE: factor its widest linear maps into products of
-two of lower rank.
+"""Compress a trained NormalizedFaceGAN, SymmetricEncoder or SymmetrizerVAE: factor its widest linear maps into products
+of two of lower rank.
 
     python train/factor.py MODEL --data FACES … --rank 96 --out OUT
 

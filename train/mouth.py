@@ -2,9 +2,9 @@
 
     accelerate launch train/mouth.py --data FACES … --model lssl-128 --steps 8000 --out runs/mouth
 
-Half of the inputs are photos of mouths, blurred within the lips, with the photo as target; the others are mouths to which
-an AttributeGenerator (``--model``) gave another expression. These have no target: a discriminator that sees real mouths
-judges the output, whose blurred version must match the input's.
+Half of the inputs are photos of mouths, blurred within the lips, with the photo as target; the others are mouths to
+which an AttributeGenerator (``--model``) gave another expression. These have no target: a discriminator that sees real
+mouths judges the output, whose blurred version must match the input's.
 """
 
 import sys
@@ -121,7 +121,11 @@ class MouthSamples(Samples):
         else:
             other = mouths.changed[rng.integers(len(mouths))]
             source, target = (self._augmented(rng, [x])[0] for x in (other, target))
-        return {"input": to_tensor(source), "target": to_tensor(target), "paired": torch.tensor(float(paired))}
+        return {
+            "input": to_tensor(source),
+            "target": to_tensor(target),
+            "paired": torch.tensor(float(paired)),
+        }
 
     def _augmented(self, rng, images):
         """Move, flip and recolour crops, all alike, and cut them to size."""
@@ -229,22 +233,29 @@ def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/mouth", batch=24, lr=3e-4, warm_up=100)
     parser.add_argument("--steps", type=int, default=8000, help="training steps")
-    parser.add_argument("--model", default="transfer", help="the AttributeGenerator to refine: a zoo id or a run's folder")
+    parser.add_argument(
+        "--model", default="transfer", help="the AttributeGenerator to refine: a zoo id or a run's folder"
+    )
     parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
     parser.add_argument("--init", metavar="RUN", help="start from the networks of another run")
     args = parser.parse_args()
     run = Run(args)
-    model = zoo.load(str(model_folder(args.model)) if Path(args.model).is_dir() else args.model).float().eval()
+    model = (
+        zoo.load(str(model_folder(args.model)) if Path(args.model).is_dir() else args.model).float().eval()
+    )
     net = MouthRefiner.from_pretrained(model_folder(args.init)) if args.init else MouthRefiner()
     net, size = run.add(net), net.config.input_size
     discriminator = run.add(Discriminator(), "discriminators")
     load_discriminator(discriminator, args.init)
     optimizers = [
-        run.adam(net.parameters(), betas=(0.5, 0.99)), run.adam(discriminator.parameters(), betas=(0.5, 0.99))
+        run.adam(net.parameters(), betas=(0.5, 0.99)),
+        run.adam(discriminator.parameters(), betas=(0.5, 0.99)),
     ]
     average = run.average(net)
     run.print(f"{net.num_parameters()} parameters")
-    samples, held_out = (MouthSamples(mouths_of(run, model, size, split), size, args.seed) for split in ("train", "val"))
+    samples, held_out = (
+        MouthSamples(mouths_of(run, model, size, split), size, args.seed) for split in ("train", "val")
+    )
     run.restore()
     validation = default_collate([held_out[n] for n in range(48)])
     validation = {name: value.to(run.device) for name, value in validation.items()}
@@ -260,7 +271,9 @@ def main():
             real, fake = (discriminator(x)[1] for x in (batch["target"], output.detach()))
             terms["discriminator"] = losses.discriminator_loss(real, fake)
         if run.step % R1_EVERY == 0:
-            terms["penalty"] = losses.r1_penalty(lambda x: discriminator(x)[1].mean((1, 2, 3)), batch["target"], R1)
+            terms["penalty"] = losses.r1_penalty(
+                lambda x: discriminator(x)[1].mean((1, 2, 3)), batch["target"], R1
+            )
         run.update(optimizers[1], terms["discriminator"] + terms.get("penalty", 0))
         if run.due(args.sample_every):
             terms["val"] = run.validated(average, mean_error(average.eval(), validation))

@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 def smile_pairs(folders: Iterable[str | Path]) -> list[dict[str, dict[str, Any]]]:
-    """Find the held-out people of whom there is a frontal photo of each kind: a list of {"neutral": row, "happy": row}."""
+    """Find the held-out people with a frontal photo of each kind: a list of {"neutral": row, "happy": row}."""
     people: dict[tuple, dict] = {}
     for row in select_pictures(folders, SIZE, None, 0):
         name = STUDIO.get(row.get("expression", ""))
@@ -51,7 +51,9 @@ def measure_smiles(
     table = []
     pairs = smile_pairs(folders)
     for source, wanted in (("neutral", "happy"), ("happy", "neutral")):
-        images, targets = (load_pictures([pair[name] for pair in pairs], SIZE)[0] for name in (source, wanted))
+        images, targets = (
+            load_pictures([pair[name] for pair in pairs], SIZE)[0] for name in (source, wanted)
+        )
         real = mouths(targets)
         outputs = {"unchanged photo": images}
         for name, pipe in pipes.items():

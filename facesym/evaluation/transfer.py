@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> None:
     its accuracy on held-out photos); the distance between dlib's descriptors of output and photo, and the fraction
     within 0.6; the inner face's sharpness relative to the photo's; for expressions, LPIPS outside the face; for poses,
     the error of the measured yaw. Rows: the photos; for poses, a mesh; the models. Also Table 3: recognition of
-    expressions in turned faces before and after turning them to the front; and, with ``--smiles``, how similar the mouths
-    of added and removed smiles are to the person's own."""
+    expressions in turned faces before and after turning them to the front; and, with ``--smiles``, how similar the
+    mouths of added and removed smiles are to the person's own."""
     args.out.mkdir(parents=True, exist_ok=True)
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
     nets, mesh = load_models(args.realism), FaceMesh(args.mesh)
@@ -99,7 +99,13 @@ def run(args: argparse.Namespace) -> None:
         "classifier": str(args.classifier or f"{args.classifier_steps} steps"),
     }  # fmt: skip
     smiles = measure_smiles(pipes, args.smiles, args.alexnet) if args.smiles else []
-    results = {"smiles": smiles, "real": real, "groups": group_means(table), "attributes": table, "turned": turned}
+    results = {
+        "smiles": smiles,
+        "real": real,
+        "groups": group_means(table),
+        "attributes": table,
+        "turned": turned,
+    }
     save_results(args.out, settings, results)
     _print(settings, results)
     print(f"\nwrote {args.out}")

@@ -1,40 +1,99 @@
 """Apply a network's change of light to the photo's own pixels."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from PIL import Image
 
+from .align import crop_corners
 from .geometry import face_region
-from .paste import diffuse
+from .paste import crop_on_photo, diffuse
 
 COARSE = 0.06  # sigma of the neighbourhood of equal light, as a fraction of the side
 LEAST = 100.0  # variance, in levels of 255 squared, below which a change of contrast is not measured
 NEAR, FAR = 0.12, 0.42  # distances from the face, as fractions of the side, between which local light fades
+EDGE = (
+    0.1  # width of the border of a crop in which local light fades into the photo, as a fraction of the side
+)
 
 
-def relight(image: Image.Image, small: Image.Image, lit: Image.Image, points: np.ndarray) -> Image.Image:
-    """Light a crop the way a network lit a small version of it.
+class LightChange:
+    """The change of light between two images of a face: a scale and a shift per pixel.
 
-    Each pixel is scaled and shifted, so that all detail is the photo's. Scale and shift are a least-squares fit to the
-    change of the small face around that pixel. Their mean over the face, such as a darker photo, applies to the whole
-    crop; the rest, such as light from one side, applies to the head and fades with the distance from the face.
+    They are a least-squares fit to the change around each pixel of the face. Their mean over the face, such as a darker
+    photo, applies to the whole photo; the rest, such as light from one side, applies to the head and fades with the
+    distance from the face.
 
     Args:
-        image: RGB, an aligned crop.
-        small: RGB, the same crop at the network's size.
-        lit: RGB, ``small`` in another light.
-        points: 68x2, the landmarks of ``small`` in pixels.
+        before: RGB, an aligned crop.
+        after: RGB, the same in another light.
+        points: 68x2, the landmarks of ``before`` in pixels.
+
+    Attributes:
+        whole: 4 floats, the scale and the shift of the three channels for the whole photo.
+        local: SxSx4 float32, what is added to them near the face.
+    """
+
+    def __init__(self, before: Image.Image, after: Image.Image, points: np.ndarray):
+        side = before.width
+        self.whole = np.array([1, 0, 0, 0], np.float32)
+        self.local = np.zeros((side, side, 4), np.float32)
+        face = face_region(points, side)
+        inside = cv2.erode(face, np.ones((3, 3)), iterations=max(1, side // 64)) > 0
+        if not inside.any():
+            return
+        change = _fit(np.asarray(before, np.float32), np.asarray(after, np.float32), inside)
+        self.whole = change[inside].mean(0)
+        away = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / side
+        nearness = np.clip((FAR - away) / (FAR - NEAR), 0, 1)
+        nearness = (nearness * nearness * (3 - 2 * nearness))[..., None]
+        self.local = nearness * (_blur(diffuse(change, inside), 0.4) - self.whole)
+
+
+def relight(crop: Image.Image, light: LightChange) -> Image.Image:
+    """Change the light of an aligned crop (RGB of any size). Each pixel is scaled and shifted, which keeps all detail."""
+    size = (crop.width, crop.width)
+    change = light.whole + cv2.resize(light.local, size, interpolation=cv2.INTER_CUBIC)
+    return _to_image(change[..., :1] * np.asarray(crop) + change[..., 1:])
+
+
+def relight_photo(
+    photo: Image.Image, lights: Sequence[LightChange], transforms: Sequence[np.ndarray]
+) -> Image.Image:
+    """Change the light of a photo, like that of its faces.
+
+    Args:
+        photo: RGB.
+        lights: of the faces; the mean of their ``whole`` applies to the photo.
+        transforms: 2x3 of each, photo pixel -> pixel of ``local``.
 
     Returns:
-        RGB image of the crop's size.
+        RGB image of the photo's size.
     """
-    size, side = image.width, small.width
-    face = face_region(points, side)
-    inside = cv2.erode(face, np.ones((3, 3)), iterations=max(1, side // 64))
-    if not inside.any():
-        return image
-    before, after = np.asarray(small, np.float32), np.asarray(lit, np.float32)
-    total = np.maximum(_blur(inside), 1e-3)
+    before = np.asarray(photo)
+    whole = np.mean([light.whole for light in lights], 0)
+    levels = np.arange(256, dtype=np.float32)[:, None] * whole[0] + whole[1:]
+    out = cv2.LUT(before, np.clip(np.rint(levels), 0, 255).astype(np.uint8)[None])
+    for light, transform in zip(lights, transforms):
+        side = len(light.local)
+        ramp = np.clip((np.arange(side) + 0.5) / side / EDGE, 0, 1)
+        ramp = ramp * ramp[::-1]
+        local = (light.local + light.whole - whole) * (ramp[:, None] * ramp)[..., None]
+        low, high = (f(crop_corners(transform, side)) for f in (lambda x: x.min(0), lambda x: x.max(0)))
+        x0, y0 = np.clip(np.floor(low), 0, photo.size).astype(int)
+        x1, y1 = np.clip(np.ceil(high) + 1, 0, photo.size).astype(int)
+        if x1 > x0 and y1 > y0:
+            part = np.s_[y0:y1, x0:x1]
+            change = crop_on_photo(local.astype(np.float32), transform, (x0, y0, x1, y1), outside=0)
+            lit = out[part] + change[..., :1] * before[part] + change[..., 1:]
+            out[part] = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    return Image.fromarray(out)
+
+
+def _fit(before, after, inside):
+    """Fit a scale and three shifts around each pixel: SxSx4 float32."""
+    total = np.maximum(_blur(inside.astype(np.float32)), 1e-3)
 
     def mean(values):
         return _blur(values * inside[..., None]) / total[..., None]
@@ -45,16 +104,11 @@ def relight(image: Image.Image, small: Image.Image, lit: Image.Image, points: np
     brighter = mean_after.sum(2) / np.maximum(mean_before.sum(2), 1)
     # In flat regions a scale and a shift are the same: prefer the scale.
     scale = (covariance + LEAST * brighter) / (variance + LEAST)
-    change = np.dstack([scale, mean_after - scale[..., None] * mean_before])
-    whole = change[inside > 0].mean(0)
-    change = _blur(diffuse(change, inside > 0), 0.4)
-    away = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / side
-    nearness = np.clip((FAR - away) / (FAR - NEAR), 0, 1)
-    nearness = (nearness * nearness * (3 - 2 * nearness))[..., None]
-    change = whole + nearness * (change - whole)
-    change = cv2.resize(change.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-    relit = change[..., :1] * np.asarray(image) + change[..., 1:]
-    return Image.fromarray(np.clip(np.rint(relit), 0, 255).astype(np.uint8))
+    return np.dstack([scale, mean_after - scale[..., None] * mean_before])
+
+
+def _to_image(pixels):
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
 def _blur(values, times=1.0):

@@ -39,7 +39,9 @@ def cut_mouth(image: np.ndarray, box: tuple[int, int, int], size: int) -> np.nda
     """Cut a square out of an SxSxC uint8 image and resize it to ``size`` pixels."""
     x, y, side = box
     how = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-    return cv2.resize(np.ascontiguousarray(image[y : y + side, x : x + side]), (size, size), interpolation=how)
+    return cv2.resize(
+        np.ascontiguousarray(image[y : y + side, x : x + side]), (size, size), interpolation=how
+    )
 
 
 def refine_mouth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -64,7 +66,9 @@ def refine_mouth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             refined = net(torch.from_numpy(pixels).to(net.device, net.dtype)).float().cpu().numpy()
     # The difference is added, so that detail finer than the network's is kept.
-    added = cv2.resize(127.5 * (refined - pixels)[0].transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_CUBIC)
+    added = cv2.resize(
+        127.5 * (refined - pixels)[0].transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_CUBIC
+    )
     out = image.astype(np.float32)
     out[y : y + side, x : x + side] += added
     return np.rint(np.clip(out, 0, 255)).astype(np.uint8)

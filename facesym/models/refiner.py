@@ -44,15 +44,15 @@ class MouthRefiner(Model):
             raise ValueError(f"input_size must be a multiple of {2 ** len(widths)}, not {input_size}")
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), _conv(12, widths[0]), _Residual(widths[0]))
         self.down = nn.ModuleList(
-            nn.Sequential(_conv(a, b, stride=2), _Residual(b))
-            for a, b in pairwise(widths)
+            nn.Sequential(_conv(a, b, stride=2), _Residual(b)) for a, b in pairwise(widths)
         )
         self.middle = nn.Sequential(*[_Residual(widths[-1]) for _ in range(blocks)])
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in reversed(list(pairwise(widths))))
         self.up = nn.ModuleList(nn.Sequential(_conv(a, a), _Residual(a)) for a in widths[-2::-1])
-        self.out = nn.Sequential(nn.Conv2d(widths[0], 12, 3, 1, 1), nn.PixelShuffle(2))
-        last = self.out[0]
-        nn.init.zeros_(last.weight), nn.init.zeros_(last.bias)
+        last = nn.Conv2d(widths[0], 12, 3, 1, 1)
+        for values in last.parameters():
+            nn.init.zeros_(values)
+        self.out = nn.Sequential(last, nn.PixelShuffle(2))
         ramp = ((torch.arange(input_size) + 0.5) / input_size / FADE).clamp(max=1)
         ramp = ramp * ramp.flip(0)
         self.register_buffer("window", (ramp[:, None] * ramp)[None, None], persistent=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import cv2
 import numpy as np
@@ -13,13 +13,15 @@ from PIL import Image, ImageOps
 
 from ..attributes import encode, groups_of
 from ..errors import ImageError
+from ..faces.align import resized_transform
 from ..faces.decode import PictureSource
 from ..faces.geometry import face_region, flip_landmarks
 from ..faces.landmarks import find_points
-from ..faces.light import relight
+from ..faces.light import LightChange, relight, relight_photo
 from ..faces.matte import person_matte
 from ..faces.mouth import refine_mouth
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
+from ..faces.save import mark_edited
 from .base import FaceJob, Pipeline, Result, inference
 from .crops import to_array, to_image
 from .draw import draw
@@ -50,12 +52,24 @@ class TransferJob(FaceJob):
     Attributes:
         small: RGB, the crop at the network's size.
         small_points: 68x2, its landmarks.
+        unlit: RGB, the output before its light is changed.
+        light: the change of light, or None.
         grid: see the result.
     """
 
     small: Image.Image
     small_points: np.ndarray
+    unlit: Image.Image | None = None
+    light: LightChange | None = None
     grid: dict = field(default_factory=dict)
+
+
+class Edit(NamedTuple):
+    """A change of a face: RGB crops with and without its change of light, and that change, if there is one."""
+
+    crop: Image.Image
+    unlit: Image.Image
+    light: LightChange | None = None
 
 
 class TransferPipeline(Pipeline):
@@ -123,7 +137,8 @@ class TransferPipeline(Pipeline):
             strength: strength of the change, from 0 (none) to 1.5; 1 matches the training data. Up to 1, "happy" leaves
                 an open smile unchanged.
             faces: "largest", "all", or an index from left to right.
-            paste: True pastes the face into the photo, which suits frontal heads; False returns the aligned crop.
+            paste: True pastes the face into the photo, which suits frontal heads, and applies a change of light to the
+                whole photo; False returns the aligned crop.
             aligned: the image is already an aligned square crop; skip face detection.
             batch_size: number of photos, and of faces, that the network processes at a time.
             on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
@@ -165,8 +180,23 @@ class TransferPipeline(Pipeline):
         single = {name: {group: name} for group, names in self.groups.items() for name in names}
         ways = [options.wanted, *single.values()] if options.grid else [options.wanted]
         made = self._change(faces, ways, options.strength)
-        for face, (output, *others) in zip(faces, made):
-            face.output, face.grid = output, dict(zip(single, others))
+        for face, (edit, *others) in zip(faces, made):
+            face.output, face.unlit, face.light = edit.crop, edit.unlit, edit.light
+            face.grid = {name: other.crop for name, other in zip(single, others)}
+
+    def _images(self, job, faces, options):
+        """Paste what is changed but light; the light changes in the whole photo."""
+        lit = [face for face in faces if face.light]
+        if not options.paste or not lit:
+            return super()._images(job, faces, options)
+        image = job.photo.image
+        for face in faces:
+            if face.unlit is not face.crop:
+                image = self._paste(image, replace(face, output=face.unlit))
+        scales = [len(face.light.local) / face.crop.width for face in lit]
+        transforms = [resized_transform(face.transform, scale) for face, scale in zip(lit, scales)]
+        image = relight_photo(image, [face.light for face in lit], transforms)
+        return [mark_edited(job.photo.restore(image), self.task)]
 
     def _fields(self, faces):
         return {
@@ -214,27 +244,26 @@ class TransferPipeline(Pipeline):
             change.
         """
         points, (yaw, _) = find_points_and_pose(crop)
-        return self._change(
-            [TransferJob(None, None, larger, yaw, small=crop, small_points=points)], ways, strength
-        )[0]
+        face = TransferJob(None, None, larger, yaw, small=crop, small_points=points)
+        return [edit.crop for edit in self._change([face], ways, strength)[0]]
 
     @inference
     def _change(self, faces, ways, strength):
-        """`run` on a list of TransferJob: a list of its results."""
-        made: list[list] = [[face.crop] * len(ways) for face in faces]
+        """`run` on a list of TransferJob: for each a list of Edit, one per way."""
+        made: list[list] = [[Edit(face.crop, face.crop)] * len(ways) for face in faces]
         if strength == 0:
             return made
         smiling = self._smiling(faces)
         for smile in sorted(set(smiling)):
             indices = [i for i, each in enumerate(smiling) if each == smile]
             for k, way in enumerate(ways):
-                crops = self._edit([faces[i] for i in indices], way, strength, smile)
-                for i, crop in zip(indices, crops):
-                    made[i][k] = crop
+                edits = self._edit([faces[i] for i in indices], way, strength, smile)
+                for i, edit in zip(indices, edits):
+                    made[i][k] = edit
         return made
 
     def _edit(self, faces, way, strength, smile):
-        """Change faces in one way. ``smile``: whether they all smile openly. Returns RGB crops."""
+        """Change faces in one way. ``smile``: whether they all smile openly. Returns a list of Edit."""
         light = {group: name for group, name in way.items() if group == "light"}
         rest = {group: name for group, name in way.items() if group != "light"}
         if smile and rest.get("expression") == "happy" and strength <= 1:
@@ -242,11 +271,12 @@ class TransferPipeline(Pipeline):
         crops = [face.crop for face in faces]
         if rest:
             crops = self._reshape(faces, rest, strength, smile)
-        if light:
-            # A separate step, because the light is applied to the photo's own pixels.
-            faces = [self._view(crop) for crop in crops] if rest else faces
-            crops = self._relight(faces, light, strength, smile)
-        return crops
+        if not light:
+            return [Edit(crop, crop) for crop in crops]
+        # A separate step, because the light is applied to the photo's own pixels.
+        faces = [self._view(crop) for crop in crops] if rest else faces
+        lights = self._light(faces, light, strength, smile)
+        return [Edit(relight(crop, each), crop, each) for crop, each in zip(crops, lights)]
 
     def _smiling(self, faces):
         """Whether each face smiles openly: the network changes it less when asked for "happy" than when asked for
@@ -301,13 +331,12 @@ class TransferPipeline(Pipeline):
             made.append(image)
         return made
 
-    def _relight(self, faces, light, strength, smile):
-        """Change the light. Returns RGB crops."""
+    def _light(self, faces, light, strength, smile):
+        """Returns the LightChange of each face."""
         y = np.stack([self._encoded(light, strength, smile)] * len(faces))
         lit, _ = draw(self.net, faces, [y])
         return [
-            relight(face.crop, face.small, to_image(image), face.small_points)
-            for face, image in zip(faces, lit)
+            LightChange(face.small, to_image(image), face.small_points) for face, image in zip(faces, lit)
         ]
 
     def _view(self, crop):
