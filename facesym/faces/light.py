@@ -52,7 +52,7 @@ class LightChange:
 
 
 def relight(crop: Image.Image, light: LightChange) -> Image.Image:
-    """Change the light of an aligned crop (RGB of any size). Each pixel is scaled and shifted, which keeps all detail."""
+    """Change the light of an aligned crop, RGB of any size. Each pixel is scaled and shifted: all detail remains."""
     size = (crop.width, crop.width)
     change = light.whole + cv2.resize(light.local, size, interpolation=cv2.INTER_CUBIC)
     return _to_image(change[..., :1] * np.asarray(crop) + change[..., 1:])
