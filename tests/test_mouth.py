@@ -12,7 +12,7 @@ from facesym.evaluation.smiles import detail, measure_smiles, mouths, smile_pair
 from facesym.faces import mouth
 from facesym.faces.mouth import cut_mouth, mouth_box, refine_mouth
 from facesym.models import AttributeGenerator, MouthRefiner
-from train.mouth import Mouths, MouthSamples, blurred_mouth, refiner_terms
+from train.mouth import Discriminator, Mouths, MouthSamples, blurred_mouth, refiner_terms
 
 
 def test_the_box_is_square_around_the_mouth_and_within_the_image():
@@ -32,8 +32,8 @@ def test_an_untrained_network_changes_nothing_and_a_trained_one_nothing_at_the_b
     image = torch.rand(2, 3, 32, 32) * 2 - 1
     assert torch.equal(net(image), image)
     torch.nn.init.normal_(net.out[0].weight)
-    off = (net(image) - image).abs().amax((0, 1))
-    assert off[16, 16] > 10 * off[0].max() and off[16, 16] > 10 * off[:, -1].max()
+    off = (net(image) - image).abs().mean((0, 1))
+    assert off[12:20, 12:20].mean() > 5 * off[0].mean() and off[12:20, 12:20].mean() > 5 * off[:, -1].mean()
     with pytest.raises(ValueError, match="multiple of 4"):
         MouthRefiner(widths=(4, 8), input_size=30)
 
@@ -89,7 +89,7 @@ def test_samples_have_a_target_or_none(samples):
     assert all(torch.equal(samples[3][name], found[3][name]) for name in found[3])
 
 
-def test_the_blur_stays_within_the_lips(rng=None):
+def test_the_blur_stays_within_the_lips():
     rng, size = np.random.default_rng(0), 128
     points = (template(128)[48:] - [64, 95]) * 2 + 64
     image = rng.integers(0, 255, (size, size, 3), np.uint8)
@@ -102,14 +102,12 @@ def test_the_blur_stays_within_the_lips(rng=None):
 
 
 def test_without_a_target_colours_are_kept(samples):
-    from facesym.models.discriminators import SAGANDiscriminator
-
     class Shifted(torch.nn.Module):
         def forward(self, image):
             return image + 0.5
 
     batch = torch.utils.data.default_collate([samples[n] for n in range(12)])
-    discriminator = SAGANDiscriminator(width=8, layers=2)
+    discriminator = Discriminator((8, 8))
     terms, _ = refiner_terms(torch.nn.Identity(), discriminator, batch)
     moved, _ = refiner_terms(Shifted(), discriminator, batch)
     assert terms["colour"] == 0 and abs(moved["colour"] - 0.5) < 1e-3

@@ -12,8 +12,7 @@ import torch
 import yaml
 from nets import inputs, outputs
 
-from facesym import ZooError, models, zoo
-from facesym.card import model_card
+from facesym import ZooError, card, models, zoo
 from facesym.cli import zoo as cli_zoo
 from facesym.cli.options import UsageError
 from facesym.files import CONFIG_NAME, WEIGHTS_NAME
@@ -44,7 +43,7 @@ def test_released_model(entry):
     assert net.num_parameters() == entry["params"]
     with torch.no_grad():
         assert all(tensor.isfinite().all() for tensor in outputs(net(**inputs(net, batch=1))))
-    assert yaml.safe_load(model_card(entry).split("---")[1])["library_name"] == "facesym"
+    assert yaml.safe_load(card.model_card(entry).split("---")[1])["library_name"] == "facesym"
 
 
 def test_the_zoo_as_a_whole():
@@ -240,10 +239,18 @@ def test_push_dry_run(own_zoo, registered):
         run_cli("push", "small", "--dry-run")
 
 
+def test_cards_describe_every_task_and_dataset_of_the_zoo():
+    for entry in zoo.list_models():
+        assert entry["task"] in card._TASKS and set(entry["training_data"]) <= set(card._SETS)
+        assert {f"- {name}: {card._SETS[name]}" for name in entry["training_data"]} <= set(
+            card.model_card(entry).splitlines()
+        )
+
+
 def test_a_card_lists_the_model_s_own_results_only():
     entry = next(entry for entry in RELEASED if entry["id"] == "symmfc-256")
     rows = entry["metrics"][0]["values"]
-    header = yaml.safe_load(model_card(entry).split("---\n")[1])
+    header = yaml.safe_load(card.model_card(entry).split("---\n")[1])
     results = header["model-index"][0]["results"][0]["metrics"]
     assert "Telea" in rows and {item["name"]: item["value"] for item in results} == rows["symmfc-256"]
 
