@@ -21,6 +21,7 @@ from facesym.faces.geometry import (
 from facesym.faces.mirror import midline, mirror_composites
 from facesym.models import SymmetrizerVAE
 from facesym.models.symmetrizer import REMOVED, PatchDiscriminator, _one_half
+from train.factor import factor_symmetrizer
 
 TINY = dict(widths=(8, 8, 16, 16), latent=4, fold=2, input_size=64)
 
@@ -331,3 +332,18 @@ def test_what_is_refused(pipe, astronaut):
 
 def test_flip_order_is_its_own_inverse():
     assert (FLIP_68[FLIP_68] == np.arange(68)).all() and (DEPTH_68[FLIP_68] == DEPTH_68).all()
+
+
+def test_factored_layers_do_the_same_where_they_can():
+    torch.manual_seed(0)
+    net = SymmetrizerVAE(widths=(8, 8, 12, 12), latent=4, fold=2, input_size=128).train()
+    images = torch.rand(4, 3, 128, 128) * 2 - 1
+    with torch.no_grad():
+        for _ in range(20):  # the norms' statistics
+            net(images)
+        net.eval()
+        same, less = (factor_symmetrizer(net, rank, [images]) for rank in (12, 2))
+        expected = net(images).picture
+        assert (same(images).picture - expected).abs().max() < 1e-3
+        assert (less(images).picture - expected).abs().max() > 1e-3
+    assert less.num_parameters() < net.num_parameters()
