@@ -33,9 +33,9 @@ tab = panel.Tab(
 
 
 @parts.gpu
-def transfer(photo: Photo, face, to: list, strength: float, grid: bool):
+def transfer(photo: Photo, face, to: list, strength: float, grid: bool, paste: bool = False):
     """Call the pipeline."""
-    return tab.pipeline.get()(photo, faces=face, to=to, strength=strength, grid=grid)
+    return tab.pipeline.get()(photo, faces=face, to=to, strength=strength, grid=grid, paste=paste)
 
 
 def controls() -> list:
@@ -76,7 +76,12 @@ def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid:
     trim = results.Trim.of(photo, result)
     crop, output = trim(result.crop[0]), trim(result.images[0])
     singles = [(results.named(name), trim(image)) for name, image in result.grid[0].items()]
-    whole = results.put_back(tab.pipeline, photo, result) if wanted and set(wanted) <= WHOLE else None
+    whole = None
+    if wanted and set(wanted) <= WHOLE:
+        if "light" in wanted:  # changes in the whole photo, which the crop does not show
+            whole = transfer(photo, face, to, strength, False, paste=True).images[0]
+        else:
+            whole = results.put_back(tab.pipeline, photo, result)
     grid_html, downloads = "", files.downloads(crop, output, whole)
     if singles:
         grid_html = results.heading("Each change on its own") + files.grid(singles, "only-")
