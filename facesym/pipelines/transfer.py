@@ -29,6 +29,7 @@ from .layers import LARGEST, compose, moved, probes
 
 TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
 FAR = 30.0  # degrees of a turn from which the background is the photo's, not the network's
+REFINED = ("neutral", "happy")  # expressions whose mouth is refined; in wide open mouths detail looks wrong
 KEPT_SMILE = 0.25  # strength with which the network is asked to keep a face's open smile
 
 
@@ -321,7 +322,7 @@ class TransferPipeline(Pipeline):
         made = []
         for face, matte, (output, *probed) in zip(faces, mattes, drawn):
             image = to_image(output[0])
-            if "expression" in way:
+            if way.get("expression") in REFINED:
                 image = Image.fromarray(refine_mouth(np.asarray(image), find_points(image)))
             points = (face.small_points + 0.5) * (face.crop.width / config.input_size) - 0.5
             if matte is not None:
