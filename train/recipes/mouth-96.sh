@@ -7,7 +7,9 @@ case $MODE in
     gpu) steps=(--steps 3600 --batch 96 --lr 1.2e-3 --ema 0.995) ;;
     smoke) steps=(--steps 2 --size 128) ;;
 esac
-stage mouths mouth --data "$FACES"/* --model lssl-128 "${steps[@]}" "${RELEASE[@]}"
+sets=("$FACES"/{london,amfd,generated,scut,mebeauty,flickr,stylegan,omi})
+[[ $MODE != smoke ]] || sets=("$FACES")
+stage mouths mouth --data "${sets[@]}" --model lssl-128 "${steps[@]}" "${RELEASE[@]}"
 [[ $MODE == smoke ]] || need ALEXNET MESH
 measure transfer --faces "$FACES"/{scut,mebeauty,lfw} --smiles "$FACES"/{amfd,london} --alexnet "${ALEXNET:-}" \
     --mesh "${MESH:-}" --models lssl-128 -n 60 --turned 60 --classifier-steps 2100
