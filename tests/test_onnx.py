@@ -33,7 +33,7 @@ def exported():
 
 
 def export_missing():
-    for name in ("landmarks", "identity", "occlusion", *TASKS):
+    for name in ("landmarks", "identity", "mouth", "occlusion", *TASKS):
         try:
             onnx.load(name)
             onnx.load(name, "onnx-fp16")
