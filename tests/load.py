@@ -135,14 +135,14 @@ def open_page(url: str) -> int:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for _ in range(3):
-            page = browser.new_context().new_page()
+            page = browser.new_context(reduced_motion="reduce").new_page()
             start = time.monotonic()
             page.goto(url)
             page.locator(".tile:visible").first.click()
             result(page, "Complete").wait_for()
             example = time.monotonic() - start
             page.context.close()
-            page = browser.new_context().new_page()
+            page = browser.new_context(reduced_motion="reduce").new_page()
             start = time.monotonic()
             page.goto(url)
             page.locator(".drop").wait_for()
