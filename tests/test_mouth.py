@@ -58,7 +58,7 @@ def test_the_refinement_is_put_back_where_the_mouth_is(size, monkeypatch):
     assert (out != image).any(-1).sum() == side**2
 
 
-def test_transfer_refines_the_mouth_of_a_new_expression_only(astronaut, monkeypatch):
+def test_transfer_refines_the_mouths_that_the_network_blurs(astronaut, monkeypatch):
     pipe = facesym.load("transfer")
     seen = []
     monkeypatch.setattr(
@@ -66,9 +66,11 @@ def test_transfer_refines_the_mouth_of_a_new_expression_only(astronaut, monkeypa
     )
     pipe(astronaut, to="neutral")
     assert len(seen) == 1
-    for name in ("surprised", "left 20", "dark"):
+    pipe(astronaut, to="left 45")  # far turns smear the mouth
+    assert len(seen) == 2
+    for name in ("surprised", "left 20", "dark", ["left 45", "surprised"]):
         pipe(astronaut, to=name)
-    assert len(seen) == 1
+    assert len(seen) == 2
 
 
 @pytest.fixture(scope="module")

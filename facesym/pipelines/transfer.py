@@ -28,7 +28,7 @@ from .draw import draw
 from .layers import LARGEST, compose, moved, probes
 
 TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
-FAR = 30.0  # degrees of a turn from which the background is the photo's, not the network's
+FAR = 30.0  # degrees of a turn from which the background is the photo's, and the mouth is refined
 REFINED = ("neutral", "happy")  # expressions whose mouth is refined; in wide open mouths detail looks wrong
 KEPT_SMILE = 0.25  # strength with which the network is asked to keep a face's open smile
 
@@ -319,10 +319,10 @@ class TransferPipeline(Pipeline):
         mattes = [_matte(face) if each and config.copy else None for face, each in zip(faces, far)]
         more = [[] if matte is None else probes(matte) for matte in mattes]
         _, drawn = draw(self.net, faces, steps, more)
-        made = []
-        for face, matte, (output, *probed) in zip(faces, mattes, drawn):
+        made, expression = [], way.get("expression")
+        for face, away, matte, (output, *probed) in zip(faces, far, mattes, drawn):
             image = to_image(output[0])
-            if way.get("expression") in REFINED:
+            if expression in REFINED or (away and expression is None):
                 image = Image.fromarray(refine_mouth(np.asarray(image), find_points(image)))
             points = (face.small_points + 0.5) * (face.crop.width / config.input_size) - 0.5
             if matte is not None:
