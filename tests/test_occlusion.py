@@ -90,6 +90,27 @@ def test_the_rim_cuts_little_of_the_visible_face():
     assert occlusion._with_rim(outside, face & ~outside).sum() > 1.8 * outside.sum()
 
 
+def test_what_is_worn_over_the_eyes_is_eyewear_whatever_the_network_calls_it(monkeypatch):
+    points, rows, columns = template(128), *np.mgrid[:128, :128]
+    lenses = (abs(rows - points[36:48, 1].mean()) < 10) & (abs(columns - 63) < 36)
+    nose = (abs(rows - points[33, 1] - 8) < 8) & (abs(columns - 63) < 12)
+    covered = [lenses, nose]
+
+    def found(kind):
+        probability = np.zeros((1 + len(OCCLUSIONS), 128, 128), np.float32)
+        probability[1 + OCCLUSIONS.index("object")] = np.any(covered, 0)
+        probability[0] = 1 - probability[1:].sum(0)
+        monkeypatch.setattr(occlusion, "occlusion_probability", lambda _: probability)
+        monkeypatch.setattr(occlusion, "find_points", lambda _: points)
+        return occlusion.find_occlusion(Image.new("RGB", (128, 128)), [kind])
+
+    for kind in ("glasses", "sunglasses"):
+        assert found(kind)[lenses].all() and not found(kind)[int(points[33, 1]) + 8, 63]
+    assert not found("mask").any() and found("object")[lenses | nose].all()
+    covered[:] = [(columns < 63) & (rows > 20)]  # a hand over half the face, an eye included
+    assert not found("glasses").any()
+
+
 def test_specks_and_what_is_unsure_are_left():
     probability, face = np.zeros((64, 64), np.float32), np.ones((64, 64), bool)
     probability[4:6, 4:6] = 1

@@ -18,6 +18,7 @@ from .landmarks import find_points
 
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" leaves out: a fringe belongs to the face
+EYEWEAR = ("glasses", "sunglasses")
 SURE = 0.75  # least maximum probability within a region
 SPECK = 0.001  # least area of a region, as a fraction of the crop
 MOST_CUT = 0.02  # largest fraction of the visible face that dilation may cover
@@ -96,6 +97,9 @@ def occlusion_mask(
 def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
     """Find what covers an aligned face.
 
+    The network takes mirrored lenses for objects and confuses glasses and sunglasses. If either is requested, whatever
+    is worn over the eyes is found.
+
     Args:
         crop: RGB image of the network's size.
         kinds: names of OCCLUSIONS.
@@ -103,12 +107,15 @@ def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
     Returns:
         SxS bool, True = covered: regions that touch the face, and damage anywhere, dilated.
     """
-    probability = occlusion_probability(crop)
+    probability, points = occlusion_probability(crop), find_points(crop)
     channels = [1 + OCCLUSIONS.index(kind) for kind in kinds]
     damage = 1 + OCCLUSIONS.index("damage")
-    face = face_region(find_points(crop), crop.width, forehead=1.0) > 0
+    face = face_region(points, crop.width, forehead=1.0) > 0
     anywhere = probability[damage] > 0.5 if damage in channels else np.zeros_like(face)
     found = _regions(probability[channels].sum(0), face, anywhere)
+    if any(1 + OCCLUSIONS.index(kind) in channels for kind in EYEWEAR):
+        rest = probability[0] + probability[1 + OCCLUSIONS.index("hair")]
+        found |= _over_eyes(_regions(1 - rest, face, np.zeros_like(face)), points)
     return _with_rim(found, face & (probability[0] > 0.5) & ~found)
 
 
@@ -159,6 +166,28 @@ def _regions(probability, face, anywhere):
         if large and probability[part].max() >= SURE and (part & (face | anywhere)).any():
             kept |= part
     return kept & (joined > 0)
+
+
+def _over_eyes(found, points):
+    """Return the connected regions of a mask (SxS bool) that cover an eye but not the nose or the forehead.
+
+    Args:
+        found: SxS bool.
+        points: 68x2, the landmarks in pixels.
+    """
+    distance = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
+    top, bottom = points[17:27, 1].min() - distance / 3, points[33, 1]
+    eyes = np.zeros((2, *found.shape), np.uint8)
+    for eye, outline in zip(eyes, (points[36:42], points[42:48])):
+        cv2.fillConvexPoly(eye, cv2.convexHull(np.round(outline).astype(np.int32)), 1)
+    count, parts = cv2.connectedComponents(found.astype(np.uint8), connectivity=8)
+    kept = np.zeros_like(found)
+    for k in range(1, count):
+        part, rows = parts == k, np.nonzero(parts == k)[0]
+        covers = max((part & (eye > 0)).sum() / max(eye.sum(), 1) for eye in eyes)
+        if covers > 0.5 and np.mean((rows > top) & (rows < bottom)) > 0.9:
+            kept |= part
+    return kept
 
 
 def _with_rim(found, visible):
