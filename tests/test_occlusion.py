@@ -84,10 +84,10 @@ def test_the_rim_cuts_little_of_the_visible_face():
     found, face = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
     face[8:56, 8:56] = True
     found[30:34, 20:40] = True
-    wide = occlusion._with_rim(found, face & ~found)
+    wide = occlusion._with_rim(found, face & ~found, 0.02)
     assert wide[found].all() and (wide & face & ~found).sum() <= 0.02 * (face & ~found).sum()
     outside = np.roll(found, -30, 0)  # beside the face a rim costs nothing
-    assert occlusion._with_rim(outside, face & ~outside).sum() > 1.8 * outside.sum()
+    assert occlusion._with_rim(outside, face & ~outside, 0.02).sum() > 1.8 * outside.sum()
 
 
 def test_what_is_worn_over_the_eyes_is_eyewear_whatever_the_network_calls_it(monkeypatch):

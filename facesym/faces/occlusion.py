@@ -22,6 +22,9 @@ EYEWEAR = ("glasses", "sunglasses")
 SURE = 0.75  # least maximum probability within a region
 SPECK = 0.001  # least area of a region, as a fraction of the crop
 MOST_CUT = 0.02  # largest fraction of the visible face that dilation may cover
+MOST_CUT_EYEWEAR = (
+    0.05  # the same for glasses, whose rims show through completions unless the mask covers them
+)
 RIM = 3  # largest dilation, pixels of the crop
 
 
@@ -113,10 +116,12 @@ def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
     face = face_region(points, crop.width, forehead=1.0) > 0
     anywhere = probability[damage] > 0.5 if damage in channels else np.zeros_like(face)
     found = _regions(probability[channels].sum(0), face, anywhere)
+    eyewear = np.zeros_like(face)
     if any(1 + OCCLUSIONS.index(kind) in channels for kind in EYEWEAR):
         rest = probability[0] + probability[1 + OCCLUSIONS.index("hair")]
-        found |= _over_eyes(_regions(1 - rest, face, np.zeros_like(face)), points)
-    return _with_rim(found, face & (probability[0] > 0.5) & ~found)
+        eyewear = _over_eyes(found | _regions(1 - rest, face, np.zeros_like(face)), points)
+    visible = face & (probability[0] > 0.5) & ~found & ~eyewear
+    return _with_rim(eyewear, visible, MOST_CUT_EYEWEAR) | _with_rim(found & ~eyewear, visible, MOST_CUT)
 
 
 def occlusion_probability(crop: Image.Image) -> np.ndarray:
@@ -190,11 +195,11 @@ def _over_eyes(found, points):
     return kept
 
 
-def _with_rim(found, visible):
-    """Dilate a mask (SxS bool) by up to `RIM` pixels, as long as it cuts at most `MOST_CUT` of the visible face."""
+def _with_rim(found, visible, most):
+    """Dilate a mask (SxS bool) by up to `RIM` pixels, as long as it cuts at most ``most`` of the visible face."""
     for width in range(RIM, 0, -1):
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1,) * 2)
         wider = cv2.dilate(found.astype(np.uint8), kernel) > 0
-        if (wider & visible).sum() <= MOST_CUT * visible.sum():
+        if (wider & visible).sum() <= most * visible.sum():
             return wider
     return found
