@@ -182,14 +182,15 @@ def _over_eyes(found, points):
     """
     distance = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
     top, bottom = points[17:27, 1].min() - distance / 3, points[33, 1]
-    eyes = np.zeros((2, *found.shape), np.uint8)
-    for eye, outline in zip(eyes, (points[36:42], points[42:48])):
-        cv2.fillConvexPoly(eye, cv2.convexHull(np.round(outline).astype(np.int32)), 1)
+    eyes = []
+    for outline in (points[36:42], points[42:48]):
+        eye = np.zeros(found.shape, np.uint8)
+        eyes.append(cv2.fillConvexPoly(eye, cv2.convexHull(np.round(outline).astype(np.int32)), 1))
     count, parts = cv2.connectedComponents(found.astype(np.uint8), connectivity=8)
     kept = np.zeros_like(found)
     for k in range(1, count):
         part, rows = parts == k, np.nonzero(parts == k)[0]
-        covers = max((part & (eye > 0)).sum() / max(eye.sum(), 1) for eye in eyes)
+        covers = max(part[eye > 0].sum() / max(eye.sum(), 1) for eye in eyes)
         if covers > 0.5 and np.mean((rows > top) & (rows < bottom)) > 0.9:
             kept |= part
     return kept
