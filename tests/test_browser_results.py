@@ -115,6 +115,7 @@ def test_rotate_turns_in_whole_degrees_and_can_be_stopped(page, photo):
     press(page, "Rotate", wait=False)
     page.get_by_role("button", name="Cancel").click()
     status(page, "Rotate").get_by_text("Stopped.").wait_for()
+    page.wait_for_timeout(1000)  # Gradio ignores a click until it has heard that the run was cancelled
     press(page, "Rotate", wait=False)
     status(page, "Rotate").get_by_text("fitted in").wait_for(timeout=120_000)
     labels = []
