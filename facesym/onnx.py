@@ -89,9 +89,9 @@ def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
     return data
 
 
-@lru_cache(maxsize=6)
+@lru_cache(maxsize=8)
 def shared_network(task: str, backend: str) -> Any:
-    """The default network of a task that pipelines share (landmarks, identity, occlusion), loaded once.
+    """The default network of a task that pipelines share (landmarks, identity, mouth, occlusion), loaded once.
 
     Args:
         task: of zoo.json.
@@ -105,6 +105,25 @@ def shared_network(task: str, backend: str) -> Any:
     import torch
 
     return zoo.load(task).to(memory_format=torch.channels_last)
+
+
+def run_network(net: Any, images: np.ndarray, output: str) -> np.ndarray:
+    """Run a shared network that has one output.
+
+    Args:
+        net: see `shared_network`.
+        images: Bx3xSxS float32.
+        output: name of the output in the exported graph.
+
+    Returns:
+        The output, float32.
+    """
+    if isinstance(net, OnnxNet):
+        return getattr(net(images), output)
+    import torch
+
+    with torch.inference_mode():
+        return net(torch.from_numpy(images).to(net.device, net.dtype)).float().cpu().numpy()
 
 
 class OnnxNet:

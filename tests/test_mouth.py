@@ -12,7 +12,7 @@ from facesym.evaluation.smiles import detail, measure_smiles, mouths, smile_pair
 from facesym.faces import mouth
 from facesym.faces.mouth import cut_mouth, mouth_box, refine_mouth
 from facesym.models import AttributeGenerator, MouthRefiner
-from train.mouth import Discriminator, Mouths, MouthSamples, blurred_mouth, refiner_terms
+from train.mouth import Discriminator, MouthSamples, blurred_mouth, make_mouths, refiner_terms
 
 
 def test_the_box_is_square_around_the_mouth_and_within_the_image():
@@ -78,7 +78,7 @@ def samples(tmp_path_factory):
     torch.manual_seed(0)
     net = AttributeGenerator(widths=(8,) * 5, blocks=1, input_size=64).eval()
     faces = FaceFolders([make_faces(tmp_path_factory.mktemp("faces") / "set")], 64)
-    return MouthSamples(Mouths(net, faces, 32, 0), 32)
+    return MouthSamples(make_mouths(net, faces, 32, 0), 32)
 
 
 def test_samples_have_a_target_or_none(samples):

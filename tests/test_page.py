@@ -246,8 +246,8 @@ def is_ours(function):
 
 @pytest.fixture
 def fitted(monkeypatch):
-    """A photo, and what is told to a visitor while a fit of it runs: the fit reports two strangers, then two portraits
-    of the person, and reaches -11.3 to +5.7 degrees."""
+    """A photo, and the progress that a visitor sees during its fit: two strangers, then two portraits of the person;
+    the fit reaches -11.3 to +5.7 degrees."""
     import results
     import rotate
 

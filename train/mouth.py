@@ -8,6 +8,7 @@ mouths judges the output, whose blurred version must match the input's.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,15 +21,16 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import default_collate
 
-from facesym import losses, zoo
+from facesym import losses
 from facesym.data.expressions import disc, mouth_opening, polygon
 from facesym.data.faces import Samples, affine_jitter, colour_jitter, compress, to_tensor
 from facesym.faces.geometry import heat_map
 from facesym.faces.landmarks import find_points
 from facesym.faces.mouth import MOUTH, SIDE, cut_mouth, mouth_box
-from facesym.models import MouthRefiner
+from facesym.models import AttributeGenerator, MouthRefiner
 from facesym.ops import box_blur
 from train.arguments import Parser, add_arguments, launch
+from train.backbone import load_frozen
 from train.common import Run, load_discriminator, model_folder
 
 WIDER = 4 / 3  # factor of the stored crops' sides over the network's, for augmentation
@@ -52,16 +54,18 @@ def changed(net, images, points, y):
     Returns:
         NxSxSx3 uint8.
     """
-    side, image = net.config.input_size, torch.stack([to_tensor(each) for each in images])
+    side, image = net.config.input_size, torch.stack([to_tensor(each) for each in images]).to(net.device)
     small = F.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True)
-    condition = heat_map((torch.from_numpy(points) + 0.5) * (side / image.shape[-1]) - 0.5, side)
+    points = torch.from_numpy(points).to(net.device)
+    condition = heat_map((points + 0.5) * (side / image.shape[-1]) - 0.5, side)
     for _ in range(net.config.passes):
         predictions = net.predict(net.encode(small, condition), y)
         seen = net.render(predictions, small)
         image, small, condition = net.render(predictions, image).image, seen.image, seen.condition
-    return ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
+@dataclass
 class Mouths:
     """Crops of the mouths of faces, before and after `changed`.
 
@@ -72,28 +76,45 @@ class Mouths:
         open: N bool, whether the mouth in ``photo`` is open.
     """
 
-    def __init__(self, net, faces, size, seed):
-        rng, wide = np.random.default_rng(seed), round(size * WIDER)
-        self.open = np.array([mouth_opening(points) > OPEN for points in faces.landmarks])
-        photo, made, mouths = [], [], []
-        for start in range(0, len(faces), BATCH):
-            images, points = faces.images[start : start + BATCH], faces.landmarks[start : start + BATCH]
-            wanted = []
-            for is_open in self.open[start : start + BATCH]:
-                # A closed mouth opens; an open one closes or stays open.
-                name = rng.choice([n for n in net.groups["expression"] if n != "neutral" or is_open])
-                wanted.append(rng.uniform(0.6, 1.1) * net.attributes({"expression": name})[0])
-            others = changed(net, images, points, torch.stack(wanted))
-            moved = find_points([Image.fromarray(x) for x in others])
-            for image, marks, other, there in zip(images, points, others, moved):
-                box = x, y, side = mouth_box(marks, len(image), SIDE * WIDER)
-                photo.append(cut_mouth(image, box, wide))
-                mouths.append((marks[MOUTH] + 0.5 - (x, y)) * (wide / side) - 0.5)
-                made.append(cut_mouth(other, mouth_box(there, len(image), SIDE * WIDER), wide))
-        self.photo, self.points, self.changed = np.stack(photo), np.stack(mouths), np.stack(made)
+    photo: np.ndarray
+    points: np.ndarray
+    changed: np.ndarray
+    open: np.ndarray
 
     def __len__(self):
         return len(self.photo)
+
+
+def make_mouths(net, faces, size, seed):
+    """Cut the mouths of faces.
+
+    Args:
+        net: AttributeGenerator.
+        faces: FaceFolders.
+        size: side of the refiner's crops.
+        seed: of the expressions.
+
+    Returns:
+        Mouths.
+    """
+    rng, wide = np.random.default_rng(seed), round(size * WIDER)
+    is_open = np.array([mouth_opening(points) > OPEN for points in faces.landmarks])
+    photo, made, mouths = [], [], []
+    for start in range(0, len(faces), BATCH):
+        images, points = faces.images[start : start + BATCH], faces.landmarks[start : start + BATCH]
+        wanted = []
+        for each in is_open[start : start + BATCH]:
+            # A closed mouth opens; an open one closes or stays open.
+            name = rng.choice([n for n in net.groups["expression"] if n != "neutral" or each])
+            wanted.append(rng.uniform(0.6, 1.1) * net.attributes({"expression": name})[0])
+        others = changed(net, images, points, torch.stack(wanted))
+        moved = find_points([Image.fromarray(x) for x in others])
+        for image, marks, other, there in zip(images, points, others, moved):
+            box = x, y, side = mouth_box(marks, len(image), SIDE * WIDER)
+            photo.append(cut_mouth(image, box, wide))
+            mouths.append((marks[MOUTH] + 0.5 - (x, y)) * (wide / side) - 0.5)
+            made.append(cut_mouth(other, mouth_box(there, len(image), SIDE * WIDER), wide))
+    return Mouths(np.stack(photo), np.stack(mouths), np.stack(made), is_open)
 
 
 class MouthSamples(Samples):
@@ -216,16 +237,14 @@ def mean_error(net, batch):
 
 
 def mouths_of(run, model, size, split):
-    """The Mouths of a split of ``--data``, kept in the run's folder."""
+    """Return the Mouths of a split of ``--data``, kept in the run's folder."""
     kept = run.out / f"mouths-{split}.npz"
-    if not kept.exists():
-        mouths = Mouths(model, run.faces(run.args.size, split), size, run.args.seed)
-        if not run.main:
-            return mouths
+    if kept.exists():
+        with np.load(kept) as arrays:
+            return Mouths(**arrays)
+    mouths = make_mouths(model, run.faces(run.args.size, split), size, run.args.seed)
+    if run.main:
         np.savez(kept, **vars(mouths))
-    mouths = Mouths.__new__(Mouths)
-    with np.load(kept) as arrays:
-        vars(mouths).update(arrays)
     return mouths
 
 
@@ -240,9 +259,7 @@ def main():
     parser.add_argument("--init", metavar="RUN", help="start from the networks of another run")
     args = parser.parse_args()
     run = Run(args)
-    model = (
-        zoo.load(str(model_folder(args.model)) if Path(args.model).is_dir() else args.model).float().eval()
-    )
+    model = load_frozen(run, args.model, AttributeGenerator, "generator")
     net = MouthRefiner.from_pretrained(model_folder(args.init)) if args.init else MouthRefiner()
     net, size = run.add(net), net.config.input_size
     discriminator = run.add(Discriminator(), "discriminators")

@@ -11,7 +11,8 @@ from .faces import side_light
 UNKNOWN = -1
 LEAST_SCORE = 0.85  # the smallest score of the expression network that counts as a label
 POSES = {"left 45": -45, "left 20": -20, "frontal": 0, "right 20": 20, "right 45": 45}  # degrees of yaw
-_STUDIO = {"neutral": "neutral", "smiling": "happy", "happy": "happy"}
+# A studio's names of expressions in metadata.csv, and ours.
+STUDIO = {"neutral": "neutral", "smiling": "happy", "happy": "happy"}
 
 
 def expression_of(row: dict[str, Any], names: Sequence[str]) -> int:
@@ -25,7 +26,7 @@ def expression_of(row: dict[str, Any], names: Sequence[str]) -> int:
         Index in ``names``; UNKNOWN for another expression or if no score is high enough.
     """
     if row.get("view"):
-        name = _STUDIO.get(row.get("expression", ""))
+        name = STUDIO.get(row.get("expression", ""))
         return names.index(name) if name in names else UNKNOWN
     scores = [float(row.get(name) or 0) for name in names]
     return int(np.argmax(scores)) if max(scores) >= LEAST_SCORE else UNKNOWN

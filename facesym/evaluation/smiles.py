@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 
 from .. import metrics
+from ..data.attributes import STUDIO
 from ..faces.landmarks import find_points
 from ..faces.mouth import cut_mouth, mouth_box
 from ..logging import progress_bar
 from .data import load_pictures, select_pictures
 
 SIZE, CROP = 256, 96  # pixels: of the faces, and of the crops of mouths
-STUDIO = {"neutral": "neutral", "happy": "happy", "smiling": "happy"}  # names in metadata.csv
 
 COLUMNS = {
     "people": "{people}",

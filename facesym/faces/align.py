@@ -67,6 +67,16 @@ def crop_corners(transform: ArrayLike, size: int) -> np.ndarray:
     return (edge - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
 
 
+def crop_bounds(
+    transform: ArrayLike, size: int, margin: int, within: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return the box of a crop and ``margin`` pixels around it, cut to a photo of size ``within``: (x0, y0, x1, y1)."""
+    corners = crop_corners(transform, size)
+    x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - margin, 0)
+    x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + margin, within)
+    return int(x0), int(y0), int(x1), int(y1)
+
+
 def align_face(image: Image.Image, transform: ArrayLike, size: int) -> Image.Image:
     """Cut the aligned crop; beyond its border, the photo is padded by reflection.
 
@@ -93,11 +103,9 @@ def warp_to_crop(
         reducing_gap: for speed, see ``PIL.Image.resize``.
     """
     transform = np.asarray(transform, np.float64)
-    corners = crop_corners(transform, size)
     scale = scale_of(transform)
     margin = 4 + math.ceil(4 / scale)  # support of the kernels
-    x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - margin, 0)
-    x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + margin, image.size)
+    x0, y0, x1, y1 = crop_bounds(transform, size, margin, image.size)
     if x0 >= x1 or y0 >= y1:
         raise ImageError("The aligned square lies outside the photo.")
     if scale < 1:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .align import crop_corners
+from .align import crop_bounds
 from .geometry import face_region
 from .paste import crop_on_photo, diffuse
 
@@ -80,9 +80,7 @@ def relight_photo(
         ramp = np.clip((np.arange(side) + 0.5) / side / EDGE, 0, 1)
         ramp = ramp * ramp[::-1]
         local = (light.local + light.whole - whole) * (ramp[:, None] * ramp)[..., None]
-        low, high = (f(crop_corners(transform, side)) for f in (lambda x: x.min(0), lambda x: x.max(0)))
-        x0, y0 = np.clip(np.floor(low), 0, photo.size).astype(int)
-        x1, y1 = np.clip(np.ceil(high) + 1, 0, photo.size).astype(int)
+        x0, y0, x1, y1 = crop_bounds(transform, side, 1, photo.size)
         if x1 > x0 and y1 > y0:
             part = np.s_[y0:y1, x0:x1]
             change = crop_on_photo(local.astype(np.float32), transform, (x0, y0, x1, y1), outside=0)

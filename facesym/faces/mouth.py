@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..onnx import backend, shared_network
+from ..onnx import backend, run_network, shared_network
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 SIDE = 1.7  # side of a crop, in the longer sides of the mouth's bounding box
@@ -58,13 +58,7 @@ def refine_mouth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     box = x, y, side = mouth_box(points, len(image))
     crop = cut_mouth(image, box, net.config.input_size)
     pixels = crop.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(127.5) - 1
-    if backend() != "torch":
-        refined = net(pixels).refined
-    else:
-        import torch
-
-        with torch.inference_mode():
-            refined = net(torch.from_numpy(pixels).to(net.device, net.dtype)).float().cpu().numpy()
+    refined = run_network(net, pixels, "refined")
     # The difference is added, so that detail finer than the network's is kept.
     added = cv2.resize(
         127.5 * (refined - pixels)[0].transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_CUBIC

@@ -11,20 +11,18 @@ from PIL import Image
 
 from ..attributes import OCCLUSIONS
 from ..errors import ImageError
-from ..onnx import backend, shared_network
+from ..onnx import backend, run_network, shared_network
 from .align import align_face, resized_transform
 from .geometry import face_region
 from .landmarks import find_points
 
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" leaves out: a fringe belongs to the face
-EYEWEAR = ("glasses", "sunglasses")
+EYEWEAR = {"glasses", "sunglasses"}
 SURE = 0.75  # least maximum probability within a region
 SPECK = 0.001  # least area of a region, as a fraction of the crop
 MOST_CUT = 0.02  # largest fraction of the visible face that dilation may cover
-MOST_CUT_EYEWEAR = (
-    0.05  # the same for glasses, whose rims show through completions unless the mask covers them
-)
+MOST_CUT_EYEWEAR = 0.05  # the same for eyewear: a rim that the mask leaves shows through the completion
 RIM = 3  # largest dilation, pixels of the crop
 
 
@@ -110,16 +108,16 @@ def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
     Returns:
         SxS bool, True = covered: regions that touch the face, and damage anywhere, dilated.
     """
-    probability, points = occlusion_probability(crop), find_points(crop)
-    channels = [1 + OCCLUSIONS.index(kind) for kind in kinds]
-    damage = 1 + OCCLUSIONS.index("damage")
+    kinds, probability, points = set(kinds), occlusion_probability(crop), find_points(crop)
+    channel = {kind: probability[1 + k] for k, kind in enumerate(OCCLUSIONS)}
     face = face_region(points, crop.width, forehead=1.0) > 0
-    anywhere = probability[damage] > 0.5 if damage in channels else np.zeros_like(face)
-    found = _regions(probability[channels].sum(0), face, anywhere)
-    eyewear = np.zeros_like(face)
-    if any(1 + OCCLUSIONS.index(kind) in channels for kind in EYEWEAR):
-        rest = probability[0] + probability[1 + OCCLUSIONS.index("hair")]
-        eyewear = _over_eyes(found | _regions(1 - rest, face, np.zeros_like(face)), points)
+    nowhere = np.zeros_like(face)
+    anywhere = channel["damage"] > 0.5 if "damage" in kinds else nowhere
+    found = _regions(sum(channel[kind] for kind in OCCLUSIONS if kind in kinds), face, anywhere)
+    eyewear = nowhere
+    if kinds & EYEWEAR:
+        covered = 1 - probability[0] - channel["hair"]
+        eyewear = _over_eyes(found | _regions(covered, face, nowhere), points)
     visible = face & (probability[0] > 0.5) & ~found & ~eyewear
     return _with_rim(eyewear, visible, MOST_CUT_EYEWEAR) | _with_rim(found & ~eyewear, visible, MOST_CUT)
 
@@ -133,17 +131,9 @@ def occlusion_probability(crop: Image.Image) -> np.ndarray:
     Returns:
         (1+K)xSxS float32, the probability of a visible pixel, then of each of OCCLUSIONS; they sum to 1.
     """
-    net = network()
     pixels = np.asarray(crop, np.float32).transpose(2, 0, 1) / np.float32(127.5) - 1
     images = np.stack([pixels, pixels[..., ::-1]])
-    if backend() != "torch":
-        logits = net(images).logits
-    else:
-        import torch
-
-        with torch.inference_mode():
-            logits = net(torch.from_numpy(images).to(net.device, net.dtype)).float().cpu().numpy()
-    plain, mirrored = _softmax(logits)
+    plain, mirrored = _softmax(run_network(network(), images, "logits"))
     return (plain + mirrored[..., ::-1]) / 2
 
 

@@ -322,13 +322,16 @@ class TransferPipeline(Pipeline):
         made, expression = [], way.get("expression")
         for face, away, matte, (output, *probed) in zip(faces, far, mattes, drawn):
             image = to_image(output[0])
-            if expression in REFINED or (away and expression is None):
-                image = Image.fromarray(refine_mouth(np.asarray(image), find_points(image)))
             points = (face.small_points + 0.5) * (face.crop.width / config.input_size) - 0.5
+            within_face = matte is None and set(way) == {"expression"}
+            refined = expression in REFINED or (away and expression is None)
+            drawn_points = find_points(image) if refined or within_face else points
+            if refined:
+                image = Image.fromarray(refine_mouth(np.asarray(image), drawn_points))
             if matte is not None:
                 image = compose(image, moved(*map(to_array, probed)), face.crop, matte, points)
-            elif set(way) == {"expression"}:
-                image = _within_face(image, face.crop, points)
+            elif within_face:
+                image = _within_face(image, drawn_points, face.crop, points)
             made.append(image)
         return made
 
@@ -374,16 +377,17 @@ def _matte(face):
     return person_matte(np.asarray(crop), (face.small_points + 0.5) * (side / face.small.width) - 0.5)
 
 
-def _within_face(made, crop, points):
+def _within_face(made, made_points, crop, points):
     """Restore the pixels outside the face after a change of expression.
 
     Args:
         made: RGB, the edited crop.
+        made_points: 68x2, its landmarks.
         crop: RGB, the input crop, of the same size.
         points: 68x2, the landmarks of the crop.
     """
     side = crop.width
-    region = np.maximum(face_region(points, side), face_region(find_points(made), side))
+    region = np.maximum(face_region(points, side), face_region(made_points, side))
     region = cv2.dilate(region, np.ones((side // 20, side // 20), np.uint8))
     weight = cv2.GaussianBlur(region, (0, 0), side / 50)[..., None]
     mixed = weight * np.asarray(made, np.float32) + (1 - weight) * np.asarray(crop, np.float32)
