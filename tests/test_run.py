@@ -32,6 +32,8 @@ SCRIPTS = [
     "realism",
     "nfgan",
     "parsing",
+    "occlusion",
+    "mouth",
     "landmarks",
     "pose",
     "identity",
