@@ -4,7 +4,7 @@
 
 Half of the inputs are photos of mouths, blurred within the lips, with the photo as target; the others are mouths to
 which an AttributeGenerator (``--model``) gave another expression. These have no target: a discriminator that sees real
-mouths judges the output, whose blurred version must match the input's.
+mouths, open as far, judges the output, whose blurred version must match the input's.
 """
 
 import sys
@@ -23,7 +23,14 @@ from torch.utils.data import default_collate
 
 from facesym import losses
 from facesym.data.expressions import disc, mouth_opening, polygon
-from facesym.data.faces import Samples, affine_jitter, colour_jitter, compress, to_tensor
+from facesym.data.faces import (
+    FaceFolders,
+    Samples,
+    affine_jitter,
+    colour_jitter,
+    compress,
+    to_tensor,
+)
 from facesym.faces.geometry import heat_map
 from facesym.faces.landmarks import find_points
 from facesym.faces.mouth import MOUTH, SIDE, cut_mouth, mouth_box
@@ -34,7 +41,12 @@ from train.backbone import load_frozen
 from train.common import Run, load_discriminator, model_folder
 
 WIDER = 4 / 3  # factor of the stored crops' sides over the network's, for augmentation
-OPEN = 0.06  # opening of the inner lips from which a mouth is open, in eye distances
+OPEN, WIDE = (
+    0.06,
+    0.2,
+)  # opening of the inner lips from which a mouth is open, and wide open, in eye distances
+SHARES = (0.3, 0.45, 0.25)  # of the samples whose mouth is closed, open, and wide open
+ALIKE = 48  # number of photos among which one with a mouth that is open as far is chosen
 BLUR = 9  # side of the window within which colours are kept without a target, in pixels
 WEIGHTS = dict(absolute=4.0, features=4.0, colour=4.0, adversarial=0.25)
 BATCH = 32
@@ -73,13 +85,13 @@ class Mouths:
         photo: NxSxSx3 uint8, S = WIDER · the refiner's size.
         points: Nx20x2, the mouths' landmarks in ``photo``, pixels.
         changed: NxSxSx3 uint8, with another expression.
-        open: N bool, whether the mouth in ``photo`` is open.
+        opening: Nx2, the opening of the inner lips in ``photo`` and in ``changed``, in eye distances.
     """
 
     photo: np.ndarray
     points: np.ndarray
     changed: np.ndarray
-    open: np.ndarray
+    opening: np.ndarray
 
     def __len__(self):
         return len(self.photo)
@@ -98,14 +110,14 @@ def make_mouths(net, faces, size, seed):
         Mouths.
     """
     rng, wide = np.random.default_rng(seed), round(size * WIDER)
-    is_open = np.array([mouth_opening(points) > OPEN for points in faces.landmarks])
-    photo, made, mouths = [], [], []
+    photo, made, mouths, opening = [], [], [], []
     for start in range(0, len(faces), BATCH):
         images, points = faces.images[start : start + BATCH], faces.landmarks[start : start + BATCH]
         wanted = []
-        for each in is_open[start : start + BATCH]:
+        for marks in points:
             # A closed mouth opens; an open one closes or stays open.
-            name = rng.choice([n for n in net.groups["expression"] if n != "neutral" or each])
+            is_open = mouth_opening(marks) > OPEN
+            name = rng.choice([n for n in net.groups["expression"] if n != "neutral" or is_open])
             wanted.append(rng.uniform(0.6, 1.1) * net.attributes({"expression": name})[0])
         others = changed(net, images, points, torch.stack(wanted))
         moved = find_points([Image.fromarray(x) for x in others])
@@ -114,7 +126,14 @@ def make_mouths(net, faces, size, seed):
             photo.append(cut_mouth(image, box, wide))
             mouths.append((marks[MOUTH] + 0.5 - (x, y)) * (wide / side) - 0.5)
             made.append(cut_mouth(other, mouth_box(there, len(image), SIDE * WIDER), wide))
-    return Mouths(np.stack(photo), np.stack(mouths), np.stack(made), is_open)
+            opening.append((mouth_opening(marks), mouth_opening(there)))
+    return Mouths(*map(np.stack, (photo, mouths, made, opening)))
+
+
+def shares(opening):
+    """How often to draw each of N mouths, by their openings, so that each kind has its share of SHARES."""
+    kind = np.searchsorted((OPEN, WIDE), opening)
+    return np.array(SHARES)[kind] / np.bincount(kind, minlength=3)[kind]
 
 
 class MouthSamples(Samples):
@@ -124,29 +143,37 @@ class MouthSamples(Samples):
         mouths: Mouths.
         size: side of the crops.
         seed: of the stream.
-        open_share: fraction of the samples whose target is an open mouth.
     """
 
-    def __init__(self, mouths, size, seed=0, open_share=0.75):
-        share = np.where(mouths.open, open_share / max(mouths.open.sum(), 1), 0)
-        share += np.where(mouths.open, 0, (1 - open_share) / max((~mouths.open).sum(), 1))
-        super().__init__(mouths, seed, share)
+    def __init__(self, mouths, size, seed=0):
+        super().__init__(mouths, seed, shares(mouths.opening[:, 0]))
         self.size = size
+        self.by_opening = np.argsort(mouths.opening[:, 0])
+        self.cumulative = np.cumsum(shares(mouths.opening[:, 1]))
 
     def sample(self, i, rng):
         mouths, paired = self.faces, rng.random() < 0.5
-        target = mouths.photo[i]
         if paired:
+            target = mouths.photo[i]
             source = blurred_mouth(rng, target, mouths.points[i])
             source, target = self._augmented(rng, [source, target])
         else:
-            other = mouths.changed[rng.integers(len(mouths))]
-            source, target = (self._augmented(rng, [x])[0] for x in (other, target))
+            j = int(np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1]))
+            j = min(j, len(mouths) - 1)
+            target = mouths.photo[self._alike(rng, mouths.opening[j, 1])]
+            source, target = (self._augmented(rng, [x])[0] for x in (mouths.changed[j], target))
         return {
             "input": to_tensor(source),
             "target": to_tensor(target),
             "paired": torch.tensor(float(paired)),
         }
+
+    def _alike(self, rng, opening):
+        """Choose one of the photos whose mouths are open most nearly as far."""
+        order = self.by_opening
+        place = int(np.searchsorted(self.faces.opening[order, 0], opening))
+        first = max(0, min(place - ALIKE // 2, len(order) - ALIKE))
+        return order[rng.integers(first, min(first + ALIKE, len(order)))]
 
     def _augmented(self, rng, images):
         """Move, flip and recolour crops, all alike, and cut them to size."""
@@ -243,6 +270,12 @@ def mouths_of(run, model, size, split):
         with np.load(kept) as arrays:
             return Mouths(**arrays)
     mouths = make_mouths(model, run.faces(run.args.size, split), size, run.args.seed)
+    if run.args.wide:
+        more = FaceFolders(run.args.wide, run.args.size, (split,))
+        more.keep(np.flatnonzero([mouth_opening(points) > WIDE for points in more.landmarks]))
+        if len(more):
+            more = make_mouths(model, more, size, run.args.seed)
+            mouths = Mouths(*map(np.concatenate, zip(vars(mouths).values(), vars(more).values())))
     if run.main:
         np.savez(kept, **vars(mouths))
     return mouths
@@ -254,6 +287,13 @@ def main():
     parser.add_argument("--steps", type=int, default=8000, help="training steps")
     parser.add_argument(
         "--model", default="transfer", help="the AttributeGenerator to refine: a zoo id or a run's folder"
+    )
+    parser.add_argument(
+        "--wide",
+        nargs="+",
+        default=[],
+        metavar="FACES",
+        help="more folders, of which only photos with wide open mouths are used, which are rare",
     )
     parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
     parser.add_argument("--init", metavar="RUN", help="start from the networks of another run")

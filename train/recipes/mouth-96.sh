@@ -7,7 +7,7 @@ case $MODE in
     gpu) steps=(--steps 3600 --batch 96 --lr 1.2e-3 --ema 0.995) ;;
     smoke) steps=(--steps 2 --size 128) ;;
 esac
-sets=("$FACES"/{london,amfd,generated,scut,mebeauty,flickr,stylegan,omi})
+sets=("$FACES"/{london,amfd,generated,scut,mebeauty,flickr,stylegan,omi} --wide "$FACES/lfw")
 [[ $MODE != smoke ]] || sets=("$FACES")
 stage mouths mouth --data "${sets[@]}" --model lssl-128 "${steps[@]}" "${RELEASE[@]}"
 [[ $MODE == smoke ]] || need ALEXNET MESH
