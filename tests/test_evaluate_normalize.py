@@ -36,15 +36,18 @@ def test_normalised_faces_are_measured(
     real.save_pretrained(tmp_path / "mode b")
     evaluation.main(
         ["normalize", "--london", str(london), "--lfw", str(lfw), "--mesh", str(mesh_file), "--alexnet", str(alexnet),
-         "--models", str(model), "--realism", f"real={tmp_path / 'mode b'}", "-n", "2", "-o", str(tmp_path)]
+         "--models", str(model), "--realism", f"real={tmp_path / 'mode b'}", "--web", str(lfw), "-n", "2",
+         "-o", str(tmp_path)]
     )  # fmt: skip
     results = json.loads((tmp_path / "results.json").read_text())
     front = {row["row"]: row for row in results["results"]["London, front, neutral"]}
-    assert set(front) == {"photo", "mesh and mirror", "mesh, mirror, landmarks", model.name, "real"}
+    alone = f"{model.name}, network alone"
+    assert set(front) == {"photo", "mesh and mirror", "mesh, mirror, landmarks", model.name, alone, "real"}
     assert front["real"]["lpips"] == 0 and abs(front["real"]["psnr"] - front["mesh and mirror"]["psnr"]) < 4
     assert front["photo"]["identity_distance"] == 0 and front["photo"]["sharpness"] == pytest.approx(1)
     assert front["photo"]["yaw"] < 15 and front[model.name]["psnr"] < 60
-    assert "LFW" in results["results"] and "psnr" not in results["results"]["LFW"][0]
+    assert "psnr" not in results["results"]["LFW"][0]
+    assert results["results"][lfw.name] == results["results"]["LFW"]
     assert "| photo |" in capsys.readouterr().out
 
 

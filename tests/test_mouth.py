@@ -10,8 +10,12 @@ import facesym
 from facesym.data.faces import FaceFolders
 from facesym.evaluation.smiles import detail, measure_smiles, mouths, smile_pairs
 from facesym.faces import mouth
-from facesym.faces.mouth import cut_mouth, mouth_box, refine_mouth
+from facesym.faces.align import align_face, ffhq_transform
+from facesym.faces.detect import detect_faces
+from facesym.faces.landmarks import find_points
+from facesym.faces.mouth import cut_mouth, mouth_box, mouth_shape, refine_mouth, shows_expression
 from facesym.models import AttributeGenerator, MouthRefiner
+from facesym.pipelines.neutral import neutral_mouth
 from train.mouth import Discriminator, MouthSamples, blurred_mouth, make_mouths, refiner_terms
 
 
@@ -56,6 +60,27 @@ def test_the_refinement_is_put_back_where_the_mouth_is(size, monkeypatch):
     x, y, side = mouth_box(points, size)
     assert (out[y : y + side, x : x + side] == 151).all()
     assert (out != image).any(-1).sum() == side**2
+
+
+def test_a_mouths_shape_does_not_depend_on_size_place_and_tilt():
+    points = np.random.default_rng(0).normal(size=(3, 68, 2)) * 20 + 64
+    turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    np.testing.assert_allclose(mouth_shape(points @ turn.T * 3 + 7), mouth_shape(points), atol=1e-9)
+
+
+def test_a_smile_is_told_and_removed(astronaut):
+    """The portrait smiles; without the smile the lips are closed, and the face above the nose is the photo's."""
+    transform = ffhq_transform(detect_faces(astronaut)[0].points, 256)
+    crop = align_face(astronaut, transform, 256)
+    points = find_points(crop)
+    assert shows_expression(points)
+    unchanged, made = neutral_mouth(crop, [0.0, 1.0])
+    assert unchanged.tobytes() == crop.tobytes()
+    moved = find_points(made)
+    assert not shows_expression(moved)
+    assert mouth_shape(moved)[0] < 0.5 * mouth_shape(points)[0]
+    change = np.abs(np.asarray(made).astype(int) - np.asarray(crop))
+    assert change[: int(points[28, 1])].max() == 0 and change[int(points[33, 1]) :].mean() > 2
 
 
 def test_transfer_refines_the_mouths_that_the_network_blurs(astronaut, monkeypatch):

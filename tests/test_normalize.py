@@ -294,6 +294,33 @@ def test_factored_weights_do_the_same_where_they_can():
     torch.testing.assert_close(same.encode(images), net.encode(images), atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "yaw, smile_stays, first", [(10.0, False, True), (40.0, True, False), (40.0, False, None)]
+)
+def test_expressions_of_the_mouth_are_removed(pipe, astronaut, monkeypatch, yaw, smile_stays, first):
+    """Before the network runs if the head is near frontal, otherwise from its output, if they are still there."""
+    from facesym.pipelines import normalize
+
+    seen = []
+
+    def paint(crop, strengths):
+        seen.extend(strengths)
+        return [Image.blend(crop, Image.new("RGB", crop.size, "green"), strength) for strength in strengths]
+
+    find = normalize.find_points_and_pose
+    monkeypatch.setattr(normalize, "neutral_mouth", paint)
+    monkeypatch.setattr(normalize, "find_points_and_pose", lambda crop: (find(crop)[0], (yaw, 0.0)))
+    answers = iter([True] if first else [smile_stays])
+    monkeypatch.setattr(normalize, "shows_expression", lambda points: next(answers))
+    out = pipe(astronaut, walk=3)
+    (walk,), (image,) = out.walk, out.images
+    assert seen == ([] if first is None else [1.0, 0.0, 0.5, 1.0])
+    assert np.abs(np.asarray(walk[0]).astype(int) - np.asarray(out.crop[0])).mean() < 2
+    assert np.abs(np.asarray(walk[-1]).astype(int) - np.asarray(image)).max() <= 1
+    if first is not None:
+        assert np.ptp(np.asarray(image)) < 140  # green
+
+
 def test_faces_of_different_sizes_in_one_photo(pipe, astronaut):
     photo = Image.new("RGB", (1536, 1024))
     photo.paste(astronaut.resize((1024, 1024)), (0, 0))

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..errors import ImageError
 from ..faces.geometry import thin_plate
+from ..faces.mouth import INNER_LIPS
 from .faces import FaceFolders
 
-INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # opposite landmarks, upper and lower
 DARK = (62, 26, 26)  # RGB of the inside of an open mouth
 # Blendshapes of each expression with ranges of their strengths, both sides alike. Smiles are measured on people.
 EXPRESSIONS: dict[str, dict[str, tuple[float, float]]] = {

@@ -17,7 +17,8 @@ from scipy.interpolate import LinearNDInterpolator
 
 from ..errors import ImageError
 from ..faces.geometry import border_points, flip_landmarks, warp_points
-from .expressions import INNER_LIPS, disc, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
+from ..faces.mouth import INNER_LIPS
+from .expressions import disc, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
 from .faces import read_face
 from .metadata import read_metadata
 from .selection import is_frontal_neutral

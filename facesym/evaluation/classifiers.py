@@ -19,13 +19,15 @@ from ..models.lssl import GROUPS
 from ..ops import bf16_is_fast
 from .features import alexnet_features
 
+RECALL = 0.97  # of NeutralClassifier on neutral photos
 SIZE, SIDE = 128, 64  # sides of the training images and of the attribute classifier's input
 
 
 class NeutralClassifier:
     """Neutral or smiling: a linear classifier on AlexNet's last convolution over the face.
 
-    Trained on training people: London's studio labels, and LFW's most confident scores.
+    Trained on training people: London's studio labels, and LFW's most confident scores. Its threshold is the one that
+    RECALL of the neutral training photos exceed in cross-validation.
 
     Args:
         images: NxSxSx3 uint8.
@@ -35,6 +37,7 @@ class NeutralClassifier:
 
     def __init__(self, images: np.ndarray, neutral: Sequence[bool], backbone: str | Path):
         from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import cross_val_predict
 
         self.net = alexnet_features(backbone)
         x, y = self._features(images), np.asarray(neutral, bool)
@@ -42,7 +45,10 @@ class NeutralClassifier:
         self.mean, self.std = x.mean(0), x.std(0, ddof=1) + 1e-3
         weights = {True: float((1 - y.mean()) / y.mean()), False: 1.0}  # equal weight for both classes
         self.model = LogisticRegression(C=50 / len(y), class_weight=weights, max_iter=2000)
-        self.model.fit((x - self.mean) / self.std, y)
+        x = (x - self.mean) / self.std
+        scores = cross_val_predict(self.model, x, y, cv=2, method="decision_function")
+        self.threshold = np.quantile(scores[y], 1 - RECALL)
+        self.model.fit(x, y)
 
     @torch.no_grad()
     def _features(self, images):
@@ -58,7 +64,8 @@ class NeutralClassifier:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return whether each of NxSxSx3 images shows a neutral face: N bool."""
-        return np.asarray(self.model.predict((self._features(images) - self.mean) / self.std))
+        scores = self.model.decision_function((self._features(images) - self.mean) / self.std)
+        return np.asarray(scores >= self.threshold)
 
 
 class AttributeClassifier:

@@ -29,7 +29,11 @@ from .realism import add_realism, realistic
 from .report import picture_grid
 from .tables import markdown, save_results
 
-SIZE = 128
+SIZE = 256
+READ = 128  # side of the images that the classifier reads
+ALONE = (
+    ", network alone"  # a model's row without the removal of the mouth's expression that the pipeline adds
+)
 TURNED = 45  # degrees of yaw (metadata): images turned further are excluded
 
 COLUMNS = {
@@ -53,10 +57,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--lfw", type=Path, required=True, help="folder of aligned faces with yaw, neutral and happy"
     )
+    command.add_argument(
+        "--web", nargs="+", type=Path, default=[], help="more folders of aligned faces, measured like LFW"
+    )
     command.add_argument("--mesh", type=Path, required=True, help="ict_face_model.npz, for the classical row")
     command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
     add_realism(command)
-    command.add_argument("-n", type=int, default=200, help="images of LFW, at most (default 200)")
+    command.add_argument(
+        "-n", type=int, default=200, help="images of LFW, and of each folder of --web, at most (default 200)"
+    )
     command.add_argument("--grid", type=int, default=10, help="images in the grids (default 10)")
 
 
@@ -66,8 +75,8 @@ def run(args: argparse.Namespace) -> None:
     SSIM and LPIPS to the target photo (London); the inner face's sharpness relative to the target's (LFW: to the
     input's).
     Rows: the photos; turned to the front by a mesh with hidden parts mirrored; these with the expression removed by
-    landmarks, like the training targets of expressive web photos; the models; the mesh's faces refined by LSSL's mode
-    (b)."""
+    landmarks, like the training targets of expressive web photos; the models, and their networks alone; the mesh's
+    faces refined by LSSL's mode (b)."""
     args.out.mkdir(parents=True, exist_ok=True)
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
     nets, mesh = load_models(args.realism), FaceMesh(args.mesh)
@@ -85,7 +94,10 @@ def run(args: argparse.Namespace) -> None:
             lists["mesh and mirror"].append(frontal)
             lists["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
         for model, pipe in pipes.items():
-            lists[model] = [np.asarray(_result(pipe, image)) for image in progress_bar(images, model)]
+            lists[model] = [_resized(_whole(pipe, image)) for image in progress_bar(images, model)]
+            if pipe.net.config.copy:
+                alone = [_alone(pipe, image) for image in progress_bar(images, model + ALONE)]
+                lists[model + ALONE] = [_resized(image) for image in alone]
         for model, net in nets.items():
             lists[model] = [realistic(net, image, mesh) for image in progress_bar(images, model)]
         rows = {row: np.stack(values) for row, values in lists.items()}
@@ -121,11 +133,11 @@ def train_classifier(args: argparse.Namespace) -> tuple[NeutralClassifier, dict[
     known = _studio(args.london, ("train",))
     known += [row for row in read_metadata(args.lfw, ("train",)) if _sure(row)][:2000]
     classifier = NeutralClassifier(
-        load_pictures(known, SIZE)[0], [_neutral(row) for row in known], args.alexnet
+        load_pictures(known, READ)[0], [_neutral(row) for row in known], args.alexnet
     )
     checked = _studio(args.london, ("test",))
     checked += [row for row in select_pictures([args.lfw], 0, None, args.seed) if _sure(row)]
-    output = classifier(load_pictures(checked, SIZE)[0])
+    output = classifier(load_pictures(checked, READ)[0])
     target = np.array([_neutral(row) for row in checked])
     return classifier, {
         "neutral_classifier_accuracy": float((output == target).mean()),
@@ -150,9 +162,11 @@ def picture_sets(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.nda
             if chosen:
                 targets = [front[rows[i]["subject"]] for i in chosen]
                 sets[f"{name}, {expression}"] = (images[chosen], images[targets], True)
-    wild = select_pictures([args.lfw], 0, None, args.seed)
-    images = load_pictures([row for row in wild if abs(yaw_of(row, 90)) <= TURNED][: args.n], SIZE)[0]
-    return sets | {"LFW": (images, images, False)}
+    for folder, name in [(args.lfw, "LFW"), *((folder, folder.name) for folder in args.web)]:
+        wild = select_pictures([folder], 0, None, args.seed)
+        images = load_pictures([row for row in wild if abs(yaw_of(row, 90)) <= TURNED][: args.n], SIZE)[0]
+        sets[name] = (images, images, False)
+    return sets
 
 
 def measure(
@@ -183,7 +197,7 @@ def measure(
             "same_person": float((far <= metrics.SAME_PERSON).mean()),
             "over_to_input": float((from_input > metrics.SAME_PERSON).mean()),
             "yaw": float(np.mean(yaw)),
-            "neutral": float(classifier(outputs).mean()),
+            "neutral": float(classifier(np.stack([_resized(x, READ) for x in outputs])).mean()),
             "sharpness": float(sharp.mean()),
         }
         if backbone is not None:
@@ -196,14 +210,23 @@ def measure(
     return table
 
 
-def _result(pipe, image):
-    """Normalise one aligned crop with a model, at the network's size, grey or colour."""
+def _whole(pipe, image):
+    """Normalise one aligned crop with a pipeline: RGB."""
+    return pipe(Image.fromarray(image), aligned=True).images[0]
+
+
+def _alone(pipe, image):
+    """Normalise one aligned crop with a pipeline's network alone: RGB."""
     crop = Image.fromarray(image)
-    size = pipe.net.size
-    if size != crop.width:
-        crop = crop.resize((size, size), Image.Resampling.LANCZOS)
-    yaw, _ = head_pose(find_points(crop))
-    return pipe.run(crop, crop, yaw)[0].resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    small = crop.resize((pipe.size, pipe.size), Image.Resampling.LANCZOS)
+    yaw, _ = head_pose(find_points(small))
+    return pipe.run(small, crop, yaw)[0]
+
+
+def _resized(image, side=SIZE):
+    """An RGB image or an array as an array of a side."""
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    return np.asarray(image if image.width == side else image.resize((side, side), Image.Resampling.LANCZOS))
 
 
 def _studio(folder, splits):

@@ -11,11 +11,45 @@ from ..onnx import backend, run_network, shared_network
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 SIDE = 1.7  # side of a crop, in the longer sides of the mouth's bounding box
+INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # opposite landmarks, upper and lower
+# Of `mouth_shape`, from train/expression.py: the logit of an expression is their product plus the bias.
+EXPRESSION, EXPRESSION_BIAS = (27.8, 23.9, 16.5, -19.4), -13.2
 
 
 def network() -> Any:
     """The zoo's MouthRefiner, for the backend at work."""
     return shared_network("mouth", backend())
+
+
+def mouth_shape(points: np.ndarray) -> np.ndarray:
+    """Four lengths, in distances of the outer eye corners, from which an expression shows.
+
+    Args:
+        points: …x68x2, landmarks.
+
+    Returns:
+        …x4: the opening of the inner lips, the width of the mouth, the height of its corners above the middle of the
+        lips, and the distance from the nose to the upper lip.
+    """
+    across = points[..., 45, :] - points[..., 36, :]
+    unit = np.linalg.norm(across, axis=-1, keepdims=True)
+    across = across / unit
+    upper, lower = (np.array(rows) for rows in zip(*INNER_LIPS))
+
+    def length(vectors):
+        return np.linalg.norm(vectors, axis=-1)
+
+    opening = length(points[..., upper, :] - points[..., lower, :]).mean(-1)
+    width = length(points[..., 48, :] - points[..., 54, :])
+    lift = (points[..., 62, :] + points[..., 66, :] - points[..., 48, :] - points[..., 54, :]) / 2
+    height = lift[..., 1] * across[..., 0] - lift[..., 0] * across[..., 1]
+    lip = length(points[..., 33, :] - points[..., 51, :])
+    return np.stack([opening, width, height, lip], -1) / unit
+
+
+def shows_expression(points: np.ndarray) -> bool:
+    """Whether a mouth is open or smiles: 68x2 landmarks of a head turned by at most 30 degrees."""
+    return bool(mouth_shape(points) @ np.array(EXPRESSION) + EXPRESSION_BIAS > 0)
 
 
 def mouth_box(points: np.ndarray, size: int, side: float = SIDE) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, overload
 
@@ -12,9 +12,12 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..faces.decode import PictureSource
-from ..faces.pose import find_pose
+from ..faces.landmarks import find_points
+from ..faces.mouth import shows_expression
+from ..faces.pose import find_points_and_pose
 from .base import FaceJob, Pipeline, Result, inference
 from .crops import flip, one_of, to_image, to_tensor
+from .neutral import FARTHEST, neutral_mouth
 
 if TYPE_CHECKING:
     import torch
@@ -42,9 +45,17 @@ class NormalizeResult(Result):
 
 @dataclass(kw_only=True)
 class NormalizeJob(FaceJob):
-    """A face being processed. ``small``: RGB, the crop at the network's size. ``walk``: see the result."""
+    """A face being processed.
+
+    Attributes:
+        small: RGB, the crop at the network's size.
+        smiles: whether the mouth's expression is removed before the network runs. That of a head turned further than
+            `FARTHEST` is removed from the network's output.
+        walk: see the result.
+    """
 
     small: Image.Image
+    smiles: bool
     walk: list = field(default_factory=list)
 
 
@@ -135,7 +146,9 @@ class NormalizePipeline(Pipeline):
 
     def _align(self, job, index, options):
         small, crop, transform = self._cut(job, index)
-        return NormalizeJob(job.photo, transform, crop, find_pose(small)[0], small=small)
+        points, (yaw, _) = find_points_and_pose(small)
+        smiles = self.net.config.copy and abs(yaw) <= FARTHEST and shows_expression(points)
+        return NormalizeJob(job.photo, transform, crop, yaw, small=small, smiles=smiles)
 
     def _warn(self, face, options):
         super()._warn(face, options)
@@ -145,11 +158,24 @@ class NormalizePipeline(Pipeline):
             )
 
     def _run(self, faces, options):
-        read = self._read([face.small for face in faces], [face.yaw for face in faces])
+        fractions = [1.0, *np.linspace(0, 1, options.walk)]
+        starts = [
+            neutral_mouth(face.crop, fractions) if face.smiles else [face.crop] * len(fractions)
+            for face in faces
+        ]
+        small = [
+            start.resize(face.small.size, Image.Resampling.LANCZOS) if face.smiles else face.small
+            for face, (start, *_) in zip(faces, starts)
+        ]
+        read = self._read(small, [face.yaw for face in faces])
         for i, face in enumerate(faces):
-            (face.output,) = self._render(one_of(read, i), face)
-            if options.walk:
-                face.walk = self._render(one_of(read, i), face, np.linspace(0, 1, options.walk))
+            made = []
+            for start, fraction in zip(starts[i], fractions):
+                asked = [fraction] if made else None  # the result, then the walk
+                made += self._render(one_of(read, i), replace(face, crop=start), asked)
+            if self.net.config.copy and not face.smiles and shows_expression(find_points(made[0])):
+                made = [neutral_mouth(x, [fraction])[0] for x, fraction in zip(made, fractions)]
+            face.output, *face.walk = made
 
     def _fields(self, faces):
         return {
@@ -161,7 +187,7 @@ class NormalizePipeline(Pipeline):
     def run(
         self, crop: Image.Image, larger: Image.Image, yaw: float, fractions: Sequence[float] | None = None
     ) -> list[Image.Image]:
-        """Run the network on one aligned crop.
+        """Run the network alone on one aligned crop.
 
         Args:
             crop: RGB, of the network's size.
@@ -172,7 +198,7 @@ class NormalizePipeline(Pipeline):
         Returns:
             A list of RGB images of ``larger``'s size.
         """
-        face = NormalizeJob(None, None, larger, yaw, small=crop)
+        face = NormalizeJob(None, None, larger, yaw, small=crop, smiles=False)
         return self._render(self._read([crop], [yaw]), face, fractions)
 
     @inference

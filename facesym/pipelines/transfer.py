@@ -230,7 +230,11 @@ class TransferPipeline(Pipeline):
         return "; ".join(f"{group}: {', '.join(names)}" for group, names in self.groups.items())
 
     def run(
-        self, crop: Image.Image, larger: Image.Image, ways: Sequence[dict[str, str]], strength: float = 1.0
+        self,
+        crop: Image.Image,
+        larger: Image.Image,
+        ways: Sequence[dict[str, str]],
+        strength: float | Sequence[float] = 1.0,
     ) -> list[Image.Image]:
         """Run the network on one aligned crop.
 
@@ -238,7 +242,7 @@ class TransferPipeline(Pipeline):
             crop: RGB, of the network's size.
             larger: RGB, the same crop at a higher resolution, from which pixels are copied; or ``crop`` itself.
             ways: target attributes of each output, as [{group: attribute}].
-            strength: strength of the change.
+            strength: strength of the changes, or of each.
 
         Returns:
             A list of RGB images of ``larger``'s size. If only the expression changes, pixels outside the face do not
@@ -252,15 +256,15 @@ class TransferPipeline(Pipeline):
     def _change(self, faces, ways, strength):
         """`run` on a list of TransferJob: for each a list of Edit, one per way."""
         made: list[list] = [[Edit(face.crop, face.crop)] * len(ways) for face in faces]
-        if strength == 0:
-            return made
-        smiling = self._smiling(faces)
+        strengths = np.broadcast_to(strength, len(ways))
+        smiling = self._smiling(faces) if strengths.any() else []
         for smile in sorted(set(smiling)):
             indices = [i for i, each in enumerate(smiling) if each == smile]
             for k, way in enumerate(ways):
-                edits = self._edit([faces[i] for i in indices], way, strength, smile)
-                for i, edit in zip(indices, edits):
-                    made[i][k] = edit
+                if strengths[k] > 0:
+                    edits = self._edit([faces[i] for i in indices], way, float(strengths[k]), smile)
+                    for i, edit in zip(indices, edits):
+                        made[i][k] = edit
         return made
 
     def _edit(self, faces, way, strength, smile):

@@ -18,6 +18,6 @@ shared=(--data "$PAIRS" --perceptual "$VGG16" --identity identity)
 stage full nfgan "${shared[@]}" "${first[@]}"
 once factor "$PYTHON" "$ROOT/train/factor.py" "$OUT/full" --data "$FACES"/* --rank "$rank" --out "$OUT/factored"
 stage factored-on nfgan "${shared[@]}" "${second[@]}" --init "$OUT/factored" --real-fraction 0.12 --turned-fraction 0.13 \
-    --expressive-fraction 0.45 --lambda1 1 --config lean=3 passes=3 "${RELEASE[@]}"
+    --expressive-fraction 0.45 --lambda1 1 --config lean=3 passes=2 "${RELEASE[@]}"
 [[ $MODE == smoke ]] || need ALEXNET
 measure normalize --london "$FACES/london" --lfw "$FACES/lfw" --mesh "$MESH" --alexnet "${ALEXNET:-}" --models nfgan-128 -n 200
