@@ -8,6 +8,7 @@ from training import draw_face, make_faces, template
 
 import facesym
 from facesym.data.faces import FaceFolders
+from facesym.evaluation import strengths
 from facesym.evaluation.smiles import detail, measure_smiles, mouths, smile_pairs
 from facesym.faces import mouth
 from facesym.faces.align import align_face, ffhq_transform
@@ -171,3 +172,22 @@ def test_smiles_are_compared_with_the_persons_own(tmp_path, monkeypatch):
     assert table[0]["lpips"] == table[1]["lpips"] == table[2]["lpips"] and table[1]["people"] == 2
     assert mouths(np.zeros((1, 256, 256, 3), np.uint8)).shape == (1, 96, 96, 3)
     assert Image.open(folder / "1-happy.webp").width == 256
+
+
+def test_steps_of_strength_in_one_direction_are_counted(monkeypatch):
+    """A model that opens the mouth from strength to strength but once closes it by a step: five steps of six."""
+    opened = iter([0, 1, 2, 1, 2, 3, 4] * 2)
+    monkeypatch.setattr(strengths, "find_points", lambda image: image)
+    monkeypatch.setattr(strengths, "mouth_shape", lambda points: np.full(4, 0.1 * points))
+
+    class Opener:
+        size, groups = 64, {"expression": ("surprised",), "light": ("dark",)}
+
+        def run(self, small, crop, ways, each):
+            assert small.width == 64 and ways == [{"expression": "surprised"}] * 7 and each[-1] == 1.5
+            return [next(opened) for _ in ways]
+
+    images = np.zeros((2, 128, 128, 3), np.uint8)
+    (row,) = strengths.measure_strengths({"opener": Opener()}, images)
+    assert row["steps"] == pytest.approx(5 / 6)
+    assert row["means"] == pytest.approx([0, 0.1, 0.2, 0.1, 0.2, 0.3, 0.4])

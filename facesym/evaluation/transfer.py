@@ -32,9 +32,12 @@ from .realism import add_realism, realistic
 from .report import picture_grid
 from .smiles import COLUMNS as SMILES
 from .smiles import measure_smiles
+from .strengths import COLUMNS as STRENGTHS
+from .strengths import measure_strengths
 from .tables import markdown, save_results
 
 SIZE = 128
+STRENGTH_IMAGES = 24  # of the images, on which strengths are measured
 ANGLES = (15, 30, 45)  # degrees, of Table 3; each with the images within 7.5 degrees
 WAYS = [(group, name) for group, names in GROUPS.items() for name in names]
 
@@ -73,8 +76,8 @@ def run(args: argparse.Namespace) -> None:
     its accuracy on held-out photos); the distance between dlib's descriptors of output and photo, and the fraction
     within 0.6; the inner face's sharpness relative to the photo's; for expressions, LPIPS outside the face; for poses,
     the error of the measured yaw. Rows: the photos; for poses, a mesh; the models. Also Table 3: recognition of
-    expressions in turned faces before and after turning them to the front; and, with ``--smiles``, how similar the
-    mouths of added and removed smiles are to the person's own."""
+    expressions in turned faces before and after turning them to the front; whether expressions grow with the strength;
+    and, with ``--smiles``, how similar the mouths of added and removed smiles are to the person's own."""
     args.out.mkdir(parents=True, exist_ok=True)
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
     nets, mesh = load_models(args.realism), FaceMesh(args.mesh)
@@ -101,6 +104,7 @@ def run(args: argparse.Namespace) -> None:
     smiles = measure_smiles(pipes, args.smiles, args.alexnet) if args.smiles else []
     results = {
         "smiles": smiles,
+        "strengths": measure_strengths(pipes, images[:STRENGTH_IMAGES]),
         "real": real,
         "groups": group_means(table),
         "attributes": table,
@@ -306,3 +310,5 @@ def _print(settings, results):
     for change in dict.fromkeys(row["change"] for row in results["smiles"]):
         print(f"\n{change}, compared with a photo of the person\n")
         print(markdown([row for row in results["smiles"] if row["change"] == change], SMILES))
+    print("\nLengths at growing strengths, in distances of the outer eye corners\n")
+    print(markdown(results["strengths"], STRENGTHS))
