@@ -29,8 +29,8 @@ _TASKS = {
         "image-to-image",
         "Makes a face frontal and neutral and preserves the identity.",
         "For heads turned by up to 45 degrees. Parts that the photo does not show (the far side of the face, a closed "
-        "mouth) are mirrored or invented. Hair and background behind a turned head lack detail, and closed lips "
-        "synthesized from an open mouth are blurry. The training data has few real pairs; the others are simulated "
+        "mouth) are mirrored or invented. Hair and background behind a turned head lack detail. The network alone leaves "
+        "laughing mouths half open; the pipeline closes them with the transfer model first. The training data has few real pairs; the others are simulated "
         "poses and expressions, and photos whose frontal, neutral target was synthesized from a face mesh, landmarks "
         "and, for open mouths, the lips of other people.",
     ),

@@ -53,9 +53,6 @@ class MouthRefiner(Model):
         for values in last.parameters():
             nn.init.zeros_(values)
         self.out = nn.Sequential(last, nn.PixelShuffle(2))
-        ramp = ((torch.arange(input_size) + 0.5) / input_size / FADE).clamp(max=1)
-        ramp = ramp * ramp.flip(0)
-        self.register_buffer("window", (ramp[:, None] * ramp)[None, None], persistent=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Refine crops of mouths, see `facesym.faces.mouth`.
@@ -72,4 +69,7 @@ class MouthRefiner(Model):
         x = self.middle(levels.pop())
         for narrow, up in zip(self.narrow, self.up):
             x = up(F.interpolate(narrow(x), scale_factor=2.0, mode="nearest") + levels.pop())
-        return (image + self.window * self.out(x)).clamp(-1, 1)
+        side = image.shape[-1]
+        ramp = ((torch.arange(side, device=image.device) + 0.5) / side / FADE).clamp(max=1).to(image.dtype)
+        ramp = ramp * ramp.flip(0)
+        return (image + ramp[:, None] * ramp * self.out(x)).clamp(-1, 1)
