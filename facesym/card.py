@@ -29,10 +29,10 @@ _TASKS = {
         "image-to-image",
         "Makes a face frontal and neutral and preserves the identity.",
         "For heads turned by up to 45 degrees. Parts that the photo does not show (the far side of the face, a closed "
-        "mouth) are mirrored or invented. Hair and background behind a turned head lack detail. The network alone leaves "
-        "laughing mouths half open; the pipeline closes them with the transfer model first. The training data has few real pairs; the others are simulated "
-        "poses and expressions, and photos whose frontal, neutral target was synthesized from a face mesh, landmarks "
-        "and, for open mouths, the lips of other people.",
+        "mouth) are mirrored or invented. Hair and background behind a turned head lack detail. The network alone "
+        "leaves laughing mouths half open; the pipeline first closes them with the transfer model. The training data "
+        "has few real pairs; the others are simulated poses and expressions, and photos whose frontal, neutral target "
+        "was synthesized from a face mesh, landmarks and, for open mouths, the lips of other people.",
     ),
     "transfer": (
         "image-to-image",
@@ -47,6 +47,11 @@ _TASKS = {
         "Adds detail to a blurry mouth: teeth with lines, lips with an edge. It refines the mouths of expressions that "
         "a transfer model draws.",
         "The detail is plausible, not the person's own. For crops of mouths, about 1.7 times as wide as the mouth.",
+    ),
+    "detail": (
+        "image-to-image",
+        "Adds detail to a soft face: lashes, skin, hair. It refines turned heads that a normalize model made frontal.",
+        "The detail is plausible, not the person's own. For aligned, frontal faces.",
     ),
     "occlusion": (
         "image-segmentation",

@@ -34,6 +34,7 @@ SCRIPTS = [
     "parsing",
     "occlusion",
     "mouth",
+    "detail",
     "landmarks",
     "pose",
     "identity",

@@ -24,7 +24,7 @@ from facesym.data.faces import Samples, affine_jitter, colour_jitter, downscale_
 from facesym.faces.landmarks import find_points
 from facesym.faces.pose import head_pose
 from facesym.logging import progress_bar
-from facesym.models import MouthRefiner, NormalizedFaceGAN
+from facesym.models import DetailRefiner, NormalizedFaceGAN
 from facesym.pipelines import NormalizePipeline
 from train.arguments import Parser, add_arguments, launch
 from train.backbone import load_frozen
@@ -69,6 +69,11 @@ def make_fronts(net, faces, seed):
     chosen = np.random.default_rng(seed).permutation(np.flatnonzero(np.abs(yaw) <= FRONTAL))[:MOST]
     pipe, made = NormalizePipeline(net), []
     turned = np.flatnonzero((np.abs(yaw) >= TURNED[0]) & (np.abs(yaw) <= TURNED[1]))
+    if not len(chosen) or not len(turned):
+        raise SystemExit(
+            f"--data needs images of heads that face the camera (yaw up to {FRONTAL:.0f}°), and of heads turned by "
+            f"{TURNED[0]:.0f}° to {TURNED[1]:.0f}°: there are {len(chosen)} and {len(turned)}"
+        )
     for i in progress_bar(turned, desc="frontal faces"):
         crop = Image.fromarray(faces.images[i])
         small = crop.resize((net.size, net.size), Image.Resampling.LANCZOS)
@@ -97,8 +102,8 @@ def soften(rng, image):
 
 
 class WindowSamples(Samples):
-    """Windows of faces: dicts of "input" and "target" (3xWINDOWxWINDOW) and "paired" (whether the target is the
-    input's).
+    """Windows of faces: dicts of "input" and "target" (3xWxW, W = WINDOW or the faces' side) and "paired" (whether the
+    target is the input's).
 
     Args:
         fronts: Fronts.
@@ -124,11 +129,12 @@ class WindowSamples(Samples):
 
     def _window(self, rng, image, centre):
         """Cut a window about a point (x, y), slightly turned and scaled."""
-        matrix = affine_jitter(rng, WINDOW, degrees=5, scale=0.1, shift=0)
-        corner = np.clip(centre - WINDOW / 2, 0, len(image) - WINDOW)
+        side = min(WINDOW, len(image))
+        matrix = affine_jitter(rng, side, degrees=5, scale=0.1, shift=0)
+        corner = np.clip(centre - side / 2, 0, len(image) - side)
         matrix[:, 2] -= matrix[:, :2] @ corner
         return cv2.warpAffine(
-            image, matrix, (WINDOW, WINDOW), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+            image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
 
 
@@ -157,9 +163,9 @@ def main():
     run = Run(args)
     model = load_frozen(run, args.model, NormalizedFaceGAN, "generator")
     if args.init:
-        net = MouthRefiner.from_pretrained(model_folder(args.init))
+        net = DetailRefiner.from_pretrained(model_folder(args.init))
     else:
-        net = MouthRefiner(widths=(32, 48, 64), input_size=args.size)
+        net = DetailRefiner(widths=(32, 48, 64), input_size=args.size)
     net, discriminator = run.add(net), run.add(Discriminator(), "discriminators")
     load_discriminator(discriminator, args.init)
     optimizers = [

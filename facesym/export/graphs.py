@@ -133,7 +133,7 @@ GRAPHS = {
         free={"larger": (2, 3)},
         whole=("fraction",),
     ),
-    "MouthRefiner": Graph(("image",), ("refined",), lambda net, image: (net(image),), _itself),
+    "DetailRefiner": Graph(("image",), ("refined",), lambda net, image: (net(image),), _itself),
     "OcclusionNet": Graph(("image",), ("logits",), lambda net, image: (net(image),), _itself),
     "SymmFCNet": Graph(
         ("image", "mask"),

@@ -1,4 +1,4 @@
-"""MouthRefiner: sharpen the mouth that AttributeGenerator synthesizes, with a small U-Net on a crop of it."""
+"""DetailRefiner: a small U-Net that sharpens what another network synthesized at a lower resolution."""
 
 from itertools import pairwise
 
@@ -25,16 +25,16 @@ class _Residual(nn.Module):
         return x + 0.5 * self.layers(x)
 
 
-class MouthRefiner(Model):
+class DetailRefiner(Model):
     """A U-Net that adds detail: lines between teeth, lips with an edge. At first it changes nothing.
 
-    An addition to LSSL, whose generator draws at a lower resolution. It has no normalisation, which would change
-    colours.
+    An addition to LSSL (mouths) and NFGAN (faces that were turned), which synthesize at 128 pixels. It has no
+    normalisation, which would change colours.
 
     Args:
         widths: channels at a half, a quarter, … of the input's side.
         blocks: number of residual blocks at the lowest resolution.
-        input_size: side of the square input, in pixels; a multiple of 2 to the number of widths.
+        input_size: side of the square input in use, in pixels; a multiple of 2 to the number of widths.
     """
 
     @register_to_config
@@ -55,10 +55,10 @@ class MouthRefiner(Model):
         self.out = nn.Sequential(last, nn.PixelShuffle(2))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Refine crops of mouths, see `facesym.faces.mouth`.
+        """Refine crops of mouths (`facesym.faces.mouth`) or faces (`facesym.faces.detail`).
 
         Args:
-            image: Bx3xSxS in [-1, 1], S = ``input_size``.
+            image: Bx3xSxS in [-1, 1].
 
         Returns:
             Bx3xSxS in [-1, 1]; equal to ``image`` at the border.

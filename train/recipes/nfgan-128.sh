@@ -20,4 +20,5 @@ once factor "$PYTHON" "$ROOT/train/factor.py" "$OUT/full" --data "$FACES"/* --ra
 stage factored-on nfgan "${shared[@]}" "${second[@]}" --init "$OUT/factored" --real-fraction 0.12 --turned-fraction 0.13 \
     --expressive-fraction 0.45 --lambda1 1 --config lean=3 passes=2 "${RELEASE[@]}"
 [[ $MODE == smoke ]] || need ALEXNET
-measure normalize --london "$FACES/london" --lfw "$FACES/lfw" --mesh "$MESH" --alexnet "${ALEXNET:-}" --models nfgan-128 -n 200
+measure normalize --london "$FACES/london" --lfw "$FACES/lfw" --web "$FACES"/{flickr,omi} --mesh "$MESH" \
+    --alexnet "${ALEXNET:-}" --models nfgan-128 -n 100
