@@ -1,7 +1,7 @@
-"""Exported networks, run by onnxruntime, and which backend runs networks. Nothing here imports torch.
+"""Run exported networks with onnxruntime, and select the backend that runs networks. This module does not import torch.
 
-An exported network is looked for in the folder to which `facesym export` writes, then in the local Hub cache and on the
-Hub, where its file and checksum are those of the entry's `formats` in zoo.json.
+An exported network is read from the folder that `facesym export` writes to or, if it is not there, from the Hub or its
+local cache; the field ``formats`` of zoo.json gives the name and checksum of the file on the Hub.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _backend: ContextVar[str | None] = ContextVar("backend", default=None)
 
 
 def backend() -> str:
-    """What runs the networks of faces (landmarks, identity) now: "torch", "onnx" or "onnx-fp16".
+    """Return the backend that runs shared networks (landmarks, identity …): "torch", "onnx" or "onnx-fp16".
 
-    That of the pipeline at work; else torch where it is installed.
+    It is the backend of the running pipeline. Outside pipelines it is torch, or onnx if torch is not installed.
     """
     return _backend.get() or ("torch" if find_spec("torch") else "onnx")
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Run the networks of faces by this backend within the block."""
+    """Context manager: run shared networks with this backend (one of BACKENDS)."""
     token = _backend.set(name)
     try:
         yield
@@ -49,14 +49,14 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def folder() -> Path:
-    """Where `facesym export` writes: a folder per model, beside the local Hub cache."""
+    """Return the folder that `facesym export` writes to: ``facesym`` in ``HF_HOME``, with one subfolder per model."""
     from huggingface_hub.constants import HF_HOME
 
     return Path(HF_HOME) / "facesym"
 
 
 def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
-    """An exported network.
+    """Load an exported network.
 
     Args:
         name: a task (its default model) or a zoo id.
@@ -64,7 +64,7 @@ def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
         hub: see `facesym.hub.HubOptions`.
 
     Raises:
-        ZooError: unknown name, or the network has not been exported here and is not on the Hub.
+        ZooError: the name is unknown, or the network has not been exported on this machine and is not on the Hub.
         FacesymError: onnxruntime is not installed.
     """
     require_packages(("onnxruntime",), 'backend="onnx"', "onnx")
@@ -73,15 +73,16 @@ def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
 
 
 def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
-    """The exported file's content."""
+    """Read an exported file: from this machine or the Hub."""
     local = folder() / entry["id"] / FILES[format]
     if local.exists():
         return read_file(local)
     published = entry.get("formats", {}).get(format)
     if published is None or entry["revision"] is None:
         raise ZooError(
-            f"{entry['id']} has not been exported on this machine ({local}), nor published in this format on the Hub: "
-            f"run `facesym export {entry['id']}` where torch is installed, and copy {folder()} here."
+            f"{entry['id']} has not been exported on this machine ({local} is missing), and the Hub does not have it "
+            f"in this format: run `facesym export {entry['id']}` on a machine with torch, then copy its folder "
+            f"{folder()} to this machine."
         )
     file = fetch_file(entry["repo_id"], published["file"], **{**hub, "revision": entry["revision"]})
     data = read_file(file)
@@ -91,11 +92,14 @@ def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
 
 @lru_cache(maxsize=8)
 def shared_network(task: str, backend: str) -> Any:
-    """The default network of a task that pipelines share (landmarks, identity, mouth, occlusion), loaded once.
+    """Load the default network of a task that pipelines share, such as landmarks or identity; it is loaded only once.
 
     Args:
-        task: of zoo.json.
+        task: a task in zoo.json.
         backend: one of BACKENDS.
+
+    Returns:
+        A torch module in eval mode, or an OnnxNet.
 
     Raises:
         ZooError: the zoo has no such network, or its weights are unavailable.
@@ -108,15 +112,15 @@ def shared_network(task: str, backend: str) -> Any:
 
 
 def run_network(net: Any, images: np.ndarray, output: str) -> np.ndarray:
-    """Run a shared network that has one output.
+    """Run a shared network with a single output.
 
     Args:
         net: see `shared_network`.
-        images: Bx3xSxS float32.
+        images: Bx3xSxS float32 in [-1, 1].
         output: name of the output in the exported graph.
 
     Returns:
-        The output, float32.
+        The output as a float32 array.
     """
     if isinstance(net, OnnxNet):
         return getattr(net(images), output)
@@ -127,7 +131,7 @@ def run_network(net: Any, images: np.ndarray, output: str) -> np.ndarray:
 
 
 class OnnxNet:
-    """An exported network, called with arrays.
+    """An exported network. It is called with arrays and runs on the CPU in float32.
 
     Args:
         data: content of the .onnx file.
@@ -136,12 +140,12 @@ class OnnxNet:
 
     Attributes:
         backend: the format.
-        config: the settings of the network, as attributes.
+        config: namespace with the network's config.
         device: "cpu".
         dtype: float32.
 
     Raises:
-        ZooError: the file is damaged, or was made from other weights than the entry's.
+        ZooError: the file is damaged, or was exported from weights other than the zoo's.
     """
 
     device, dtype = "cpu", np.dtype(np.float32)
@@ -151,16 +155,19 @@ class OnnxNet:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
-        # Threads that wait by spinning take the cores from others, and from each other where cores are shared.
+        # Spinning threads slow down other processes, and each other if cores are shared.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common class
-            raise ZooError(f"The exported {entry['id']} is damaged: {error} Export it again.") from error
+            raise ZooError(
+                f"The exported {entry['id']} is damaged ({error}): run `facesym export {entry['id']}` again."
+            ) from error
         found = self._session.get_modelmeta().custom_metadata_map
         if found.get("sha256") != entry["sha256"]:
             raise ZooError(
-                f"The exported {entry['id']} was made from other weights: run `facesym export {entry['id']}` again."
+                f"The exported {entry['id']} does not match this version's weights: run "
+                f"`facesym export {entry['id']}` again."
             )
         self.entry, self.backend = entry, format
         self.config = SimpleNamespace(**json.loads(found["config"]))
@@ -171,10 +178,13 @@ class OnnxNet:
         return self.entry["params"]
 
     def __call__(self, *inputs: np.ndarray) -> SimpleNamespace:
-        """The outputs, by name.
+        """Run the network.
 
         Args:
-            inputs: arrays in the order of the graph's inputs.
+            inputs: arrays, in the order of the graph's inputs (`facesym.export.graphs`).
+
+        Returns:
+            Namespace of the graph's outputs, float32 arrays.
         """
         feed = {
             name: np.ascontiguousarray(value, np.float32)

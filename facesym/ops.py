@@ -10,10 +10,10 @@ MARGIN = 1.6  # side of a part's square, in the longer sides of its landmarks' b
 
 
 def identity_grid(like: torch.Tensor) -> torch.Tensor:
-    """The identity flow of a tensor.
+    """Return the identity flow for an image.
 
     Args:
-        like: BxCxHxW.
+        like: BxCxHxW, the image.
 
     Returns:
         Bx2xHxW pixel centres (x, y) in [-1, 1], in the convention of grid_sample(align_corners=False).
@@ -40,7 +40,15 @@ def warp(image: torch.Tensor, flow: torch.Tensor, mode: str = "bilinear") -> tor
 
 
 def relight(image: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
-    """I ⊙ R for an image in [-1, 1]. The ratio R multiplies the brightness (I + 1) / 2."""
+    """Compute I ⊙ R for an image in [-1, 1]; the ratio R multiplies the brightness (I + 1) / 2.
+
+    Args:
+        image: Bx3xHxW in [-1, 1].
+        light: Bx3xHxW, R ≥ 0.
+
+    Returns:
+        Bx3xHxW ≥ -1.
+    """
     return (image + 1) * light - 1
 
 
@@ -53,7 +61,7 @@ def box_blur(image: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def soft_step(x: torch.Tensor) -> torch.Tensor:
-    """A threshold at 0 that rounding does not flip: 0 below -0.05, 1 above 0.05, linear between."""
+    """Threshold at 0, linear between -0.05 and 0.05 so that rounding errors have little effect."""
     return (10 * x + 0.5).clamp(0, 1)
 
 
@@ -87,7 +95,7 @@ def crop_parts(
 
 
 def bf16_is_fast() -> bool:
-    """Whether this machine multiplies bf16 in hardware. On other CPUs autocast is far slower than fp32."""
+    """Whether this machine multiplies bf16 in hardware. On other CPUs, bf16 autocast is far slower than float32."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -96,7 +96,7 @@ class ModelTests:
         refused("missing: " + re.escape(key), tensors={k: v for k, v in tensors.items() if k != key})
         refused("unexpected: extra", tensors=tensors | {"extra": torch.zeros(1)})
         refused(re.escape(key) + " has shape", tensors=tensors | {key: torch.zeros(7, 7, 7)})
-        refused("does not know: colour", config=config | {"colour": "red"})
+        refused("does not have: colour", config=config | {"colour": "red"})
         refused("is for a Other, not for a", config=config | {"_class_name": "Other"})
 
 

@@ -309,7 +309,7 @@ def test_strict_loading(net, tmp_path, change, message):
 def test_a_class_that_is_not_ours(net, tmp_path):
     net.save_pretrained(tmp_path)
     _edit_config(_class_name="UNet2DModel")(tmp_path)
-    with pytest.raises(ZooError, match=r"no class of facesym\.models"):
+    with pytest.raises(ZooError, match=r"not a class of facesym\.models"):
         Model.from_pretrained(tmp_path)
 
 

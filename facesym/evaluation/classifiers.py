@@ -46,7 +46,7 @@ class NeutralClassifier:
         weights = {True: float((1 - y.mean()) / y.mean()), False: 1.0}  # equal weight for both classes
         self.model = LogisticRegression(C=50 / len(y), class_weight=weights, max_iter=2000)
         x = (x - self.mean) / self.std
-        scores = cross_val_predict(self.model, x, y, cv=2, method="decision_function")
+        scores = np.asarray(cross_val_predict(self.model, x, y, cv=2, method="decision_function"))
         self.threshold = np.quantile(scores[y], 1 - RECALL)
         self.model.fit(x, y)
 

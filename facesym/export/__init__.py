@@ -1,8 +1,7 @@
-"""Write the zoo's networks in formats that run elsewhere: ONNX, and torch.export's programs.
+"""Export the zoo's networks to formats that run without facesym's model code: ONNX and torch.export programs.
 
-Every network becomes one graph (`facesym.export.graphs`) for any number of faces at once, with its arithmetic in
-float32. ONNX comes in two sizes: float32, and "onnx-fp16", half as large, whose weights are stored in float16, as the
-zoo stores them.
+Each network becomes one graph (`facesym.export.graphs`) with a dynamic batch size that computes in float32. "onnx"
+stores the weights in float32, "onnx-fp16" in float16, as the zoo does, which halves the file.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from ..packages import require_packages
 if TYPE_CHECKING:
     from .graphs import GraphModule
 
-OPSET = 20  # of ONNX: the first in which GridSample copies bicubically by its present name
+OPSET = 20  # of ONNX: the first in which GridSample calls its bicubic mode "cubic"
 FORMATS = {"onnx": ("onnx", "onnx-fp16"), "torch": ("torch",)}
-PORTRAITS = ("astronaut.jpg", "grace-hopper.jpg")  # beside this file: aligned crops, in the public domain
-# The greatest difference from torch, in units of the output (at least 1): colours are in [-1, 1].
+PORTRAITS = ("astronaut.jpg", "grace-hopper.jpg")  # next to this file: aligned crops, in the public domain
+# Largest accepted difference from torch, as a fraction of the output's largest value (at least 1).
 TOLERANCE = {"onnx": 1e-3, "onnx-fp16": 2e-2, "torch": 1e-5}
 
 
@@ -38,8 +37,8 @@ class Exported(NamedTuple):
 
     Attributes:
         format: "onnx", "onnx-fp16" or "torch".
-        data: the file's content.
-        errors: {output: greatest absolute difference from torch on the portraits}.
+        data: content of the file.
+        errors: {output: largest absolute difference from torch on the portraits}.
     """
 
     format: str
@@ -48,15 +47,18 @@ class Exported(NamedTuple):
 
 
 def export(name: str, format: str = "onnx") -> list[Exported]:
-    """Export a network, and check the files against torch on two portraits.
+    """Export a network and compare the outputs of the files with torch on two portraits.
 
     Args:
         name: a task (its default model) or a zoo id.
-        format: "onnx", which gives both sizes, or "torch".
+        format: "onnx" (returns "onnx" and "onnx-fp16") or "torch".
+
+    Returns:
+        One `Exported` per file.
 
     Raises:
-        ZooError: unknown name, its weights are missing or altered, the class has no graph, or an exported file does not
-            give what torch gives.
+        ZooError: the name is unknown, the weights are missing or altered, the network's class cannot be exported, or
+            the outputs of an exported file differ from torch.
         FacesymError: the packages of the extra "onnx" are missing.
     """
     import torch
@@ -77,13 +79,16 @@ def export(name: str, format: str = "onnx") -> list[Exported]:
         errors = _errors(module, data, kind, inputs, expected)
         for error, output in zip(errors.values(), expected):
             if not error <= TOLERANCE[kind] * max(1, float(output.abs().max())):
-                raise ZooError(f"{name} as {kind} does not give what torch gives: it differs by {errors}.")
+                raise ZooError(
+                    f"The outputs of {name} as {kind} differ too much from torch ({errors}), so it was not exported. "
+                    "Install the versions of torch and onnx that requirements.txt lists."
+                )
         exported.append(Exported(kind, data, errors))
     return exported
 
 
 def save(exported: Sequence[Exported], folder: Path) -> list[Path]:
-    """Write exported files to a folder, under their names in FILES: their paths."""
+    """Write exported files to a folder, under their names in FILES; return the paths."""
     paths = [folder / FILES[each.format] for each in exported]
     for path, each in zip(paths, exported):
         write_atomic(path, each.data, ZooError)
@@ -91,7 +96,7 @@ def save(exported: Sequence[Exported], folder: Path) -> list[Path]:
 
 
 def describe(exported: Sequence[Exported]) -> dict[str, dict]:
-    """ONNX files as an entry of zoo.json has them in ``formats``."""
+    """Describe ONNX files as in the field ``formats`` of zoo.json."""
     return {
         each.format: {
             "file": FILES[each.format],
@@ -103,15 +108,17 @@ def describe(exported: Sequence[Exported]) -> dict[str, dict]:
 
 
 def _shapes(module: GraphModule) -> tuple:
-    """The dimensions of the inputs that may have any size."""
+    """Return the dynamic dimensions of the inputs, as torch.export expects them."""
     from torch.export import Dim
 
     graph, batch = module.graph, Dim("batch")
     shapes = []
     for name in graph.inputs:
-        free = {d: Dim(f"{name}_{'height' if d == 2 else 'width'}") for d in (graph.free or {}).get(name, ())}
-        shapes.append({} if name in graph.whole else {0: batch, **free})
-    return (tuple(shapes),)  # of forward's *inputs, one argument
+        dynamic = {
+            d: Dim(f"{name}_{'height' if d == 2 else 'width'}") for d in (graph.dynamic or {}).get(name, ())
+        }
+        shapes.append({} if name in graph.unbatched else {0: batch, **dynamic})
+    return (tuple(shapes),)  # forward(*inputs) counts as one argument
 
 
 def _program(module, inputs):
@@ -124,11 +131,11 @@ def _program(module, inputs):
 
 
 def _onnx(module, inputs, entry):
-    """{format: file's content}."""
+    """Export to ONNX; return {format: content of the file}."""
     import torch
 
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the exporter, about its own parts
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
             module,
             inputs,
@@ -141,7 +148,7 @@ def _onnx(module, inputs, entry):
         )
     assert program is not None
     model = program.model_proto
-    # The exporter's notes on where in the source each part comes from: they hold paths of this machine.
+    # Remove source locations, which contain paths of this machine.
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
         del part.metadata_props[:]
     config = json.dumps({key: value for key, value in module.net.config.items() if not key.startswith("_")})
@@ -152,7 +159,7 @@ def _onnx(module, inputs, entry):
 
 
 def _halved(model):
-    """The model with its weights stored in float16, each cast to float32 where it is used."""
+    """Store the weights of an ONNX model in float16 and cast them to float32 in the graph; changes and returns it."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
@@ -171,17 +178,17 @@ def _halved(model):
 
 
 def _errors(module, data, kind, inputs, expected):
-    """{output: greatest absolute difference from what torch gives}."""
+    """Run an exported file; return {output: largest absolute difference from ``expected``}."""
     import torch
 
     names = module.graph.outputs
     if kind == "torch":
         with torch.inference_mode():
-            made = torch.export.load(io.BytesIO(data)).module()(*inputs)
+            outputs = torch.export.load(io.BytesIO(data)).module()(*inputs)
     else:
         import onnxruntime
 
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         feed = {name: value.numpy() for name, value in zip(module.graph.inputs, inputs)}
-        made = [torch.from_numpy(value) for value in session.run(names, feed)]
-    return {name: float((a - b).abs().max()) for name, a, b in zip(names, made, expected)}
+        outputs = [torch.from_numpy(value) for value in session.run(names, feed)]
+    return {name: float((a - b).abs().max()) for name, a, b in zip(names, outputs, expected)}

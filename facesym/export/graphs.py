@@ -1,4 +1,7 @@
-"""Each network as a graph: a function of tensors alone, with names, from a crop to what the pipelines use of it."""
+"""The graph that is exported for each class of network: named input and output tensors, and the function between them.
+
+A graph returns only the outputs that the pipelines use. S is the network's ``input_size``, B the batch size.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +18,33 @@ from ..pipelines.crops import to_batch
 
 
 class Graph(NamedTuple):
-    """What of a network is exported.
+    """Exported graph of a class of network.
 
     Attributes:
-        inputs: names of its inputs.
-        outputs: names of its outputs.
-        run: (network, *inputs) to a tuple of the outputs.
-        sample: (network, Bx3xSxS crops in [-1, 1]) to a tuple of inputs.
-        free: {input: dimensions beside the batch that may have any size}.
-        whole: inputs that have no batch.
+        inputs: names of the inputs.
+        outputs: names of the outputs.
+        run: called with (network, *inputs); returns a tuple of the outputs.
+        sample: called with (network, Bx3xSxS crops in [-1, 1]); returns a tuple of example inputs.
+        dynamic: {input: its dynamic dimensions besides the batch}.
+        unbatched: inputs without a batch dimension.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     run: Callable[..., tuple[Tensor, ...]]
     sample: Callable[[Any, Tensor], tuple[Tensor, ...]]
-    free: dict[str, tuple[int, ...]] | None = None
-    whole: tuple[str, ...] = ()
+    dynamic: dict[str, tuple[int, ...]] | None = None
+    unbatched: tuple[str, ...] = ()
 
 
 class GraphModule(nn.Module):
-    """A network's graph as a module, which is what exporters take.
+    """The graph of a network as a module, which exporters require.
 
     Args:
         net: a network of facesym.models, in eval mode.
 
     Raises:
-        ZooError: no graph is known for the network's class.
+        ZooError: networks of this class cannot be exported.
     """
 
     def __init__(self, net: Any):
@@ -55,7 +58,12 @@ class GraphModule(nn.Module):
         return self.graph.run(self.net, *inputs)
 
     def sample(self, crops: Sequence[Image.Image], side: int) -> tuple[Tensor, ...]:
-        """Inputs made of aligned crops (RGB images), for a network that takes crops of this side."""
+        """Return example inputs.
+
+        Args:
+            crops: aligned crops, RGB images of any size.
+            side: S, the input size of the network in pixels.
+        """
         faces = [crop.resize((side, side), Image.Resampling.LANCZOS) for crop in crops]
         return self.graph.sample(self.net, to_batch(faces, self.net))
 
@@ -82,15 +90,14 @@ def _transfer(net, image, condition, attributes, larger):
 
 
 def _twice_as_large(image):
-    return nn.functional.interpolate(image, scale_factor=2.0, mode="bicubic", align_corners=False).clamp(
-        -1, 1
-    )
+    larger = nn.functional.interpolate(image, scale_factor=2.0, mode="bicubic", align_corners=False)
+    return larger.clamp(-1, 1)
 
 
 def _masked(net, image):
     mask = torch.ones_like(image[:, :1])
     side = image.shape[-1]
-    mask[..., side // 3 : side // 2, : side // 2] = 0  # the eye at the left
+    mask[..., side // 3 : side // 2, : side // 2] = 0  # the eye on the image's left
     return image, mask
 
 
@@ -118,7 +125,7 @@ GRAPHS = {
         ("changed", "changed_condition", "changed_larger"),
         _transfer,
         _attributes,
-        free={"larger": (2, 3)},
+        dynamic={"larger": (2, 3)},
     ),
     "FaceParser": Graph(("image",), ("logits",), lambda net, image: (net(image),), _itself),
     "LandmarkNet": Graph(
@@ -130,8 +137,8 @@ GRAPHS = {
         ("normalized", "normalized_larger"),
         _normalize,
         lambda net, image: (image, _twice_as_large(image), torch.tensor(0.8)),
-        free={"larger": (2, 3)},
-        whole=("fraction",),
+        dynamic={"larger": (2, 3)},
+        unbatched=("fraction",),
     ),
     "DetailRefiner": Graph(("image",), ("refined",), lambda net, image: (net(image),), _itself),
     "OcclusionNet": Graph(("image",), ("logits",), lambda net, image: (net(image),), _itself),

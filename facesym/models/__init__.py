@@ -1,4 +1,4 @@
-"""The networks, loaded when first used (importing this package does not import torch)."""
+"""The networks. They are imported on first use, so importing this package does not import torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

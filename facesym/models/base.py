@@ -1,4 +1,4 @@
-"""The base class of every network: one folder holds config.json and model.safetensors, read strictly."""
+"""Base class of all networks: strict loading and saving of a folder with config.json and model.safetensors."""
 
 import hashlib
 import inspect
@@ -24,31 +24,31 @@ _LARGEST = 16384
 class Model(ModelMixin, ConfigMixin):
     """A network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
 
-    Subclasses decorate their constructor with diffusers' `@register_to_config` and give each keyword a type
-    and a default. Unlike diffusers' own loading, which only warns, nothing is guessed: a key too many or too
-    few, a wrong shape, an unknown setting, or a damaged file raises ZooError. Pickles are never read.
+    Subclasses decorate their constructor with diffusers' `@register_to_config` and give each keyword a type and a
+    default. Loading is strict: where diffusers only warns about missing or unexpected keys, wrong shapes and unknown
+    settings, these raise ZooError, as do damaged files. Pickled checkpoints are not supported.
     """
 
     config_name = CONFIG_NAME  # type: ignore[assignment]
 
     @property
     def config(self) -> Any:
-        """The constructor's settings, as attributes and as a mapping."""
+        """Arguments of the constructor, as attributes and as a mapping."""
         return super().config
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are. (Diffusers' own walks through all modules, which takes milliseconds.)"""
+        """Device of the weights. (The property of diffusers visits all modules, which takes milliseconds.)"""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of its weights."""
+        """Type of the weights."""
         return next(self.parameters()).dtype
 
-    @torch.inference_mode(False)  # so that it can be trained later, wherever it is moved
+    @torch.inference_mode(False)  # tensors created in inference mode could not be trained later
     def to(self, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]
-        """torch's own: the one of diffusers warns at each change of dtype about modules we do not have."""
+        """Move the network; see `torch.nn.Module.to`. (The method of diffusers warns needlessly about dtypes.)"""
         torch.nn.Module.to(self, *args, **kwargs)
         return self
 
@@ -65,22 +65,22 @@ class Model(ModelMixin, ConfigMixin):
     ) -> Self:
         """Load a model in eval mode, on the CPU.
 
-        `Model.from_pretrained` itself reads the class from the config; a subclass takes only its own models.
+        `Model.from_pretrained` reads the class from the config; subclasses load only models of their own class.
 
         Args:
             name: a task ("complete": its default model), a zoo id, a local folder, or a Hub repository "owner/name".
-            dtype: type of the floating point weights; default float32, however they are stored.
-            torch_dtype: the same, under diffusers' older name.
-            sha256: hex digest which model.safetensors must have; default: what the zoo knows.
+            dtype: type of the floating point weights; default: float32, whatever the stored type.
+            torch_dtype: older name of ``dtype`` in diffusers.
+            sha256: expected SHA-256 of model.safetensors in hex; default: the one in the zoo, if any.
             hub: ``subfolder``, ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``: see
                 `facesym.hub.HubOptions`.
 
         Raises:
-            ZooError: nothing of that name, a missing, altered or damaged file, or weights or settings which do not
-                fit the class.
+            ZooError: the name is unknown, a file is missing, altered or damaged, or weights or settings do not fit the
+                class.
         """
         files = zoo.locate(name, **hub)
-        # On "meta", which holds no numbers, first: settings of a damaged config may ask for more memory than there is.
+        # Check the shapes on the meta device first: a damaged config could request more memory than there is.
         outline = _build(cls, files.config, "meta")
         tensors = _read_weights(outline, files.weights, sha256 or files.sha256)
         model = _build(cls, files.config, "cpu")
@@ -90,15 +90,15 @@ class Model(ModelMixin, ConfigMixin):
     def save_pretrained(  # type: ignore[override]
         self, folder: str | os.PathLike, dtype: torch.dtype | None = None
     ) -> None:
-        """Write config.json and model.safetensors; a stop half-way leaves the earlier files as they were.
+        """Write config.json and model.safetensors, each atomically.
 
         Args:
-            folder: made if it does not exist.
-            dtype: stored type of the floating point weights, e.g. torch.float16; default: as they are.
+            folder: folder to write; created if it does not exist.
+            dtype: stored type of the floating point weights, e.g. torch.float16; default: their current type.
                 Integer buffers keep their type.
 
         Raises:
-            ZooError: a weight is NaN or infinite (in `dtype`), or the disk is full.
+            ZooError: a weight is NaN or infinite in ``dtype``, or the folder cannot be written.
         """
         files = self._files(dtype)
         for name in (WEIGHTS_NAME, CONFIG_NAME):
@@ -113,20 +113,20 @@ class Model(ModelMixin, ConfigMixin):
         private: bool | None = None,
         token: str | bool | None = None,
     ) -> str:
-        """Upload config and weights, making the repository if needed, and a model card if it has none.
+        """Upload config and weights, and a model card if the repository has none. Creates the repository if needed.
 
         Args:
             repo_id: "owner/name".
-            dtype: stored type of the floating point weights; default: as they are.
+            dtype: stored type of the floating point weights; default: their current type.
             commit_message: default: "Upload <class>".
-            private: whether a new repository is; default: as the owner's settings say.
+            private: whether to create a private repository; default: the owner's setting.
             token: Hub token; default: the one of `hf auth login`.
 
         Returns:
-            The commit hash, to be used as `revision`.
+            The commit hash, for use as ``revision``.
 
         Raises:
-            ZooError: a weight is not finite, no network, or no right to write to the repository.
+            ZooError: a weight is not finite, there is no network, or the token has no write access.
         """
         files = self._files(dtype)
         digest = hashlib.sha256(files[WEIGHTS_NAME]).hexdigest()
@@ -144,22 +144,23 @@ class Model(ModelMixin, ConfigMixin):
         )
 
     def _files(self, dtype: torch.dtype | None) -> dict[str, bytes]:
-        """{file name: content} of a saved model."""
+        """Return the files of the saved model: {file name: content}."""
         tensors = {}
         for key, tensor in self.state_dict().items():
             if tensor.is_floating_point():
                 tensor = tensor.to(dtype or tensor.dtype)
                 if not tensor.isfinite().all():
                     raise ZooError(
-                        f"{key} has values that are not finite in {tensor.dtype}: nothing was saved."
+                        f"{key} has values that are not finite in {tensor.dtype}, so nothing was saved: choose a "
+                        "wider dtype, or check the training run."
                     )
-            # A copy in plain memory order: safetensors refuses channels_last and tied tensors.
+            # Copy to contiguous memory: safetensors rejects channels_last and tied tensors.
             tensors[key] = tensor.detach().to("cpu", copy=True).contiguous()
         weights = safetensors.torch.save(tensors, metadata={"format": "pt"})
         return {CONFIG_NAME: self.to_json_string().encode(), WEIGHTS_NAME: weights}
 
     def _describe(self, dtype: torch.dtype | None, sha256: str) -> dict:
-        """What a card says of a model that is not in the zoo."""
+        """Return the fields for the card of a model that is not in the zoo."""
         name = type(self).__name__
         same_class = [entry for entry in zoo.list_models() if entry["class"] == name and entry["default"]]
         return {
@@ -176,15 +177,15 @@ M = TypeVar("M", bound=Model)
 
 
 def _setting(text: str) -> int:
-    """An integer of a config. No width or depth is that large: it would fill the memory before it is found out."""
+    """Parse an integer of a config; reject values so large that building the network would exhaust the memory."""
     value = int(text)
     if abs(value) > _LARGEST:
-        raise ValueError(f"{text} is larger than any setting")
+        raise ValueError(f"{text} is out of range")
     return value
 
 
 def _build(cls: type[M], config_file: Path, device: str) -> M:
-    """A network with random weights on a device, from its config."""
+    """Build a network with random weights from its config."""
     try:
         config = json.loads(read_file(config_file), parse_int=_setting)
         stored_class = config.get("_class_name", cls.__name__)
@@ -195,7 +196,7 @@ def _build(cls: type[M], config_file: Path, device: str) -> M:
         import facesym.models
 
         if stored_class not in facesym.models.__all__:
-            raise ZooError(f"{config_file} is for {stored_class!r}, which is no class of facesym.models.")
+            raise ZooError(f"{config_file} is for {stored_class!r}, which is not a class of facesym.models.")
         cls = getattr(facesym.models, stored_class)
     elif stored_class != cls.__name__:
         raise ZooError(f"{config_file} is for a {stored_class}, not for a {cls.__name__}.")
@@ -204,25 +205,28 @@ def _build(cls: type[M], config_file: Path, device: str) -> M:
     unknown = sorted(settings.keys() - inspect.signature(cls).parameters.keys())
     if unknown:
         raise ZooError(
-            f"{config_file} has settings this version's {cls.__name__} does not know: {', '.join(unknown)}."
+            f"{config_file} has settings that this version's {cls.__name__} does not have: {', '.join(unknown)}. "
+            "Update facesym, or use another model."
         )
     try:
-        # The initial weights are thrown away: do not let them advance the caller's random numbers.
+        # The initial weights are discarded: they must not advance the caller's random state.
         with torch.random.fork_rng(devices=[]), torch.device(device):
             return cls(**settings)
-    except Exception as error:  # whatever a setting of another kind, or out of range, leads to
+    except Exception as error:  # invalid settings can raise anything
         raise ZooError(f"{config_file} does not describe a valid {cls.__name__}: {error}") from error
 
 
 def _read_weights(model: Model, file: Path, sha256: str | None) -> dict[str, torch.Tensor]:
-    """The tensors of a file, which fit the model."""
-    data = read_file(file)  # read once, so that what was checked is what is loaded
+    """Read the tensors of a file and check them against the model's state dict."""
+    data = read_file(file)  # read once, so that the checked bytes are the loaded ones
     if sha256 is not None:
         check_sha256(file, data, sha256)
     try:
         tensors = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
-        raise ZooError(f"{file} is damaged or is no safetensors file: {error}.") from error
+        raise ZooError(
+            f"{file} is damaged or not a safetensors file ({error}): download or save it again."
+        ) from error
 
     expected = model.state_dict()
     faults = [f"missing: {key}" for key in expected if key not in tensors]

@@ -32,8 +32,8 @@ class LandmarkNet(Model):
         width: channels at a quarter of the input's side; the deeper levels have 1.5 and 2 times as many.
         landmarks: number of landmarks.
         input_size: side of the square input, in pixels; a multiple of 16.
-        pose: whether a head on the deepest features predicts yaw and pitch. Landmarks alone do not tell a profile
-            from a three-quarter view.
+        pose: whether a head on the deepest features predicts yaw and pitch. Landmarks alone do not distinguish a
+            profile from a three-quarter view.
     """
 
     @register_to_config
@@ -57,7 +57,7 @@ class LandmarkNet(Model):
             )
 
     def encode(self, image: torch.Tensor) -> Any:
-        """The features at a quarter, an eighth and a sixteenth of the side. See `forward` for the argument."""
+        """Compute the features at a quarter, an eighth and a sixteenth of the side. See `forward` for the argument."""
         x0 = self.stem(image)
         x1 = self.down1(x0)
         x2 = self.down2(x1)
@@ -76,7 +76,7 @@ class LandmarkNet(Model):
         return self._pose_of(self.encode(image))
 
     def landmarks_and_pose(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """`forward` and `pose` of the same image in one pass."""
+        """Run `forward` and `pose` on the same image in one pass."""
         features = self.encode(image)
         return self._landmarks_of(features), self._pose_of(features)
 

@@ -77,14 +77,14 @@ class LightCNN(Model):
         self.project = nn.Linear(widths[-1] * side**2, embedding)
 
     def resized(self, image: torch.Tensor) -> torch.Tensor:
-        """Images of any size at the network's. See `forward` for the argument."""
+        """Resize images to the network's input size. See `forward` for the argument."""
         size = self.config.input_size
         if image.shape[-1] != size:
             image = F.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)
         return image
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
-        """The last convolution's maps, Bx128x6x6 at the released size. See `forward` for the argument."""
+        """Compute the maps of the last convolution, Bx128x6x6 at the released size. See `forward` for the argument."""
         x = self.stem(self.resized(image)[:, :, self.window[0], self.window[1]])
         for level, layers in enumerate(self.levels):
             x = layers(x)
@@ -104,5 +104,5 @@ class LightCNN(Model):
         return self.embed(self.features(image))
 
     def embed(self, features: torch.Tensor) -> torch.Tensor:
-        """The unit vector of `features`' maps."""
+        """Compute the unit vectors, Bx``embedding``, from the maps of `features`."""
         return F.normalize(self.project(features.flatten(1)).float(), dim=1)

@@ -128,11 +128,14 @@ class AttributeGenerator(Model):
 
     @classmethod
     def preset(cls, name: str, **settings: Any) -> Self:
-        """A network of a named size.
+        """Create an untrained network of a named size.
 
         Args:
-            name: "paper", as printed, with usual widths where the paper gives none; or "small", the released size.
-            settings: of the constructor, in place of the preset's.
+            name: "paper", as printed, with common widths where the paper gives none; or "small", the released size.
+            settings: arguments of the constructor that replace the preset's.
+
+        Raises:
+            KeyError: the name is unknown.
         """
         presets: dict[str, dict[str, Any]] = {
             "paper": dict(widths=(64, 128, 256, 512, 512), copy=False),
@@ -174,10 +177,14 @@ class AttributeGenerator(Model):
         return self.encoder(F.avg_pool2d(x, self.config.scale) if self.config.scale > 1 else x)
 
     def predict(self, latent: torch.Tensor, y: torch.Tensor) -> tuple:
-        """The part of Gdec that needs only the latent and the attributes y (BxA).
+        """Run the part of Gdec that depends only on the latent and the attributes.
+
+        Args:
+            latent: from `encode`.
+            y: BxA, see `attributes`.
 
         Returns:
-            The predictions, which `render` turns into an image.
+            The predictions, for `render`.
         """
         y_map = y.to(latent.dtype)[:, :, None, None].expand(-1, -1, *latent.shape[-2:])
         x = self.decoder(torch.cat([latent, y_map], 1))
@@ -282,7 +289,7 @@ class AttributeDiscriminator(nn.Module):
 
 
 class MouthDiscriminator(SAGANDiscriminator):
-    """D's two heads on crops of mouths, where expressions show most.
+    """D with its two heads, on crops of mouths, where expressions are most visible.
 
     An addition to the paper, trained by SymmFCNet's (17) and by (2) and (3).
 
@@ -304,7 +311,7 @@ class MouthDiscriminator(SAGANDiscriminator):
 
 
 def parse(parser: Any, image: torch.Tensor) -> torch.Tensor:
-    """Logits of P on images of any size: BxKxSxS at P's own size."""
+    """Run the parser P (a FaceParser) on images of any size, Bx3xHxW in [-1, 1]: logits BxKxSxS at P's input size."""
     size = parser.config.input_size
     if image.shape[-1] != size:
         image = F.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)

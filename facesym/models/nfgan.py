@@ -109,7 +109,14 @@ class NormalizedFaceGAN(Model):
 
     @classmethod
     def preset(cls, name: str) -> Self:
-        """ "paper": 64 pixels, grey, as printed. "colour": the released size, 128 pixels."""
+        """Create an untrained network of a named size.
+
+        Args:
+            name: "paper" (64 pixels, grey, as printed) or "colour" (the released size, 128 pixels).
+
+        Raises:
+            KeyError: the name is unknown.
+        """
         presets = {
             "paper": dict(
                 channels=1, encoder_widths=(32, 64, 128, 256), decoder_widths=(512, 256, 128, 64), kernel=3, copy=False
@@ -128,16 +135,16 @@ class NormalizedFaceGAN(Model):
         return self.encoder(image).float()
 
     def predict(self, z: torch.Tensor) -> tuple:
-        """The part of Dec that needs only z (BxZ).
+        """Run the part of Dec that depends only on the latent z (BxZ).
 
         Returns:
-            The predictions, which `render` turns into an image.
+            The predictions, for `render`.
         """
         x = self.decoder(z.to(self.dtype).view(-1, self.config.latent // 4, 2, 2))
         return z, torch.tanh(self.draw(x).float()), None if self.maps is None else self.maps(x).float()
 
     def passes(self, image: torch.Tensor) -> list[tuple]:
-        """The predictions of each pass.
+        """Compute the predictions of each pass.
 
         Args:
             image: BxCxSxS in [-1, 1].
@@ -222,12 +229,15 @@ def _double(a: int, b: int, kernel: int, rank: int | None = None, bias: bool = F
 
 
 def combine(copied: torch.Tensor, synthesized: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
-    """x̃ from its three sources.
+    """Mix x̃ from its three sources.
 
     Args:
-        copied: BxCxHxW, x(flow).
-        synthesized: BxCxHxW.
+        copied: BxCxHxW in [-1, 1], x(flow).
+        synthesized: BxCxHxW in [-1, 1].
         choice: Bx3xHxW, the fractions of the copy, its mirror image and the synthesized face.
+
+    Returns:
+        BxCxHxW in [-1, 1].
     """
     return choice[:, :1] * copied + choice[:, 1:2] * copied.flip(-1) + choice[:, 2:] * synthesized
 

@@ -1,4 +1,4 @@
-"""DetailRefiner: a small U-Net that sharpens what another network synthesized at a lower resolution."""
+"""DetailRefiner: a small U-Net that sharpens images synthesized by another network at a lower resolution."""
 
 from itertools import pairwise
 
@@ -26,15 +26,15 @@ class _Residual(nn.Module):
 
 
 class DetailRefiner(Model):
-    """A U-Net that adds detail: lines between teeth, lips with an edge. At first it changes nothing.
+    """A U-Net that adds detail: lines between teeth, lips with an edge. Untrained, it is the identity.
 
-    An addition to LSSL (mouths) and NFGAN (faces that were turned), which synthesize at 128 pixels. It has no
-    normalisation, which would change colours.
+    An addition to LSSL (mouths) and NFGAN (frontalized faces), which synthesize at 128 pixels. It has no normalisation
+    layers, which would change colours.
 
     Args:
         widths: channels at a half, a quarter, … of the input's side.
         blocks: number of residual blocks at the lowest resolution.
-        input_size: side of the square input in use, in pixels; a multiple of 2 to the number of widths.
+        input_size: side of the square input, in pixels; a multiple of 2 to the number of widths.
     """
 
     @register_to_config

@@ -26,7 +26,7 @@ YAW = 20.0  # degrees: the yaw that a standard deviation of z′₁ stands for, 
 
 
 def mirrored(z: torch.Tensor, config: Any) -> torch.Tensor:
-    """The latent (BxZ) of the mirror image, for the ``kind`` in ``config``."""
+    """Return the latent (BxZ) of the mirror image, for the ``kind`` in ``config``."""
     if config.kind == "flip":
         return z.flip(1)
     n = config.asymmetric
@@ -135,7 +135,7 @@ class SymmetricGenerator(Model):
         self.factor.copy_(vectors * values.clamp(min=0).sqrt())
 
     def mirrored(self, z: torch.Tensor) -> torch.Tensor:
-        """The latent of the mirror image: z′ negated, or z reversed. ``plain`` guarantees nothing."""
+        """Return the latent of the mirror image: z′ negated, or z reversed. For ``plain`` there is no guarantee."""
         return mirrored(z, self.config)
 
     def between(self, z: torch.Tensor, fraction: float) -> torch.Tensor:
@@ -143,15 +143,18 @@ class SymmetricGenerator(Model):
         return (1 - fraction) * z + fraction * self.mirrored(z)
 
     def yaw_of(self, z: torch.Tensor) -> torch.Tensor:
-        """The yaw of latents (BxZ): B numbers in degrees."""
+        """Return the yaw of latents (BxZ) in degrees: B."""
         return YAW * 2**0.5 * torch.erfinv(z[:, 0].clamp(-0.999, 0.999))
 
     def turned(self, z: torch.Tensor, degrees: float | torch.Tensor) -> torch.Tensor:
-        """Set the yaw of latents and leave everything else.
+        """Set the yaw of latents; all other entries stay the same.
 
         Args:
             z: BxZ.
-            degrees: the yaw, a number or B of them.
+            degrees: the yaw in degrees, one number or B.
+
+        Returns:
+            BxZ.
         """
         yaw = torch.as_tensor(degrees, dtype=z.dtype, device=z.device).expand(len(z))
         return torch.cat([torch.erf(yaw / YAW / 2**0.5)[:, None], z[:, 1:]], 1)
@@ -216,7 +219,7 @@ class SymmetricEncoder(Model):
         return (self.out(x.flatten(1)) + mirror_code) / 2
 
     def spread(self) -> torch.Tensor:
-        """The posterior's log variance, ``latent`` numbers, equal for a latent and its mirror."""
+        """Return the posterior's log variance, ``latent`` numbers, equal for a latent and its mirror image."""
         v = 10 * self.spreads
         return (v + v.flip(0)) / 2 if self.config.kind == "flip" else v
 

@@ -34,7 +34,7 @@ class SymmetrizerOutput:
         face: G(x), Bx3xHxW in [-1, 1]: the face on a background of REMOVED.
         region: Bx1xHxW in [0, 1], 1 = face.
         region_logits: Bx1xHxW.
-        image: Bx3xHxW, the image before it is masked by the region.
+        picture: Bx3xHxW, the image before it is masked by the region.
         flow: Bx4xHxW in [-1, 1], coordinates (x, y) in x and in its mirror image to copy each pixel from; None
             without ``copy``.
         choice: Bx1xHxW in [0, 1], the fraction copied from x; the rest is from its mirror image. None without
@@ -123,9 +123,9 @@ class SymmetrizerVAE(Model):
 
         Args:
             image: Bx3xSxS in [-1, 1], aligned faces (FFHQ framing).
-            exact: make the output symmetric to the last bit, and sharp: average its coarse part with the mirror image,
-                take the detail of one half (see `_one_half`), and copy bicubically. The average alone would blur what
-                is not at the same pixel on both sides.
+            exact: make the output exactly symmetric, and sharp: average its coarse part with the mirror image, take
+                the detail from one half (see `_one_half`), and sample bicubically. The average alone would blur
+                features that do not match at the same pixel.
 
         Returns:
             SymmetrizerOutput. In training z is sampled, in eval mode it is the mean.

@@ -1,6 +1,6 @@
 """SymmFCNet: symmetry-consistent face completion (X. Li et al., IEEE TIP 2020; equation numbers are the paper's).
 
-Stage I copies what the mirrored half still shows: MaskNet predicts the face region, FlowNet the partner of each pixel
+Stage I copies pixels that the mirrored half shows: MaskNet predicts the face region, FlowNet the partner of each pixel
 in the flipped image, LightNet the ratio of light between the two. Stage II (RecNet) generates the rest and refines the
 copy, weighted by the confidence network. In all masks 1 = visible (face, trusted) and 0 = missing.
 """
@@ -309,11 +309,11 @@ class SymmFCNet(Model):
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
-        """A new, untrained network of a named size.
+        """Create an untrained network of a named size.
 
         Args:
             name: "paper", "small" (the released size) or "tiny" (for tests).
-            changes: of the constructor, in place of the preset's.
+            changes: arguments of the constructor that replace the preset's.
         """
         return cls(**(PRESETS[name] | changes))
 

@@ -1,6 +1,7 @@
-"""Draw occlusions over faces, to train and evaluate OcclusionNet: glasses, sunglasses, face masks, hands and objects,
-strands of hair, and damage of old prints. Each is placed by the 68 landmarks and rendered with the photo's
-illumination, shadows and blur.
+"""Draw occlusions over faces to train and evaluate OcclusionNet.
+
+There are glasses, sunglasses, face masks, hands and objects, strands of hair, and damage of old prints. Each is placed
+by the 68 landmarks and rendered with the photo's illumination, shadows and blur.
 """
 
 import cv2
@@ -22,6 +23,7 @@ _DRAW = {
     "hair": draw_hair,
     "damage": draw_damage,
 }
+# Probability of each kind.
 _OFTEN = {"glasses": 0.26, "sunglasses": 0.17, "mask": 0.14, "object": 0.27, "hair": 0.06, "damage": 0.1}
 _SECOND = 0.15  # probability of a second occlusion
 
@@ -45,13 +47,13 @@ def draw_occluders(
     kinds = [kind or str(rng.choice(OCCLUSIONS, p=probability / probability.sum()))]
     if kind is None and rng.random() < _SECOND:
         kinds.append(str(rng.choice(("object", "hair", "damage"))))
-    for name in sorted(kinds, key=OCCLUSIONS.index):  # what lies nearer to the camera comes last
+    for name in sorted(kinds, key=OCCLUSIONS.index):  # from the face towards the camera
         _DRAW[name](scene)
     return scene.finish()
 
 
 def draw_distractors(rng: np.random.Generator, image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Draw a hard shadow, make-up or a highlight: changes that occlude nothing.
+    """Draw a hard shadow, make-up or a highlight. None of them counts as an occlusion.
 
     Args:
         rng, image, points: see `draw_occluders`.
@@ -74,7 +76,7 @@ def draw_distractors(rng: np.random.Generator, image: np.ndarray, points: np.nda
 
 
 def _shadow(scene):
-    """The shadow of something outside the picture: a line, a leaf, a brim, blinds."""
+    """Draw a shadow cast from outside the image: a straight edge, a blob or stripes."""
     rng, size = scene.rng, scene.size
     kind = rng.random()
     if kind < 0.4:
@@ -93,7 +95,7 @@ def _shadow(scene):
 
 
 def _make_up(scene):
-    """Lipstick, eye shadow or liner, and blush."""
+    """Draw lipstick, eye shadow and blush."""
     rng, points = scene.rng, scene.points
     colour = rng.uniform((80, 0, 20), (220, 90, 120))
     _tint(scene, scene.fill(points[48:60]), colour, rng.uniform(0.2, 0.7), 1.0)
@@ -113,7 +115,7 @@ def _make_up(scene):
 
 
 def _tint(scene, area, colour, strength, blur):
+    """Blend a colour over an area (SxS float32), at the brightness of the image."""
     alpha = strength * cv2.GaussianBlur(area, (0, 0), blur)[..., None]
-    scene.image = scene.image * (1 - alpha) + alpha * scene.image.mean(-1, keepdims=True) / 160 * np.float32(
-        colour
-    )
+    tinted = scene.image.mean(-1, keepdims=True) / 160 * np.float32(colour)
+    scene.image = scene.image * (1 - alpha) + alpha * tinted

@@ -1,4 +1,4 @@
-"""What age does to a print: scratches, folds, tears, stains, and a faded picture."""
+"""Damage of old prints: scratches, folds, tears, stains, dust and fading."""
 
 import cv2
 import numpy as np
@@ -17,31 +17,35 @@ def draw_damage(scene: Scene) -> None:
 
 
 def _fade(scene):
-    """Grey or sepia, with less contrast and grain."""
+    """Make the image grey or sepia, lower its contrast and add grain."""
     rng = scene.rng
     grey = scene.image.mean(-1, keepdims=True)
-    tone = (
-        np.array([1.08, 1.0, rng.uniform(0.7, 0.95)], np.float32)
-        if rng.random() < 0.5
-        else np.array([1, 1, 1], np.float32)
-    )
+    tone = np.ones(3, np.float32)
+    if rng.random() < 0.5:
+        tone = np.array([1.08, 1.0, rng.uniform(0.7, 0.95)], np.float32)
     scene.image = grey * tone * rng.uniform(0.6, 0.95) + rng.uniform(10, 60)
     scene.image += rng.normal(0, rng.uniform(0, 8), (scene.size, scene.size, 1)).astype(np.float32)
 
 
 def _colour(scene):
-    """Bare paper, or dirt."""
+    """Draw a random colour of bare paper or of dirt: 3 numbers in [0, 255]."""
     rng = scene.rng
-    light = rng.random() < 0.75
-    return (
-        rng.uniform(190, 250) * np.array([1, 0.98, rng.uniform(0.8, 1)], np.float32)
-        if light
-        else np.full(3, rng.uniform(10, 60))
-    )
+    if rng.random() < 0.75:
+        return rng.uniform(190, 250) * np.array([1, 0.98, rng.uniform(0.8, 1)], np.float32)
+    return np.full(3, rng.uniform(10, 60))
 
 
 def _path(scene, start, angle, length, wander, steps=24):
-    """A line that wanders: steps x 2, pixels."""
+    """Return an irregular line as ``steps`` points, in pixels.
+
+    Args:
+        scene: Scene.
+        start: (x, y).
+        angle: initial direction in radians.
+        length: in pixels.
+        wander: standard deviation of the change of direction per step, in radians.
+        steps: number of points.
+    """
     angles = angle + np.cumsum(scene.rng.normal(0, wander, steps))
     step = length / steps * np.stack([np.cos(angles), np.sin(angles)], 1)
     return np.asarray(start) + np.cumsum(step, 0)
@@ -63,7 +67,7 @@ def _scratches(scene):
 
 
 def _fold(scene):
-    """A crease across the picture: a light line of lost colour, the print darker on one side."""
+    """Draw a crease across the image: a line of lost colour, with the print darker on one side."""
     rng, size = scene.rng, scene.size
     angle = rng.choice([0, np.pi / 2]) + rng.normal(0, 0.15)
     across = np.array([np.cos(angle), np.sin(angle)])
@@ -72,9 +76,8 @@ def _fold(scene):
     line += middle - line[len(line) // 2]
     ys, xs = np.mgrid[:size, :size]
     away = (xs - middle[0]) * -across[1] + (ys - middle[1]) * across[0]
-    scene.image *= (1 - rng.uniform(0, 0.2) * np.exp(-np.abs(away) / (0.05 * size)) * (away > 0))[
-        ..., None
-    ].astype(np.float32)
+    shade = 1 - rng.uniform(0, 0.2) * np.exp(-np.abs(away) / (0.05 * size)) * (away > 0)
+    scene.image *= shade[..., None].astype(np.float32)
     line = line + rng.normal(0, 0.5, line.shape)
     crack = scene.stroke(line, rng.uniform(1, 4) * size / 256)
     gaps = cv2.resize(rng.random((size // 4, size // 4)).astype(np.float32), (size, size))
@@ -92,22 +95,15 @@ def _stains(scene):
 
 
 def _tear(scene):
-    """A corner or a piece of an edge that is gone, or a hole with rough edges."""
+    """Draw a missing corner, a missing piece of an edge, or a hole, with a rough outline."""
     rng, size = scene.rng, scene.size
     edge = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [0.5, 1], [0, 0.5], [1, 0.5]])[rng.integers(7)] * size
     centre = edge if rng.random() < 0.5 else scene.at(*rng.uniform(-0.7, 0.9, 2))
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    reach = (
-        rng.uniform(0.06, 0.35)
-        * size
-        * (1 + 0.12 * rng.normal(0, 1, 60) + 0.2 * np.sin(3 * angle + rng.uniform(0, 6)))
-    )
-    scene.put(
-        "damage",
-        scene.fill(centre + np.stack([np.cos(angle), np.sin(angle)], 1) * reach[:, None]),
-        _colour(scene),
-        lit=False,
-    )
+    radius = rng.uniform(0.06, 0.35) * size
+    radius = radius * (1 + 0.12 * rng.normal(0, 1, 60) + 0.2 * np.sin(3 * angle + rng.uniform(0, 6)))
+    hole = scene.fill(centre + np.stack([np.cos(angle), np.sin(angle)], 1) * radius[:, None])
+    scene.put("damage", hole, _colour(scene), lit=False)
 
 
 def _dust(scene):

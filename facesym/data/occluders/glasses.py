@@ -5,6 +5,7 @@ import numpy as np
 
 from .scene import Scene
 
+# Colours of frames, RGB.
 _METALS = ((170, 170, 175), (200, 170, 90), (90, 90, 95), (190, 130, 110))
 _PLASTICS = (
     (15, 15, 18),
@@ -18,12 +19,12 @@ _PLASTICS = (
 
 
 def draw_glasses(scene: Scene) -> None:
-    """Clear glasses: rims, bridge, arms and, sometimes, glare. The eyes behind clear glass count as visible."""
+    """Draw clear glasses: rims, bridge, arms and sometimes glare. Eyes behind clear glass count as visible."""
     rng = scene.rng
     lenses = _lenses(scene)
     frame, colour = _frame(scene, lenses)
     glass = np.maximum(*(scene.fill(lens) for lens in lenses))
-    if rng.random() < 0.5:  # the glass is a little darker or lighter than what is beside it
+    if rng.random() < 0.5:  # the glass is slightly darker or lighter than the skin around it
         scene.image *= 1 + rng.uniform(-0.12, 0.06) * glass[..., None]
     if rng.random() < 0.25:
         _glare(scene, glass)
@@ -31,7 +32,7 @@ def draw_glasses(scene: Scene) -> None:
 
 
 def draw_sunglasses(scene: Scene) -> None:
-    """Tinted, dark or mirrored glasses: what is behind them counts as hidden."""
+    """Draw tinted, dark or mirrored glasses. The whole lens counts as an occlusion."""
     rng = scene.rng
     lenses = _lenses(scene, tall=rng.uniform(1.0, 1.35))
     frame, colour = _frame(scene, lenses)
@@ -48,7 +49,7 @@ def draw_sunglasses(scene: Scene) -> None:
         surface = surface + _reflection(scene) * rng.uniform(0.05, 0.6)
     opacity = rng.uniform(0.7, 1) - (down[..., 0] * rng.uniform(0, 0.25) if rng.random() < 0.4 else 0)
     shadow, reach = rng.uniform(0, 0.55), rng.uniform(0.02, 0.08)
-    scene.throw_shadow(np.maximum(glass, frame), shadow, reach)
+    scene.cast_shadow(np.maximum(glass, frame), shadow, reach)
     scene.put("sunglasses", np.asarray(glass * opacity, np.float32), surface, lit=rng.random() < 0.5)
     if rng.random() < 0.25:
         _glare(scene, glass, "sunglasses")
@@ -56,7 +57,7 @@ def draw_sunglasses(scene: Scene) -> None:
 
 
 def _lenses(scene, tall=1.0):
-    """The outlines of both lenses: two Nx2 arrays in pixels."""
+    """Draw random outlines of both lenses: two 40x2 arrays in pixels, clockwise from the right."""
     rng = scene.rng
     wide, high = rng.uniform(0.25, 0.35), rng.uniform(0.17, 0.33) * tall
     middle = rng.uniform(0.30, 0.35)
@@ -71,10 +72,9 @@ def _lenses(scene, tall=1.0):
     x = x * (1 + droop * -y * 0.5)  # wider above or below
     y = y - cat * 3 * np.clip(x, 0, None) * (y < 0)  # the outer corner is drawn up
     tilt = rng.normal(0, 0.03)
-    # The eyes' own height: the bridge lies a little above them.
-    level = (
-        (scene.points[36:48].mean(0) - scene.at(0, 0)) @ (scene.at(0, 1) - scene.at(0, 0))
-    ) / scene.unit**2
+    # Height of the eyes in face coordinates: slightly below the bridge of the nose.
+    origin = scene.at(0, 0)
+    level = (scene.points[36:48].mean(0) - origin) @ (scene.at(0, 1) - origin) / scene.unit**2
     return [
         scene.at(s * (middle + wide * x), level + drop + high * y + s * tilt * (middle + wide * x))
         for s in (-1, 1)
@@ -82,7 +82,7 @@ def _lenses(scene, tall=1.0):
 
 
 def _frame(scene, lenses):
-    """Opacity (SxS) and colour of the rims, the bridge and the arms."""
+    """Draw rims, bridge and arms: their opacity (SxS) and colour (SxSx3)."""
     rng, unit = scene.rng, scene.unit
     metal = rng.random() < 0.5
     width = unit * (rng.uniform(0.01, 0.024) if metal else rng.uniform(0.02, 0.065))
@@ -116,7 +116,7 @@ def _frame(scene, lenses):
 
 
 def _arms(scene, lenses, width):
-    """From the outer edges of the lenses towards the ears."""
+    """Draw the arms, from the outer edges of the lenses towards the ears: SxS opacity."""
     rng, arms = scene.rng, np.zeros((scene.size,) * 2, np.float32)
     rise = rng.uniform(-0.12, 0.05)
     for side, lens, ear in ((-1, lenses[0], scene.points[0]), (1, lenses[1], scene.points[16])):
@@ -134,19 +134,19 @@ def _arms(scene, lenses, width):
 
 
 def _inner(lens):
-    """Where the bridge begins: a third down the lens's edge beside the nose."""
+    """Return the point of a lens's outline at which the bridge begins, slightly above its left end."""
     return lens[20 + 2]
 
 
 def _smooth(line):
-    """A quadratic curve through three points: 9x2."""
+    """Return the quadratic Bézier curve of three control points (3x2): 9x2."""
     t = np.linspace(0, 1, 9)[:, None]
     a, b, c = line
     return (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
 
 
 def _glare(scene, glass, kind="glasses"):
-    """Reflections on the glass that hide what is behind it."""
+    """Draw opaque reflections on the glass."""
     rng = scene.rng
     ys, xs = np.nonzero(glass > 0.5)
     if not len(ys):
@@ -161,7 +161,7 @@ def _glare(scene, glass, kind="glasses"):
 
 
 def _reflection(scene):
-    """A scene's reflection: a bright sky above something dark, or a piece of a photo: SxSx3."""
+    """Draw a reflection: a bright sky above a dark ground, or a piece of a photo: SxSx3 in [0, 255]."""
     rng, size = scene.rng, scene.size
     if rng.random() < 0.5:
         return cv2.GaussianBlur(scene.texture(), (0, 0), rng.uniform(1, 8))

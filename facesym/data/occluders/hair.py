@@ -1,11 +1,11 @@
-"""Strands of hair that fall over the face."""
+"""Strands of hair over the face."""
 
 import cv2
 import numpy as np
 
 from .scene import Scene
 
-_COLOURS = np.asarray(
+_COLOURS = np.array(
     [
         (25, 20, 18),
         (60, 40, 28),
@@ -14,12 +14,13 @@ _COLOURS = np.asarray(
         (215, 185, 135),
         (140, 60, 35),
         (150, 150, 150),
-    ]
-).astype(np.float32)
+    ],
+    np.float32,
+)
 
 
 def draw_hair(scene: Scene) -> None:
-    """One to three strands from the hairline over an eye or a cheek."""
+    """Draw one to three strands from the hairline over an eye or a cheek."""
     rng = scene.rng
     colour = _colour(scene)
     for _ in range(rng.integers(1, 4)):
@@ -27,7 +28,7 @@ def draw_hair(scene: Scene) -> None:
 
 
 def _colour(scene):
-    """The hair's own colour, as it is above the forehead, or any."""
+    """Return the colour of the person's hair, sampled above the forehead, or a random one."""
     if scene.rng.random() < 0.7:
         x, y = np.clip(scene.at(scene.rng.uniform(-0.5, 0.5), -1.0), 3, scene.size - 4).astype(int)
         return scene.image[y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3).mean(0) / scene.exposure

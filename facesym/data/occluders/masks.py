@@ -16,7 +16,7 @@ _SURGICAL = (
 
 
 def draw_mask(scene: Scene) -> None:
-    """A surgical mask, one of cloth, or a scarf."""
+    """Draw a surgical mask, a cloth mask or a scarf."""
     rng = scene.rng
     kind = rng.random()
     outline, scarf = _outline(scene), kind > 0.85
@@ -37,18 +37,17 @@ def draw_mask(scene: Scene) -> None:
     colour = np.asarray(_SURGICAL[rng.integers(6)], np.float32) if surgical else scene.texture(0.3)
     shade = _shading(scene, alpha)
     shade = shade * (_pleats(scene) if surgical else _wrinkles(scene, rng.uniform(0.05, 0.25)))
-    scene.throw_shadow(alpha, rng.uniform(0.1, 0.5), rng.uniform(0.02, 0.06))
+    scene.cast_shadow(alpha, rng.uniform(0.1, 0.5), rng.uniform(0.02, 0.06))
     if not scarf and rng.random() < 0.9:
         _straps(scene, outline, colour)
     scene.put("mask", alpha, np.clip(np.broadcast_to(colour, (*alpha.shape, 3)) * shade[..., None], 0, 255))
 
 
 def _outline(scene):
-    """From the left cheek over the nose to the right one, and back below the chin: 24x2, pixels."""
+    """Return the outline from the left cheek over the nose to the right one and back below the chin: Nx2, pixels."""
     rng, points = scene.rng, scene.points
-    high = (
-        rng.uniform(0.3, 1.15) if rng.random() < 0.85 else rng.uniform(1.2, 1.8)
-    )  # below the nose, at times
+    # Sometimes the mask is worn below the nose.
+    high = rng.uniform(0.3, 1.15) if rng.random() < 0.85 else rng.uniform(1.2, 1.8)
     nose = points[28] + (points[30] - points[28]) * (high - 0.3)
     first = int(rng.integers(1, 4))
     left, right = points[first], points[16 - first]
@@ -67,7 +66,7 @@ def _outline(scene):
 
 
 def _shading(scene, alpha):
-    """Light on something that bulges over nose and chin: SxS around 1."""
+    """Shading of a surface that bulges over nose and chin: SxS, about 1."""
     rng, (x, y) = scene.rng, scene.points[33]
     ys, xs = np.mgrid[: scene.size, : scene.size].astype(np.float32)
     side = (xs - x) / (0.6 * scene.unit)
@@ -77,13 +76,12 @@ def _shading(scene, alpha):
     )
     shade += rng.uniform(-0.25, 0.25) * np.clip(side, -1, 1)
     shade += rng.uniform(0, 0.15) * np.exp(-((side / 0.25) ** 2))
-    return np.clip(shade * np.where(cv2.erode(alpha, np.ones((3, 3))) > 0.9, 1, 0.93), 0.3, 1.4).astype(
-        np.float32
-    )
+    hem = np.where(cv2.erode(alpha, np.ones((3, 3))) > 0.9, 1, 0.93)
+    return np.clip(shade * hem, 0.3, 1.4).astype(np.float32)
 
 
 def _pleats(scene):
-    """Two to four folds across the mask: SxS around 1."""
+    """Shading of two to four pleats across the mask: SxS, about 1."""
     rng, shade = scene.rng, np.ones((scene.size,) * 2, np.float32)
     for y in np.linspace(0.35, 0.95, rng.integers(2, 5)) + rng.normal(0, 0.03):
         x = np.linspace(-0.6, 0.6, 9)
@@ -95,15 +93,14 @@ def _pleats(scene):
 
 
 def _wrinkles(scene, strength):
-    """Smooth waves of light: SxS around 1."""
+    """Smooth random shading: SxS, about 1."""
     coarse = scene.rng.normal(0, 1, (9, 14)).astype(np.float32)
-    return 1 + strength * np.clip(
-        cv2.resize(coarse, (scene.size,) * 2, interpolation=cv2.INTER_CUBIC), -1.5, 1.5
-    )
+    waves = cv2.resize(coarse, (scene.size,) * 2, interpolation=cv2.INTER_CUBIC)
+    return 1 + strength * np.clip(waves, -1.5, 1.5)
 
 
 def _straps(scene, outline, colour):
-    """From the mask's corners to the ears."""
+    """Draw straps from the corners of the mask to the ears."""
     rng = scene.rng
     white = np.array([230, 230, 228], np.float32) if rng.random() < 0.6 else np.asarray(colour, np.float32)
     for side, top, low, ear in (

@@ -1,11 +1,11 @@
-"""Hands, microphones and other things held before a face."""
+"""Hands, microphones and other objects in front of a face."""
 
 import cv2
 import numpy as np
 
 from .scene import Scene
 
-_SKINS = np.asarray(
+_SKINS = np.array(
     [
         (250, 215, 190),
         (235, 190, 160),
@@ -14,23 +14,24 @@ _SKINS = np.asarray(
         (140, 95, 65),
         (95, 62, 45),
         (65, 42, 32),
-    ]
-).astype(np.float32)
+    ],
+    np.float32,
+)
 
 
 def draw_object(scene: Scene) -> None:
-    """A hand, a microphone, or a thing of any shape."""
+    """Draw a hand, a microphone, or an object of random shape."""
     kind = scene.rng.random()
     if kind < 0.5:
         _hand(scene)
     elif kind < 0.68:
         _microphone(scene)
     else:
-        _thing(scene)
+        _shape(scene)
 
 
 def _skin(scene):
-    """The colour of a hand: the face's own, or any."""
+    """Return the skin colour of a hand: the face's, or a random one."""
     rng = scene.rng
     if rng.random() < 0.75:
         around = [scene.at(x, y) for x, y in ((-0.4, 0.4), (0.4, 0.4), (0, -0.3), (0.05, 0.3))]
@@ -40,14 +41,14 @@ def _skin(scene):
 
 
 def _hand(scene):
-    """Fingers, and what of the palm and the arm is seen, reaching in from outside."""
+    """Draw a hand that reaches in from outside the image: fingers and, usually, palm and arm."""
     rng, unit = scene.rng, scene.unit
     skin = np.float32(_skin(scene))
     target = scene.points[
         rng.choice([2, 3, 5, 6, 8, 10, 11, 13, 14, 30, 33, 48, 54, 57, 57, 51, 36, 45, 19, 24])
     ]
     target = target + rng.normal(0, 0.08, 2) * unit
-    angle = rng.choice([np.pi / 2, np.pi / 2, 0, np.pi]) + rng.normal(0, 0.5)  # where the arm comes from
+    angle = rng.choice([np.pi / 2, np.pi / 2, 0, np.pi]) + rng.normal(0, 0.5)  # from the fingers to the arm
     out = np.array([np.cos(angle), np.sin(angle)])
     side = np.array([-out[1], out[0]])
     length, thick = rng.uniform(0.35, 0.8) * unit, rng.uniform(0.12, 0.19) * unit
@@ -58,25 +59,19 @@ def _hand(scene):
     wide = max(fingers, 3) * spread
     sleeve = rng.random() < 0.35
     shadow = rng.uniform(0.1, 0.5)
-    if rng.random() < 0.85:  # the back of the hand, and the arm
+    if rng.random() < 0.85:  # back of the hand and arm
         root = palm + side * rng.normal(0, 0.1) * unit
         area = np.maximum(
             scene.stroke(np.stack([root + out * 0.25 * wide, root + out * 0.6 * wide]), wide),
             scene.stroke(np.stack([root + out * 0.5 * wide, arm_end]), 0.75 * wide),
         )
-        area = np.maximum(
-            area,
-            scene.fill(
-                np.stack(
-                    [
-                        palm + side * wide / 2,
-                        palm - side * wide / 2,
-                        root - side * wide * 0.5 + out * wide,
-                        root + side * wide * 0.5 + out * wide,
-                    ]
-                )
-            ),
-        )
+        corners = [
+            palm + side * wide / 2,
+            palm - side * wide / 2,
+            root - side * wide * 0.5 + out * wide,
+            root + side * wide * 0.5 + out * wide,
+        ]
+        area = np.maximum(area, scene.fill(np.stack(corners)))
         _flesh(scene, area, skin, shadow)
         if sleeve:
             cuff = scene.stroke(np.stack([root + out * rng.uniform(0.9, 1.6) * wide, arm_end]), 1.1 * wide)
@@ -91,14 +86,14 @@ def _hand(scene):
 
 
 def _finger(scene, line, thick, skin, shadow):
-    """One finger, from its root over the knuckle to the tip, with a nail at times."""
+    """Draw a finger along a line (3x2: root, knuckle, tip), sometimes with a nail."""
     rng, (start, knuckle, tip) = scene.rng, line
     area = np.maximum(
         scene.stroke(np.stack([start, knuckle]), thick), scene.stroke(np.stack([knuckle, tip]), 0.88 * thick)
     )
     _flesh(scene, area, skin, shadow)
     along = (tip - knuckle) / (np.linalg.norm(tip - knuckle) + 1e-6)
-    for k in range(-1, 2):  # the creases of the knuckle
+    for k in range(-1, 2):  # creases of the knuckle
         across = np.array([-along[1], along[0]]) * 0.3 * thick
         at = knuckle + along * k * 0.1 * thick
         crease = scene.stroke(np.stack([at - across, at + across]), 1) * rng.uniform(0, 0.25)
@@ -112,7 +107,7 @@ def _finger(scene, line, thick, skin, shadow):
 
 
 def _flesh(scene, area, skin, shadow):
-    """Lay skin over the face, rounded, with a soft dark rim and some redness."""
+    """Draw rounded skin over the face, with a soft dark rim and uneven redness."""
     rng = scene.rng
     shade = scene.round_shading(area, rng.uniform(0.25, 0.6))
     mottled = cv2.resize(rng.normal(0, 1, (20, 20, 3)).astype(np.float32) * [1, 0.7, 0.7], (scene.size,) * 2)
@@ -122,7 +117,7 @@ def _flesh(scene, area, skin, shadow):
 
 
 def _microphone(scene):
-    """A round or capped head with a grid, on a handle that leads downwards."""
+    """Draw a microphone: a round or oblong head with a grid on a handle that points down."""
     rng, unit = scene.rng, scene.unit
     head = scene.points[[57, 8, 54, 48][rng.integers(4)]] + rng.normal(0, 0.15, 2) * unit
     angle = np.pi / 2 + rng.normal(0, 0.6)
@@ -131,17 +126,10 @@ def _microphone(scene):
     shadow = rng.uniform(0, 0.5)
     if rng.random() < 0.85:
         handle = scene.stroke(np.stack([head, head + out * 4 * unit]), radius * rng.uniform(0.6, 1.3))
-        body = (
-            np.float32(rng.uniform(5, 60) * np.ones(3))
-            if rng.random() < 0.7
-            else np.float32(rng.uniform(20, 230, 3))
-        )
-        scene.put(
-            "object",
-            handle,
-            np.clip(body * scene.round_shading(handle, 0.8)[..., None], 0, 255),
-            shadow=shadow,
-        )
+        dark = rng.random() < 0.7
+        body = np.float32(rng.uniform(5, 60) * np.ones(3) if dark else rng.uniform(20, 230, 3))
+        colour = np.clip(body * scene.round_shading(handle, 0.8)[..., None], 0, 255)
+        scene.put("object", handle, colour, shadow=shadow)
     ball = scene.stroke(np.stack([head, head + out * radius * rng.uniform(0.1, 1.2)]), 2 * radius)
     ys, xs = np.mgrid[: scene.size, : scene.size]
     period = rng.uniform(2.5, 5)
@@ -151,8 +139,8 @@ def _microphone(scene):
     scene.put("object", ball, tinted, shadow=shadow, reach=0.06)
 
 
-def _thing(scene):
-    """A card, a phone, a bar, a cup or a blob of any colour or pattern."""
+def _shape(scene):
+    """Draw a blob, a rectangle or a bar of random colour or pattern."""
     rng, unit = scene.rng, scene.unit
     centre = scene.at(rng.uniform(-0.7, 0.7), rng.uniform(-0.5, 1.3))
     kind = rng.random()
