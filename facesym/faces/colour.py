@@ -48,7 +48,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Ima
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """Make the channels of an RGB image equal that is grey up to rounding."""
+    """Make the channels of an RGB image equal, for images that are grey up to rounding."""
     return image.getchannel("G").convert("RGB")
 
 
@@ -82,7 +82,7 @@ def find_tint(image: Image.Image) -> np.ndarray | None:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         small = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     pixels = np.asarray(small, np.float32).reshape(-1, 3)
-    # A few pixels suffice to tell most colour photos.
+    # A few pixels suffice to recognise most colour photos.
     if len(pixels) >= 8192 and _tint_of(pixels[::7], 2.0) is None:
         return None
     return _tint_of(pixels, 1.0)

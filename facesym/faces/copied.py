@@ -1,24 +1,20 @@
 """Transfer detail of the mirrored half to a completed face, without a network.
 
 RecNet blurs the pixels that stage I copied and removes glasses, lashes and beards that the other half shows. Where the
-copy fits, its detail replaces that of RecNet; illumination and colour remain RecNet's. The
-paper has no such step.
+copy fits, its detail replaces that of RecNet; illumination and colour remain RecNet's. The paper has no such step.
 """
 
 import cv2
 import numpy as np
 
-COARSE = (
-    1 / 64
-)  # sigma, as a fraction of the side; coarser structure comes from RecNet, finer detail from the copy
-TRUSTED = (0.08, 0.16)  # C·(1 − M): the copy's weight rises from 0 to 1 between these
-SAME_COLOUR = (
-    20.0  # levels of 255: where the coarse copy differs by more, it shows something else (hair, background)
-)
-FRONTAL = (
-    8.0,
-    18.0,
-)  # degrees of yaw: the weight falls from 1 to 0 between these, as the halves cease to match
+# Sigma as a fraction of the side: coarser structure comes from RecNet, finer detail from the copy.
+COARSE = 1 / 64
+# C·(1 − M): the weight of the copy rises from 0 to 1 between these.
+TRUSTED = (0.08, 0.16)
+# Levels of 255: where the coarse copy differs by more, it shows something else, such as hair or background.
+SAME_COLOUR = 20.0
+# Degrees of yaw: the weight falls from 1 to 0 between these, since the halves of a turned head do not match.
+FRONTAL = (8.0, 18.0)
 
 
 def copied_weight(

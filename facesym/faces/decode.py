@@ -23,9 +23,7 @@ PictureSource: TypeAlias = "str | os.PathLike | Image.Image | np.ndarray | torch
 
 MAX_PIXELS = 25_000_000  # pixels; larger photos are downscaled to this
 MAX_SIDE = 65_535  # pixels; longer images are no photos, and detection would take gigabytes
-MAX_DECODED = (
-    64_000_000  # pixels; limit for decoding, since a file of a few kilobytes can hold gigabytes of pixels
-)
+MAX_DECODED = 64_000_000  # pixels; limit for decoding: a file of a few kilobytes can hold gigabytes of pixels
 
 _MAX_STREAM = 256_000_000  # bytes read from a file object without seek
 _KINDS = (
@@ -44,7 +42,7 @@ _TURNS = {
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 Image.init()
-# Formats of photos: others that Pillow reads can run programs (EPS) or hold no photo.
+# Formats of photos. Others that Pillow reads are not for photos or, like EPS, can run programs.
 FORMATS: list[str] = [
     kind
     for kind in ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -76,8 +74,8 @@ def decode(
     Args:
         source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255, bool,
             or floats in [0, 1] or [0, 255]; a tensor of the same values, CxHxW or HxW; the bytes of an image file;
-            or a file object opened in binary mode. The EXIF orientation is applied. Only the
-            first frame of an animation is read.
+            or a file object opened in binary mode. The EXIF orientation is applied. Only the first frame of an
+            animation is read.
         name: name of an image without a path in messages, e.g. "mask".
         max_pixels: larger images are downscaled to this number of pixels.
         max_decoded: files with more pixels are rejected before decoding. JPEGs are decoded at half their width and
@@ -92,9 +90,7 @@ def decode(
     """
     name = f"The {name}"
     with contextlib.ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # Pillow's warnings on size and metadata: we check our own limits below
+        warnings.simplefilter("ignore")  # Pillow warns about size and metadata; our own limits are checked below
         if isinstance(source, Image.Image):
             return _finish(source, name, max_pixels, max_decoded)
         if isinstance(source, np.ndarray) or _is_tensor(source):
@@ -198,7 +194,7 @@ def _check_size(size, full_size, name, max_decoded):
         raise ImageError(f"{name} is empty ({size[0]}x{size[1]} pixels).")
     if max(size) > MAX_SIDE:
         raise ImageError(
-            f"{name} is too long ({size[0]}x{size[1]} pixels): the limit is {MAX_SIDE} per side."
+            f"{name} is too long ({size[0]}x{size[1]} pixels): the limit is {MAX_SIDE} per side. Crop it first."
         )
     if max_decoded and math.prod(size) > max_decoded:
         width, height = full_size

@@ -18,8 +18,8 @@ from .detect import (
 # Minimum score of a face found only after the mask is filled in: a smooth patch can look like a face.
 UNCOVERED_SCORE = 0.7
 SEPARATE = 0.1  # maximum overlap of the boxes of two different faces
-LARGE = 0.075  # least longer side of a face's box for a coarse search, relative to the photo's
-AROUND = 0.2  # a mask this far beyond a face's box, relative to the box, hides no other face
+LARGE = 0.075  # a coarse search finds faces whose box has at least this longer side, relative to the photo's
+AROUND = 0.2  # the mask of a face may reach this far beyond its box, relative to the box
 
 
 def whole_picture_transform(photo: Image.Image, size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-# FLIP_68[k] is the landmark that becomes number k when the image is mirrored (iBUG's 68-point order).
+# FLIP_68[k] is the landmark that becomes number k when the image is mirrored (order of iBUG's 68 points).
 FLIP_68 = np.array(
     [
         *range(16, -1, -1),  # jaw
@@ -72,7 +72,7 @@ def face_region(points: np.ndarray, size: int, forehead: float = 0.8) -> np.ndar
     Args:
         points: 68x2 in pixels.
         size: side S of the crop.
-        forehead: that fraction; 0.8 excludes most hair.
+        forehead: height of the forehead as a fraction of such a part; 0.8 excludes most hair.
 
     Returns:
         SxS float32, 1 = face.
@@ -144,7 +144,7 @@ def warp_points(image: np.ndarray, points: np.ndarray, targets: np.ndarray) -> t
 
 
 def heat_map(points: Any, size: int) -> Any:
-    """The condition map s of LSSL: at each pixel the largest of the landmarks' Gaussians, with sigma 1.5 % of the side.
+    """Compute LSSL's condition map s: the maximum over landmarks of Gaussians with sigma 1.5 % of the side.
 
     Args:
         points: BxKx2 (x, y) in pixels, a tensor or an array.
@@ -153,7 +153,7 @@ def heat_map(points: Any, size: int) -> Any:
     Returns:
         Bx1xSxS float32 in [0, 1], a tensor or an array like ``points``.
     """
-    # NumPy, or torch where the points are its tensors: the pipeline also runs without torch.
+    # NumPy or torch, depending on the points: the pipeline also runs without torch.
     xp = sys.modules[type(points).__module__]
     points = xp.asarray(points, dtype=xp.float32)
     at = xp.arange(size, dtype=xp.float32, device=points.device)

@@ -13,8 +13,8 @@ from ..errors import ImageError
 from .align import ffhq_transform, five_points, warp_to_crop
 from .landmarks import find_points
 
-SIDE = 128  # of the crops
-GAP = 1.5  # coarser than elsewhere, for speed: see PIL.Image.resize
+SIDE = 128  # pixels: side of the crops
+GAP = 1.5  # ``reducing_gap`` of PIL.Image.resize: trades quality for speed
 AROUND = 2.0  # side of the first square, relative to the longer side of the box
 MOST_ROUNDS = 8
 # Convergence thresholds of an alignment: rotation in degrees, scale, and shift as a fraction of the side.

@@ -13,9 +13,7 @@ from .paste import crop_on_photo, diffuse
 COARSE = 0.06  # sigma of the neighbourhood of equal light, as a fraction of the side
 LEAST = 100.0  # variance, in levels of 255 squared, below which a change of contrast is not measured
 NEAR, FAR = 0.12, 0.42  # distances from the face, as fractions of the side, between which local light fades
-EDGE = (
-    0.1  # width of the border of a crop in which local light fades into the photo, as a fraction of the side
-)
+EDGE = 0.1  # width, as a fraction of the side, of the crop's border in which local light fades into the photo
 
 
 class LightChange:
@@ -31,8 +29,8 @@ class LightChange:
         points: 68x2, the landmarks of ``before`` in pixels.
 
     Attributes:
-        whole: 4 floats, the scale and the shift of the three channels for the whole photo.
-        local: SxSx4 float32, what is added to them near the face.
+        whole: 4 float32, the scale and the shifts of the three channels for the whole photo.
+        local: SxSx4 float32, added to ``whole`` near the face.
     """
 
     def __init__(self, before: Image.Image, after: Image.Image, points: np.ndarray):
@@ -52,7 +50,7 @@ class LightChange:
 
 
 def relight(crop: Image.Image, light: LightChange) -> Image.Image:
-    """Change the light of an aligned crop, RGB of any size. Each pixel is scaled and shifted: all detail remains."""
+    """Apply a change of light to an aligned crop, RGB of any size. Pixels are scaled and shifted, so detail remains."""
     size = (crop.width, crop.width)
     change = light.whole + cv2.resize(light.local, size, interpolation=cv2.INTER_CUBIC)
     return _to_image(change[..., :1] * np.asarray(crop) + change[..., 1:])
@@ -61,12 +59,12 @@ def relight(crop: Image.Image, light: LightChange) -> Image.Image:
 def relight_photo(
     photo: Image.Image, lights: Sequence[LightChange], transforms: Sequence[np.ndarray]
 ) -> Image.Image:
-    """Change the light of a photo, like that of its faces.
+    """Apply the changes of light of the faces to their photo.
 
     Args:
         photo: RGB.
-        lights: of the faces; the mean of their ``whole`` applies to the photo.
-        transforms: 2x3 of each, photo pixel -> pixel of ``local``.
+        lights: one per face; the mean of their ``whole`` applies to the photo.
+        transforms: 2x3 per face, photo pixel -> pixel of ``local``.
 
     Returns:
         RGB image of the photo's size.

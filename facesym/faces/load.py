@@ -29,11 +29,11 @@ _MIN_SIDE = 8  # pixels
 
 @dataclass
 class Photo:
-    """A photo as the models see it, with the data to restore its own colours in an edit.
+    """A photo in sRGB for the models, with the data to convert an edit back to its own colours.
 
     Attributes:
         image: RGB, sRGB, upright, at most 25 megapixels; transparency is composited onto white.
-        full_size: (width, height) of the photo before downscaling; masks of this size fit too.
+        full_size: (width, height) of the photo before downscaling; masks may have this size too.
         notes: notes for the user, one sentence each.
     """
 
@@ -110,7 +110,10 @@ def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) ->
     decoded = decode(source, "image", max_pixels, max(MAX_DECODED, max_pixels))
     width, height = decoded.image.size
     if min(width, height) < _MIN_SIDE:
-        raise ImageError(f"The image is {width}x{height} pixels: too small to show a face.")
+        raise ImageError(
+            f"The image is {width}x{height} pixels, too small to show a face: use one of at least "
+            f"{_MIN_SIDE}x{_MIN_SIDE}."
+        )
     profile = decoded.image.info.get("icc_profile")
     image, alpha = _split(decoded.image, "image")
     own, image, attached = to_srgb(image, profile)
@@ -126,7 +129,7 @@ def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) ->
 
 
 def load_image(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read a photo as the models see it: sRGB, upright, transparency composited onto white. See `read_photo`.
+    """Read a photo as an RGB image for the models: sRGB, upright, transparency composited onto white.
 
     Args:
         source: see `read_photo`.

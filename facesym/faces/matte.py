@@ -6,14 +6,12 @@ import numpy as np
 from .geometry import face_region
 from .paste import diffuse
 
-SIDE = 128  # of the crop that is cut
-ROUNDS = 3  # of GrabCut
-HEAD, HAIR, FAR = (
-    0.7,
-    1.25,
-    1.75,
-)  # surely head; likely hair; surely neither: radii in those of a head with hair
-GROW = 0.03  # fraction of the side by which the person is enlarged before what is behind is filled in
+SIDE = 128  # pixels: the crop is segmented at this size
+ROUNDS = 3  # iterations of GrabCut
+# Distances from the centre of the head, relative to the outline of a head with hair: within HEAD is certainly head,
+# within HAIR probably hair, beyond FAR certainly background.
+HEAD, HAIR, FAR = 0.7, 1.25, 1.75
+GROW = 0.03  # fraction of the side by which the person is dilated before the background is filled in
 
 
 def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -49,11 +47,11 @@ def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _guess(points, face):
-    """GrabCut's initial labels, SIDExSIDE."""
+    """Return GrabCut's initial labels, SIDExSIDE uint8, for landmarks (68x2) and the face region (SIDExSIDE bool)."""
     brows, chin = points[17:27].mean(0), points[8]
     up = brows - chin
     height = np.linalg.norm(up)
-    width = max(np.linalg.norm(points[0] - points[16]), 1.1 * height)  # of a turned head too
+    width = max(np.linalg.norm(points[0] - points[16]), 1.1 * height)  # the jaw of a turned head appears narrow
     middle = (brows + chin) / 2 + 0.15 * up
     middle[0] = (middle[0] + points[[0, 16], 0].mean()) / 2
     y, x = np.mgrid[:SIDE, :SIDE]

@@ -17,17 +17,17 @@ from .geometry import face_region
 from .landmarks import find_points
 
 AUTO = "auto"
-ON_REQUEST = ("hair",)  # kinds that "auto" leaves out: a fringe belongs to the face
+ON_REQUEST = ("hair",)  # kinds that "auto" excludes: a fringe belongs to the face
 EYEWEAR = {"glasses", "sunglasses"}
-SURE = 0.75  # least maximum probability within a region
-SPECK = 0.001  # least area of a region, as a fraction of the crop
-MOST_CUT = 0.02  # largest fraction of the visible face that dilation may cover
-MOST_CUT_EYEWEAR = 0.05  # the same for eyewear: a rim that the mask leaves shows through the completion
-RIM = 3  # largest dilation, pixels of the crop
+SURE = 0.75  # minimum of the largest probability within a region
+SPECK = 0.001  # minimum area of a region, as a fraction of the crop
+MOST_CUT = 0.02  # maximum fraction of the visible face that dilation may cover
+MOST_CUT_EYEWEAR = 0.05  # the same for eyewear: uncovered parts of a rim would show through the completion
+RIM = 3  # maximum dilation in pixels of the crop
 
 
 def network() -> Any:
-    """The zoo's OcclusionNet, for the backend at work."""
+    """Load the zoo's OcclusionNet for the current backend."""
     return shared_network("occlusion", backend())
 
 
@@ -81,7 +81,7 @@ def occlusion_mask(
     for transform in transforms:
         transform = resized_transform(transform, side / size)
         found = find_occlusion(align_face(photo, transform, side), kinds).astype(np.float32)
-        # Enlarged, the steps of the crop's pixels become a smooth outline.
+        # Interpolation turns the steps between the crop's pixels into a smooth outline.
         mask |= (
             cv2.warpAffine(found, transform, mask.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
             > 0.4
@@ -98,8 +98,8 @@ def occlusion_mask(
 def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
     """Find what covers an aligned face.
 
-    The network takes mirrored lenses for objects and confuses glasses and sunglasses. If either is requested, whatever
-    is worn over the eyes is found.
+    The network mistakes mirrored lenses for objects and confuses glasses with sunglasses. If either is requested, all
+    eyewear is found.
 
     Args:
         crop: RGB image of the network's size.

@@ -9,9 +9,8 @@ other part of the photo has their detail, and the network was trained on it.
 import cv2
 import numpy as np
 
-BLUR = (
-    2.0  # sigma of the blur before comparing. This and the lengths below are pixels, chosen on crops of 256
-)
+# Lengths are in pixels, chosen on crops of 256 pixels.
+BLUR = 2.0  # sigma of the blur before comparing
 COARSE = 4.0  # sigma; coarser structure comes from the network, finer detail is copied
 OFFSETS = range(-4, 5, 4)  # along both axes, for the comparison of colours
 NEARNESS = 0.3  # weight of a pixel of distance relative to 27 colour values

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 use_one_thread_after_fork()
 
-FINEST = 4  # how many times the network's size a crop may have
+FINEST = 4  # maximum size of a crop, in multiples of the network's input size
 
 
 @dataclass
@@ -84,7 +84,7 @@ class FaceJob:
 
 
 class Pipeline:
-    """Base class of the pipelines: find, align, run, paste. Tasks override the steps that differ.
+    """Base class of the pipelines: find, align, run, paste. Each task overrides the steps that differ.
 
     Args:
         net: the task's network, in eval mode; or an OnnxNet.
@@ -166,8 +166,8 @@ class Pipeline:
             more: other inputs (a mask), or lists of them.
             batch_size: see the task's `__call__`.
             on_error: see the task's `__call__`.
-            options: options of the call: ``faces``, ``paste``, ``aligned`` and those of the task. The steps get them
-                as a namespace.
+            options: options of the call: ``faces``, ``paste``, ``aligned`` and those of the task, passed to the steps as
+                a namespace.
 
         Returns:
             The result of the photo, or a list of results, None for skipped photos.
@@ -287,8 +287,8 @@ class Pipeline:
             )
 
     def _cut(self, job, index):
-        """Crop a chosen face at the network's size and, for a network that copies from the photo, at the photo's
-        resolution; return two RGB images and the 2x3 transform of the second."""
+        """Crop a chosen face at the network's size and, if the network copies from the photo, at the photo's
+        resolution; return two RGB images and the 2x3 transform of the second (the same image twice otherwise)."""
         transform, size = job.transforms[index], self.size
         small = align_face(job.photo.image, transform, size)
         if not self.net.config.copy:

@@ -51,7 +51,7 @@ class CompletePhoto(PhotoJob):
     Attributes:
         mask: HxW bool, True = missing.
         clean: RGB, the photo with missing pixels filled in smoothly.
-        own: HxW bool for each face found: its part of the mask.
+        own: HxW bool per face found, its part of the mask.
     """
 
     mask: np.ndarray
@@ -61,12 +61,11 @@ class CompletePhoto(PhotoJob):
 
 @dataclass(kw_only=True)
 class CompleteJob(FaceJob):
-    """A face being processed: the inputs of the network, its outputs, and the texture found. ``points`` are those of
-    ``clean``.
+    """A face being processed. ``points`` are the landmarks of ``clean``.
 
     Attributes:
         whole: the photo with its mask.
-        own: HxW bool, its part of the photo's mask.
+        own: HxW bool, the face's part of the photo's mask.
         clean: RGB crop of the photo with missing pixels filled in smoothly.
         mask: SxS bool, True = missing in the crop.
         found: the fields USED of the network's output for this face: CxSxS float32 arrays.
@@ -202,8 +201,8 @@ class CompletePipeline(Pipeline):
             raise ImageError("The mask is empty: mark missing pixels in white (or True).")
         if mask.all():
             raise ImageError("The mask covers the whole photo: leave part of the photo visible.")
-        # Resampling kernels reach across the border of the mask: without this, the object that covers the face
-        # would tint crop pixels that count as visible.
+        # Resampling mixes pixels across the border of the mask: without this, the object that covers the face would
+        # tint visible pixels of the crop.
         clean = fill_smoothly(photo.image, mask)
         if found is None:
             found = find_faces(
@@ -223,7 +222,7 @@ class CompletePipeline(Pipeline):
         return job
 
     def _find_occlusions(self, photo, kinds, options):
-        """Find the requested faces of a photo, and what covers them: its mask (HxW bool), and the result of
+        """Find the requested faces of a photo and what covers them; return the mask (HxW bool) and the result of
         `find_faces`."""
         found = _, chosen, transforms = find_faces(
             photo.image, options.faces, self.size, aligned=options.aligned
@@ -280,7 +279,7 @@ class CompletePipeline(Pipeline):
         return paste_completion(photo, crop, transform, face.whole.mask, face.own)
 
     def _detailed(self, face):
-        """Complete a larger crop with fine detail of the photo, if the photo's resolution exceeds the network's.
+        """Complete a larger crop with fine detail if the photo's resolution exceeds the network's.
 
         The flow is smooth, so the flow at the network's size also applies to the photo's pixels: where the confidence
         is high, detail is copied from the mirrored half of a larger crop. Patches that match at the network's size also
@@ -298,11 +297,9 @@ class CompletePipeline(Pipeline):
         def grow(x, kind=cv2.INTER_LINEAR):
             return cv2.resize(x, (size, size), interpolation=kind)
 
-        places = ((grow(found.flow.transpose(1, 2, 0)) + 1) * size - 1) / 2
+        x, y = cv2.split(((grow(found.flow.transpose(1, 2, 0)) + 1) * size - 1) / 2)
         mirrored = np.ascontiguousarray(sharp[:, ::-1])
-        copied = cv2.remap(
-            mirrored, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        copied = cv2.remap(mirrored, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         output = grow(np.asarray(face.smooth), cv2.INTER_CUBIC)
         weight = grow(face.copied)
         detailed = with_copied_detail(output, copied, weight)

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 
 
 def to_tensor(crop: Image.Image, net: Any, dtype: torch.dtype | None = None) -> Any:
-    """Convert an RGB crop to a 1x3xSxS tensor in [-1, 1] of the network's type (or ``dtype``) and device, or to an
-    array for an exported network."""
+    """Convert an RGB crop to the input of a network.
+
+    Args:
+        crop: RGB image, SxS.
+        net: a facesym model, or an OnnxNet.
+        dtype: type of the tensor; default: the network's.
+
+    Returns:
+        1x3xSxS in [-1, 1], a tensor on the network's device or, for an OnnxNet, a float32 array.
+    """
     if isinstance(net, OnnxNet):
         return np.asarray(crop).transpose(2, 0, 1)[None] / np.float32(127.5) - 1
     import torch
@@ -38,7 +46,7 @@ def to_batch(crops: Sequence[Image.Image], net: Any) -> Any:
 
 
 def like(images: Any, values: np.ndarray) -> Any:
-    """Convert an array to the type and device of ``images``."""
+    """Convert an array to the type and device of ``images`` (a tensor or an array)."""
     if isinstance(images, np.ndarray):
         return values.astype(images.dtype)
     import torch

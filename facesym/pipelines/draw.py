@@ -18,17 +18,17 @@ def draw(
     steps: Sequence[np.ndarray],
     more: Sequence[list[np.ndarray]] | None = None,
 ) -> tuple[Any, list[list]]:
-    """Run the network on faces, one or more times, each time on its own output.
+    """Run the network on faces once or several times; each further run takes the output of the previous one.
 
     Args:
         net: facesym.models.AttributeGenerator, or an OnnxNet of one.
-        faces: B faces, `facesym.pipelines.transfer.TransferJob`.
-        steps: y of each run, BxA.
+        faces: B `facesym.pipelines.transfer.TransferJob`.
+        steps: the attributes y of each run, BxA.
         more: for each face, a list of 1x3xHxW float32 images to render like its crop; None renders no crops.
 
     Returns:
-        The images at the network's size, Bx3xSxS in [-1, 1], and for each face the list of its rendered crop and of its
-        other images.
+        The images at the network's size, Bx3xSxS in [-1, 1]; and for each face a list of its rendered crop and the
+        rendered further images (empty if ``more`` is None).
     """
     points = np.stack([face.small_points for face in faces]).astype(np.float32)
     if isinstance(net, OnnxNet):
@@ -44,7 +44,7 @@ def draw(
     condition = heat_map(torch.from_numpy(points).to(net.device), net.config.input_size)
     larger = []
     for face, others in zip(faces, more or []):
-        # In float32 whatever the network's type is: what is copied keeps its colours.
+        # In float32, whatever the network's type, so that copied pixels keep their colours.
         crop = to_tensor(face.crop, net, torch.float32)
         larger.append([crop, *(like(crop, other) for other in others)])
     for y in steps:
@@ -59,7 +59,7 @@ def draw(
 
 
 def _exported(net, face, points, others, steps):
-    """`draw` for one face, because crops may differ in size."""
+    """Run an exported network on one face (crops may differ in size); see `draw`."""
     start, made = to_tensor(face.small, net), []
     small = start
     for image in [start] if others is None else [to_tensor(face.crop, net), *others]:

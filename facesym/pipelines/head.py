@@ -19,7 +19,7 @@ VIEWS = (-20, -10, 10, 20)  # degrees from the photo's yaw; warped copies at the
 REACH = 35.0  # maximum yaw in degrees, to either side
 PLACES = 29  # number of latents between the ends at which yaw and identity are measured
 TURNED = 10  # degrees of yaw from which a head counts as turned and interpolates to its mirror image
-SAME = 0.4  # minimum identity similarity for a turned face to count as the same person
+SAME = 0.4  # minimum cosine similarity for a turned face to count as the same person
 
 
 class FittedHead:
@@ -28,10 +28,16 @@ class FittedHead:
     Args:
         fit: facesym.fit.Fit.
         yaw: yaw of the photo in degrees.
-        crop: RGB image, the fitted face, at the output size.
-        points: its 68 landmarks in pixels.
-        recogniser: LightCNN or None.
+        crop: RGB image, SxS, the fitted face at the size of the frames.
+        points: 68x2, the landmarks of ``crop`` in pixels.
+        recogniser: LightCNN, or None to ignore the identity.
         count: number of latents at which yaw and identity are measured.
+
+    Attributes:
+        places: positions of the measured latents, see `latent`.
+        measured: yaws of the heads at these positions in degrees, increasing.
+        range: (minimum, maximum) yaw in degrees that preserves the identity.
+        alike: cosine similarity of the fitted face and the crop; None without ``recogniser``.
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class FittedHead:
         weight = np.where(kept, 1, 0.01)
         way = 1
         if not self.net.config.yaw and np.cov(places, yaws, aweights=weight)[0, 1] < 0:
-            way = -1  # this generator's latent turns to the left of the image
+            way = -1  # increasing positions turn the head to the left of the image
         places, yaws, kept, weight = (x[::way] for x in (places, yaws, kept, weight))
         rising = isotonic_regression(yaws, weights=weight).x
         rising += yaw - np.interp(way * own, way * places, rising)  # the fitted face has the yaw of the photo
@@ -106,11 +112,15 @@ class FittedHead:
         return [to_image(image) for part in latents.split(16) for image in self.net(part)]
 
     def frames(self, yaws: Sequence[float], detail: bool = True) -> list[Image.Image]:
-        """Render the head at these yaws (degrees) as RGB images; images beyond ``range`` are unreliable.
+        """Render the head at several yaws; images beyond ``range`` are unreliable.
 
-        With ``detail``, images have the size of the crop, the lighting of the tuned generator's images and the crop's
-        own pixels, warped to the same pose (an addition to the paper: `facesym.faces.turn`). Without it, they are the
-        images of the generator.
+        Args:
+            yaws: in degrees.
+            detail: combine the lighting of the tuned generator's images with the crop's own pixels, warped to the same
+                pose (an addition to the paper: `facesym.faces.turn`). False returns the generator's images.
+
+        Returns:
+            RGB images of the crop's size or, without detail, of the generator's.
         """
         made = self.frames_at(np.interp(yaws, self.measured, self.places))
         if not detail:

@@ -1,4 +1,4 @@
-"""Compose a person, as a network moved them, over the photo's background."""
+"""Compose a person whose head was turned by a network over the photo's background."""
 
 import cv2
 import numpy as np
@@ -6,22 +6,23 @@ from PIL import Image
 
 from ..faces.matte import behind
 
-LARGEST = 256  # side at which mattes are moved
-STEP = 0.4  # brightness of a matte in the probes; small enough that a network which changes the light clips nothing
+LARGEST = 256  # pixels: mattes are moved at most at this size
+STEP = 0.4  # brightness of the matte in the probes, small enough that no change of light clips it
 
 
 def probes(matte: np.ndarray) -> list[np.ndarray]:
-    """Make images from which `moved` tells where a network that copies pixels moves a matte.
+    """Make two probe images, from which `moved` computes where a network that copies pixels moves a matte.
 
-    The network renders them in the photo's place. What it synthesizes is equal in both, so their difference is what it
-    copied. This works for any number of passes and for exported networks, which return no flow.
+    The network renders the probes in place of the photo. Synthesized pixels are equal in both renderings, so their
+    difference shows the copied pixels. Unlike the network's flow, this works for any number of passes and for exported
+    networks, which do not return the flow.
 
     Args:
         matte: SxS float32 in [0, 1].
 
     Returns:
-        Two images, 1x3xKxK float32: one of a single colour; one brighter by the matte in the first channel and by a
-        constant in the others.
+        Two images, 1x3xKxK float32 in [-1, 1], K = min(S, LARGEST): a plain one; and one that is brighter by STEP times
+        the matte in the first channel and by STEP in the others.
     """
     side = min(len(matte), LARGEST)
     matte = cv2.resize(matte, (side, side), interpolation=cv2.INTER_AREA)
@@ -30,7 +31,7 @@ def probes(matte: np.ndarray) -> list[np.ndarray]:
 
 
 def moved(ground: np.ndarray, marked: np.ndarray) -> np.ndarray:
-    """The matte as the network moved it.
+    """Compute the matte as moved by the network.
 
     Args:
         ground, marked: 1x3xKxK float32, the network's renderings of the `probes`.

@@ -80,9 +80,10 @@ class RotatePipeline(Pipeline):
 
         if net.config.kind not in ("zprime", "flip"):
             raise ZooError(
-                f"This generator is of kind {net.config.kind}: it is not symmetric and cannot turn a head."
+                f"This generator is of kind {net.config.kind}, which is not symmetric and cannot turn a head: use one of "
+                "kind zprime or flip."
             )
-        # Always in float32: fitting fails in a coarser type.
+        # Always in float32: fitting fails in lower precision.
         super().__init__(net.to(torch.float32).requires_grad_(False))
         helpers = {entry["task"] for entry in zoo.list_models() if entry["default"]}
         self.recogniser = self._helper("identity") if "identity" in helpers else None
@@ -92,14 +93,14 @@ class RotatePipeline(Pipeline):
             self.encoder.config.size != net.size
             or any(self.encoder.config[key] != net.config[key] for key in own)
         ):
-            self.encoder = None  # it belongs to another generator
+            self.encoder = None  # it was trained with another generator
 
     @property
     def size(self) -> int:
         return 2 * self.net.size  # of the frames, which have the photo's detail
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
-        """Move the networks; they stay in float32, which fits need. See `Pipeline.to`."""
+        """Move the networks. ``dtype`` is ignored: fitting needs float32. See `Pipeline.to`."""
         super().to(None if isinstance(device, torch.dtype) else device)
         for net in (self.recogniser, self.encoder):
             if net is not None:
