@@ -1,4 +1,4 @@
-"""Training samples of face completion: faces with a mask each (1 = visible, 0 = missing)."""
+"""Training samples for completion: faces, each with a mask (1 = visible, 0 = missing)."""
 
 from typing import Any
 
@@ -12,7 +12,13 @@ from .masks import random_mask
 
 
 class CompletionSamples(Samples):
-    """Augmented faces, each with a mask, its landmarks and its face region. For the samples see `sample`."""
+    """Augmented faces, each with a mask, landmarks and a face region; see `sample` for the format.
+
+    Args:
+        faces: FaceFolders.
+        masks: NxSxS irregular masks (`facesym.data.masks.load_irregular`), or None.
+        seed: seed of the stream.
+    """
 
     def __init__(self, faces: Any, masks: np.ndarray | None, seed: int = 0):
         super().__init__(faces, seed)
@@ -49,11 +55,12 @@ def sample(
         rng: numpy Generator.
 
     Returns:
-        A dict of "image" 3xSxS in [-1, 1], "mask" and "face" 1xSxS, "landmarks" and "flipped" (those of the flipped
-        image) 68x2 in [-1, 1], and "spot", (x, y) of a missing pixel: the centre of the perceptual loss's window.
+        A dict: "image", 3xSxS in [-1, 1]; "mask" and "face", 1xSxS of 0 and 1; "landmarks" and "flipped" (those of the
+        flipped image), 68x2 in [-1, 1]; and "spot", (x, y) of a missing pixel, the centre of the window for the
+        perceptual loss.
     """
     size, missing = len(mask), np.argwhere(mask == 0)
-    # Half of the windows are on a masked eye, nose or mouth if there is one: errors there are the most visible.
+    # Half of the windows are centred on a masked eye, nose or mouth, if any, where errors are most visible.
     inner = np.clip(np.round(points[27:]).astype(int), 0, size - 1)[:, ::-1]
     inner = inner[mask[inner[:, 0], inner[:, 1]] == 0]
     if len(inner) and rng.random() < 0.5:

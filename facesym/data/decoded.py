@@ -20,17 +20,18 @@ def cache_folder() -> Path:
 def decoded(
     rows: list[dict[str, Any]], landmarks: Any, size: int, read: Callable, cache: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images of some rows at one size.
+    """Decode images at one size.
 
     Args:
-        rows: of `facesym.data.faces.read_metadata`.
-        landmarks: Nx68x2, pixels of the images as they are stored.
-        size: side in pixels.
-        read: (row, 68x2 landmarks, size) to the image (SxSx3 uint8) and its landmarks at that size.
-        cache: a folder where they are kept; None: in memory alone.
+        rows: of `facesym.data.metadata.read_metadata`.
+        landmarks: Nx68x2 in pixels of the stored images.
+        size: side S in pixels.
+        read: called with (row, landmarks, size); returns the image, SxSx3 uint8, and its landmarks at that size.
+        cache: folder of memory-mapped files; None keeps the images in memory only.
 
     Returns:
-        images NxSxSx3 uint8 (changes stay in this process) and landmarks Nx68x2 float32.
+        images: NxSxSx3 uint8; changes are not written to the cache.
+        landmarks: Nx68x2 float32.
     """
     if cache is None:
         images = np.empty((len(rows), size, size, 3), np.uint8)

@@ -25,7 +25,13 @@ _OWN_NAME = re.compile(r"[A-Z][A-Za-z_-]*_\d{4}|[AC][FM]\d+")  # First_Last_0001
 
 @cache
 def _listed():
-    """The list: {"set/file name"}, {names that are a set's own, without the ending}, Nx256 bool."""
+    """Read the list.
+
+    Returns:
+        names: {"set/file name"}.
+        own: file names without suffix that are unique to a set.
+        hashes: Nx256 bool.
+    """
     lines = [line.strip() for line in LIST.read_text().splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     hashes = [_bits(line.removeprefix("hash:")) for line in lines if line.startswith("hash:")]
@@ -39,8 +45,8 @@ def is_excluded_name(folder: str | Path, file_name: str) -> bool:
     """Whether an image is excluded by its name.
 
     Args:
-        folder: the name of its folder, which is the set's.
-        file_name: as in metadata.csv. `facesym prepare` puts names of folders before a photo's own.
+        folder: name of the image's folder, which is that of the set.
+        file_name: as in metadata.csv. `facesym prepare` prepends the names of subfolders to it.
     """
     names, own, _ = _listed()
     stem = Path(file_name).stem
@@ -53,7 +59,7 @@ def is_excluded_name(folder: str | Path, file_name: str) -> bool:
 
 
 def image_hash(image: Image.Image) -> str:
-    """The perceptual hash of a PIL image: 64 hexadecimal digits."""
+    """Compute the perceptual hash of a PIL image: 64 hexadecimal digits."""
     import imagehash
 
     return str(imagehash.phash(image.convert("RGB"), hash_size=16))
@@ -68,7 +74,7 @@ def is_excluded_image(image: Image.Image) -> bool:
 
 
 def is_excluded_file(path: str | Path) -> bool:
-    """`is_excluded_image` of a file, which is decoded once; False for one that cannot be read."""
+    """Whether an image file is excluded by its content; False if it cannot be read. Results are cached."""
     if not len(_listed()[2]):
         return False
     try:

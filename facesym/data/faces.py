@@ -20,7 +20,15 @@ from .metadata import find_folders, read_landmarks, split_rows
 
 
 def read_face(row: dict[str, Any], points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image (a row of `read_metadata`) and its landmarks (68x2) at another size: SxSx3 uint8, and 68x2.
+    """Read an image and resize it and its landmarks.
+
+    Args:
+        row: of `facesym.data.metadata.read_metadata`.
+        points: 68x2, landmarks in pixels of the stored image.
+        size: side S of the output in pixels.
+
+    Returns:
+        The image, SxSx3 uint8, and its landmarks, 68x2 in pixels.
 
     Raises:
         ImageError: the image cannot be read.
@@ -30,7 +38,7 @@ def read_face(row: dict[str, Any], points: np.ndarray, size: int) -> tuple[np.nd
             scale = size / image.width
             pixels = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
     except OSError as error:
-        raise ImageError(f"cannot read {row['path']}: {error}") from error
+        raise ImageError(f"cannot read {row['path']} ({error}): restore it, or prepare the folder again") from error
     return pixels, (points + 0.5) * scale - 0.5  # pixel centres
 
 
@@ -38,24 +46,23 @@ class FaceFolders:
     """All images of some folders, decoded.
 
     Args:
-        folders: folders of aligned faces, or folders of such; see facesym/data/metadata.py.
-        size: side of the images in pixels.
-        splits: which are taken.
-        min_size: leave out folders of smaller images.
-        limit: take the first images only.
-        val_fraction: hold out this fraction for validation, whatever the folders say; "auto": a twentieth if they hold
-            out nothing; None: as they say.
-        keep: a function of a row; False leaves the image out.
-        cache: a folder for the decoded images (facesym/data/decoded.py); None: they are kept in memory alone.
+        folders: folders of aligned faces, or their parent folders; see `facesym.data.metadata.find_folders`.
+        size: side S of the images in pixels.
+        splits: the splits to load.
+        min_size: skip folders whose images have a smaller side, in pixels.
+        limit: load only this number of images, the first ones.
+        val_fraction: see `facesym.data.metadata.hold_out`.
+        keep: called with a row of metadata.csv; images for which it returns False are skipped.
+        cache: folder for decoded images (`facesym.data.decoded`); None keeps them in memory only.
 
     Attributes:
         images: NxSxSx3 uint8.
-        landmarks: Nx68x2 float32, pixels of the S×S image.
-        rows: the metadata of each, a list of dicts.
-        note: what was held out, where the folders did not say it; else "".
+        landmarks: Nx68x2 float32 in pixels.
+        rows: N dicts, the rows of metadata.csv.
+        note: a sentence on what was held out, see `facesym.data.metadata.hold_out`.
 
     Raises:
-        ImageError: nothing is left, or an image cannot be read.
+        ImageError: no images match, or an image cannot be read.
     """
 
     def __init__(
@@ -75,7 +82,9 @@ class FaceFolders:
         if not self.rows:
             least = f" of at least {min_size} pixels" if min_size else ""
             names = ", ".join(str(folder) for folder in folders)
-            raise ImageError(f"no images of split {'/'.join(splits)}{least} in {names}")
+            raise ImageError(
+                f"no images of split {'/'.join(splits)}{least} in {names}: add folders, or use another split or size"
+            )
         tables = {folder: read_landmarks(folder) for folder in folders}
         landmarks = np.stack([tables[row["path"].parent][row["index"]] for row in self.rows])
         self.images, self.landmarks = decoded(self.rows, landmarks, size, read_face, cache)
@@ -93,7 +102,15 @@ class FaceFolders:
 def affine_jitter(
     rng: np.random.Generator, size: int, degrees: float, scale: float, shift: float
 ) -> np.ndarray:
-    """A random 2x3 similarity about the image's centre: ± degrees, × (1 ± scale), ± shift (fraction of the side)."""
+    """Draw a random similarity transform about the centre of the image: 2x3.
+
+    Args:
+        rng: numpy Generator.
+        size: side of the image in pixels.
+        degrees: maximum rotation to either side.
+        scale: maximum relative change of scale.
+        shift: maximum shift along each axis, as a fraction of the side.
+    """
     matrix = cv2.getRotationMatrix2D(
         ((size - 1) / 2, (size - 1) / 2), rng.uniform(-degrees, degrees), 1 + rng.uniform(-scale, scale)
     )
@@ -107,9 +124,8 @@ def colour_jitter(rng: np.random.Generator, image: np.ndarray, strength: float =
     bias = 255 * rng.uniform(-strength, strength) / 2
     channel = 1 + rng.uniform(-strength, strength, 3) / 4
     mean = image.mean()
-    return np.clip((image - mean) * gain * channel.astype(np.float32) + mean + bias, 0, 255).astype(
-        np.float32
-    )
+    jittered = (image - mean) * gain * channel.astype(np.float32) + mean + bias
+    return np.clip(jittered, 0, 255).astype(np.float32)
 
 
 def side_light(
@@ -119,9 +135,18 @@ def side_light(
     least: float = 0.0,
     ways: Sequence[int] = (-1, 1),
 ) -> np.ndarray:
-    """Light from one side: an SxSx3 image's brightness rises along a random direction, most often across the face,
-    by a factor of exp(2·least) to exp(2·strength) from end to end, to the left (-1) or the right (1) of ``ways``;
-    returns float32 [0, 255]."""
+    """Light an image from one side: its brightness rises along a random, mostly horizontal direction.
+
+    Args:
+        rng: numpy Generator.
+        image: SxSx3 in [0, 255].
+        strength: the brightness rises from end to end by a factor of at most exp(2·strength).
+        least: and by a factor of at least exp(2·least).
+        ways: sides to choose from: -1 is brighter on the left, 1 on the right.
+
+    Returns:
+        SxSx3 float32 in [0, 255].
+    """
     ys, xs = np.mgrid[: len(image), : len(image)].astype(np.float32) * 2 / len(image) - 1
     angle = rng.normal(0, 0.4)
     slope = rng.choice(ways) * rng.uniform(least, strength)
@@ -130,14 +155,14 @@ def side_light(
 
 
 def downscale_blur(rng: np.random.Generator, image: np.ndarray, smallest: float = 0.25) -> np.ndarray:
-    """Blur an image by scaling it to ``smallest``…0.7 of its side and back, like a face from a small photo."""
+    """Blur an image by downscaling it to between ``smallest`` and 0.7 of its side and back, like a small photo."""
     size = len(image)
     side = int(size * rng.uniform(smallest, 0.7))
     return cv2.resize(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), (size, size))
 
 
 def compress(rng: np.random.Generator, image: np.ndarray, lowest: int, highest: int) -> np.ndarray:
-    """Compress an SxSx3 image in [0, 255] as JPEG of a random quality, below ``highest``; returns uint8."""
+    """Compress an SxSx3 image in [0, 255] as JPEG with a quality from ``lowest`` to below ``highest``: uint8."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(lowest, highest))]
     encoded = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), quality)[1]
     decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
@@ -164,7 +189,7 @@ def random_erasing(rng: np.random.Generator, image: np.ndarray, largest: float =
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """SxSx3 in [0, 255] to a 3xSxS float tensor in [-1, 1]."""
+    """Convert an image, SxSx3 in [0, 255], to a 3xSxS float tensor in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1) / 127.5 - 1
 
 
@@ -172,15 +197,15 @@ class Samples(Dataset):
     """An endless, seeded stream: sample n depends only on the seed and n.
 
     A run that resumes at step s continues at sample s·batch and gets the same samples as an uninterrupted run, for any
-    number of loader workers. Subclasses turn one face and a random generator into one sample.
+    number of loader workers. Subclasses implement `sample`.
+
+    Args:
+        faces: FaceFolders, or anything with a length.
+        seed: seed of the stream.
+        weights: N sampling weights of the faces (`facesym.data.balance`); default: each face once per epoch.
     """
 
     def __init__(self, faces: Any, seed: int = 0, weights: np.ndarray | None = None):
-        """Args:
-        faces: FaceFolders, or anything with a length.
-        seed: of the stream.
-        weights: how likely each face is to be drawn (`facesym.data.balance`); default: each once an epoch.
-        """
         self.faces, self.seed = faces, seed
         self._epoch, self._order = -1, np.empty(0, int)
         self._cumulative = None if weights is None else np.cumsum(weights) / np.sum(weights)
@@ -197,4 +222,5 @@ class Samples(Dataset):
         return self.sample(int(self._order[i]), np.random.default_rng((self.seed, 1, n)))
 
     def sample(self, i: int, rng: np.random.Generator) -> Any:
+        """Return a sample of face ``i``; all randomness comes from ``rng``."""
         raise NotImplementedError

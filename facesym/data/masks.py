@@ -1,4 +1,4 @@
-"""Masks for training and evaluation. As in the paper, 1 = visible and 0 = missing (HxW float32)."""
+"""Masks for training. As in the paper, 1 = visible and 0 = missing (SxS float32)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,18 +20,20 @@ def load_irregular(folder: str | Path, size: int, splits: Sequence[str] = ("trai
 
     Args:
         folder: PNG files, white = missing, with metadata.csv.
-        size: side S to resize them to.
-        splits: of metadata.csv.
+        size: side S in pixels to which the masks are resized.
+        splits: the splits to load.
 
     Returns:
         NxSxS uint8, 1 = missing.
 
     Raises:
-        ImageError: no metadata.csv, an unreadable mask, or no mask of that split.
+        ImageError: the folder has no metadata.csv or no masks of these splits.
     """
     rows = read_metadata(Path(folder), splits)
     if not rows:
-        raise ImageError(f"{folder} has no masks of split {'/'.join(splits)}")
+        raise ImageError(
+            f"{folder} has no masks of split {'/'.join(splits)}: draw some with `facesym prepare masks`"
+        )
     masks = np.empty((len(rows), size, size), np.uint8)
     for i, row in enumerate(rows):
         with Image.open(row["path"]) as image:
@@ -40,12 +42,12 @@ def load_irregular(folder: str | Path, size: int, splits: Sequence[str] = ("trai
 
 
 def centre_square(size: int, fraction: float = 0.5, shift: Any = (0, 0)) -> np.ndarray:
-    """A square mask.
+    """Mask a square.
 
     Args:
         size: side S of the image.
         fraction: ratio of the square's side to the image's.
-        shift: (x, y) of its centre from the image's, pixels.
+        shift: (x, y), offset in pixels of the square's centre from the image's.
     """
     mask = np.ones((size, size), np.float32)
     half = fraction * size / 2
@@ -56,7 +58,7 @@ def centre_square(size: int, fraction: float = 0.5, shift: Any = (0, 0)) -> np.n
 
 
 def half_face(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
-    """Mask one side of a line through the nose bridge, up to or somewhat beyond the face's outline."""
+    """Mask the face on one side of a line through the bridge of the nose, up to its outline or slightly beyond."""
     centre = points[27:31].mean(0) + rng.normal(0, 0.02, 2) * size
     angle = rng.choice([0, np.pi]) if rng.random() < 0.8 else rng.uniform(0, 2 * np.pi)
     angle += rng.normal(0, 0.15)
@@ -68,7 +70,7 @@ def half_face(rng: np.random.Generator, size: int, points: np.ndarray) -> np.nda
 
 
 def brush(rng: np.random.Generator, size: int) -> np.ndarray:
-    """One to four thick strokes, as painted by hand."""
+    """Mask one to four thick strokes, as painted by hand."""
     missing = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(1, 5)):
         thickness = int(size * rng.uniform(0.04, 0.18))
@@ -90,7 +92,7 @@ def _polygon(size, points):
 
 
 def glasses(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
-    """Two lenses around the eyes and the bridge between them."""
+    """Mask the lenses and the bridge of glasses, and sometimes the arms."""
     missing = np.zeros((size, size), np.uint8)
     right, left = points[36:42].mean(0), points[42:48].mean(0)
     distance = float(np.linalg.norm(left - right))
@@ -113,7 +115,7 @@ def glasses(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarr
         1,
         thickness,
     )
-    if rng.random() < 0.5:  # the arms, to the ears
+    if rng.random() < 0.5:  # arms to the ears
         for eye, ear in ((right, points[0]), (left, points[16])):
             cv2.line(
                 missing,
@@ -126,7 +128,7 @@ def glasses(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarr
 
 
 def face_mask(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
-    """A face mask: from the nose to the chin, ear to ear."""
+    """Mask the area of a face mask: from the nose to the chin and from ear to ear."""
     top = points[rng.integers(28, 31)] + rng.normal(0, 0.01, 2) * size
     outline = np.concatenate(
         [points[1:16], [points[14] * 0.3 + top * 0.7], [top], [points[2] * 0.3 + top * 0.7]]
@@ -136,7 +138,7 @@ def face_mask(rng: np.random.Generator, size: int, points: np.ndarray) -> np.nda
 
 
 def hand(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
-    """A hand that reaches into the face from outside: an ellipse with fingers and a wrist."""
+    """Mask a hand that reaches over the face from outside: an ellipse with fingers and a wrist."""
     missing = np.zeros((size, size), np.uint8)
     palm = points[rng.integers(0, 68)] + rng.normal(0, 0.04, 2) * size
     outward = palm - points[27:36].mean(0) + rng.normal(0, 0.05, 2) * size
@@ -168,7 +170,7 @@ def hand(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
 
 
 def irregular(rng: np.random.Generator, masks: np.ndarray) -> np.ndarray:
-    """One of ``masks`` (from `load_irregular`), randomly mirrored, rotated by quarter turns and shifted."""
+    """Choose one of ``masks`` (from `load_irregular`); mirror, shift and rotate it by quarter turns at random."""
     missing = np.rot90(masks[rng.integers(len(masks))], int(rng.integers(4)))
     if rng.random() < 0.5:
         missing = missing[:, ::-1]
@@ -211,20 +213,20 @@ def random_mask(
 
 
 def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> None:
-    """Draw irregular masks into a folder that `load_irregular` reads, a sixth of them of each size.
+    """Draw irregular masks, as many of each of MASK_SIZES, and write them to a folder for `load_irregular`.
 
     Args:
-        out: Path of a new or empty folder.
-        count: how many.
+        out: a new or empty folder.
+        count: number of masks.
         size: side in pixels.
-        seed: of the drawing.
+        seed: seed of the masks.
 
     Raises:
         ImageError: the folder is not empty.
     """
     out = Path(out)
     if out.exists() and any(out.iterdir()):
-        raise ImageError(f"{out} is not empty: give another folder, or delete it")
+        raise ImageError(f"{out} is not empty: choose another folder, or delete it")
     out.mkdir(parents=True, exist_ok=True)
     rows = ["file_name,hole_share,split"]
     for i in range(count):
@@ -240,7 +242,7 @@ def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> None
 
 
 def _thinner(rng, hidden, wanted):
-    """Add a stroke up to the requested fraction; the strokes of `brush` are too thick for small masks."""
+    """Add a thin stroke to a mask (SxS bool) until it covers the fraction ``wanted``; `brush` is too thick for that."""
     size, missing = len(hidden), np.asarray(hidden, np.uint8).copy()
     point, angle = rng.uniform(0.15, 0.85, 2) * size, rng.uniform(0, 2 * np.pi)
     thickness = max(1, int(size * rng.uniform(0.01, 0.06)))

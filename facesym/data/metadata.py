@@ -20,11 +20,16 @@ FEWEST_PEOPLE = 20  # with fewer people, images are held out instead of people
 def read_metadata(
     folder: str | Path, splits: Sequence[str] = ("train",), min_size: int = 0
 ) -> list[dict[str, Any]]:
-    """Rows of ``metadata.csv`` in one of ``splits`` as dicts, each with ``path`` and ``index`` (its row); without those
-    that are never read (facesym/data/excluded.py).
+    """Read the rows of ``metadata.csv``, without excluded images (`facesym.data.excluded`).
 
     Args:
-        min_size: leave out images whose side is smaller, in pixels (so that 256 is not trained on blown-up faces).
+        folder: folder of aligned faces.
+        splits: the splits to return.
+        min_size: return no rows if the images of the folder have a smaller side, in pixels. This avoids training on
+            upscaled faces.
+
+    Returns:
+        A dict per row, with the columns, ``path`` (of the image) and ``index`` (the row's number).
 
     Raises:
         ImageError: the folder has no metadata.csv, or an image that it lists does not exist.
@@ -49,12 +54,14 @@ def read_metadata(
                 if min(image.size) < min_size:
                     return []
         except OSError as error:
-            raise ImageError(f"cannot read {rows[0]['path']}: {error}") from error
+            raise ImageError(
+                f"cannot read {rows[0]['path']} ({error}): restore it, or prepare the folder again"
+            ) from error
     return rows
 
 
 def read_landmarks(folder: str | Path) -> np.ndarray:
-    """Load a folder's landmarks, Nx68x2, one row per row of metadata.csv.
+    """Load the landmarks of a folder, Nx68x2 in pixels, one entry per row of metadata.csv.
 
     Raises:
         ImageError: landmarks.npy is missing or damaged.
@@ -62,7 +69,9 @@ def read_landmarks(folder: str | Path) -> np.ndarray:
     try:
         return np.load(Path(folder) / "landmarks.npy")
     except (OSError, ValueError, EOFError) as error:
-        raise ImageError(f"cannot read {Path(folder) / 'landmarks.npy'}: {error}") from error
+        raise ImageError(
+            f"cannot read {Path(folder) / 'landmarks.npy'} ({error}): prepare the folder again with `facesym prepare`"
+        ) from error
 
 
 def find_folders(paths: Iterable[str | Path]) -> list[Path]:
@@ -94,12 +103,11 @@ def find_folders(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) -> str:
-    """Choose the rows for validation.
+    """Choose the rows for validation, by a hash of the subject or, with fewer than FEWEST_PEOPLE people, of the image.
 
     Args:
-        rows: dicts with ``split`` ("train" or "val"), ``subject`` and ``file_name`` (or ``target``); changed.
-        fraction: to hold out, by the hash of the subject, or, of few people, of the image; "auto": VAL_FRACTION if
-            no row is for validation; None: as the rows say.
+        rows: dicts with ``split`` ("train" or "val"), ``subject`` and ``file_name`` (or ``target``); changed in place.
+        fraction: fraction to hold out; "auto" holds out VAL_FRACTION if no row is for validation; None changes nothing.
 
     Returns:
         A sentence about the choice; "" if the rows do not change.
@@ -109,7 +117,7 @@ def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) ->
         return ""
     people = len({row["subject"] for row in rows}) >= FEWEST_PEOPLE
     places = [_place(row["subject"] if people else row.get("file_name") or row["target"]) for row in rows]
-    limit = max(fraction if given else VAL_FRACTION, min(places))  # one at least
+    limit = max(fraction if given else VAL_FRACTION, min(places))  # at least one
     for row, place in zip(rows, places, strict=True):
         row["split"] = "val" if place <= limit else "train"
     held = sum(row["split"] == "val" for row in rows)
@@ -123,7 +131,7 @@ def split_rows(
     min_size: int = 0,
     fraction: float | str | None = None,
 ) -> tuple[list[dict[str, Any]], str]:
-    """Rows of some folders that are of one of the splits, see `read_metadata` and `hold_out`.
+    """Read the rows of folders in some splits; see `read_metadata` and `hold_out` for the arguments.
 
     Returns:
         The rows, and the sentence of `hold_out`.

@@ -51,8 +51,10 @@ class FaceMesh:
                 names = [str(name) for name in data["expression_names"]]
                 moves = data["expression"][:, LANDMARK_VERTICES].astype(np.float32) * down
         except (OSError, EOFError, ValueError, KeyError, IndexError, BadZipFile) as error:
-            raise ImageError(f"{path} is no face mesh (ict_face_model.npz): {error}") from error
-        self.expression = dict(zip(names, moves))  # of the landmarks alone
+            raise ImageError(
+                f"{path} is not a face mesh ({error}): pass ict_face_model.npz, the face area of ICT FaceKit"
+            ) from error
+        self.expression = dict(zip(names, moves))  # displacements of the landmarks only
         self.neck = self.neutral[:, 1] > self.neutral[LANDMARK_VERTICES, 1].max() + 1
 
     def fit(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,9 +68,8 @@ class FaceMesh:
             pose: 3x3, rotation times scale.
         """
         points = np.asarray(points, np.float64)
-        weight = np.where(np.arange(68) < 17, 0.3, 1.0)[
-            :, None
-        ]  # the jaw's landmarks slide along the outline
+        # Landmarks of the jaw slide along the outline of a turned face and count less.
+        weight = np.where(np.arange(68) < 17, 0.3, 1.0)[:, None]
         basis = self.identity[:, LANDMARK_VERTICES]
         shape = self.neutral[LANDMARK_VERTICES].astype(np.float64)
         coefficients = np.zeros(len(basis))
@@ -76,10 +77,8 @@ class FaceMesh:
             # Scaled-orthographic pose of the current shape, then the shape at that pose.
             centre_model = (weight * shape).sum(0) / weight.sum()
             centre = (weight * points).sum(0) / weight.sum()
-            affine = np.linalg.lstsq(weight * (shape - centre_model), weight * (points - centre), rcond=None)[
-                0
-            ].T
-            u, singular, vt = np.linalg.svd(affine, full_matrices=False)
+            rays = np.linalg.lstsq(weight * (shape - centre_model), weight * (points - centre), rcond=None)
+            u, singular, vt = np.linalg.svd(rays[0].T, full_matrices=False)
             rows = u @ vt
             pose = singular.mean() * np.stack([*rows, np.cross(*rows)])
             columns = (weight * (basis @ pose[:2].T)).reshape(len(basis), -1).T
@@ -99,12 +98,12 @@ class FaceMesh:
 
 
 def _sample(field, x, y):
-    """Bilinear samples of a field (HxW or HxWxC) at coordinates x and y."""
+    """Sample a field (HxW or HxWxC float32) bilinearly at coordinates x and y (float32)."""
     return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def head_depth(vertices: np.ndarray, neck: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The depth of an image, and to what degree each pixel belongs to the head.
+    """Compute the depth of each pixel and the degree to which it belongs to the head.
 
     Args:
         vertices: Vx3, from `FaceMesh.fit`.
@@ -156,8 +155,8 @@ def _turn_rows(depth, weight, pivot, degrees):
     Returns:
         source: SxS float32, the x that each pixel of the turned image comes from.
         to: SxS float32, the x that each pixel of the image goes to.
-        near: SxS float32, the depth it has there.
-        seen: SxS bool, whether it is visible there.
+        near: SxS float32, the depth of each pixel of the image after the turn.
+        seen: SxS bool, whether it is visible after the turn.
     """
     size, finer = len(depth), 4
     angle = np.radians(degrees)
@@ -233,8 +232,8 @@ class Simulated:
         points: 68x2, the target's landmarks in it, pixels.
         places: GRIDxGRIDx2 float32, coordinates in it of the target's pixels (centres of GRIDxGRID cells).
         seen: GRIDxGRID bool, whether these are visible: neither behind other parts of the head nor outside the image.
-        yaw, pitch: by which the head was turned, degrees.
-        expression: its name, or "neutral".
+        yaw, pitch: degrees by which the head was turned.
+        expression: name of the expression, or "neutral".
     """
 
     image: np.ndarray
@@ -342,12 +341,13 @@ def frontalise(image: np.ndarray, points: np.ndarray, mesh: FaceMesh) -> tuple[n
         return turned, moved
     # The side that the nose pointed to was hidden. The two halves blend over 6 % of the width.
     far = np.arange(size) - (size - 1) / 2 if yaw > 0 else (size - 1) / 2 - np.arange(size)
-    share = np.clip(far / (0.06 * size) + 0.5, 0, 1)[None, :, None]
+    weight = np.clip(far / (0.06 * size) + 0.5, 0, 1)[None, :, None]
     mirrored = flip_landmarks(moved, size)
     middle = (moved + mirrored)[:, :1] / 2 - (size - 1) / 2
     filled = middle > 0 if yaw > 0 else middle < 0
     marks = np.where(np.abs(middle) < 1e-3, (moved + mirrored) / 2, np.where(filled, mirrored, moved))
-    return np.rint(share * turned[:, ::-1] + (1 - share) * turned).astype(np.uint8), marks.astype(np.float32)
+    mixed = weight * turned[:, ::-1] + (1 - weight) * turned
+    return np.rint(mixed).astype(np.uint8), marks.astype(np.float32)
 
 
 def _transform(points, matrix):
@@ -356,7 +356,7 @@ def _transform(points, matrix):
 
 
 def _align_again(image, points):
-    """Align an image by its moved landmarks: the image, and the 2x3 transform."""
+    """Align an image by its moved landmarks; return the image and the 2x3 transform."""
     size = len(image)
     align = ffhq_transform(five_points(points), size)
     framed = cv2.warpAffine(image, align, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)

@@ -1,4 +1,4 @@
-"""Training targets of the symmetrizer, synthesized from landmarks; and simulated palsy.
+"""Training targets of the symmetrizer, synthesized from landmarks, and simulated palsy.
 
 On aligned crops (FFHQ framing): images SxSx3 uint8, landmarks 68x2 in pixels, the midline at x = (S − 1) / 2. The
 network itself sees no landmarks.

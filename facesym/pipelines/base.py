@@ -166,8 +166,8 @@ class Pipeline:
             more: other inputs (a mask), or lists of them.
             batch_size: see the task's `__call__`.
             on_error: see the task's `__call__`.
-            options: options of the call: ``faces``, ``paste``, ``aligned`` and those of the task, passed to the steps as
-                a namespace.
+            options: options of the call: ``faces``, ``paste``, ``aligned`` and those of the task. The steps receive
+                them as a namespace.
 
         Returns:
             The result of the photo, or a list of results, None for skipped photos.

@@ -80,8 +80,8 @@ class RotatePipeline(Pipeline):
 
         if net.config.kind not in ("zprime", "flip"):
             raise ZooError(
-                f"This generator is of kind {net.config.kind}, which is not symmetric and cannot turn a head: use one of "
-                "kind zprime or flip."
+                f"This generator is of kind {net.config.kind}, which is not symmetric and cannot turn a head: use "
+                "one of kind zprime or flip."
             )
         # Always in float32: fitting fails in lower precision.
         super().__init__(net.to(torch.float32).requires_grad_(False))
