@@ -1,4 +1,4 @@
-"""Names of what networks predict or change: the attributes of transfer, by group, and kinds of occlusions."""
+"""Names of the attributes that transfer changes, by group, and of the kinds of occlusions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,23 +14,23 @@ OCCLUSIONS = ("glasses", "sunglasses", "mask", "object", "hair", "damage")
 
 
 def groups_of(config: Any) -> dict[str, tuple[str, ...]]:
-    """{group: its attributes} of a network, in the order of its input y.
+    """Return the attributes of a network by group, in the order of its input y: {group: attributes}.
 
     Args:
-        config: of an AttributeGenerator.
+        config: config of an AttributeGenerator.
     """
     return {group: tuple(names) for group, names in config.groups}
 
 
 def encode(config: Any, wanted: Mapping[str, str]) -> list[float]:
-    """Encode attributes as y: A numbers.
+    """Encode attributes as y, a list of A numbers.
 
     Args:
-        config: of an AttributeGenerator.
+        config: config of an AttributeGenerator.
         wanted: {group: attribute}; other groups keep the input's attribute.
 
     Raises:
-        KeyError: an unknown group or attribute.
+        KeyError: a group or attribute is unknown.
     """
     groups = groups_of(config)
     unknown = [name for group, name in wanted.items() if name not in groups.get(group, ())]

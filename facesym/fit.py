@@ -3,9 +3,9 @@
     1  z ← argmin ‖G(z) − I‖ + α‖z‖² + β Σ(|z| − 1)₊
     2  z, G ← argmin ‖G(z) − I‖ + α‖z‖² + β Σ(|z| − 1)₊ + γ ‖G(z′) − G₀(z′)‖ over random z′
 
-The paper alternates step 2 with training steps of the GAN on its data, which keep G a generator of faces. Whoever
-turns a photo does not have that data. Here G₀, the generator from before the tuning, stands for it, and its term is
-part of the loss of every step.
+The paper alternates step 2 with training steps of the GAN on its data, which keep G a generator of faces. These data
+are not available when a photo is turned. Here the γ term keeps G close to G₀, the generator before tuning, in every
+step.
 """
 
 import time
@@ -50,7 +50,7 @@ class _Clock:
 
     Args:
         seconds: budget of the whole fit, or None.
-        steps: of steps 1 and 2 together.
+        steps: number of iterations of steps 1 and 2 together.
         progress: see `fit_and_tune`.
     """
 
@@ -132,14 +132,15 @@ def fit_and_tune(
     Args:
         generator: SymmetricGenerator (kind "zprime" or "flip"), in eval mode.
         image: 1x3xSxS in [-1, 1], an aligned face of the generator's size.
-        recogniser: LightCNN; its features are part of ‖G(z) − I‖, and its vector says when the face is that person.
-        start: KxZ, latents to try beside the random ones (an encoder's).
-        yaw: of the head in degrees, for a generator whose latent has it: z is held at it.
-        views: [(degrees, 1x3xSxS)]: how the same head might look at another yaw; with `yaw`. An addition: step 2
-            fits these too, at the latent turned there.
-        fit_steps, tune_steps: of steps 1 and 2.
-        seconds: time budget of all; step 1 gets a third of it.
-        progress: called at intervals with (fraction done, image 1x3xSxS); what it raises ends the fit.
+        recogniser: LightCNN, or None. Its features are part of ‖G(z) − I‖, and its vector decides whether the fit may
+            stop early.
+        start: KxZ, latents to try besides the random ones, e.g. from an encoder.
+        yaw: yaw of the head in degrees, for a generator whose latent contains the yaw; z keeps this yaw.
+        views: [(degrees, 1x3xSxS)], the same head warped to other yaws; needs ``yaw``. Step 2 also fits these, at the
+            latent turned to that yaw (an addition to the paper).
+        fit_steps, tune_steps: maximum numbers of iterations of steps 1 and 2.
+        seconds: time budget for both steps; step 1 gets a third of it.
+        progress: called at intervals with (fraction done, image 1x3xSxS); exceptions it raises end the fit.
 
     Returns:
         Fit.

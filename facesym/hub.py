@@ -1,7 +1,7 @@
 """The Hugging Face Hub: download models from it or read its local cache, and publish models on it.
 
-`huggingface_hub` does the work (cache, resume of cut downloads, HF_HUB_OFFLINE, HF_ENDPOINT); this module turns its
-many exceptions into ZooErrors that say what to do. Nothing here imports torch.
+`huggingface_hub` does the work (cache, resumed downloads, HF_HUB_OFFLINE, HF_ENDPOINT); this module turns its many
+exceptions into ZooErrors that say what to do. It does not import torch.
 """
 
 import errno
@@ -102,9 +102,7 @@ def fetch_file(
             local_files_only=local_files_only,
             force_download=force_download,
         )
-    except (
-        Exception
-    ) as error:  # the HTTP library below huggingface_hub, and its errors, change with its version
+    except Exception as error:  # huggingface_hub's HTTP library and its errors change between versions
         name = f"{subfolder}/{filename}" if subfolder else filename
         raise ZooError(_explain(error, repo_id, name, revision, cache_dir, local_files_only)) from error
     return Path(str(file))
@@ -125,7 +123,7 @@ def _explain(error, repo_id, name, revision, cache_dir, local_files_only):
             "the name, or `hf auth login`."
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"{repo_id} has no revision {revision!r} on the Hub."
+        return f"{repo_id} has no revision {revision!r} on the Hub: check the commit, tag or branch."
     if isinstance(error, errors.LocalEntryNotFoundError):
         if local_files_only:
             return f"{absent}: download it once without local_files_only."
@@ -136,7 +134,7 @@ def _explain(error, repo_id, name, revision, cache_dir, local_files_only):
             )
         return f"{absent} and the Hub could not be reached. Check the network (or HF_ENDPOINT) and try again."
     if isinstance(error, errors.EntryNotFoundError):
-        return f"{repo_id} has no file {name}: it is not a facesym model."
+        return f"{repo_id} has no file {name}: it is not a facesym model. Check the name and subfolder."
     if getattr(error, "errno", None) == errno.ENOSPC:
         return (
             f"The disk is full: no space for {where}. Free some, or set HF_HOME to a folder on another disk."
@@ -158,16 +156,16 @@ def publish(
     Args:
         repo_id: "owner/name".
         files: {name inside the repository: content}.
-        message: of the commit.
-        card: README.md, unless the repository has one.
-        private: whether a new repository is; None: as the owner's settings say.
-        token: Hub token; None takes the one of `hf auth login`, if any.
+        message: message of the commit.
+        card: README.md, uploaded only if the repository has none.
+        private: whether to create a private repository; None: the owner's setting.
+        token: Hub token; None: the one of `hf auth login`, if any.
 
     Returns:
         The commit hash.
 
     Raises:
-        ZooError: no network, or no right to write to the repository.
+        ZooError: there is no network, or the token has no write access.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -185,14 +183,14 @@ def publish_space(repo_id: str, folder: Path, message: str) -> str:
 
     Args:
         repo_id: "owner/name".
-        folder: its files. Others that the Space has are deleted.
-        message: of the commit.
+        folder: folder with all files of the Space; other files in the Space are deleted.
+        message: message of the commit.
 
     Returns:
-        The Space's address.
+        URL of the Space.
 
     Raises:
-        ZooError: no network, or no right to write to the Space.
+        ZooError: there is no network, or the token has no write access.
     """
     from huggingface_hub import HfApi
 
@@ -211,7 +209,7 @@ def publish_space(repo_id: str, folder: Path, message: str) -> str:
 
 @contextmanager
 def _upload_errors(repo_id, otherwise):
-    """Turn an upload's errors into ZooErrors; ``otherwise`` is what to do without the right to write."""
+    """Turn the errors of an upload into ZooErrors; ``otherwise``: what to do without write access."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
@@ -221,7 +219,7 @@ def _upload_errors(repo_id, otherwise):
     except HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
             raise ZooError(
-                f"The Hub does not let you write to {repo_id}: run `hf auth login` with a token that may, or "
+                f"You have no write access to {repo_id} on the Hub: run `hf auth login` with a token that has, or "
                 f"{otherwise}."
             ) from error
         raise ZooError(f"Cannot publish {repo_id}: {error}") from error

@@ -38,7 +38,7 @@ def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Ima
 
 
 def _embed(net, crops):
-    """Return the identity vectors of crops (RGB images) by an exported network: NxD array."""
+    """Compute the identity vectors of crops (RGB images) with an exported network: NxD float32."""
     side = net.config.input_size
     # Pillow's bilinear filter has the antialiasing of torch's.
     small = [crop.resize((side, side), Image.Resampling.BILINEAR) for crop in crops]

@@ -1,4 +1,4 @@
-"""The web page as a Hugging Face Space: all that it needs in one folder."""
+"""Write the web page as a Hugging Face Space: a folder with all files that it needs."""
 
 import shutil
 from pathlib import Path
@@ -8,17 +8,17 @@ from .hub import publish_space
 from .zoo import ZOO_FILE, list_models
 
 _PACKAGE = Path(__file__).parent
-LARGE = 10_000_000  # bytes from which on the Hub wants a file in Git LFS
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "make_examples.py")
+LARGE = 10_000_000  # bytes; the Hub requires Git LFS for larger files
+IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "make_examples.py")
 
 __all__ = ["lay_out", "push"]
 
 
 def page_folder() -> Path:
-    """The folder of the page's own files: in the package once installed, `spaces/` in a checkout.
+    """Return the folder with the page's files: inside an installed package, or `spaces/` in a checkout.
 
     Raises:
-        FacesymError: there is none, as in a Space.
+        FacesymError: there is no such folder, as in a Space.
     """
     for folder in (_PACKAGE / "page", _PACKAGE.parent / "spaces"):
         if (folder / "static" / "page.css").exists():  # Hugging Face's package is called `spaces` too
@@ -30,18 +30,18 @@ def lay_out(folder: Path) -> list[str]:
     """Write the Space's files.
 
     Args:
-        folder: a new or empty one.
+        folder: a new or empty folder.
 
     Returns:
-        The files that belong in Git LFS, relative to the folder; .gitattributes lists them.
+        Paths of the files for Git LFS, relative to the folder; .gitattributes lists them.
 
     Raises:
         FacesymError: the folder is not empty, or this copy of facesym has no page.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FacesymError(f"{folder} is not an empty folder: name a new one.")
+        raise FacesymError(f"{folder} is not an empty folder: choose a new one.")
     page = page_folder()
-    shutil.copytree(page, folder, ignore=LEFT_OUT, dirs_exist_ok=True)
+    shutil.copytree(page, folder, ignore=IGNORED, dirs_exist_ok=True)
     shutil.copytree(_PACKAGE, folder / "facesym", ignore=_without_page)
     shutil.copy(ZOO_FILE, folder / "facesym")
     if not (folder / "LICENSE").exists():  # a checkout has it at its root
@@ -58,29 +58,29 @@ def lay_out(folder: Path) -> list[str]:
 
 
 def push(folder: Path, repo_id: str) -> str:
-    """Make the folder the content of a Space on the Hub, and create that if need be.
+    """Upload the folder as the content of a Space on the Hub; create the Space if it does not exist.
 
     Args:
         folder: see `lay_out`.
         repo_id: "owner/name".
 
     Returns:
-        The Space's address.
+        URL of the Space.
 
     Raises:
-        ZooError: no network, or no right to write to the Space.
+        ZooError: there is no network, or the token has no write access.
     """
     return publish_space(repo_id, folder, "Update the page")
 
 
 def _without_page(folder, names):
-    """What `shutil.copytree` leaves out of the package."""
+    """Return the names in the package that `shutil.copytree` ignores."""
     page = {"page"} if Path(folder) == _PACKAGE else set()
-    return LEFT_OUT(folder, names) | (page & set(names))
+    return IGNORED(folder, names) | (page & set(names))
 
 
 def _write_card(file):
-    """Put the models that the page runs into the card's front matter."""
+    """Add the models that the page runs to the front matter of the card."""
     models = [entry["repo_id"] for entry in list_models() if entry["default"]]
     text = file.read_text(encoding="utf-8")
     _, matter, rest = text.split("---\n", 2)

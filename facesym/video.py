@@ -1,4 +1,4 @@
-"""Write frames as a video, marked as edited."""
+"""Write frames as a video, tagged as edited by AI."""
 
 import os
 import tempfile
@@ -17,17 +17,17 @@ FORMATS = (".gif", ".mp4")
 
 
 def save_video(frames: list[Image.Image], path: str | os.PathLike, task: str, fps: float = 12) -> None:
-    """Write frames forwards and backwards, for playing in a loop; the metadata mark the file as edited.
+    """Write frames forwards and backwards, to play in a loop. The metadata tag the file as edited by AI.
 
     Args:
-        frames: images of one size, at least two; an even width and height for MP4.
+        frames: at least two images of one size; for MP4, width and height must be even.
         path: .gif or .mp4 (H.264), written atomically; its folder is created if it does not exist.
-        task: what facesym did, e.g. "rotate".
+        task: name of the task, e.g. "rotate".
         fps: frames per second.
 
     Raises:
-        ImageError: another file type, too few frames or of several sizes or odd ones, a folder that cannot be written,
-            or a full disk.
+        ImageError: the file type is not supported, there are too few frames, their sizes differ or are odd, the folder
+            is not writable, or the disk is full.
     """
     path = Path(path)
     kind = path.suffix.lower()
@@ -51,7 +51,7 @@ def save_video(frames: list[Image.Image], path: str | os.PathLike, task: str, fp
 
 def _gif(frames, about, fps):
     file = BytesIO()
-    # A palette by octree: as good to look at as by median cut, which takes a second for every few frames.
+    # Octree palettes look as good as those of median cut, which takes a second for every few frames.
     frames = [frame.quantize(method=Image.Quantize.FASTOCTREE) for frame in frames]
     frames[0].save(
         file, "GIF", save_all=True, append_images=frames[1:], duration=1000 / fps, loop=0, comment=about

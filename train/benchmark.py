@@ -2,7 +2,7 @@
 
     python train/benchmark.py complete --model symmfc-256 --threads 2
     python train/benchmark.py layers --threads 2      # a step of G and D with symmetric and with plain kernels
-    python train/benchmark.py pipelines --threads 2   # whole pipelines by stage, beside published networks
+    python train/benchmark.py pipelines --threads 2   # whole pipelines by stage, next to published networks
 
 Milliseconds depend on the machine and its load; the ratio to the U-Net depends on them less.
 """
@@ -73,15 +73,15 @@ def unet_of_size(count):
 
 
 def measure(calls, runs, warm_up=5):
-    """Time each call in turns, so that changes of the machine's load affect all of them.
+    """Time calls in turn, so that changes of the machine's load affect all of them.
 
     Args:
-        calls: dict of name -> function without arguments.
-        runs: timed runs of each.
-        warm_up: runs of each before them.
+        calls: {name: function without arguments}.
+        runs: number of timed runs of each.
+        warm_up: number of untimed runs of each before them.
 
     Returns:
-        dict of name -> array of ``runs`` milliseconds.
+        {name: array of ``runs`` milliseconds}.
     """
     times = {name: [] for name in calls}
     for run in range(runs + warm_up):
@@ -175,9 +175,9 @@ def benchmark_layers(args):
 
 
 def benchmark_pipelines(args):
-    """Whole pipelines on an aligned crop and, by stage, on whole photos, beside the networks of LaMa, StarGAN and
-    GFPGAN (random weights) in the same run. CPU times are the least of all runs; set OMP_NUM_THREADS to the number
-    of threads too, for NumPy's sake."""
+    """Time pipelines on an aligned crop and, by stage, on whole photos, next to the networks of LaMa, StarGAN and
+    GFPGAN (random weights) in the same run. CPU times are the minimum of all runs. Also set OMP_NUM_THREADS to the
+    number of threads, which NumPy reads."""
     return {"settings": _settings(args, batch=1), **stages.benchmark(args.runs, args.megapixels)}
 
 
@@ -185,10 +185,10 @@ def table(report):
     rows = report["rows"]
     lines = [f"| | parameters | median ms | 10-90 % | of the {rows[-1]['row']} |", "|---|---|---|---|---|"]
     for row in rows:
-        share = row["median_ms"] / rows[-1]["median_ms"]
+        ratio = row["median_ms"] / rows[-1]["median_ms"]
         lines.append(
             f"| {row['row']} | {row['parameters'] / 1e6:.2f} M | {row['median_ms']:.1f} | "
-            f"{row['p10_ms']:.1f}-{row['p90_ms']:.1f} | {share:.2f} |"
+            f"{row['p10_ms']:.1f}-{row['p90_ms']:.1f} | {ratio:.2f} |"
         )
     return "\n".join(lines)
 

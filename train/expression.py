@@ -1,9 +1,9 @@
-"""Fit the four weights by which `facesym.faces.mouth.shows_expression` tells an expression from landmarks.
+"""Fit the four weights with which `facesym.faces.mouth.shows_expression` recognises an expression from landmarks.
 
     python train/expression.py --data FACES/flickr FACES/lfw …
 
-A logistic regression on the faces whose score for neutral (the column of metadata.csv) is under 0.1 or over 0.9.
-Prints the weights, and how well they tell the held-out faces of each folder.
+The fit is a logistic regression on faces whose score "neutral" in metadata.csv is below 0.1 or above 0.9. The script
+prints the weights and their accuracy on the held-out faces of each folder.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from sklearn.metrics import roc_auc_score
 from facesym.data.metadata import read_landmarks, read_metadata
 from facesym.faces.mouth import mouth_shape
 
-SURE = 0.1  # of the score, from 0 and from 1
-TURNED = 30.0  # degrees of yaw: heads turned further are left out
+SURE = 0.1  # maximum distance of the score from 0 or 1
+TURNED = 30.0  # degrees of yaw: faces turned further are skipped
 
 
 def mouths(folder, split):
-    """The shapes of a folder's mouths, Nx4, and whether they show an expression, N bool."""
+    """Return the shapes of the mouths in a folder, Nx4, and whether they show an expression, N bool."""
     rows, points = read_metadata(folder, (split,)), read_landmarks(folder)
     sure = [
         (row["index"], float(row["neutral"]))

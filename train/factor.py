@@ -139,7 +139,7 @@ def factor_symmetrizer(net, rank, batches):
 
 
 def pictures(net, images):
-    """The image that a network makes of faces."""
+    """Return the images that a network outputs for faces (Bx3xSxS)."""
     return net(images).picture if isinstance(net, SymmetrizerVAE) else net(images).image
 
 
@@ -164,7 +164,7 @@ def main():
     net = zoo.load(str(model_folder(args.model)) if Path(args.model).is_dir() else args.model).float().eval()
     if type(net) not in FACTOR or net.config.rank:
         names = ", ".join(each.__name__ for each in FACTOR)
-        raise SystemExit(f"{args.model} is none of {names}, or is already factored")
+        raise SystemExit(f"{args.model} must be one of {names} and not factored already")
     faces = faces_of(args.data, net, "train", args.n)
     small = FACTOR[type(net)](net, args.rank, faces)
     small.half().save_pretrained(args.out)

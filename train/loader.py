@@ -22,9 +22,8 @@ def ordered_loader(run, samples, total):
         num_workers=run.args.workers,
         pin_memory=run.device.type == "cuda",
         worker_init_fn=_ignore_signals,
-        generator=torch.Generator().manual_seed(
-            run.args.seed
-        ),  # keeps it from drawing from the step's generator
+        # Its own generator, so that it does not draw from the step's.
+        generator=torch.Generator().manual_seed(run.args.seed),
     )
 
 

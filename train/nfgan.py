@@ -52,16 +52,8 @@ ABLATIONS = {
     "no-identity": ("identity",),
     "no-symmetry": ("symmetry",),
 }
-ENCODER_TERMS = (
-    "feature",
-    "identity",
-    "pixel",
-    "inner",
-    "synthesized",
-    "flow",
-    "landmark",
-    "smooth",
-)  # the others never reach Enc
+# Terms whose gradients reach Enc.
+ENCODER_TERMS = ("feature", "identity", "pixel", "inner", "synthesized", "flow", "landmark", "smooth")
 
 
 def colour(x):

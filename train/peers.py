@@ -1,6 +1,6 @@
-"""The architectures of published networks for the same tasks, with random weights: yardsticks of speed, no more.
+"""Architectures of published networks for the same tasks, with random weights, to compare the speed.
 
-Written from the papers. What a network costs does not depend on its weights; what it makes does, and is not looked at.
+They are written from the papers. The speed of a network does not depend on its weights; the outputs are not used.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import nn
 
 # --- LaMa -----------------------------------------------------------------------------------------------------------
 class _Spectral(nn.Module):
-    """A convolution in the Fourier domain, between two that halve and double the channels."""
+    """A convolution in the Fourier domain between two that halve and double the number of channels."""
 
     def __init__(self, channels):
         super().__init__()
@@ -31,7 +31,7 @@ class _Spectral(nn.Module):
 
 
 class _FourierBlock(nn.Module):
-    """A residual block of two fast Fourier convolutions: a local part of the channels, and a global one."""
+    """A residual block of two fast Fourier convolutions; the channels are split into a local and a global part."""
 
     def __init__(self, near, far):
         super().__init__()
@@ -138,7 +138,7 @@ class StarGAN(nn.Module):
 
 # --- GFPGAN ---------------------------------------------------------------------------------------------------------
 class _Modulated(nn.Module):
-    """StyleGAN2's convolution, whose kernel a style scales, with noise, bias and activation."""
+    """StyleGAN2's convolution: a kernel scaled by a style, with noise, bias and activation."""
 
     def __init__(self, cin, cout, style, side=3, up=False, demodulate=True):
         super().__init__()
@@ -164,11 +164,11 @@ class _Modulated(nn.Module):
 
 
 class GFPGAN(nn.Module):
-    """GFPGAN (Wang et al., CVPR 2021): a U-Net reads the face, and its features modulate half of the channels of a
-    StyleGAN2 generator. Bx3x512x512 to Bx3x512x512.
+    """GFPGAN (Wang et al., CVPR 2021): the features of a U-Net modulate half of the channels of a StyleGAN2 generator.
+    Bx3x512x512 to Bx3x512x512.
 
     Args:
-        size: side of the pictures.
+        size: side of the images in pixels.
         style: length of a style vector.
     """
 
@@ -210,15 +210,15 @@ class GFPGAN(nn.Module):
             x = F.interpolate(skips[-1], scale_factor=0.5, mode="bilinear", align_corners=False)
         x = F.leaky_relu(self.last(x), 0.2)
         styles = self.styles(x.flatten(1)).unflatten(1, (2 * len(self.colours), -1)).unbind(1)
-        made = self.start(self.constant.expand(len(image), -1, -1, -1), styles[0])
-        picture = self.colours[0](made, styles[1])
+        features = self.start(self.constant.expand(len(image), -1, -1, -1), styles[0])
+        output = self.colours[0](features, styles[1])
         for level, (up, skip) in enumerate(zip(self.up, skips[::-1])):
             x = up(F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False) + skip)
             a, b = self.convs[level]
-            made = a(made, styles[2 * level + 1])
-            same, changed = made.chunk(2, 1)
-            made = torch.cat([same, changed * self.scale[level](x) + self.shift[level](x)], 1)
-            made = b(made, styles[2 * level + 2])
-            bigger = F.interpolate(picture, scale_factor=2.0, mode="bilinear", align_corners=False)
-            picture = bigger + self.colours[level + 1](made, styles[2 * level + 3])
-        return picture
+            features = a(features, styles[2 * level + 1])
+            same, changed = features.chunk(2, 1)
+            features = torch.cat([same, changed * self.scale[level](x) + self.shift[level](x)], 1)
+            features = b(features, styles[2 * level + 2])
+            larger = F.interpolate(output, scale_factor=2.0, mode="bilinear", align_corners=False)
+            output = larger + self.colours[level + 1](features, styles[2 * level + 3])
+        return output

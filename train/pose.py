@@ -30,7 +30,7 @@ BANDS = (
     45,
     60,
     90,
-)  # degrees of |yaw|; each band is drawn equally often, as far as there are faces
+)  # degrees of |yaw|; each band is drawn equally often, if it has enough faces
 
 
 def has_pose(row):
@@ -55,7 +55,7 @@ def yaw_bands(faces):
 
 
 class PoseSamples(Samples):
-    """Faces in slightly wrong frames, as detection gives them, with yaw and pitch in degrees."""
+    """Faces with slightly wrong alignment, as after detection, and their yaw and pitch in degrees."""
 
     def sample(self, i, rng):
         image, size = self.faces.images[i], self.faces.size

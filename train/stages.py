@@ -1,4 +1,4 @@
-"""What a pipeline spends its time on, beside published networks in the same run: for train/benchmark.py."""
+"""Time pipelines by stage, next to published networks in the same run (used by train/benchmark.py)."""
 
 import io
 import time
@@ -18,8 +18,13 @@ from train.peers import GFPGAN, LaMa, StarGAN
 
 TASKS = {"complete": {}, "symmetrize": {}, "normalize": {}, "transfer": {"to": "happy"}}
 STAGES = ("decode", "detect", "align", "network", "texture", "paste")
-AIMS = {"complete": 0.25, "symmetrize": 0.20, "transfer": 0.17, "normalize": 0.12}  # of LaMa's network
-# Where a stage's functions are called; what one calls of another stage is counted there.
+AIMS = {
+    "complete": 0.25,
+    "symmetrize": 0.20,
+    "transfer": 0.17,
+    "normalize": 0.12,
+}  # as fractions of LaMa's time
+# Functions of each stage, by the module that calls them. Nested calls count for their own stage.
 _CALLS = {
     "decode": ("base.read_photo", "complete.read_photo", "complete.load_mask"),
     "detect": ("base.find_faces", "complete.find_faces"),
@@ -28,7 +33,11 @@ _CALLS = {
 
 
 def scene(megapixels: float) -> tuple[bytes, np.ndarray]:
-    """A JPEG file of a portrait (scikit-image's astronaut) of about this size, 4:3, and a mask over its eyes."""
+    """Make a 4:3 photo of about this size from scikit-image's astronaut, and a mask over the eyes.
+
+    Returns:
+        The bytes of a JPEG file, and HxW bool, True = missing.
+    """
     from skimage import data
 
     side = round((megapixels * 1e6 * 3 / 4) ** 0.5)
@@ -39,14 +48,13 @@ def scene(megapixels: float) -> tuple[bytes, np.ndarray]:
     file, scale = io.BytesIO(), side / len(portrait)
     photo.save(file, "JPEG", quality=92)
     mask = np.zeros((photo.height, photo.width), bool)
-    mask[
-        round(95 * scale) : round(130 * scale), round((margin + 180) * scale) : round((margin + 270) * scale)
-    ] = True
+    x0, y0, x1, y1 = (round(v * scale) for v in (margin + 180, 95, margin + 270, 130))
+    mask[y0:y1, x0:x1] = True
     return file.getvalue(), mask
 
 
 def aligned() -> tuple[Image.Image, np.ndarray]:
-    """The portrait's aligned crop, and a mask of an eighth of it over its eyes and beyond the face."""
+    """Return the aligned crop of the portrait (256 pixels) and a mask, 256x256 bool, over the eyes and beyond."""
     from skimage import data
 
     photo, size = Image.fromarray(data.astronaut()), 256
@@ -57,14 +65,18 @@ def aligned() -> tuple[Image.Image, np.ndarray]:
 
 
 class Clock:
-    """CPU and wall seconds by stage; of nested calls each has its own part."""
+    """Measures CPU and wall seconds by stage, without those of nested stages.
+
+    Attributes:
+        spent: {stage: array of CPU and wall seconds}.
+    """
 
     def __init__(self):
         self.spent, self._open = {}, []
 
     @contextmanager
     def stage(self, name: str):
-        """Count what is done within as a stage's."""
+        """Context manager: time the block as a stage."""
         began, self._open = _now(), [*self._open, np.zeros(2)]
         try:
             yield
@@ -75,7 +87,7 @@ class Clock:
                 self._open[-1] += took
 
     def wrapped(self, name: str, function):
-        """A function whose calls are counted as a stage's."""
+        """Return a function that times the calls of ``function`` as a stage."""
 
         def call(*args, **options):
             with self.stage(name):
@@ -85,7 +97,7 @@ class Clock:
 
     @contextmanager
     def watching(self, pipe):
-        """Count what a pipeline does within."""
+        """Context manager: time the stages of a pipeline's calls."""
         with ExitStack() as stack:
             for name, places in _CALLS.items():
                 for place in places:
@@ -104,7 +116,7 @@ def _now():
 
 
 def repeated(call, runs: int) -> np.ndarray:
-    """Runs x (CPU, wall) milliseconds of a call, after two that do not count."""
+    """Time a call after two warm-up runs: an array of ``runs`` x (CPU, wall) milliseconds."""
     times = []
     for run in range(runs + 2):
         began = _now()
@@ -115,7 +127,7 @@ def repeated(call, runs: int) -> np.ndarray:
 
 
 def figures(times: np.ndarray) -> dict[str, float]:
-    """The least CPU time, which other work on the machine disturbs least, and the wall time that people wait."""
+    """Summarize times: the minimum CPU time, which other processes affect least, and quantiles of the wall time."""
     cpu, wall = times.T
     return {
         "cpu_ms": round(float(cpu.min()), 1),
@@ -131,7 +143,7 @@ def _quietly(call):
 
 
 def peers(runs: int) -> dict[str, dict]:
-    """{name: figures} of published networks with random weights, each in its faster layout."""
+    """Time published networks with random weights, each in its faster memory layout: {name: figures}."""
     rows = {}
     for name, net, shape in (
         ("LaMa", LaMa(), (4, 256, 256)),
@@ -149,7 +161,7 @@ def peers(runs: int) -> dict[str, dict]:
 
 
 def tasks(pipes: dict, runs: int) -> dict[str, dict]:
-    """{task: figures} of an aligned crop, end to end; and of what is computed when it is read."""
+    """Time pipelines on an aligned crop, end to end, and fields that are computed on access: {row: figures}."""
     crop, mask = aligned()
     rows = {}
     for task, pipe in pipes.items():
@@ -176,7 +188,11 @@ def tasks(pipes: dict, runs: int) -> dict[str, dict]:
 
 
 def by_stage(pipes: dict, megapixels: float, runs: int) -> dict[str, dict[str, float]]:
-    """{task: {stage: least CPU milliseconds}} of a whole photo, from the file's bytes to the photo with the result."""
+    """Time pipelines on a whole photo, from the bytes of the file to the photo with the result.
+
+    Returns:
+        {task: {stage: minimum CPU milliseconds}}.
+    """
     photo, mask = scene(megapixels)
     rows = {}
     for task, pipe in pipes.items():
@@ -194,7 +210,7 @@ def by_stage(pipes: dict, megapixels: float, runs: int) -> dict[str, dict[str, f
 
 
 def benchmark(runs: int, megapixels: list[float]) -> dict:
-    """Everything: see the functions above."""
+    """Run all measurements; return a dict of the results of `peers`, `tasks` and `by_stage`."""
     cv2.setNumThreads(torch.get_num_threads())
     pipes = {task: facesym.load(task) for task in TASKS}
     return {
@@ -205,7 +221,7 @@ def benchmark(runs: int, megapixels: list[float]) -> dict:
 
 
 def table(report: dict) -> str:
-    """A report as Markdown."""
+    """Format the result of `benchmark` as Markdown."""
     lama = report["peers"]["LaMa"]
     lines = ["| | parameters | CPU ms | p50 ms | p95 ms | CPU, of LaMa's | p50, of LaMa's | aim |"]
     lines.append("|---|---|---|---|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""LSSL's attributes of aligned faces: expression from metadata, pose from the yaw, light by relighting."""
+"""LSSL's attributes for training: expressions from metadata, poses from the yaw, light by relighting."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,18 +9,18 @@ from ..faces.pose import FARTHEST_YAW
 from .faces import side_light
 
 UNKNOWN = -1
-LEAST_SCORE = 0.85  # the smallest score of the expression network that counts as a label
+LEAST_SCORE = 0.85  # minimum score of the expression network that counts as a label
 POSES = {"left 45": -45, "left 20": -20, "frontal": 0, "right 20": 20, "right 45": 45}  # degrees of yaw
-# A studio's names of expressions in metadata.csv, and ours.
+# Names of expressions in the metadata of studio photos, and ours.
 STUDIO = {"neutral": "neutral", "smiling": "happy", "happy": "happy"}
 
 
 def expression_of(row: dict[str, Any], names: Sequence[str]) -> int:
-    """The expression of a face.
+    """Return the expression of a face.
 
     Args:
-        row: of metadata.csv: a studio's label where there is a "view", else scores.
-        names: expressions.
+        row: a row of metadata.csv: studio photos (with a "view") have a label, others scores.
+        names: names of expressions.
 
     Returns:
         Index in ``names``; UNKNOWN for another expression or if no score is high enough.
@@ -33,7 +33,7 @@ def expression_of(row: dict[str, Any], names: Sequence[str]) -> int:
 
 
 def pose_of(yaw: float, names: Sequence[str]) -> int:
-    """The pose closest to a yaw.
+    """Return the pose closest to a yaw.
 
     Args:
         yaw: degrees, negative to the image's left.

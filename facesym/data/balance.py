@@ -5,13 +5,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-SMALLEST = 0.05  # smallest fraction of a batch for a kind
-MOST = 12.0  # largest sampling weight of an image, relative to uniform sampling
+SMALLEST = 0.05  # minimum fraction of the samples for each kind
+MOST = 12.0  # maximum sampling weight of an image, relative to uniform sampling
 DARK, LIGHT = 50.0, 70.0  # CIE L* of the cheek
 
 
 def cheek_lightness(image: np.ndarray, points: np.ndarray) -> float:
-    """CIE L* of the lighter inner cheek, 0 to 100: an estimate of skin tone, robust to glare and shadow on one side.
+    """Compute CIE L* of the lighter inner cheek, 0 to 100: an estimate of skin tone, robust to shadow on one side.
 
     Args:
         image: SxSx3 uint8.
@@ -29,9 +29,13 @@ def cheek_lightness(image: np.ndarray, points: np.ndarray) -> float:
 
 
 def kinds(faces: Any) -> dict[str, np.ndarray]:
-    """The kinds of face in `facesym.data.faces.FaceFolders`: a dict of N bool arrays.
+    """Group faces by set, yaw, expression and skin tone, as far as ``metadata.csv`` has the columns.
 
-    By set, yaw, expression and skin tone, as far as ``metadata.csv`` has the columns.
+    Args:
+        faces: facesym.data.faces.FaceFolders.
+
+    Returns:
+        {kind: N bool}.
     """
     sets = np.array([row["path"].parent.name for row in faces.rows])
     found = {f"set {name}": sets == name for name in np.unique(sets)}

@@ -133,7 +133,7 @@ class Expressions:
         inner = moved[60:68]
         if mouth_opening(moved) < max(1.5 * mouth_opening(points), 0.05) or not self.mouths:
             return warped, coordinates
-        # The most similar shape, so that the inside of a mouth follows from its shape and can be learned.
+        # Choose the mouth of the most similar shape, so that its inside follows from the shape and can be learned.
         shape = _mouth_shape(inner)
         mouth = min(self.mouths, key=lambda smile: abs(_mouth_shape(smile.points[60:68]) - shape))
         # A mouth that is open wider than the smile shows no more teeth.
@@ -143,10 +143,9 @@ class Expressions:
         homography, _ = cv2.findHomography(mouth.points[60:68], bottom)
         if homography is None:
             return warped, coordinates
-        filling = cv2.warpPerspective(mouth.image, homography, (size, size), flags=cv2.INTER_LINEAR).astype(
-            np.float32
-        )
-        # The face's light, and half of its tint.
+        filling = cv2.warpPerspective(mouth.image, homography, (size, size), flags=cv2.INTER_LINEAR)
+        filling = filling.astype(np.float32)
+        # Match the light of the face, and half of its tint.
         tints = (_skin(warped, moved) + 10.0) / (_skin(mouth.image, mouth.points) + 10.0)
         gain = np.sqrt(tints * tints.mean())
         region, bright = (_soft_polygon(outline, size) for outline in (inner, bottom))
@@ -163,7 +162,7 @@ def polygon(points: np.ndarray, size: int) -> np.ndarray:
 
 
 def disc(radius: float) -> np.ndarray:
-    """A round structuring element for erosion and dilation, ``radius`` in pixels."""
+    """Return a round structuring element for erosion and dilation; ``radius`` in pixels."""
     side = 2 * round(radius) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
@@ -174,12 +173,12 @@ def _soft_polygon(points, size):
 
 
 def _mouth_shape(inner):
-    """Ratio of height to width of the inner lips' outline (8x2)."""
+    """Return the ratio of height to width of the inner lips (8x2)."""
     return np.linalg.norm(inner[2] - inner[6]) / max(np.linalg.norm(inner[0] - inner[4]), 1e-6)
 
 
 def _skin(image, points):
-    """The mean colour (3) of a patch around the tip of the nose."""
+    """Return the mean colour (3) of a patch around the tip of the nose."""
     x, y = points[30]
     reach = np.linalg.norm(points[42] - points[39]) / 2
     patch = image[int(max(y - reach, 0)) : int(y + reach) + 1, int(max(x - reach, 0)) : int(x + reach) + 1]
@@ -187,7 +186,7 @@ def _skin(image, points):
 
 
 def in_eyes(points: np.ndarray) -> np.ndarray:
-    """Landmarks relative to the eyes: origin between them, their distance as the unit, levelled."""
+    """Convert landmarks (68x2) to eye coordinates: levelled, origin between the eyes, their distance as the unit."""
     left, right = points[36:42].mean(0), points[42:48].mean(0)
     across = right - left
     level = np.array([[across[0], -across[1]], [across[1], across[0]]]) / (across @ across)
@@ -201,11 +200,11 @@ def from_eyes(move: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def eye_distance(points: np.ndarray) -> float:
-    """The distance of the eyes' centres, from landmarks (68x2)."""
+    """Return the distance of the eyes' centres, from landmarks (68x2)."""
     return float(np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0)))
 
 
 def mouth_opening(points: np.ndarray) -> float:
-    """The distance of the inner lips in eye distances, from landmarks (68x2)."""
+    """Return the distance of the inner lips in eye distances, from landmarks (68x2)."""
     gaps = [np.linalg.norm(points[upper] - points[lower]) for upper, lower in INNER_LIPS]
     return float(np.mean(gaps)) / eye_distance(points)

@@ -38,7 +38,9 @@ def read_face(row: dict[str, Any], points: np.ndarray, size: int) -> tuple[np.nd
             scale = size / image.width
             pixels = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
     except OSError as error:
-        raise ImageError(f"cannot read {row['path']} ({error}): restore it, or prepare the folder again") from error
+        raise ImageError(
+            f"cannot read {row['path']} ({error}): restore it, or prepare the folder again"
+        ) from error
     return pixels, (points + 0.5) * scale - 0.5  # pixel centres
 
 

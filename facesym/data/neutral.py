@@ -20,17 +20,17 @@ from ..faces.geometry import border_points, flip_landmarks, warp_points
 from ..faces.mouth import INNER_LIPS
 from .expressions import disc, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
 from .faces import read_face
-from .metadata import read_metadata
+from .metadata import read_landmarks, read_metadata
 from .selection import is_frontal_neutral
 
 # Factor on the predicted displacement. Brows, jaw and eyes vary between people more than with the expression; the ridge
 # regression underestimates mouths.
 GAIN = np.array([0.7] * 17 + [0.5] * 10 + [1.0] * 9 + [0.7] * 12 + [1.1] * 20)[:, None]
 APART = 0.04  # `mouth_opening` above which the lips come from another face
-FOLDS = (0.04, 0.3)  # smallest and largest width of a smile's folds, in eye distances
-OUTER = {61: 50, 62: 51, 63: 52, 65: 56, 66: 57, 67: 58}  # inner lip: outer lip next to it
-MOUTHS = 120  # closed ones per folder, to choose lips from
-RIDGE = 0.1
+FOLDS = (0.04, 0.3)  # minimum and maximum width of a smile's folds, in eye distances
+OUTER = {61: 50, 62: 51, 63: 52, 65: 56, 66: 57, 67: 58}  # landmark of an inner lip: the outer lip next to it
+MOUTHS = 120  # number of closed mouths per folder to choose lips from
+RIDGE = 0.1  # regularization of the regression
 
 
 @dataclass
@@ -177,7 +177,7 @@ def neutral_faces(folders: Iterable[str | Path], size: int) -> tuple[list[np.nda
     """
     rng, landmarks, lips = np.random.default_rng(0), [], []
     for folder in map(Path, folders):
-        points = np.load(folder / "landmarks.npy")
+        points = read_landmarks(folder)
         rows = read_metadata(folder, ("train",))
         rows = [row for row in rows if is_frontal_neutral(row, points[row["index"]])]
         landmarks += [points[row["index"]] for row in rows]
@@ -186,15 +186,15 @@ def neutral_faces(folders: Iterable[str | Path], size: int) -> tuple[list[np.nda
             lips.append(Lips(*read_face(closed[k], points[closed[k]["index"]], size)))
     if not lips:
         raise ImageError(
-            "removing expressions cannot be learned: no training person's face is frontal and neutral, with the mouth "
-            "closed"
+            "no training image is frontal and neutral with a closed mouth, which removing expressions needs: add "
+            "folders of such faces"
         )
     return landmarks, lips
 
 
 def _likeness(image, points, goal):
-    """The descriptor (46) by which lips are chosen: the colours of skin, upper lip, chin and lips, and the mouth's
-    shape.
+    """Compute the descriptor (52 numbers) by which lips are chosen: colours of skin, upper lip, chin and lips, and the
+    shape of the mouth.
 
     Args:
         image: SxSx3 uint8.
@@ -255,19 +255,19 @@ def _without_folds(image, points, fraction):
 
 
 def _red_of(points, size):
-    """SxS float32: 1 on the lips, 0 between and next to them."""
+    """Rasterize the lips: SxS float32, 1 on them, 0 between and around them."""
     return polygon(points[48:60], size) * (1 - cv2.dilate(polygon(points[60:68], size), np.ones((3, 3))))
 
 
 def _colour(area, image):
-    """The median colour (3) of an image within an area, or of all of it if the area is empty."""
+    """Return the median colour (3) of an image within an area, or of the whole image if the area is empty."""
     inside = area > 0.5
     return np.median(image[inside] if inside.any() else image.reshape(-1, 3), 0).astype(np.float32)
 
 
 def _features(points):
-    """The regression's features of landmarks in eye units (…x68x2): coordinates, opening and width of the mouth,
-    thickness of the lips, and the squares of these."""
+    """Compute the regression's features of landmarks in eye coordinates (…x68x2): the coordinates, the opening and
+    width of the mouth, the thickness of the lips, and the squares of these."""
     ends = ((48, 54), (62, 66), (61, 67), (63, 65), (51, 62), (57, 66))
     spans = np.stack([np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1) for a, b in ends], -1)
     flat = points.reshape(*points.shape[:-2], -1)

@@ -37,13 +37,18 @@ class Pairs:
 
     Args:
         folder: of `facesym prepare pairs`.
-        splits: which are taken.
-        limit: take the first pairs only.
-        val_fraction: as of `facesym.data.faces.FaceFolders`.
+        splits: the splits to load.
+        limit: load only this number of pairs, the first ones.
+        val_fraction: see `facesym.data.metadata.hold_out`.
 
     Attributes:
-        inputs: NxSxSx3 uint8. targets: MxSxSx3 uint8. target_of: N, the rows of ``targets``.
-        points: Nx2x68x2 float32. places: NxGxGx3 float16. rows: a list of dicts. note: as of FaceFolders.
+        inputs: NxSxSx3 uint8.
+        targets: MxSxSx3 uint8.
+        target_of: N integers, the index in ``targets`` of each input's target.
+        points: Nx2x68x2 float32, landmarks of the input and of the target in pixels.
+        places: NxGxGx3 float16, see above.
+        rows: N dicts, the rows of pairs.csv.
+        note: a sentence on what was held out, see `facesym.data.metadata.hold_out`.
 
     Raises:
         ImageError: the folder does not hold pairs, or an image cannot be read.
@@ -71,7 +76,9 @@ class Pairs:
         self.note = hold_out([row for row in rows if row["split"] in ("train", "val")], val_fraction)
         self.rows = [row for row in rows if row["split"] in splits][:limit]
         if not self.rows:
-            raise ImageError(f"{folder} has no pairs of split {'/'.join(splits)}")
+            raise ImageError(
+                f"{folder} has no pairs of split {'/'.join(splits)}: use another split or folder"
+            )
         chosen = [row["index"] for row in self.rows]
         self.points, self.places = np.array(points[chosen]), np.array(places[chosen])
         names = list(dict.fromkeys(row["target"] for row in self.rows))
@@ -83,7 +90,9 @@ class Pairs:
                 with Image.open(path) as image:
                     return np.asarray(image.convert("RGB"))
             except OSError as error:
-                raise ImageError(f"cannot read {path}: {error}") from error
+                raise ImageError(
+                    f"cannot read {path} ({error}): restore it, or prepare the pairs again"
+                ) from error
 
         with ThreadPoolExecutor() as pool:
             self.inputs = np.stack(
@@ -92,15 +101,18 @@ class Pairs:
             self.targets = np.stack(list(pool.map(lambda n: decode(folder / "targets" / n), names)))
         self.size = self.inputs.shape[1]
         if self.targets.shape[1] != self.size:
-            raise ImageError(f"{folder}: inputs of {self.size} and targets of {self.targets.shape[1]} pixels")
+            raise ImageError(
+                f"the inputs in {folder} have {self.size} pixels and the targets {self.targets.shape[1]}: prepare the "
+                "pairs again"
+            )
 
     def __len__(self):
         return len(self.rows)
 
 
 def _is_excluded(folder, row):
-    """Whether a pair is of an image that is never read (facesym/data/excluded.py): by the target's name, which holds
-    the set's and the image's, or by the content of the two."""
+    """Whether an image of a pair is excluded (`facesym.data.excluded`): by the target's name, which contains the names
+    of set and image, or by the content of either image."""
     name = row["target"]
     for kind in MADE:
         name = name.removeprefix(f"{kind}-")
@@ -109,23 +121,25 @@ def _is_excluded(folder, row):
 
 
 def _normalised(points, side):
-    """Pixel coordinates (…x2) as a float32 tensor in [-1, 1]."""
+    """Convert pixel coordinates (…x2) to a float32 tensor in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray((2 * points + 1) / side - 1, np.float32))
 
 
 class PairSamples(Samples):
     """Training samples of NFGAN: pairs flipped so that the far side of the face is on the right, and jittered.
 
+    Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS in [-1, 1]; "places", 2xGxG
+    in [-1, 1], and "weight", 1xGxG; "trust", 1xSxS in [0, 1], where the target counts; "goal" and "points", 51x2 in
+    [-1, 1], the landmarks of target and input without the jaw.
+
     Args:
         pairs: Pairs.
-        size, channels: of the images.
-        real_fraction, turned_fraction, expressive_fraction: of the stream that are pairs of these kinds, however few
-            they are (if there are any, and simulated ones), together under 1.
-        augment: False: each pair as it is.
-
-    Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS; "places" 2xGxG in [-1, 1]
-    and "weight" 1xGxG; "trust" 1xSxS, where the target counts; "goal" and "points", 51x2 in [-1, 1], the
-    target's and the input's landmarks within the face.
+        size: side S of the images in pixels.
+        channels: channels C of the images, 3 or 1 (grey).
+        seed: seed of the stream.
+        real_fraction, turned_fraction, expressive_fraction: fractions of the samples that are pairs of these kinds, if
+            there are any; their sum must be less than 1. The rest is simulated.
+        augment: False leaves the pairs unchanged, for validation.
     """
 
     def __init__(
@@ -142,20 +156,19 @@ class PairSamples(Samples):
         of_kind: dict[str, list[int]] = {kind: [] for kind in ("simulated", "real", *MADE)}
         for i, row in enumerate(pairs.rows):
             of_kind[str(row["kind"])].append(i)
-        shares = {"real": real_fraction, "turned": turned_fraction, "expressive": expressive_fraction}
-        made = of_kind["simulated"]
-        rest = 1 - sum(share for kind, share in shares.items() if of_kind[kind])
+        fractions = {"real": real_fraction, "turned": turned_fraction, "expressive": expressive_fraction}
+        simulated = of_kind["simulated"]
+        rest = 1 - sum(fraction for kind, fraction in fractions.items() if of_kind[kind])
         rng = np.random.default_rng(seed)
-        for kind, share in shares.items():
-            if of_kind[kind] and made:  # all of them as often, some once more
-                of_kind[kind] = np.resize(
-                    rng.permutation(of_kind[kind]), round(share / rest * len(made))
-                ).tolist()
+        for kind, fraction in fractions.items():
+            if of_kind[kind] and simulated:  # repeat or drop pairs to match the fraction
+                count = round(fraction / rest * len(simulated))
+                of_kind[kind] = np.resize(rng.permutation(of_kind[kind]), count).tolist()
         # The guiding set holds photos only; synthesized targets are used only if there are no photos.
         photos = [i for i, row in enumerate(pairs.rows) if row["kind"] not in MADE] or range(len(pairs))
         self.guides = np.unique(pairs.target_of[photos])
         self.pairs, self.size, self.channels, self.augment = pairs, size, channels, augment
-        # The mesh's hair and background are no targets; the framing determines where the face is.
+        # Hair and background that the mesh synthesized are not targets; the framing determines where the face is.
         y, x = (np.mgrid[:size, :size] + 0.5) / size
         self.oval = np.clip((1 - np.hypot((x - 0.5) / 0.3, (y - 0.61) / 0.36)) / 0.15, 0, 1).astype(
             np.float32
@@ -166,7 +179,7 @@ class PairSamples(Samples):
         return self.pair(self.faces[i], rng)
 
     def pair(self, i: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        """Row i of the pairs as a sample."""
+        """Return row ``i`` of the pairs as a sample."""
         pairs = self.pairs
         side, row = pairs.size, pairs.rows[i]
         image, target = pairs.inputs[i], pairs.targets[pairs.target_of[i]]
@@ -198,9 +211,8 @@ class PairSamples(Samples):
                 image = downscale_blur(rng, image, smallest=0.4)
             both = colour_jitter(rng, np.concatenate([image, target], 1), 0.15)  # the same change to both
             image, target = both[:, :side], both[:, side:]
-            guide = colour_jitter(
-                rng, guide, 0.15
-            )  # otherwise the jitter alone would distinguish real from generated
+            # Jittered too: otherwise the jitter alone would distinguish real from generated images.
+            guide = colour_jitter(rng, guide, 0.15)
         return {
             "image": self._picture(image),
             "target": self._picture(target),

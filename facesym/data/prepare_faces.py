@@ -31,7 +31,7 @@ from .excluded import is_excluded_image, is_excluded_name
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
 COLUMNS = ["file_name", "subject", "split", "det", "yaw", "pitch", "sharp", "colour"]
-FEWEST = 10  # photos, from which on no split may be empty
+FEWEST = 10  # with at least this number of photos, no split may be empty
 JOURNAL = "progress.jsonl"
 
 REASONS = {
@@ -40,14 +40,14 @@ REASONS = {
     "low_score": "the detector was not sure enough that it is a face (--min-score)",
     "too_small": "the face's square in the photo has fewer pixels than the crop (--min-side)",
     "blurred": "too little detail (--min-sharp)",
-    "landmarks": "the 68 landmarks and the detector's eyes are too far apart: one of them is wrong",
-    "excluded": "it is on the list of images that are never read (facesym/data/excluded_images.txt)",
-    "failed": "something unexpected; the message tells more",
+    "landmarks": "the eyes of the 68 landmarks and of the detector are too far apart: one of them is wrong",
+    "excluded": "the image is on the list of excluded images (facesym/data/excluded_images.txt)",
+    "failed": "an unexpected error; see the message in report.json",
 }
 
 
 def split_of(subject: str) -> str:
-    """train, val or test (80/10/10) by the subject's name alone: a person stays in one, run after run."""
+    """Assign a subject to train, val or test (80/10/10) by a hash of the name, so that every run assigns the same."""
     return {8: "val", 9: "test"}.get(_hash(subject) % 10, "train")
 
 
@@ -56,14 +56,13 @@ def _hash(name):
 
 
 def settle_splits(rows: Any) -> tuple[list[str], str]:
-    """Assign splits by "person", or by "image" where people would leave a split empty (as
-    two folders of many photos, which are two people by their names).
+    """Assign splits by person or, if that would leave a split empty (few folders with many photos each), by image.
 
     Args:
         rows: lists that begin with file name, subject and split.
 
     Returns:
-        A list of splits, and "person" or "image".
+        The split of each row, and "person" or "image".
     """
     splits = [row[2] for row in rows]
     if len(rows) < FEWEST or {"train", "val", "test"} <= set(splits):
@@ -77,7 +76,11 @@ def settle_splits(rows: Any) -> tuple[list[str], str]:
 
 
 def find_photos(folder: Path) -> tuple[dict[str, Path], int]:
-    """Photos below a folder, sorted: {output name: path relative to the folder}; and how many other files."""
+    """Find the photos in a folder and its subfolders.
+
+    Returns:
+        {output name: path relative to the folder}, sorted, and the number of other files.
+    """
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     photos = [p for p in files if p.suffix.lower() in PHOTO_SUFFIXES and not p.name.startswith(".")]
     names = Counter("_".join(p.with_suffix("").parts) for p in photos)
@@ -171,7 +174,7 @@ def _landmarks(crop, pixels, source):
 
 
 def read_journal(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Entries of an earlier run by photo; a last line cut off by a crash is removed from the file.
+    """Read the entries of an earlier run, by photo; remove a last line that was cut off by a crash from the file.
 
     Raises:
         FacesymError: the earlier run had other settings.
@@ -197,15 +200,33 @@ def read_journal(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, An
 def prepare_faces(
     photos: str | Path, out: str | Path, settings: dict[str, Any], workers: int
 ) -> dict[str, Any]:
-    """Prepare a folder of photos; returns the report (see ``report.json``)."""
+    """Prepare a folder of photos.
+
+    Args:
+        photos: folder of photos, including its subfolders.
+        out: folder to write, or that of an interrupted run.
+        settings: dict of "size", "landmarks", "min_score", "min_side" and "min_sharp": the options of the command.
+        workers: number of processes.
+
+    Returns:
+        The content of ``report.json``.
+
+    Raises:
+        FacesymError: ``photos`` is not a folder or has no photos, ``out`` lies within it or belongs to a run with other
+            settings, or dlib is missing.
+    """
     photos, out = Path(photos), Path(out)
     if not photos.is_dir():
-        raise FacesymError(f"{photos} is not a folder")
+        raise FacesymError(f"{photos} is not a folder: name a folder of photos")
     if out.resolve().is_relative_to(photos.resolve()):
-        raise FacesymError(f"{out} lies within {photos}: its crops would count as photos in the next run")
+        raise FacesymError(
+            f"{out} lies within {photos}, so its crops would count as photos in the next run: choose another folder"
+        )
     named, other_files = find_photos(photos)
     if not named:
-        raise FacesymError(f"{photos} holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
+        raise FacesymError(
+            f"{photos} has no photos ({', '.join(sorted(PHOTO_SUFFIXES))}): name a folder of photos"
+        )
     if settings["landmarks"] == "dlib":
         require_dlib()  # a missing package ends the run once instead of failing for every photo
     out.mkdir(parents=True, exist_ok=True)
@@ -290,9 +311,7 @@ def summary(report: dict[str, Any]) -> str:
         f"kept {report['kept']} of {report['photos']} photos, {report['subjects']} people, {report['splits']}"
     ]
     if report["split_by"] == "image":
-        lines.append(
-            "  split by image: the folders' names tell too few people apart to hold some of them out"
-        )
+        lines.append("  split by image: the folder names identify too few people to hold some of them out")
     lines += [
         f"  dropped {count:6d}  {reason}: {REASONS[reason]}" for reason, count in report["dropped"].items()
     ]

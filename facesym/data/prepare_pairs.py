@@ -112,10 +112,10 @@ def _preview(out, rows):
 
 
 def _plan(folders, count, rng):
-    """The pairs to make, numbered: a list of (number, kind, folder, row, landmarks, target's row, its landmarks).
+    """List the pairs to make: (number, kind, folder, row, landmarks, target's row, its landmarks).
 
     Raises:
-        FacesymError: the folders have no frontal neutral face, or there is nothing to make.
+        FacesymError: the folders have no frontal neutral face, or there are no pairs to make.
     """
     tasks, sources = [], []
     for folder in folders:
@@ -135,17 +135,16 @@ def _plan(folders, count, rng):
             sources.append(rows)
     if not sources:
         raise FacesymError(
-            "no face in these folders is frontal and neutral (metadata.csv: yaw, neutral; or view)"
+            "no face in these folders is frontal and neutral (metadata.csv: yaw and neutral, or view): add folders"
         )
     for k in range(count):
-        rows = sources[
-            k % len(sources)
-        ]  # equally many from each folder, so that a large one does not dominate
+        rows = sources[k % len(sources)]  # the folders in turn, so that a large one does not dominate
         folder, row, points = rows[rng.integers(len(rows))]
         tasks.append(("simulated", folder, row, points, row, points))
     if not tasks:
         raise FacesymError(
-            "no pairs: no --count, no folder with several views of a person, no turned or expressive photo"
+            "there are no pairs to make: set --count, or add folders with several views of a person or with turned or "
+            "expressive photos"
         )
     return [(k, *task) for k, task in enumerate(tasks)]
 
@@ -223,7 +222,7 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
 
 
 def _expression(kind, row):
-    """The name of a photo's expression in pairs.csv: the studio's, or the one that scores high enough."""
+    """Return the name of a photo's expression for pairs.csv: the studio's label, or the one with a high score."""
     if kind != "expressive":
         return row.get("expression", "")
     found = expression_of(row, ("happy", "surprised"))

@@ -6,9 +6,9 @@ import numpy as np
 
 from .expressions import mouth_opening
 
-OPEN_MOUTH = 0.07  # the largest `mouth_opening` that counts as closed
-LEAST_NEUTRAL = 0.6  # the smallest score in metadata.csv that counts as neutral
-MOST_NEUTRAL = 0.3  # the largest that counts as an expression
+OPEN_MOUTH = 0.07  # maximum `mouth_opening` that counts as closed
+LEAST_NEUTRAL = 0.6  # minimum score "neutral" in metadata.csv that counts as neutral
+MOST_NEUTRAL = 0.3  # maximum score that counts as an expression
 
 
 def is_frontal_neutral(row: dict[str, Any], points: np.ndarray, max_yaw: float = 10.0) -> bool:

@@ -1,7 +1,7 @@
-"""The shading of a smile: bulging cheeks, nasolabial folds, bags below the eyes. Warping landmarks does not change it.
+"""The shading of a smile (cheeks, nasolabial folds, bags below the eyes), which warping landmarks does not change.
 
-An expression ratio image (Liu, Shan and Zhang, SIGGRAPH 2001) on a mean face. Theirs is of one person; this one is the
-mean of many smiling faces over the mean of many neutral ones.
+It is an expression ratio image (Liu, Shan and Zhang, SIGGRAPH 2001) on a mean face: the ratio of the mean of many
+smiling faces to the mean of many neutral faces, instead of two images of one person.
 """
 
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from ..faces.geometry import flip_landmarks, thin_plate, warp_points
 from .attributes import UNKNOWN, expression_of
 from .expressions import disc, in_eyes, polygon
 from .faces import read_face
-from .metadata import read_metadata
+from .metadata import read_landmarks, read_metadata
 
-STRONGEST = 2.0  # the largest strength, in mean smiles
-DARKEST = 12.0  # added to pixels before the logarithm, to suppress noise in the dark
-LEAST_FACES, MOST_FACES = 20, 500  # of each kind per folder
-FRONTAL = 8.0  # largest |yaw|, degrees
+STRONGEST = 2.0  # maximum strength, in mean smiles
+DARKEST = 12.0  # added to pixels before the logarithm, to suppress noise in dark areas
+LEAST_FACES, MOST_FACES = 20, 500  # minimum and maximum number of faces of each kind per folder
+FRONTAL = 8.0  # maximum |yaw| in degrees
 
 
 @dataclass
@@ -38,7 +38,7 @@ class SmileShading:
     corners: float
 
     def strength(self, smiling: np.ndarray, neutral: np.ndarray) -> float:
-        """The strength of a smile by its mouth corners.
+        """Measure the strength of a smile by its mouth corners.
 
         Args:
             smiling, neutral: 68x2, landmarks with and without the smile.
@@ -81,7 +81,7 @@ def mean_smile_shading(folders: Iterable[str | Path], size: int) -> SmileShading
     rng, names = np.random.default_rng(0), ("neutral", "happy")
     ratio, corners, weight, mean = np.zeros((size, size)), 0.0, 0, None
     for folder in map(Path, folders):
-        landmarks = np.load(folder / "landmarks.npy")
+        landmarks = read_landmarks(folder)
         rows_of: list[list] = [[], []]
         for row in read_metadata(folder, ("train",)):
             kind = expression_of(row, names) if not row.get("view") else UNKNOWN
@@ -125,7 +125,7 @@ def _corners(points):
 
 
 def _mean_log(faces, mean, skin):
-    """The mean logarithm of images warped to the mean face, each without its median light.
+    """Average the logarithms of images warped to the mean face, each minus its median over the skin.
 
     Args:
         faces: list of (SxSx3 uint8, landmarks 68x2).

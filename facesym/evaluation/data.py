@@ -12,7 +12,7 @@ import torch
 
 from .. import zoo
 from ..data.faces import read_face
-from ..data.metadata import read_metadata
+from ..data.metadata import read_landmarks, read_metadata
 from ..errors import ImageError
 
 MODELS = "zoo ids, model folders, training runs or Hub repositories"
@@ -49,21 +49,33 @@ def add_common_arguments(
 def select_pictures(
     folders: Iterable[str | Path], size: int, count: int | None, seed: int
 ) -> list[dict[str, Any]]:
-    """Select test images (rows of metadata.csv, plus ``set``) from the sets whose images have at least ``size`` pixels.
+    """Select test images in an order that depends on a hash of seed and name.
 
-    They are ordered by a hash of seed and name: a smaller count gives the first images of a larger one.
+    Args:
+        folders: folders of aligned faces; those with images of fewer than ``size`` pixels are skipped.
+        size: minimum side of the images in pixels.
+        count: maximum number of images; a smaller count returns the first images of a larger one. None: all.
+        seed: seed of the order.
+
+    Returns:
+        Rows of metadata.csv with ``set``, the name of the folder.
+
+    Raises:
+        ImageError: no images match.
     """
     rows = []
     for folder in map(Path, folders):
         rows += [row | {"set": folder.name} for row in read_metadata(folder, ("test",), min_size=size)]
     if not rows:
-        raise ImageError(f"none of {', '.join(map(str, folders))} has test images of at least {size} pixels")
+        raise ImageError(
+            f"none of {', '.join(map(str, folders))} has test images of at least {size} pixels: add folders to --faces"
+        )
     return sorted(rows, key=lambda row: digest(seed, row["set"], row["file_name"]))[:count]
 
 
 def load_pictures(rows: list[dict[str, Any]], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Load images (NxSxSx3 uint8) and their landmarks (Nx68x2 float64, pixels of the SxS image)."""
-    tables = {folder: np.load(folder / "landmarks.npy") for folder in {row["path"].parent for row in rows}}
+    tables = {folder: read_landmarks(folder) for folder in {row["path"].parent for row in rows}}
     images, landmarks = np.empty((len(rows), size, size, 3), np.uint8), np.empty((len(rows), 68, 2))
     for i, row in enumerate(rows):
         images[i], landmarks[i] = read_face(row, tables[row["path"].parent][row["index"]], size)

@@ -50,7 +50,7 @@ def tilted(picture: np.ndarray, points: np.ndarray, angle: float) -> tuple[Image
     """Rotate an image about its centre, on a grey background, and its points.
 
     Args:
-        image: SxSx3 uint8.
+        picture: SxSx3 uint8.
         points: Kx2, pixels.
         angle: degrees, counterclockwise.
 

@@ -23,7 +23,7 @@ from .data import add_common_arguments, load_pictures, select_pictures
 from .report import picture_grid
 from .tables import markdown, save_results
 
-MARKED_SIZE = 256  # side of the images whose pixels the marks' coordinates are of
+MARKED_SIZE = 256  # pixels: side of the images that the coordinates of the marks refer to
 
 COLUMNS = {
     "images": "{n}",
@@ -74,15 +74,19 @@ def draw_marks(shapes: list[dict[str, Any]], size: int) -> np.ndarray:
 def compare(
     found: np.ndarray, hidden: np.ndarray, face: np.ndarray, before: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Compare a predicted mask with the true one within a face's region.
+    """Compare a predicted mask with its target.
+
+    Fractions of the visible face are relative to the face's region; the IoU covers the whole image.
 
     Args:
-        found, hidden, face: SxS bool.
-        before: SxS bool, the mask predicted for the image before an occlusion was drawn: real glasses or hands, which
-            have no label, and errors.
+        found: SxS bool, the predicted mask.
+        hidden: SxS bool, the target.
+        face: SxS bool, the region of the face.
+        before: SxS bool, the mask predicted for the image before the occlusion was drawn: unlabelled real glasses and
+            hands, and errors.
 
     Returns:
-        Areas in pixels (``both``, ``either``) and fractions.
+        Areas in pixels ("both", "either") and fractions.
     """
     both, either, visible = (found & hidden).sum(), (found | hidden).sum(), face & ~hidden
     least = max(visible.sum(), 1)
@@ -128,7 +132,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _found(picture, kinds=()):
-    """Return the mask of ``mask="auto"`` for an image (SxSx3 uint8), with the kinds that it leaves out if asked for."""
+    """Return the mask of ``mask="auto"`` for an image (SxSx3 uint8), extended to further kinds."""
     return find_occlusion(Image.fromarray(picture), {*(automatic_kinds(AUTO) or ()), *kinds})
 
 

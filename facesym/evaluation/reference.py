@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from .. import zoo
+from ..data.metadata import read_landmarks
 from ..data.selection import is_frontal_neutral
 from ..errors import ImageError
 from ..logging import progress_bar
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     reference.json, the format of facesym/study/reference.json. Each face is counted twice, unchanged and mirrored, to
     avoid a left-right bias."""
     rows = select_pictures(args.faces, 0, None, args.seed)
-    tables = {folder: np.load(folder / "landmarks.npy") for folder in map(Path, args.faces)}
+    tables = {folder: read_landmarks(folder) for folder in map(Path, args.faces)}
     rows = [
         row for row in rows
         if is_frontal_neutral(row, tables[row["path"].parent][row["index"]], max_yaw=FRONTAL)

@@ -90,7 +90,8 @@ def decode(
     """
     name = f"The {name}"
     with contextlib.ExitStack() as stack, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about size and metadata; our own limits are checked below
+        # Pillow warns about size and metadata; our own limits are checked below.
+        warnings.simplefilter("ignore")
         if isinstance(source, Image.Image):
             return _finish(source, name, max_pixels, max_decoded)
         if isinstance(source, np.ndarray) or _is_tensor(source):

@@ -51,7 +51,8 @@ def _guess(points, face):
     brows, chin = points[17:27].mean(0), points[8]
     up = brows - chin
     height = np.linalg.norm(up)
-    width = max(np.linalg.norm(points[0] - points[16]), 1.1 * height)  # the jaw of a turned head appears narrow
+    # The jaw of a turned head appears narrow.
+    width = max(np.linalg.norm(points[0] - points[16]), 1.1 * height)
     middle = (brows + chin) / 2 + 0.15 * up
     middle[0] = (middle[0] + points[[0, 16], 0].mean()) / 2
     y, x = np.mgrid[:SIDE, :SIDE]

@@ -119,9 +119,8 @@ class AttributeGenerator(Model):
         self.draw = nn.Conv2d(widths[0], 3 * scale**2 + side_channels, 7, 1, 3)
         self.maps = None
         if copy:
-            self.maps = nn.Conv2d(
-                widths[0], 8, 7, 1, 3
-            )  # flow, copy mask, gain, shift, mirror flow, mirror mask
+            # Flow, copy mask, gain, shift, mirror flow, mirror mask.
+            self.maps = nn.Conv2d(widths[0], 8, 7, 1, 3)
             with torch.no_grad():  # start from the identity: copy x
                 self.maps.weight.mul_(0.1)
                 self.maps.bias = nn.Parameter(torch.tensor([0.0, 0, 2, 0, 0, 0, 0, -3]))

@@ -34,7 +34,7 @@ class DetailRefiner(Model):
     Args:
         widths: channels at a half, a quarter, … of the input's side.
         blocks: number of residual blocks at the lowest resolution.
-        input_size: side of the square input, in pixels; a multiple of 2 to the number of widths.
+        input_size: side of the square input at inference, in pixels; a multiple of 2 to the number of widths.
     """
 
     @register_to_config
