@@ -1,9 +1,9 @@
 """Sampling weights that keep every kind of face frequent in batches."""
 
-from typing import Any
-
 import cv2
 import numpy as np
+
+from .faces import FaceFolders
 
 SMALLEST = 0.05  # minimum fraction of the samples for each kind
 MOST = 12.0  # maximum sampling weight of an image, relative to uniform sampling
@@ -28,11 +28,8 @@ def cheek_lightness(image: np.ndarray, points: np.ndarray) -> float:
     return max(values, default=0.0)
 
 
-def kinds(faces: Any) -> dict[str, np.ndarray]:
+def kinds(faces: FaceFolders) -> dict[str, np.ndarray]:
     """Group faces by set, yaw, expression and skin tone, as far as ``metadata.csv`` has the columns.
-
-    Args:
-        faces: facesym.data.faces.FaceFolders.
 
     Returns:
         {kind: N bool}.

@@ -1,13 +1,11 @@
 """Training samples for completion: faces, each with a mask (1 = visible, 0 = missing)."""
 
-from typing import Any
-
 import cv2
 import numpy as np
 import torch
 
 from ..faces.geometry import FLIP_68, flip_landmarks
-from .faces import Samples, affine_jitter, colour_jitter, side_light, to_tensor
+from .faces import FaceFolders, Samples, affine_jitter, colour_jitter, side_light, to_tensor
 from .masks import random_mask
 
 
@@ -20,7 +18,7 @@ class CompletionSamples(Samples):
         seed: seed of the stream.
     """
 
-    def __init__(self, faces: Any, masks: np.ndarray | None, seed: int = 0):
+    def __init__(self, faces: FaceFolders, masks: np.ndarray | None, seed: int = 0):
         super().__init__(faces, seed)
         self.masks = masks
 

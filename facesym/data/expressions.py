@@ -6,7 +6,7 @@ from real photos.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,6 +15,10 @@ from ..errors import ImageError
 from ..faces.geometry import thin_plate
 from ..faces.mouth import INNER_LIPS
 from .faces import FaceFolders
+
+if TYPE_CHECKING:
+    from .shading import SmileShading
+    from .simulate import FaceMesh
 
 DARK = (62, 26, 26)  # RGB of the inside of an open mouth
 # Blendshapes of each expression with ranges of their strengths, both sides alike. Smiles are measured on people.
@@ -58,15 +62,17 @@ class Expressions:
     Args:
         folder: aligned faces whose metadata.csv has ``view`` and ``expression``: frontal views, neutral and smiling, of
             the same subjects. Only training people are used.
-        mesh: FaceMesh.
-        size: side of the images.
+        mesh: facesym.data.simulate.FaceMesh.
+        size: side S of the images in pixels.
         shading: facesym.data.shading.SmileShading, or None for smiles without shading.
 
     Raises:
         ImageError: the folder has no such views.
     """
 
-    def __init__(self, folder: str | Path, mesh: Any, size: int, shading: Any = None):
+    def __init__(
+        self, folder: str | Path, mesh: "FaceMesh", size: int, shading: "SmileShading | None" = None
+    ):
         faces = FaceFolders([folder], size)
         front = {
             (row["subject"], row["expression"]): i

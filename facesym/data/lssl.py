@@ -4,7 +4,6 @@ turned photos they come from (train/realism.py)."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,28 +12,28 @@ import torch
 from ..faces.geometry import flip_landmarks
 from ..models.lssl import GROUPS
 from .attributes import POSES, UNKNOWN, expression_of, pose_of, relight
-from .faces import Samples, affine_jitter, colour_jitter, to_tensor
-from .pairs import MADE, keeps_pose
-from .simulate import frontalise
+from .faces import FaceFolders, Samples, affine_jitter, colour_jitter, to_tensor
+from .pairs import MADE, Pairs, keeps_pose
+from .simulate import FaceMesh, frontalise
 
 NAMES = list(GROUPS)
-LEAST_STRENGTH = 0.5  # of an expression, to count as a label
-LOOKS = {"look": ("simulated", "photo")}  # mode (b)'s attributes
+LEAST_STRENGTH = 0.5  # minimum strength of an expression that counts as a label
+LOOKS = {"look": ("simulated", "photo")}  # attributes of mode (b)
 
 
 class AttributeSamples(Samples):
     """Faces mirrored, jittered and relit, with their attributes and a target.
 
     Args:
-        faces: FaceFolders, whose targets differ in one group.
-        seed: of the order and the augmentation.
+        faces: FaceFolders; their targets differ from the source in one group.
+        seed: seed of the order and the augmentation.
         pairs: Pairs or None. Their targets are other images of the person, which differ in one or two groups.
         share: fraction of samples from ``pairs``.
 
-    For the samples see `as_sample`.
+    For the format of the samples, see `as_sample`.
     """
 
-    def __init__(self, faces: Any, seed: int = 0, pairs: Any = None, share: float = 0.5):
+    def __init__(self, faces: FaceFolders, seed: int = 0, pairs: Pairs | None = None, share: float = 0.5):
         super().__init__(faces, seed)
         self.pairs, self.share = pairs, share if pairs else 0
         self.ways = pair_ways(pairs) if pairs else {}
@@ -61,8 +60,9 @@ class AttributeSamples(Samples):
         return as_sample((lit, goal), (points, points), own, {group: target}, kept, sure, photo=True)
 
     def pair(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        """A sample from two images of a person in the same light: source and target."""
+        """Return a sample from two images of a person in the same light, source and target. Needs ``pairs``."""
         pairs, size = self.pairs, self.faces.size
+        assert pairs is not None
         kinds = list(self.ways)
         people = self.ways[kinds[rng.choice(len(kinds), p=_probabilities(kinds))]]
         ways = people[rng.integers(len(people))]
@@ -106,18 +106,20 @@ class Picture:
     photo: bool
     strength: float = 1.0  # of the expression, see `expression_strengths`
 
-    def image(self, pairs: Any) -> np.ndarray:
+    def image(self, pairs: Pairs) -> np.ndarray:
+        """Return the image, SxSx3 uint8."""
         return pairs.targets[pairs.target_of[self.input]] if self.is_target else pairs.inputs[self.input]
 
-    def points(self, pairs: Any) -> np.ndarray:
+    def points(self, pairs: Pairs) -> np.ndarray:
+        """Return the landmarks, 68x2 in pixels."""
         return pairs.points[self.input][int(self.is_target)]
 
 
-def pair_ways(pairs: Any) -> dict[tuple[str, str], list]:
+def pair_ways(pairs: Pairs) -> dict[tuple[str, str], list]:
     """Group the pairs of images of each person by kind.
 
-    A kind is (source, change). The source says whether both images are photos ("real"), only the target is ("to
-    photo") or the target is not ("to made"); the change is an expression, or "pose".
+    A kind is (source, change). The source is "real" if both images are photos, "to photo" if only the target is, and
+    "to made" if the target is not; the change is an expression, or "pose".
 
     Images with a common target are of one person. Photos whose targets the mesh brings to the front are excluded, as
     are images with unnamed attributes. A pose is requested only if it is within 8 degrees of the named one. Heads are
@@ -157,12 +159,12 @@ def pair_ways(pairs: Any) -> dict[tuple[str, str], list]:
     return {kind: list(found.values()) for kind, found in ways.items()}
 
 
-def expression_strengths(pairs: Any) -> list[float]:
-    """The strength of each input's expression: N floats, 1 at the upper quartile of its kind; 1 for neutral.
+def expression_strengths(pairs: Pairs) -> list[float]:
+    """Measure the strength of each input's expression: N floats, 1 at the upper quartile of its kind; 1 for neutral.
 
-    It replaces the one in y: without it the network learns the pale mean of all smiles, with closed lips. It is the
-    increase of the lips' opening over the target's, relative to the eyes' distance (which a turn shortens as well); for
-    a smile, averaged with the increase of the mouth's width.
+    y holds the strength instead of a one: otherwise the network would learn the mean of all smiles, which is weak and
+    has closed lips. The strength is the increase of the opening of the lips over the target's, relative to the distance
+    of the eyes (which a turn shortens as well); for a smile, averaged with the increase of the mouth's width.
     """
     wide, parted = (_shown_by(pairs.points, *ends) for ends in ((48, 54), (62, 66)))
     wider, farther = wide[:, 0] / np.maximum(wide[:, 1], 1e-6) - 1, parted[:, 0] - parted[:, 1]
@@ -177,7 +179,7 @@ def expression_strengths(pairs: Any) -> list[float]:
 
 
 def _shown_by(points, a, b):
-    """The distance of landmarks a and b in eye distances: …x68x2 to …."""
+    """Return the distance of landmarks a and b in eye distances: …x68x2 to …."""
     eyes = points[..., 42:48, :].mean(-2) - points[..., 36:42, :].mean(-2)
     return np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1) / np.linalg.norm(eyes, axis=-1)
 
@@ -187,8 +189,8 @@ def _same_pose(a, b):
 
 
 def _probabilities(kinds):
-    """The probability of drawing each kind: raised for real pairs and for changes of the expression alone, which are
-    rare in the data."""
+    """Return the probability of drawing each kind, raised for real pairs and for changes of the expression alone, which
+    are rare in the data."""
     sources = {"real": 0.2, "to photo": 0.4, "to made": 0.4}
     changes = {"pose": 0.3, "neutral": 0.25, "happy": 0.25, "surprised": 0.2}
     weights = np.array([sources[source] * changes[change] for source, change in kinds])
@@ -205,7 +207,7 @@ _PAIRS = {
 def jitter(
     rng: np.random.Generator, images: Sequence[np.ndarray], points: Sequence[np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Jitter the geometry and colour of images (SxSx3 uint8) and their landmarks, all alike."""
+    """Jitter the geometry and colour of images (SxSx3 uint8) and their landmarks, all in the same way."""
     size = len(images[0])
     matrix = affine_jitter(rng, size, degrees=4, scale=0.04, shift=0.015)
     moved = [
@@ -238,23 +240,24 @@ def as_sample(
     groups: Mapping[str, Sequence[str]] = GROUPS,
     strengths: Sequence[dict[int, float]] = ({}, {}),
 ) -> dict[str, torch.Tensor]:
-    """A training sample as tensors.
+    """Convert a training sample to tensors.
 
     Args:
-        images: source and target, SxSx3.
+        images: source and target, SxSx3 in [0, 255].
         points: landmarks of source and target, 68x2 in pixels.
         own: the source's attributes: per group an index, or UNKNOWN.
-        changed: {number of a group: index}, the requested attributes.
+        changed: {index of a group: index of an attribute}, the requested attributes.
         kept: weight of the target image: 1 if it is exact, 0 if there is none.
         still: whether the target's landmarks are exact.
         photo: whether the source is a photo, not simulated.
         groups: {group: attributes}.
-        strengths: of source and target: {number of a group: the value in "back" and "y" instead of one}.
+        strengths: for source and target, {index of a group: the value in "back" or "y" instead of one}.
 
     Returns:
-        A dict of "image", "goal" (the target), "points", "goal_points"; "own" (the source's attributes) and "known"
-        (which of them are labelled), "y" (the requested attributes, other groups zero), "back" (those that restore the
-        source), "wanted" (the target's attributes); "kept", "still" and "photo".
+        A dict: "image" and "goal" (the target), 3xSxS in [-1, 1]; their landmarks "points" and "goal_points", 68x2 in
+        pixels; vectors of length A: "own" (the source's attributes), "known" (which of them are labelled), "y" (the
+        requested attributes, other groups zero), "back" (those that restore the source) and "wanted" (the target's
+        attributes); and the numbers "kept", "still" and "photo".
     """
     source = dict(enumerate(own))
     known = [np.full(len(names), source[k] != UNKNOWN) for k, names in enumerate(groups.values())]
@@ -275,7 +278,7 @@ def as_sample(
 
 
 def group_offsets(groups: Mapping[str, Sequence[str]] = GROUPS) -> np.ndarray:
-    """The index in y at which each group begins, and the length of y."""
+    """Return the index in y at which each group begins, and the length of y."""
     return np.concatenate([[0], np.cumsum([len(names) for names in groups.values()])])
 
 
@@ -284,7 +287,13 @@ def one_hot(
     groups: Mapping[str, Sequence[str]] = GROUPS,
     strengths: dict[int, float] | None = None,
 ) -> torch.Tensor:
-    """A row of y from {number of a group: index of an attribute, or UNKNOWN}, with ``strengths`` in place of ones."""
+    """Encode attributes as y (A numbers).
+
+    Args:
+        chosen: {index of a group: index of an attribute, or UNKNOWN}.
+        groups: {group: attributes}.
+        strengths: {index of a group: the value instead of one}.
+    """
     start = group_offsets(groups)
     y = torch.zeros(int(start[-1]))
     for group, index in chosen.items():
@@ -302,11 +311,11 @@ class RealismSamples(Samples):
         pairs: Pairs. Turned photos without a frontal one, and expressive ones, have no target; the simulated face
             replaces it with a low weight.
         mesh: facesym.data.simulate.FaceMesh.
-        size: side of the images.
-        seed: of the order and the augmentation.
+        size: side S of the images in pixels.
+        seed: seed of the order and the augmentation.
     """
 
-    def __init__(self, pairs: Any, mesh: Any, size: int, seed: int = 0):
+    def __init__(self, pairs: Pairs, mesh: FaceMesh, size: int, seed: int = 0):
         turned = [i for i, row in enumerate(pairs.rows) if abs(float(row["yaw"] or 0)) >= 10]
         super().__init__(turned, seed)
         self.pairs, self.mesh, self.size = pairs, mesh, size

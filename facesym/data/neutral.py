@@ -9,7 +9,6 @@ uint8, landmarks 68x2 in pixels.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ from scipy.interpolate import LinearNDInterpolator
 from ..errors import ImageError
 from ..faces.geometry import border_points, flip_landmarks, warp_points
 from ..faces.mouth import INNER_LIPS
-from .expressions import disc, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
+from .expressions import Expressions, disc, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
 from .faces import read_face
 from .metadata import read_landmarks, read_metadata
 from .selection import is_frontal_neutral
@@ -56,7 +55,7 @@ class Neutral:
 
     def __init__(
         self,
-        expressions: Any,
+        expressions: Expressions,
         neutral: Sequence[np.ndarray],
         lips: Sequence[Lips],
         count: int = 6000,

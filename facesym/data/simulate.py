@@ -7,7 +7,7 @@ SxSx3 uint8, landmarks 68x2 in pixels. All random numbers come from the generato
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import cv2
@@ -16,6 +16,9 @@ import numpy as np
 from ..errors import ImageError
 from ..faces.align import ffhq_transform, five_points
 from ..faces.geometry import flip_landmarks
+
+if TYPE_CHECKING:
+    from .expressions import Expressions
 
 # The vertices of ICT FaceKit's mesh that are the 68 landmarks.
 LANDMARK_VERTICES = np.array(
@@ -249,7 +252,7 @@ def simulate(
     rng: np.random.Generator,
     image: np.ndarray,
     points: np.ndarray,
-    expressions: Any,
+    expressions: "Expressions",
     max_yaw: float = 45.0,
     max_pitch: float = 15.0,
 ) -> Simulated:
@@ -258,9 +261,9 @@ def simulate(
     Args:
         rng: numpy Generator.
         image: SxSx3 uint8.
-        points: 68x2.
-        expressions: Expressions.
-        max_yaw, max_pitch: degrees.
+        points: 68x2, its landmarks in pixels.
+        expressions: facesym.data.expressions.Expressions.
+        max_yaw, max_pitch: maximum turns to either side in degrees.
 
     Returns:
         Simulated.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from ..faces.landmarks import find_points
 from ..faces.turn import turned_photo, with_detail
 from ..fit import Fit
 from .crops import to_image, to_tensor
+
+if TYPE_CHECKING:
+    from ..models.lightcnn import LightCNN
 
 VIEWS = (-20, -10, 10, 20)  # degrees from the photo's yaw; warped copies at these yaws are fitted too
 REACH = 35.0  # maximum yaw in degrees, to either side
@@ -46,7 +49,7 @@ class FittedHead:
         yaw: float,
         crop: Image.Image,
         points: np.ndarray,
-        recogniser: Any,
+        recogniser: "LightCNN | None",
         count: int = PLACES,
     ):
         self.fit, self.yaw, self.crop, self.points = fit, yaw, np.asarray(crop), points
