@@ -111,8 +111,8 @@ def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) ->
     width, height = decoded.image.size
     if min(width, height) < _MIN_SIDE:
         raise ImageError(
-            f"The image is {width}x{height} pixels, too small to show a face: use one of at least "
-            f"{_MIN_SIDE}x{_MIN_SIDE}."
+            f"The image is {width}x{height} pixels: too small to show a face. Use one of at least "
+            f"{_MIN_SIDE}x{_MIN_SIDE} pixels."
         )
     profile = decoded.image.info.get("icc_profile")
     image, alpha = _split(decoded.image, "image")
