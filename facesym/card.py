@@ -48,11 +48,6 @@ _TASKS = {
         "a transfer model draws.",
         "The detail is plausible, not the person's own. For crops of mouths, about 1.7 times as wide as the mouth.",
     ),
-    "detail": (
-        "image-to-image",
-        "Adds detail to a soft face: lashes, skin, hair. It refines turned heads that a normalize model made frontal.",
-        "The detail is plausible, not the person's own. For aligned, frontal faces.",
-    ),
     "occlusion": (
         "image-segmentation",
         "Labels what covers an aligned face: glasses, sunglasses, a mask, an object, hair, or damage of the photo.",

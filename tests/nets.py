@@ -12,7 +12,7 @@ SETTINGS = {
     "FaceParser": dict(widths=(4, 4, 4), input_size=64),
     "LandmarkNet": dict(width=8, input_size=64),
     "LightCNN": dict(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)),
-    "DetailRefiner": dict(widths=(4, 8), blocks=1, input_size=32),
+    "MouthRefiner": dict(widths=(4, 8), blocks=1, input_size=32),
     "NormalizedFaceGAN": dict(encoder_widths=(8,) * 5, hidden=16, latent=8, decoder_widths=(8,) * 5),
     "OcclusionNet": dict(widths=(4, 8, 8), input_size=64),
     "SymmetricDiscriminator": dict(size=32, widths=(8, 16)),

@@ -18,9 +18,7 @@ from training import arguments, make_faces, make_labels, make_masks, make_pairs,
 
 def prepare(folder):
     """Make what the scripts are trained on in a folder."""
-    from nets import SETTINGS
-
-    from facesym.models import AttributeGenerator, FaceParser, LandmarkNet, LightCNN, NormalizedFaceGAN
+    from facesym.models import AttributeGenerator, FaceParser, LandmarkNet, LightCNN
 
     for name, make in (
         ("faces", make_faces),
@@ -29,11 +27,6 @@ def prepare(folder):
         ("pairs", make_pairs),
     ):
         make(folder / name)
-    metadata = folder / "faces" / "metadata.csv"
-    heading, *rows = metadata.read_text().splitlines()
-    turned = [",".join([*row.split(",")[:3], str(20 * (i % 2)), "0"]) for i, row in enumerate(rows)]
-    metadata.write_text("\n".join([heading, *turned]))
-    NormalizedFaceGAN(**SETTINGS["NormalizedFaceGAN"]).save_pretrained(folder / "normalizer")
     AttributeGenerator(widths=(8,) * 5, blocks=1, input_size=64).save_pretrained(folder / "generator")
     LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).save_pretrained(folder / "identity")
     LandmarkNet(width=8).save_pretrained(folder / "landmarks")
@@ -69,7 +62,6 @@ def script_arguments(folder, out, mesh, vgg16):
         "parsing": (faces, "--labels", folder / "labels", "--size", 64, *lr),
         "occlusion": (faces, "--size", 64, "--held-out", 2, *lr),
         "mouth": (faces, "--model", folder / "generator", "--size", 64, *lr),
-        "detail": (faces, "--model", folder / "normalizer", "--size", 64, *lr),
         "landmarks": (faces, "--width", 8),
         "pose": (faces, "--init", folder / "landmarks"),
         "identity": (faces, *lr),

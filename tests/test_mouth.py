@@ -8,14 +8,14 @@ from training import draw_face, make_faces, template
 
 import facesym
 from facesym.data.faces import FaceFolders
-from facesym.evaluation import smiles, strengths
-from facesym.evaluation.smiles import measure_smiles, mouths, smile_pairs
-from facesym.faces import detail
+from facesym.evaluation import strengths
+from facesym.evaluation.smiles import detail, measure_smiles, mouths, smile_pairs
+from facesym.faces import mouth
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
 from facesym.faces.landmarks import find_points
 from facesym.faces.mouth import cut_mouth, mouth_box, mouth_shape, refine_mouth, shows_expression
-from facesym.models import AttributeGenerator, DetailRefiner
+from facesym.models import AttributeGenerator, MouthRefiner
 from facesym.pipelines.neutral import neutral_mouth
 from train.mouth import Discriminator, MouthSamples, blurred_mouth, make_mouths, refiner_terms
 
@@ -33,20 +33,20 @@ def test_the_box_is_square_around_the_mouth_and_within_the_image():
 
 
 def test_an_untrained_network_changes_nothing_and_a_trained_one_nothing_at_the_border():
-    net = DetailRefiner(widths=(4, 8), blocks=1, input_size=32).eval()
+    net = MouthRefiner(widths=(4, 8), blocks=1, input_size=32).eval()
     image = torch.rand(2, 3, 32, 32) * 2 - 1
     assert torch.equal(net(image), image)
     torch.nn.init.normal_(net.out[0].weight)
     off = (net(image) - image).abs().mean((0, 1))
     assert off[12:20, 12:20].mean() > 5 * off[0].mean() and off[12:20, 12:20].mean() > 5 * off[:, -1].mean()
     with pytest.raises(ValueError, match="multiple of 4"):
-        DetailRefiner(widths=(4, 8), input_size=30)
+        MouthRefiner(widths=(4, 8), input_size=30)
 
 
 class Brighter(torch.nn.Module):
     """Brightens what it is shown."""
 
-    config = DetailRefiner(widths=(4, 8), input_size=32).config
+    config = MouthRefiner(widths=(4, 8), input_size=32).config
     device, dtype = torch.device("cpu"), torch.float32
 
     def forward(self, image):
@@ -55,7 +55,7 @@ class Brighter(torch.nn.Module):
 
 @pytest.mark.parametrize("size", [128, 300])
 def test_the_refinement_is_put_back_where_the_mouth_is(size, monkeypatch):
-    monkeypatch.setattr(detail, "shared_network", lambda task, backend: Brighter())
+    monkeypatch.setattr(mouth, "network", Brighter)
     image, points = np.full((size, size, 3), 100, np.uint8), template(size)
     out = refine_mouth(image, points)
     x, y, side = mouth_box(points, size)
@@ -123,7 +123,7 @@ def test_the_blur_stays_within_the_lips():
     image = rng.integers(0, 255, (size, size, 3), np.uint8)
     out = blurred_mouth(rng, image, points)
     middle = points[12:].mean(0).round().astype(int)
-    assert smiles.detail(out) < 0.7 * smiles.detail(image)
+    assert detail(out) < 0.7 * detail(image)
     assert out[middle[1], middle[0]].astype(float).std() < 60
     corner = np.abs(out[:8, :8].astype(int) - image[:8, :8])
     assert np.median(corner) < 40

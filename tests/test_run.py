@@ -34,7 +34,6 @@ SCRIPTS = [
     "parsing",
     "occlusion",
     "mouth",
-    "detail",
     "landmarks",
     "pose",
     "identity",

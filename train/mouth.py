@@ -1,4 +1,4 @@
-"""Train DetailRefiner on the mouths of aligned faces.
+"""Train MouthRefiner on the mouths of aligned faces.
 
     accelerate launch train/mouth.py --data FACES … --model lssl-128 --steps 8000 --out runs/mouth
 
@@ -34,7 +34,7 @@ from facesym.data.faces import (
 from facesym.faces.geometry import heat_map
 from facesym.faces.landmarks import find_points
 from facesym.faces.mouth import MOUTH, SIDE, cut_mouth, mouth_box
-from facesym.models import AttributeGenerator, DetailRefiner
+from facesym.models import AttributeGenerator, MouthRefiner
 from facesym.ops import box_blur
 from train.arguments import Parser, add_arguments, launch
 from train.backbone import load_frozen
@@ -300,7 +300,7 @@ def main():
     args = parser.parse_args()
     run = Run(args)
     model = load_frozen(run, args.model, AttributeGenerator, "generator")
-    net = DetailRefiner.from_pretrained(model_folder(args.init)) if args.init else DetailRefiner()
+    net = MouthRefiner.from_pretrained(model_folder(args.init)) if args.init else MouthRefiner()
     net, size = run.add(net), net.config.input_size
     discriminator = run.add(Discriminator(), "discriminators")
     load_discriminator(discriminator, args.init)

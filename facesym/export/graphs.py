@@ -140,7 +140,7 @@ GRAPHS = {
         dynamic={"larger": (2, 3)},
         unbatched=("fraction",),
     ),
-    "DetailRefiner": Graph(("image",), ("refined",), lambda net, image: (net(image),), _itself),
+    "MouthRefiner": Graph(("image",), ("refined",), lambda net, image: (net(image),), _itself),
     "OcclusionNet": Graph(("image",), ("logits",), lambda net, image: (net(image),), _itself),
     "SymmFCNet": Graph(
         ("image", "mask"),

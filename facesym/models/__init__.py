@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .nfgan import NormalizedFaceGAN
     from .occlusion import OcclusionNet
     from .parser import FaceParser
-    from .refiner import DetailRefiner
+    from .refiner import MouthRefiner
     from .symgan import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
     from .symmetrizer import SymmetrizerVAE
     from .symmfcnet import SymmFCNet
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AttributeDiscriminator",
     "AttributeGenerator",
-    "DetailRefiner",
     "FaceParser",
     "LandmarkNet",
     "LightCNN",
+    "MouthRefiner",
     "NormalizedFaceGAN",
     "OcclusionNet",
     "SymmFCNet",
@@ -37,7 +37,7 @@ _MODULES = {
     "FaceParser": "parser",
     "LandmarkNet": "landmark",
     "LightCNN": "lightcnn",
-    "DetailRefiner": "refiner",
+    "MouthRefiner": "refiner",
     "NormalizedFaceGAN": "nfgan",
     "OcclusionNet": "occlusion",
     "SymmFCNet": "symmfcnet",

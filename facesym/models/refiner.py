@@ -1,4 +1,4 @@
-"""DetailRefiner: a small U-Net that sharpens images synthesized by another network at a lower resolution."""
+"""MouthRefiner: a small U-Net that sharpens crops of the mouths that AttributeGenerator synthesizes."""
 
 from itertools import pairwise
 
@@ -25,16 +25,16 @@ class _Residual(nn.Module):
         return x + 0.5 * self.layers(x)
 
 
-class DetailRefiner(Model):
+class MouthRefiner(Model):
     """A U-Net that adds detail: lines between teeth, lips with an edge. Untrained, it is the identity.
 
-    An addition to LSSL (mouths) and NFGAN (frontalized faces), which synthesize at 128 pixels. It has no normalisation
-    layers, which would change colours.
+    An addition to LSSL, whose generator draws at a lower resolution. It has no normalisation layers, which would change
+    colours.
 
     Args:
         widths: channels at a half, a quarter, … of the input's side.
         blocks: number of residual blocks at the lowest resolution.
-        input_size: side of the square input at inference, in pixels; a multiple of 2 to the number of widths.
+        input_size: side of the square input, in pixels; a multiple of 2 to the number of widths.
     """
 
     @register_to_config
@@ -53,12 +53,15 @@ class DetailRefiner(Model):
         for values in last.parameters():
             nn.init.zeros_(values)
         self.out = nn.Sequential(last, nn.PixelShuffle(2))
+        ramp = ((torch.arange(input_size) + 0.5) / input_size / FADE).clamp(max=1)
+        ramp = ramp * ramp.flip(0)
+        self.register_buffer("window", (ramp[:, None] * ramp)[None, None], persistent=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Refine crops of mouths (`facesym.faces.mouth`) or faces (`facesym.faces.detail`).
+        """Refine crops of mouths, see `facesym.faces.mouth`.
 
         Args:
-            image: Bx3xSxS in [-1, 1].
+            image: Bx3xSxS in [-1, 1], S = ``input_size``.
 
         Returns:
             Bx3xSxS in [-1, 1]; equal to ``image`` at the border.
@@ -69,7 +72,4 @@ class DetailRefiner(Model):
         x = self.middle(levels.pop())
         for narrow, up in zip(self.narrow, self.up):
             x = up(F.interpolate(narrow(x), scale_factor=2.0, mode="nearest") + levels.pop())
-        side = image.shape[-1]
-        ramp = ((torch.arange(side, device=image.device) + 0.5) / side / FADE).clamp(max=1).to(image.dtype)
-        ramp = ramp * ramp.flip(0)
-        return (image + ramp[:, None] * ramp * self.out(x)).clamp(-1, 1)
+        return (image + self.window * self.out(x)).clamp(-1, 1)
