@@ -70,7 +70,7 @@ def test_a_mesh_lies_on_its_landmarks(mesh_file):
 
 def test_what_is_no_mesh_and_no_bank_is_refused(tmp_path, folders, mesh_file):
     (tmp_path / "mesh.npz").write_bytes(b"no")
-    with pytest.raises(ImageError, match="no face mesh"):
+    with pytest.raises(ImageError, match="not a face mesh"):
         simulate.FaceMesh(tmp_path / "mesh.npz")
     with pytest.raises(ImageError, match="neutral and smiling"):
         expressions.Expressions(folders[0], simulate.FaceMesh(mesh_file), 64)

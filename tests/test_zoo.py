@@ -294,7 +294,7 @@ def _edit_config(**values):
         (lambda f: (f / CONFIG_NAME).write_text("{"), "not a model's config"),
         (lambda f: (f / CONFIG_NAME).write_text("[]"), "not a model's config"),
         (lambda f: (f / CONFIG_NAME).write_text("[" * 100_000), "not a model's config"),
-        (_edit_config(width=10**6), "larger than any setting"),
+        (_edit_config(width=10**6), "out of range"),
         (_edit_config(width=10**4), "does not fit LandmarkNet"),  # refused before the memory is taken
         (_edit_config(width="wide"), "does not describe a valid LandmarkNet"),
     ],
