@@ -123,16 +123,20 @@ def _lpips_network(backbone, device):
     from safetensors.torch import load_file
 
     if not Path(backbone).is_file():
-        raise ZooError(f"LPIPS needs torchvision's ImageNet AlexNet, but there is no file {backbone}")
+        raise ZooError(
+            f"LPIPS needs torchvision's ImageNet AlexNet, but there is no file {backbone}: pass its path (--alexnet)"
+        )
     try:
         weights = {key: value.float() for key, value in load_file(backbone).items()}
     except SafetensorError as error:
-        raise ZooError(f"{backbone} is damaged or not a safetensors file: {error}") from error
+        raise ZooError(
+            f"{backbone} is damaged or not a safetensors file ({error}): save torchvision's AlexNet again"
+        ) from error
     for key, norm in _ALEXNET_NORMS.items():
         if key not in weights or abs(weights[key].norm().item() / norm - 1) > 0.002:
             raise ZooError(
-                f"{backbone} is not torchvision's ImageNet AlexNet ({key} differs), and LPIPS on another backbone "
-                "is not LPIPS"
+                f"{backbone} is not torchvision's ImageNet AlexNet ({key} differs), without which LPIPS is not "
+                "comparable: pass a file of its features (--alexnet)"
             )
     package = _import_lpips()
     # pnet_rand: skip torchvision's download; the random weights are replaced below.

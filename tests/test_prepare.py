@@ -119,7 +119,7 @@ def test_empty_or_missing_folders_are_clear_errors(tmp_path):
     with pytest.raises(FacesymError, match="not a folder"):
         prepare.prepare_faces(tmp_path / "none", tmp_path / "out", SETTINGS, workers=1)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FacesymError, match="holds no photos"):
+    with pytest.raises(FacesymError, match="has no photos"):
         prepare.prepare_faces(tmp_path / "empty", tmp_path / "out", SETTINGS, workers=1)
 
 

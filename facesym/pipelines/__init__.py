@@ -133,7 +133,7 @@ def load(
 
     backend = backend or onnx.backend()
     if backend not in onnx.BACKENDS:
-        raise ZooError(f"There is no backend {backend!r}: use {', '.join(onnx.BACKENDS)}.")
+        raise ZooError(f"There is no backend {backend!r}: use one of {', '.join(onnx.BACKENDS)}.")
     if backend == "torch":
         net = zoo.load(name, device=device, dtype=dtype, **hub)
         kind = type(net).__name__
