@@ -89,8 +89,8 @@ def occlusion_mask(
     if not mask.any():
         several = len(transforms) > 1
         raise ImageError(
-            f"Found nothing that covers the face{'s' if several else ''} (searched for {', '.join(kinds)}). Pass a mask "
-            "image of the photo's size: white where pixels are missing, black elsewhere."
+            f"Found nothing that covers the face{'s' if several else ''} (searched for {', '.join(kinds)}). Pass a "
+            "mask image of the photo's size: white where pixels are missing, black elsewhere."
         )
     return mask
 
