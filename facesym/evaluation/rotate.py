@@ -25,6 +25,7 @@ from .tables import markdown, save_results
 
 TURNS = (-20, -10, 0, 10, 20)  # degrees of yaw at which a turned face is compared with its photo
 FRONTAL = 30  # degrees of yaw; photos turned further are excluded
+REACHED = 0.95  # fraction of the largest of TURNS that a head has to reach on both sides
 WARP = "landmark warp"
 
 
@@ -43,6 +44,7 @@ COLUMNS = {
     "yaw measured at these": _each("yaw_measured", ".0f"),
     "sharpness at 0°": "{sharpness:.2f}",
     "range": "{range[0]:.0f} to {range[1]:.0f}",
+    f"reach ±{TURNS[-1]}°": "{reached:.0%}",
     "seconds": "{seconds:.0f}",
 }
 
@@ -52,14 +54,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--alexnet", type=Path, required=True, help="torchvision's AlexNet features")
     command.add_argument("-n", type=int, default=50, help="images at most (default 50)")
     command.add_argument("--steps", type=int, default=200, help="number of tuning steps (default 200)")
+    command.add_argument("--ablation", action="store_true", help="also fit without warped views of the photo")
     command.add_argument("--grid", type=int, default=8, help="images in the grid (default 8)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure fits to held-out faces: PSNR, LPIPS and identity (dlib's descriptor) of the fitted face before and after
-    tuning, identity and yaw of the turned head, and seconds. Rows: the pipeline; the same fits without the photo's
-    detail (the generator's own images); fits without warped views; and a warp of the photo by its landmarks, without a
-    network."""
+    tuning, identity and yaw of the turned head, the range of yaw, and seconds. Rows: the pipeline; the same fits
+    without the photo's detail (the generator's own images); with ``--ablation``, fits without warped views; and a warp
+    of the photo by its landmarks, without a network."""
     args.out.mkdir(parents=True, exist_ok=True)
     models = named_models(args.models)
     pipes = {name: facesym.load(model, device=args.device) for name, model in models.items()}
@@ -67,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     rows = select_pictures(args.faces, size, None, args.seed)
     rows = [row for row in rows if abs(yaw_of(row, 0)) < FRONTAL][: args.n]
     images, _ = load_pictures(rows, size)
-    outputs = fit_all(pipes, images, args.steps)
+    outputs = fit_all(pipes, images, args.steps, args.ablation)
     descriptors = metrics.identity_descriptor(images)
     table = [
         measure(name, output, images, descriptors, args.alexnet, args.device)
@@ -85,8 +88,10 @@ def run(args: argparse.Namespace) -> None:
     print(f"\nwrote {args.out}")
 
 
-def fit_all(pipes: dict[str, Any], images: np.ndarray, steps: int) -> dict[str, dict[str, list]]:
-    """Fit each image with each pipeline and turn it.
+def fit_all(
+    pipes: dict[str, Any], images: np.ndarray, steps: int, ablation: bool = False
+) -> dict[str, dict[str, list]]:
+    """Fit each image with each pipeline, with ``ablation`` also without warped views of it, and turn it.
 
     Returns:
         {row: dict of lists with one entry per image}: images "before" and "after" tuning, "turned" (images at TURNS),
@@ -95,7 +100,7 @@ def fit_all(pipes: dict[str, Any], images: np.ndarray, steps: int) -> dict[str, 
     ways = {}
     for name, pipe in pipes.items():
         ways[name] = (pipe, True)
-        if pipe.net.config.yaw:
+        if ablation and pipe.net.config.yaw:
             ways[f"{name}, no views"] = (pipe, False)
     names = [*ways, *(f"{name}, no detail" for name in pipes), WARP]
     keys = ("before", "after", "turned", "yaw", "range", "seconds")
@@ -151,7 +156,9 @@ def measure(
     sharp = np.maximum(metrics.sharpness(images), 1e-6)
     row["sharpness"] = float((metrics.sharpness(turned[:, TURNS.index(0)]) / sharp).mean())
     if output["range"]:
-        row["range"] = np.mean(output["range"], 0).round(2).tolist()
+        ranges = np.array(output["range"])
+        row["range"] = ranges.mean(0).round(2).tolist()
+        row["reached"] = float((np.abs(ranges) >= REACHED * TURNS[-1]).all(1).mean())
         row["seconds"] = float(np.mean(output["seconds"]))
     return row
 
