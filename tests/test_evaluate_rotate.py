@@ -65,6 +65,7 @@ def test_fits_are_measured(sets, tmp_path, capsys, monkeypatch):
     SymmetricGenerator(latent=12, first=4, widths=(16, 8, 8, 8), yaw=True).save_pretrained(tmp_path / "net")
     options = [
         "rotate",
+        "--ablation",
         "--faces",
         sets / "large",
         "--models",
@@ -77,6 +78,7 @@ def test_fits_are_measured(sets, tmp_path, capsys, monkeypatch):
     evaluation.main([str(x) for x in [*options, "--steps", 3, "-o", tmp_path / "out"]])
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
     assert [row["row"] for row in rows] == ["net", "net, no views", "net, no detail", "landmark warp"]
+    assert rows[0]["reached"] in (0.0, 0.5, 1.0) and "reached" not in rows[-1]
     assert rows[0]["psnr_after"] > rows[0]["psnr_before"] and "psnr_after" not in rows[3]
     assert rows[3]["yaw_measured"]["-10"] < rows[3]["yaw_measured"]["10"]
     # Three steps fit nothing: the photo's own pixels are all that there is to see.
