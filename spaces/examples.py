@@ -35,15 +35,15 @@ def moving(example: dict) -> str:
 
 def cards(tabs: list) -> str:
     """Return the page's five tabs, as HTML buttons."""
-    made = []
+    buttons = []
     for tab in tabs:
         first = next((example for example in LIST if example["tab"] == tab.name), None)
-        made.append(
+        buttons.append(
             f'<button type="button" role="tab" class="card" data-tab="{tab.name}" id="tab-{tab.name}" '
             f'aria-controls="panel-{tab.name}">{moving(first) if first else ""}'
             f"<b>{tab.title}</b><span>{html.escape(tab.line)}</span></button>"
         )
-    return "".join(made)
+    return "".join(buttons)
 
 
 def shelf() -> gr.HTML:

@@ -39,7 +39,7 @@ class TestRotate(PipelineTests):
     def short(cls):
         """What a turn is measured by takes longer than fitting a small network."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("facesym.pipelines.rotate.PLACES", 3)
+            patch.setattr("facesym.pipelines.rotate.POSITIONS", 3)
             patch.setattr("facesym.fit.STARTS", 8)
             patch.setattr("rotate.BUDGET", 0.5)  # of the page
             yield

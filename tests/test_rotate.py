@@ -152,7 +152,7 @@ def made_up_head(monkeypatch, yaws, own=0.0):
 
 
 def test_degrees_are_measured_robustly_and_alike_for_a_photo_and_its_mirror_image(monkeypatch):
-    true = np.linspace(-30, 30, rotate.PLACES)
+    true = np.linspace(-30, 30, rotate.POSITIONS)
     wavering = true + np.random.default_rng(0).normal(0, 2, len(true))
     wavering[0] = 20  # one misread frame
     fitted = made_up_head(monkeypatch, wavering, own=-4.0)
@@ -183,7 +183,7 @@ def test_a_fit_keeps_to_its_time(pipe, crop):
 
 
 def test_a_bar_shows_on_a_terminal_unless_the_progress_is_told(pipe, crop, capsys, monkeypatch):
-    monkeypatch.setattr(rotate, "PLACES", 3)
+    monkeypatch.setattr(rotate, "POSITIONS", 3)
     monkeypatch.setattr("facesym.fit.STARTS", 8)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with warnings.catch_warnings():

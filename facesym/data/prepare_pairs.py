@@ -87,8 +87,8 @@ def prepare_pairs(
     _pairs["neutral"] = neutral  # for one process, which is this
     try:
         done = pool.map(_make_pairs, parts) if workers > 1 else map(_make_pairs, parts)
-        for made in progress_bar(done, total=len(parts), unit="× 50 pairs"):
-            for line, points, where in made:
+        for pairs in progress_bar(done, total=len(parts), unit="× 50 pairs"):
+            for line, points, where in pairs:
                 table.append(line)
                 both.append(points)
                 places.append(np.full((GRID, GRID, 3), np.nan) if where is None else where)
@@ -204,16 +204,16 @@ def _make_pair(number, kind, folder, row, points, target, target_points):
         line |= {"yaw": row["yaw"], "pitch": row.get("pitch", ""), "expression": _expression(kind, row)}
         places = None
     else:
-        made = simulate(
+        simulated = simulate(
             np.random.default_rng((_pairs["seed"], number)), *read_face(row, points, work), _pairs["bank"]
         )
-        image = _shrink(made.image, size)
-        where = shrink(made.points)
-        places = np.concatenate([shrink(made.places), made.seen[..., None]], -1)
+        image = _shrink(simulated.image, size)
+        where = shrink(simulated.points)
+        places = np.concatenate([shrink(simulated.places), simulated.seen[..., None]], -1)
         line |= {
-            "yaw": round(made.yaw + float(row.get("yaw") or 0), 1),
-            "pitch": round(made.pitch + float(row.get("pitch") or 0), 1),
-            "expression": made.expression,
+            "yaw": round(simulated.yaw + float(row.get("yaw") or 0), 1),
+            "pitch": round(simulated.pitch + float(row.get("pitch") or 0), 1),
+            "expression": simulated.expression,
         }  # fmt: skip
     _save_webp(image, out / "inputs" / line["input"])
     if not (out / "targets" / line["target"]).exists():

@@ -158,9 +158,9 @@ def run(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     tables: dict[str, dict[str, Any]] = {}
     for kind, (images, healthy) in kinds(args).items():
-        made = [baselines(p) for p in progress_bar(images, f"{kind}: mirroring")]
+        mirrored = [baselines(p) for p in progress_bar(images, f"{kind}: mirroring")]
         results: dict[str, tuple[np.ndarray, np.ndarray | None]] = {
-            name: (np.stack([m[name] for m in made]), None) for name in made[0]
+            name: (np.stack([each[name] for each in mirrored]), None) for name in mirrored[0]
         }
         for name, model in progress_bar(models.items(), f"{kind}: models"):
             results[name] = symmetrize_with(model, images, args.device)

@@ -189,8 +189,8 @@ class Pipeline:
             group = inputs[start : start + batch_size]
             names = [_name(start + i, group[i][0]) if several else None for i in range(len(group))]
             with use_backend(self.backend):
-                made = self._batch(group, names, on_error == "skip", options)
-            for name, result in zip(names, made):
+                outcomes = self._batch(group, names, on_error == "skip", options)
+            for name, result in zip(names, outcomes):
                 for note in result.notes:
                     warn(f"{name}: {note}" if name else note, stacklevel=3)
                 results.append(None if isinstance(result, _Skipped) else result)

@@ -33,11 +33,11 @@ def draw(
     points = np.stack([face.small_points for face in faces]).astype(np.float32)
     if isinstance(net, OnnxNet):
         others = [None] * len(faces) if more is None else more
-        made = [
+        outputs = [
             _exported(net, face, points[i], others[i], [y[i : i + 1] for y in steps])
             for i, face in enumerate(faces)
         ]
-        return np.concatenate([small for small, _ in made]), [larger for _, larger in made]
+        return np.concatenate([small for small, _ in outputs]), [larger for _, larger in outputs]
     import torch
 
     small = to_batch([face.small for face in faces], net)
@@ -60,12 +60,12 @@ def draw(
 
 def _exported(net, face, points, others, steps):
     """Run an exported network on one face (crops may differ in size); see `draw`."""
-    start, made = to_tensor(face.small, net), []
+    start, rendered = to_tensor(face.small, net), []
     small = start
     for image in [start] if others is None else [to_tensor(face.crop, net), *others]:
         small, condition = start, heat_map(points[None], net.config.input_size)
         for y in steps:
             out = net(small, condition, y, image)
             small, condition, image = out.changed, out.changed_condition, out.changed_larger
-        made.append(image)
-    return small, made
+        rendered.append(image)
+    return small, rendered

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VIEWS = (-20, -10, 10, 20)  # degrees from the photo's yaw; warped copies at these yaws are fitted too
 REACH = 35.0  # maximum yaw in degrees, to either side
-PLACES = 29  # number of latents between the ends at which yaw and identity are measured
+POSITIONS = 29  # number of latents between the ends at which yaw and identity are measured
 TURNED = 10  # degrees of yaw from which a head counts as turned and interpolates to its mirror image
 SAME = 0.4  # minimum cosine similarity for a turned face to count as the same person
 
@@ -37,7 +37,7 @@ class FittedHead:
         count: number of latents at which yaw and identity are measured.
 
     Attributes:
-        places: positions of the measured latents, see `latent`.
+        positions: positions of the measured latents, see `latent`.
         measured: yaws of the heads at these positions in degrees, increasing.
         range: (minimum, maximum) yaw in degrees that preserves the identity.
         alike: cosine similarity of the fitted face and the crop; None without ``recogniser``.
@@ -50,13 +50,13 @@ class FittedHead:
         crop: Image.Image,
         points: np.ndarray,
         recogniser: "LightCNN | None",
-        count: int = PLACES,
+        count: int = POSITIONS,
     ):
         self.fit, self.yaw, self.crop, self.points = fit, yaw, np.asarray(crop), points
         self.net = fit.generator
         own = yaw / REACH if self.net.config.yaw else 1.0  # the photo's position between the ends
-        places = np.linspace(-1, 1, count)
-        frames = self.frames_at(places)
+        positions = np.linspace(-1, 1, count)
+        frames = self.frames_at(positions)
         yaws = np.array([landmark_asymmetry(found)[2] for found in find_points(frames)])
         kept = np.ones(count, bool)
         self.alike = None
@@ -73,12 +73,14 @@ class FittedHead:
         # Yaw changes monotonically, but its measurement is noisy, most where the identity is lost.
         weight = np.where(kept, 1, 0.01)
         way = 1
-        if not self.net.config.yaw and np.cov(places, yaws, aweights=weight)[0, 1] < 0:
+        if not self.net.config.yaw and np.cov(positions, yaws, aweights=weight)[0, 1] < 0:
             way = -1  # increasing positions turn the head to the left of the image
-        places, yaws, kept, weight = (x[::way] for x in (places, yaws, kept, weight))
+        positions, yaws, kept, weight = (x[::way] for x in (positions, yaws, kept, weight))
         rising = isotonic_regression(yaws, weights=weight).x
-        rising += yaw - np.interp(way * own, way * places, rising)  # the fitted face has the yaw of the photo
-        self.places, self.measured = places, rising
+        rising += yaw - np.interp(
+            way * own, way * positions, rising
+        )  # the fitted face has the yaw of the photo
+        self.positions, self.measured = positions, rising
         # Extend the range from the photo's yaw to either side while the identity is kept.
         kept &= np.abs(rising) <= REACH
         low = high = int(np.abs(rising - yaw).argmin())
@@ -88,7 +90,7 @@ class FittedHead:
             high += 1
         self.range = min(yaw, float(rising[low])), max(yaw, float(rising[high]))
 
-    def latent(self, place: float) -> torch.Tensor:
+    def latent(self, position: float) -> torch.Tensor:
         """Return the latent at a position in [−1, 1]; 1 turns to the right of the image.
 
         If the latent contains the yaw, the yaw turns the head. For a photo of a turned head, the rest of z′ (lighting
@@ -99,19 +101,19 @@ class FittedHead:
         """
         z = self.fit.z
         if not self.net.config.yaw:
-            return self.net.between(z, (1 - place) / 2)
-        degrees = place * REACH
+            return self.net.between(z, (1 - position) / 2)
+        degrees = position * REACH
         if abs(self.yaw) >= TURNED:
             # z stays constant within the views around the photo's yaw and is interpolated beyond them.
             over = max(abs(self.yaw) - VIEWS[-1], TURNED - 2)
-            position = np.clip(math.copysign(degrees, degrees * self.yaw) / over, -1, 1)
-            z = self.net.between(z, (1 - position) / 2)
+            along = np.clip(math.copysign(degrees, degrees * self.yaw) / over, -1, 1)
+            z = self.net.between(z, (1 - along) / 2)
         return self.net.turned(z, degrees)
 
     @torch.inference_mode()
-    def frames_at(self, places: Sequence[float] | np.ndarray) -> list[Image.Image]:
+    def frames_at(self, positions: Sequence[float] | np.ndarray) -> list[Image.Image]:
         """Render the generator's images at these positions."""
-        latents = torch.cat([self.latent(float(place)) for place in places])
+        latents = torch.cat([self.latent(float(x)) for x in positions])
         return [to_image(image) for part in latents.split(16) for image in self.net(part)]
 
     def frames(self, yaws: Sequence[float], detail: bool = True) -> list[Image.Image]:
@@ -125,9 +127,9 @@ class FittedHead:
         Returns:
             RGB images of the crop's size or, without detail, of the generator's.
         """
-        made = self.frames_at(np.interp(yaws, self.measured, self.places))
+        images = self.frames_at(np.interp(yaws, self.measured, self.positions))
         if not detail:
-            return made
+            return images
         return [
             Image.fromarray(
                 with_detail(
@@ -135,5 +137,5 @@ class FittedHead:
                     *turned_photo(self.crop, self.points, self.yaw, yaw, mirror=abs(self.yaw) >= TURNED),
                 )
             )
-            for frame, yaw in zip(made, yaws)
+            for frame, yaw in zip(images, yaws)
         ]

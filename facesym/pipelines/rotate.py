@@ -23,9 +23,9 @@ from ..fit import fit_and_tune
 from ..threads import few_threads
 from .base import FaceJob, Pipeline, Result
 from .crops import to_image, to_tensor
-from .head import PLACES, REACH, SAME, VIEWS, FittedHead
+from .head import POSITIONS, REACH, SAME, VIEWS, FittedHead
 
-FEWEST = 9  # minimum number of PLACES if time is short
+FEWEST = 9  # minimum number of POSITIONS if time is short
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {remaining} left"
 
 
@@ -294,18 +294,18 @@ class RotatePipeline(Pipeline):
             for by in (by for by in VIEWS if abs(yaw + by) <= REACH):
                 turned, _ = warp_points(np.asarray(small), at, turn(at, by))
                 others.append((yaw + by, to_tensor(Image.fromarray(turned), self.net)))
-        places = PLACES
+        positions = POSITIONS
         if seconds is not None:
-            a_place, a_frame = self._times(crop, points)
+            per_position, per_frame = self._times(crop, points)
             left = seconds - (time.monotonic() - began)
-            places = int(np.clip(left / 3 / a_place, FEWEST, PLACES))
-            seconds = max(left - places * a_place - frames * a_frame, left / 3)
+            positions = int(np.clip(left / 3 / per_position, FEWEST, POSITIONS))
+            seconds = max(left - positions * per_position - frames * per_frame, left / 3)
         with few_threads():
             fit = fit_and_tune(
                 self.net, image, self.recogniser, start=start, yaw=yaw if known else None, views=others,
                 fit_steps=max(steps // 2, 1), tune_steps=steps, seconds=seconds, progress=progress,
             )  # fmt: skip
-        head = FittedHead(fit, yaw, crop, points, self.recogniser, places)
+        head = FittedHead(fit, yaw, crop, points, self.recogniser, positions)
         fit.seconds = time.monotonic() - began
         return head
 
