@@ -127,9 +127,8 @@ class Line:
         """
         job, future = self._start(function, args)
         ended = asyncio.wrap_future(future)
-        ended.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # nobody may wait for it by then
+        # Retrieve the exception, so that asyncio does not log it if nobody is waiting any more.
+        ended.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             while not ended.done():
                 job.seen = time.monotonic()

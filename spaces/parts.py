@@ -29,9 +29,7 @@ EXAMPLES = HERE / "examples"
 SHOWN = 1280  # long side of a displayed result; the download has full resolution
 PAINTED = 1024  # long side of the canvas for the mask
 FRAME = 384  # side of a face in a video
-CACHE = os.path.abspath(
-    get_upload_folder()
-)  # Gradio serves the files in this folder and deletes them after a while
+CACHE = os.path.abspath(get_upload_folder())  # Gradio serves the files in this folder and deletes them later
 
 MODELS = Line("the models")  # one or two seconds per job
 FITS = Line("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), seconds=45, most=20, patient=True)

@@ -17,7 +17,7 @@ FIRST = {"expression": "happy"}  # a default, so that the button works before an
 WHOLE = {
     "expression",
     "light",
-}  # groups that leave the head in place, so that the result fits back into the photo
+}  # groups that do not move the head, so that the result fits back into the photo
 ABOUT = (
     "Left and right are those of the image: “left” turns the nose to its left. Parts that the photo does not show, "
     "such as teeth, are synthesized; at a strength of 0.3 a smile barely opens the mouth."
