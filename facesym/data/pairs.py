@@ -74,7 +74,7 @@ class Pairs:
             ) from error
         rows = [row for row in rows if not _is_excluded(folder, row)]
         self.note = hold_out([row for row in rows if row["split"] in ("train", "val")], val_fraction)
-        self.rows = [row for row in rows if row["split"] in splits][:limit]
+        self.rows: list[dict[str, Any]] = [row for row in rows if row["split"] in splits][:limit]
         if not self.rows:
             raise ImageError(
                 f"{folder} has no pairs of split {'/'.join(splits)}: use another split or folder"

@@ -107,7 +107,7 @@ class RotatePipeline(Pipeline):
                 net.to(self.net.device)
         return self
 
-    def _helper(self, task):
+    def _helper(self, task) -> Any:
         from .. import zoo
 
         return zoo.load(task, device=self.net.device).requires_grad_(False)
