@@ -37,7 +37,7 @@ def test_a_movement_is_measured_on_each_side_from_the_rest_of_its_day():
     rows = [
         row("a1", "anna", "2026-01-01", "rest", commissure_excursion=(0.4, 0.4)),
         row("a2", "anna", "2026-02-01", "rest", commissure_excursion=(0.5, 0.5)),
-        row("a3", "anna", "2026-02-01", "smile", commissure_excursion=(0.6, 0.52)),
+        row("a3", "anna", "2026-02-01", "smile", commissure_excursion=(0.6, 0.52)) | {"flags": "blurred"},
         row("b1", "bea", "2026-02-01", "rest"),
         {"photo": "b2", "subject": "bea", "date": "", "condition": "smile", "error": "no face"},
     ]
@@ -47,6 +47,7 @@ def test_a_movement_is_measured_on_each_side_from_the_rest_of_its_day():
     assert excursion.difference == pytest.approx(-0.08) and excursion.ratio == pytest.approx(0.2)
     assert lift.right == lift.left == 0 and lift.ratio is None
     assert excursion.row(60)["right_mm"] == pytest.approx(6)
+    assert excursion.row()["flags"] == "smile (blurred)"
 
 
 def test_lids_that_close_count_as_moving():
@@ -73,14 +74,18 @@ def test_a_gap_breaks_a_line_and_text_is_escaped():
 def test_subjects_seen_once_have_no_page_and_dates_make_plots():
     rows = [
         row("a1", "anna", "2026-01-01", "rest"),
-        row("a2", "anna", "2026-02-01", "rest", brow_height=(0.3, 0.35)),
+        row("a2", "anna", "2026-01-04", "rest", brow_height=(0.3, 0.35)) | {"flags": "blurred"},
+        row("a3", "anna", "2026-05-01", "rest"),
         row("b1", "bea", "2026-02-01", "rest"),
         row("c1", "cid", "2026-02-01", "rest"),
         row("c2", "cid", "2026-02-01", "smile"),
     ]
     anna, cid = subject_pages(rows)
     assert anna["subject"] == "anna" and len(anna["plots"]) == 3 and not anna["pairs"]
-    assert "2026-01-01" in anna["plots"][0]["svg"]
+    svg = anna["plots"][0]["svg"]
+    assert "2026-01-01" in svg and "2026-05-01" in svg
+    assert "2026-01-04" not in svg  # it would cover the first one
+    assert svg.count('fill="#fff" stroke') == 1  # the flagged photo
     assert not cid["plots"] and [line["label"] for line in cid["pairs"][0]["lines"]] == [
         "Commissure excursion",
         "Commissure lift",

@@ -26,6 +26,7 @@ class Movement:
         label: name of the movement.
         measure: key of the measure.
         right, left: how far the subject's sides moved, in eye distances; negative against the movement.
+        flags: reasons why a photo's measures may be unreliable, in words; "" if there are none.
     """
 
     subject: str
@@ -37,6 +38,7 @@ class Movement:
     measure: str
     right: float
     left: float
+    flags: str = ""
 
     @property
     def difference(self) -> float:
@@ -55,7 +57,7 @@ class Movement:
             "subject": self.subject, "date": self.date, "condition": self.condition, "rest": self.rest,
             "movement": self.movement, "measure": self.measure, "right": round(self.right, 4),
             "left": round(self.left, 4), "difference": round(self.difference, 4),
-            "ratio": None if self.ratio is None else round(self.ratio, 3),
+            "ratio": None if self.ratio is None else round(self.ratio, 3), "flags": self.flags,
         }  # fmt: skip
         if pupillary_distance:
             for name in ("right", "left", "difference"):
@@ -102,6 +104,12 @@ def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
                     key,
                     right,
                     left,
+                    _flags(rest, row),
                 )
             )
     return found
+
+
+def _flags(*rows):
+    """Join the flags of photos, each with its condition."""
+    return ", ".join(f"{row['condition']} ({row['flags']})" for row in rows if row.get("flags"))

@@ -18,11 +18,13 @@ class Line:
     Attributes:
         label: for the legend.
         x, y: numbers; a y of None or NaN leaves a gap.
+        hollow: the indices of points that are drawn hollow.
     """
 
     label: str
     x: list
     y: list
+    hollow: tuple[int, ...] = ()
 
 
 def line_plot(
@@ -93,7 +95,7 @@ def _axes(place_x, place_y, xs, ys, ticks, x_label, y_label):
     for value in _round_places(finite.min(), finite.max()) if len(finite) else ():
         y, text = place_y(value), f"{value:g}".replace("-", "−")
         parts.append(
-            f'<path d="M{LEFT - 3} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
+            f'<path d="M{LEFT - 3} {y:.1f}H{WIDTH - RIGHT}" stroke="{"#ddd" if value else "#999"}"/>'
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
         )
     for value, text in ticks or [(x, f"{x:g}") for x in _round_places(xs.min(), xs.max())]:
@@ -122,12 +124,15 @@ def _round_places(low, high):
 def _draw(line, place_x, place_y, colour, dots):
     path, pen = [], "M"
     circles = []
-    for x, y in zip(line.x, line.y):
+    for i, (x, y) in enumerate(zip(line.x, line.y)):
         if y is None or not np.isfinite(y):
             pen = "M"
             continue
         path.append(f"{pen}{place_x(x):.1f} {place_y(y):.1f}")
         pen = "L"
-        circles.append(f'<circle cx="{place_x(x):.1f}" cy="{place_y(y):.1f}" r="3" fill="{colour}"/>')
+        fill = "#fff" if i in line.hollow else colour
+        circles.append(
+            f'<circle cx="{place_x(x):.1f}" cy="{place_y(y):.1f}" r="3" fill="{fill}" stroke="{colour}"/>'
+        )
     drawn = [f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="1.5"/>']
     return drawn + (circles if dots else [])

@@ -68,7 +68,7 @@ def run_study(
                 rows.append(pages[-1]["row"])
             continue
         except FacesymError as error:
-            reason = str(error)
+            reason = str(error).replace(str(Path(folder) / photo), name)  # a report tells no folders
         except Exception as error:  # an error of one photo does not end the study
             reason = f"unexpected {type(error).__name__}: {error}"
         rows.append(failed_row(about, name, reason))

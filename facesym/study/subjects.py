@@ -8,9 +8,9 @@ from .pairs import find_movements
 from .plots import Line, line_plot
 from .reference import healthy_range
 from .series import REST
-from .table import LEADING
+from .table import MAIN
 
-PLOTTED = [measure for measure in MEASURES if measure.key in {key for key, _ in LEADING.values()}]
+PLOTTED = [measure for measure in MEASURES if measure.key in MAIN]
 
 
 def subject_pages(
@@ -24,7 +24,7 @@ def subject_pages(
 
     Returns:
         Dicts: "subject"; "plots", dicts of "title" and "svg"; "pairs", dicts of "condition", "date", "rest",
-        "movement" and "lines".
+        "movement", "flags" and "lines".
     """
     times = pupillary_distance or 100
     movements = find_movements(rows)
@@ -51,7 +51,10 @@ def _plots(rows, times, unit):
     if not dated:
         return []
     days = sorted({day for each in dated.values() for day, _ in each})
-    shown = days if len(days) <= 6 else days[:: -(-len(days) // 6)]
+    shown = days[:1]
+    for day in days[1:]:
+        if day - shown[-1] >= 0.16 * (days[-1] - days[0]):  # the dates' texts must not overlap
+            shown.append(day)
     ticks = [(day, date.fromordinal(day).isoformat()) for day in shown]
     plots = []
     for measure in PLOTTED:
@@ -60,6 +63,7 @@ def _plots(rows, times, unit):
                 condition,
                 [day for day, _ in each],
                 [times * row[f"{measure.key}_difference"] for _, row in each],
+                tuple(i for i, (_, row) in enumerate(each) if row.get("flags")),
             )
             for condition, each in dated.items()
         ]
@@ -80,6 +84,7 @@ def _pairs(movements, times):
                 "date": movement.date,
                 "rest": key[0],
                 "movement": key[1],
+                "flags": movement.flags,
                 "lines": [],
             },
         )
