@@ -10,7 +10,8 @@ from symmetric import face, write_set
 
 from facesym import evaluation
 from facesym.errors import ImageError
-from facesym.evaluation import asymmetry, identity, symmetrize
+from facesym.evaluation import asymmetry, identity, reference, symmetrize
+from facesym.study.measures import MEASURES
 
 
 def test_verification_pairs_are_balanced_and_counted_right():
@@ -86,6 +87,7 @@ def test_reliability_of_the_measures_of_asymmetry(sets, tmp_path, capsys):
         and len(palsy["means"]) == len(asymmetry.STRENGTHS)
     )
     assert set(results["acts"]) == set(asymmetry.ACTS) and results["persons"] == {}
+    assert all(set(each) == {"region", "side", "change"} for each in results["acts"].values())
     with Image.open(tmp_path / "palsy.png") as plot:
         assert plot.width > 600
 
@@ -93,6 +95,27 @@ def test_reliability_of_the_measures_of_asymmetry(sets, tmp_path, capsys):
 def test_a_healthy_range_needs_faces(sets, tmp_path):
     with pytest.raises(ImageError, match="20 are needed"):
         evaluation.main(["reference", "--faces", str(sets / "large"), "-o", str(tmp_path)])
+
+
+def test_a_regions_largest_difference_is_in_limits_of_its_measures():
+    rng = np.random.default_rng(0)
+    values = {measure.key: rng.normal(0, scale, 500) for scale, measure in enumerate(MEASURES, 1)}
+    values = {key: np.concatenate([each, -each]).tolist() for key, each in values.items()}
+    found = reference.largest_differences(values)
+    assert np.mean(np.array(found["brow_largest"]) <= 1) == pytest.approx(0.95, abs=0.01)  # one measure
+    assert np.mean(np.array(found["mouth_largest"]) <= 1) < 0.85  # five
+    assert len(found["eye_largest"]) == 1000
+
+
+def test_a_pout_is_pursed_and_pushed_to_its_side():
+    picture, points = face(128)
+    unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
+    shifts = np.array([asymmetry.ACTS["pout"][1][k] for k in range(48, 68)])
+    moved = points[48:68] + unit * shifts
+    assert np.ptp(moved[:, 0]) < np.ptp(points[48:68, 0])
+    assert (moved[:, 0] - points[48:68, 0]).mean() == pytest.approx(-0.08 * unit)
+    left, right = (asymmetry.act(picture, points, "pout", side) for side in ("left", "right"))
+    assert (left != picture).any() and (left != right).any()
 
 
 def test_errors_and_changes_come_from_pairs():

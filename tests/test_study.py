@@ -14,8 +14,8 @@ from facesym.cli import main
 from facesym.data.symmetric import droop
 from facesym.errors import ImageError
 from facesym.faces.geometry import flip_landmarks, turn
-from facesym.study.measures import MEASURES, measure_sides
-from facesym.study.reference import healthy_range, limit, percentile, reference
+from facesym.study.measures import MEASURES, Sides, measure_sides
+from facesym.study.reference import healthy_range, limit, percentile, reference, region_limit
 from facesym.study.report import INDICES, NOTICE
 from facesym.study.series import About, read_name, read_sheet
 from facesym.study.table import LEADING, leading_region
@@ -91,6 +91,24 @@ def test_the_region_that_moves_leads_and_its_side_is_named(symmetric, region, la
     assert other[:2] == (region, {"left": "right", "right": "left"}[lower]) and other[2] > 1
 
 
+def test_a_mouth_drawn_to_one_side_is_told_from_one_that_hangs(symmetric):
+    face = symmetric.copy()
+    face[48:68, 0] -= 10  # towards the subject's right
+    found = leading_region(measure_sides(face))
+    assert (found.region, found.side, found.finding) == ("mouth", "right", "drawn to the right")
+    face = symmetric.copy()
+    face[[48, 49, 59, 60], 1] += 12
+    assert leading_region(measure_sides(face)).finding == "lower on the right"
+
+
+def test_a_region_of_many_measures_does_not_lead_by_their_number(symmetric):
+    """All measures at their limits: 95 % of the healthy brows lie below, but more than 5 % of the mouths do not."""
+    sides = {m.key: Sides(None, None, healthy_range(m.key)[1]) for m in MEASURES}
+    assert leading_region(sides).region == "brow"
+    assert leading_region(sides).times == pytest.approx(1, abs=0.01)
+    assert region_limit("mouth") > 1.05
+
+
 def test_frontal_points_are_upright_and_level(symmetric):
     unit = np.linalg.norm(symmetric[45] - symmetric[36])
     frontal, tilt, yaw = frontal_points(roll(turn(symmetric, 10), 15))
@@ -155,7 +173,7 @@ def test_one_bad_file_does_not_end_a_study(study):
     assert code == 1
     rows = json.loads((root / "out" / "measures.json").read_text())
     assert [row["subject"] for row in rows] == ["<b>eileen", "bad"]
-    assert "error" not in rows[0] and "bad.jpg" in rows[1]["error"]
+    assert "error" not in rows[0] and rows[1]["error"].startswith("bad.jpg is not")
     with open(root / "out" / "measures.csv", newline="") as file:
         assert [row["photo"] for row in csv.DictReader(file)] == [row["photo"] for row in rows]
 
@@ -163,6 +181,7 @@ def test_one_bad_file_does_not_end_a_study(study):
 def test_rows_have_both_sides_in_eye_distances_and_millimetres(study):
     row = json.loads((study[1] / "out" / "measures.json").read_text())[0]
     assert row["date"] == "2026-03-01" and row["condition"] == "rest"
+    assert row["leading_finding"].endswith(row["leading_side"])
     assert "expression" in row["flags"]  # she smiles
     for measure in MEASURES:
         assert 0 < row[f"{measure.key}_percentile"] < 100

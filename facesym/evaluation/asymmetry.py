@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..asymmetry import steady_points
 from ..data.selection import is_frontal_neutral
 from ..data.symmetric import simulate_palsy
 from ..errors import FacesymError, ImageError
 from ..faces.geometry import flip_landmarks, warp_points
 from ..logging import progress_bar
-from ..study.measures import MEASURES
+from ..study.measures import MEASURES, Sides, measure_sides
 from ..study.photo import SIZE, measure_crop, measure_photo
 from ..study.table import leading_region
 from .data import add_common_arguments, load_pictures, select_pictures
@@ -27,12 +28,20 @@ from .tables import markdown, save_results, save_rows
 STRENGTHS = (0, 0.25, 0.5, 0.75, 1.0, 1.25)
 TILT = 20  # degrees
 INDEX = " (index)"  # ends the names of facesym's own indices, which have no sign
-# Changes of one feature on the image's left side: the region; vertical shifts of landmarks as fractions of the distance
-# between the eyes (`close_eye` closes an eye); the subject's side that is then lower or narrower.
-ACTS = {
+# How far each landmark of the mouth lies to the image's left of its middle: 1 at the corner, 0 at the midline.
+_LEFTNESS = {
+    48: 1, 49: 0.6, 50: 0.2, 51: 0, 52: -0.2, 53: -0.6, 54: -1, 55: -0.6, 56: -0.2, 57: 0, 58: 0.2, 59: 0.6,
+    60: 0.9, 61: 0.3, 62: 0, 63: -0.3, 64: -0.9, 65: -0.3, 66: 0, 67: 0.3,
+}  # fmt: skip
+# Changes of one feature on the image's left side: the region; shifts (x, y) of landmarks as fractions of the distance
+# between the eyes (`close_eye` closes an eye); the subject's side that is then lower or narrower, or to which the mouth
+# is drawn.
+ACTS: dict[str, tuple[str, dict[int, tuple[float, float]], str]] = {
     "eye closed": ("eye", {}, "right"),
-    "brow raised": ("brow", dict.fromkeys(range(17, 22), -0.08), "left"),
-    "mouth corner down": ("mouth", {48: 0.1, 60: 0.09, 49: 0.05, 59: 0.06}, "right"),
+    "brow raised": ("brow", dict.fromkeys(range(17, 22), (0, -0.08)), "left"),
+    "mouth corner down": ("mouth", {48: (0, 0.1), 60: (0, 0.09), 49: (0, 0.05), 59: (0, 0.06)}, "right"),
+    # Lips that are pursed and pushed to the side.
+    "pout": ("mouth", {k: (0.05 * left - 0.08, 0) for k, left in _LEFTNESS.items()}, "right"),
 }
 
 
@@ -270,23 +279,40 @@ def act(image: np.ndarray, points: np.ndarray, name: str, side: str) -> np.ndarr
     unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
     moved = np.array(points, np.float64)
     for landmark, shift in ACTS[name][1].items():
-        moved[landmark, 1] += shift * unit
+        moved[landmark] += np.multiply(shift, unit)
     return warp_points(image, points, moved)[0]
 
 
 def measure_acts(images: Any, points: Any) -> Any:
-    """Return how often the moved region has the largest measure, with the right side: {act: {"region", "side"}}."""
-    results = {}
-    for name, (region, _, side) in ACTS.items():
-        hits = []
-        for i, (image, p) in enumerate(progress_bar(list(zip(images, points)), unit="face")):
-            where = ("left", "right")[i % 2]
-            face = measure_crop(Image.fromarray(act(image, p, name, where)))
-            found, lower, _ = leading_region(face.sides)
-            named = side if where == "left" else {"left": "right", "right": "left"}[side]
-            hits.append((found == region, found == region and lower == named))
-        results[name] = dict(zip(("region", "side"), np.mean(hits, 0).round(4).tolist()))
-    return results
+    """Move each feature of ACTS on each face.
+
+    Returns:
+        {act: dict of fractions of the faces}: the moved region is the most unusual one ("region"), and its side is
+        named ("side"); it differs most from the unmoved photo, and its side is named ("change").
+    """
+    hits: dict[str, list[tuple[bool, bool, bool]]] = {name: [] for name in ACTS}
+    for i, (image, p) in enumerate(progress_bar(list(zip(images, points)), unit="face")):
+        where = ("left", "right")[i % 2]
+        before = _sides_of(image)
+        for name, (region, _, side) in ACTS.items():
+            expected = region, side if where == "left" else {"left": "right", "right": "left"}[side]
+            after = _sides_of(act(image, p, name, where))
+            change = {
+                key: Sides(None, None, each.difference - before[key].difference)
+                for key, each in after.items()
+            }
+            found = leading_region(after)
+            hits[name].append(
+                (found[0] == region, found[:2] == expected, leading_region(change)[:2] == expected)
+            )
+    return {
+        name: dict(zip(("region", "side", "change"), np.mean(each, 0).round(4).tolist()))
+        for name, each in hits.items()
+    }
+
+
+def _sides_of(image):
+    return measure_sides(steady_points(Image.fromarray(image))[0])
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -318,4 +344,5 @@ def print_tables(results: Any, count: int) -> None:
     print(markdown(rows, {"grows": "{grows:.0%}", "correlation": "{correlation:.3f}"} | columns))
     print("\nOne feature moved\n")
     rows = [{"row": name} | found for name, found in results["acts"].items()]
-    print(markdown(rows, {"region leads": "{region:.0%}", "region leads, side named": "{side:.0%}"}))
+    columns = {"region leads": "{region:.0%}", "region leads, side named": "{side:.0%}"}
+    print(markdown(rows, columns | {"region changes most, side named": "{change:.0%}"}))

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from .. import zoo
@@ -17,7 +18,8 @@ from ..errors import ImageError
 from ..logging import progress_bar
 from ..study.measures import MEASURES
 from ..study.photo import SIZE, measure_crop
-from ..study.reference import PERCENTS, summarize
+from ..study.reference import HEALTHY, PERCENTS, summarize
+from ..study.table import LEADING
 from .data import add_common_arguments, load_pictures, select_pictures
 
 FEWEST = 20
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
         images, _ = load_pictures([row], SIZE)
         for name, values in quantities(measure_crop(Image.fromarray(images[0]))).items():
             found.setdefault(name, []).extend(values)
+    found |= largest_differences(found)
     sets = sorted({row["set"] for row in rows})
     file = {
         "faces": len(rows),
@@ -71,6 +74,29 @@ def quantities(face: Any) -> dict[str, list[float]]:
         if sides.right is not None:
             found[f"{key}_side"] = [sides.right, sides.left]
     return found | {name: [value] for name, value in face.indices.items()}
+
+
+def largest_differences(found: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return each region's largest difference on each face, in limits of the healthy range.
+
+    Args:
+        found: {name: values over the faces}, from `quantities`.
+
+    Returns:
+        {"brow_largest": values, ...}.
+    """
+    high = HEALTHY[1]
+    return {
+        f"{region}_largest": np.max(
+            [
+                np.abs(found[m.key]) / np.percentile(found[m.key], high)
+                for m in MEASURES
+                if m.region == region
+            ],
+            axis=0,
+        ).tolist()
+        for region in LEADING
+    }
 
 
 def _dump(file):

@@ -68,6 +68,12 @@ def healthy_range(name: str) -> tuple[float, float]:
     return low, high
 
 
+def region_limit(region: str) -> float:
+    """Return the largest difference of a region ("brow", "eye" or "mouth") that 95 % of the reference faces do not
+    exceed, in limits of its measures' healthy ranges."""
+    return reference()["quantiles"][f"{region}_largest"][PERCENTS.index(95)]
+
+
 def limit(name: str) -> float:
     """Return the value below which LIMIT percent of the reference faces are."""
     values = quantiles(name)

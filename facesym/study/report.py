@@ -5,12 +5,12 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment
+from markupsafe import Markup, escape
 
 from .measures import DEGREES, MEASURES
 from .pictures import strip
 from .reference import healthy_range, percentile, reference
 from .series import REST
-from .table import LEADING
 
 NOTICE = (
     "Not a diagnosis. These measures depend on the pose, light, lens and expression of each photo, and no face is "
@@ -67,20 +67,18 @@ def index_lines(face: Any) -> list[dict[str, Any]]:
 
 
 def describe_leading(row: dict[str, Any]) -> str:
-    """Describe in words where a face is most unusual, from its row of the table."""
-    word = LEADING[row["leading_region"]][1]
-    text = f"{row['leading_region']}, {word} on the {row['leading_side']}"
+    """Describe in a sentence where a face is most unusual, from its row of the table."""
+    text = f"{row['leading_region']}, {row['leading_finding']}"
     if row["times_healthy"] <= 1:
-        return f"within the healthy range everywhere; closest to its limit: {text}"
-    return f"{text} ({row['times_healthy']:.2f} times the limit of the healthy range)"
+        return f"No region is outside the healthy range. Closest to its limit: {text}."
+    return f"Most unusual: {text} ({row['times_healthy']:.2f} times the limit of the healthy range)."
 
 
 def summarize_leading(row: dict[str, Any]) -> str:
     """Shorten `describe_leading` for the list of photos; empty within the healthy range."""
     if row["times_healthy"] <= 1:
         return ""
-    word = LEADING[row["leading_region"]][1]
-    return f"{row['leading_region']}, {word} on the {row['leading_side']} ({row['times_healthy']:.2f}×)"
+    return f"{row['leading_region']}, {row['leading_finding']} ({row['times_healthy']:.2f}×)"
 
 
 def render(
@@ -107,7 +105,8 @@ def render(
     environment.filters |= {
         "leading": describe_leading,
         "summary": summarize_leading,
-        "degrees": lambda value: f"{round(value)}°",
+        "degrees": lambda value: f"{round(value)}°".replace("-", "−"),
+        "breakable": lambda name: escape(name).replace("_", Markup("_<wbr>")),
     }
     template = environment.from_string(
         files("facesym.study").joinpath("report.html.jinja").read_text("utf-8")

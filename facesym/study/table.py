@@ -5,18 +5,41 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..files import write_atomic
 from .measures import EYE, MEASURES
-from .reference import healthy_range, percentile
+from .reference import healthy_range, percentile, region_limit
 
-# The measure that says which side of a region is the lower or narrower one, and the word for it.
-LEADING = {
-    "brow": ("brow_height", "lower"),
-    "eye": ("palpebral_fissure", "narrower"),
-    "mouth": ("commissure_height", "lower"),
+# What can be said of a region: the words, and its measures with the sign that makes their difference positive if this
+# is true of the subject's left side. The first measure is the region's main one.
+LEADING: dict[str, dict[str, dict[str, int]]] = {
+    "brow": {"lower on the": {"brow_height": -1}},
+    "eye": {"narrower on the": {"palpebral_fissure": -1}},
+    "mouth": {
+        "lower on the": {"commissure_height": -1, "facial_asymmetry_index": 1, "smile_angle": 1},
+        "drawn to the": {"commissure_excursion": 1, "philtrum_deviation": 1},
+    },
 }
+MAIN = tuple(next(iter(next(iter(findings.values())))) for findings in LEADING.values())
+
+
+class Leading(NamedTuple):
+    """Where a face is most unusual.
+
+    Attributes:
+        region: "brow", "eye" or "mouth".
+        side: "left" or "right", the subject's: on which it is lower or narrower, or to which it is drawn.
+        times: its largest difference, over the one that 95 % of the healthy faces do not exceed.
+        finding: what the side means, in words.
+    """
+
+    region: str
+    side: str
+    times: float
+    finding: str
 
 
 def make_row(about: Any, photo: Any, face: Any, pupillary_distance: float | None = None) -> dict[str, Any]:
@@ -31,10 +54,11 @@ def make_row(about: Any, photo: Any, face: Any, pupillary_distance: float | None
     Returns:
         A flat dict; numbers are rounded, missing values are None.
     """
-    region, side, times = leading_region(face.sides)
+    leading = leading_region(face.sides)
     row = {
         "photo": photo, "subject": about.subject, "date": about.date, "condition": about.condition,
-        "flags": "; ".join(face.flags), "leading_region": region, "leading_side": side, "times_healthy": times,
+        "flags": "; ".join(face.flags), "leading_region": leading.region, "leading_side": leading.side,
+        "leading_finding": leading.finding, "times_healthy": leading.times,
         "roll": face.roll, "yaw": face.yaw, "pitch": face.pitch, "eye_distance_pixels": face.eye_distance,
     }  # fmt: skip
     for measure in MEASURES:
@@ -49,28 +73,32 @@ def make_row(about: Any, photo: Any, face: Any, pupillary_distance: float | None
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
-def leading_region(sides: Mapping[str, Any]) -> tuple[str, str, float]:
+def leading_region(sides: Mapping[str, Any]) -> Leading:
     """Find where a face is most unusual.
+
+    The largest of many differences is larger than the largest of a few, also in healthy faces. A region's largest
+    difference is therefore compared with the one that 95 % of the healthy faces do not exceed. The side is named by the
+    mean of the measures that agree on it, not by the largest alone.
 
     Args:
         sides: {key of a measure: Sides}.
 
     Returns:
-        The region ("brow", "eye" or "mouth"); the side ("left" or "right", the subject's) on which it is lower or
-        narrower; and how large its largest difference is, in limits of the healthy range.
+        Leading.
     """
-    times = {
-        region: max(_times_healthy(m.key, sides[m.key].difference) for m in MEASURES if m.region == region)
+    times = {m.key: sides[m.key].difference / healthy_range(m.key)[1] for m in MEASURES}
+    largest = {
+        region: max(abs(times[m.key]) for m in MEASURES if m.region == region) / region_limit(region)
         for region in LEADING
     }
-    region = max(times, key=lambda name: times[name])
-    side = "right" if sides[LEADING[region][0]].difference > 0 else "left"
-    return region, side, times[region]
-
-
-def _times_healthy(key, difference):
-    _, high = healthy_range(key)
-    return abs(difference) / high
+    region = max(largest, key=lambda name: largest[name])
+    means = {
+        words: float(np.mean([sign * times[key] for key, sign in signs.items()]))
+        for words, signs in LEADING[region].items()
+    }
+    words = max(means, key=lambda name: abs(means[name]))
+    side = "left" if means[words] > 0 else "right"
+    return Leading(region, side, largest[region], f"{words} {side}")
 
 
 def failed_row(about: Any, photo: Any, error: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..faces.landmarks import find_points
 from .measures import MEASURES, SIDES, measure_sides
 from .photo import SIZE
 from .plots import Line, line_plot
-from .table import LEADING
+from .table import MAIN
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
 LOST = 0.25  # movement of the face's centre between frames, in sides of the crop, that starts a new detection
@@ -189,7 +189,7 @@ def video_page(name: str, curves: Any, pupillary_distance: float | None = None) 
     marks = [(blink.start, blink.end) for blink in curves.blinks]
     plots = []
     for measure in MEASURES:
-        if measure.key not in {key for key, _ in LEADING.values()} | {"commissure_excursion"}:
+        if measure.key not in (*MAIN, "commissure_excursion"):
             continue
         lines = [
             Line(side, seconds, (times * curves.values[f"{measure.key}_{side}"]).tolist()) for side in SIDES
