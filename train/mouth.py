@@ -281,7 +281,8 @@ def mouths_of(run, model, size, split):
     return mouths
 
 
-def main():
+def parse():
+    """Parse the command line."""
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/mouth", batch=24, lr=3e-4, warm_up=100)
     parser.add_argument("--steps", type=int, default=8000, help="training steps")
@@ -297,7 +298,11 @@ def main():
     )
     parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
     parser.add_argument("--init", metavar="RUN", help="start from the networks of another run")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = parse()
     run = Run(args)
     model = load_frozen(run, args.model, AttributeGenerator, "generator")
     net = MouthRefiner.from_pretrained(model_folder(args.init)) if args.init else MouthRefiner()
