@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..faces.geometry import face_region
 from ..faces.matte import behind
 
 LARGEST = 256  # pixels: mattes are moved at most at this size
@@ -61,4 +62,23 @@ def compose(
     matte, own = (cv2.resize(x, crop.size, interpolation=cv2.INTER_LINEAR)[..., None] for x in (matte, own))
     background = behind(np.asarray(crop), own[..., 0], points)
     mixed = matte * np.asarray(person, np.float32) + (1 - matte) * background
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def keep_outside_face(
+    made: Image.Image, made_points: np.ndarray, crop: Image.Image, points: np.ndarray
+) -> Image.Image:
+    """Restore the pixels outside the face after a change of expression.
+
+    Args:
+        made: RGB, the edited crop.
+        made_points: 68x2, its landmarks.
+        crop: RGB, the input crop, of the same size.
+        points: 68x2, the landmarks of the crop.
+    """
+    side = crop.width
+    region = np.maximum(face_region(points, side), face_region(made_points, side))
+    region = cv2.dilate(region, np.ones((side // 20, side // 20), np.uint8))
+    weight = cv2.GaussianBlur(region, (0, 0), side / 50)[..., None]
+    mixed = weight * np.asarray(made, np.float32) + (1 - weight) * np.asarray(crop, np.float32)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))

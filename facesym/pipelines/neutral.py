@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from ..faces.landmarks import find_points
 from ..onnx import backend, shared_network
 from .transfer import TransferPipeline
 
@@ -31,13 +30,14 @@ def neutral_mouth(crop: Image.Image, strengths: Sequence[float] = (1.0,)) -> lis
     Returns:
         A list of RGB images of the same size, one per strength. What is above the nose does not change.
     """
-    points, pipe = find_points(crop), _transfer(backend())
-    small = crop.resize((pipe.size, pipe.size), Image.Resampling.LANCZOS)
-    made = pipe.run(small, crop, [{"expression": "neutral"}] * len(strengths), strengths)
+    pipe = _transfer(backend())
+    face = pipe.view(crop)
+    (edits,) = pipe.change([face], [{"expression": "neutral"}] * len(strengths), strengths)
     # Fades in from the middle of the nose's ridge to its base.
-    top, bottom = points[28, 1], points[33, 1]
+    top, bottom = face.small_points[[28, 33], 1] * (crop.height / face.small.height)
     below = np.clip((np.arange(crop.height) - top) / max(bottom - top, 1), 0, 1)[:, None, None]
     photo = (1 - below) * np.asarray(crop, np.float32)
     return [
-        Image.fromarray(np.rint(below * np.asarray(x, np.float32) + photo).astype(np.uint8)) for x in made
+        Image.fromarray(np.rint(below * np.asarray(edit.crop, np.float32) + photo).astype(np.uint8))
+        for edit in edits
     ]

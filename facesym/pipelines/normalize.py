@@ -173,7 +173,8 @@ class NormalizePipeline(Pipeline):
             for start, fraction in zip(starts[i], fractions):
                 asked = [fraction] if made else None  # the result, then the walk
                 made += self._render(one_of(read, i), replace(face, crop=start), asked)
-            if self.net.config.copy and not face.smiles and shows_expression(find_points(made[0])):
+            late = self.net.config.copy and abs(face.yaw) > FARTHEST
+            if late and shows_expression(find_points(made[0])):
                 made = [neutral_mouth(x, [fraction])[0] for x, fraction in zip(made, fractions)]
             face.output, *face.walk = made
 

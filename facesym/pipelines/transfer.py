@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, NamedTuple, overload
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -25,7 +24,7 @@ from ..faces.save import mark_edited
 from .base import FaceJob, Pipeline, Result, inference
 from .crops import to_array, to_image
 from .draw import draw
-from .layers import LARGEST, compose, moved, probes
+from .layers import LARGEST, compose, keep_outside_face, moved, probes
 
 TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
 FAR = 30.0  # degrees of a turn from which the background is the photo's, and the mouth is refined
@@ -180,7 +179,7 @@ class TransferPipeline(Pipeline):
     def _run(self, faces, options):
         single = {name: {group: name} for group, names in self.groups.items() for name in names}
         ways = [options.wanted, *single.values()] if options.grid else [options.wanted]
-        made = self._change(faces, ways, options.strength)
+        made = self.change(faces, ways, options.strength)
         for face, (edit, *others) in zip(faces, made):
             face.output, face.unlit, face.light = edit.crop, edit.unlit, edit.light
             face.grid = {name: other.crop for name, other in zip(single, others)}
@@ -250,14 +249,19 @@ class TransferPipeline(Pipeline):
         """
         points, (yaw, _) = find_points_and_pose(crop)
         face = TransferJob(None, None, larger, yaw, small=crop, small_points=points)
-        return [edit.crop for edit in self._change([face], ways, strength)[0]]
+        return [edit.crop for edit in self.change([face], ways, strength)[0]]
 
     @inference
-    def _change(self, faces, ways, strength):
-        """`run` on a list of TransferJob: for each a list of Edit, one per way."""
-        made: list[list] = [[Edit(face.crop, face.crop)] * len(ways) for face in faces]
+    def change(
+        self,
+        faces: Sequence[TransferJob],
+        ways: Sequence[dict[str, str]],
+        strength: float | Sequence[float] = 1.0,
+    ) -> list[list[Edit]]:
+        """`run` on faces that have been aligned: for each a list of Edit, one per way."""
+        made = [[Edit(face.crop, face.crop)] * len(ways) for face in faces]
         strengths = np.broadcast_to(strength, len(ways))
-        smiling = self._smiling(faces) if strengths.any() else []
+        smiling = self._smiling(faces) if _depend_on_smile(ways, strengths) else [False] * len(faces)
         for smile in sorted(set(smiling)):
             indices = [i for i, each in enumerate(smiling) if each == smile]
             for k, way in enumerate(ways):
@@ -279,7 +283,7 @@ class TransferPipeline(Pipeline):
         if not light:
             return [Edit(crop, crop) for crop in crops]
         # A separate step, because the light is applied to the photo's own pixels.
-        faces = [self._view(crop) for crop in crops] if rest else faces
+        faces = [self.view(crop) for crop in crops] if rest else faces
         lights = self._light(faces, light, strength, smile)
         return [Edit(relight(crop, each), crop, each) for crop, each in zip(crops, lights)]
 
@@ -335,7 +339,7 @@ class TransferPipeline(Pipeline):
             if matte is not None:
                 image = compose(image, moved(*map(to_array, probed)), face.crop, matte, points)
             elif within_face:
-                image = _within_face(image, drawn_points, face.crop, points)
+                image = keep_outside_face(image, drawn_points, face.crop, points)
             made.append(image)
         return made
 
@@ -347,11 +351,20 @@ class TransferPipeline(Pipeline):
             LightChange(face.small, to_image(image), face.small_points) for face, image in zip(faces, lit)
         ]
 
-    def _view(self, crop):
-        """The input of `draw` for an RGB crop."""
+    def view(self, crop: Image.Image) -> TransferJob:
+        """The face in an aligned RGB crop, for `change`; its yaw is taken for 0."""
         side = self.net.config.input_size
         small = crop.resize((side, side), Image.Resampling.LANCZOS)
         return TransferJob(None, None, crop, 0.0, small=small, small_points=find_points(small))
+
+
+def _depend_on_smile(ways, strengths):
+    """Whether a change differs for faces that smile openly: not if it replaces their expression by another."""
+    replaced = [
+        strength == 0 or (strength >= 1 and way.get("expression", "happy") != "happy")
+        for way, strength in zip(ways, strengths)
+    ]
+    return not all(replaced)
 
 
 def _mouth_change(face, image):
@@ -379,20 +392,3 @@ def _matte(face):
     side = min(face.crop.width, LARGEST)
     crop = face.crop.resize((side, side), Image.Resampling.LANCZOS)
     return person_matte(np.asarray(crop), (face.small_points + 0.5) * (side / face.small.width) - 0.5)
-
-
-def _within_face(made, made_points, crop, points):
-    """Restore the pixels outside the face after a change of expression.
-
-    Args:
-        made: RGB, the edited crop.
-        made_points: 68x2, its landmarks.
-        crop: RGB, the input crop, of the same size.
-        points: 68x2, the landmarks of the crop.
-    """
-    side = crop.width
-    region = np.maximum(face_region(points, side), face_region(made_points, side))
-    region = cv2.dilate(region, np.ones((side // 20, side // 20), np.uint8))
-    weight = cv2.GaussianBlur(region, (0, 0), side / 50)[..., None]
-    mixed = weight * np.asarray(made, np.float32) + (1 - weight) * np.asarray(crop, np.float32)
-    return Image.fromarray(np.rint(mixed).astype(np.uint8))
