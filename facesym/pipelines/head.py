@@ -18,7 +18,7 @@ from .crops import to_image, to_tensor
 if TYPE_CHECKING:
     from ..models.lightcnn import LightCNN
 
-VIEWS = (-20, -10, 10, 20)  # degrees from the photo's yaw; warped copies at these yaws are fitted too
+VIEWS = (-28, -14, 14, 28)  # degrees from the photo's yaw; warped copies at these yaws are fitted too
 REACH = 35.0  # maximum yaw in degrees, to either side
 POSITIONS = 29  # number of latents between the ends at which yaw and identity are measured
 TURNED = 10  # degrees of yaw from which a head counts as turned and interpolates to its mirror image
