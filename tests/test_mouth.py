@@ -17,6 +17,7 @@ from facesym.faces.landmarks import find_points
 from facesym.faces.mouth import cut_mouth, mouth_box, mouth_shape, refine_mouth, shows_expression
 from facesym.models import AttributeGenerator, MouthRefiner
 from facesym.pipelines.neutral import neutral_mouth
+from train.expression import main as fit_expression
 from train.mouth import Discriminator, MouthSamples, blurred_mouth, make_mouths, refiner_terms
 
 
@@ -159,10 +160,9 @@ def test_smiles_are_compared_with_the_persons_own(tmp_path, monkeypatch):
     assert len(pairs) == 2 and all(set(pair) == {"neutral", "happy"} for pair in pairs)
 
     class Same:
-        class net:
-            config = AttributeGenerator(widths=(8,) * 5, blocks=1).config
+        size = 128
 
-        def run(self, small, crop, ways):
+        def run(self, small, crop, ways, strengths):
             assert small.width == 128 and crop.width == 256
             return [crop]
 
@@ -191,3 +191,19 @@ def test_steps_of_strength_in_one_direction_are_counted(monkeypatch):
     (row,) = strengths.measure_strengths({"opener": Opener()}, images)
     assert row["steps"] == pytest.approx(5 / 6)
     assert row["means"] == pytest.approx([0, 0.1, 0.2, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_weights_are_fitted_that_tell_open_mouths(tmp_path, capsys):
+    folder = make_faces(tmp_path / "faces")
+    heading, *rows = (folder / "metadata.csv").read_text().splitlines()
+    points = np.load(folder / "landmarks.npy")
+    points[::2, [65, 66, 67]] += np.float32([0, 6])  # every other mouth is open
+    np.save(folder / "landmarks.npy", points)
+    lines = [f"{heading},neutral", *(f"{row},{i % 2}" for i, row in enumerate(rows))]
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    fit_expression(["--data", str(folder)])
+    said = capsys.readouterr().out
+    assert "8 faces: weights (" in said and "area under the curve 1.000; expressions found 100%" in said
+    (folder / "metadata.csv").write_text("\n".join([heading, *rows]))
+    with pytest.raises(SystemExit, match="no train images with a yaw"):
+        fit_expression(["--data", str(folder)])

@@ -24,7 +24,7 @@ TURNED = 30.0  # degrees of yaw: faces turned further are skipped
 
 
 def mouths(folder, split):
-    """Return the shapes of the mouths in a folder, Nx4, and whether they show an expression, N bool."""
+    """Return the shapes of the mouths in a split of a folder, Nx4, and whether they show an expression, N bool."""
     rows, points = read_metadata(folder, (split,)), read_landmarks(folder)
     sure = [
         (row["index"], float(row["neutral"]))
@@ -34,16 +34,20 @@ def mouths(folder, split):
         and abs(float(row["yaw"])) <= TURNED
         and abs(float(row["neutral"]) - 0.5) > 0.5 - SURE
     ]
-    indices, scores = (np.array(column) for column in zip(*sure, strict=True))
-    return mouth_shape(points[indices.astype(int)]), scores < 0.5
+    if not sure:
+        raise SystemExit(
+            f'{folder} has no {split} images with a yaw and a sure score "neutral" in metadata.csv'
+        )
+    indices, scores = map(np.array, zip(*sure))
+    return mouth_shape(points[indices]), scores < 0.5
 
 
-def main():
+def main(words=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="folders of aligned faces")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     shapes, shown = (
         np.concatenate(parts) for parts in zip(*(mouths(folder, "train") for folder in args.data))
     )

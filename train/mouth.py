@@ -4,7 +4,7 @@
 
 Half of the inputs are photos of mouths, blurred within the lips, with the photo as target; the others are mouths to
 which an AttributeGenerator (``--model``) gave another expression. These have no target: a discriminator that sees real
-mouths, open as far, judges the output, whose blurred version must match the input's.
+mouths of a similar opening judges the output, whose blurred version must match the input's.
 """
 
 import sys
@@ -29,6 +29,8 @@ from facesym.data.faces import (
     affine_jitter,
     colour_jitter,
     compress,
+    cumulative,
+    pick,
     to_tensor,
 )
 from facesym.faces.geometry import heat_map
@@ -41,12 +43,9 @@ from train.backbone import load_frozen
 from train.common import Run, load_discriminator, model_folder
 
 WIDER = 4 / 3  # factor of the stored crops' sides over the network's, for augmentation
-OPEN, WIDE = (
-    0.06,
-    0.2,
-)  # opening of the inner lips from which a mouth is open, and wide open, in eye distances
-SHARES = (0.3, 0.45, 0.25)  # of the samples whose mouth is closed, open, and wide open
-ALIKE = 48  # number of photos among which one with a mouth that is open as far is chosen
+OPEN, WIDE = 0.06, 0.2  # minimum `mouth_opening` of an open and of a wide open mouth
+FRACTIONS = (0.3, 0.45, 0.25)  # of the samples: closed, open and wide open mouths
+ALIKE = 48  # number of photos of the most similar opening among which a target is drawn
 BLUR = 9  # side of the window within which colours are kept without a target, in pixels
 WEIGHTS = dict(absolute=4.0, features=4.0, colour=4.0, adversarial=0.25)
 BATCH = 32
@@ -130,10 +129,10 @@ def make_mouths(net, faces, size, seed):
     return Mouths(*map(np.stack, (photo, mouths, made, opening)))
 
 
-def shares(opening):
-    """How often to draw each of N mouths, by their openings, so that each kind has its share of SHARES."""
+def sampling_weights(opening):
+    """Return sampling weights of N mouths, by their openings, that give each kind its fraction of FRACTIONS."""
     kind = np.searchsorted((OPEN, WIDE), opening)
-    return np.array(SHARES)[kind] / np.bincount(kind, minlength=3)[kind]
+    return np.array(FRACTIONS)[kind] / np.bincount(kind, minlength=3)[kind]
 
 
 class MouthSamples(Samples):
@@ -146,10 +145,11 @@ class MouthSamples(Samples):
     """
 
     def __init__(self, mouths, size, seed=0):
-        super().__init__(mouths, seed, shares(mouths.opening[:, 0]))
+        super().__init__(mouths, seed, sampling_weights(mouths.opening[:, 0]))
         self.size = size
         self.by_opening = np.argsort(mouths.opening[:, 0])
-        self.cumulative = np.cumsum(shares(mouths.opening[:, 1]))
+        self.openings = mouths.opening[self.by_opening, 0]
+        self.changed = cumulative(sampling_weights(mouths.opening[:, 1]))
 
     def sample(self, i, rng):
         mouths, paired = self.faces, rng.random() < 0.5
@@ -158,8 +158,7 @@ class MouthSamples(Samples):
             source = blurred_mouth(rng, target, mouths.points[i])
             source, target = self._augmented(rng, [source, target])
         else:
-            j = int(np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1]))
-            j = min(j, len(mouths) - 1)
+            j = pick(self.changed, rng)
             target = mouths.photo[self._alike(rng, mouths.opening[j, 1])]
             source, target = (self._augmented(rng, [x])[0] for x in (mouths.changed[j], target))
         return {
@@ -169,11 +168,10 @@ class MouthSamples(Samples):
         }
 
     def _alike(self, rng, opening):
-        """Choose one of the photos whose mouths are open most nearly as far."""
-        order = self.by_opening
-        place = int(np.searchsorted(self.faces.opening[order, 0], opening))
-        first = max(0, min(place - ALIKE // 2, len(order) - ALIKE))
-        return order[rng.integers(first, min(first + ALIKE, len(order)))]
+        """Choose one of the ALIKE photos whose mouths have the most similar opening."""
+        count = len(self.by_opening)
+        first = max(0, min(int(np.searchsorted(self.openings, opening)) - ALIKE // 2, count - ALIKE))
+        return self.by_opening[rng.integers(first, min(first + ALIKE, count))]
 
     def _augmented(self, rng, images):
         """Move, flip and recolour crops, all alike, and cut them to size."""

@@ -22,15 +22,8 @@ from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
 from train.landmarks import by_yaw, errors, photograph
 
-BANDS = (
-    0,
-    10,
-    20,
-    30,
-    45,
-    60,
-    90,
-)  # degrees of |yaw|; each band is drawn equally often, if it has enough faces
+# Degrees of |yaw|; each band is drawn equally often, if it has enough faces.
+BANDS = (0, 10, 20, 30, 45, 60, 90)
 
 
 def has_pose(row):

@@ -18,12 +18,8 @@ from train.peers import GFPGAN, LaMa, StarGAN
 
 TASKS = {"complete": {}, "symmetrize": {}, "normalize": {}, "transfer": {"to": "happy"}}
 STAGES = ("decode", "detect", "align", "network", "texture", "paste")
-AIMS = {
-    "complete": 0.25,
-    "symmetrize": 0.20,
-    "transfer": 0.17,
-    "normalize": 0.12,
-}  # as fractions of LaMa's time
+# As fractions of LaMa's time.
+AIMS = {"complete": 0.25, "symmetrize": 0.20, "transfer": 0.17, "normalize": 0.12}
 # Functions of each stage, by the module that calls them. Nested calls count for their own stage.
 _CALLS = {
     "decode": ("base.read_photo", "complete.read_photo", "complete.load_mask"),

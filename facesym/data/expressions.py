@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..faces.geometry import thin_plate
-from ..faces.mouth import INNER_LIPS
+from ..faces.mouth import lip_gap
 from .faces import FaceFolders
 
 if TYPE_CHECKING:
@@ -212,5 +212,4 @@ def eye_distance(points: np.ndarray) -> float:
 
 def mouth_opening(points: np.ndarray) -> float:
     """Return the distance of the inner lips in eye distances, from landmarks (68x2)."""
-    gaps = [np.linalg.norm(points[upper] - points[lower]) for upper, lower in INNER_LIPS]
-    return float(np.mean(gaps)) / eye_distance(points)
+    return float(lip_gap(points)) / eye_distance(points)

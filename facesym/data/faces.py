@@ -195,6 +195,16 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1) / 127.5 - 1
 
 
+def cumulative(weights: np.ndarray) -> np.ndarray:
+    """Normalize and accumulate sampling weights (N), for `pick`."""
+    return np.cumsum(weights) / np.sum(weights)
+
+
+def pick(cumulative: np.ndarray, rng: np.random.Generator) -> int:
+    """Draw an index at random, by `cumulative` weights."""
+    return min(int(np.searchsorted(cumulative, rng.random())), len(cumulative) - 1)
+
+
 class Samples(Dataset):
     """An endless, seeded stream: sample n depends only on the seed and n.
 
@@ -210,13 +220,12 @@ class Samples(Dataset):
     def __init__(self, faces: Any, seed: int = 0, weights: np.ndarray | None = None):
         self.faces, self.seed = faces, seed
         self._epoch, self._order = -1, np.empty(0, int)
-        self._cumulative = None if weights is None else np.cumsum(weights) / np.sum(weights)
+        self._cumulative = None if weights is None else cumulative(weights)
 
     def __getitem__(self, n: int) -> Any:
         if self._cumulative is not None:
             rng = np.random.default_rng((self.seed, 1, n))
-            i = min(int(np.searchsorted(self._cumulative, rng.random())), len(self.faces) - 1)
-            return self.sample(i, rng)
+            return self.sample(pick(self._cumulative, rng), rng)
         epoch, i = divmod(n, len(self.faces))
         if epoch != self._epoch:
             self._epoch = epoch

@@ -33,9 +33,8 @@ from .fills import CLASSICAL
 from .groups import group_rows
 from .masks import centre_masks, irregular_masks, one_eye_masks, one_half_masks
 from .report import picture_grid
-from .tables import markdown, save_results, save_rows
+from .tables import ALONE, markdown, save_results, save_rows
 
-ALONE = ", network alone"  # a model's row without the details and the texture that the pipeline adds
 GREY = 127  # value of masked pixels; 0 for the networks
 
 COLUMNS = {

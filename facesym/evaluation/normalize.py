@@ -27,13 +27,10 @@ from .classifiers import NeutralClassifier
 from .data import add_common_arguments, load_models, load_pictures, named_models, select_pictures, yaw_of
 from .realism import add_realism, realistic
 from .report import picture_grid
-from .tables import markdown, save_results
+from .tables import ALONE, markdown, save_results
 
 SIZE = 256
 READ = 128  # side of the images that the classifier reads
-ALONE = (
-    ", network alone"  # a model's row without the removal of the mouth's expression that the pipeline adds
-)
 TURNED = 45  # degrees of yaw (metadata): images turned further are excluded
 
 COLUMNS = {

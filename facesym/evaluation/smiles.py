@@ -1,6 +1,6 @@
 """Compare smiles that a model adds or removes with photos of the same people, for `facesym evaluate transfer`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def measure_smiles(
         outputs = {"unchanged photo": images}
         for name, pipe in pipes.items():
             faces = progress_bar(images, desc=f"{name}: {wanted}")
-            outputs[name] = np.stack([change(pipe, image, wanted) for image in faces])
+            outputs[name] = np.stack([np.asarray(change(pipe, image, wanted)[0]) for image in faces])
         for name, faces in outputs.items():
             crops = mouths(faces)
             sharp = np.array([detail(a) / max(detail(b), 1e-6) for a, b in zip(crops, real)])
@@ -69,11 +69,13 @@ def measure_smiles(
     return table
 
 
-def change(pipe: Any, image: np.ndarray, expression: str) -> np.ndarray:
-    """Give an aligned face (SxSx3 uint8) an expression."""
-    crop, side = Image.fromarray(image), pipe.net.config.input_size
-    small = crop.resize((side, side), Image.Resampling.LANCZOS)
-    return np.asarray(pipe.run(small, crop, [{"expression": expression}])[0])
+def change(
+    pipe: Any, image: np.ndarray, expression: str, strengths: Sequence[float] = (1.0,)
+) -> list[Image.Image]:
+    """Give an aligned face (SxSx3 uint8) an expression: RGB images, one per strength."""
+    crop = Image.fromarray(image)
+    small = crop.resize((pipe.size, pipe.size), Image.Resampling.LANCZOS)
+    return pipe.run(small, crop, [{"expression": expression}] * len(strengths), strengths)
 
 
 def mouths(faces: np.ndarray) -> np.ndarray:

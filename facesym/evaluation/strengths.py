@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..faces.landmarks import find_points
 from ..faces.mouth import mouth_shape
 from ..logging import progress_bar
+from .smiles import change
 
 STRENGTHS = (0, 0.25, 0.5, 0.75, 1, 1.25, 1.5)
 # The length of `mouth_shape` that each expression changes most, and its name.
@@ -39,10 +39,8 @@ def measure_strengths(pipes: dict[str, Any], images: np.ndarray) -> list[dict[st
             index, label = LENGTHS[expression]
             found = []
             for image in progress_bar(images, desc=f"{name}: {expression}"):
-                crop, side = Image.fromarray(image), pipe.size
-                small = crop.resize((side, side), Image.Resampling.LANCZOS)
-                made = pipe.run(small, crop, [{"expression": expression}] * len(STRENGTHS), STRENGTHS)
-                found.append([mouth_shape(find_points(each))[index] for each in made])
+                outputs = change(pipe, image, expression, STRENGTHS)
+                found.append([mouth_shape(find_points(output))[index] for output in outputs])
             values = np.array(found)
             direction = np.sign(values[:, -1].mean() - values[:, 0].mean())
             table.append({

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+ALONE = ", network alone"  # ends the row of a model without what its pipeline adds
+
 
 def save_results(out: Path, settings: dict[str, Any], results: Any) -> None:
     """Write ``results.json``: the settings and the results of a task."""

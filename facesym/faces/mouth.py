@@ -12,7 +12,7 @@ from ..onnx import backend, run_network, shared_network
 MOUTH = slice(48, 68)  # of the 68 landmarks
 SIDE = 1.7  # side of a crop, in the longer sides of the mouth's bounding box
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # opposite landmarks, upper and lower
-# Of `mouth_shape`, from train/expression.py: the logit of an expression is their product plus the bias.
+# Weights of `mouth_shape` and the bias for the logit of an expression, fitted by train/expression.py.
 EXPRESSION, EXPRESSION_BIAS = (27.8, 23.9, 16.5, -19.4), -13.2
 
 
@@ -21,8 +21,14 @@ def network() -> Any:
     return shared_network("mouth", backend())
 
 
+def lip_gap(points: np.ndarray) -> np.ndarray:
+    """Return the mean distance between the inner lips, from landmarks (…x68x2), in their unit."""
+    upper, lower = (np.array(rows) for rows in zip(*INNER_LIPS))
+    return np.linalg.norm(points[..., upper, :] - points[..., lower, :], axis=-1).mean(-1)
+
+
 def mouth_shape(points: np.ndarray) -> np.ndarray:
-    """Four lengths, in distances of the outer eye corners, from which an expression shows.
+    """Compute four lengths that show an expression, in units of the distance between the outer eye corners.
 
     Args:
         points: …x68x2, landmarks.
@@ -34,21 +40,19 @@ def mouth_shape(points: np.ndarray) -> np.ndarray:
     across = points[..., 45, :] - points[..., 36, :]
     unit = np.linalg.norm(across, axis=-1, keepdims=True)
     across = across / unit
-    upper, lower = (np.array(rows) for rows in zip(*INNER_LIPS))
 
     def length(vectors):
         return np.linalg.norm(vectors, axis=-1)
 
-    opening = length(points[..., upper, :] - points[..., lower, :]).mean(-1)
     width = length(points[..., 48, :] - points[..., 54, :])
     lift = (points[..., 62, :] + points[..., 66, :] - points[..., 48, :] - points[..., 54, :]) / 2
     height = lift[..., 1] * across[..., 0] - lift[..., 0] * across[..., 1]
     lip = length(points[..., 33, :] - points[..., 51, :])
-    return np.stack([opening, width, height, lip], -1) / unit
+    return np.stack([lip_gap(points), width, height, lip], -1) / unit
 
 
 def shows_expression(points: np.ndarray) -> bool:
-    """Whether a mouth is open or smiles: 68x2 landmarks of a head turned by at most 30 degrees."""
+    """Whether the mouth is open or smiles, from the landmarks (68x2) of a head turned by at most 30 degrees."""
     return bool(mouth_shape(points) @ np.array(EXPRESSION) + EXPRESSION_BIAS > 0)
 
 

@@ -77,9 +77,8 @@ class FittedHead:
             way = -1  # increasing positions turn the head to the left of the image
         positions, yaws, kept, weight = (x[::way] for x in (positions, yaws, kept, weight))
         rising = isotonic_regression(yaws, weights=weight).x
-        rising += yaw - np.interp(
-            way * own, way * positions, rising
-        )  # the fitted face has the yaw of the photo
+        # The fitted face has the yaw of the photo.
+        rising += yaw - np.interp(way * own, way * positions, rising)
         self.positions, self.measured = positions, rising
         # Extend the range from the photo's yaw to either side while the identity is kept.
         kept &= np.abs(rising) <= REACH

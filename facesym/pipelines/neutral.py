@@ -20,15 +20,15 @@ def _transfer(backend):
     return TransferPipeline(shared_network("transfer", backend))
 
 
-def neutral_mouth(crop: Image.Image, strengths: Sequence[float] = (1.0,)) -> list[Image.Image]:
-    """Replace an expression of the mouth by a neutral one.
+def neutral_mouth(crop: Image.Image, strengths: Sequence[float]) -> list[Image.Image]:
+    """Replace the expression of the mouth with a neutral one.
 
     Args:
         crop: RGB, an aligned face.
-        strengths: how far, each from 0 (not at all) to 1.
+        strengths: strengths of the change, each from 0 (none) to 1.
 
     Returns:
-        A list of RGB images of the same size, one per strength. What is above the nose does not change.
+        A list of RGB images of the same size, one per strength. Pixels above the nose do not change.
     """
     pipe = _transfer(backend())
     face = pipe.view(crop)

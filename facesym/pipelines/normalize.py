@@ -158,25 +158,29 @@ class NormalizePipeline(Pipeline):
             )
 
     def _run(self, faces, options):
-        fractions = [1.0, *np.linspace(0, 1, options.walk)]
-        starts = [
-            neutral_mouth(face.crop, fractions) if face.smiles else [face.crop] * len(fractions)
-            for face in faces
-        ]
+        walk = np.linspace(0, 1, options.walk)
+        fractions = [1.0, *walk]
+        # The crops without the expression of the mouth: for the result, then for the walk.
+        starts = [neutral_mouth(face.crop, fractions) if face.smiles else [] for face in faces]
         small = [
-            start.resize(face.small.size, Image.Resampling.LANCZOS) if face.smiles else face.small
-            for face, (start, *_) in zip(faces, starts)
+            start[0].resize(face.small.size, Image.Resampling.LANCZOS) if start else face.small
+            for face, start in zip(faces, starts)
         ]
         read = self._read(small, [face.yaw for face in faces])
         for i, face in enumerate(faces):
-            made = []
-            for start, fraction in zip(starts[i], fractions):
-                asked = [fraction] if made else None  # the result, then the walk
-                made += self._render(one_of(read, i), replace(face, crop=start), asked)
+            predictions = one_of(read, i)
+            if face.smiles:
+                frames = [
+                    self._render(predictions, replace(face, crop=start), [fraction])[0]
+                    for start, fraction in zip(starts[i], fractions)
+                ]
+            else:
+                frames = self._render(predictions, face)
+                frames += self._render(predictions, face, walk) if options.walk else []
             late = self.net.config.copy and abs(face.yaw) > FARTHEST
-            if late and shows_expression(find_points(made[0])):
-                made = [neutral_mouth(x, [fraction])[0] for x, fraction in zip(made, fractions)]
-            face.output, *face.walk = made
+            if late and shows_expression(find_points(frames[0])):
+                frames = [neutral_mouth(x, [fraction])[0] for x, fraction in zip(frames, fractions)]
+            face.output, *face.walk = frames
 
     def _fields(self, faces):
         return {
