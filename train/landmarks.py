@@ -61,6 +61,44 @@ def close_eye(image, points, side, amount):
     return warp_points(image, points, moved)[0], moved
 
 
+def move_feature(rng, image, points):
+    """Move one feature on one side of the face: a brow, the mouth or a corner of it, the nose's tip, or the chin.
+
+    Args:
+        rng: numpy Generator.
+        image: SxSx3 uint8.
+        points: 68x2 landmarks in pixels.
+
+    Returns:
+        The image and its landmarks.
+    """
+    points = np.asarray(points, np.float64)
+    unit = np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
+    x = points[:, 0] - points[48:68, 0].mean()
+    side = np.clip(x / np.abs(x[[48, 54]]).mean(), -1, 1)[:, None]  # of the mouth, from -1 to 1
+    corner = np.clip(side * rng.choice([-1, 1]), 0, 1)
+    brow = slice(17, 22) if rng.random() < 0.5 else slice(22, 27)
+    feature, shift = (
+        rng.choice(["brow", "mouth", "corner", "nose", "chin"], p=[0.3, 0.3, 0.2, 0.1, 0.1]),
+        np.zeros((68, 2)),
+    )
+    if feature == "brow":
+        shift[brow] = rng.normal(0, (0.015, 0.07)) + rng.normal(0, 0.012, (5, 1)) * [0, 1]
+    elif feature == "mouth":
+        # To one side, and narrower or wider.
+        shift[48:68] = rng.normal(0, (0.07, 0.02)) + rng.normal(0, 0.035) * side[48:68] * [1, 0]
+    elif feature == "corner":
+        shift[48:68] = corner[48:68] * rng.normal(0, (0.04, 0.08))
+    elif feature == "nose":
+        shift[29:36] = rng.normal(0, (0.04, 0.02)) * np.array([0.3, 0.7, 0.8, 0.9, 1, 0.9, 0.8])[:, None]
+    else:
+        shift[4:13] = (
+            rng.normal(0, (0.05, 0.02)) * np.array([0.25, 0.5, 0.75, 1, 1, 1, 0.75, 0.5, 0.25])[:, None]
+        )
+    moved = points + np.clip(shift, -0.18, 0.18) * unit
+    return warp_points(image, points, moved)[0], moved
+
+
 def photograph(rng, image):
     """Vary an image as cameras do (light, exposure, blur, JPEG, grain, grey); returns float32."""
     if rng.random() < 0.3:
@@ -84,12 +122,12 @@ class LandmarkSamples(Samples):
     """Faces with strong augmentation and their landmarks as fractions of the side.
 
     They are rolled by any angle, scaled, shifted, varied as by cameras and partly erased. Some have a simulated palsy
-    or a closed eye.
+    or a closed eye; in a fraction ``moved`` of the others, one feature is moved.
     """
 
-    def __init__(self, faces, seed, rolled):
+    def __init__(self, faces, seed, rolled, moved):
         super().__init__(faces, seed, balanced_weights(kinds(faces)))
-        self.rolled = rolled
+        self.rolled, self.moved = rolled, moved
 
     def sample(self, i, rng):
         image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
@@ -103,6 +141,8 @@ class LandmarkSamples(Samples):
             )
         elif kind < 0.3:
             image, points = close_eye(image, points, rng.choice(["left", "right"]), rng.uniform(0.4, 1))
+        elif rng.random() < self.moved:
+            image, points = move_feature(rng, image, points)
         centre = ((size - 1) / 2, (size - 1) / 2)
         matrix = cv2.getRotationMatrix2D(centre, random_roll(rng, self.rolled), rng.uniform(0.75, 1.25))
         matrix[:, 2] += rng.uniform(-0.09, 0.09, 2) * size
@@ -159,6 +199,13 @@ def main():
         metavar="FRACTION",
         help="fraction of faces rolled by up to 60 or 180 degrees",
     )
+    parser.add_argument(
+        "--moved",
+        type=float,
+        default=0.5,
+        metavar="FRACTION",
+        help="fraction of the faces without a simulated palsy or a closed eye in which one feature is moved",
+    )
     parser.add_argument("--init", metavar="FOLDER", help="start from the weights of this model or run")
     args = parser.parse_args()
     run = Run(args)
@@ -173,7 +220,7 @@ def main():
     weight = torch.ones(68, 1, device=run.device)
     weight[:17] = CONTOUR_WEIGHT
     net.train()
-    for batch in run.batches(LandmarkSamples(faces, args.seed, args.rolled), args.steps):
+    for batch in run.batches(LandmarkSamples(faces, args.seed, args.rolled, args.moved), args.steps):
         with run.autocast():
             output = net(batch["image"])
         # Smooth l1 from half a pixel: the labels come from another network and have outliers.
