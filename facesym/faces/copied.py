@@ -15,6 +15,8 @@ TRUSTED = (0.08, 0.16)
 SAME_COLOUR = 20.0
 # Degrees of yaw: the weight falls from 1 to 0 between these, since the halves of a turned head do not match.
 FRONTAL = (8.0, 18.0)
+# Fraction of the side: this close to what the copy lacks, it holds pixels mixed with the missing ones.
+RIM = 1 / 64
 
 
 def copied_weight(
@@ -34,7 +36,10 @@ def copied_weight(
     """
     copied = (trust > 1e-3).astype(np.float32)
     step = np.abs(_coarse(np.float32(copy) - output, copied)).mean(2)
-    weight = _ramp(trust, *TRUSTED) * np.exp(-((np.clip(step - SAME_COLOUR, 0, None) / SAME_COLOUR) ** 2))
+    reach = round(RIM * len(mask))
+    lacking = (mask & (copied == 0)).astype(np.uint8)
+    whole = cv2.dilate(lacking, np.ones((2 * reach + 1,) * 2, np.uint8)) == 0
+    weight = whole * _ramp(trust, *TRUSTED) * np.exp(-((np.clip(step - SAME_COLOUR, 0, None) / SAME_COLOUR) ** 2))
     weight = cv2.GaussianBlur((weight * mask).astype(np.float32), (0, 0), len(mask) / 170)
     return weight * mask * np.float32(1 - _ramp(abs(yaw), *FRONTAL))
 

@@ -13,6 +13,7 @@ from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces
+from ..faces.grain import with_grain
 from ..faces.load import load_mask, read_photo
 from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
@@ -259,7 +260,7 @@ class CompletePipeline(Pipeline):
             face.face = face.found.face_region[0] > 0.5
             face.texture = find_texture(face.smooth, face.mask, face.face)
             textured = borrow_texture(face.smooth, face.mask, face.face, *face.texture)
-            face.completed = Image.fromarray(textured)
+            face.completed = Image.fromarray(with_grain(textured, face.mask, face.face))
             # The network's mask is dilated by a pixel: restore the visible pixels there.
             touched = warp_mask_to_crop(face.whole.mask, face.transform, self.size, margin=0)
             face.output = paste_completion(face.crop, face.completed, np.eye(2, 3), touched)
@@ -307,7 +308,8 @@ class CompletePipeline(Pipeline):
         missing = warp_mask_to_crop(face.whole.mask, larger, size)
         shown = np.where(missing[..., None], detailed, sharp)
         region = grow(found.face_region[0]) > 0.5
-        return Image.fromarray(borrow_texture(shown, missing, region, *face.texture, times=times)), larger
+        textured = borrow_texture(shown, missing, region, *face.texture, times=times)
+        return Image.fromarray(with_grain(textured, missing, region)), larger
 
     def _fields(self, faces):
         found = [face.found for face in faces]
