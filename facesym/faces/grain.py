@@ -6,11 +6,12 @@ discrete spot noise: Galerne et al., Random Phase Textures, 2011).
 
 import cv2
 import numpy as np
-from scipy import fft
 
 FINE = 1 / 190  # sigma as a fraction of the side: finer structure is detail
 AROUND = 1 / 85  # sigma as a fraction of the side of the window in which the strength of detail is measured
-SMOOTH = 1.3  # visible pixels whose detail is stronger than this multiple of the median belong to features or hair
+SMOOTH = (
+    1.3  # visible pixels whose detail is stronger than this multiple of the median belong to features or hair
+)
 AMOUNT = 0.65  # fraction of the missing detail that is added
 LEAST = 0.003  # minimum fraction of the crop that shows skin
 
@@ -47,6 +48,6 @@ def _noise_like(texture):
     same."""
     size = len(texture)
     white = np.random.default_rng(0).standard_normal((size, size, 1), np.float32)
-    spectrum = fft.rfft2(white, axes=(0, 1)) * fft.rfft2(texture, axes=(0, 1))
-    noise = fft.irfft2(spectrum, (size, size), axes=(0, 1))
+    spectrum = np.fft.rfft2(white, axes=(0, 1)) * np.fft.rfft2(texture, axes=(0, 1))
+    noise = np.fft.irfft2(spectrum, (size, size), axes=(0, 1))
     return noise / max(np.sqrt(np.square(noise).mean()), 1e-12)
