@@ -14,7 +14,14 @@ from facesym.faces import mouth
 from facesym.faces.align import align_face, ffhq_transform
 from facesym.faces.detect import detect_faces
 from facesym.faces.landmarks import find_points
-from facesym.faces.mouth import cut_mouth, mouth_box, mouth_shape, refine_mouth, shows_expression
+from facesym.faces.mouth import (
+    cut_mouth,
+    darken_opening,
+    mouth_box,
+    mouth_shape,
+    refine_mouth,
+    shows_expression,
+)
 from facesym.models import AttributeGenerator, MouthRefiner
 from facesym.pipelines.neutral import neutral_mouth
 from train.expression import main as fit_expression
@@ -42,6 +49,19 @@ def test_an_untrained_network_changes_nothing_and_a_trained_one_nothing_at_the_b
     assert off[12:20, 12:20].mean() > 5 * off[0].mean() and off[12:20, 12:20].mean() > 5 * off[:, -1].mean()
     with pytest.raises(ValueError, match="multiple of 4"):
         MouthRefiner(widths=(4, 8), input_size=30)
+
+
+def test_the_inside_of_an_open_mouth_darkens_below_the_teeth():
+    image, points = np.full((256, 256, 3), 150, np.uint8), template(256)
+    middle, opening = points[60:68].mean(0), np.array([0, 24])
+    points[[61, 62, 63]] = points[[61, 62, 63]] * [1, 0] + [0, middle[1]] - opening / 2
+    points[[65, 66, 67]] = points[[65, 66, 67]] * [1, 0] + [0, middle[1]] + opening / 2
+    dark = darken_opening(image, points)
+    x, y = np.round(middle).astype(int)
+    down = dark[y - 16 : y + 17, x, 0].astype(int)
+    assert down[16] < 90 and (dark[y, x] < image[y, x] * 0.6).all()
+    assert down[6] > 130 and (down[[0, -1]] > 148).all(), "teeth and lips stay light"
+    assert (dark[:, : int(points[60, 0]) - 4] == 150).all() and (dark[: y - 20] == 150).all()
 
 
 class Brighter(torch.nn.Module):

@@ -192,20 +192,15 @@ def main():
     add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3, warm_up=600)
     parser.add_argument("--steps", type=int, default=6000, help="training steps")
     parser.add_argument("--width", type=int, default=56, help="channels of the first layer")
-    parser.add_argument(
-        "--rolled",
-        type=float,
-        default=0.45,
-        metavar="FRACTION",
-        help="fraction of faces rolled by up to 60 or 180 degrees",
-    )
-    parser.add_argument(
-        "--moved",
-        type=float,
-        default=0.5,
-        metavar="FRACTION",
-        help="fraction of the faces without a simulated palsy or a closed eye in which one feature is moved",
-    )
+    for name, default, text in (
+        ("--rolled", 0.45, "fraction of faces rolled by up to 60 or 180 degrees"),
+        (
+            "--moved",
+            0.5,
+            "of the faces without a simulated palsy or closed eye, fraction with a moved feature",
+        ),
+    ):
+        parser.add_argument(name, type=float, default=default, metavar="FRACTION", help=text)
     parser.add_argument("--init", metavar="FOLDER", help="start from the weights of this model or run")
     args = parser.parse_args()
     run = Run(args)

@@ -39,7 +39,9 @@ def copied_weight(
     reach = round(RIM * len(mask))
     lacking = (mask & (copied == 0)).astype(np.uint8)
     whole = cv2.dilate(lacking, np.ones((2 * reach + 1,) * 2, np.uint8)) == 0
-    weight = whole * _ramp(trust, *TRUSTED) * np.exp(-((np.clip(step - SAME_COLOUR, 0, None) / SAME_COLOUR) ** 2))
+    weight = (
+        whole * _ramp(trust, *TRUSTED) * np.exp(-((np.clip(step - SAME_COLOUR, 0, None) / SAME_COLOUR) ** 2))
+    )
     weight = cv2.GaussianBlur((weight * mask).astype(np.float32), (0, 0), len(mask) / 170)
     return weight * mask * np.float32(1 - _ramp(abs(yaw), *FRONTAL))
 

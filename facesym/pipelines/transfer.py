@@ -18,7 +18,7 @@ from ..faces.geometry import face_region, flip_landmarks
 from ..faces.landmarks import find_points
 from ..faces.light import LightChange, relight, relight_photo
 from ..faces.matte import person_matte
-from ..faces.mouth import refine_mouth
+from ..faces.mouth import darken_opening, refine_mouth
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from ..faces.save import mark_edited
 from .base import FaceJob, Pipeline, Result, inference
@@ -29,6 +29,7 @@ from .layers import LARGEST, compose, keep_outside_face, moved, probes
 TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
 FAR = 30.0  # degrees of a turn from which the background is the photo's, and the mouth is refined
 REFINED = ("neutral", "happy")  # expressions whose mouth is refined; in wide open mouths detail looks wrong
+OPEN = "surprised"  # the expression whose mouth is wide open
 KEPT_SMILE = 0.25  # strength with which the network is asked to keep a face's open smile
 
 
@@ -333,9 +334,10 @@ class TransferPipeline(Pipeline):
             points = (face.small_points + 0.5) * (face.crop.width / config.input_size) - 0.5
             within_face = matte is None and set(way) == {"expression"}
             refined = expression in REFINED or (away and expression is None)
-            drawn_points = find_points(image) if refined or within_face else points
-            if refined:
-                image = Image.fromarray(refine_mouth(np.asarray(image), drawn_points))
+            finish = refine_mouth if refined else darken_opening if expression == OPEN else None
+            drawn_points = find_points(image) if finish or within_face else points
+            if finish:
+                image = Image.fromarray(finish(np.asarray(image), drawn_points))
             if matte is not None:
                 image = compose(image, moved(*map(to_array, probed)), face.crop, matte, points)
             elif within_face:
