@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training import template
 
 import facesym
 from facesym import ImageError, ZooError
@@ -125,6 +126,17 @@ def test_a_turned_photo_becomes_its_mirror_image_and_its_hidden_side_does_so_fir
     assert off(own, 0) < off(own, 1) and off(other, 1) < off(other, 0)
 
 
+def test_hair_and_background_are_never_a_mix_of_the_photo_and_its_mirror_image():
+    """A black photo whose mirror image is white: beside the face, all is one of both."""
+    picture = np.zeros((128, 128, 3), np.uint8)
+    picture[:, 64:] = 255
+    at = template(128)
+    for to in np.linspace(20, -20, 9):
+        turned, *_ = turned_photo(picture, at, 20.0, to, mirror=True)
+        top = turned[4, np.r_[:40, 88:128], 0]  # above the face, beside the edge between black and white
+        assert (np.minimum(top, 255 - top) < 2).all(), to
+
+
 def test_detail_is_the_photos_and_light_the_generators():
     rng = np.random.default_rng(0)
     photo = rng.uniform(80, 120, (64, 64, 3)).astype(np.float32)
@@ -160,6 +172,12 @@ def test_degrees_are_measured_robustly_and_alike_for_a_photo_and_its_mirror_imag
     other = made_up_head(monkeypatch, -wavering[::-1], own=4.0)
     np.testing.assert_allclose(other.measured, -fitted.measured[::-1], atol=1e-6)
     np.testing.assert_allclose(other.range, [-fitted.range[1], -fitted.range[0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("reached", "to"), [(15, 15 + head.BEYOND), (34, head.REACH)])
+def test_the_photo_is_warped_a_little_farther_than_the_generator_turns(monkeypatch, reached, to):
+    fitted = made_up_head(monkeypatch, np.linspace(-reached, reached, rotate.POSITIONS))
+    np.testing.assert_allclose(fitted.range, [-to, to], atol=1e-6)
 
 
 def test_a_series_is_spread_over_the_range(pipe, crop, monkeypatch):

@@ -8,7 +8,6 @@ from .geometry import face_region, flip_landmarks, turn, warp_points
 COARSE = 0.04  # sigma, as a fraction of the side; detail finer than this comes from the photo
 LARGEST = 25.0  # levels of 255; larger differences are misalignments, not illumination
 SEAM = 0.06  # half width of the blend between the photo and its mirror image, as a fraction of the side
-FADE = 0.2  # fraction of the path over which hair and background cross-fade
 _MIDDLE = [27, 28, 29, 30, 33, 51, 57, 8]  # landmarks on the face's midline
 
 
@@ -20,7 +19,8 @@ def turned_photo(
     The photo of a turned head shows little of one side. On the path to the opposite yaw, a seam moves across the face
     from that side to the other; behind it, the mirror image is shown, warped to the same landmarks. Halfway, at yaw 0,
     the seam lies on the midline of the face; at the opposite yaw, only the mirror image remains. Hair and background,
-    which have no landmarks, cross-fade around halfway.
+    which have no landmarks and do not fit each other, come from the photo in the first half of the path and from the
+    mirror image in the second.
 
     Args:
         image: SxSx3 uint8.
@@ -53,7 +53,7 @@ def turned_photo(
         x, position = -x, -position
     seam = np.clip((x - position) / (2 * wide) + 0.5, 0, 1)[None]
     face = cv2.GaussianBlur(region, (0, 0), 0.015 * size)
-    weight = face * seam + (1 - face) * np.clip((fraction - 0.5) / FADE + 0.5, 0, 1)
+    weight = face * seam + (1 - face) * (fraction > 0.5)
     trust = weight * other_trust + (1 - weight) * trust
     weight = weight[..., None]
     return weight * other + (1 - weight) * warped, region, trust

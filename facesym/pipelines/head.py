@@ -22,6 +22,9 @@ VIEWS = (-28, -14, 14, 28)  # degrees from the photo's yaw; warped copies at the
 REACH = 35.0  # maximum yaw in degrees, to either side
 POSITIONS = 29  # number of latents between the ends at which yaw and identity are measured
 TURNED = 10  # degrees of yaw from which a head counts as turned and interpolates to its mirror image
+# Degrees by which a frame may be turned farther than the last measured head: the generator lights its pixels, but the
+# photo is warped to the requested yaw.
+BEYOND = 6.0
 SAME = 0.4  # minimum cosine similarity for a turned face to count as the same person
 
 
@@ -87,7 +90,9 @@ class FittedHead:
             low -= 1
         while high < count - 1 and kept[high + 1]:
             high += 1
-        self.range = min(yaw, float(rising[low])), max(yaw, float(rising[high]))
+        first = rising[low] - BEYOND if low == 0 else rising[low]
+        last = rising[high] + BEYOND if high == count - 1 else rising[high]
+        self.range = min(yaw, max(float(first), -REACH)), max(yaw, min(float(last), REACH))
 
     def latent(self, position: float) -> torch.Tensor:
         """Return the latent at a position in [−1, 1]; 1 turns to the right of the image.
