@@ -1,10 +1,10 @@
-"""Train FaceParser on photos with label maps and on aligned faces, which get partial labels from their landmarks.
+"""Train FaceParser on photos with label maps, on aligned faces, which get partial labels from their landmarks, and on
+people cut out of plain backgrounds.
 
     accelerate launch train/parsing.py --data FACES … --labels PARSING --steps 3000 --out runs/parsing
 
 PARSING holds images, their label maps and metadata.csv (``file_name, label, subject, split``); ``--data`` takes folders
-of `facesym prepare`. Landmarks do not locate hair or the top of the forehead, so these pixels have no label. The run
-ends with the IoU on held-out people.
+of `facesym prepare`. The run ends with the IoU on held-out people.
 """
 
 import sys
@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from sklearn.metrics import jaccard_score
 
@@ -29,30 +28,37 @@ from facesym.data.faces import (
     to_tensor,
 )
 from facesym.data.metadata import read_metadata
+from facesym.data.people import backdrop, compose, cut_person
 from facesym.errors import ImageError
-from facesym.faces.geometry import flip_landmarks
 from facesym.models.parser import CLASSES, FaceParser
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run
 
-SKIN, EYES, NOSE, MOUTH = (CLASSES.index(name) for name in ("skin", "eyes and brows", "nose", "mouth"))
-UNKNOWN = 255
+BACKGROUND, SKIN, HAIR, EYES, NOSE, MOUTH, CLOTHES = (1 << k for k in range(len(CLASSES)))
+# A label is a set of classes, as a sum of these: the pixel shows one of them.
+PERSON = SKIN | HAIR | CLOTHES
+ANY = BACKGROUND | PERSON
+LABELLED = CLASSES[:-1]  # of the label maps
+UNKNOWN = 2 ** len(CLASSES) - 1
+COLOUR = 22  # difference in OpenCV's 8-bit L*a*b* from which hair and clothes are told from skin
 
 
 def landmark_labels(points, size):
-    """Draw a label map from landmarks (68x2, pixels): SxS uint8, UNKNOWN where they do not determine the class.
+    """Label an image by its landmarks (68x2, pixels): SxS uint8, sets of classes.
 
-    The nose and the brows are as wide as in the label maps, as fractions of the outer-eye distance.
+    The nose and the brows are as wide as in the label maps, as fractions of the outer-eye distance. Landmarks do not
+    determine where hair and background begin.
     """
     unit = np.linalg.norm(points[45] - points[36])
-    labels = np.full((size, size), UNKNOWN, np.uint8)
+    labels = np.full((size, size), ANY, np.uint8)
 
     def fill(outline, value):
         cv2.fillPoly(labels, [np.round(outline).astype(np.int32)], int(value))
 
-    # Between jaw and brows, everything that is not a feature is skin. The rim of the face stays unknown, because
-    # dlib's jaw line is not exact.
-    centre = points[27:36].mean(0)
+    # Between jaw and brows, everything that is not a feature is skin. The rim of the face stays uncertain, because
+    # dlib's jaw line is not exact. Above the brows, there is skin or hair.
+    centre, brows = points[27:36].mean(0), points[17:27]
+    fill(np.concatenate([brows, brows[::-1] + 0.45 * (brows.mean(0) - points[33])]), SKIN | HAIR)
     inner = np.concatenate([points[1:16], points[26:16:-1]])
     fill(centre + 0.93 * (inner - centre), SKIN)
     fill(np.concatenate([points[[27, 31, 32, 33, 34, 35]], points[[27]]]), NOSE)
@@ -64,36 +70,81 @@ def landmark_labels(points, size):
     return labels
 
 
-class ParsingSamples(Samples):
-    """Images and label maps with strong augmentation, half of them of faces that have `landmark_labels`.
+def person_labels(person, points):
+    """Label a person by landmarks, silhouette and colour.
 
     Args:
-        images: [(SxSx3 uint8, SxS uint8)].
-        faces: FaceFolders or None.
+        person: SxSx4 uint8, from `cut_person`.
+        points: 68x2 in pixels.
+
+    Returns:
+        SxS uint8, sets of classes.
+    """
+    labels, size = landmark_labels(points, len(person)), len(person)
+    inside, outside = person[..., 3] > 200, person[..., 3] < 50
+    face = labels == SKIN
+    uncertain = inside & (labels & BACKGROUND > 0)
+    labels[uncertain] = PERSON
+    labels[outside & (labels == ANY)] = BACKGROUND
+    colours = cv2.GaussianBlur(cv2.cvtColor(person[..., :3], cv2.COLOR_RGB2LAB), (0, 0), 1).astype(np.float32)
+    if not face.any():
+        return labels
+    other = np.linalg.norm(colours - np.median(colours[face], 0), axis=2) > COLOUR
+    rows, brow, chin = np.arange(size)[:, None], points[17:27, 1].mean(), points[8, 1]
+    hair = uncertain & other & (rows < brow)
+    labels[hair] = HAIR
+    below = uncertain & other & (rows > chin + 0.3 * (chin - brow))
+    if hair.any():  # long hair is no clothing
+        below &= np.linalg.norm(colours - np.median(colours[hair], 0), axis=2) > COLOUR
+    labels[below] = CLOTHES
+    return labels
+
+
+class ParsingSamples(Samples):
+    """Images and sets of classes with strong augmentation: photos with label maps, faces labelled by their landmarks,
+    and people in front of other backgrounds.
+
+    Args:
+        images: [(SxSx3 uint8, SxS uint8)], see `load_labels`.
+        faces: FaceFolders.
     """
 
-    def __init__(self, images, faces=None, seed=0):
+    def __init__(self, images, faces, seed=0):
         super().__init__(images, seed)
-        self.others = faces
+        self.others, self.cut = faces, {}
+
+    def _person(self, k):
+        """Cut out the person of a face, if its background is plain."""
+        if k not in self.cut:
+            self.cut[k] = cut_person(self.others.images[k], self.others.landmarks[k])
+        return self.cut[k]
+
+    def _draw(self, i, rng):
+        """Return an image and its label."""
+        if rng.random() < 0.35:
+            image, labels = self.faces[i]
+            sets = np.array([1 << k for k in range(len(CLASSES))], np.uint8)
+            sets[0] |= CLOTHES  # the label maps do not tell them from the background
+            return image, sets[labels]
+        k = rng.integers(len(self.others))
+        image, points = self.others.images[k], self.others.landmarks[k]
+        person = self._person(k)
+        if person is None:
+            return image, landmark_labels(points, len(image))
+        labels = person_labels(person, points)
+        if rng.random() < 0.8:
+            image = compose(person, backdrop(rng, self.others.images[rng.integers(len(self.others))]))
+        return image, labels
 
     def sample(self, i, rng):
-        if rng.random() < (0.5 if self.others else 0):
-            k = rng.integers(len(self.others))
-            image, points = self.others.images[k], self.others.landmarks[k]
-            if rng.random() < 0.5:
-                image, points = image[:, ::-1], flip_landmarks(points, len(image))
-            labels = landmark_labels(points, len(image))
-        else:
-            image, labels = self.faces[i]
-            if rng.random() < 0.5:
-                image, labels = image[:, ::-1], labels[:, ::-1]
+        image, labels = self._draw(i, rng)
+        if rng.random() < 0.5:
+            image, labels = image[:, ::-1], labels[:, ::-1]
         size = len(image)
         matrix = affine_jitter(rng, size, degrees=20, scale=0.25, shift=0.08)
         image, labels = np.ascontiguousarray(image), np.ascontiguousarray(labels)
         image = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
-        labels = cv2.warpAffine(
-            labels, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
-        )
+        labels = cv2.warpAffine(labels, matrix, (size, size), flags=cv2.INTER_NEAREST, borderValue=UNKNOWN)
         if rng.random() < 0.3:
             image = downscale_blur(rng, image)
         if rng.random() < 0.15:
@@ -104,6 +155,19 @@ class ParsingSamples(Samples):
         if rng.random() < 0.2:
             random_erasing(rng, image, 0.25)  # the labels under it stay
         return {"image": to_tensor(image), "labels": torch.from_numpy(labels.astype(np.int64))}
+
+
+def set_loss(logits, labels):
+    """Negative log-likelihood of labels that are sets of classes: −log of the sum of their probabilities.
+
+    Args:
+        logits: BxKxSxS.
+        labels: BxSxS int64, bit k set = class k is possible.
+    """
+    bits = torch.arange(logits.shape[1], device=logits.device)[:, None, None]
+    possible = (labels[:, None] >> bits) & 1 > 0
+    log = logits.float().log_softmax(1).masked_fill(~possible, -torch.inf)
+    return -log.logsumexp(1).mean()
 
 
 def load_labels(folder, size, splits):
@@ -120,9 +184,9 @@ def load_labels(folder, size, splits):
                 map_ = np.asarray(labels.resize((size, size), Image.Resampling.NEAREST))
         except OSError as error:
             raise ImageError(f"cannot read {row['path']} or its label map: {error}") from error
-        if map_.ndim != 2 or map_.max() >= len(CLASSES):
+        if map_.ndim != 2 or map_.max() >= len(LABELLED):
             raise ImageError(
-                f"{row['label']} must be a map of the numbers 0 to {len(CLASSES) - 1}: {', '.join(CLASSES)}"
+                f"{row['label']} must be a map of the numbers 0 to {len(LABELLED) - 1}: {', '.join(LABELLED)}"
             )
         labelled.append((np.asarray(image), map_))
     return labelled
@@ -130,7 +194,7 @@ def load_labels(folder, size, splits):
 
 @torch.no_grad()
 def intersection_over_union(net, labelled, device="cpu"):
-    """Intersection over union of each class over all pixels: a dict with their "mean".
+    """Intersection over union of each class over all pixels: a dict with their "mean". Clothes count as background.
 
     Args:
         net: FaceParser.
@@ -140,12 +204,13 @@ def intersection_over_union(net, labelled, device="cpu"):
     predicted = []
     for i in range(0, len(labelled), 32):
         images = torch.stack([to_tensor(image) for image, _ in labelled[i : i + 32]]).to(device)
-        predicted.append(net(images).argmax(1).cpu().numpy().ravel())
+        classes = net(images).argmax(1).cpu().numpy().ravel()
+        predicted.append(np.where(classes < len(LABELLED), classes, 0))
     target = np.concatenate([labels.ravel() for _, labels in labelled])
     iou = jaccard_score(
-        target, np.concatenate(predicted), labels=range(len(CLASSES)), average=None, zero_division=0
+        target, np.concatenate(predicted), labels=range(len(LABELLED)), average=None, zero_division=0
     )
-    return dict(zip(CLASSES, iou.tolist())) | {"mean": float(iou.mean())}
+    return dict(zip(LABELLED, iou.tolist())) | {"mean": float(iou.mean())}
 
 
 def main():
@@ -173,13 +238,13 @@ def main():
     for batch in run.batches(ParsingSamples(labelled, faces, args.seed), args.steps):
         with run.autocast():
             logits = net(batch["image"])
-        terms = {"loss": F.cross_entropy(logits, batch["labels"], ignore_index=UNKNOWN)}
+        terms = {"loss": set_loss(logits, batch["labels"])}
         run.update(optimizer, terms["loss"])
         run.average_step()
         if run.due(args.sample_every):
             average.eval()
             found = average(batch["image"][:10]).argmax(1, keepdim=True) / len(CLASSES)
-            known = (batch["labels"][:10, None] % UNKNOWN) / len(CLASSES)
+            known = batch["labels"][:10, None] / ANY
             if validation:
                 val = 1 - intersection_over_union(average, validation, run.device)["mean"]
                 terms["val"] = run.validated(average, val)

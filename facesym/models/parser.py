@@ -7,7 +7,7 @@ from torch import nn
 
 from .base import Model
 
-CLASSES = ("background", "skin", "hair", "eyes and brows", "nose", "mouth")
+CLASSES = ("background", "skin", "hair", "eyes and brows", "nose", "mouth", "clothes")
 
 
 class _Block(nn.Module):

@@ -1,0 +1,75 @@
+"""People cut out of photos with a plain background, in front of other backgrounds: their silhouette is known."""
+
+import cv2
+import numpy as np
+
+from ..faces.matte import person_matte
+
+PLAIN = (
+    14.0,
+    7.0,
+    7.0,
+)  # maximum standard deviation of a plain background's L*, a* and b* (OpenCV's 8-bit units)
+SHOWN = 0.08  # minimum fraction of the image that shows background
+
+
+def cut_person(image: np.ndarray, points: np.ndarray) -> np.ndarray | None:
+    """Cut a person out of an image with a plain background.
+
+    Args:
+        image: SxSx3 uint8, an aligned face.
+        points: 68x2, its landmarks in pixels.
+
+    Returns:
+        SxSx4 uint8: the person's colours, without the background's at soft edges, and alpha; None if the background
+        is not plain.
+    """
+    alpha = person_matte(image, np.asarray(points, np.float64))
+    behind = cv2.erode((alpha < 0.02).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if behind.mean() < SHOWN:
+        return None
+    if (cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[behind].std(0) > PLAIN).any():
+        return None
+    weight = behind.astype(np.float32)[..., None]
+    sigma = len(image) / 10
+    total = cv2.GaussianBlur(np.concatenate([image * weight, weight], 2), (0, 0), sigma)
+    colour = image[behind].mean(0)  # far from the background
+    around = (total[..., :3] + 1e-3 * colour) / (total[..., 3:] + 1e-3)
+    own = (image - (1 - alpha[..., None]) * around) / np.maximum(alpha[..., None], 0.2)
+    return np.dstack([np.clip(own, 0, 255), 255 * alpha]).astype(np.uint8)
+
+
+def backdrop(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Make a background from a photo: a corner of it, or part of it upside down, enlarged and out of focus; or a
+    gradient of two of its colours.
+
+    Args:
+        rng: numpy Generator.
+        image: SxSx3 uint8.
+
+    Returns:
+        SxSx3 uint8.
+    """
+    size, kind = len(image), rng.random()
+    if kind < 0.2:
+        a, b = image[tuple(rng.integers(0, size, (2, 2)))].astype(np.float32)
+        ramp = np.linspace(0, 1, size, dtype=np.float32)
+        ramp = (ramp[:, None] if rng.random() < 0.5 else ramp[None]) * np.ones((size, size), np.float32)
+        made = a + (b - a) * ramp[..., None]
+        return np.clip(made + rng.normal(0, 2, made.shape), 0, 255).astype(np.uint8)
+    side = int(size * rng.uniform(0.25, 0.45))
+    if kind < 0.65:
+        part = image[:side, :side] if rng.random() < 0.5 else image[:side, -side:]
+    else:
+        y, x = rng.integers(0, size - side, 2)
+        part = image[y : y + side, x : x + side][::-1]
+    part = cv2.resize(np.ascontiguousarray(part), (size, size), interpolation=cv2.INTER_CUBIC)
+    if rng.random() < 0.5:
+        part = cv2.GaussianBlur(part, (0, 0), size * rng.uniform(0.005, 0.04))
+    return part[:, ::-1] if rng.random() < 0.5 else part
+
+
+def compose(person: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Put a person (SxSx4 uint8, from `cut_person`) in front of a background (SxSx3 uint8): SxSx3 uint8."""
+    alpha = person[..., 3:].astype(np.float32) / 255
+    return np.rint(alpha * person[..., :3] + (1 - alpha) * background).astype(np.uint8)
