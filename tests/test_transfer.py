@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 import facesym
 from facesym import ImageError
+from facesym.faces.appearance import estimate_attributes
 from facesym.faces.landmarks import find_points
 from facesym.models.lssl import GROUPS
 from facesym.pipelines import transfer
@@ -79,6 +80,29 @@ def test_an_expression_is_given_to_the_result_again_and_nothing_else_is(model, a
         result = net.decode(net.encoder(first), net.attributes(ways[0]), first[:, :3])
     assert torch.allclose(second, torch.cat([result.image, 2 * result.condition - 1], 1), atol=1e-5)
     assert (lit[:, :3] != first[:, :3]).any() and made.size == crop.size
+
+
+@pytest.mark.parametrize(
+    ("to", "after"),
+    [
+        ("surprised", {"expression": "surprised"}),
+        ("neutral", {"expression": "neutral"}),
+        ("right 20", {"pose": "right 20"}),
+        (["dark", "left 20"], {"light": "dark", "pose": "left 20"}),
+        ("side", {"light": "side"}),
+        ("weak", {"light": "weak"}),
+    ],
+)
+def test_a_result_names_the_attributes_before_and_after(to, after, astronaut):
+    before = {"expression": "happy", "pose": "frontal", "light": "normal"}
+    result = facesym.load("transfer")(astronaut, to=to)
+    assert result.attributes == [(before, before | after)]
+
+
+def test_attributes_are_told_of_the_groups_and_names_of_the_network_only(aligned_portraits):
+    crop = aligned_portraits["astronaut"]
+    assert estimate_attributes(crop, {"pose": ("left 45", "right 45"), "mood": ("happy",)}).keys() == {"pose"}
+    assert estimate_attributes(crop, {"expression": ("neutral", "surprised")}) == {}
 
 
 @pytest.mark.parametrize("portrait", ["astronaut", "grace-hopper"])

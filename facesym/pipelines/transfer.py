@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from ..attributes import encode, groups_of
 from ..errors import ImageError
 from ..faces.align import resized_transform
+from ..faces.appearance import degrees_of, estimate_attributes
 from ..faces.decode import PictureSource
 from ..faces.geometry import face_region, flip_landmarks
 from ..faces.landmarks import find_points
@@ -21,7 +22,7 @@ from ..faces.matte import person_matte
 from ..faces.mouth import darken_opening, refine_mouth
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from ..faces.save import mark_edited
-from .base import FaceJob, Pipeline, Result, inference
+from .base import FaceJob, Later, Pipeline, Result, inference
 from .crops import to_array, to_image
 from .draw import draw
 from .layers import LARGEST, compose, keep_outside_face, moved, probes
@@ -38,10 +39,13 @@ class TransferResult(Result):
     """Result of `TransferPipeline`. The fields are lists with one entry per face.
 
     Attributes:
+        attributes: pairs of dicts {group: attribute}, estimated before and after the change; see
+            `facesym.faces.appearance.estimate_attributes`.
         grid: dicts {attribute: RGB image, the aligned crop with only that attribute changed}; empty unless requested.
         crop: RGB images, the aligned input crops, at the size of the results.
     """
 
+    attributes: list[tuple[dict[str, str], dict[str, str]]]
     grid: list[dict[str, Image.Image]]
     crop: list[Image.Image]
 
@@ -200,7 +204,11 @@ class TransferPipeline(Pipeline):
         return [mark_edited(job.photo.restore(image), self.task)]
 
     def _fields(self, faces):
+        crops = [(face.crop, face.output) for face in faces]
         return {
+            "attributes": Later(
+                lambda: [tuple(estimate_attributes(x, self.groups) for x in pair) for pair in crops]
+            ),
             "grid": [{name: self._edited(face, x) for name, x in face.grid.items()} for face in faces],
             "crop": [face.photo.restore_crop(face.crop) for face in faces],
         }
@@ -317,7 +325,7 @@ class TransferPipeline(Pipeline):
         """
         config, far = self.net.config, [False] * len(faces)
         if "pose" in way:
-            goal = _degrees(way["pose"])
+            goal = degrees_of(way["pose"])
             faces = [_mirrored(face) if goal * face.yaw < -abs(goal) * TURNED else face for face in faces]
             far = [abs(goal - face.yaw) > FAR for face in faces]
         # In a far turn an open mouth smears.
@@ -374,12 +382,6 @@ def _mouth_change(face, image):
     region = face_region(face.small_points, image.width) > 0
     region[: int(face.small_points[33, 1])] = False
     return np.abs(np.asarray(image, np.float32) - np.asarray(face.small, np.float32))[region].mean()
-
-
-def _degrees(pose):
-    """The yaw in a pose's name: -45 for "left 45", 0 for "frontal"."""
-    side, _, degrees = pose.partition(" ")
-    return {"left": -1, "right": 1}.get(side, 0) * float(degrees or 0)
 
 
 def _mirrored(face):

@@ -1,0 +1,71 @@
+"""Estimate the attributes that transfer changes, from landmarks and brightness."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from .geometry import face_region
+from .mouth import mouth_shape
+from .pose import find_points_and_pose
+
+# Weights of `mouth_shape` and biases for the logits of the expressions, fitted by train/expression.py.
+EXPRESSIONS = {
+    "neutral": ((-17.9, -4.8, -8.7, 5.4), 4.1),
+    "happy": ((-4.1, 24.5, 11.5, -22.4), -11.7),
+    "surprised": ((22.0, -19.6, -2.8, 17.0), 7.6),
+}
+# On the lightness of the face, 0 to 255: darker on average is dark, a smaller range is weak.
+DARK, WEAK = 75, 80
+ONE_SIDED = 0.14  # contrast of the medians of the face's halves from which light comes from the side
+
+
+def degrees_of(pose: str) -> float:
+    """Return the yaw in a pose's name: -45 for "left 45", 0 for "frontal"."""
+    side, _, degrees = pose.partition(" ")
+    return {"left": -1, "right": 1}.get(side, 0) * float(degrees or 0)
+
+
+def estimate_attributes(crop: Image.Image, groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Estimate the attributes of a face.
+
+    Expressions are told by the mouth's landmarks, the pose by the yaw, the light by the lightness of the face: it is
+    "dark", "weak" (low contrast), "side" (one half is lighter) or "normal". Dark skin in dim light counts as dark.
+
+    Args:
+        crop: RGB, an aligned face (FFHQ framing).
+        groups: the attributes to choose from, as {group: attributes}; see `facesym.attributes.GROUPS`.
+
+    Returns:
+        {group: attribute}, without groups of other names and estimates that are not among the attributes.
+    """
+    points, (yaw, _) = find_points_and_pose(crop)
+    shape = mouth_shape(points)
+    logits = {name: shape @ np.array(weights) + bias for name, (weights, bias) in EXPRESSIONS.items()}
+    estimates = {
+        "expression": max(logits, key=logits.__getitem__),
+        "pose": min(groups.get("pose", ("",)), key=lambda name: abs(degrees_of(name) - yaw)),
+        "light": _light(np.asarray(crop), points),
+    }
+    return {group: name for group, name in estimates.items() if name in groups.get(group, ())}
+
+
+def _light(image, points):
+    """Name the light on a face (SxSx3 uint8, landmarks 68x2 in pixels)."""
+    size = len(image)
+    inside = face_region(points, size) > 0
+    if not inside.any():
+        return "normal"
+    lightness = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    face = lightness[inside]
+    if face.mean() < DARK:
+        return "dark"
+    if np.subtract(*np.percentile(face, [95, 5])) < WEAK:
+        return "weak"
+    smooth = cv2.GaussianBlur(lightness, (0, 0), 0.024 * size)[inside].astype(float)
+    columns = np.nonzero(inside)[1]
+    left, right = (
+        np.median(smooth[half]) for half in (columns < np.median(columns), columns > np.median(columns))
+    )
+    return "side" if abs(left - right) > ONE_SIDED * (left + right) else "normal"
