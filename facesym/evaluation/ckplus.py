@@ -58,22 +58,27 @@ def normalised(pipe: Any, face: np.ndarray) -> np.ndarray:
 
 def run(args: argparse.Namespace) -> None:
     """Measure expression recognition on CK+ in 8 subject-independent folds with several seeds: trained on the faces
-    alone, and with their normalised versions as an eighth class, neutral, which is ignored in the test fold. The
-    classifier and the number of steps are the same. (The paper adds the faces to a metric-learning network, on its own
-    selection of CK+.)"""
+    alone; with their normalised versions as an eighth class, neutral, which is ignored in the test fold, as half of the
+    samples or as one in eight; and with its normalised version as a second channel of each face, which shows the
+    classifier the person's neutral face. The classifier and the number of steps are the same. (The paper adds the faces
+    to a metric-learning network, on its own selection of CK+.)"""
     args.out.mkdir(parents=True, exist_ok=True)
     images, subjects, expressions = load_faces(args.ckplus)
     names = sorted(set(expressions))
     labels, fold = np.array([names.index(e) for e in expressions]), folds(subjects, FOLDS)
-    extra: dict[str, np.ndarray | None] = {"faces alone": None}
+    rows: dict[str, tuple[np.ndarray | None, float | None]] = {"faces alone": (None, None)}
     for name, model in named_models(args.models).items():
         pipe = facesym.load(model)
         faces = np.stack([normalised(pipe, face) for face in progress_bar(images, desc=name)])
         every = slice(0, None, max(1, len(images) // 20))
         save_sheet([x[every][:20] for x in (images, faces)], args.out / f"{name}.png")
-        extra[name] = faces
+        rows |= {
+            name: (faces, 0.5),
+            f"{name}, one in eight": (faces, 0.125),
+            f"{name}, second channel": (faces, None),
+        }
     table = [
-        accuracy_row(name, _scores(name, more, images, labels, fold, args)) for name, more in extra.items()
+        accuracy_row(name, _scores(name, *row, images, labels, fold, args)) for name, row in rows.items()
     ]
     people = len(set(subjects))
     settings = {
@@ -86,20 +91,27 @@ def run(args: argparse.Namespace) -> None:
     print(f"\nwrote {args.out}")
 
 
-def _scores(name, extra, images, labels, fold, args):
-    """Return the accuracy of each seed over all folds; ``extra``: faces of the additional class, or None."""
+def _scores(name, extra, fraction, images, labels, fold, args):
+    """Return the accuracy of each seed over all folds.
+
+    ``extra``: normalised faces, or None. They are this fraction of the samples, as an additional class; or a second
+    channel if the fraction is None.
+    """
     classes = labels.max() + 1
     steps = args.epochs * max(1, len(images) * (FOLDS - 1) // FOLDS // 64)
+    if extra is not None and fraction is None:
+        images, extra = np.stack([images, extra], 1), None
     scores = []
     for seed in range(args.seeds):
         right = 0
         for k in progress_bar(range(FOLDS), desc=f"{name}, seed {seed}"):
             known = fold != k
-            x, y = images[known], labels[known]
+            x, y, weights = images[known], labels[known], None
             if extra is not None:
-                x = np.concatenate([x, extra[known]])
-                y = np.concatenate([y, np.full(known.sum(), classes)])
-            net = train_classifier(x, y, classes + (extra is not None), steps, 100 * seed + k)
+                count = known.sum()
+                x, y = np.concatenate([x, extra[known]]), np.concatenate([y, np.full(count, classes)])
+                weights = np.repeat([1 - fraction, fraction], count)
+            net = train_classifier(x, y, classes + (extra is not None), steps, 100 * seed + k, weights)
             right += int((predict(net, images[~known], classes) == labels[~known]).sum())
         scores.append(right / len(images))
     return scores

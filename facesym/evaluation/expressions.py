@@ -53,9 +53,9 @@ def folds(subjects: Sequence[str], count: int) -> np.ndarray:
     return np.array([fold_of[subject] for subject in subjects])
 
 
-def classifier(classes: int) -> nn.Module:
-    """Create a small convolutional network: Bx1x48x48 to ``classes`` logits."""
-    layers, channels = [], 1
+def classifier(classes: int, channels: int = 1) -> nn.Module:
+    """Create a small convolutional network: BxCx48x48, C = ``channels``, to ``classes`` logits."""
+    layers = []
     for width in (32, 64, 128):
         layers += [
             nn.Conv2d(channels, width, 3, 1, 1, bias=False),
@@ -71,8 +71,8 @@ def classifier(classes: int) -> nn.Module:
 
 
 def as_input(images: np.ndarray) -> torch.Tensor:
-    """Normalise each image by its own mean and standard deviation."""
-    x = torch.from_numpy(images[:, None].astype(np.float32))
+    """Normalise each image (NxSIDExSIDE or NxCxSIDExSIDE) by its own mean and standard deviation: NxCxSIDExSIDE."""
+    x = torch.from_numpy(images.reshape(len(images), -1, SIDE, SIDE).astype(np.float32))
     return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1)
 
 
@@ -87,7 +87,7 @@ def train_classifier(
     """Train a classifier with flips and shifts.
 
     Args:
-        images: NxSIDExSIDE uint8.
+        images: NxSIDExSIDE uint8, or NxCxSIDExSIDE with C channels.
         labels: N integers below ``classes``.
         steps: number of batches, independent of the number of images.
         seed: of the weights, the batches and the augmentation.
@@ -95,9 +95,9 @@ def train_classifier(
     """
     torch.manual_seed(seed)
     often = torch.ones(len(images)) if weights is None else torch.from_numpy(weights)
-    net = classifier(classes)
-    net.to(memory_format=torch.channels_last)  # type: ignore
     x, y = as_input(images), torch.from_numpy(labels)
+    net = classifier(classes, x.shape[1])
+    net.to(memory_format=torch.channels_last)  # type: ignore
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     net.train()
@@ -119,7 +119,7 @@ def train_classifier(
 
 @torch.no_grad()
 def predict(net: nn.Module, images: np.ndarray, classes: int | None = None) -> np.ndarray:
-    """Predict labels of NxSIDExSIDE uint8 images, among the first ``classes`` classes if given."""
+    """Predict labels of images, see `train_classifier`, among the first ``classes`` classes if given."""
     logits = [net(as_input(images[i : i + 256]))[:, :classes] for i in range(0, len(images), 256)]
     return torch.cat(logits).argmax(1).numpy()
 
