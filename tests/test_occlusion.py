@@ -111,6 +111,20 @@ def test_what_is_worn_over_the_eyes_is_eyewear_whatever_the_network_calls_it(mon
     assert not found("glasses").any()
 
 
+@pytest.mark.parametrize(("doubt", "found"), [(0.2, True), (0.02, False)])
+def test_glasses_on_one_side_confirm_a_doubt_on_the_other(monkeypatch, doubt, found):
+    points, rows, columns = template(128), *np.mgrid[:128, :128]
+    lenses = (abs(rows - points[36:48, 1].mean()) < 10) & (abs(columns - 63.5) < 36)
+    left, right = lenses & (columns < 60), lenses & (columns > 67)
+    probability = np.zeros((1 + len(OCCLUSIONS), 128, 128), np.float32)
+    probability[1 + OCCLUSIONS.index("glasses")] = 0.9 * left + doubt * right
+    probability[0] = 1 - probability[1:].sum(0)
+    monkeypatch.setattr(occlusion, "occlusion_probability", lambda _: probability)
+    monkeypatch.setattr(occlusion, "find_points", lambda _: points)
+    mask = occlusion.find_occlusion(Image.new("RGB", (128, 128)), ["glasses"])
+    assert mask[left].all() and (mask[right].mean() > 0.9) == found
+
+
 def test_specks_and_what_is_unsure_are_left():
     probability, face = np.zeros((64, 64), np.float32), np.ones((64, 64), bool)
     probability[4:6, 4:6] = 1

@@ -13,12 +13,13 @@ from ..attributes import OCCLUSIONS
 from ..errors import ImageError
 from ..onnx import backend, run_network, shared_network
 from .align import align_face, resized_transform
-from .geometry import face_region
+from .geometry import face_region, flip_landmarks, warp_points
 from .landmarks import find_points
 
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" excludes: a fringe belongs to the face
 EYEWEAR = {"glasses", "sunglasses"}
+DOUBT = 0.1  # probability of eyewear from which the mirrored side can confirm it
 SURE = 0.75  # minimum of the largest probability within a region
 SPECK = 0.001  # minimum area of a region, as a fraction of the crop
 MOST_CUT = 0.02  # maximum fraction of the visible face that dilation may cover
@@ -111,6 +112,8 @@ def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
     kinds, probability, points = set(kinds), occlusion_probability(crop), find_points(crop)
     channel = {kind: probability[1 + k] for k, kind in enumerate(OCCLUSIONS)}
     face = face_region(points, crop.width, forehead=1.0) > 0
+    if kinds & EYEWEAR:
+        _confirm_by_symmetry(channel, points)
     nowhere = np.zeros_like(face)
     anywhere = channel["damage"] > 0.5 if "damage" in kinds else nowhere
     found = _regions(sum(channel[kind] for kind in OCCLUSIONS if kind in kinds), face, anywhere)
@@ -120,6 +123,22 @@ def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
         eyewear = _over_eyes(found | _regions(covered, face, nowhere), points)
     visible = face & (probability[0] > 0.5) & ~found & ~eyewear
     return _with_rim(eyewear, visible, MOST_CUT_EYEWEAR) | _with_rim(found & ~eyewear, visible, MOST_CUT)
+
+
+def _confirm_by_symmetry(channel, points):
+    """Raise the probability of eyewear where the network is in doubt but sees it at the mirrored position.
+
+    Args:
+        channel: {kind: SxS float32, probability}; changed in place.
+        points: 68x2, the landmarks in pixels.
+    """
+    size = len(channel["glasses"])
+    worn = channel["glasses"] + channel["sunglasses"]
+    mirrored, _ = warp_points(np.ascontiguousarray(worn[:, ::-1]), flip_landmarks(points, size), points)
+    confirmed = (worn > DOUBT) & (worn < mirrored)
+    rise = np.where(confirmed, mirrored, worn) / np.maximum(worn, 1e-6)
+    for kind in EYEWEAR:
+        channel[kind] = channel[kind] * rise
 
 
 def occlusion_probability(crop: Image.Image) -> np.ndarray:
