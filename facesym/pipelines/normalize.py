@@ -12,9 +12,11 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..faces.decode import PictureSource
+from ..faces.geometry import face_region
 from ..faces.landmarks import find_points
 from ..faces.mouth import shows_expression
 from ..faces.pose import find_points_and_pose
+from ..faces.sharpen import frontal_face, sharpen_like
 from .base import FaceJob, Pipeline, Result, inference
 from .crops import flip, one_of, to_image, to_tensor
 from .neutral import FARTHEST, neutral_mouth
@@ -148,7 +150,8 @@ class NormalizePipeline(Pipeline):
         small, crop, transform = self._cut(job, index)
         points, (yaw, _) = find_points_and_pose(small)
         smiles = self.net.config.copy and abs(yaw) <= FARTHEST and shows_expression(points)
-        return NormalizeJob(job.photo, transform, crop, yaw, small=small, smiles=smiles)
+        points = (points + 0.5) * (crop.width / small.width) - 0.5
+        return NormalizeJob(job.photo, transform, crop, yaw, points, small=small, smiles=smiles)
 
     def _warn(self, face, options):
         super()._warn(face, options)
@@ -180,7 +183,9 @@ class NormalizePipeline(Pipeline):
             late = self.net.config.copy and abs(face.yaw) > FARTHEST
             if late and shows_expression(find_points(frames[0])):
                 frames = [neutral_mouth(x, [fraction])[0] for x, fraction in zip(frames, fractions)]
-            face.output, *face.walk = frames
+            # The first frame of a walk is the photo itself.
+            sharp = [_sharpened(face, x) if fraction else x for x, fraction in zip(frames, fractions)]
+            face.output, *face.walk = sharp
 
     def _fields(self, faces):
         return {
@@ -267,3 +272,11 @@ class NormalizePipeline(Pipeline):
         for each in passes:
             image = self.net.render(each, image, fraction).image
         return image
+
+
+def _sharpened(face, frame):
+    """Sharpen the face of a frame to that of the photo: interpolation makes it softer."""
+    size = face.crop.width
+    shown = face_region(face.points, size) > 0
+    sharp = sharpen_like(np.asarray(frame), frontal_face(size), np.asarray(face.crop), shown)
+    return Image.fromarray(sharp)
