@@ -1,5 +1,7 @@
 """The errors that facesym raises. Each message says what is wrong and what to do."""
 
+import re
+
 
 class FacesymError(Exception):
     """Base class of facesym's errors."""
@@ -19,3 +21,16 @@ class ZooError(FacesymError):
 
 class DeviceError(FacesymError):
     """A device is unknown, or this machine or this build of torch does not have it."""
+
+
+def command_message(error: Exception | str) -> str:
+    """Reword the message of an error for the command line and its reports, which know no Python arguments.
+
+    Args:
+        error: the error, or its message.
+
+    Returns:
+        The message without hints at ``aligned=True``, and with ``--faces`` in place of ``faces=``.
+    """
+    text = re.sub(r"[;.][^;.]*aligned=True[^;.]*", "", str(error))
+    return re.sub(r'\bfaces="?(\w+)"?', r"--faces \1", text)

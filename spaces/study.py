@@ -1,7 +1,6 @@
 """The section for the asymmetry study: measure photos of several people or visits."""
 
 import html
-import re
 import shutil
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,6 @@ from facesym.errors import ImageError
 from facesym.study import PUPILLARY_DISTANCES
 
 MOST = 100  # photos per study
-ARGUMENT = re.compile(r"[;.][^;.]*aligned=True[^;.]*")  # a hint for programs in the library's messages
 EXAMPLES = ["anna_2026-03-01_rest.jpg", "anna_2026-03-01_smile.jpg"]
 INTRO = """Measures the asymmetry of each face and writes a printable report with tables: left minus right for brow
 height, eye opening, mouth corners and more, next to the range of healthy faces. File names give the subject, date and
@@ -72,10 +70,10 @@ class Section:
 
     def show(self, outcome):
         """Return values for ``outputs`` that show a study."""
-        paths, rows = outcome
+        paths, rows, videos = outcome
         shown = gr.update(value=paths, visible=True)
         idle = gr.update(visible=True), gr.update(visible=False)
-        return panel.status(text=summarize(rows)), shown, show_table(rows), *idle
+        return panel.status(text=summarize(rows, videos)), shown, show_table(rows), *idle
 
     def busy(self, text: str, viewer=None, clear=False):
         """Return values for ``outputs`` while a study runs."""
@@ -88,8 +86,8 @@ class Section:
         return panel.status(error=error), *nothing, gr.update(visible=True), gr.update(visible=False)
 
 
-def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[str], list[dict]]:
-    """Measure uploaded photos.
+def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[str], list[dict], int]:
+    """Measure uploaded photos and videos.
 
     Args:
         tell: see `line.Job.tell`.
@@ -97,7 +95,7 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
         distance: pupillary distance in millimetres, or None.
 
     Returns:
-        The paths of the report and the tables, and the rows of the table.
+        The paths of the report and the tables, the rows of the table, and the number of measured videos.
 
     Raises:
         ImageError: there are no photos or too many, two share a name, or the distance is out of range.
@@ -139,19 +137,22 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
     made = sorted(
         (path for path in out.rglob("*") if path.is_file()), key=lambda path: (order[path.suffix], path)
     )
-    return [str(path) for path in made], rows
+    return [str(path) for path in made], rows, len(names) - len(rows)
 
 
-def summarize(rows: list[dict]) -> str:
-    """Summarize the study in one line, with Markdown's ** for bold."""
+def summarize(rows: list[dict], videos: int = 0) -> str:
+    """Summarize the study in one line, with Markdown's ** for bold.
+
+    Args:
+        rows: of the photos, and of the files that could not be measured.
+        videos: number of videos that were measured; they have no rows.
+    """
     failed = sum("error" in row for row in rows)
-    measured = len(rows) - failed
-    text = f"**{measured} photo{'s' * (measured != 1)} measured**"
-    return (
-        text
-        + (f", {failed} failed (see the table)" if failed else "")
-        + ". The report has one page per photo."
-    )
+    photos = len(rows) - failed
+    counts = {"photo": photos, "video": videos} if videos else {"photo": photos}
+    measured = " and ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items())
+    text = f"**{measured} measured**" + (f", {failed} failed (see the table)" if failed else "")
+    return f"{text}. The report has one page per {' and '.join(counts)}."
 
 
 def show_table(rows: list[dict]) -> str:
@@ -167,7 +168,7 @@ def show_table(rows: list[dict]) -> str:
                 row["date"],
                 row["condition"],
                 "",
-                f"Not measured: {ARGUMENT.sub('', row['error'])}",
+                f"Not measured: {row['error']}",
             ]
         else:
             cells = [row[key] if key != "outside" else summarize_leading(row) for key in COLUMNS]
@@ -190,7 +191,8 @@ async def study_files(photos: list[str], pupillary_distance: float = 0):
     Returns:
         The report (HTML), the tables (CSV, JSON), and one row of measures per photo.
     """
-    return await parts.MODELS.run(work, photos, pupillary_distance)
+    files, rows, _ = await parts.MODELS.run(work, photos, pupillary_distance)
+    return files, rows
 
 
 class PhotoFiles(gr.File):

@@ -23,7 +23,7 @@ MEANING = {  # names of the regions for visitors
 }
 ABOUT = (
     "In percent of the distance between the outer eye corners, with the head's roll and yaw removed. No face measures "
-    "zero. This is a measurement of a photo, not a diagnosis."
+    "zero. Left and right are those of the image. This is a measurement of a photo, not a diagnosis."
 )
 
 tab = panel.Tab(

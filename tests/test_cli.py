@@ -87,12 +87,13 @@ def no_model(monkeypatch):
         ),
     ],
 )
-def test_every_face_has_its_files(command, files, photo, mask, calls, tmp_path, monkeypatch):
+def test_every_face_has_its_files(command, files, photo, mask, calls, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(*command.split(), "--faces", "all", photo) == 0
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     written -= {"photo.jpg", "mask.png"}
     assert sorted(written) == files.split()
+    assert {file.split("/")[0] for file in written} <= set(capsys.readouterr().out.split())
     for file in written:
         if not file.endswith(".mp4"):
             with Image.open(tmp_path / file) as image:
@@ -110,10 +111,13 @@ def test_every_face_has_its_files(command, files, photo, mask, calls, tmp_path, 
         ("complete bad.jpg --mask mask.png", 1, "bad.jpg"),
         ("complete photo.jpg --mask small.png", 1, "64x64 pixels and the photo 512x512"),
         ("complete photo.jpg --mask mask.png -o done.txt", 1, "must end in .png"),
+        ("complete photo.jpg --mask mask.png -o folder", 1, "folder is a folder"),
+        ("rotate photo.jpg -o folder", 1, "such as folder/photo.mp4"),
         ("rotate photo.jpg -o done.png", 1, "must end in .gif, .mp4"),
         ("rotate photo.jpg --yaw 1 2 3", 2, "one or two numbers, not 3"),
         ("rotate photo.jpg --paste", 2, "needs a single --yaw"),
-        ("complete photo.jpg", 2, "--mask"),
+        ("complete photo.jpg", 2, "or let --mask auto find"),
+        ("", 2, "facesym complete photo.jpg --mask mask.png"),  # an example of the help
         ("complete --mask mask.png", 2, "IMAGE_OR_FOLDER is missing"),
         ("rotate", 2, "IMAGE_OR_FOLDER is missing"),
         ("transfer --to happy", 2, "IMAGE_OR_FOLDER is missing"),
@@ -142,6 +146,7 @@ def test_wrong_arguments_are_named_before_the_model_loads(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.jpg").write_text("broken")
+    (tmp_path / "folder").mkdir()
     Image.new("L", (64, 64), "white").save("small.png")
     assert run(*command.split()) == code
     error = capsys.readouterr().err

@@ -137,7 +137,11 @@ def test_percentiles_run_from_low_to_high():
         ("P7 brow raise.png", About("P7", "", "brow raise")),
         ("IMG_0412.jpg", About("IMG_0412")),
         ("anna/2026-03-01_rest.jpg", About("anna", "2026-03-01", "rest")),
-        ("anna_smile_2.jpg", About("anna_2", "", "smile")),
+        ("anna_smile_2.jpg", About("anna", "", "smile")),  # the second smile, not another person
+        ("anna_2026-03-01_rest (2).jpg", About("anna", "2026-03-01", "rest")),
+        ("anna/rest_2.jpg", About("anna", "", "rest")),
+        ("smile_2.jpg", About("2", "", "smile")),
+        ("2_smile.jpg", About("2", "", "smile")),
     ],
 )
 def test_file_names_say_who_when_and_what(name, about):
@@ -152,6 +156,37 @@ def test_a_sheet_overrides_the_names(tmp_path):
     assert found["b_smile.jpg"] == About("b", "", "smile")
     sheet.write_text("photo,subject\na.jpg,Bea\n")
     with pytest.raises(ImageError, match='no column "file"'):
+        read_sheet(sheet)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_sheet_may_come_from_any_spreadsheet(separator, tmp_path):
+    sheet = tmp_path / "photos.csv"
+    lines = [
+        ("File", " Subject", "Date", "Condition"),
+        ("a.jpg", "Zoë", "01.03.2026", "eye-closure"),
+        ("", "", "", ""),
+    ]
+    sheet.write_text("\r\n".join(map(separator.join, lines)), encoding="utf-8-sig")
+    assert read_sheet(sheet) == {"a.jpg": About("Zoë", "2026-03-01", "eye closure")}
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            "file,date\na.jpg,2026-03-01\nb.jpg,03/04/2026\n",
+            'line 3: "03/04/2026" is not a date: write YYYY-MM-DD',
+        ),
+        ("file,date\na.jpg,2026-02-30\n", 'line 2: "2026-02-30"'),
+        ("", 'no column "file"'),
+        ("file,subject\na.jpg,Zo\xeb\n", "CSV UTF-8"),
+    ],
+)
+def test_a_sheet_that_would_be_misread_is_refused(text, message, tmp_path):
+    sheet = tmp_path / "photos.csv"
+    sheet.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ImageError, match=message):
         read_sheet(sheet)
 
 
@@ -199,6 +234,24 @@ def test_the_report_is_one_file_that_says_what_it_is_not(study):
     assert not re.search(r"(src|href)=\"(?!data:|#)", html)  # nothing is fetched
     for measure in MEASURES:
         assert measure.label in html
+
+
+def test_a_run_leaves_no_movements_of_an_earlier_one(tmp_path, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"not a photo")
+    out.mkdir()
+    (out / "movements.csv").write_text("old")
+    (out / "mine.csv").write_text("mine")
+    sheet = tmp_path / "photos.csv"
+    sheet.write_text("file,subject\nbda.jpg,Bea\n")
+    with pytest.raises(SystemExit):
+        main(["study", str(tmp_path / "in"), "-o", str(out), "--overwrite", "--sheet", str(sheet)])
+    assert not (out / "movements.csv").exists() and (out / "mine.csv").exists()
+    printed = capsys.readouterr().err
+    assert (
+        "skipped bda.jpg" in printed and "does not name 1 of 1 files" in printed
+    )  # a wrong name in the sheet
 
 
 def test_a_second_run_replaces_nothing_unless_told(study, capsys):

@@ -71,6 +71,14 @@ def test_a_gap_breaks_a_line_and_text_is_escaped():
     assert line_plot([Line("flat", [0, 0], [1, 1])], "x", "y")  # neither axis has a length
 
 
+def test_noise_does_not_fill_a_plot():
+    def heights(span):
+        svg = line_plot([Line("", [0, 1, 2], [5.0, 5.1, 5.0])], "x", "y", span=span)
+        return [float(y) for y in re.findall(r'cy="([\d.]+)"', svg)]
+
+    assert np.ptp(heights(0)) > 100 and 1 < np.ptp(heights(5)) < 4
+
+
 def test_subjects_seen_once_have_no_page_and_dates_make_plots():
     rows = [
         row("a1", "anna", "2026-01-01", "rest"),
@@ -141,8 +149,11 @@ def test_a_study_of_photos_and_videos(clip, tmp_path, capsys):
         main(["study", str(photos), "-o", str(tmp_path / "out")])
     printed = capsys.readouterr().err
     assert exit.value.code == 1 and "skipped notes.txt" in printed and "skipped clip" not in printed
+    assert "3 measured, 1 failed" in printed
     html = (tmp_path / "out" / "report.html").read_text()
-    assert "2 blinks" in html and "2026-02-05" in html and 'class="mark"' in html
+    assert "2 blinks, shaded" in html and 'href="#video1">clip.mp4' in html and 'id="video1"' in html
+    assert 'href="#subject1">eileen' in html and 'id="subject1"' in html
+    assert "2026-02-05" in html and 'class="mark"' in html
     with open(tmp_path / "out" / "videos" / "clip.mp4.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 22
     rows = json.loads((tmp_path / "out" / "measures.json").read_text())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..errors import FacesymError
+from ..errors import FacesymError, command_message
 from . import evaluate, export, space, study, tasks, zoo
 from .options import UsageError
 
@@ -78,6 +78,9 @@ def _run(argv):
     try:
         if argv and argv[0] in evaluate.SUMMARIES:
             return evaluate.run(argv[0], argv[1:])
+        if not argv:
+            make_parser().print_help(sys.stderr)
+            return 2
         args, unknown = make_parser().parse_known_args(argv)
         if unknown:
             args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -86,7 +89,7 @@ def _run(argv):
         except UsageError as error:
             args.parser.error(str(error))
     except FacesymError as error:
-        print(f"facesym: {error}", file=sys.stderr)
+        print(f"facesym: {command_message(error)}", file=sys.stderr)
     except BrokenPipeError:
         raise
     except OSError as error:  # for example a file name that is too long, or no permission

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import FacesymError, ImageError
+from ..errors import FacesymError, ImageError, command_message
 from .model import TaskModel
 from .photo import edit_photo
 from .records import Records, checksum
@@ -123,7 +123,7 @@ class FolderRun:
         try:
             return step(photo, output, *more)
         except FacesymError as error:
-            reason = str(error)
+            reason = command_message(error)
         except Exception as error:
             reason = f"unexpected {type(error).__name__}: {error}"
         self.failed += 1

@@ -22,6 +22,9 @@ def run_photo(task: Task, args: argparse.Namespace) -> int:
     """
     photo = args.image
     output = args.output or photo.with_name(f"{photo.stem}-{task.name}{task.suffix}")
+    if output.is_dir():
+        example = output / f"{photo.stem}{task.suffix}"
+        raise ImageError(f"{output} is a folder: name a file for the result, such as {example}.")
     if output.suffix.lower() not in task.suffixes:
         raise ImageError(f"Cannot write {output}: its name must end in {', '.join(task.suffixes)}.")
     if not args.overwrite:
@@ -36,7 +39,9 @@ def run_photo(task: Task, args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"image": str(photo), "output": str(output), **numbers}))
         return 0
-    print(output)
+    for path in [output, *task.extras(output)]:
+        if path.exists():
+            print(path)
     for row in numbers.get(task.table or "", []):
         print("  ".join(f"{key} {value:.3f}" for key, value in row.items()))
     return 0

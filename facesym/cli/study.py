@@ -90,12 +90,30 @@ def run(args: argparse.Namespace) -> int:
     photos = sorted(photos + videos)
     if not photos:
         raise ImageError(f"{args.image} has no photos.")
+    report_unmatched(photos, sheet or {}, args)
     rows = run_study(
         args.image, photos, out, sheet=sheet, pupillary_distance=args.pupillary_distance,
         progress=lambda photos: tqdm(photos, unit="photo", disable=None),
         tell=lambda message: tqdm.write(message, file=sys.stderr),
     )  # fmt: skip
-    failed = sum("error" in row for row in rows)
-    print(f"{len(rows) - failed} measured, {failed} failed: {out}", file=sys.stderr)
+    failed = sum("error" in row for row in rows)  # a measured video has no row, but curves of its own
+    print(f"{len(photos) - failed} measured, {failed} failed: {out}", file=sys.stderr)
     print(out / REPORT)
     return int(failed > 0)
+
+
+def report_unmatched(photos: list[Path], sheet: dict[str, Any], args: argparse.Namespace) -> None:
+    """List on standard error what the sheet names and the folder lacks, and say how many photos the sheet lacks."""
+    names = {path.as_posix() for path in photos}
+    report_skipped(
+        {
+            Path(name): f"{args.sheet} names it, but {args.image} lacks it"
+            for name in sheet
+            if name not in names
+        }
+    )
+    if sheet and (others := names - set(sheet)):
+        print(
+            f"{args.sheet} does not name {len(others)} of {len(names)} files: their names give what it would say",
+            file=sys.stderr,
+        )

@@ -66,6 +66,8 @@ not change."""
         super().__init__(args)
         photos, masks = args.image, args.mask
         self.masks: Masks | None = None
+        if masks is None:
+            raise UsageError("name a mask with --mask MASK, or let --mask auto find what covers the face")
         if isinstance(masks, str) or not photos.is_dir():
             return
         if not masks.is_dir():
@@ -77,7 +79,7 @@ not change."""
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--mask", type=_mask, required=True, metavar="MASK_OR_FOLDER",
+            "--mask", type=_mask, metavar="MASK_OR_FOLDER",
             help="mask image, white = missing; for a folder of photos, a folder of masks with the same names; auto: "
             f"find what covers the face; auto:KIND,...: only some of {', '.join(OCCLUSIONS)}",
         )  # fmt: skip
@@ -119,8 +121,9 @@ class Symmetrize(Task):
     summary = "make a face symmetric and measure its asymmetry"
     description = """\
 Writes the photo with a symmetric face and prints the asymmetry of the original: an
-index per region and overall, and the head's roll and yaw in degrees. For a folder,
-asymmetry.csv and asymmetry.json hold these numbers with one row per face."""
+index per region and overall in units of the distance between the outer eye corners,
+and the head's roll and yaw in degrees. For a folder, asymmetry.csv and asymmetry.json
+hold these numbers with one row per face."""
     examples = (
         ("facesym symmetrize photo.jpg -o symmetric.png", "Make one face symmetric."),
         (

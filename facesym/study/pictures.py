@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from ..asymmetry import draw_heatmap
 
-STRIP = 130, 14  # pixels
+STRIP = 110, 14  # pixels
 
 
 def data_uri(image: Image.Image) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 640, 190  # pixels
-LEFT, RIGHT, TOP, BOTTOM = 52, 36, 20, 34  # margins
+LEFT, RIGHT, TOP, BOTTOM = 60, 36, 20, 34  # margins
 COLOURS = ("#1f5fa8", "#c2571a", "#2c7a4b", "#7a3b9a", "#555555")
 
 
@@ -36,6 +36,7 @@ def line_plot(
     band: Any = None,
     marks: Any = (),
     dots: Any = True,
+    span: float = 0,
 ) -> Any:
     """Draw lines.
 
@@ -46,12 +47,14 @@ def line_plot(
         band: (low, high) of y, shaded: the healthy range.
         marks: [(from, to)] of x, shaded: blinks.
         dots: whether to draw the points too.
+        span: least length of the vertical axis, so that noise does not fill it.
 
     Returns:
         SVG, markup that needs no escaping.
     """
     xs = np.concatenate([line.x for line in lines]).astype(float)
     ys = np.concatenate([np.array(line.y, float) for line in lines] + ([np.array(band)] if band else []))
+    ys = _widen(ys, span)
     place_x = _scale(xs, LEFT, WIDTH - RIGHT, 0.02 if dots else 0)
     place_y = _scale(ys[np.isfinite(ys)], HEIGHT - BOTTOM, TOP, 0.06)
     parts = []
@@ -78,6 +81,15 @@ def line_plot(
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'font-size="11" aria-label="{escape(y_label)}">{"".join(parts)}</svg>'
     )
+
+
+def _widen(ys, span):
+    """Add the ends of the least span around the values' middle."""
+    finite = ys[np.isfinite(ys)]
+    if not len(finite) or np.ptp(finite) >= span:
+        return ys
+    middle = (finite.min() + finite.max()) / 2
+    return np.append(ys, [middle - span / 2, middle + span / 2])
 
 
 def _scale(values, start, end, margin):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import FacesymError, ImageError
+from ..errors import FacesymError, ImageError, command_message
 from ..files import write_atomic
 from .pairs import find_movements
 from .photo import measure_photo
@@ -68,7 +68,9 @@ def run_study(
                 rows.append(pages[-1]["row"])
             continue
         except FacesymError as error:
-            reason = str(error).replace(str(Path(folder) / photo), name)  # a report tells no folders
+            reason = command_message(error).replace(
+                str(Path(folder) / photo), name
+            )  # a report tells no folders
         except Exception as error:  # an error of one photo does not end the study
             reason = f"unexpected {type(error).__name__}: {error}"
         rows.append(failed_row(about, name, reason))
@@ -77,6 +79,9 @@ def run_study(
     movements = [movement.row(pupillary_distance) for movement in find_movements(rows)]
     if movements:
         save_table(movements, Path(out) / MOVEMENTS, ImageError)
+    else:  # those of an earlier run would be taken for this run's
+        for suffix in (".csv", ".json"):
+            (Path(out) / f"{MOVEMENTS}{suffix}").unlink(missing_ok=True)
     settings = {
         "folder": Path(folder).resolve().name,
         "pupillary_distance": pupillary_distance,
@@ -103,5 +108,5 @@ def _measure(path, name, about, pipe, pupillary_distance):
 def _measure_video(path, name, out, pupillary_distance):
     """Write a video's curves and return its part of the report, see `facesym.study.video.video_page`."""
     curves = measure_video(path)
-    save_table(curves.rows(), out / VIDEOS / name.replace("/", "-"), ImageError)
+    save_table(curves.rows(), out / VIDEOS / name, ImageError)
     return video_page(name, curves, pupillary_distance)

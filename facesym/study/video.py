@@ -24,6 +24,7 @@ NARROW, CLOSED = (
     0.85,
     0.75,
 )  # opening of an eye, of its usual one in the video: a blink begins, and is complete
+LEAST_SPAN = 0.08  # of a plot's vertical axis, in eye distances: 5 mm, about a blink
 LONGEST_BLINK = 0.7  # seconds; lids that stay down longer count as closed
 
 
@@ -194,14 +195,14 @@ def video_page(name: str, curves: Any, pupillary_distance: float | None = None) 
         lines = [
             Line(side, seconds, (times * curves.values[f"{measure.key}_{side}"]).tolist()) for side in SIDES
         ]
-        svg = line_plot(lines, "seconds", unit, marks=marks, dots=False)
+        svg = line_plot(lines, "seconds", unit, marks=marks, dots=False, span=times * LEAST_SPAN)
         plots.append({"title": measure.label, "svg": svg})
     seen = int((~np.isnan(next(iter(curves.values.values())))).sum())
     count = len(curves.blinks)
     return {
         "name": Path(name).as_posix(),
         "about": f"{len(seconds)} frames, {seconds[-1]:.1f} seconds; a face in {seen}; "
-        f"{count} blink{'s' * (count != 1)}, shaded",
+        f"{count} blink{'s' * (count != 1)}{', shaded' * bool(count)}",
         "plots": plots,
         "blinks": curves.blinks,
     }

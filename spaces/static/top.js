@@ -8,6 +8,11 @@ function choose(tab, move) {
     const chosen = card.dataset.tab === tab;
     card.setAttribute("aria-selected", String(chosen));
     card.tabIndex = chosen ? 0 : -1;
+    if (chosen) { // a phone shows only some of the cards
+      const { left, right } = card.getBoundingClientRect();
+      const { left: start, right: end } = card.parentElement.getBoundingClientRect();
+      card.parentElement.scrollLeft += Math.min(left - start, 0) + Math.max(right - end, 0);
+    }
   });
   if (location.hash.slice(1) !== tab) history.replaceState(null, "", "#" + tab);
   if (move) document.querySelector("#workspace")?.scrollIntoView({ behavior: "smooth", block: "start" });
