@@ -42,7 +42,7 @@ def build() -> None:
             distance = gr.Number(
                 None,
                 label="Pupillary distance in mm",
-                info="Optional, one value for all subjects: also gives lengths in millimetres.",
+                info="Optional, one value for all subjects: the report then gives lengths in millimetres. 0 for none.",
                 elem_id="study-distance",
             )
         with gr.Row():

@@ -98,6 +98,16 @@ def test_a_tab_has_an_address_and_reloading_keeps_it(desk):
     desk.get_by_role("button", name=TABS["Transfer"]).wait_for()
 
 
+def test_the_chosen_tab_lies_on_the_screen(page, photo):
+    page.goto(page.url.split("#")[0] + "?tab=transfer")
+    card = page.get_by_role("tab", name="Transfer")
+    upload(page, photo)  # the cards shrink
+    page.wait_for_function(
+        "card => { const { left, right } = card.getBoundingClientRect(); return left >= 0 && right <= innerWidth; }",
+        arg=card.element_handle(),
+    )
+
+
 def test_a_generated_face_goes_on_to_another_tab_and_the_api_is_documented(desk):
     open_tab(desk, "Rotate")
     desk.get_by_role("button", name="Generate a face").click()

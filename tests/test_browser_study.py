@@ -8,7 +8,8 @@ def test_many_photos_give_a_report_and_a_table(page, photo):
     study = page.locator("#study")
     study.get_by_text("Measure the asymmetry of many photos").click()
     page.get_by_role("button", name="Measure the photos").click()
-    study.get_by_role("alert").get_by_text("Add photos first.").wait_for()
+    refusal = study.get_by_role("alert").get_by_text("Add photos first.")
+    assert refusal.evaluate("p => getComputedStyle(p).color") == "rgb(166, 27, 27)"  # like every error
     files = {"anna_rest.png": as_bytes(photo), "wall.png": as_bytes(Image.new("RGB", (64, 64)))}
     study.locator("input[type=file]").first.set_input_files(
         [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in files.items()]

@@ -1,6 +1,11 @@
 // The page's five tabs, reflected in the URL's hash.
 const cards = [...element.querySelectorAll("[role=tab]")];
 const names = cards.map((card) => card.dataset.tab);
+function reveal() { // a phone shows only some of the cards
+  const card = cards.find((each) => each.tabIndex === 0), row = card.parentElement;
+  const { left, right } = card.getBoundingClientRect(), { left: start, right: end } = row.getBoundingClientRect();
+  row.scrollLeft += Math.min(left - start, 0) + Math.max(right - end, 0);
+}
 function choose(tab, move) {
   if (!names.includes(tab)) return;
   document.documentElement.dataset.tab = tab;
@@ -8,12 +13,8 @@ function choose(tab, move) {
     const chosen = card.dataset.tab === tab;
     card.setAttribute("aria-selected", String(chosen));
     card.tabIndex = chosen ? 0 : -1;
-    if (chosen) { // a phone shows only some of the cards
-      const { left, right } = card.getBoundingClientRect();
-      const { left: start, right: end } = card.parentElement.getBoundingClientRect();
-      card.parentElement.scrollLeft += Math.min(left - start, 0) + Math.max(right - end, 0);
-    }
   });
+  reveal();
   if (location.hash.slice(1) !== tab) history.replaceState(null, "", "#" + tab);
   if (move) document.querySelector("#workspace")?.scrollIntoView({ behavior: "smooth", block: "start" });
 }
@@ -30,6 +31,7 @@ cards.forEach((card, index) => {
 addEventListener("hashchange", () => choose(location.hash.slice(1)));
 addEventListener("facesym-tab", (event) => choose(event.detail, true));
 choose(document.documentElement.dataset.tab || names[0]);
+new ResizeObserver(reveal).observe(cards[0]); // with a photo, the cards shrink
 const dark = () => document.body.classList.contains("dark");
 element.querySelector(".theme").onclick = () => {
   document.body.classList.toggle("dark");
