@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -172,6 +173,14 @@ def test_no_option_takes_the_photo(command, expected, photo, calls, tmp_path, mo
     assert run(*command.split()) == 0
     (call,) = calls
     assert call["size"] == (512, 512) and expected.items() <= call.items()
+
+
+def test_an_error_is_a_line_of_json_too(no_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("symmetrize", "none.jpg", "--json") == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"image": "none.jpg", "error": "There is no file none.jpg."}
+    assert told.err == "facesym: There is no file none.jpg.\n"
 
 
 def test_notes_are_told(photo, calls, capsys):

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ..errors import ImageError
+from ..errors import FacesymError, ImageError, command_message
 from ..faces.load import Photo, save_image
 from .model import TaskModel
 from .task import Media, Task
@@ -17,9 +17,18 @@ def run_photo(task: Task, args: argparse.Namespace) -> int:
     """Process a single photo and return the exit status.
 
     Raises:
-        FacesymError: the input, the output or the model is invalid. Everything that can be checked without the model
-            is checked before it is loaded.
+        FacesymError: the input, the output or the model is invalid; with --json, the error is printed first, as for the
+            photos of a folder. Everything that can be checked without the model is checked before it is loaded.
     """
+    try:
+        return _run_photo(task, args)
+    except FacesymError as error:
+        if args.json:
+            print(json.dumps({"image": str(args.image), "error": command_message(error)}))
+        raise
+
+
+def _run_photo(task, args):
     photo = args.image
     output = args.output or photo.with_name(f"{photo.stem}-{task.name}{task.suffix}")
     if output.is_dir():
