@@ -132,7 +132,9 @@ def test_a_clip_gives_a_curve_per_measure_and_its_blinks(clip):
     assert len(curves.blinks) == 2
     for blink in curves.blinks:
         assert blink.right < 0.75 and blink.left > 0.9
-    rows = curves.rows()
+    rows = curves.rows(60)
+    assert rows[0]["brow_height_left_mm"] == pytest.approx(60 * rows[0]["brow_height_left"], abs=0.01)
+    assert "smile_angle_left_mm" not in rows[0] and "brow_height_left_mm" not in curves.rows()[0]
     assert sum(line["blink"] for line in rows) == 4
     assert rows[5]["palpebral_fissure_difference"] > rows[0]["palpebral_fissure_difference"] + 0.02
 

@@ -108,5 +108,5 @@ def _measure(path, name, about, pipe, pupillary_distance):
 def _measure_video(path, name, out, pupillary_distance):
     """Write a video's curves and return its part of the report, see `facesym.study.video.video_page`."""
     curves = measure_video(path)
-    save_table(curves.rows(), out / VIDEOS / name, ImageError)
+    save_table(curves.rows(pupillary_distance), out / VIDEOS / name, ImageError)
     return video_page(name, curves, pupillary_distance)

@@ -12,7 +12,7 @@ from ..errors import FaceNotFoundError, ImageError
 from ..faces.align import align_face, ffhq_transform, five_points
 from ..faces.find import find_faces
 from ..faces.landmarks import find_points
-from .measures import MEASURES, SIDES, measure_sides
+from .measures import EYE, MEASURES, SIDES, measure_sides
 from .photo import SIZE
 from .plots import Line, line_plot
 from .table import MAIN
@@ -59,16 +59,24 @@ class Curves:
     values: dict[str, np.ndarray]
     blinks: list[Blink]
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one dict per frame, for a table."""
+    def rows(self, pupillary_distance: float | None = None) -> list[dict[str, Any]]:
+        """Return one dict per frame, for a table; with the pupillary distance also lengths in millimetres."""
+        lengths = {f"{m.key}_{part}" for m in MEASURES if m.unit == EYE for part in (*SIDES, "difference")}
+        columns = {key: (each, 4) for key, each in self.values.items()}
+        if pupillary_distance:
+            columns |= {
+                f"{key}_mm": (each * pupillary_distance, 2)
+                for key, each in self.values.items()
+                if key in lengths
+            }
         blinking = np.zeros(len(self.times), int)
         for blink in self.blinks:
             blinking[(self.times >= blink.start) & (self.times <= blink.end)] = 1
         return [
             {"seconds": round(float(time), 4), "blink": int(blinking[i])}
             | {
-                key: None if np.isnan(each[i]) else round(float(each[i]), 4)
-                for key, each in self.values.items()
+                key: None if np.isnan(each[i]) else round(float(each[i]), digits)
+                for key, (each, digits) in columns.items()
             }
             for i, time in enumerate(self.times)
         ]
