@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import faces, logging, losses, metrics, models, pipelines, video, zoo
-    from .errors import DeviceError, FaceNotFoundError, FacesymError, ImageError, ZooError
+    from .errors import (
+        DeviceError,
+        FaceNotFoundError,
+        FacesymError,
+        ImageError,
+        NothingFoundError,
+        ZooError,
+    )
     from .pipelines import load
 
 __version__ = "0.1.0"
@@ -26,6 +33,7 @@ __all__ = [
     "FaceNotFoundError",
     "FacesymError",
     "ImageError",
+    "NothingFoundError",
     "ZooError",
     "__version__",
     "faces",

@@ -15,6 +15,10 @@ class ImageError(FacesymError):
     """An image or mask cannot be read, is too large, has the wrong size, or leaves nothing to do."""
 
 
+class NothingFoundError(ImageError):
+    """An automatic mask was requested, but nothing covers the face."""
+
+
 class ZooError(FacesymError):
     """A model is unknown, or its weights are missing, altered or cannot be downloaded."""
 

@@ -11,7 +11,7 @@ import results
 import stage
 from PIL import Image
 
-from facesym.errors import FaceNotFoundError, ImageError
+from facesym.errors import FaceNotFoundError, ImageError, NothingFoundError
 from facesym.faces.load import Photo, load_mask, read_photo
 
 STEPS = (
@@ -103,7 +103,7 @@ def found_mask(tell, photo: Photo) -> Image.Image:
         return mark_occlusion(photo)
     except FaceNotFoundError as error:
         raise ImageError("No face was found. Mark the mask with the brush.") from error
-    except ImageError as error:  # the photo was read before, so there is one reason left
+    except NothingFoundError as error:
         raise ImageError("Found nothing that covers a face. Mark it with the brush.") from error
 
 

@@ -9,7 +9,7 @@ from commands import found, picture, run
 
 import facesym
 from facesym.cli.walk import Masks, find_photos, name_outputs
-from facesym.errors import ImageError
+from facesym.errors import ImageError, NothingFoundError
 from facesym.faces.load import load_image
 
 # --- what goes wrong
@@ -42,6 +42,14 @@ def test_whatever_one_photo_raises_the_rest_is_done(photos, copier, capsys):
     assert run("symmetrize", photos, "-o", out) == 0
     assert "4 done, 2 unchanged, 0 failed" in capsys.readouterr().err
     assert not (out / "errors.json").exists()
+
+
+def test_a_photo_with_nothing_to_complete_is_no_failure(photos, copier, capsys):
+    out = photos.parent / "out"
+    copier.fail = {"b": NothingFoundError("Found nothing.")}
+    assert run("complete", photos, "--mask", "auto", "-o", out) == 0
+    assert "1 done, 0 unchanged, 1 with nothing to complete, 0 failed" in capsys.readouterr().err
+    assert json.loads((out / "errors.json").read_text())["b.png"] == "Found nothing."
 
 
 def test_a_model_that_does_not_load_ends_the_run(photos, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import FacesymError, ImageError, command_message
+from ..errors import FacesymError, ImageError, NothingFoundError, command_message
 from .model import TaskModel
 from .photo import edit_photo
 from .records import Records, checksum
@@ -44,7 +44,8 @@ def run_folder(task: Task, args: argparse.Namespace) -> int:
     try:
         run.edit_all({photo: out / outputs[photo] for photo in photos[rank::world]}, quiet=rank > 0)
     finally:
-        print(f"{run.done} done, {run.kept} unchanged, {run.failed} failed: {out}", file=sys.stderr)
+        uncovered = f"{run.uncovered} with nothing to complete, " if run.uncovered else ""
+        print(f"{run.done} done, {run.kept} unchanged, {uncovered}{run.failed} failed: {out}", file=sys.stderr)
         records.write_reports(photo.as_posix() for photo in photos)
     return int(run.failed > 0)
 
@@ -59,12 +60,13 @@ class FolderRun:
         model: the model to run.
 
     Attributes:
-        done, kept, failed: number of photos that were edited, were already up to date, or failed.
+        done, kept, uncovered, failed: number of photos that were edited, were already up to date, have nothing to
+            complete by their automatic mask, or failed.
     """
 
     def __init__(self, task: Task, args: argparse.Namespace, records: Records, model: TaskModel) -> None:
         self.task, self.args, self.records, self.model = task, args, records, model
-        self.done = self.kept = self.failed = 0
+        self.done = self.kept = self.uncovered = self.failed = 0
 
     def edit_all(self, outputs: dict[Path, Path], quiet: bool) -> None:
         """Process photos.
@@ -123,10 +125,11 @@ class FolderRun:
         try:
             return step(photo, output, *more)
         except FacesymError as error:
-            reason = command_message(error)
+            reason, uncovered = command_message(error), isinstance(error, NothingFoundError)
         except Exception as error:
-            reason = f"unexpected {type(error).__name__}: {error}"
-        self.failed += 1
+            reason, uncovered = f"unexpected {type(error).__name__}: {error}", False
+        self.uncovered += uncovered
+        self.failed += not uncovered
         self._tell(photo, [reason], {"error": reason})
         try:
             self.records.fail(output, photo.as_posix(), reason)

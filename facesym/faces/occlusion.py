@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..attributes import OCCLUSIONS
-from ..errors import ImageError
+from ..errors import ImageError, NothingFoundError
 from ..onnx import backend, run_network, shared_network
 from .align import align_face, resized_transform
 from .geometry import face_region, flip_landmarks, warp_points
@@ -74,7 +74,7 @@ def occlusion_mask(
         HxW bool, True = covered.
 
     Raises:
-        ImageError: nothing was found.
+        NothingFoundError: nothing covers a face.
         ZooError: the zoo has no occlusion network, or its weights are unavailable.
     """
     side, kinds = network().config.input_size, list(kinds)
@@ -89,7 +89,7 @@ def occlusion_mask(
         )
     if not mask.any():
         several = len(transforms) > 1
-        raise ImageError(
+        raise NothingFoundError(
             f"Found nothing that covers the face{'s' if several else ''} (searched for {', '.join(kinds)}). Pass a "
             "mask image of the photo's size: white where pixels are missing, black elsewhere."
         )

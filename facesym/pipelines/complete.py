@@ -159,7 +159,7 @@ class CompletePipeline(Pipeline):
 
         Raises:
             ImageError: an image cannot be read, the sizes differ, the mask is empty, covers everything, or does
-                not touch the face; or an automatic mask found nothing.
+                not touch the face. Its subclass NothingFoundError: an automatic mask found nothing.
             FaceNotFoundError: no face was found, or not the requested one.
         """
         if isinstance(image, list | tuple) and automatic_kinds(mask):
@@ -181,7 +181,8 @@ class CompletePipeline(Pipeline):
             Image of mode L and the photo's size, white = covered.
 
         Raises:
-            ImageError: the photo cannot be read, a kind does not exist, or nothing was found.
+            ImageError: the photo cannot be read, or a kind does not exist. Its subclass NothingFoundError: nothing was
+                found.
             FaceNotFoundError: no face was found, or not the requested one.
         """
         kinds = automatic_kinds(mask)
