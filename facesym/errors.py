@@ -37,4 +37,4 @@ def command_message(error: Exception | str) -> str:
         The message without hints at ``aligned=True``, and with ``--faces`` in place of ``faces=``.
     """
     text = re.sub(r"[;.][^;.]*aligned=True[^;.]*", "", str(error))
-    return re.sub(r'\bfaces="?(\w+)"?', r"--faces \1", text)
+    return re.sub(r'\bfaces="?(-?\w+)"?', r"--faces \1", text)

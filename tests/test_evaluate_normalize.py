@@ -76,6 +76,13 @@ def test_expressions_are_recognised_with_and_without_normalised_faces(
             Image.fromarray(picture).save(tmp_path / "faces" / name)
             rows.append(f"{name},{person},{expression}")
     (tmp_path / "faces" / "metadata.csv").write_text("\n".join(rows))
+    trained, train = [], ckplus.train_classifier
+
+    def spy(x, y, classes, steps, seed, weights=None):
+        trained.append((x.shape[1:], len(x), classes, steps, weights))
+        return train(x, y, classes, steps, seed, weights)
+
+    monkeypatch.setattr(ckplus, "train_classifier", spy)
     evaluation.main(
         ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "15",
          "-o", str(tmp_path / "out")]
@@ -83,5 +90,10 @@ def test_expressions_are_recognised_with_and_without_normalised_faces(
     table = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
     more = [f"{model.name}, one in eight", f"{model.name}, second channel"]
     assert [row["row"] for row in table] == ["faces alone", model.name, *more]
+    alone, half, eighth, channel = trained[::2]
+    assert alone[:3] == ((48, 48), 8, 2) and channel[:3] == ((2, 48, 48), 8, 2)
+    assert half[:3] == eighth[:3] == ((48, 48), 16, 3) and len({row[3] for row in trained}) == 1
+    for row, fraction in ((half, 0.5), (eighth, 0.125)):  # the normalised faces are the second half
+        assert row[4][8:].sum() / row[4].sum() == pytest.approx(fraction)
     assert table[0]["accuracy"] > 0.8  # a face and its negative are easy to tell apart
     assert (tmp_path / "out" / f"{model.name}.png").exists() and "±" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """The refinement of mouths: crops, the network, its training samples, and transfer."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,7 @@ from facesym.faces.mouth import (
 )
 from facesym.models import AttributeGenerator, MouthRefiner
 from facesym.pipelines.neutral import neutral_mouth
+from train.expression import NAMES
 from train.expression import main as fit_expression
 from train.mouth import Discriminator, MouthSamples, blurred_mouth, make_mouths, refiner_terms
 
@@ -51,17 +54,31 @@ def test_an_untrained_network_changes_nothing_and_a_trained_one_nothing_at_the_b
         MouthRefiner(widths=(4, 8), input_size=30)
 
 
+def open_mouth(gap):
+    points = template(256)
+    points[[61, 62, 63], 1] = points[60:68, 1].mean() - gap / 2
+    points[[65, 66, 67], 1] = points[60:68, 1].mean() + gap / 2
+    return points
+
+
 def test_the_inside_of_an_open_mouth_darkens_below_the_teeth():
-    image, points = np.full((256, 256, 3), 150, np.uint8), template(256)
-    middle, opening = points[60:68].mean(0), np.array([0, 24])
-    points[[61, 62, 63]] = points[[61, 62, 63]] * [1, 0] + [0, middle[1]] - opening / 2
-    points[[65, 66, 67]] = points[[65, 66, 67]] * [1, 0] + [0, middle[1]] + opening / 2
+    image, points = np.full((256, 256, 3), 150, np.uint8), open_mouth(24)
     dark = darken_opening(image, points)
-    x, y = np.round(middle).astype(int)
+    x, y = np.round(points[60:68].mean(0)).astype(int)
     down = dark[y - 16 : y + 17, x, 0].astype(int)
     assert down[16] < 90 and (dark[y, x] < image[y, x] * 0.6).all()
-    assert down[6] > 130 and (down[[0, -1]] > 148).all(), "teeth and lips stay light"
-    assert (dark[:, : int(points[60, 0]) - 4] == 150).all() and (dark[: y - 20] == 150).all()
+    assert down[6] > 130 and (down[[0, -1]] == 150).all(), "teeth and lips stay light"
+    assert (dark[:, : int(points[60, 0]) - 1] == 150).all() and (dark[: y - 14] == 150).all()
+    assert darken_opening(np.full_like(image, 20), points).min() == 20, "what is dark stays"
+
+
+def test_a_closed_mouth_and_a_weak_change_darken_little():
+    image = np.full((256, 256, 3), 150, np.uint8)
+    assert (darken_opening(image, open_mouth(3)) == 150).all()
+    falls = [
+        150.0 - darken_opening(image, open_mouth(24), strength).min() for strength in (0, 0.02, 0.5, 1, 1.5)
+    ]
+    assert falls[0] == 0 and falls[1] < 3 and falls[1] < falls[2] < falls[3] == falls[4]
 
 
 class Brighter(torch.nn.Module):
@@ -224,6 +241,19 @@ def test_weights_are_fitted_that_tell_open_mouths(tmp_path, capsys):
     fit_expression(["--data", str(folder)])
     said = capsys.readouterr().out
     assert "8 faces: weights (" in said and "area under the curve 1.000; expressions found 100%" in said
+    assert "recognised" not in said  # there are two expressions only
+
+    points[1::4, [48, 54]] += np.float32([[-8, -4], [8, -4]])  # every fourth mouth smiles
+    np.save(folder / "landmarks.npy", points)
+    kinds = ["surprised", "happy", "surprised", "neutral"]
+    scores = [",".join(str(int(kinds[i % 4] == name)) for name in NAMES) for i in range(len(rows))]
+    lines = [f"{heading},{','.join(NAMES)}", *(f"{row},{score}" for row, score in zip(rows, scores))]
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    fit_expression(["--data", str(folder)])
+    said = capsys.readouterr().out
+    assert [f"{name}: weights (" in said for name in NAMES] == [True] * 3
+    assert "100% recognised" in said and not re.search(r" \d?\d% recognised", said)
+
     (folder / "metadata.csv").write_text("\n".join([heading, *rows]))
     with pytest.raises(SystemExit, match="no train images with a yaw"):
         fit_expression(["--data", str(folder)])

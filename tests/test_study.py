@@ -142,6 +142,10 @@ def test_percentiles_run_from_low_to_high():
         ("anna/rest_2.jpg", About("anna", "", "rest")),
         ("smile_2.jpg", About("2", "", "smile")),
         ("2_smile.jpg", About("2", "", "smile")),
+        ("rest_patient_12.jpg", About("patient_12", "", "rest")),
+        ("2026-03-01_smile_P_7.jpg", About("P_7", "2026-03-01", "smile")),
+        ("neutral_Maria_2.jpg", About("Maria_2", "", "rest")),
+        ("visit1/smile_007.jpg", About("visit1", "", "smile")),
     ],
 )
 def test_file_names_say_who_when_and_what(name, about):
@@ -180,6 +184,7 @@ def test_a_sheet_may_come_from_any_spreadsheet(separator, tmp_path):
         ),
         ("file,date\na.jpg,2026-02-30\n", 'line 2: "2026-02-30"'),
         ("", 'no column "file"'),
+        ("file,subject\na.jpg,x\na.jpg,y\n", "line 3: a.jpg is listed twice"),
         ("file,subject\na.jpg,Zo\xeb\n", "CSV UTF-8"),
     ],
 )

@@ -62,7 +62,7 @@ def close_eye(image, points, side, amount):
 
 
 def move_feature(rng, image, points):
-    """Move one feature on one side of the face: a brow, the mouth or a corner of it, the nose's tip, or the chin.
+    """Move one feature, mostly to or on one side: a brow, the mouth or a corner of it, the nose's tip, or the chin.
 
     Args:
         rng: numpy Generator.

@@ -45,7 +45,9 @@ def run_folder(task: Task, args: argparse.Namespace) -> int:
         run.edit_all({photo: out / outputs[photo] for photo in photos[rank::world]}, quiet=rank > 0)
     finally:
         uncovered = f"{run.uncovered} with nothing to complete, " if run.uncovered else ""
-        print(f"{run.done} done, {run.kept} unchanged, {uncovered}{run.failed} failed: {out}", file=sys.stderr)
+        print(
+            f"{run.done} done, {run.kept} unchanged, {uncovered}{run.failed} failed: {out}", file=sys.stderr
+        )
         records.write_reports(photo.as_posix() for photo in photos)
     return int(run.failed > 0)
 

@@ -108,12 +108,15 @@ def report_unmatched(photos: list[Path], sheet: dict[str, Any], args: argparse.N
     report_skipped(
         {
             Path(name): f"{args.sheet} names it, but {args.image} lacks it"
+            if not (args.image / name).exists()
+            else f"{args.sheet} names it, but it was not read: it is no photo or video, or needs --recursive"
             for name in sheet
             if name not in names
         }
     )
     if sheet and (others := names - set(sheet)):
         print(
-            f"{args.sheet} does not name {len(others)} of {len(names)} files: their names give what it would say",
+            f"{args.sheet} does not name {len(others)} of {len(names)} files: their subject, date and condition come "
+            "from their names",
             file=sys.stderr,
         )

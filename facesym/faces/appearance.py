@@ -16,7 +16,7 @@ EXPRESSIONS = {
     "happy": ((-4.1, 24.5, 11.5, -22.4), -11.7),
     "surprised": ((22.0, -19.6, -2.8, 17.0), 7.6),
 }
-# On the lightness of the face, 0 to 255: darker on average is dark, a smaller range is weak.
+# Grey levels of the face, 0 to 255: a lower mean is dark, a smaller range (5 to 95 %) is weak.
 DARK, WEAK = 75, 80
 ONE_SIDED = 0.14  # contrast of the medians of the face's halves from which light comes from the side
 
@@ -30,8 +30,9 @@ def degrees_of(pose: str) -> float:
 def estimate_attributes(crop: Image.Image, groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Estimate the attributes of a face.
 
-    Expressions are told by the mouth's landmarks, the pose by the yaw, the light by the lightness of the face: it is
-    "dark", "weak" (low contrast), "side" (one half is lighter) or "normal". Dark skin in dim light counts as dark.
+    Expressions are estimated from the mouth's landmarks, the pose from the yaw, the light from the grey levels of the
+    face: it is "dark", "weak" (low contrast), "side" (one half is lighter) or "normal". The thresholds do not take the
+    skin tone into account.
 
     Args:
         crop: RGB, an aligned face (FFHQ framing).
@@ -45,7 +46,7 @@ def estimate_attributes(crop: Image.Image, groups: Mapping[str, Sequence[str]]) 
     logits = {name: shape @ np.array(weights) + bias for name, (weights, bias) in EXPRESSIONS.items()}
     estimates = {
         "expression": max(logits, key=logits.__getitem__),
-        "pose": min(groups.get("pose", ("",)), key=lambda name: abs(degrees_of(name) - yaw)),
+        "pose": min(groups.get("pose", ()), key=lambda name: abs(degrees_of(name) - yaw), default=""),
         "light": _light(np.asarray(crop), points),
     }
     return {group: name for group, name in estimates.items() if name in groups.get(group, ())}

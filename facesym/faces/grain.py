@@ -9,11 +9,9 @@ import numpy as np
 
 FINE = 1 / 190  # sigma as a fraction of the side: finer structure is detail
 AROUND = 1 / 85  # sigma as a fraction of the side of the window in which the strength of detail is measured
-SMOOTH = (
-    1.3  # visible pixels whose detail is stronger than this multiple of the median belong to features or hair
-)
+SMOOTH = 1.3  # visible pixels with more detail than this multiple of the median belong to features or hair
 AMOUNT = 0.65  # fraction of the missing detail that is added
-LEAST = 0.003  # minimum fraction of the crop that shows skin
+MINIMUM = 0.003  # minimum fraction of the crop that shows skin
 
 
 def with_grain(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> np.ndarray:
@@ -27,27 +25,33 @@ def with_grain(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> np.ndar
     Returns:
         SxSx3 uint8; unchanged outside the mask and the face, and if too little skin is visible.
     """
-    size = len(image)
+    size, out = len(image), image
+    if not (mask & face).any():
+        return image
+    # Only the box around the face is computed.
+    rows, columns = (slice(x[0], x[-1] + 1) for x in map(np.flatnonzero, (face.any(1), face.any(0))))
+    image, mask, face = (x[rows, columns] for x in (image, mask, face))
     values = image.astype(np.float32)
     detail = values - cv2.GaussianBlur(values, (0, 0), FINE * size)
     # Visible pixels at the border of the mask are partly interpolated.
     near = 2 * round(0.008 * size) + 1
     skin = face & (cv2.dilate(mask.astype(np.uint8), np.ones((near, near), np.uint8)) == 0)
-    if skin.mean() < LEAST:
-        return image
+    if skin.sum() < MINIMUM * size**2:
+        return out
     energy = cv2.GaussianBlur(np.square(detail).mean(2), (0, 0), AROUND * size)
     skin &= energy <= SMOOTH * np.median(energy[skin])
     missing = np.sqrt(np.maximum(energy[skin].mean() - energy, 0))
     weight = cv2.GaussianBlur((mask & face).astype(np.float32), (0, 0), size / 256) * mask
-    noise = _noise_like(detail * skin[..., None])
-    return np.clip(np.rint(values + (AMOUNT * weight * missing)[..., None] * noise), 0, 255).astype(np.uint8)
+    grain = (AMOUNT * weight * missing)[..., None] * _noise_like(detail * skin[..., None])
+    out = out.copy()
+    out[rows, columns] = np.clip(np.rint(values + grain), 0, 255)
+    return out
 
 
 def _noise_like(texture):
-    """Draw noise with the spectrum of a texture (SxSx3 float32), of unit mean square: SxSx3 float32, always the
-    same."""
-    size = len(texture)
-    white = np.random.default_rng(0).standard_normal((size, size, 1), np.float32)
+    """Draw noise with the spectrum of a texture (HxWx3 float32): the same each time, of unit mean square."""
+    shape = texture.shape[:2]
+    white = np.random.default_rng(0).standard_normal((*shape, 1), np.float32)
     spectrum = np.fft.rfft2(white, axes=(0, 1)) * np.fft.rfft2(texture, axes=(0, 1))
-    noise = np.fft.irfft2(spectrum, (size, size), axes=(0, 1))
+    noise = np.fft.irfft2(spectrum, shape, axes=(0, 1))
     return noise / max(np.sqrt(np.square(noise).mean()), 1e-12)

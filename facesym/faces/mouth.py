@@ -13,7 +13,13 @@ MOUTH = slice(48, 68)  # of the 68 landmarks
 SIDE = 1.7  # side of a crop, in the longer sides of the mouth's bounding box
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # opposite landmarks, upper and lower
 UPPER_LIP, LOWER_LIP = [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]  # inner edges, from left to right
-CAVITY = (0.52, 0.40, 0.38)  # red, green and blue that an open mouth reflects, relative to what is drawn
+CAVITY = (
+    0.52,
+    0.40,
+    0.38,
+)  # red, green and blue that an open mouth reflects, relative to the network's output
+DARKEST = 28  # level of 255 below which nothing is darkened
+OPENED = (0.04, 0.10)  # opening in outer-eye distances between which the darkening sets in
 # Depths below the upper lip, relative to the opening: teeth end between the first two, the lower lip begins
 # between the last two.
 DARK = (0.12, 0.37, 0.82, 1.02)
@@ -111,27 +117,33 @@ def refine_mouth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(out, 0, 255)).astype(np.uint8)
 
 
-def darken_opening(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+def darken_opening(image: np.ndarray, points: np.ndarray, strength: float = 1.0) -> np.ndarray:
     """Darken the inside of a synthesized wide open mouth, which the network draws grey; upper teeth stay light.
 
     Args:
         image: SxSx3 uint8, an aligned face.
         points: 68x2, its landmarks in pixels.
+        strength: strength of the change of expression, from 0; the darkening grows up to 1.
 
     Returns:
-        SxSx3 uint8. Pixels outside the inner lips do not change.
+        SxSx3 uint8. Pixels outside the inner lips do not change, and none do if the mouth is nearly closed.
     """
     size = len(image)
     gap = float(lip_gap(points))
+    opened = (gap / np.linalg.norm(points[45] - points[36]) - OPENED[0]) / (OPENED[1] - OPENED[0])
+    amount = min(strength, 1) * np.clip(opened, 0, 1)
     upper, lower = points[UPPER_LIP], points[LOWER_LIP]
     opening = np.zeros((size, size), np.uint8)
     outline = np.round(16 * np.concatenate([upper, lower[-2:0:-1]])).astype(np.int32)
     cv2.fillPoly(opening, [outline], 255, cv2.LINE_AA, 4)  # coordinates in sixteenths of a pixel
-    inside = cv2.GaussianBlur(opening.astype(np.float32) / 255, (0, 0), max(0.003 * size, 0.08 * gap))
+    opening = opening.astype(np.float32) / 255
+    inside = opening * cv2.GaussianBlur(opening, (0, 0), max(0.003 * size, 0.08 * gap))
     columns = np.arange(size)
     top, bottom = np.interp(columns, *upper.T), np.interp(columns, *lower.T)
     depth = (np.arange(size)[:, None] - top) / np.maximum(bottom - top, 1)
     weight = np.minimum((depth - DARK[0]) / (DARK[1] - DARK[0]), (DARK[3] - depth) / (DARK[3] - DARK[2]))
     weight = np.clip(weight, 0, 1)
-    weight = (inside * weight * weight * (3 - 2 * weight))[..., None]
-    return np.rint(image * (1 - weight * (1 - np.array(CAVITY)))).astype(np.uint8)
+    weight = (amount * inside * weight * weight * (3 - 2 * weight))[..., None]
+    values = image.astype(np.float32)
+    dark = np.maximum(values * np.array(CAVITY, np.float32), np.minimum(values, DARKEST))
+    return np.rint(values + weight * (dark - values)).astype(np.uint8)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 FINE = 1 / 256  # sigma as a fraction of the side: what is sharpened is finer
-MOST = 1.0  # maximum weight of the added detail
+MAX_AMOUNT = 1.0  # maximum weight of the added detail
 RIM = 1 / 64  # sigma of the border of the sharpened region, as a fraction of the side
 # Centre and half axes (x, y) of a frontal face in an aligned crop, as fractions of the side.
 CENTRE, AXES = (0.5, 0.58), (0.2, 0.26)
@@ -45,6 +45,6 @@ def sharpen_like(
     c = np.square(own).mean() - np.square(target).mean()
     if c >= 0 or a == 0:
         return output
-    amount = min((np.sqrt(b * b - a * c) - b) / a, MOST)
+    amount = min((np.sqrt(b * b - a * c) - b) / a, MAX_AMOUNT)
     weight = amount * cv2.GaussianBlur(region.astype(np.float32), (0, 0), RIM * size)
     return np.clip(np.rint(values + weight[..., None] * detail), 0, 255).astype(np.uint8)

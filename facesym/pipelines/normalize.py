@@ -183,9 +183,11 @@ class NormalizePipeline(Pipeline):
             late = self.net.config.copy and abs(face.yaw) > FARTHEST
             if late and shows_expression(find_points(frames[0])):
                 frames = [neutral_mouth(x, [fraction])[0] for x, fraction in zip(frames, fractions)]
-            # The first frame of a walk is the photo itself.
-            sharp = [_sharpened(face, x) if fraction else x for x, fraction in zip(frames, fractions)]
-            face.output, *face.walk = sharp
+            if (
+                self.net.config.copy
+            ):  # otherwise all frames of a walk are drawn alike, and nothing is interpolated
+                frames = [_sharpened(face, frame, fraction) for frame, fraction in zip(frames, fractions)]
+            face.output, *face.walk = frames
 
     def _fields(self, faces):
         return {
@@ -274,9 +276,14 @@ class NormalizePipeline(Pipeline):
         return image
 
 
-def _sharpened(face, frame):
-    """Sharpen the face of a frame to that of the photo: interpolation makes it softer."""
+def _sharpened(face, frame, fraction):
+    """Sharpen the face of a frame to that of the photo: copying by interpolation makes it softer.
+
+    ``fraction``: position of the frame between the photo, which does not change, and the result.
+    """
+    if not fraction:
+        return frame
     size = face.crop.width
     shown = face_region(face.points, size) > 0
     sharp = sharpen_like(np.asarray(frame), frontal_face(size), np.asarray(face.crop), shown)
-    return Image.fromarray(sharp)
+    return Image.blend(frame, Image.fromarray(sharp), fraction)

@@ -342,10 +342,12 @@ class TransferPipeline(Pipeline):
             points = (face.small_points + 0.5) * (face.crop.width / config.input_size) - 0.5
             within_face = matte is None and set(way) == {"expression"}
             refined = expression in REFINED or (away and expression is None)
-            finish = refine_mouth if refined else darken_opening if expression == OPEN else None
-            drawn_points = find_points(image) if finish or within_face else points
-            if finish:
-                image = Image.fromarray(finish(np.asarray(image), drawn_points))
+            opened = expression == OPEN
+            drawn_points = find_points(image) if refined or opened or within_face else points
+            if refined:
+                image = Image.fromarray(refine_mouth(np.asarray(image), drawn_points))
+            elif opened:
+                image = Image.fromarray(darken_opening(np.asarray(image), drawn_points, strength))
             if matte is not None:
                 image = compose(image, moved(*map(to_array, probed)), face.crop, matte, points)
             elif within_face:

@@ -68,9 +68,8 @@ def run_study(
                 rows.append(pages[-1]["row"])
             continue
         except FacesymError as error:
-            reason = command_message(error).replace(
-                str(Path(folder) / photo), name
-            )  # a report tells no folders
+            # The report does not name folders.
+            reason = command_message(error).replace(str(Path(folder) / photo), name)
         except Exception as error:  # an error of one photo does not end the study
             reason = f"unexpected {type(error).__name__}: {error}"
         rows.append(failed_row(about, name, reason))

@@ -40,8 +40,9 @@ class About:
 def read_name(path: Path) -> About:
     """Read a file's name: "anna_2026-03-01_smile.jpg" is subject anna, smiling on 1 March 2026.
 
-    A photo in a subfolder whose name holds nothing but date and condition is of the folder's subject. A number after
-    the condition, as in "anna_smile_2.jpg", counts the photos; it is the subject only if nothing else names one.
+    A photo in a subfolder whose name holds nothing but date and condition is of the folder's subject. A number at the
+    end that follows the condition, as in "anna_smile_2.jpg", counts the photos; it is the subject only if nothing else
+    names one.
 
     Args:
         path: of the photo, relative to the study's folder.
@@ -62,7 +63,7 @@ def read_name(path: Path) -> About:
             continue
         if not condition and word.lower() in WORDS:
             condition = WORDS[word.lower()]
-        elif condition and COUNT.fullmatch(word):
+        elif i and words[i - 1].lower() in WORDS and not following and COUNT.fullmatch(word):
             counts.append(word)
         else:
             rest.append(word)
@@ -85,9 +86,8 @@ def read_sheet(path: Path) -> dict[str, About]:
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        separator = max(
-            ",;\t", key=text.partition("\n")[0].count
-        )  # spreadsheets take that of the system's language
+        # Spreadsheets take the separator of the system's language.
+        separator = max(",;\t", key=text.partition("\n")[0].count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
         reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
         rows = [(reader.line_num, row) for row in reader if (row.get("file") or "").strip()]
@@ -108,18 +108,23 @@ def read_sheet(path: Path) -> dict[str, About]:
             raise ImageError(
                 f'{path}, line {line}: "{said["date"]}" is not a date: write YYYY-MM-DD.'
             ) from None
-        sheet[Path(said["file"]).as_posix()] = About(
+        file = Path(said["file"]).as_posix()
+        if file in sheet:
+            raise ImageError(f"{path}, line {line}: {file} is listed twice.")
+        sheet[file] = About(
             said["subject"] or named.subject, date or named.date, condition or named.condition
         )
     return sheet
 
 
 def _read_date(text):
-    """Return a date as YYYY-MM-DD, from that or, as spreadsheets write it, DD.MM.YYYY; "" of "".
+    """Return a date as YYYY-MM-DD, from a date as in file names or, as spreadsheets write it, DD.MM.YYYY; "" of "".
 
     Raises:
         ValueError: it is something else. Of 03/04/2026 nobody knows which is the month.
     """
     if not text:
         return ""
+    if found := _DATE.fullmatch(text):
+        text = "-".join(found.groups())
     return datetime.strptime(text, "%d.%m.%Y" if "." in text else "%Y-%m-%d").date().isoformat()
