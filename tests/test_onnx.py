@@ -19,7 +19,7 @@ from facesym.faces.occlusion import occlusion_probability
 ROOT = Path(__file__).parents[1]
 PORTRAITS = [ROOT / "spaces/examples" / name for name in ("astronaut.jpg", "grace-hopper.jpg")]
 MASKS = [ROOT / "spaces/examples" / name for name in ("astronaut-half.png", "grace-hopper-hand.png")]
-TASKS = {"symmetrize": {}, "complete": {}, "normalize": {}, "transfer": {"to": ["happy", "dark"]}}
+TASKS = {"symmetrize": {}, "complete": {}, "normalize": {}, "transfer": {"to": ["happy", "dark", "left 45"]}}
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def exported():
 
 
 def export_missing():
-    for name in ("landmarks", "identity", "mouth", "occlusion", *TASKS):
+    for name in ("landmarks", "identity", "mouth", "occlusion", "parse", *TASKS):
         try:
             onnx.load(name)
             onnx.load(name, "onnx-fp16")

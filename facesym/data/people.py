@@ -3,14 +3,51 @@
 import cv2
 import numpy as np
 
-from ..faces.matte import person_matte
+from ..faces.matte import SIDE, find_outline, small_face
 
-PLAIN = (
-    14.0,
-    7.0,
-    7.0,
-)  # maximum standard deviation of a plain background's L*, a* and b* (OpenCV's 8-bit units)
+# Maximum standard deviation of L*, a* and b* of a plain background, in OpenCV's 8-bit units.
+PLAIN = (14.0, 7.0, 7.0)
 SHOWN = 0.08  # minimum fraction of the image that shows background
+ROUNDS = 3  # iterations of GrabCut
+# Distances from the centre of the head, relative to the outline of a head with hair: within HEAD is certainly head,
+# within HAIR probably hair, beyond FAR certainly background.
+HEAD, HAIR, FAR = 0.7, 1.25, 1.75
+
+
+def silhouette(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Segment the person in an aligned face by colour, starting from the head that the landmarks imply.
+
+    Background that looks like the person is included.
+
+    Args:
+        image: SxSx3 uint8.
+        points: 68x2, its landmarks in pixels.
+
+    Returns:
+        SxS float32 in [0, 1], 1 = person; all 1 if the image shows no background.
+    """
+    small = (np.asarray(points, np.float64) + 0.5) * (SIDE / len(image)) - 0.5
+    return find_outline(image, points, _guess(small, small_face(points, len(image))), ROUNDS)
+
+
+def _guess(points, face):
+    """Return GrabCut's initial labels, SIDExSIDE uint8, for landmarks (68x2) and the face region (SIDExSIDE bool)."""
+    brows, chin = points[17:27].mean(0), points[8]
+    up = brows - chin
+    height = np.linalg.norm(up)
+    # The jaw of a turned head appears narrow.
+    width = max(np.linalg.norm(points[0] - points[16]), 1.1 * height)
+    middle = (brows + chin) / 2 + 0.15 * up
+    middle[0] = (middle[0] + points[[0, 16], 0].mean()) / 2
+    y, x = np.mgrid[:SIDE, :SIDE]
+    radius = np.hypot((x - middle[0]) / (0.62 * width), (y - middle[1]) / (0.98 * height))
+    below = y - chin[1]
+    body = (below > 0) & (np.abs(x - chin[0]) < 0.25 * width + 0.8 * np.clip(below - 0.15 * height, 0, None))
+    labels = np.full((SIDE, SIDE), cv2.GC_PR_BGD, np.uint8)
+    labels[(radius < HAIR) | body] = cv2.GC_PR_FGD
+    labels[face | (radius < HEAD)] = cv2.GC_FGD
+    labels[(radius > FAR) & (below < -0.2 * height)] = cv2.GC_BGD
+    return labels
 
 
 def cut_person(image: np.ndarray, points: np.ndarray) -> np.ndarray | None:
@@ -24,7 +61,7 @@ def cut_person(image: np.ndarray, points: np.ndarray) -> np.ndarray | None:
         SxSx4 uint8: the person's colours, without the background's at soft edges, and alpha; None if the background
         is not plain.
     """
-    alpha = person_matte(image, np.asarray(points, np.float64))
+    alpha = silhouette(image, points)
     behind = cv2.erode((alpha < 0.02).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     if behind.mean() < SHOWN:
         return None

@@ -3,67 +3,86 @@
 import cv2
 import numpy as np
 
+from ..errors import ZooError
+from ..onnx import backend, run_network, shared_network
 from .geometry import face_region
 from .paste import diffuse
 
-SIDE = 128  # pixels: the crop is segmented at this size
-ROUNDS = 3  # iterations of GrabCut
-# Distances from the centre of the head, relative to the outline of a head with hair: within HEAD is certainly head,
-# within HAIR probably hair, beyond FAR certainly background.
-HEAD, HAIR, FAR = 0.7, 1.25, 1.75
+SIDE = 128  # pixels: crops are segmented at this size
+ROUNDS = 2  # iterations of GrabCut
+CLASSES = 7  # of the parser, the background first; before, clothes counted as background
+SURE = 0.95  # probability from which a pixel is certainly the person, or the background
 GROW = 0.03  # fraction of the side by which the person is dilated before the background is filled in
 
 
 def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Segment the person in an aligned crop by colour (GrabCut), starting from the head that the landmarks imply.
-
-    Background that looks like the person is included.
+    """Segment the person in an aligned crop: the zoo's parser finds the region, the colours (GrabCut) its outline.
 
     Args:
         crop: SxSx3 uint8.
-        points: 68x2, the landmarks of ``crop`` in pixels.
+        points: 68x2, its landmarks in pixels.
 
     Returns:
-        SxS float32 in [0, 1], 1 = person; all 1 if the crop shows no background.
+        SxS float32 in [0, 1], 1 = person. Other people in the background count as background.
+
+    Raises:
+        ZooError: the zoo has no parser with all of CLASSES, or its weights are unavailable.
     """
-    size = len(crop)
-    small = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    points = (points + 0.5) * (SIDE / size) - 0.5
-    face = face_region(points, SIDE) > 0
-    labels = _guess(points, face)
-    if not (labels == cv2.GC_BGD).any():
+    net = shared_network("parse", backend())
+    small = _resized(crop, net.config.input_size).astype(np.float32)
+    logits = run_network(net, small.transpose(2, 0, 1)[None] / np.float32(127.5) - 1, "logits")[0]
+    if len(logits) < CLASSES:
+        raise ZooError(
+            f"The zoo's parser has {len(logits)} classes, not {CLASSES}: update the zoo and its weights."
+        )
+    odds = np.exp(logits - logits.max(0))
+    person = _resized(1 - odds[0] / odds.sum(0), SIDE)
+    labels = np.select(
+        [person > SURE, person > 0.5, person > 1 - SURE],
+        [cv2.GC_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD],
+        cv2.GC_BGD,
+    )
+    return find_outline(crop, points, labels.astype(np.uint8), ROUNDS)
+
+
+def small_face(points: np.ndarray, size: int) -> np.ndarray:
+    """Return the face region, SIDExSIDE bool, for landmarks (68x2) in pixels of a crop of side ``size``."""
+    points = (np.asarray(points, np.float64) + 0.5) * (SIDE / size) - 0.5
+    return face_region(points, SIDE) > 0
+
+
+def find_outline(crop: np.ndarray, points: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:
+    """Find the outline of a person by colour (GrabCut).
+
+    Args:
+        crop: SxSx3 uint8.
+        points: 68x2, its landmarks in pixels; the face is certainly the person.
+        labels: SIDExSIDE uint8, GrabCut's initial labels.
+        rounds: iterations of GrabCut.
+
+    Returns:
+        SxS float32 in [0, 1]: the region with the face, without holes, refined along edges in the image; all 1 if no
+        label is certain to be background.
+    """
+    size, face = len(crop), small_face(points, len(crop))
+    labels = np.where(face, np.uint8(cv2.GC_FGD), labels)
+    if not face.any() or not (labels == cv2.GC_BGD).any():
         return np.ones((size, size), np.float32)
     cv2.setRNGSeed(0)
-    colours, models = cv2.cvtColor(small, cv2.COLOR_RGB2LAB), np.zeros((2, 1, 65))
+    colours, models = cv2.cvtColor(_resized(crop, SIDE), cv2.COLOR_RGB2LAB), np.zeros((2, 1, 65))
     # OpenCV's type stubs do not accept NumPy's types here.
-    cv2.grabCut(colours, labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+    cv2.grabCut(colours, labels, None, *models, rounds, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     person = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
     person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     person[face] = 1
     _, parts = cv2.connectedComponents(person)
     person = _without_holes(parts == np.bincount(parts[face]).argmax())
-    matte = cv2.resize(person.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-    return _soft(matte, crop)
+    return _soft(cv2.resize(person.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR), crop)
 
 
-def _guess(points, face):
-    """Return GrabCut's initial labels, SIDExSIDE uint8, for landmarks (68x2) and the face region (SIDExSIDE bool)."""
-    brows, chin = points[17:27].mean(0), points[8]
-    up = brows - chin
-    height = np.linalg.norm(up)
-    # The jaw of a turned head appears narrow.
-    width = max(np.linalg.norm(points[0] - points[16]), 1.1 * height)
-    middle = (brows + chin) / 2 + 0.15 * up
-    middle[0] = (middle[0] + points[[0, 16], 0].mean()) / 2
-    y, x = np.mgrid[:SIDE, :SIDE]
-    radius = np.hypot((x - middle[0]) / (0.62 * width), (y - middle[1]) / (0.98 * height))
-    below = y - chin[1]
-    body = (below > 0) & (np.abs(x - chin[0]) < 0.25 * width + 0.8 * np.clip(below - 0.15 * height, 0, None))
-    labels = np.full((SIDE, SIDE), cv2.GC_PR_BGD, np.uint8)
-    labels[(radius < HAIR) | body] = cv2.GC_PR_FGD
-    labels[face | (radius < HEAD)] = cv2.GC_FGD
-    labels[(radius > FAR) & (below < -0.2 * height)] = cv2.GC_BGD
-    return labels
+def _resized(image, side):
+    how = cv2.INTER_AREA if len(image) > side else cv2.INTER_LINEAR
+    return cv2.resize(image, (side, side), interpolation=how)
 
 
 def _without_holes(person):

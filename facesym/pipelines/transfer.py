@@ -18,14 +18,13 @@ from ..faces.decode import PictureSource
 from ..faces.geometry import face_region, flip_landmarks
 from ..faces.landmarks import find_points
 from ..faces.light import LightChange, relight, relight_photo
-from ..faces.matte import person_matte
 from ..faces.mouth import darken_opening, refine_mouth
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from ..faces.save import mark_edited
 from .base import FaceJob, Later, Pipeline, Result, inference
-from .crops import to_array, to_image
+from .crops import to_image
 from .draw import draw
-from .layers import LARGEST, compose, keep_outside_face, moved, probes
+from .layers import compose, keep_outside_face
 
 TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
 FAR = 30.0  # degrees of a turn from which the background is the photo's, and the mouth is refined
@@ -333,14 +332,12 @@ class TransferPipeline(Pipeline):
         if "expression" in way:
             again = self._encoded({"expression": way["expression"]}, strength, smile)
             steps += [np.stack([again] * len(faces))] * (config.passes - 1)
-        mattes = [_matte(face) if each and config.copy else None for face, each in zip(faces, far)]
-        more = [[] if matte is None else probes(matte) for matte in mattes]
-        _, drawn = draw(self.net, faces, steps, more)
+        _, drawn = draw(self.net, faces, steps, larger=True)
         made, expression = [], way.get("expression")
-        for face, away, matte, (output, *probed) in zip(faces, far, mattes, drawn):
+        for face, away, output in zip(faces, far, drawn):
             image = to_image(output[0])
             points = (face.small_points + 0.5) * (face.crop.width / config.input_size) - 0.5
-            within_face = matte is None and set(way) == {"expression"}
+            within_face = set(way) == {"expression"}
             refined = expression in REFINED or (away and expression is None)
             opened = expression == OPEN
             drawn_points = find_points(image) if refined or opened or within_face else points
@@ -348,8 +345,8 @@ class TransferPipeline(Pipeline):
                 image = Image.fromarray(refine_mouth(np.asarray(image), drawn_points))
             elif opened:
                 image = Image.fromarray(darken_opening(np.asarray(image), drawn_points, strength))
-            if matte is not None:
-                image = compose(image, moved(*map(to_array, probed)), face.crop, matte, points)
+            if away and config.copy:
+                image = compose(image, face.crop, points)
             elif within_face:
                 image = keep_outside_face(image, drawn_points, face.crop, points)
             made.append(image)
@@ -391,10 +388,3 @@ def _mirrored(face):
     crop, small = (ImageOps.mirror(image) for image in (face.crop, face.small))
     points = flip_landmarks(face.small_points, small.width)
     return replace(face, crop=crop, small=small, small_points=points, yaw=-face.yaw)
-
-
-def _matte(face):
-    """The matte of a face (TransferJob), at most LARGEST pixels wide."""
-    side = min(face.crop.width, LARGEST)
-    crop = face.crop.resize((side, side), Image.Resampling.LANCZOS)
-    return person_matte(np.asarray(crop), (face.small_points + 0.5) * (side / face.small.width) - 0.5)
