@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     images, subjects, expressions = load_faces(args.ckplus)
     names = sorted(set(expressions))
     labels, fold = np.array([names.index(e) for e in expressions]), folds(subjects, FOLDS)
-    rows: dict[str, tuple[np.ndarray | None, float | None]] = {"faces alone": (None, None)}
+    rows: dict[str, tuple[np.ndarray | None, float]] = {"faces alone": (None, 0.0)}
     for name, model in named_models(args.models).items():
         pipe = facesym.load(model)
         faces = np.stack([normalised(pipe, face) for face in progress_bar(images, desc=name)])
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
         rows |= {
             name: (faces, 0.5),
             f"{name}, one in eight": (faces, 0.125),
-            f"{name}, second channel": (faces, None),
+            f"{name}, second channel": (faces, 0.0),
         }
     table = [
         accuracy_row(name, _scores(name, *row, images, labels, fold, args)) for name, row in rows.items()
@@ -95,11 +95,11 @@ def _scores(name, extra, fraction, images, labels, fold, args):
     """Return the accuracy of each seed over all folds.
 
     ``extra``: normalised faces, or None. They are this fraction of the samples, as an additional class; or a second
-    channel if the fraction is None.
+    channel if the fraction is 0.
     """
     classes = labels.max() + 1
     steps = args.epochs * max(1, len(images) * (FOLDS - 1) // FOLDS // 64)
-    if extra is not None and fraction is None:
+    if extra is not None and not fraction:
         images, extra = np.stack([images, extra], 1), None
     scores = []
     for seed in range(args.seeds):
