@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facesym.faces.sharpen import frontal_face, sharpen_like
+from facesym.faces.sharpen import frontal_face, roughness, sharpen
 
 SIZE = 256
 REGION = frontal_face(SIZE)
@@ -25,7 +25,7 @@ def sharpness(image, where=REGION):
 def test_a_soft_face_becomes_as_sharp_as_the_photo(photo):
     soft = cv2.GaussianBlur(photo, (0, 0), 0.7)
     assert sharpness(soft) < 0.8 * sharpness(photo)
-    done = sharpen_like(soft, REGION, photo, REGION)
+    done = sharpen(soft, REGION, roughness(photo, REGION))
     inner = cv2.erode(REGION.astype(np.uint8), np.ones((25, 25))) > 0
     assert sharpness(done, inner) == pytest.approx(sharpness(photo, inner), rel=0.1)
     away = cv2.dilate(REGION.astype(np.uint8), np.ones((41, 41))) == 0
@@ -33,11 +33,11 @@ def test_a_soft_face_becomes_as_sharp_as_the_photo(photo):
 
 
 def test_a_sharp_face_does_not_change_and_a_blurred_one_is_not_overdone(photo):
-    assert sharpen_like(photo, REGION, photo, REGION) is photo
+    assert sharpen(photo, REGION, roughness(photo, REGION)) is photo
     blurred = cv2.GaussianBlur(photo, (0, 0), 4)
-    done = sharpen_like(blurred, REGION, photo, REGION)
+    done = sharpen(blurred, REGION, roughness(photo, REGION))
     assert sharpness(done) < 2 * sharpness(blurred)
     nothing = np.zeros_like(REGION)
-    assert sharpen_like(blurred, nothing, photo, REGION) is blurred
+    assert sharpen(blurred, nothing, roughness(photo, REGION)) is blurred
     flat = np.full_like(photo, 90)
-    assert (sharpen_like(flat, REGION, photo, REGION) == flat).all()
+    assert (sharpen(flat, REGION, roughness(photo, REGION)) == flat).all()

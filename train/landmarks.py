@@ -78,10 +78,8 @@ def move_feature(rng, image, points):
     side = np.clip(x / np.abs(x[[48, 54]]).mean(), -1, 1)[:, None]  # of the mouth, from -1 to 1
     corner = np.clip(side * rng.choice([-1, 1]), 0, 1)
     brow = slice(17, 22) if rng.random() < 0.5 else slice(22, 27)
-    feature, shift = (
-        rng.choice(["brow", "mouth", "corner", "nose", "chin"], p=[0.3, 0.3, 0.2, 0.1, 0.1]),
-        np.zeros((68, 2)),
-    )
+    feature = rng.choice(["brow", "mouth", "corner", "nose", "chin"], p=[0.3, 0.3, 0.2, 0.1, 0.1])
+    shift = np.zeros((68, 2))
     if feature == "brow":
         shift[brow] = rng.normal(0, (0.015, 0.07)) + rng.normal(0, 0.012, (5, 1)) * [0, 1]
     elif feature == "mouth":

@@ -15,6 +15,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from ..errors import ImageError
+from ..faces.geometry import resized_points
 from .decoded import decoded
 from .metadata import find_folders, read_landmarks, split_rows
 
@@ -41,7 +42,7 @@ def read_face(row: dict[str, Any], points: np.ndarray, size: int) -> tuple[np.nd
         raise ImageError(
             f"cannot read {row['path']} ({error}): restore it, or prepare the folder again"
         ) from error
-    return pixels, (points + 0.5) * scale - 0.5  # pixel centres
+    return pixels, resized_points(points, scale)
 
 
 class FaceFolders:

@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 
-from ..faces.matte import SIDE, find_outline, small_face
+from ..faces.geometry import resized_points
+from ..faces.matte import SIDE, find_outline
 
 # Maximum standard deviation of L*, a* and b* of a plain background, in OpenCV's 8-bit units.
 PLAIN = (14.0, 7.0, 7.0)
-SHOWN = 0.08  # minimum fraction of the image that shows background
+MIN_BACKGROUND = 0.08  # minimum fraction of the image that shows background
 ROUNDS = 3  # iterations of GrabCut
 # Distances from the centre of the head, relative to the outline of a head with hair: within HEAD is certainly head,
 # within HAIR probably hair, beyond FAR certainly background.
@@ -26,12 +27,12 @@ def silhouette(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     Returns:
         SxS float32 in [0, 1], 1 = person; all 1 if the image shows no background.
     """
-    small = (np.asarray(points, np.float64) + 0.5) * (SIDE / len(image)) - 0.5
-    return find_outline(image, points, _guess(small, small_face(points, len(image))), ROUNDS)
+    points = np.asarray(points, np.float64)
+    return find_outline(image, points, _guess(resized_points(points, SIDE / len(image))), ROUNDS)
 
 
-def _guess(points, face):
-    """Return GrabCut's initial labels, SIDExSIDE uint8, for landmarks (68x2) and the face region (SIDExSIDE bool)."""
+def _guess(points):
+    """Return GrabCut's initial labels, SIDExSIDE uint8, for landmarks (68x2)."""
     brows, chin = points[17:27].mean(0), points[8]
     up = brows - chin
     height = np.linalg.norm(up)
@@ -45,7 +46,7 @@ def _guess(points, face):
     body = (below > 0) & (np.abs(x - chin[0]) < 0.25 * width + 0.8 * np.clip(below - 0.15 * height, 0, None))
     labels = np.full((SIDE, SIDE), cv2.GC_PR_BGD, np.uint8)
     labels[(radius < HAIR) | body] = cv2.GC_PR_FGD
-    labels[face | (radius < HEAD)] = cv2.GC_FGD
+    labels[radius < HEAD] = cv2.GC_FGD
     labels[(radius > FAR) & (below < -0.2 * height)] = cv2.GC_BGD
     return labels
 
@@ -63,7 +64,7 @@ def cut_person(image: np.ndarray, points: np.ndarray) -> np.ndarray | None:
     """
     alpha = silhouette(image, points)
     behind = cv2.erode((alpha < 0.02).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    if behind.mean() < SHOWN:
+    if behind.mean() < MIN_BACKGROUND:
         return None
     if (cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[behind].std(0) > PLAIN).any():
         return None
@@ -92,8 +93,8 @@ def backdrop(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         a, b = image[tuple(rng.integers(0, size, (2, 2)))].astype(np.float32)
         ramp = np.linspace(0, 1, size, dtype=np.float32)
         ramp = (ramp[:, None] if rng.random() < 0.5 else ramp[None]) * np.ones((size, size), np.float32)
-        made = a + (b - a) * ramp[..., None]
-        return np.clip(made + rng.normal(0, 2, made.shape), 0, 255).astype(np.uint8)
+        gradient = a + (b - a) * ramp[..., None]
+        return np.clip(gradient + rng.normal(0, 2, gradient.shape), 0, 255).astype(np.uint8)
     side = int(size * rng.uniform(0.25, 0.45))
     if kind < 0.65:
         part = image[:side, :side] if rng.random() < 0.5 else image[:side, -side:]

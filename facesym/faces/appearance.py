@@ -66,7 +66,6 @@ def _light(image, points):
         return "weak"
     smooth = cv2.GaussianBlur(lightness, (0, 0), 0.024 * size)[inside].astype(float)
     columns = np.nonzero(inside)[1]
-    left, right = (
-        np.median(smooth[half]) for half in (columns < np.median(columns), columns > np.median(columns))
-    )
+    middle = np.median(columns)
+    left, right = (np.median(smooth[half]) for half in (columns < middle, columns > middle))
     return "side" if abs(left - right) > ONE_SIDED * (left + right) else "normal"

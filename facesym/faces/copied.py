@@ -7,6 +7,8 @@ copy fits, its detail replaces that of RecNet; illumination and colour remain Re
 import cv2
 import numpy as np
 
+from .geometry import ramp
+
 # Sigma as a fraction of the side: coarser structure comes from RecNet, finer detail from the copy.
 COARSE = 1 / 64
 # C·(1 − M): the weight of the copy rises from 0 to 1 between these.
@@ -39,11 +41,10 @@ def copied_weight(
     reach = round(RIM * len(mask))
     lacking = (mask & (copied == 0)).astype(np.uint8)
     whole = cv2.dilate(lacking, np.ones((2 * reach + 1,) * 2, np.uint8)) == 0
-    weight = (
-        whole * _ramp(trust, *TRUSTED) * np.exp(-((np.clip(step - SAME_COLOUR, 0, None) / SAME_COLOUR) ** 2))
-    )
+    same = np.exp(-((np.clip(step - SAME_COLOUR, 0, None) / SAME_COLOUR) ** 2))
+    weight = whole * ramp(trust, *TRUSTED) * same
     weight = cv2.GaussianBlur((weight * mask).astype(np.float32), (0, 0), len(mask) / 170)
-    return weight * mask * np.float32(1 - _ramp(abs(yaw), *FRONTAL))
+    return weight * mask * np.float32(1 - ramp(abs(yaw), *FRONTAL))
 
 
 def with_copied_detail(output: np.ndarray, copy: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -60,10 +61,6 @@ def with_copied_detail(output: np.ndarray, copy: np.ndarray, weight: np.ndarray)
     detail = np.float32(copy) - output
     detail -= _coarse(detail, inside)
     return np.clip(np.rint(output + weight[..., None] * detail), 0, 255).astype(np.uint8)
-
-
-def _ramp(x, low, high):
-    return np.clip((x - low) / (high - low), 0, 1)
 
 
 def _coarse(image, inside):

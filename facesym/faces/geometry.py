@@ -37,6 +37,16 @@ _DEPTH = {
 DEPTH_68 = np.array([_DEPTH[k] if k in _DEPTH else _DEPTH[int(FLIP_68[k])] for k in range(68)])
 
 
+def resized_points(points: np.ndarray, times: float) -> np.ndarray:
+    """Return the points (…x2, in pixels) of an image that is resized by a factor; pixel centres are integers."""
+    return (points + 0.5) * times - 0.5
+
+
+def ramp(x: Any, low: float, high: float) -> Any:
+    """Return, for each number, 0 below ``low`` and 1 above ``high``, linear in between."""
+    return np.clip((x - low) / (high - low), 0, 1)
+
+
 def flip_landmarks(points: np.ndarray, width: float) -> np.ndarray:
     """Mirror landmarks and renumber them, so that k stays the same part of the face.
 

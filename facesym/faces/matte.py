@@ -5,7 +5,7 @@ import numpy as np
 
 from ..errors import ZooError
 from ..onnx import backend, run_network, shared_network
-from .geometry import face_region
+from .geometry import face_region, resized_points
 from .paste import diffuse
 
 SIDE = 128  # pixels: crops are segmented at this size
@@ -45,12 +45,6 @@ def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
     return find_outline(crop, points, labels.astype(np.uint8), ROUNDS)
 
 
-def small_face(points: np.ndarray, size: int) -> np.ndarray:
-    """Return the face region, SIDExSIDE bool, for landmarks (68x2) in pixels of a crop of side ``size``."""
-    points = (np.asarray(points, np.float64) + 0.5) * (SIDE / size) - 0.5
-    return face_region(points, SIDE) > 0
-
-
 def find_outline(crop: np.ndarray, points: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:
     """Find the outline of a person by colour (GrabCut).
 
@@ -64,7 +58,8 @@ def find_outline(crop: np.ndarray, points: np.ndarray, labels: np.ndarray, round
         SxS float32 in [0, 1]: the region with the face, without holes, refined along edges in the image; all 1 if no
         label is certain to be background.
     """
-    size, face = len(crop), small_face(points, len(crop))
+    size = len(crop)
+    face = face_region(resized_points(points, SIDE / size), SIDE) > 0
     labels = np.where(face, np.uint8(cv2.GC_FGD), labels)
     if not face.any() or not (labels == cv2.GC_BGD).any():
         return np.ones((size, size), np.float32)

@@ -8,16 +8,14 @@ import cv2
 import numpy as np
 
 from ..onnx import backend, run_network, shared_network
+from .geometry import ramp
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 SIDE = 1.7  # side of a crop, in the longer sides of the mouth's bounding box
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # opposite landmarks, upper and lower
 UPPER_LIP, LOWER_LIP = [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]  # inner edges, from left to right
-CAVITY = (
-    0.52,
-    0.40,
-    0.38,
-)  # red, green and blue that an open mouth reflects, relative to the network's output
+# Red, green and blue that an open mouth reflects, relative to the network's output.
+CAVITY = (0.52, 0.40, 0.38)
 DARKEST = 28  # level of 255 below which nothing is darkened
 OPENED = (0.04, 0.10)  # opening in outer-eye distances between which the darkening sets in
 # Depths below the upper lip, relative to the opening: teeth end between the first two, the lower lip begins
@@ -130,8 +128,9 @@ def darken_opening(image: np.ndarray, points: np.ndarray, strength: float = 1.0)
     """
     size = len(image)
     gap = float(lip_gap(points))
-    opened = (gap / np.linalg.norm(points[45] - points[36]) - OPENED[0]) / (OPENED[1] - OPENED[0])
-    amount = min(strength, 1) * np.clip(opened, 0, 1)
+    amount = min(strength, 1) * ramp(gap / np.linalg.norm(points[45] - points[36]), *OPENED)
+    if not amount:
+        return image
     upper, lower = points[UPPER_LIP], points[LOWER_LIP]
     opening = np.zeros((size, size), np.uint8)
     outline = np.round(16 * np.concatenate([upper, lower[-2:0:-1]])).astype(np.int32)
@@ -141,8 +140,7 @@ def darken_opening(image: np.ndarray, points: np.ndarray, strength: float = 1.0)
     columns = np.arange(size)
     top, bottom = np.interp(columns, *upper.T), np.interp(columns, *lower.T)
     depth = (np.arange(size)[:, None] - top) / np.maximum(bottom - top, 1)
-    weight = np.minimum((depth - DARK[0]) / (DARK[1] - DARK[0]), (DARK[3] - depth) / (DARK[3] - DARK[2]))
-    weight = np.clip(weight, 0, 1)
+    weight = np.minimum(ramp(depth, *DARK[:2]), 1 - ramp(depth, *DARK[2:]))
     weight = (amount * inside * weight * weight * (3 - 2 * weight))[..., None]
     values = image.astype(np.float32)
     dark = np.maximum(values * np.array(CAVITY, np.float32), np.minimum(values, DARKEST))

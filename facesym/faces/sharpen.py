@@ -16,35 +16,42 @@ def frontal_face(size: int) -> np.ndarray:
     return np.hypot((x - CENTRE[0]) / AXES[0], (y - CENTRE[1]) / AXES[1]) < 1
 
 
-def sharpen_like(
-    output: np.ndarray, region: np.ndarray, photo: np.ndarray, photo_region: np.ndarray
-) -> np.ndarray:
-    """Sharpen a region by an unsharp mask, until it is as sharp as a region of the photo.
+def roughness(image: np.ndarray, region: np.ndarray) -> float:
+    """Return the root mean square of the Laplacian in a region (HxW bool, not empty) of an image (HxWx3)."""
+    return _root_mean_square(_laplacian(image)[region])
 
-    Sharpness is the root mean square of the Laplacian. The amount of the unsharp mask follows from it in closed form.
+
+def sharpen(output: np.ndarray, region: np.ndarray, target: float) -> np.ndarray:
+    """Sharpen a region by an unsharp mask, until it reaches a `roughness`.
+
+    The amount of the unsharp mask follows in closed form.
 
     Args:
         output: SxSx3 uint8, the synthesized face.
         region: SxS bool, where to sharpen.
-        photo: SxSx3 uint8.
-        photo_region: SxS bool, where its sharpness is measured.
+        target: roughness of the photo's face.
 
     Returns:
-        SxSx3 uint8; unchanged if it is sharp enough, or if a region is empty.
+        SxSx3 uint8; unchanged if it is sharp enough, or if the region is empty.
     """
-    if not region.any() or not photo_region.any():
+    if not region.any():
         return output
     size, values = len(output), output.astype(np.float32)
     detail = values - cv2.GaussianBlur(values, (0, 0), FINE * size)
-    own, added, target = (
-        cv2.Laplacian(cv2.cvtColor(x, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[where]
-        for x, where in ((values, region), (detail, region), (photo.astype(np.float32), photo_region))
-    )
-    # The root of |own + amount · added|² = |target|².
-    a, b = np.square(added).mean(), (own * added).mean()
-    c = np.square(own).mean() - np.square(target).mean()
-    if c >= 0 or a == 0:
+    own, added = (_laplacian(x)[region] for x in (values, detail))
+    rough, a = _root_mean_square(own), np.square(added).mean()
+    if rough >= target or a == 0:
         return output
+    # The root of |own + amount · added|² = target².
+    b, c = (own * added).mean(), rough**2 - target**2
     amount = min((np.sqrt(b * b - a * c) - b) / a, MAX_AMOUNT)
     weight = amount * cv2.GaussianBlur(region.astype(np.float32), (0, 0), RIM * size)
     return np.clip(np.rint(values + weight[..., None] * detail), 0, 255).astype(np.uint8)
+
+
+def _root_mean_square(values):
+    return float(np.sqrt(np.square(values).mean()))
+
+
+def _laplacian(image):
+    return cv2.Laplacian(cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY), cv2.CV_32F)

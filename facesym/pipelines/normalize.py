@@ -12,11 +12,11 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..faces.decode import PictureSource
-from ..faces.geometry import face_region
+from ..faces.geometry import face_region, resized_points
 from ..faces.landmarks import find_points
 from ..faces.mouth import shows_expression
 from ..faces.pose import find_points_and_pose
-from ..faces.sharpen import frontal_face, sharpen_like
+from ..faces.sharpen import frontal_face, roughness, sharpen
 from .base import FaceJob, Pipeline, Result, inference
 from .crops import flip, one_of, to_image, to_tensor
 from .neutral import FARTHEST, neutral_mouth
@@ -150,7 +150,7 @@ class NormalizePipeline(Pipeline):
         small, crop, transform = self._cut(job, index)
         points, (yaw, _) = find_points_and_pose(small)
         smiles = self.net.config.copy and abs(yaw) <= FARTHEST and shows_expression(points)
-        points = (points + 0.5) * (crop.width / small.width) - 0.5
+        points = resized_points(points, crop.width / small.width)
         return NormalizeJob(job.photo, transform, crop, yaw, points, small=small, smiles=smiles)
 
     def _warn(self, face, options):
@@ -186,7 +186,7 @@ class NormalizePipeline(Pipeline):
             if (
                 self.net.config.copy
             ):  # otherwise all frames of a walk are drawn alike, and nothing is interpolated
-                frames = [_sharpened(face, frame, fraction) for frame, fraction in zip(frames, fractions)]
+                frames = _sharpened(face, frames, fractions)
             face.output, *face.walk = frames
 
     def _fields(self, faces):
@@ -276,14 +276,19 @@ class NormalizePipeline(Pipeline):
         return image
 
 
-def _sharpened(face, frame, fraction):
-    """Sharpen the face of a frame to that of the photo: copying by interpolation makes it softer.
+def _sharpened(face, frames, fractions):
+    """Sharpen the face of frames to that of the photo: copying by interpolation makes it softer.
 
-    ``fraction``: position of the frame between the photo, which does not change, and the result.
+    ``fractions``: positions of the frames between the photo, which does not change, and the result.
     """
-    if not fraction:
-        return frame
-    size = face.crop.width
-    shown = face_region(face.points, size) > 0
-    sharp = sharpen_like(np.asarray(frame), frontal_face(size), np.asarray(face.crop), shown)
-    return Image.blend(frame, Image.fromarray(sharp), fraction)
+    size, crop = face.crop.width, np.asarray(face.crop)
+    shown, region = face_region(face.points, size) > 0, frontal_face(size)
+    if not shown.any():
+        return frames
+    target = roughness(crop, shown)
+    return [
+        Image.blend(frame, Image.fromarray(sharpen(np.asarray(frame), region, target)), fraction)
+        if fraction
+        else frame
+        for frame, fraction in zip(frames, fractions)
+    ]

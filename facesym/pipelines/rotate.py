@@ -15,7 +15,7 @@ from ..asymmetry import landmark_asymmetry
 from ..errors import ImageError, ZooError
 from ..faces.align import align_face
 from ..faces.decode import PictureSource
-from ..faces.geometry import turn, warp_points
+from ..faces.geometry import resized_points, turn, warp_points
 from ..faces.landmarks import find_points
 from ..faces.pose import find_pose
 from ..faces.turn import turned_photo, with_detail
@@ -290,7 +290,7 @@ class RotatePipeline(Pipeline):
             with torch.no_grad():
                 start = self.encoder.uniform(self.encoder(image))
         if known and views:
-            at = (points + 0.5) * (size / crop.width) - 0.5
+            at = resized_points(points, size / crop.width)
             for by in (by for by in VIEWS if abs(yaw + by) <= REACH):
                 turned, _ = warp_points(np.asarray(small), at, turn(at, by))
                 others.append((yaw + by, to_tensor(Image.fromarray(turned), self.net)))

@@ -15,7 +15,7 @@ from ..errors import ImageError
 from ..faces.align import resized_transform
 from ..faces.appearance import degrees_of, estimate_attributes
 from ..faces.decode import PictureSource
-from ..faces.geometry import face_region, flip_landmarks
+from ..faces.geometry import face_region, flip_landmarks, resized_points
 from ..faces.landmarks import find_points
 from ..faces.light import LightChange, relight, relight_photo
 from ..faces.mouth import darken_opening, refine_mouth
@@ -336,7 +336,7 @@ class TransferPipeline(Pipeline):
         made, expression = [], way.get("expression")
         for face, away, output in zip(faces, far, drawn):
             image = to_image(output[0])
-            points = (face.small_points + 0.5) * (face.crop.width / config.input_size) - 0.5
+            points = resized_points(face.small_points, face.crop.width / config.input_size)
             within_face = set(way) == {"expression"}
             refined = expression in REFINED or (away and expression is None)
             opened = expression == OPEN

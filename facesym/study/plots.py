@@ -47,7 +47,7 @@ def line_plot(
         band: (low, high) of y, shaded: the healthy range.
         marks: [(from, to)] of x, shaded: blinks.
         dots: whether to draw the points too.
-        span: least length of the vertical axis, so that noise does not fill it.
+        span: minimum length of the vertical axis, so that noise does not fill it.
 
     Returns:
         SVG, markup that needs no escaping.
@@ -84,7 +84,7 @@ def line_plot(
 
 
 def _widen(ys, span):
-    """Add the ends of the least span around the values' middle."""
+    """Add the ends of the minimum span around the values' middle."""
     finite = ys[np.isfinite(ys)]
     if not len(finite) or np.ptp(finite) >= span:
         return ys

@@ -10,7 +10,7 @@ from .reference import healthy_range
 from .series import REST
 from .table import MAIN
 
-LEAST_SPAN = 0.04  # of a plot's vertical axis, in eye distances: 2.5 mm
+MIN_SPAN = 0.04  # of a plot's vertical axis, in eye distances: 2.5 mm
 PLOTTED = [measure for measure in MEASURES if measure.key in MAIN]
 
 
@@ -69,7 +69,7 @@ def _plots(rows, times, unit):
             for condition, each in dated.items()
         ]
         band = [times * value for value in healthy_range(measure.key)] if REST in dated else None
-        svg = line_plot(lines, "", f"left − right, {unit}", ticks=ticks, band=band, span=times * LEAST_SPAN)
+        svg = line_plot(lines, "", f"left − right, {unit}", ticks=ticks, band=band, span=times * MIN_SPAN)
         plots.append({"title": measure.label, "svg": svg})
     return plots
 

@@ -24,7 +24,7 @@ NARROW, CLOSED = (
     0.85,
     0.75,
 )  # opening of an eye, of its usual one in the video: a blink begins, and is complete
-LEAST_SPAN = 0.08  # of a plot's vertical axis, in eye distances: 5 mm, about a blink
+MIN_SPAN = 0.08  # of a plot's vertical axis, in eye distances: 5 mm, about a blink
 LONGEST_BLINK = 0.7  # seconds; lids that stay down longer count as closed
 
 
@@ -203,7 +203,7 @@ def video_page(name: str, curves: Any, pupillary_distance: float | None = None) 
         lines = [
             Line(side, seconds, (times * curves.values[f"{measure.key}_{side}"]).tolist()) for side in SIDES
         ]
-        svg = line_plot(lines, "seconds", unit, marks=marks, dots=False, span=times * LEAST_SPAN)
+        svg = line_plot(lines, "seconds", unit, marks=marks, dots=False, span=times * MIN_SPAN)
         plots.append({"title": measure.label, "svg": svg})
     seen = int((~np.isnan(next(iter(curves.values.values())))).sum())
     count = len(curves.blinks)
