@@ -55,13 +55,15 @@ def test_uploaded_mask_is_completed(desk, photo):
     assert count > 0.8 * (mask > 0).sum()
 
 
+PAINTED = (
+    "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
+    ".filter((v, i) => i % 4 === 3 && v).length"
+)
+
+
 def painted(page):
     """How many pixels of the canvas are painted."""
-    count = (
-        "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
-        ".filter((v, i) => i % 4 === 3 && v).length"
-    )
-    return page.locator(".picture canvas").evaluate(count)
+    return page.locator(".picture canvas").evaluate(PAINTED)
 
 
 def test_what_hides_the_face_is_found_and_added_to_the_strokes(page, photo):
@@ -71,7 +73,7 @@ def test_what_hides_the_face_is_found_and_added_to_the_strokes(page, photo):
     stroke = painted(page)
     page.get_by_role("button", name="Find what hides the face").click()
     status(page, "Complete").get_by_text("of the photo was marked").wait_for()
-    page.wait_for_function("n => !document.querySelector('button.undo').disabled", arg=stroke)
+    page.wait_for_function(f"n => ({PAINTED})(document.querySelector('.picture canvas')) > n", arg=stroke)
     alpha = "(c, [x, y]) => c.getContext('2d').getImageData(x, y, 1, 1).data[3]"
     canvas = page.locator(".picture canvas")
     assert canvas.evaluate(alpha, [145, 108]) and canvas.evaluate(alpha, [40, 290])
