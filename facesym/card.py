@@ -16,7 +16,7 @@ _TASKS = {
     "symmetrize": (
         "image-to-image",
         "Makes a face symmetric, even one with a one-sided palsy, and preserves the identity.",
-        "For near-frontal faces, up to about 30 degrees of yaw. Trained on simulated palsies, not on patients: this is "
+        "For near-frontal faces, up to about 20 degrees of yaw. Trained on simulated palsies, not on patients: this is "
         "not a medical device and does not predict the outcome of a treatment.",
     ),
     "rotate": (

@@ -130,8 +130,27 @@ def test_specks_and_what_is_unsure_are_left():
     probability[4:6, 4:6] = 1
     probability[20:30, 20:30] = 0.6
     probability[40:50, 40:50] = 0.9
-    (ys, xs) = np.nonzero(occlusion._regions(probability, face, ~face))
+    (ys, xs) = np.nonzero(occlusion._regions(probability, face, ~face, ~face))
     assert len(ys) == 100 and ys.min() == xs.min() == 40
+
+
+def test_transparent_pixels_are_not_covered(pipe, covered):
+    probability, face = np.zeros((64, 64), np.float32), np.ones((64, 64), bool)
+    transparent = np.zeros_like(face)
+    transparent[:20, :20] = True
+    probability[:23, :23] = 1  # the network sees an object in white pixels, and a little beyond
+    assert not occlusion._regions(probability, face, ~face, transparent).any()
+    probability[:12, :40] = 1  # a real one reaches the transparent pixels
+    kept = occlusion._regions(probability, face, ~face, transparent)
+    assert kept[:12, 20:40].all() and not kept[:, :20].any() and not kept[17:].any()
+
+    photo, patch = covered
+    photo = photo.convert("RGBA")
+    alpha = np.full(patch.shape, 255, np.uint8)
+    alpha[:, 250:] = 0
+    photo.putalpha(Image.fromarray(alpha))
+    out = pipe(photo, "auto", faces="all")
+    assert out.mask[patch & (alpha > 0)].mean() > 0.9 and not out.mask[alpha == 0].any()
 
 
 @pytest.mark.parametrize("kind", OCCLUSIONS)

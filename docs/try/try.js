@@ -52,7 +52,7 @@ function showMeasures(measures) {
     return row;
   }));
   const yaw = Math.abs(measures.yaw);
-  part("pose").textContent = yaw > 30
+  part("pose").textContent = yaw > 20
     ? `The head is turned by about ${yaw.toFixed(0)}°: the measures are unreliable, and the result may not fit the photo.`
     : `The head is turned by ${yaw.toFixed(0)}°.`;
 }

@@ -45,6 +45,11 @@ class Photo:
     _alpha: Image.Image | None = field(repr=False)
     _tint: np.ndarray | None = field(repr=False)  # see find_tint
 
+    @property
+    def transparent(self) -> np.ndarray | None:
+        """HxW bool, True = mostly transparent; None if the photo has no transparency."""
+        return None if self._alpha is None else np.asarray(self._alpha) < 128
+
     def restore(self, edited: Image.Image) -> Image.Image:
         """Convert an edit of the whole photo to the photo's own colours.
 

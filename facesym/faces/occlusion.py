@@ -12,9 +12,10 @@ from PIL import Image
 from ..attributes import OCCLUSIONS
 from ..errors import ImageError, NothingFoundError
 from ..onnx import backend, run_network, shared_network
-from .align import align_face, resized_transform
+from .align import align_face, resized_transform, warp_mask_to_crop
 from .geometry import face_region, flip_landmarks, warp_points
 from .landmarks import find_points
+from .load import Photo
 
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" excludes: a fringe belongs to the face
@@ -25,6 +26,7 @@ SPECK = 0.001  # minimum area of a region, as a fraction of the crop
 MOST_CUT = 0.02  # maximum fraction of the visible face that dilation may cover
 MOST_CUT_EYEWEAR = 0.05  # the same for eyewear: uncovered parts of a rim would show through the completion
 RIM = 3  # maximum dilation in pixels of the crop
+BESIDE = 4  # pixels of the crop beside transparent ones, where the network sees objects that are not there
 
 
 def network() -> Any:
@@ -60,12 +62,12 @@ def automatic_kinds(mask: Any) -> list[str] | None:
 
 
 def occlusion_mask(
-    photo: Image.Image, transforms: Sequence[np.ndarray], size: int, kinds: Iterable[str]
+    photo: Photo, transforms: Sequence[np.ndarray], size: int, kinds: Iterable[str]
 ) -> np.ndarray:
     """Find what covers faces of a photo.
 
     Args:
-        photo: RGB image.
+        photo: the photo. Its transparent pixels, which are white in its image, do not count as covered.
         transforms: 2x3 of each face, photo pixel -> pixel of an aligned crop.
         size: side of these crops in pixels.
         kinds: names of OCCLUSIONS.
@@ -78,15 +80,19 @@ def occlusion_mask(
         ZooError: the zoo has no occlusion network, or its weights are unavailable.
     """
     side, kinds = network().config.input_size, list(kinds)
-    mask = np.zeros((photo.height, photo.width), bool)
+    image, transparent = photo.image, photo.transparent
+    mask = np.zeros((image.height, image.width), bool)
     for transform in transforms:
         transform = resized_transform(transform, side / size)
-        found = find_occlusion(align_face(photo, transform, side), kinds).astype(np.float32)
+        hidden = None if transparent is None else warp_mask_to_crop(transparent, transform, side)
+        found = find_occlusion(align_face(image, transform, side), kinds, hidden).astype(np.float32)
         # Interpolation turns the steps between the crop's pixels into a smooth outline.
         mask |= (
             cv2.warpAffine(found, transform, mask.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
             > 0.4
         )
+    if transparent is not None:
+        mask &= ~transparent
     if not mask.any():
         several = len(transforms) > 1
         raise NothingFoundError(
@@ -96,7 +102,9 @@ def occlusion_mask(
     return mask
 
 
-def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
+def find_occlusion(
+    crop: Image.Image, kinds: Iterable[str], transparent: np.ndarray | None = None
+) -> np.ndarray:
     """Find what covers an aligned face.
 
     The network mistakes mirrored lenses for objects and confuses glasses with sunglasses. If either is requested, all
@@ -105,6 +113,7 @@ def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
     Args:
         crop: RGB image of the network's size.
         kinds: names of OCCLUSIONS.
+        transparent: SxS bool, True = transparent in the photo and therefore white in the crop; default: nothing.
 
     Returns:
         SxS bool, True = covered: regions that touch the face, and damage anywhere, dilated.
@@ -116,11 +125,12 @@ def find_occlusion(crop: Image.Image, kinds: Iterable[str]) -> np.ndarray:
         _confirm_by_symmetry(channel, points)
     nowhere = np.zeros_like(face)
     anywhere = channel["damage"] > 0.5 if "damage" in kinds else nowhere
-    found = _regions(sum(channel[kind] for kind in OCCLUSIONS if kind in kinds), face, anywhere)
+    hidden = nowhere if transparent is None else transparent
+    found = _regions(sum(channel[kind] for kind in OCCLUSIONS if kind in kinds), face, anywhere, hidden)
     eyewear = nowhere
     if kinds & EYEWEAR:
         covered = 1 - probability[0] - channel["hair"]
-        eyewear = _over_eyes(found | _regions(covered, face, nowhere), points)
+        eyewear = _over_eyes(found | _regions(covered, face, nowhere, hidden), points)
     visible = face & (probability[0] > 0.5) & ~found & ~eyewear
     return _with_rim(eyewear, visible, MOST_CUT_EYEWEAR) | _with_rim(found & ~eyewear, visible, MOST_CUT)
 
@@ -162,16 +172,19 @@ def _softmax(logits):
     return power / power.sum(1, keepdims=True)
 
 
-def _regions(probability, face, anywhere):
+def _regions(probability, face, anywhere, transparent):
     """Return the connected regions (SxS bool) that are large and certain enough.
 
     Args:
         probability: SxS, of the requested kinds.
         face: SxS bool; a region must touch it, or ``anywhere``.
+        transparent: SxS bool; a region must lie in the rest, away from the border, where the white of transparent
+            pixels misleads the network.
     """
     found = probability > 0.5
+    near = _dilated(transparent, BESIDE) if transparent.any() else transparent
     # A thin rim may be broken: its pieces count together.
-    joined = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    joined = cv2.morphologyEx((found & ~near).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     kept = np.zeros_like(found)
     for k in range(1, count):
@@ -179,7 +192,10 @@ def _regions(probability, face, anywhere):
         large = stats[k, cv2.CC_STAT_AREA] >= SPECK * found.size
         if large and probability[part].max() >= SURE and (part & (face | anywhere)).any():
             kept |= part
-    return kept & (joined > 0)
+    kept &= joined > 0
+    if near.any():  # regions that are kept reach the transparent pixels
+        kept |= found & near & ~transparent & _dilated(kept, BESIDE)
+    return kept
 
 
 def _over_eyes(found, points):
@@ -208,8 +224,13 @@ def _over_eyes(found, points):
 def _with_rim(found, visible, most):
     """Dilate a mask (SxS bool) by up to `RIM` pixels, as long as it cuts at most ``most`` of the visible face."""
     for width in range(RIM, 0, -1):
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1,) * 2)
-        wider = cv2.dilate(found.astype(np.uint8), kernel) > 0
+        wider = _dilated(found, width)
         if (wider & visible).sum() <= most * visible.sum():
             return wider
     return found
+
+
+def _dilated(mask, width):
+    """Dilate a mask (SxS bool) by a disk of radius ``width`` pixels."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1,) * 2)
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0

@@ -229,7 +229,7 @@ class CompletePipeline(Pipeline):
         found = _, chosen, transforms = find_faces(
             photo.image, options.faces, self.size, aligned=options.aligned
         )
-        return occlusion_mask(photo.image, [transforms[i] for i in chosen], self.size, kinds), found
+        return occlusion_mask(photo, [transforms[i] for i in chosen], self.size, kinds), found
 
     def _align(self, job, index, options):
         transform = job.transforms[index]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 METHODS = ("model", "left", "right", "average")
+FITTING = 20.0  # degrees of yaw up to which a symmetric face fits on the head in the photo
 
 
 @dataclass(kw_only=True, repr=False)
@@ -42,7 +43,8 @@ class SymmetrizeResult(Result):
 
     Faces turned by more than 30 degrees are first made frontal, and neutral, by the zoo's "normalize" model. A frontal
     face does not fit on a turned head: even with ``paste=True``, it is a separate image in ``images``, after the photo
-    with the other faces, if any. Its asymmetry is measured in the photo, where it is unreliable.
+    with the other faces, if any. Its asymmetry is measured in the photo, where it is unreliable. From 20 degrees on, a
+    note says that the result may look smeared.
     """
 
     asymmetry: list[dict[str, float]]
@@ -219,6 +221,12 @@ class SymmetrizePipeline(Pipeline):
                 f"The head is turned by about {abs(face.yaw):.0f} degrees: the face was made frontal and neutral "
                 "first. It is a separate image, since a frontal face does not fit on the head in the photo. Its "
                 "asymmetry measures are unreliable."
+            )
+        elif abs(face.yaw) > FITTING:
+            face.notes.append(
+                f"The head is turned by about {abs(face.yaw):.0f} degrees: a symmetric face does not fit well on it "
+                "and may look smeared, and its asymmetry measures are less reliable. Choose a photo with the head "
+                f"turned by less than {FITTING:.0f} degrees."
             )
 
     def _run(self, faces, options):
