@@ -12,7 +12,7 @@ Names are imported on first use, so `import facesym` is fast.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import faces, logging, losses, metrics, models, pipelines, video, zoo
@@ -50,14 +50,16 @@ __all__ = [
 _MODULES = {"faces", "logging", "losses", "metrics", "models", "pipelines", "video", "zoo"}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{'pipelines' if name == 'load' else 'errors'}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # it would make every name an attribute
+
+    def __getattr__(name):
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{'pipelines' if name == 'load' else 'errors'}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

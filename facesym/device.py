@@ -1,8 +1,8 @@
-"""Check the device that a user names."""
+"""Check the device and the type of weights that a user names."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import DeviceError
 
@@ -32,3 +32,22 @@ def check_device(device: str | torch.device) -> None:
             f"The device {str(device)!r} does not exist, or this build of torch does not support it: use "
             f"{' or '.join(['cpu', *found])}."
         ) from error
+
+
+def check_dtype(dtype: Any) -> None:
+    """Check that weights can have a type.
+
+    Args:
+        dtype: a floating point type of torch, or None.
+
+    Raises:
+        DeviceError: it is anything else.
+    """
+    if dtype is None:
+        return
+    import torch
+
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise DeviceError(
+            f"dtype must be a floating point type of torch, such as torch.bfloat16, not {dtype!r}."
+        )

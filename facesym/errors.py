@@ -24,7 +24,8 @@ class ZooError(FacesymError):
 
 
 class DeviceError(FacesymError):
-    """A device is unknown, or this machine or this build of torch does not have it."""
+    """A device is unknown, this machine or this build of torch does not have it, or weights cannot have the requested
+    type."""
 
 
 def command_message(error: Exception | str) -> str:

@@ -88,11 +88,13 @@ def list_models() -> list[dict[str, Any]]:
     return entries
 
 
-def __getattr__(name: str) -> Any:
-    if name == "list":
-        warnings.warn("facesym.zoo.list is deprecated: use list_models", DeprecationWarning, stacklevel=2)
-        return list_models
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # it would make every name an attribute
+
+    def __getattr__(name):
+        if name == "list":
+            warnings.warn("facesym.zoo.list is deprecated: use list_models", DeprecationWarning, stacklevel=2)
+            return list_models
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get(name: str) -> dict[str, Any]:
@@ -207,7 +209,7 @@ def load(
 
     Raises:
         ZooError: the name is unknown, or the weights are missing, altered or incompatible.
-        DeviceError: the device is unavailable.
+        DeviceError: the device is unavailable, or the type is not one of floating point.
     """
     from .models.base import Model
 

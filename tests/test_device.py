@@ -5,6 +5,7 @@ import torch
 
 import facesym
 from facesym.device import check_device
+from facesym.models import LightCNN
 
 MISSING = ["gpu", "cuda:99", "meta", "", *(["cuda"] * (not torch.cuda.is_available()))]
 
@@ -18,3 +19,12 @@ def test_a_missing_device_is_named_before_weights_are_read(device):
 @pytest.mark.parametrize("device", ["cpu", "cpu:0", torch.device("cpu")])
 def test_the_cpu_is_there(device):
     check_device(device)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.int8, float])
+def test_weights_have_a_floating_point_type(dtype, tiny_model):
+    for load in (facesym.load, LightCNN.from_pretrained):
+        with pytest.raises(facesym.DeviceError, match=r"floating point.*torch\.bfloat16"):
+            load("no such model", dtype=dtype)
+    with pytest.raises(facesym.DeviceError, match=r"floating point.*torch\.bfloat16"):
+        facesym.load(tiny_model).to("cpu", dtype)

@@ -144,6 +144,7 @@ def test_what_makes_no_sense_is_refused(model, astronaut):
     for options, told in (
         ({"to": "grumpy"}, "expression: neutral"),
         ({"to": ["happy", "neutral"]}, "exclude each other"),
+        ({"to": 5}, "must be the name of an attribute or a list"),
         ({}, "Name a target"),
         ({"to": "happy", "strength": 2}, "strength"),
         ({"to": "happy", "strength": "much"}, "strength"),

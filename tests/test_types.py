@@ -55,9 +55,12 @@ def test_the_package_says_that_it_is_typed():
     assert (Path(facesym.__file__).parent / "py.typed").exists()
 
 
-def test_readme_s_example_passes_pyright(tmp_path):
+def test_readme_s_example_passes_pyright_and_a_wrong_name_does_not(tmp_path):
     [block] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "example.py").write_text(block)
+    names = ("laod", "models.Net", "pipelines.Pipe", "zoo.gett")
+    wrong = [f"facesym.{name}  # pyright: ignore" for name in names]
+    rule = "# pyright: reportUnnecessaryTypeIgnoreComment=true"  # an error where a wrong name is none
+    (tmp_path / "example.py").write_text("\n".join([rule, block, *wrong]))
     (tmp_path / "pyrightconfig.json").write_text(f'{{"extraPaths": ["{ROOT}"], "pythonVersion": "3.11"}}')
     done = subprocess.run(
         [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", str(tmp_path)],

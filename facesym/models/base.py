@@ -14,6 +14,7 @@ from diffusers.configuration_utils import ConfigMixin
 from diffusers.models.modeling_utils import ModelMixin
 
 from .. import card, zoo
+from ..device import check_dtype
 from ..errors import ZooError
 from ..files import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_file, write_atomic
 from ..hub import HubOptions, publish
@@ -76,9 +77,11 @@ class Model(ModelMixin, ConfigMixin):
                 `facesym.hub.HubOptions`.
 
         Raises:
+            DeviceError: ``dtype`` is not a floating point type.
             ZooError: the name is unknown, a file is missing, altered or damaged, or weights or settings do not fit the
                 class.
         """
+        check_dtype(dtype or torch_dtype)
         files = zoo.locate(name, **hub)
         # Check the shapes on the meta device first: a damaged config could request more memory than there is.
         outline = _build(cls, files.config, "meta")

@@ -41,11 +41,13 @@ _PIPELINES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    for module, pipeline in _PIPELINES.values():
-        if name == pipeline:
-            return getattr(import_module(f".{module}", __name__), pipeline)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # it would make every name an attribute
+
+    def __getattr__(name):
+        for module, pipeline in _PIPELINES.values():
+            if name == pipeline:
+                return getattr(import_module(f".{module}", __name__), pipeline)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
@@ -127,7 +129,7 @@ def load(
 
     Raises:
         ZooError: the name is unknown, the weights are missing or altered, or no pipeline runs this network.
-        DeviceError: the device is unavailable.
+        DeviceError: the device is unavailable, or the type is not one of floating point.
     """
     from .. import onnx, zoo
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from ..device import check_device
+from ..device import check_device, check_dtype
 from ..errors import DeviceError, FacesymError, ImageError
 from ..faces.align import align_face, resized_transform, scale_of
 from ..faces.detect import Face, check_which
@@ -139,7 +139,7 @@ class Pipeline:
             The pipeline itself.
 
         Raises:
-            DeviceError: the device is unavailable, or the networks are exported.
+            DeviceError: the device is unavailable, the type is not one of floating point, or the networks are exported.
         """
         if self.backend != "torch":
             raise DeviceError(
@@ -151,6 +151,7 @@ class Pipeline:
             device, dtype = None, device
         device = self.net.device if device is None else device
         check_device(device)
+        check_dtype(dtype)
         self.net.to(device, dtype or self.net.dtype)
         return self
 

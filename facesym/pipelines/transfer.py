@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, NamedTuple, overload
@@ -224,6 +224,8 @@ class TransferPipeline(Pipeline):
             ImageError: an attribute is unknown, or two belong to the same group.
         """
         wanted: dict[str, str] = {}
+        if to is not None and not isinstance(to, Iterable):
+            raise ImageError(f"to must be the name of an attribute or a list of names, not {to!r}.")
         for name in [to] if isinstance(to, str) else to or []:
             groups = [group for group, names in self.groups.items() if name in names]
             if not groups:
