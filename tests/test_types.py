@@ -57,7 +57,7 @@ def test_the_package_says_that_it_is_typed():
 
 def test_readme_s_example_passes_pyright_and_a_wrong_name_does_not(tmp_path):
     [block] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    names = ("laod", "models.Net", "pipelines.Pipe", "zoo.gett")
+    names = ("loads", "models.Net", "pipelines.Pipe", "zoo.gett")
     wrong = [f"facesym.{name}  # pyright: ignore" for name in names]
     rule = "# pyright: reportUnnecessaryTypeIgnoreComment=true"  # an error where a wrong name is none
     (tmp_path / "example.py").write_text("\n".join([rule, block, *wrong]))
