@@ -71,13 +71,16 @@ def warn(message: str, stacklevel: int = 1) -> None:
         warnings.warn(message, stacklevel=stacklevel + 1)
 
 
-def progress_bar(iterable: Iterable | None = None, desc: str | None = None, **options: Any) -> tqdm:
+def progress_bar(
+    iterable: Iterable | None = None, desc: str | None = None, disable: bool = False, **options: Any
+) -> tqdm:
     """Create a tqdm bar, shown only on terminals and up to the level WARNING.
 
     Args:
         iterable: to iterate over; None for a bar that the caller updates.
         desc: text before the bar.
+        disable: never show it.
         options: further arguments of tqdm.
     """
-    hidden = None if _LOGGER.isEnabledFor(WARNING) else True
-    return tqdm(iterable, desc, **{"disable": hidden, **options})  # type: ignore
+    hidden = True if disable or not _LOGGER.isEnabledFor(WARNING) else None  # None: shown only on terminals
+    return tqdm(iterable, desc, disable=hidden, **options)  # type: ignore

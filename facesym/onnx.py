@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,7 +64,8 @@ def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
         hub: see `facesym.hub.HubOptions`.
 
     Raises:
-        ZooError: the name is unknown, or the network has not been exported on this machine and is not on the Hub.
+        ZooError: the name is unknown, a ``revision`` or ``subfolder`` is given, or the network has not been exported on
+            this machine and is not on the Hub.
         FacesymError: onnxruntime is not installed.
     """
     require_packages(("onnxruntime",), 'backend="onnx"', "onnx")
@@ -74,11 +75,18 @@ def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
 
 def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
     """Read an exported file: from this machine or the Hub."""
+    for option in ("revision", "subfolder"):
+        if hub.get(option):
+            raise ZooError(
+                f"Exported networks exist only for this version's weights, not for another {option}: leave out "
+                f'{option}, or use backend="torch".'
+            )
     local = folder() / entry["id"] / FILES[format]
-    if local.exists():
-        return read_file(local)
     published = entry.get("formats", {}).get(format)
-    if published is None or entry["revision"] is None:
+    on_hub = published is not None and entry["revision"] is not None
+    if local.exists() and not (on_hub and hub.get("force_download")):
+        return read_file(local)
+    if not on_hub:
         raise ZooError(
             f"{entry['id']} has not been exported on this machine ({local} is missing), and the Hub does not have it "
             f"in this format: run `facesym export {entry['id']}` on a machine with torch, then copy its folder "
@@ -90,7 +98,7 @@ def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
     return data
 
 
-@lru_cache(maxsize=8)
+@cache
 def shared_network(task: str, backend: str) -> Any:
     """Load the default network of a task that pipelines share, such as landmarks or identity; it is loaded only once.
 

@@ -3,24 +3,32 @@
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 
 FEW_CORES = 4  # up to which one thread is faster
+_LOCK = threading.Lock()  # no fit may start while another has set torch's number to 1
 
 
 @contextlib.contextmanager
 def few_threads() -> Iterator[None]:
-    """Use one thread on machines with few cores; on others, torch's setting does not change.
+    """Use one torch thread in this thread on machines with few cores; elsewhere, torch's setting does not change.
 
     The operations of a fit are small, and threads spin while they wait for each other in each of them. With two threads
     on two cores and one other busy process, a fit takes many times longer than with one thread.
     """
     import torch
 
-    before = torch.get_num_threads()
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if available <= FEW_CORES:
-        torch.set_num_threads(1)
+    with _LOCK:
+        before = torch.get_num_threads()
+        if available <= FEW_CORES:
+            torch.set_num_threads(1)
+            # torch keeps the number per thread, but a thread that uses torch for the first time takes the latest number
+            # set by any thread: set the usual one again, in another thread.
+            other = threading.Thread(target=torch.set_num_threads, args=(before,))
+            other.start()
+            other.join()
     try:
         yield
     finally:

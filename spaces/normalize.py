@@ -54,7 +54,7 @@ def finish(tell, photo: Photo, stem: str, face) -> panel.Outcome:
     crop, output, *walk = map(trim, (result.crop[0], result.images[0], *result.walk[0]))
     labels = [f"{fraction:.0%} of the way" for fraction in np.linspace(0, 1, len(walk))]
     labels[0], labels[-1] = "photo", "frontal and neutral"
-    whole = results.put_back(tab.pipeline, photo, result) if abs(yaw) <= FRONTAL else None
+    whole = results.put_back(photo, result) if abs(yaw) <= FRONTAL else None
     return panel.Outcome(
         views=[
             files.pair("Face", crop, output),

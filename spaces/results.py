@@ -10,7 +10,7 @@ import panel
 import parts
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from facesym.faces.load import Photo
+from facesym.faces.load import Photo, load_image
 from facesym.video import save_video
 
 PAIR = 720  # height of the before/after image
@@ -83,7 +83,8 @@ class Files:
         if whole is not None:
             self.result = parts.publish(whole, self.folder, f"{self.stem}-whole-photo.png", self.task)
             files.append(("Whole photo (PNG)", self.result))
-        both = side_by_side(before, after.convert("RGB"))
+        before, after = load_image(before), load_image(after)  # both in sRGB
+        both = side_by_side(before, after)
         files.append(
             (
                 "Before | after (JPEG)",
@@ -91,7 +92,7 @@ class Files:
             )
         )
         path = self.folder / f"{self.stem}-before-after.gif"
-        save_video(fade(before, after.convert("RGB")), path, self.task, fps=5)
+        save_video(fade(before, after), path, self.task, fps=5)
         files.append(("Before ⇄ after (GIF)", str(path)))
         return files
 
@@ -125,14 +126,16 @@ class Files:
         return f'<div class="grid">{"".join(figures)}</div>'
 
 
-def put_back(pipeline: parts.Pipeline, photo: Photo, result, output=None) -> Image.Image:
+def put_back(photo: Photo, result, output: Image.Image | None = None) -> Image.Image:
     """Paste the crop of a result with one face, or another ``output``, back into the photo."""
-    from facesym.faces.align import ffhq_transform
-    from facesym.pipelines.base import FaceJob
+    from facesym.faces.align import align_face, ffhq_transform
+    from facesym.faces.landmarks import find_points
+    from facesym.faces.paste import paste_edit
 
-    crop, output = result.crop[0], (output or result.images[0]).convert("RGB")
-    job = FaceJob(photo, ffhq_transform(result.faces[0].points, output.width), crop, yaw=0.0, output=output)
-    return photo.restore(pipeline.get()._paste(photo.image, job))
+    output = load_image(output or result.images[0])  # in sRGB, like photo.image
+    transform = ffhq_transform(result.faces[0].points, output.width)
+    points = find_points(align_face(photo.image, transform, output.width))
+    return photo.restore(paste_edit(photo.image, output, transform, points))
 
 
 def around(box: tuple, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -106,7 +106,7 @@ def turned_photos(photo: Photo, result, files, degrees: list, own: float) -> lis
     for yaw in {degrees[0]: 0, degrees[-1]: 0}:
         if 2 <= abs(yaw - round(own)) <= 20:
             frame = nearest(result.frames[0], result.yaws[0], yaw)
-            whole = results.put_back(tab.pipeline, photo, result, frame)
+            whole = results.put_back(photo, result, frame)
             views.append(files.pair(f"Whole photo, {results.degrees(yaw)}", photo.image, whole))
     return views
 

@@ -11,6 +11,7 @@ import results
 import stage
 from PIL import Image
 
+from facesym.asymmetry import draw_heatmap
 from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
 
@@ -55,8 +56,6 @@ def work(tell, value: dict, shot: stage.Shot, every: bool) -> panel.Outcome:
 
 def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[dict]]:
     """Symmetrize a photo and write the result files; return the outcome and the measures of each face."""
-    from facesym.asymmetry import draw_heatmap  # imports torch: wait until the page is up
-
     tell(0.05, "Loading the model")
     tab.pipeline.get()
     tell(0.1, "Making the face symmetric")

@@ -8,9 +8,9 @@ import parts
 import results
 import stage
 
+from facesym.attributes import GROUPS
 from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
-from facesym.models.lssl import GROUPS
 
 KEEP = "unchanged"
 FIRST = {"expression": "happy"}  # a default, so that the button works before anything is chosen
@@ -81,7 +81,7 @@ def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid:
         if "light" in wanted:  # changes in the whole photo, which the crop does not show
             whole = transfer(photo, face, to, strength, False, paste=True).images[0]
         else:
-            whole = results.put_back(tab.pipeline, photo, result)
+            whole = results.put_back(photo, result)
     grid_html, downloads = "", files.downloads(crop, output, whole)
     if singles:
         grid_html = results.heading("Each change on its own") + files.grid(singles, "only-")

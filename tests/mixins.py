@@ -319,6 +319,27 @@ class PipelineTests:
             results = pipe(*self.inputs(photos), aligned=True, on_error="skip", batch_size=2, **self.options)
         assert [result is None for result in results] == [False, True, False]
 
+    def test_a_photo_on_which_the_network_fails_is_skipped(self, pipe, result, crop, monkeypatch):
+        real, tried = pipe._run, []
+
+        def run(faces, options):
+            tried.append(len(faces))
+            if any(face.crop.getpixel((0, 0)) == (0, 0, 0) for face in faces):
+                raise MemoryError("too much")
+            for face in faces:
+                face.notes.append("seen")
+            return real(faces, options)
+
+        monkeypatch.setattr(pipe, "_run", run)
+        photos = [crop, Image.new("RGB", crop.size), crop]
+        monkeypatch.setattr("facesym.pipelines.base.find_points", lambda crop: np.ones((68, 2)))
+        with pytest.warns(UserWarning, match=r"Photo 1: skipped. MemoryError"):
+            results = pipe(*self.inputs(photos), aligned=True, on_error="skip", batch_size=3, **self.options)
+        assert results[1] is None and tried == [3, 1, 1, 1]
+        assert results[0].notes.count("seen") == results[2].notes.count("seen") == 1
+        with pytest.raises(MemoryError):
+            self.call(pipe, photos, batch_size=3)
+
     @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
     def test_other_types(self, model, result, crop, dtype):
         other = self.call(facesym.load(str(model), dtype=dtype), crop)

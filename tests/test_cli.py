@@ -211,6 +211,7 @@ def test_nothing_is_overwritten_unless_asked_for(command, photo, mask, calls, tm
     ("command", "extra"),
     [
         (["symmetrize", "--extras"], "out-extras/0-left.png"),
+        (["symmetrize", "--faces", "all"], "out-faces/1.png"),
         (["transfer", "--grid"], "out-grid/happy.png"),
         (["normalize", "--walk", 3], "out-walk.mp4"),
         (["rotate", "--faces", "all"], "out-faces/1.mp4"),
@@ -222,6 +223,33 @@ def test_no_extra_is_overwritten(command, extra, photo, no_model, tmp_path, caps
     suffix = ".mp4" if command[0] == "rotate" else ".png"
     assert run(*command, photo, "-o", tmp_path / f"out{suffix}") == 1
     assert "exists" in capsys.readouterr().err
+
+
+def test_turned_heads_that_are_made_symmetric_apart_have_files(photo, calls, tmp_path, monkeypatch, capsys):
+    load = facesym.load
+
+    def two_images(*names, **options):
+        pipe = load(*names, **options)
+
+        def call(*photos, **options):
+            result = pipe(*photos, **options)
+            return SimpleNamespace(**vars(result) | {"images": result.images * 2})
+
+        call.task = pipe.task
+        return call
+
+    monkeypatch.setattr(facesym, "load", two_images)
+    assert run("symmetrize", photo, "--faces", "all", "-o", tmp_path / "out.png") == 0
+    assert (tmp_path / "out-faces/1.png").exists() and "out-faces" in capsys.readouterr().out
+
+
+def test_errors_of_the_system_without_a_file(monkeypatch, capsys):
+    def fail(args):
+        raise OSError("cannot find the home folder")
+
+    monkeypatch.setattr("facesym.cli.zoo._list", fail, raising=False)
+    assert run("zoo", "list") == 1
+    assert capsys.readouterr().err == "facesym: cannot find the home folder\n"
 
 
 def test_what_would_be_published_overwrites_nothing(tmp_path, capsys):

@@ -55,6 +55,17 @@ def test_aligned_crops_and_paste_false(pipe, astronaut, eye_hole):
     assert (own[~small] == pixels[~small]).all() and (own[small] != pixels[small]).any()
 
 
+def test_a_face_without_visible_pixels_is_left_out_of_a_group(pipe, pair):
+    mask = np.zeros((512, 812), bool)
+    mask[:, :240] = True  # all of the small face
+    with pytest.raises(ImageError, match="covers the whole face"):
+        pipe(pair, mask, faces=0)
+    mask[100:110, 500:540] = True
+    with pytest.warns(UserWarning, match="1 face is covered entirely by the mask"):
+        out = pipe(pair, mask, faces="all")
+    assert len(out.faces) == 1 and out.faces[0].box[0] > 300
+
+
 def test_each_face_of_a_group(pipe, pair):
     both = np.zeros((512, 812), bool)
     both[160:176, 110:130] = True  # the small face

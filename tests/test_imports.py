@@ -1,6 +1,8 @@
 """The package's layers: a module imports from layers above it in this list only, also within its functions."""
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -64,6 +66,11 @@ def test_no_import_circle(folder):
     }
     assert sum(map(len, graph.values())) > len(graph)
     TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_the_page_opens_before_torch_is_imported():
+    code = "import sys; sys.path.insert(0, 'spaces'); import app; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_every_part_has_its_layer():

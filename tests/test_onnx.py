@@ -115,6 +115,24 @@ def test_what_needs_torch(exported):
         pipe.to("cpu")
 
 
+def test_options_of_the_hub(exported, monkeypatch):
+    with pytest.raises(ZooError, match="leave out revision"):
+        facesym.load("symmetrize", backend="onnx", revision="main")
+    entry = zoo.get("symmetrize")
+    name, local = entry["id"], onnx.folder() / entry["id"] / "model.onnx"
+    published = {
+        "formats": {"onnx": {"file": "onnx/model.onnx", "sha256": zoo.sha256_of(local)}},
+        "revision": "abc",
+    }
+    monkeypatch.setattr(zoo, "get", lambda _: entry | published)
+    fetched = []
+    monkeypatch.setattr(onnx, "fetch_file", lambda *where, **hub: fetched.append((where, hub)) or local)
+    onnx.load(name)
+    assert not fetched
+    onnx.load(name, force_download=True)
+    assert fetched == [((entry["repo_id"], "onnx/model.onnx"), {"force_download": True, "revision": "abc"})]
+
+
 def test_unknown_backend():
     with pytest.raises(ZooError, match="torch, onnx, onnx-fp16"):
         facesym.load("symmetrize", backend="tensorflow")

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from app_server import ROOT
 from PIL import Image
+from profiles import DISPLAY_P3
 
 EXAMPLES = ROOT / "spaces" / "examples"
 
@@ -248,7 +249,6 @@ def is_ours(function):
 def fitted(monkeypatch):
     """A photo, and the progress that a visitor sees during its fit: two strangers, then two portraits of the person;
     the fit reaches -11.3 to +5.7 degrees."""
-    import results
     import rotate
 
     from facesym.faces.align import align_face
@@ -260,7 +260,6 @@ def fitted(monkeypatch):
     face = align_face(photo.image, transforms[index], 128)
     alike = iter([[0.1], [0.2], [0.7], [0.9]])
     monkeypatch.setattr("facesym.identity.identity_similarity", lambda *images: next(alike))
-    monkeypatch.setattr(results, "put_back", lambda pipeline, photo, *rest: photo.image)
 
     def fit(photo, progress, **options):
         for step in range(12):
@@ -275,6 +274,30 @@ def fitted(monkeypatch):
     told = []
     outcome, _ = rotate.finish(lambda *news: told.append(news), photo, "photo", "largest", -24, 24)
     return outcome, told
+
+
+def test_results_of_photos_with_a_profile_keep_their_colours(tmp_path, monkeypatch):
+    import results
+
+    from facesym.faces.align import align_face, ffhq_transform
+    from facesym.faces.detect import detect_faces
+    from facesym.faces.load import load_image, read_photo
+
+    monkeypatch.setattr("parts.CACHE", str(tmp_path))
+    picture = Image.open(EXAMPLES / "astronaut.jpg")
+    picture.info["icc_profile"] = DISPLAY_P3
+    photo = read_photo(picture)
+    (face,) = detect_faces(photo.image)
+    crop = photo.restore_crop(align_face(photo.image, ffhq_transform(face.points, 256), 256))
+    whole = results.put_back(photo, SimpleNamespace(faces=[face], images=[crop]))
+    assert whole.info["icc_profile"] == DISPLAY_P3
+    assert np.abs(np.subtract(*np.float32([load_image(whole), photo.image]))).mean((0, 1)).max() < 0.3
+    downloads = dict(results.Files("transfer", "photo", "happy").downloads(photo.image, whole))
+    with Image.open(downloads["Before | after (JPEG)"]) as both:
+        height = both.height - max(22, both.height // 17)
+        width = round(photo.image.width * height / photo.image.height)
+        before, after = (np.asarray(both)[:height, part] for part in (np.s_[:width], np.s_[-width:]))
+    assert np.abs(before.mean((0, 1)) - after.mean((0, 1))).max() < 1
 
 
 def test_a_fit_shows_the_photo_until_the_fit_looks_like_it(fitted):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -200,7 +201,9 @@ def test_a_fit_keeps_to_its_time(pipe, crop):
     assert 3 < fitted.fit.seconds < 8  # alone it ends within 6.6 s; a test may share its core
 
 
-def test_a_bar_shows_on_a_terminal_unless_the_progress_is_told(pipe, crop, capsys, monkeypatch):
+def test_a_bar_shows_on_a_terminal_unless_the_progress_is_told_or_bars_are_off(
+    pipe, crop, capsys, monkeypatch
+):
     monkeypatch.setattr(rotate, "POSITIONS", 3)
     monkeypatch.setattr("facesym.fit.STARTS", 8)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
@@ -209,6 +212,11 @@ def test_a_bar_shows_on_a_terminal_unless_the_progress_is_told(pipe, crop, capsy
         pipe(crop, aligned=True, yaw=5, steps=2)
         assert "Fitting" in capsys.readouterr().err
         pipe(crop, aligned=True, yaw=5, steps=2, progress=lambda *_: None)
+        assert "Fitting" not in capsys.readouterr().err
+        before = facesym.logging.get_verbosity()
+        facesym.logging.set_verbosity("error")
+        pipe(crop, aligned=True, yaw=5, steps=2)
+        facesym.logging.set_verbosity(before)
     assert "Fitting" not in capsys.readouterr().err
 
 
@@ -221,6 +229,30 @@ def test_on_few_cores_one_thread_fits(cores, threads, monkeypatch):
         with few_threads():
             assert torch.get_num_threads() == threads
         assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_overlapping_fits_leave_the_threads_of_others_alone(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(2))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+
+    def count():
+        with ThreadPoolExecutor(1) as new:
+            return new.submit(torch.get_num_threads).result()
+
+    try:
+        with ThreadPoolExecutor(1) as other:
+            first, second = few_threads(), few_threads()
+            first.__enter__()
+            other.submit(second.__enter__).result()
+            assert (
+                count() == 3 and torch.get_num_threads() == other.submit(torch.get_num_threads).result() == 1
+            )
+            first.__exit__(None, None, None)
+            other.submit(second.__exit__, None, None, None).result()
+            assert count() == torch.get_num_threads() == other.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
 
@@ -238,6 +270,9 @@ def test_progress_is_told_and_what_it_raises_ends_the_fit(pipe, crop):
 
     with pytest.raises(Enough):
         pipe(crop, aligned=True, steps=100, progress=tell)
+    told.clear()
+    with pytest.raises(Enough):
+        pipe([crop, crop], aligned=True, steps=100, progress=tell, on_error="skip")
     assert len(told) == 2 and told[0][1].size == (64, 64) and 0 < told[0][0] < told[1][0] < 0.5
 
 

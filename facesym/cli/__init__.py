@@ -93,7 +93,8 @@ def _run(argv):
     except BrokenPipeError:
         raise
     except OSError as error:  # for example a file name that is too long, or no permission
-        print(f"facesym: {error.filename}: {error.strerror}", file=sys.stderr)
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"facesym: {reason}", file=sys.stderr)
     return 1
 
 

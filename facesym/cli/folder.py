@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import FacesymError, ImageError, NothingFoundError, command_message
+from ..logging import progress_bar
 from .model import TaskModel
 from .photo import edit_photo
 from .records import Records, checksum
@@ -77,9 +78,7 @@ class FolderRun:
             outputs: {path of a photo, relative to the folder: path of its result}.
             quiet: hide the progress bar.
         """
-        from tqdm import tqdm
-
-        for photo, output in tqdm(outputs.items(), unit="photo", disable=True if quiet else None):
+        for photo, output in progress_bar(outputs.items(), unit="photo", disable=quiet):
             plan = self._attempt(self._plan, photo, output)
             if plan is None:
                 continue

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
+from ..logging import progress_bar
 from ..study import PUPILLARY_DISTANCES
 from .options import add_command, number
 from .walk import find_photos, output_folder, report_skipped
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     report_unmatched(photos, sheet or {}, args)
     rows = run_study(
         args.image, photos, out, sheet=sheet, pupillary_distance=args.pupillary_distance,
-        progress=lambda photos: tqdm(photos, unit="photo", disable=None),
+        progress=lambda photos: progress_bar(photos, unit="photo"),
         tell=lambda message: tqdm.write(message, file=sys.stderr),
     )  # fmt: skip
     failed = sum("error" in row for row in rows)  # a measured video has no row, but curves of its own

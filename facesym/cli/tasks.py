@@ -163,7 +163,7 @@ hold these numbers with one row per face."""
         if self.args.extras:
             from ..asymmetry import draw_heatmap
 
-            (folder,) = self.extras(output)
+            folder = _extras_folder(output)
             for i, (crop, heat, faces) in enumerate(zip(result.crop, result.heatmap, result.composites)):
                 prefix = f"{i}-" if self.args.faces == "all" else ""
                 for name, image in {"heatmap": draw_heatmap(crop, heat), **faces}.items():
@@ -171,7 +171,11 @@ hold these numbers with one row per face."""
         return files
 
     def extras(self, output: Path) -> list[Path]:
-        return [output.with_name(f"{output.stem}-extras")] if self.args.extras else []
+        return super().extras(output) + [_extras_folder(output)] * self.args.extras
+
+
+def _extras_folder(output):
+    return output.with_name(f"{output.stem}-extras")
 
 
 class Rotate(Task):
@@ -247,19 +251,11 @@ this limits the range."""
         return VIDEOS if self.video else super().suffixes
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
-        from tqdm import tqdm
-
         args = self.args
-        form = "fitting: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-        with tqdm(total=100, bar_format=form, leave=False, disable=None) as bar:
-
-            def show(fraction, image):
-                bar.update(round(100 * fraction) - bar.n)
-
-            return pipe(
-                photo, yaw=args.yaw if self.video else args.yaw[0], frames=args.frames, steps=args.steps,
-                seconds=args.seconds, faces=args.faces, paste=args.paste, progress=None if bar.disable else show,
-            )  # fmt: skip
+        return pipe(
+            photo, yaw=args.yaw if self.video else args.yaw[0], frames=args.frames, steps=args.steps,
+            seconds=args.seconds, faces=args.faces, paste=args.paste,
+        )  # fmt: skip
 
     def numbers(self, result: Any) -> dict[str, Any]:
         return {"fit": result.fit}

@@ -6,6 +6,8 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from .align import crop_corners, scale_of
+from .geometry import face_region, face_shown
+from .landmarks import find_points
 
 # Larger steps between photo and crop at the border of a mask (in levels of 255) are not differences of illumination but
 # mostly remainders of the glasses or the hand. They are not spread into the mask.
@@ -56,6 +58,25 @@ def paste_completion(
         filled += diffuse(step, rim) + middle
     np.copyto(pixels[part], _to_uint8(filled), where=own[part][..., None])
     return Image.fromarray(pixels)
+
+
+def paste_edit(
+    photo: Image.Image, output: Image.Image, transform: ArrayLike, points: np.ndarray
+) -> Image.Image:
+    """Paste an edited face into its photo within the region of the output's face. Colours are matched where the photo
+    shows the face too.
+
+    Args:
+        photo: RGB.
+        output: RGB, the edited aligned crop, S x S.
+        transform: 2x3, photo pixel -> crop pixel.
+        points: 68x2, the landmarks of the crop before the edit, in pixels.
+
+    Returns:
+        RGB image of the photo's size.
+    """
+    region = face_region(find_points(output), output.width)
+    return paste_face(photo, output, transform, region, face_shown(points, output.width) * region)
 
 
 def paste_face(

@@ -19,10 +19,9 @@ from ..errors import DeviceError, FacesymError, ImageError
 from ..faces.align import align_face, resized_transform, scale_of
 from ..faces.detect import Face, check_which
 from ..faces.find import find_faces
-from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
 from ..faces.load import Photo, mark_edited, read_photo
-from ..faces.paste import paste_face
+from ..faces.paste import paste_edit
 from ..identity import identity_similarity
 from ..logging import warn
 from ..onnx import OnnxNet, use_backend
@@ -200,16 +199,30 @@ class Pipeline:
     def _batch(self, inputs, names, skip, options):
         """Process photos whose faces share batches; return their results, or `_Skipped`."""
         jobs = [_attempt(self._prepare, name, skip, given, options) for name, given in zip(names, inputs)]
-        faces = [face for job in jobs if isinstance(job, PhotoJob) for face in job.faces]
+        faces = [(i, face) for i, job in enumerate(jobs) if isinstance(job, PhotoJob) for face in job.faces]
         start = time.perf_counter()
-        for i in range(0, len(faces), options.batch_size):
-            self._run(faces[i : i + options.batch_size], options)
+        for first in range(0, len(faces), options.batch_size):
+            self._run_batch(faces[first : first + options.batch_size], jobs, names, skip, options)
         each = (time.perf_counter() - start) / max(len(faces), 1)
         for i, job in enumerate(jobs):
             if isinstance(job, PhotoJob):
                 job.seconds += each * len(job.faces)
                 jobs[i] = _attempt(self._finish, names[i], skip, job, options)
         return jobs
+
+    def _run_batch(self, batch, jobs, names, skip, options):
+        """Run the network on a batch of (index of the photo, face). If it fails and ``skip`` is set, run it on one face
+        at a time and replace the photos (in ``jobs``) whose faces fail by `_Skipped`."""
+        notes = [list(face.notes) for _, face in batch]
+        if len(batch) > 1:
+            outcome = _attempt(self._run, None, skip, [face for _, face in batch], options)
+            if not isinstance(outcome, _Skipped):
+                return
+        for (i, face), own in zip(batch, notes):
+            face.notes = own
+            if isinstance(jobs[i], PhotoJob):
+                outcome = _attempt(self._run, names[i], skip, [face], options)
+                jobs[i] = outcome if isinstance(outcome, _Skipped) else jobs[i]
 
     def _prepare(self, inputs, options):
         """Find and align the faces, add warnings and return a `PhotoJob`.
@@ -304,11 +317,8 @@ class Pipeline:
     def _paste(self, photo, face):
         """Paste a face's output into the photo (RGB) within the region of the output; colours are matched where the
         photo shows the face too."""
-        output, size = face.output, face.output.width
-        region = face_region(find_points(output), size)
         points = find_points(face.crop) if face.points is None else face.points
-        shown = face_shown(points, size) * region
-        return paste_face(photo, output, face.transform, region, shown)
+        return paste_edit(photo, face.output, face.transform, points)
 
     def _identity(self, faces) -> Any:
         """Return the ``identity`` of the result."""
@@ -329,6 +339,10 @@ def _name(number, image):
     return f"Photo {number} ({image})" if isinstance(image, str | os.PathLike) else f"Photo {number}"
 
 
+class CallbackError(Exception):
+    """An exception, its argument, of the user's progress callback: it ends the call, also with ``on_error="skip"``."""
+
+
 @dataclass
 class _Skipped:
     """Placeholder for the result of a skipped photo. ``notes``: the reason."""
@@ -341,9 +355,12 @@ def _attempt(step, name, skip, *inputs):
 
     Raises:
         FacesymError: the error of the step, with the name of the photo.
+        Exception: an exception of the user's progress callback.
     """
     try:
         return step(*inputs)
+    except CallbackError as error:
+        raise error.args[0] from None
     except Exception as error:
         if skip:
             return _Skipped([f"skipped. {error if isinstance(error, FacesymError) else repr(error)}"])

@@ -215,6 +215,7 @@ class CompletePipeline(Pipeline):
         if not options.aligned:
             job.own = _parts(mask, transforms, self.size)
             job.chosen = _touched(chosen, job.own)
+        self._leave_covered(job)
         left = mask & ~np.any([job.own[i] for i in job.chosen], axis=0)
         if left.any():
             job.notes.append(
@@ -222,6 +223,20 @@ class CompletePipeline(Pipeline):
                 "another face, and was not filled."
             )
         return job
+
+    def _leave_covered(self, job):
+        """Leave out chosen faces of which the mask leaves nothing visible.
+
+        Raises:
+            ImageError: no face is left.
+        """
+        covered = {i for i in job.chosen if warp_mask_to_crop(job.mask, job.transforms[i], self.size).all()}
+        job.chosen = [i for i in job.chosen if i not in covered]
+        if covered and not job.chosen:
+            raise ImageError("The mask covers the whole face: leave part of the face visible.")
+        if covered:
+            are = "faces are" if len(covered) > 1 else "face is"
+            job.notes.append(f"{len(covered)} {are} covered entirely by the mask and not completed.")
 
     def _find_occlusions(self, photo, kinds, options):
         """Find the requested faces of a photo and what covers them; return the mask (HxW bool) and the result of
@@ -234,8 +249,6 @@ class CompletePipeline(Pipeline):
     def _align(self, job, index, options):
         transform = job.transforms[index]
         mask = warp_mask_to_crop(job.mask, transform, self.size)
-        if mask.all():
-            raise ImageError("The mask covers the whole face: leave part of the face visible.")
         clean = align_face(job.clean, transform, self.size)
         points, (yaw, _) = find_points_and_pose(clean)
         return CompleteJob(

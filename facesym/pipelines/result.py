@@ -62,8 +62,9 @@ class Result:
 
         def __getattr__(self, name):
             own = vars(self)
-            if name in own.get("_later", ()):
-                own[name] = own["_later"][name].compute()
+            later = own.get("_later", {}).get(name)
+            if later is not None:
+                own[name] = later.compute()
                 own["_later"] = {key: value for key, value in own["_later"].items() if key != name}
             if name not in own:  # another thread may have set it meanwhile
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -9,7 +9,6 @@ from typing import Any, Self, overload
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from ..asymmetry import landmark_asymmetry
 from ..errors import ImageError, ZooError
@@ -20,8 +19,9 @@ from ..faces.landmarks import find_points
 from ..faces.pose import find_pose
 from ..faces.turn import turned_photo, with_detail
 from ..fit import fit_and_tune
+from ..logging import progress_bar
 from ..threads import few_threads
-from .base import FaceJob, Pipeline, Result
+from .base import CallbackError, FaceJob, Pipeline, Result
 from .crops import to_image, to_tensor
 from .head import POSITIONS, REACH, SAME, VIEWS, FittedHead
 
@@ -209,16 +209,18 @@ class RotatePipeline(Pipeline):
         return RotateJob(job.photo, transform, crop, find_pose(crop)[0])
 
     def _run(self, faces, options):
-        with tqdm(
-            total=100, desc="Fitting", bar_format=BAR, leave=False, disable=True if options.progress else None
-        ) as bar:
+        told = options.progress is not None
+        with progress_bar(total=100, desc="Fitting", bar_format=BAR, leave=False, disable=told) as bar:
             for number, face in enumerate(faces):
 
                 def tell(fraction, image, number=number, face=face):
                     fraction = (number + fraction) / len(faces)
                     bar.update(100 * fraction - bar.n)
-                    if options.progress:
-                        options.progress(fraction, self._edited(face, to_image(image[0])))
+                    if told:
+                        try:
+                            options.progress(fraction, self._edited(face, to_image(image[0])))
+                        except Exception as error:
+                            raise CallbackError(error) from error
 
                 self._turn(face, options, tell)
 
