@@ -9,7 +9,7 @@ from training import ROOT, draw_face, make_faces, make_pairs, template
 
 from facesym import ImageError
 from facesym.data import excluded
-from facesym.data.faces import FaceFolders
+from facesym.data.faces import FaceFolders, compress
 from facesym.data.masks import random_mask
 from facesym.data.metadata import find_folders, read_metadata, split_rows
 from facesym.data.pairs import Pairs
@@ -25,6 +25,16 @@ def test_the_stream_depends_on_seed_and_number_alone(folders):
         other[n]
     assert (other[11]["image"] == ahead).all()
     assert (seeded[11]["image"] != ahead).any()
+
+
+def test_images_are_compressed_as_rgb():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64))
+    errors = []
+    for channel in range(3):
+        image = np.full((64, 64, 3), 128, np.uint8)
+        image[..., channel] = noise
+        errors.append(np.abs(compress(np.random.default_rng(0), image, 60, 61).astype(int) - image).mean())
+    assert errors[1] < errors[0] < errors[2]  # as their weights in the luma
 
 
 NAMES = sorted(line for line in excluded.LIST.read_text().splitlines() if "/" in line[1:] and line[0] != "#")

@@ -97,6 +97,11 @@ def test_a_healthy_range_needs_faces(sets, tmp_path):
         evaluation.main(["reference", "--faces", str(sets / "large"), "-o", str(tmp_path)])
 
 
+def test_reliability_needs_landmarks(sets, tmp_path):
+    with pytest.raises(ImageError, match="prepare the folder again"):
+        asymmetry._resting([tmp_path], 0)
+
+
 def test_a_regions_largest_difference_is_in_limits_of_its_measures():
     rng = np.random.default_rng(0)
     values = {measure.key: rng.normal(0, scale, 500) for scale, measure in enumerate(MEASURES, 1)}

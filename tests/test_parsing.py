@@ -1,5 +1,7 @@
 """The face parser: its labels, its measure."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from training import template
 from facesym import ImageError
 from facesym.data.people import backdrop, compose, cut_person
 from facesym.models.parser import CLASSES
+from train import parsing
 from train.parsing import (
     ANY,
     BACKGROUND,
@@ -110,3 +113,24 @@ def test_label_maps_that_make_no_sense_are_refused(labelled, tmp_path):
     (tmp_path / "3.label.png").unlink()
     with pytest.raises(ImageError, match="cannot read"):
         load_labels(tmp_path, 64, ("test",))
+
+
+def test_people_are_cut_out_once_and_only_as_many_as_asked(monkeypatch):
+    cut = []
+    monkeypatch.setattr(parsing, "cut_person", lambda image, points: cut.append(image) or np.zeros((8, 8, 4)))
+    monkeypatch.setattr(parsing, "CACHED", 2)
+    samples = parsing.ParsingSamples([], SimpleNamespace(images=range(9), landmarks=range(9)))
+    for k in (1, 2, 1, 3, 3):
+        samples._person(k)
+    assert cut == [1, 2, 3]
+    cut.clear()
+    monkeypatch.setattr(parsing, "silhouette", lambda *_: np.ones((8, 8)))
+    for name in ("compose", "backdrop"):
+        monkeypatch.setattr(parsing, name, lambda *_: np.zeros((8, 8, 3), np.uint8))
+
+    class Faces(list):
+        images = landmarks = range(9)
+
+    logits = torch.arange(2.0).view(1, 2, 1, 1).expand(1, 2, 8, 8)
+    overlap = parsing.person_overlap(lambda x: logits, Faces(range(9)), count=2)
+    assert overlap["people"] == len(cut) == 2

@@ -1,6 +1,7 @@
 """Each released model's recipe, a few tiny steps long."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -36,6 +37,15 @@ def test_every_released_model_has_a_recipe():
     made = {f"train/recipes/{name}.sh" for name in RECIPES}
     for entry in zoo.list_models():
         assert f"train/recipes/{entry['id'].removesuffix('-encoder')}.sh" in made
+
+
+def test_the_guide_gives_the_recipes_times():
+    guide = (ROOT / "train" / "README.md").read_text()
+    for name in RECIPES:
+        (time,) = re.findall(
+            r'^budget "[^"]*" "([^"]*)"', (ROOT / f"train/recipes/{name}.sh").read_text(), re.MULTILINE
+        )
+        assert re.search(rf"^\| `{name}.sh` .*\| {time} \|$", guide, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("name", RECIPES)

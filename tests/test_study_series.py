@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from facesym.faces.find import find_faces
 from facesym.faces.landmarks import find_points
 from facesym.study.pairs import find_movements
 from facesym.study.plots import Line, line_plot
+from facesym.study.run import run_study
 from facesym.study.subjects import subject_pages
 from facesym.study.video import find_blinks, measure_video, read_frames
 from facesym.video import save_video
@@ -160,6 +162,17 @@ def test_a_study_of_photos_and_videos(clip, tmp_path, capsys):
         assert len(list(csv.DictReader(file))) == 22
     rows = json.loads((tmp_path / "out" / "measures.json").read_text())
     assert [row["photo"] for row in rows if "error" in row] == ["bad.mov"]
+
+
+def test_curves_of_videos_that_are_gone_go(tmp_path, monkeypatch):
+    monkeypatch.setattr("facesym.study.run._measure_video", lambda path, name, out, distance: {"name": name})
+    monkeypatch.setattr("facesym.study.run.render", lambda *_, **__: "")
+    old = [tmp_path / "videos" / name for name in ("a.mp4.csv", "a.mp4.json", "b/c.mp4.csv")]
+    for path in [*old, tmp_path / "videos" / "b" / "d.mp4.csv"]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    run_study(tmp_path, [Path("b/d.mp4")], tmp_path, pipe=object())
+    assert [path.name for path in (tmp_path / "videos").rglob("*.*")] == ["d.mp4.csv"]
 
 
 def test_a_file_that_is_no_video_is_refused(tmp_path):

@@ -160,6 +160,9 @@ def main():
     parser.add_argument("--rank", type=int, default=96)
     parser.add_argument("-n", type=int, default=2500, help="number of faces for the statistics")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--zoo", metavar="ID", help="also replace this model of the zoo, which must have an entry"
+    )
     args = parser.parse_args()
     net = zoo.load(str(model_folder(args.model)) if Path(args.model).is_dir() else args.model).float().eval()
     if type(net) not in FACTOR or net.config.rank:
@@ -168,6 +171,8 @@ def main():
     faces = faces_of(args.data, net, "train", args.n)
     small = FACTOR[type(net)](net, args.rank, faces)
     small.half().save_pretrained(args.out)
+    if args.zoo:
+        zoo.register(args.zoo, args.out)
     small.float()
     print(f"{net.num_parameters()} to {small.num_parameters()} parameters. Wrote {args.out}")
     if isinstance(net, SymmetricEncoder):

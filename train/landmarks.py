@@ -1,8 +1,8 @@
 """Train LandmarkNet on aligned faces with 68 landmarks.
 
-    accelerate launch train/landmarks.py --data FACES [FACES …] --steps 6000 --zoo landmarks-68
+    accelerate launch train/landmarks.py --data FACES [FACES …] --steps 6000 --out runs/landmarks
 
-The run ends with the held-out error by yaw. A finished run with ``--resume`` only measures and exports.
+The recipe adds the pose to the network (train/pose.py). The run ends with the held-out error by yaw. A finished run with ``--resume`` only measures and exports.
 """
 
 import sys

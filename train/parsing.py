@@ -116,9 +116,9 @@ class ParsingSamples(Samples):
 
     def _person(self, k):
         """Cut out the person of a face, if its background is plain."""
-        if len(self.cut) >= CACHED:
-            self.cut.clear()
         if k not in self.cut:
+            if len(self.cut) >= CACHED:
+                self.cut.clear()
             self.cut[k] = cut_person(self.others.images[k], self.others.landmarks[k])
         return self.cut[k]
 
@@ -232,8 +232,10 @@ def person_overlap(net, faces, count=200, device="cpu"):
     """
     rng, found = np.random.default_rng(0), []
     for k in rng.permutation(len(faces)):
+        if len(found) == count:
+            break
         person = cut_person(faces.images[k], faces.landmarks[k])
-        if person is None or len(found) == count:
+        if person is None:
             continue
         image = compose(person, backdrop(rng, faces.images[rng.integers(len(faces))]))
         target = person[..., 3] > 127

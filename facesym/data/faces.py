@@ -165,12 +165,13 @@ def downscale_blur(rng: np.random.Generator, image: np.ndarray, smallest: float 
 
 
 def compress(rng: np.random.Generator, image: np.ndarray, lowest: int, highest: int) -> np.ndarray:
-    """Compress an SxSx3 image in [0, 255] as JPEG with a quality from ``lowest`` to below ``highest``: uint8."""
+    """Compress an SxSx3 RGB image in [0, 255] as JPEG with a quality from ``lowest`` to below ``highest``: uint8."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(lowest, highest))]
-    encoded = cv2.imencode(".jpg", np.clip(image, 0, 255).astype(np.uint8), quality)[1]
+    bgr = cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode(".jpg", bgr, quality)[1]
     decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     assert decoded is not None  # it was encoded here
-    return decoded
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def random_erasing(rng: np.random.Generator, image: np.ndarray, largest: float = 0.4) -> float:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_masks(commands)
     _add_pairs(commands)
     args = parser.parse_args(argv)
-    require_packages(("imagehash", "sklearn"), "facesym prepare", "train")
+    require_packages(("imagehash", "sklearn"), "facesym prepare", "eval")
     try:
         args.run(args)
     except KeyboardInterrupt:

@@ -30,7 +30,16 @@ TASKS = {
     "transfer": "transferred expression, pose and lighting",
     "augment": "expression recognition with synthetic faces as training data",
 }
-PACKAGES = ("dlib", "face_recognition_models", "lpips", "matplotlib", "skimage", "sklearn", "torchvision")
+PACKAGES = (
+    "dlib",
+    "face_recognition_models",
+    "imagehash",
+    "lpips",
+    "matplotlib",
+    "skimage",
+    "sklearn",
+    "torchvision",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,6 +4,7 @@ facesym evaluate asymmetry --faces FACES/scut FACES/amfd FACES/london --people F
 """
 
 import argparse
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import numpy as np
 from PIL import Image
 
 from ..asymmetry import steady_points
+from ..data.metadata import read_landmarks
 from ..data.selection import is_frontal_neutral
 from ..data.symmetric import simulate_palsy
 from ..errors import FacesymError, ImageError
 from ..faces.geometry import flip_landmarks, warp_points
 from ..logging import progress_bar
 from ..study.measures import MEASURES, Sides, measure_sides
-from ..study.photo import SIZE, measure_crop, measure_photo
+from ..study.photo import SIZE, MeasuredFace, measure_crop, measure_photo
 from ..study.table import leading_region
 from .data import add_common_arguments, load_pictures, select_pictures
 from .report import plot
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _resting(folders, seed):
     """Select test images of frontal, neutral faces (rows of metadata.csv); an unknown expression counts as neutral."""
-    tables = {folder: np.load(folder / "landmarks.npy") for folder in folders}
+    tables = {folder: read_landmarks(folder) for folder in folders}
     return [
         row for row in select_pictures(folders, 0, None, seed)
         if not (row.get("neutral") or row.get("view"))
@@ -88,7 +90,7 @@ def _resting(folders, seed):
     ]  # fmt: skip
 
 
-def values_of(face: Any) -> dict[str, float]:
+def values_of(face: MeasuredFace) -> dict[str, float]:
     """Return the measures of a face: {name: signed difference of a measure, or index}."""
     signed = {measure.key: face.sides[measure.key].difference for measure in MEASURES}
     return signed | {f"{name}{INDEX}": value for name, value in face.indices.items()}
@@ -121,8 +123,19 @@ def changed_photos(image: Image.Image) -> dict[str, Image.Image]:
     }
 
 
-def measure_repeats(images: Any, names: Any, out: Path) -> Any:
-    """Return the effect of each change on each measure: {change: {measure: standard deviation of the difference}}."""
+def measure_repeats(
+    images: Sequence[np.ndarray], names: Sequence[str], out: Path
+) -> dict[str, dict[str, float]]:
+    """Measure the effect on each measure of changes that must not affect it.
+
+    Args:
+        images: NxSxSx3 uint8, aligned crops.
+        names: their names, for the table.
+        out: folder; repeats.csv gets the differences.
+
+    Returns:
+        {change: {measure: root mean square of the difference}}.
+    """
     errors: dict[str, dict[str, list[float]]] = {}
     rows = []
     for picture, name in zip(progress_bar(images, unit="face"), names):
@@ -152,7 +165,7 @@ def _rms(values):
 
 
 # --- several photos of one person -----------------------------------------------------------------------------------
-def measure_persons(rows: list[dict[str, Any]], most: Any) -> Any:
+def measure_persons(rows: Sequence[dict[str, Any]], most: int) -> dict[str, Any]:
     """Measure how two photos of one person differ.
 
     Args:
@@ -160,7 +173,7 @@ def measure_persons(rows: list[dict[str, Any]], most: Any) -> Any:
         most: maximum number of pairs.
 
     Returns:
-        {"pairs": number of pairs} and {measure: dict} with "error" (standard error of one photo: the standard deviation
+        {"pairs": number of pairs} and {measure: dict} with "error" (standard error of one photo: the root mean square
         of the difference over √2), "smallest_change" (smallest detectable change: 1.96 √2 times the error) and
         "between_people" (standard deviation). Empty without pairs.
     """
@@ -191,8 +204,16 @@ def _reliability(pairs):
 
 
 # --- a palsy of known strength --------------------------------------------------------------------------------------
-def measure_palsy(images: Any, points: Any, names: Any, out: Path) -> Any:
+def measure_palsy(
+    images: Sequence[np.ndarray], points: Sequence[np.ndarray], names: Sequence[str], out: Path
+) -> dict[str, dict[str, Any]]:
     """Relate the measures to the strength of a simulated palsy; the sign depends on its side.
+
+    Args:
+        images: NxSxSx3 uint8, aligned crops.
+        points: Nx68x2, their landmarks in pixels.
+        names: their names, for the table.
+        out: folder for palsy.csv and the plot.
 
     Returns:
         {measure: {"grows": fraction of steps in the direction of the mean, "correlation": mean over the faces,
@@ -283,8 +304,12 @@ def act(image: np.ndarray, points: np.ndarray, name: str, side: str) -> np.ndarr
     return warp_points(image, points, moved)[0]
 
 
-def measure_acts(images: Any, points: Any) -> Any:
+def measure_acts(images: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
     """Move each feature of ACTS on each face.
+
+    Args:
+        images: NxSxSx3 uint8, aligned crops.
+        points: Nx68x2, their landmarks in pixels.
 
     Returns:
         {act: dict of fractions of the faces}: the moved region is the most unusual one ("region"), and its side is

@@ -74,6 +74,7 @@ def run_study(
             reason = f"unexpected {type(error).__name__}: {error}"
         rows.append(failed_row(about, name, reason))
         tell(f"{name}: {reason}")
+    _remove_old_curves(Path(out) / VIDEOS, [video["name"] for video in videos])
     save_table(rows, Path(out) / TABLE, ImageError)
     movements = [movement.row(pupillary_distance) for movement in find_movements(rows)]
     if movements:
@@ -92,12 +93,19 @@ def run_study(
     return rows
 
 
+def _remove_old_curves(folder, names):
+    """Remove the curves of videos that an earlier run measured and this one did not."""
+    current = {folder / f"{name}{suffix}" for name in names for suffix in (".csv", ".json")}
+    for path in [*folder.rglob("*.csv"), *folder.rglob("*.json")]:
+        if path not in current:
+            path.unlink()
+
+
 def _measure(path, name, about, pipe, pupillary_distance):
     """Return a photo's part of the report: a dict, see `facesym.study.report.render`."""
     face = measure_photo(path, resting=about.condition in ("", REST))
     return {
         "row": make_row(about, name, face, pupillary_distance),
-        "face": face,
         "pictures": face_pictures(face, pipe),
         "measures": measure_lines(face, pupillary_distance),
         "indices": index_lines(face),

@@ -60,6 +60,13 @@ stage() {
 RELEASE=(--zoo "$ID")
 [[ $MODE != smoke ]] || RELEASE=(--export "$OUT/exported")
 
+# factor MODEL RANK ID: factor the widest maps of the model in OUT/MODEL and replace the zoo's model ID by the result.
+factor() {
+    local options=(--zoo "$3")
+    [[ $MODE != smoke ]] || options=()
+    once factor "$PYTHON" "$ROOT/train/factor.py" "$OUT/$1" --data "$FACES"/* --rank "$2" --out "$OUT/factored" "${options[@]}"
+}
+
 # measure TASK ARGUMENTS…: compute the rows of docs/measured.md into OUT/results.
 measure() {
     [[ $MODE == smoke ]] || once "results-$1" "$PYTHON" -m facesym evaluate "$@" -o "$OUT/results"
