@@ -23,8 +23,8 @@ _TASKS = {
         "image-to-image",
         "Generates faces whose symmetry the latent controls exactly. Fine-tuned on a photo, it turns the head in it.",
         "Heads turn a little to either side, but not to a profile. Hair, glasses and the background behind the head "
-        "lack detail. The network draws small faces; the pipeline's frames have twice its size and the photo's own detail "
-        "where it stays visible. A fit takes about half a minute on a CPU.",
+        "lack detail. The network draws small faces; the pipeline's frames have twice its size and the photo's own "
+        "detail where it stays visible. A fit takes about half a minute on a CPU.",
     ),
     "normalize": (
         "image-to-image",
@@ -57,8 +57,8 @@ _TASKS = {
     "parse": (
         "image-segmentation",
         "Labels each pixel of an aligned face as background, skin, eyes and brows, nose, mouth, hair or clothes.",
-        "Glasses, hands and hats have no class. Trained on a few labelled images from one dataset, on classes estimated "
-        "from landmarks, and on people cut out of plain backgrounds and put in front of others.",
+        "Glasses, hands and hats have no class. Trained on a few labelled images from one dataset, on classes "
+        "estimated from landmarks, and on people cut out of plain backgrounds and put in front of others.",
     ),
     "encode": (
         "image-feature-extraction",

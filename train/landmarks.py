@@ -2,7 +2,8 @@
 
     accelerate launch train/landmarks.py --data FACES [FACES …] --steps 6000 --out runs/landmarks
 
-The recipe adds the pose to the network (train/pose.py). The run ends with the held-out error by yaw. A finished run with ``--resume`` only measures and exports.
+The recipe adds the pose to the network (train/pose.py). The run ends with the held-out error by yaw. A finished run
+with ``--resume`` only measures and exports.
 """
 
 import sys

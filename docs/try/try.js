@@ -61,7 +61,7 @@ async function run(blob) {
   if (busy) return;
   busy = true;
   try {
-    tell("Loading the networks (31 MB, once) …");
+    tell("Loading the networks (28 MB, once) …");
     const [photo, { constants }] = await Promise.all([read(blob), load()]);
     tell("Working …");
     await shown();

@@ -123,9 +123,7 @@ def changed_photos(image: Image.Image) -> dict[str, Image.Image]:
     }
 
 
-def measure_repeats(
-    images: Sequence[np.ndarray], names: Sequence[str], out: Path
-) -> dict[str, dict[str, float]]:
+def measure_repeats(images: np.ndarray, names: Sequence[str], out: Path) -> dict[str, dict[str, float]]:
     """Measure the effect on each measure of changes that must not affect it.
 
     Args:
@@ -137,7 +135,7 @@ def measure_repeats(
         {change: {measure: root mean square of the difference}}.
     """
     errors: dict[str, dict[str, list[float]]] = {}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for picture, name in zip(progress_bar(images, unit="face"), names):
         image = Image.fromarray(np.pad(picture, ((64, 64), (64, 64), (0, 0)), mode="reflect"))
         try:
@@ -205,7 +203,7 @@ def _reliability(pairs):
 
 # --- a palsy of known strength --------------------------------------------------------------------------------------
 def measure_palsy(
-    images: Sequence[np.ndarray], points: Sequence[np.ndarray], names: Sequence[str], out: Path
+    images: np.ndarray, points: np.ndarray, names: Sequence[str], out: Path
 ) -> dict[str, dict[str, Any]]:
     """Relate the measures to the strength of a simulated palsy; the sign depends on its side.
 
@@ -304,7 +302,7 @@ def act(image: np.ndarray, points: np.ndarray, name: str, side: str) -> np.ndarr
     return warp_points(image, points, moved)[0]
 
 
-def measure_acts(images: Sequence[np.ndarray], points: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
+def measure_acts(images: np.ndarray, points: np.ndarray) -> dict[str, dict[str, float]]:
     """Move each feature of ACTS on each face.
 
     Args:
