@@ -82,11 +82,10 @@ def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
                 f'{option}, or use backend="torch".'
             )
     local = folder() / entry["id"] / FILES[format]
-    published = entry.get("formats", {}).get(format)
-    on_hub = published is not None and entry["revision"] is not None
-    if local.exists() and not (on_hub and hub.get("force_download")):
+    published = entry.get("formats", {}).get(format) if entry["revision"] is not None else None
+    if local.exists() and not (published and hub.get("force_download")):
         return read_file(local)
-    if not on_hub:
+    if published is None:
         raise ZooError(
             f"{entry['id']} has not been exported on this machine ({local} is missing), and the Hub does not have it "
             f"in this format: run `facesym export {entry['id']}` on a machine with torch, then copy its folder "
