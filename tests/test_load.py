@@ -149,6 +149,7 @@ def test_bfloat16_and_grey_tensors():
         (None, "NoneType; expected a path"),
         ("a" * 300 + ".png", "name too long"),
         ("a\0.png", "null"),
+        ("https://example.com/a.png", "https://example.com/a.png is a URL: download"),
     ],
 )
 def test_other_sources_are_refused_with_words(source, words):

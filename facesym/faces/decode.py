@@ -217,6 +217,8 @@ def _open_file(source, name, stack):
     try:
         return stack.enter_context(open(path, "rb")), str(path)
     except FileNotFoundError:
+        if "://" in str(source):
+            raise ImageError(f"{source} is a URL: download the image and pass its bytes or path.") from None
         raise ImageError(f"There is no file {path}.") from None
     except IsADirectoryError:
         raise ImageError(f"{path} is a folder: name an image.") from None
