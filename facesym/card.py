@@ -96,6 +96,12 @@ _SETS = {
 # Licences known to the Hub; all others are listed as "other", with their text.
 _LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"}
 
+_ADULTS = """\
+The datasets are meant to show adults only, but most do not state ages. Images that show, or may show, minors have been
+excluded since 28 November 2026."""
+_UNKNOWN = """\
+Some of this data is unknown to facesym: whoever trained the model is responsible for using only images of adults who
+agree to it."""
 
 _CARD = """---
 {header}
@@ -134,8 +140,7 @@ the tag, and say it in words where metadata may be lost.
 
 {sets}
 
-The datasets are meant to show adults only, but most do not state ages. Images that show, or may show, minors have been
-excluded since 28 November 2026. The datasets do not represent all groups of people equally: check the results on the
+{adults} The datasets do not represent all groups of people equally: check the results on the
 people you want to use the model for.
 
 {command}## Results
@@ -168,6 +173,7 @@ def model_card(entry: dict, name: str | None = None) -> str:
         "framing": "ffhq",
     }
     entry = missing | entry
+    sets = set(entry["training_data"])
     pipeline, purpose, limits = _TASKS.get(entry["task"], _OTHER_TASK)
     command = f"Trained with:\n\n```\n{entry['train_command']}\n```\n\n" if "train_command" in entry else ""
     text = {
@@ -179,6 +185,7 @@ def model_card(entry: dict, name: str | None = None) -> str:
         "example": _example(entry | {"id": name or entry["id"]}),
         "weights": WEIGHTS_NAME,
         "sets": "\n".join(_training_set(name) for name in entry["training_data"]) or "Not stated.",
+        "adults": _ADULTS if sets and sets <= _SETS.keys() else _UNKNOWN,
         "command": command,
         "results": _metrics(entry),
         "limits": f"{limits} {entry['limits']}" if "limits" in entry else limits,

@@ -107,6 +107,9 @@ def test_landmarks_follow_the_picture_when_it_is_made_smaller(sets):
 def test_missing_data_is_a_clear_error(sets, tmp_path, capsys):
     with pytest.raises(FacesymError, match="has no metadata"):
         run(sets, tmp_path, "--size", 64, "--masks", tmp_path)
+    (tmp_path / "metadata.csv").write_text("file_name,hole_share,split\n0.png,0.2,train\n")
+    with pytest.raises(FacesymError, match=r"test split.*draw more with `facesym prepare"):
+        irregular_masks(tmp_path, [], 64, 0.5, seed=0)
     with pytest.raises(FacesymError, match="there is no file"):
         run(sets, tmp_path, "--size", 64, "--alexnet", tmp_path / "none.safetensors")
     assert not (tmp_path / "results.json").exists()

@@ -247,6 +247,14 @@ def test_cards_describe_every_task_and_dataset_of_the_zoo():
         )
 
 
+def test_a_card_says_that_minors_were_excluded_only_of_datasets_that_facesym_knows():
+    entry = zoo.get("symmfc-256")
+    assert "minors have been\nexcluded" in card.model_card(entry)
+    for data in ([], ["mine"], ["lfw", "mine"]):
+        text = card.model_card(entry | {"training_data": data})
+        assert "minors" not in text and "is responsible" in text
+
+
 def test_a_card_lists_the_model_s_own_results_only():
     entry = next(entry for entry in RELEASED if entry["id"] == "symmfc-256")
     rows = entry["metrics"][0]["values"]

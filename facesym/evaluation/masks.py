@@ -35,12 +35,17 @@ def irregular_masks(
     """
     folder = Path(folder)
     if not (folder / "metadata.csv").is_file():
-        raise ImageError(f"{folder} has no metadata.csv (file_name, hole_share, split)")
+        raise ImageError(
+            f"{folder} has no metadata.csv (file_name, hole_share, split): draw masks with `facesym prepare masks`"
+        )
     with open(folder / "metadata.csv", newline="") as file:
         files = [row for row in csv.DictReader(file) if row["split"] == "test"]
     files = sorted(row["file_name"] for row in files if float(row["hole_share"]) <= largest)
     if not files:
-        raise ImageError(f"{folder} has no masks in its test split that cover at most {largest:.0%}")
+        raise ImageError(
+            f"{folder} has no masks in its test split that cover at most {largest:.0%}: draw more with "
+            "`facesym prepare masks` (60 or more include some)"
+        )
     masks = np.empty((len(rows), size, size), bool)
     for i, row in enumerate(rows):
         name = files[int(digest(seed, "hole", row["set"], row["file_name"]), 16) % len(files)]
