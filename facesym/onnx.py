@@ -24,14 +24,20 @@ from .files import check_sha256, read_file
 from .hub import HubOptions, fetch_file
 from .packages import require_packages
 
-FILES = {"onnx": "model.onnx", "onnx-fp16": "model.fp16.onnx", "torch": "model.pt2"}
-BACKENDS = ("torch", "onnx", "onnx-fp16")
+FILES = {
+    "onnx": "model.onnx",
+    "onnx-fp16": "model.fp16.onnx",
+    "onnx-int8": "model.int8.onnx",
+    "torch": "model.pt2",
+}
+BACKENDS = ("torch", "onnx", "onnx-fp16", "onnx-int8")
+INT8 = ("SymmFCNet",)  # classes of networks that hold in int8; with "onnx-int8", others run as "onnx-fp16"
 
 _backend: ContextVar[str | None] = ContextVar("backend", default=None)
 
 
 def backend() -> str:
-    """Return the backend that runs shared networks (landmarks, identity …): "torch", "onnx" or "onnx-fp16".
+    """Return the backend that runs shared networks (landmarks, identity …), one of BACKENDS.
 
     It is the backend of the running pipeline. Outside pipelines it is torch, or onnx if torch is not installed.
     """
@@ -60,7 +66,7 @@ def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
 
     Args:
         name: a task (its default model) or a zoo id.
-        format: "onnx" or "onnx-fp16".
+        format: "onnx", "onnx-fp16" or "onnx-int8".
         hub: see `facesym.hub.HubOptions`.
 
     Raises:
@@ -70,7 +76,8 @@ def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
     """
     require_packages(("onnxruntime",), 'backend="onnx"', "onnx")
     entry = zoo.get(name)
-    return OnnxNet(_read(entry, format, hub), entry, format)
+    file = "onnx-fp16" if format == "onnx-int8" and entry["class"] not in INT8 else format
+    return OnnxNet(_read(entry, file, hub), entry, format)
 
 
 def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
@@ -138,12 +145,12 @@ def run_network(net: Any, images: np.ndarray, output: str) -> np.ndarray:
 
 
 class OnnxNet:
-    """An exported network. It is called with arrays and runs on the CPU in float32.
+    """An exported network. It is called with float32 arrays and runs on the CPU.
 
     Args:
         data: content of the .onnx file.
         entry: the network's entry in zoo.json.
-        format: "onnx" or "onnx-fp16".
+        format: "onnx", "onnx-fp16" or "onnx-int8".
 
     Attributes:
         backend: the format.

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,6 +38,7 @@ def export_missing():
         try:
             onnx.load(name)
             onnx.load(name, "onnx-fp16")
+            onnx.load(name, "onnx-int8")
         except ZooError:
             save(export(name), onnx.folder() / zoo.get(name)["id"])
 
@@ -76,6 +78,28 @@ def test_without_torch_the_results_are_torch_s(task, i, made):
     # Landmarks that differ by a fiftieth of a pixel give crops that differ by a level.
     assert np.abs(image - np.asarray(expected.images[0])).mean() < 2
     assert told[f"{task}-{i}"]["identity"] == pytest.approx(expected.identity, abs=0.01)
+
+
+@pytest.mark.parametrize("i", range(len(PORTRAITS)))
+def test_int8_completes_as_torch_does(exported, i):
+    pipe = facesym.load("complete", backend="onnx-int8")
+    expected = facesym.load("complete")(PORTRAITS[i], MASKS[i])
+    found = pipe(PORTRAITS[i], MASKS[i])
+    missing = np.asarray(Image.open(MASKS[i]).convert("L")) > 127
+    # Coarsely: grain and the matches of texture depend on the last digit.
+    difference = np.asarray(found.images[0], np.float32) - np.asarray(expected.images[0])
+    difference = np.abs(cv2.GaussianBlur(difference, (0, 0), 3))[missing].mean()
+    assert 0 < difference < 2.5
+    file, others = (
+        onnx.folder() / zoo.get("complete")["id"] / onnx.FILES[kind] for kind in ("onnx-int8", "onnx-fp16")
+    )
+    assert file.stat().st_size < 0.75 * others.stat().st_size
+
+
+def test_networks_without_int8_run_in_fp16(exported):
+    net, half = (onnx.load("landmarks", kind) for kind in ("onnx-int8", "onnx-fp16"))
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 128, 128)).astype(np.float32)
+    assert net.backend == "onnx-int8" and (net(image).points == half(image).points).all()
 
 
 def test_asymmetry_without_torch(made):
@@ -134,5 +158,5 @@ def test_options_of_the_hub(exported, monkeypatch):
 
 
 def test_unknown_backend():
-    with pytest.raises(ZooError, match="torch, onnx, onnx-fp16"):
+    with pytest.raises(ZooError, match="torch, onnx, onnx-fp16, onnx-int8"):
         facesym.load("symmetrize", backend="tensorflow")

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from facesym.errors import FacesymError
 from facesym.faces.texture import with_texture
+from facesym.onnx import BACKENDS
 from train import stages
 
 TEXTURE = "borrowed texture"  # a row's name
@@ -178,7 +179,10 @@ def benchmark_pipelines(args):
     """Time pipelines on an aligned crop and, by stage, on whole photos, next to the networks of LaMa, StarGAN and
     GFPGAN (random weights) in the same run. CPU times are the minimum of all runs. Also set OMP_NUM_THREADS to the
     number of threads, which NumPy reads."""
-    return {"settings": _settings(args, batch=1), **stages.benchmark(args.runs, args.megapixels)}
+    return {
+        "settings": _settings(args, batch=1),
+        **stages.benchmark(args.runs, args.megapixels, args.backend),
+    }
 
 
 def table(report):
@@ -208,6 +212,7 @@ def main(argv=None):
                 name, help="photo to photo, by stage", description=benchmark_pipelines.__doc__
             )
             task.add_argument("--megapixels", type=float, nargs="*", default=[3, 12], help="sizes of photos")
+            task.add_argument("--backend", choices=BACKENDS, default="torch", help="of facesym.load")
         else:
             task = tasks.add_parser(name, help=f"the network of {name}", description=benchmark.__doc__)
             task.add_argument("--model", help="zoo id, folder or Hub repository (default: the task's)")

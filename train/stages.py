@@ -205,10 +205,10 @@ def by_stage(pipes: dict, megapixels: float, runs: int) -> dict[str, dict[str, f
     return rows
 
 
-def benchmark(runs: int, megapixels: list[float]) -> dict:
+def benchmark(runs: int, megapixels: list[float], backend: str) -> dict:
     """Run all measurements; return a dict of the results of `peers`, `tasks` and `by_stage`."""
     cv2.setNumThreads(torch.get_num_threads())
-    pipes = {task: facesym.load(task) for task in TASKS}
+    pipes = {task: facesym.load(task, backend=backend) for task in TASKS}
     return {
         "peers": peers(runs),
         "tasks": tasks(pipes, runs),

@@ -23,10 +23,10 @@ def add_parser(subparsers: Any) -> None:
         usage="[ID ...] [--format onnx|torch] [-o FOLDER [--overwrite] | --push-to-hub]",
         description="""\
 Exports each network with a dynamic batch size. ONNX export writes two files: one
-with float32 weights and one, half as large, with float16 weights. The command runs
-each file on two portraits, checks the outputs against PyTorch and prints the largest
-difference. Without -o, the files go where facesym.load(..., backend="onnx") finds
-them.""",
+with float32 weights and one, half as large, with float16 weights; for completion also
+one that computes in int8, which is faster. The command runs each file on two
+portraits, checks the outputs against PyTorch and prints the largest difference.
+Without -o, the files go where facesym.load(..., backend="onnx") finds them.""",
         examples=(
             ("facesym export symmetrize -o exported/", "Write one network."),
             ("facesym export", "Export every network for onnxruntime."),

@@ -1,7 +1,8 @@
 """Export the zoo's networks to formats that run without facesym's model code: ONNX and torch.export programs.
 
 Each network becomes one graph (`facesym.export.graphs`) with a dynamic batch size that computes in float32. "onnx"
-stores the weights in float32, "onnx-fp16" in float16, as the zoo does, which halves the file.
+stores the weights in float32, "onnx-fp16" in float16, as the zoo does, which halves the file. "onnx-int8" computes the
+convolutions of completion's RecNet in 8 bits (`facesym.export.int8`).
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from PIL import Image
 from .. import zoo
 from ..errors import ZooError
 from ..files import write_atomic
-from ..onnx import FILES
+from ..onnx import FILES, INT8
 from ..packages import require_packages
 
 if TYPE_CHECKING:
     from .graphs import GraphModule
 
 OPSET = 20  # of ONNX: the first in which GridSample calls its bicubic mode "cubic"
-FORMATS = {"onnx": ("onnx", "onnx-fp16"), "torch": ("torch",)}
+FORMATS = {"onnx": ("onnx", "onnx-fp16", "onnx-int8"), "torch": ("torch",)}
 PORTRAITS = ("astronaut.jpg", "grace-hopper.jpg")  # next to this file: aligned crops, in the public domain
 # Largest accepted difference from torch, as a fraction of the output's largest value (at least 1).
-TOLERANCE = {"onnx": 1e-3, "onnx-fp16": 2e-2, "torch": 1e-5}
+TOLERANCE = {"onnx": 1e-3, "onnx-fp16": 2e-2, "onnx-int8": 0.2, "torch": 1e-5}
 
 
 class Exported(NamedTuple):
     """An exported network.
 
     Attributes:
-        format: "onnx", "onnx-fp16" or "torch".
+        format: "onnx", "onnx-fp16", "onnx-int8" or "torch".
         data: content of the file.
         errors: {output: largest absolute difference from torch on the portraits}.
     """
@@ -51,7 +52,7 @@ def export(name: str, format: str = "onnx") -> list[Exported]:
 
     Args:
         name: a task (its default model) or a zoo id.
-        format: "onnx" (returns "onnx" and "onnx-fp16") or "torch".
+        format: "onnx" (returns "onnx", "onnx-fp16" and, for completion, "onnx-int8") or "torch".
 
     Returns:
         One `Exported` per file.
@@ -134,6 +135,8 @@ def _onnx(module, inputs, entry):
     """Export to ONNX; return {format: content of the file}."""
     import torch
 
+    from .int8 import quantized
+
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
@@ -154,16 +157,19 @@ def _onnx(module, inputs, entry):
     config = json.dumps({key: value for key, value in module.net.config.items() if not key.startswith("_")})
     for key, value in {"facesym": entry["id"], "sha256": entry["sha256"], "config": config}.items():
         model.metadata_props.add(key=key, value=value)
-    whole = model.SerializeToString(deterministic=True)
-    return {"onnx": whole, "onnx-fp16": _halved(model).SerializeToString(deterministic=True)}
+    models = {"onnx": model, "onnx-fp16": _halved(model)}
+    if type(module.net).__name__ in INT8:
+        models["onnx-int8"] = _halved(quantized(model, module, entry["input_size"]))
+    return {kind: each.SerializeToString(deterministic=True) for kind, each in models.items()}
 
 
 def _halved(model):
-    """Store the weights of an ONNX model in float16 and cast them to float32 in the graph; changes and returns it."""
+    """Return an ONNX model whose float32 weights are stored in float16 and cast to float32 in the graph."""
     import numpy as np
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-    casts = []
+    model, original, casts = ModelProto(), model, []
+    model.CopyFrom(original)
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)
         if weight.data_type != TensorProto.FLOAT or values.size < 256:

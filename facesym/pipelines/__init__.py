@@ -123,7 +123,7 @@ def load(
         device: device to run on, e.g. "cuda".
         dtype: type of the weights, e.g. torch.bfloat16; default float32.
         backend: "torch"; "onnx", which runs a network exported by `facesym export`, on the CPU and without torch; or
-            "onnx-fp16", half the size. Default: torch if it is installed.
+            "onnx-fp16", half the size, or "onnx-int8", faster for "complete". Default: torch if it is installed.
         hub: ``subfolder``, ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``: see
             `facesym.hub.HubOptions`.
 

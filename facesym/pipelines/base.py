@@ -124,7 +124,7 @@ class Pipeline:
 
     @property
     def backend(self) -> str:
-        """The backend that runs the networks: "torch", "onnx" or "onnx-fp16"."""
+        """The backend that runs the networks, one of `facesym.onnx.BACKENDS`."""
         return self.net.backend if isinstance(self.net, OnnxNet) else "torch"
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
