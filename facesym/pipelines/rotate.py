@@ -26,6 +26,7 @@ from .crops import to_image, to_tensor
 from .head import POSITIONS, REACH, SAME, VIEWS, FittedHead
 
 FEWEST = 9  # minimum number of POSITIONS if time is short
+MOST_FRAMES = 1000  # maximum length of a series, which is kept in memory
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {remaining} left"
 
 
@@ -168,7 +169,7 @@ class RotatePipeline(Pipeline):
                 `facesym.faces.load.read_photo`), or a list of photos.
             yaw: in degrees, 0 = facing the camera, negative = towards the left of the image: one number, or the first
                 and last of a series. Clipped, with a warning, to the range that preserves the identity.
-            frames: number of frames of a series.
+            frames: number of frames of a series, at most 1,000.
             steps: number of tuning steps; fitting z takes half as many.
             seconds: time budget per face for the fit, the measurement of its range, and the frames; at least one or
                 two seconds are used.
@@ -196,6 +197,8 @@ class RotatePipeline(Pipeline):
             raise ImageError(f"yaw must be one or two numbers between -90 and 90 (degrees), not {yaw!r}.")
         if not all(isinstance(n, Integral) and n >= 1 for n in (frames, steps)):
             raise ImageError("frames and steps must be whole numbers of at least 1.")
+        if frames > MOST_FRAMES:
+            raise ImageError(f"frames must be at most {MOST_FRAMES}.")
         if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
             raise ImageError(f"seconds must be a number above 0, not {seconds!r}.")
         return self._process(
