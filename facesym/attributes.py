@@ -1,7 +1,9 @@
 """Names of the attributes that transfer changes, by group, and of the kinds of occlusions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from .errors import ImageError
 
 GROUPS = {
     "expression": ("neutral", "happy", "surprised"),
@@ -20,6 +22,35 @@ def groups_of(config: Any) -> dict[str, tuple[str, ...]]:
         config: config of an AttributeGenerator.
     """
     return {group: tuple(names) for group, names in config.groups}
+
+
+def choose(groups: Mapping[str, Sequence[str]], names: Iterable[str]) -> dict[str, str]:
+    """Assign attributes to their groups.
+
+    Args:
+        groups: {group: attributes}.
+        names: attributes, at most one of each group.
+
+    Returns:
+        {group: attribute}.
+
+    Raises:
+        ImageError: an attribute is unknown, or two belong to the same group.
+    """
+    chosen: dict[str, str] = {}
+    for name in names:
+        group = next((group for group, known in groups.items() if name in known), None)
+        if group is None:
+            raise ImageError(f"There is no attribute {name!r}: use {list_attributes(groups)}.")
+        if group in chosen:
+            raise ImageError(f"{chosen[group]} and {name} exclude each other: both are {group}.")
+        chosen[group] = name
+    return chosen
+
+
+def list_attributes(groups: Mapping[str, Sequence[str]]) -> str:
+    """List the attributes of each group for messages."""
+    return "; ".join(f"{group}: {', '.join(names)}" for group, names in groups.items())
 
 
 def encode(config: Any, wanted: Mapping[str, str]) -> list[float]:

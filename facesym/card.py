@@ -218,36 +218,28 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
+# task -> (line before the call, options of the call, lines after it)
+_EXAMPLES = {
+    "complete": ("", ', mask="mask.png")  # white = missing', 'out.save("done.png")'),
+    "symmetrize": ("", ")", 'out.save("symmetric.png")\nprint(out.asymmetry[0]["overall"])'),
+    "normalize": ("", ")", 'out.save("frontal.png")'),
+    "transfer": ("", ', to=["happy", "dark"])', 'out.save("happy.png")'),
+    "rotate": (
+        "from facesym.video import save_video\n",
+        ", yaw=(-20, 20), frames=25)",
+        'save_video(out.frames[0], "turning.mp4", "rotate")',
+    ),
+}
+
+
 def _example(entry: dict) -> str:
-    if entry["task"] == "complete":
-        return f"""import facesym
-pipe = facesym.load("{entry["id"]}")
-out = pipe("photo.jpg", mask="mask.png")  # white = missing
-out.save("done.png")"""
-    if entry["task"] == "symmetrize":
-        return f"""import facesym
-pipe = facesym.load("{entry["id"]}")
-out = pipe("photo.jpg")
-out.save("symmetric.png")
-print(out.asymmetry[0]["overall"])"""
-    if entry["task"] == "normalize":
-        return f"""import facesym
-pipe = facesym.load("{entry["id"]}")
-out = pipe("photo.jpg")
-out.save("frontal.png")"""
-    if entry["task"] == "transfer":
-        return f"""import facesym
-pipe = facesym.load("{entry["id"]}")
-out = pipe("photo.jpg", to=["happy", "dark"])
-out.save("happy.png")"""
-    if entry["task"] == "rotate":
-        return f"""import facesym
-from facesym.video import save_video
-pipe = facesym.load("{entry["id"]}")
-out = pipe("photo.jpg", yaw=(-20, 20), frames=25)
-save_video(out.frames[0], "turning.mp4", "rotate")"""
+    if entry["task"] not in _EXAMPLES:
+        return f'import facesym\nnet = facesym.zoo.load("{entry["id"]}")'
+    before, options, after = _EXAMPLES[entry["task"]]
     return f"""import facesym
-net = facesym.zoo.load("{entry["id"]}")"""
+{before}pipe = facesym.load("{entry["id"]}")
+out = pipe("photo.jpg"{options}
+{after}"""
 
 
 def _metrics(entry: dict) -> str:

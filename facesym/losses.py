@@ -170,7 +170,7 @@ def adversarial_terms(
 def feature_distance(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
     """LPIPS without its learned weights (R. Zhang et al., CVPR 2018, Eq. 1).
 
-    Each layer's features are normalised to unit length over channels; squared differences are summed over channels,
+    Each layer's features are normalized to unit length over channels; squared differences are summed over channels,
     averaged over pixels and summed over layers. Unlike (15), the result is bounded whatever the scale of the
     perceptual backbone.
 

@@ -41,7 +41,7 @@ def cards(tabs: list) -> str:
         buttons.append(
             f'<button type="button" role="tab" class="card" data-tab="{tab.name}" id="tab-{tab.name}" '
             f'aria-controls="panel-{tab.name}">{moving(first) if first else ""}'
-            f"<b>{tab.title}</b><span>{html.escape(tab.line)}</span></button>"
+            f"<b>{tab.title}</b><span>{html.escape(tab.tagline)}</span></button>"
         )
     return "".join(buttons)
 

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import gradio as gr
 import parts
-from line import Line, Stopped
+from waiting import Queue, Stopped
 
 from facesym.errors import ImageError
 
@@ -69,17 +69,17 @@ class Tab:
 
     Attributes:
         name: the task.
-        title, line: the name and the one-line description that visitors see.
+        title, tagline: the name and the one-line description that visitors see.
         button: the main button's label.
-        line_of: the `Line` in which its work waits.
+        queue: the `Queue` in which its work waits.
     """
 
     name: str
     title: str
-    line: str
+    tagline: str
     button: str
     pipeline: parts.Pipeline
-    line_of: parts.Line = parts.MODELS
+    queue: parts.Queue = parts.MODELS
 
 
 def result_value(outcome: Outcome | None, tab: Tab) -> dict:
@@ -197,7 +197,7 @@ def lead(module: ModuleType) -> None:
     """Build the heading above the photo, which says what the tab does."""
     tab = module.tab
     gr.HTML(
-        f"<h2>{tab.title}</h2><p>{tab.line}</p>", apply_default_css=False, js_on_load=None,
+        f"<h2>{tab.title}</h2><p>{tab.tagline}</p>", apply_default_css=False, js_on_load=None,
         elem_classes=["lead", f"of-{tab.name}"],
     )  # fmt: skip
 
@@ -238,10 +238,10 @@ def wire(panel: Panel, stage: gr.HTML, shot: gr.State) -> None:
             raise ImageError("Add a photo first: drop it into the box, or click an example.")
         return panel.module.work(tell, value, photo, *choices)
 
-    panel.running = [connect(panel, tab.line_of, work, [stage, shot, *panel.inputs])]
+    panel.running = [connect(panel, tab.queue, work, [stage, shot, *panel.inputs])]
     if hasattr(panel.module, "find_mask"):
         search = MaskSearch(panel, stage)
-        panel.running.append(connect(search, tab.line_of, panel.module.find_mask, [stage, shot], stage.apply))
+        panel.running.append(connect(search, tab.queue, panel.module.find_mask, [stage, shot], stage.apply))
 
 
 @dataclass
@@ -272,14 +272,14 @@ class MaskSearch:
         return *self.panel.fail(error), gr.skip()
 
 
-def connect(panel, line: Line, work: Callable, inputs: list, event: Callable | None = None):
+def connect(panel, queue: Queue, work: Callable, inputs: list, event: Callable | None = None):
     """Let a panel's button run a job, and its Cancel button end it.
 
     Args:
         panel: what has a ``button``, a ``cancel`` button and ``outputs``, and returns values for these with ``show``,
             ``busy`` and ``fail``, see `Panel`.
-        line: the queue.
-        work: see `Line.follow`.
+        queue: where the work waits.
+        work: see `Queue.follow`.
         inputs: components with the work's arguments.
         event: what starts it, if not a click on the button.
 
@@ -293,14 +293,14 @@ def connect(panel, line: Line, work: Callable, inputs: list, event: Callable | N
         yield panel.busy(status(0, "Starting"), clear=True)
         last = None
         try:
-            async with aclosing(line.follow(work, *values)) as news:
+            async with aclosing(queue.follow(work, *values)) as news:
                 async for job in news:
                     if isinstance(job, tuple):
                         yield panel.show(job[1])
                         return
                     if calls[0] != mine:
                         raise Stopped
-                    told = status(*line.describe(job)), job.picture
+                    told = status(*queue.describe(job)), job.picture
                     if told != last:
                         last = told
                         yield panel.busy(told[0], viewer=job.picture)

@@ -16,8 +16,8 @@ from urllib.parse import quote, unquote
 import gradio as gr
 from gradio import component_meta
 from gradio.utils import get_upload_folder
-from line import Line
 from PIL import Image
+from waiting import Queue
 
 import facesym
 from facesym.errors import FaceNotFoundError, FacesymError, ImageError, ZooError
@@ -31,9 +31,9 @@ PAINTED = 1024  # long side of the canvas for the mask
 FRAME = 384  # side of a face in a video
 CACHE = os.path.abspath(get_upload_folder())  # Gradio serves the files in this folder and deletes them later
 
-MODELS = Line("the models")  # one or two seconds per job
-FITS = Line("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), seconds=45, most=20, patient=True)
-QUICK = Line("the photos", seconds=0.5)  # reading a photo, finding its faces
+MODELS = Queue("the models")  # one or two seconds per job
+FITS = Queue("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), seconds=45, most=20, patient=True)
+QUICK = Queue("the photos", seconds=0.5)  # reading a photo, finding its faces
 TASKS = ("complete", "symmetrize", "rotate", "normalize", "transfer")
 
 

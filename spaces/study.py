@@ -90,7 +90,7 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
     """Measure uploaded photos and videos.
 
     Args:
-        tell: see `line.Job.tell`.
+        tell: see `waiting.Job.tell`.
         paths: paths of the uploads.
         distance: pupillary distance in millimetres, or None.
 

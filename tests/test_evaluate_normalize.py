@@ -1,4 +1,4 @@
-"""Measures of normalised faces."""
+"""Measures of normalized faces."""
 
 import json
 
@@ -18,7 +18,7 @@ def model(saved):
     return saved("NormalizedFaceGAN")
 
 
-def test_normalised_faces_are_measured(
+def test_normalized_faces_are_measured(
     studio_of_a_person,
     mesh_file,
     model,
@@ -59,7 +59,7 @@ def test_the_folders_must_say_what_is_needed(folders, mesh_file, model, alexnet,
         )  # fmt: skip
 
 
-def test_expressions_are_recognised_with_and_without_normalised_faces(
+def test_expressions_are_recognised_with_and_without_normalized_faces(
     model,
     crop,
     tmp_path,
@@ -93,7 +93,7 @@ def test_expressions_are_recognised_with_and_without_normalised_faces(
     alone, half, eighth, channel = trained[::2]
     assert alone[:3] == ((48, 48), 8, 2) and channel[:3] == ((2, 48, 48), 8, 2)
     assert half[:3] == eighth[:3] == ((48, 48), 16, 3) and len({row[3] for row in trained}) == 1
-    for row, fraction in ((half, 0.5), (eighth, 0.125)):  # the normalised faces are the second half
+    for row, fraction in ((half, 0.5), (eighth, 0.125)):  # the normalized faces are the second half
         assert row[4][8:].sum() / row[4].sum() == pytest.approx(fraction)
     assert table[0]["accuracy"] > 0.8  # a face and its negative are easy to tell apart
     assert (tmp_path / "out" / f"{model.name}.png").exists() and "±" in capsys.readouterr().out

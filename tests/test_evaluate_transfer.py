@@ -10,7 +10,7 @@ from PIL import Image
 
 from facesym import evaluation, metrics
 from facesym.data.attributes import relight
-from facesym.evaluation.augment import synthesise, tight, train_mixed
+from facesym.evaluation.augment import synthesize, tight, train_mixed
 from facesym.evaluation.classifiers import AttributeClassifier
 from facesym.evaluation.expressions import folds, predict, train_classifier
 from facesym.evaluation.transfer import group_means, lpips_outside
@@ -113,7 +113,7 @@ def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_pa
     (table,) = json.loads((tmp_path / "results.json").read_text())["results"].values()
     assert [row["count"] for row in table] == [0, 2] and (tmp_path / "augment.png").exists()
     assert "| stripes |" in capsys.readouterr().out
-    made = synthesise(Pipe(), np.zeros((5, 64, 64, 3), np.uint8), 3, "stripes")
+    made = synthesize(Pipe(), np.zeros((5, 64, 64, 3), np.uint8), 3, "stripes")
     assert {name: faces.shape for name, faces in made.items()} == dict.fromkeys(width, (3, 48, 48))
     pictures, labels = np.concatenate(list(made.values())), np.repeat(np.arange(3), 3)
     net = train_classifier(pictures, labels, 3, 40, 0)

@@ -14,7 +14,7 @@ from facesym.faces.geometry import face_region
 from facesym.faces.landmarks import find_points
 from facesym.faces.light import LightChange, relight, relight_photo
 from facesym.faces.matte import behind, person_matte
-from facesym.pipelines.layers import compose
+from facesym.pipelines.compose import compose
 
 EXAMPLES = Path(__file__).parents[1] / "spaces/examples"
 SIDE = 128

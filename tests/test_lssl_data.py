@@ -87,7 +87,7 @@ def test_every_way_between_two_pictures_of_a_person_is_learned(folders, monkeypa
     monkeypatch.setattr(
         "facesym.data.lssl.expression_strengths", lambda pairs: [1.0, 1.0]
     )  # its smile is none
-    samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=TwoPairs(), share=1.0)
+    samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=TwoPairs(), pair_fraction=1.0)
     names = [name for group in GROUPS.values() for name in group]
     seen = set()
     for n in range(150):
@@ -149,7 +149,7 @@ def test_an_expressions_strength_stands_in_y(folders, monkeypatch):
         pairs.points[i, 0, 66, 1] += lower * eyes
     found = expression_strengths(pairs)
     assert found == pytest.approx([0.5, 1, 1, 0.1 / 0.325, 0.4 / 0.325, 1], abs=1e-4)
-    samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=pairs, share=1.0)
+    samples = AttributeSamples(FaceFolders([folders[0]], 64), pairs=pairs, pair_fraction=1.0)
     drawn = [samples[n] for n in range(100)]
     pale = [min(s["y"][:3].max(), s["back"][:3].max()) < 0.5 for s in drawn]  # the weaker surprise
     assert any(pale) and pale == [not s["known"][:3].any() for s in drawn]
@@ -164,7 +164,7 @@ def test_simulated_faces_are_made_photos_and_back(monkeypatch):
     """Mode (b): the turned photo is the side image; where the photo from the front is not known, the simulated face
     is what is left of it."""
     simulated = np.full((64, 64, 3), 90, np.uint8)
-    monkeypatch.setattr("facesym.data.lssl.frontalise", lambda image, points, mesh: (simulated, points))
+    monkeypatch.setattr("facesym.data.lssl.frontalize", lambda image, points, mesh: (simulated, points))
     pairs = TwoPairs()
     pairs.inputs[:] = 200
     pairs.targets[:] = 20

@@ -84,9 +84,9 @@ def test_unexpected_errors_are_logged_not_shown(caplog):
 
 
 def test_who_waits_is_told_for_what_and_how_long():
-    from line import BusyError, Line, Stopped
+    from waiting import BusyError, Queue, Stopped
 
-    line = Line("a fit", seconds=20, most=2)
+    queue = Queue("a fit", seconds=20, most=2)
     go, told, ends = threading.Event(), [], []
 
     def work(tell, name):
@@ -97,8 +97,8 @@ def test_who_waits_is_told_for_what_and_how_long():
 
     async def visitor(name):
         try:
-            async for news in line.follow(work, name):
-                told.append(news[1] if isinstance(news, tuple) else line.describe(news)[1])
+            async for news in queue.follow(work, name):
+                told.append(news[1] if isinstance(news, tuple) else queue.describe(news)[1])
         except Exception as error:
             ends.append(error)
 
@@ -124,19 +124,19 @@ def test_who_waits_is_told_for_what_and_how_long():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
 def test_fits_let_others_go_first():
-    from line import Line
+    from waiting import Queue
 
     def priority(tell):
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    patient, usual = (asyncio.run(Line("a fit", patient=value).run(priority)) for value in (True, False))
+    patient, usual = (asyncio.run(Queue("a fit", patient=value).run(priority)) for value in (True, False))
     assert patient > usual
 
 
 def test_a_visitor_who_leaves_ends_the_work():
-    from line import Line, Stopped
+    from waiting import Queue, Stopped
 
-    line, ended = Line("a fit"), []
+    queue, ended = Queue("a fit"), []
 
     def work(tell):
         try:
@@ -148,13 +148,13 @@ def test_a_visitor_who_leaves_ends_the_work():
             raise
 
     async def leave():
-        news = line.follow(work)
+        news = queue.follow(work)
         async for _ in news:
             await asyncio.sleep(0.2)
             await news.aclose()
 
     asyncio.run(leave())
-    line._pool.shutdown()
+    queue._pool.shutdown()
     assert ended == [True]
 
 
@@ -211,7 +211,7 @@ def no_collection():
 
 
 def test_nothing_of_a_request_stays_in_memory(tmp_path, monkeypatch, no_collection):
-    """Its photo goes at once, no waiting line keeps it, and no cache grows with the number of photos."""
+    """Its photo goes at once, no queue keeps it, and no cache grows with the number of photos."""
     import parts
     import symmetrize
 

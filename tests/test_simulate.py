@@ -15,40 +15,43 @@ from facesym.data.pairs import Pairs, PairSamples
 from facesym.faces.geometry import flip_landmarks
 
 
-def looked_up(image, places):
-    return cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR)
+def looked_up(image, coordinates):
+    return cv2.remap(image, coordinates[..., 0], coordinates[..., 1], cv2.INTER_LINEAR)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_places_say_where_the_targets_pixels_went(bank, studio, seed):
-    """What is seen of the target is found again in the simulated face at the places given."""
+    """What is seen of the target is found again in the simulated face at the coordinates given."""
     target = np.asarray(Image.open(studio / "0_neutral_front.webp"))
     made = simulate.simulate(np.random.default_rng(seed), target, closed(96), bank)
-    back = looked_up(made.image, made.places).astype(int)
+    back = looked_up(made.image, made.coordinates).astype(int)
     cells = np.asarray(Image.fromarray(target).resize((simulate.GRID,) * 2, Image.Resampling.BOX)).astype(int)
-    inside = ((made.places > 2) & (made.places < 93)).all(-1) & made.seen
+    inside = ((made.coordinates > 2) & (made.coordinates < 93)).all(-1) & made.seen
     inside[:6] = inside[-4:] = False
     assert inside.mean() > 0.3
     assert np.abs(back - cells)[inside].mean() < 25  # of 255; the texture's own deviation is over 60
-    assert np.abs(looked_up(made.image, made.places[:, ::-1].copy()).astype(int) - cells)[inside].mean() > 40
+    assert (
+        np.abs(looked_up(made.image, made.coordinates[:, ::-1].copy()).astype(int) - cells)[inside].mean()
+        > 40
+    )
 
 
 def test_a_head_turns_the_way_it_is_told(bank, studio):
     target = np.asarray(Image.open(studio / "0_neutral_front.webp"))
     vertices, _ = bank.mesh.fit(closed(96))
     for yaw in (-30, 30):
-        _, places, seen = simulate.turn_head(target, vertices, bank.mesh.neck, yaw)
+        _, coordinates, seen = simulate.turn_head(target, vertices, bank.mesh.neck, yaw)
         nose, ears = closed(96)[30], closed(96)[[1, 15]]
 
-        def at(p, places=places):
-            return places[int(p[1]), int(p[0])]
+        def at(p, coordinates=coordinates):
+            return coordinates[int(p[1]), int(p[0])]
 
         middle = (at(ears[0]) + at(ears[1])) / 2
         assert np.sign(at(nose)[0] - middle[0]) == np.sign(yaw)  # the nose is in front of the ears
         far, near = (0, 1) if yaw < 0 else (1, 0)
         hidden = [1 - seen[30:70, 8:40].mean(), 1 - seen[30:70, 56:88].mean()]
         assert hidden[far] > hidden[near]
-    same, places, seen = simulate.turn_head(target, vertices, bank.mesh.neck, 0)
+    same, coordinates, seen = simulate.turn_head(target, vertices, bank.mesh.neck, 0)
     assert seen.mean() > 0.99 and np.abs(same.astype(int) - target).mean() < 3
 
 
@@ -88,9 +91,9 @@ def test_the_classical_row_turns_a_face_to_the_front(bank):
     points = points @ align[:, :2].T + align[:, 2]
     vertices, _ = bank.mesh.fit(points)
     for yaw, seen in ((30, np.s_[40:62, 38:48]), (-30, np.s_[40:62, 48:58])):  # beside the nose
-        turned, places, _ = simulate.turn_head(framed, vertices, bank.mesh.neck, yaw)
-        moved = np.array([places[round(float(y)), round(float(x))] for x, y in points])
-        frontal, marks = simulate.frontalise(turned, moved, bank.mesh)
+        turned, coordinates, _ = simulate.turn_head(framed, vertices, bank.mesh.neck, yaw)
+        moved = np.array([coordinates[round(float(y)), round(float(x))] for x, y in points])
+        frontal, marks = simulate.frontalize(turned, moved, bank.mesh)
         # Those of what fills it, too.
         np.testing.assert_allclose(marks, flip_landmarks(marks, size), atol=1e-3)
         shown = points[:, 0] < 46 if yaw > 0 else points[:, 0] > 49
@@ -133,13 +136,13 @@ def test_the_side_that_is_turned_away_is_at_the_right(pairs):
         if float(loaded.rows[row]["yaw"]) < 0:
             image = image[:, ::-1]
         assert np.abs((sample["image"].permute(1, 2, 0).numpy() + 1) * 127.5 - image).max() < 1
-        if loaded.rows[row]["kind"] == "simulated":  # the places went along with the image
-            places = ((sample["places"].permute(1, 2, 0).numpy() + 1) * 64 - 1) / 2
-            found = looked_up(image.astype(np.uint8), places.astype(np.float32)).astype(int)
+        if loaded.rows[row]["kind"] == "simulated":  # the coordinates went along with the image
+            coordinates = ((sample["coordinates"].permute(1, 2, 0).numpy() + 1) * 64 - 1) / 2
+            found = looked_up(image.astype(np.uint8), coordinates.astype(np.float32)).astype(int)
             target = (sample["target"].permute(1, 2, 0).numpy() + 1) * 127.5
             cells = cv2.resize(target, (simulate.GRID,) * 2, interpolation=cv2.INTER_AREA)
             seen = sample["weight"][0].numpy() > 0.9
-            seen &= ((places > 2) & (places < 61)).all(-1)
+            seen &= ((coordinates > 2) & (coordinates < 61)).all(-1)
             assert np.abs(found - cells)[seen].mean() < 35
 
 

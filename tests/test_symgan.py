@@ -132,7 +132,7 @@ def test_the_discriminators_layers_have_norm_one(symmetric):
     assert operator_norm(last, (16, 4, 4)) == pytest.approx(1, abs=1e-3)
 
 
-def test_released_generators_are_not_normalised():
+def test_released_generators_are_not_normalized():
     """Their state dicts hold the free numbers alone, and load as they are."""
     for net in (SymmetricGenerator(**TINY), SymmetricEncoder(size=32, widths=(8, 8))):
         assert not any("parametrizations" in name for name in net.state_dict())

@@ -93,7 +93,7 @@ def make_masks(folder):
         mask[10 * i : 10 * i + 20, 20:44] = 255
         Image.fromarray(mask).save(folder / f"{i}.png")
     rows = [f"{i}.png,0.1,train" for i in range(4)]
-    (folder / "metadata.csv").write_text("\n".join(["file_name,hole_share,split", *rows]))
+    (folder / "metadata.csv").write_text("\n".join(["file_name,mask_fraction,split", *rows]))
     return folder
 
 

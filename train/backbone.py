@@ -8,6 +8,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from facesym import zoo
@@ -41,6 +42,24 @@ class VGG16Features(nn.Module):
 
     def forward(self, image):
         return tuple(self.layers(((image + 1) / 2 - self.mean) / self.std).values())
+
+
+def two_views(images, rng, margin=0.0):
+    """Return the backbone's view of images of equal size, of large shapes or of detail: all at half the size, or the
+    same window of half the side.
+
+    Args:
+        images: of BxCxSxS.
+        rng: numpy Generator.
+        margin: distance of the window from the edge of the image, as a fraction of the window's side. Losses that count
+            only on the face keep their windows near it.
+    """
+    side = images[0].shape[-1] // 2
+    if rng.random() < 0.5:
+        return [F.avg_pool2d(x, 2) for x in images]
+    edge = int(margin * side)
+    top, left = rng.integers(edge, side - edge + 1, 2)
+    return [x[..., top : top + side, left : left + side] for x in images]
 
 
 def _weights(source):

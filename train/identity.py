@@ -128,7 +128,6 @@ def main():
         default=True,
         input_size=size,
         framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
         paper="X. Wu et al., A Light CNN for Deep Face Representation with Noisy Labels, IEEE TIFS 2018",
     )
 

@@ -232,7 +232,6 @@ def main():
         default=True,
         input_size=size,
         framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
         paper=None,
         metrics=[
             {

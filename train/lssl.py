@@ -246,7 +246,6 @@ def main():
     lssl.fit(samples, held_out)
     run.export(
         lssl.average, task="transfer", default=True, input_size=args.size, framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
         paper="B. Bozorgtabar et al., Learn to synthesize and synthesize to learn, CVIU 2019",
     )  # fmt: skip
 

@@ -33,7 +33,7 @@ from facesym.data.faces import (
     pick,
     to_tensor,
 )
-from facesym.faces.geometry import heat_map
+from facesym.faces.geometry import heat_map, resized_points
 from facesym.faces.landmarks import find_points
 from facesym.faces.mouth import MOUTH, SIDE, cut_mouth, mouth_box
 from facesym.models import AttributeGenerator, MouthRefiner
@@ -68,7 +68,7 @@ def changed(net, images, points, y):
     side, image = net.config.input_size, torch.stack([to_tensor(each) for each in images]).to(net.device)
     small = F.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True)
     points = torch.from_numpy(points).to(net.device)
-    condition = heat_map((points + 0.5) * (side / image.shape[-1]) - 0.5, side)
+    condition = heat_map(resized_points(points, side / image.shape[-1]), side)
     for _ in range(net.config.passes):
         predictions = net.predict(net.encode(small, condition), y)
         seen = net.render(predictions, small)
@@ -214,7 +214,7 @@ def blurred_mouth(rng, crop, points):
 
 
 class Discriminator(nn.Module):
-    """A PatchGAN without normalisation, trained with an R1 penalty.
+    """A PatchGAN without normalization, trained with an R1 penalty.
 
     It also sees the image's detail, without which it learns several times more slowly what the refiner has to add.
     """
@@ -344,7 +344,7 @@ def main():
     run.save_discriminator(discriminator)
     run.export(
         average, task="mouth", default=True, input_size=size, framing="mouth",
-        license="research use only (weights); Apache-2.0 (code)", paper=None,
+        paper=None,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ The gradients follow the paper's Algorithm 1: Enc learns from L_feat + λ1 L_id 
   η = 0.1, λ1 = 3e-3, λ2 = 1e-3 and λ3 = 0.3, with 1 for its L_feat. ``--preset paper`` is the network as printed,
   64 pixels and grey, without the paper's histogram equalisation.
 - Photos from the web have no frontal, neutral partner. Their target is synthesized by the mesh and the mirror image
-  (simulate.frontalise), with the expression removed by landmarks (data/neutral.py), and counts on the face only.
+  (simulate.frontalize), with the expression removed by landmarks (data/neutral.py), and counts on the face only.
 - The guiding set (the discriminator's real images) is the pairs' targets that are photos.
 - R1 (``--r1``) keeps the discriminator from winning after a few hundred steps.
 
@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.utils.data import default_collate
 
 from facesym import losses
 from facesym.data.pairs import PairSamples
@@ -39,7 +39,7 @@ from facesym.models import LightCNN, NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFaceDiscriminator
 from facesym.ops import identity_grid
 from train.arguments import Parser, add_arguments, launch
-from train.backbone import VGG16Features, load_frozen
+from train.backbone import VGG16Features, load_frozen, two_views
 from train.common import Run, load_discriminator, model_folder
 
 R1_EVERY = 8  # steps
@@ -52,6 +52,7 @@ ABLATIONS = {
     "no-identity": ("identity",),
     "no-symmetry": ("symmetry",),
 }
+MARGIN = 0.25  # of the windows of `two_views`: they stay near the face, which alone counts in most targets
 # Terms whose gradients reach Enc.
 ENCODER_TERMS = ("feature", "identity", "pixel", "inner", "synthesized", "flow", "landmark", "smooth")
 
@@ -59,15 +60,6 @@ ENCODER_TERMS = ("feature", "identity", "pixel", "inner", "synthesized", "flow",
 def colour(x):
     """Expand grey images to the three channels that the perceptual backbone expects."""
     return x.expand(-1, 3, -1, -1)
-
-
-def two_views(images, rng):
-    """Return the backbone's view of images of equal size: all at half the size, or the same window of half the side."""
-    side = images[0].shape[-1] // 2
-    if rng.random() < 0.5:
-        return [F.avg_pool2d(x, 2) for x in images]
-    top, left = rng.integers(side // 4, side * 3 // 4 + 1, 2)
-    return [x[..., top : top + side, left : left + side] for x in images]
 
 
 def generator_terms(out, batch, backbone, identity, rng):
@@ -78,7 +70,7 @@ def generator_terms(out, batch, backbone, identity, rng):
     terms = {"pixel": losses.pixel_loss(out.image, target), "symmetry": losses.mirror_loss(out.image)}
     terms["inner"] = losses.pixel_loss(inner_face(out.image), inner_face(target))
     if backbone is not None:
-        output, wanted = two_views([colour(out.image), colour(target)], rng)
+        output, wanted = two_views([colour(out.image), colour(target)], rng, MARGIN)
         with torch.no_grad():
             wanted = backbone(wanted)
         terms["feature"] = losses.feature_distance(backbone(output), wanted)
@@ -91,7 +83,7 @@ def generator_terms(out, batch, backbone, identity, rng):
         terms["synthesized"] = losses.pixel_loss(out.synthesized, target) + losses.pixel_loss(
             inner_face(out.synthesized), inner_face(target)
         )
-        terms["flow"] = losses.flow_endpoint_loss(out.flow, batch["places"], batch["weight"])
+        terms["flow"] = losses.flow_endpoint_loss(out.flow, batch["coordinates"], batch["weight"])
         terms["landmark"] = (
             losses.landmark_loss(out.flow, batch["goal"], batch["points"]) / batch["goal"].shape[1]
         )
@@ -291,7 +283,6 @@ def main():
     released = net.size == 128 and net.config.copy and args.ablation == "full"
     run.export(
         trainer.average, task="normalize", default=released, input_size=net.size, framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
         training_data=sorted({row["subject"].partition("-")[0] for row in pairs.rows}),
         paper="X. Liu et al., Normalized Face Image Generation with Perceptron Generative Adversarial Networks, 2018",
     )  # fmt: skip
@@ -317,7 +308,7 @@ def validation_batch(run, size, channels):
     samples = PairSamples(pairs, size, channels, augment=False)
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(12, len(pairs))).astype(int))
     pairs = [samples.pair(i, np.random.default_rng(0)) for i in chosen]
-    return {key: torch.stack([s[key] for s in pairs]).to(run.device) for key in pairs[0]}
+    return {key: value.to(run.device) for key, value in default_collate(pairs).items()}
 
 
 @torch.no_grad()

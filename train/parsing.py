@@ -292,7 +292,6 @@ def main():
     run.print(f"held-out people in front of other backgrounds, IoU of the person: {overlap}")
     run.export(
         average, task="parse", default=True, input_size=args.size, framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
         training_data=[*run.sets(), Path(args.labels).name],
         paper=None,
         metrics=[{

@@ -1,4 +1,4 @@
-"""Train LSSL's mode (b), pose normalisation: make faces that a mesh has turned to the front look real.
+"""Train LSSL's mode (b), pose normalization: make faces that a mesh has turned to the front look real.
 
     accelerate launch train/realism.py --data PAIRS --mesh ict_face_model.npz --identity identity
 
@@ -34,7 +34,6 @@ def main():
     lssl.fit(samples, held_out)
     run.export(
         lssl.average, task="realism", input_size=args.size, framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
         training_data=sorted({row["subject"].partition("-")[0] for row in pairs.rows}),
         paper="B. Bozorgtabar et al., Learn to synthesize and synthesize to learn, CVIU 2019",
     )  # fmt: skip

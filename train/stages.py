@@ -19,7 +19,7 @@ from train.peers import GFPGAN, LaMa, StarGAN
 TASKS = {"complete": {}, "symmetrize": {}, "normalize": {}, "transfer": {"to": "happy"}}
 STAGES = ("decode", "detect", "align", "network", "texture", "paste")
 # As fractions of LaMa's time.
-AIMS = {"complete": 0.25, "symmetrize": 0.20, "transfer": 0.17, "normalize": 0.12}
+TARGETS = {"complete": 0.25, "symmetrize": 0.20, "transfer": 0.17, "normalize": 0.12}
 # Functions of each stage, by the module that calls them. Nested calls count for their own stage.
 _CALLS = {
     "decode": ("base.read_photo", "complete.read_photo", "complete.load_mask"),
@@ -219,13 +219,13 @@ def benchmark(runs: int, megapixels: list[float], backend: str) -> dict:
 def table(report: dict) -> str:
     """Format the result of `benchmark` as Markdown."""
     lama = report["peers"]["LaMa"]
-    lines = ["| | parameters | CPU ms | p50 ms | p95 ms | CPU, of LaMa's | p50, of LaMa's | aim |"]
+    lines = ["| | parameters | CPU ms | p50 ms | p95 ms | CPU, of LaMa's | p50, of LaMa's | target |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     for name, row in (report["peers"] | report["tasks"]).items():
         count = f"{row['parameters'] / 1e6:.1f} M" if "parameters" in row else ""
         lines.append(
             f"| {name} | {count} | {row['cpu_ms']:.1f} | {row['p50_ms']:.1f} | {row['p95_ms']:.1f} | "
-            f"{row['cpu_ms'] / lama['cpu_ms']:.2f} | {row['p50_ms'] / lama['p50_ms']:.2f} | {AIMS.get(name, '')} |"
+            f"{row['cpu_ms'] / lama['cpu_ms']:.2f} | {row['p50_ms'] / lama['p50_ms']:.2f} | {TARGETS.get(name, '')} |"
         )
     for size, rows in report["stages"].items():
         lines += ["", f"CPU ms by stage, a photo of {size}:", "", f"| | {' | '.join((*STAGES, 'rest'))} |"]

@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from facesym import losses, zoo
@@ -31,8 +30,9 @@ from facesym.data.faces import Samples, to_tensor
 from facesym.models import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
 from facesym.models.symgan import YAW
 from train.arguments import Parser, add_arguments, launch
-from train.backbone import VGG16Features
+from train.backbone import VGG16Features, two_views
 from train.common import Run, load_discriminator, model_folder
+from train.export import LICENSE
 
 ALPHA = {"soft": 40.0, "hard": 100.0}
 # Weights of the encoder's terms; the adversarial loss has weight 1.
@@ -144,12 +144,7 @@ def encoder_terms(encoder, normal, yaw, rebuilt, image, backbone, rng):
     if encoder.config.kind == "zprime" and known.any():
         terms["yaw"] = (normal[known, 0].float() - yaw[known] / YAW).square().mean()
     if backbone is not None:
-        if rng.random() < 0.5:
-            views = [F.avg_pool2d(x, 2) for x in (rebuilt, image)]
-        else:
-            side = image.shape[-1] // 2
-            top, left = rng.integers(0, side + 1, 2)
-            views = [x[..., top : top + side, left : left + side] for x in (rebuilt, image)]
+        views = two_views([rebuilt, image], rng)
         with torch.no_grad():
             target = backbone(views[1])
         terms["feature"] = losses.feature_distance(backbone(views[0]), target)
@@ -282,7 +277,7 @@ class SymGAN:
         args, run = self.args, self.run
         about = dict(
             input_size=args.size, framing="none" if args.kind == "tile" else "ffhq",
-            license="research use only (weights); Apache-2.0 (code)", default=yaw,
+            default=yaw,
             paper="I. Peleg and L. Wolf, Structured GANs, arXiv:2001.05216, 2020",
             training_data=[Path(image).name for image in args.data] if args.kind == "tile" else run.sets(),
         )  # fmt: skip
@@ -292,7 +287,7 @@ class SymGAN:
             self.average_encoder.save_pretrained(folder, dtype=torch.float16)
             if args.zoo:
                 about["train_command"] = f"train/recipes/{args.zoo}.sh"
-                zoo.register(f"{args.zoo}-encoder", folder, task="encode", **about)
+                zoo.register(f"{args.zoo}-encoder", folder, task="encode", license=LICENSE, **about)
 
 
 def add_symgan_arguments(parser):

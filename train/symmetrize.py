@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.utils.data import default_collate
 
 from facesym import losses
 from facesym.data.faces import (
@@ -275,7 +276,6 @@ def main():
     trainer.fit(samples, validation_batch(run))
     run.export(
         trainer.average, task="symmetrize", default=True, input_size=args.size, framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
         paper="S. Zhang et al., A hierarchically trained generative network for robust facial symmetrization, 2019",
     )  # fmt: skip
 
@@ -306,7 +306,7 @@ def validation_batch(run, count=10):
     faces.keep(np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int))
     samples, rng = SymmetrizerSamples(faces, args.stage), np.random.default_rng(0)
     batch = [samples.sample(i, rng, augment=False, palsy=i % 2) for i in range(len(faces))]
-    return {key: torch.stack([s[key] for s in batch]).to(run.device) for key in batch[0]}
+    return {key: value.to(run.device) for key, value in default_collate(batch).items()}
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.utils.data import default_collate
 
 from facesym import losses
 from facesym.data.complete import CompletionSamples, sample
@@ -365,7 +366,6 @@ def main():
     trainer.fit(CompletionSamples(faces, masks, args.seed), validation_batch(run))
     run.export(
         trainer.average, task="complete", default=True, input_size=args.size, framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
         paper="X. Li et al., Learning Symmetry Consistent Deep CNNs for Face Completion, IEEE TIP 2020",
     )  # fmt: skip
 
@@ -393,7 +393,7 @@ def validation_batch(run, count=40):
         )
         for i in rng.permutation(chosen)
     ]
-    return {key: torch.stack([s[key] for s in samples]).to(run.device) for key in samples[0]}
+    return {key: value.to(run.device) for key, value in default_collate(samples).items()}
 
 
 if __name__ == "__main__":

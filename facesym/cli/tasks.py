@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..attributes import OCCLUSIONS
+from ..attributes import OCCLUSIONS, choose
 from ..errors import ImageError
 from ..faces.load import Photo, load_mask
 from ..faces.occlusion import automatic_kinds
@@ -362,15 +362,7 @@ at most one attribute per group; the other groups do not change."""
         for group, name in self.named.items():
             if name and name not in groups.get(group, ()):
                 raise ImageError(f"--{group} {name}: {self.args.model} has no such {group}.")
-        taken: dict[str, str] = {}
-        for name in self.args.to:
-            owners = [group for group, names in groups.items() if name in names]
-            if not owners:
-                choices = "; ".join(f"{group}: {', '.join(names)}" for group, names in groups.items())
-                raise ImageError(f"There is no attribute {name!r}: use {choices}.")
-            if owners[0] in taken:
-                raise ImageError(f"{taken[owners[0]]} and {name} exclude each other: both are {owners[0]}.")
-            taken[owners[0]] = name
+        choose(groups, self.args.to)
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
         args = self.args

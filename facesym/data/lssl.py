@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import torch
 
-from ..faces.geometry import flip_landmarks
+from ..faces.geometry import flip_landmarks, resized_points
 from ..models.lssl import GROUPS
 from .attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from .faces import FaceFolders, Samples, affine_jitter, colour_jitter, to_tensor
 from .pairs import MADE, Pairs, keeps_pose
-from .simulate import FaceMesh, frontalise
+from .simulate import FaceMesh, frontalize
 
 NAMES = list(GROUPS)
 LEAST_STRENGTH = 0.5  # minimum strength of an expression that counts as a label
@@ -28,18 +28,20 @@ class AttributeSamples(Samples):
         faces: FaceFolders; their targets differ from the source in one group.
         seed: seed of the order and the augmentation.
         pairs: Pairs or None. Their targets are other images of the person, which differ in one or two groups.
-        share: fraction of samples from ``pairs``.
+        pair_fraction: fraction of samples from ``pairs``.
 
     For the format of the samples, see `as_sample`.
     """
 
-    def __init__(self, faces: FaceFolders, seed: int = 0, pairs: Pairs | None = None, share: float = 0.5):
+    def __init__(
+        self, faces: FaceFolders, seed: int = 0, pairs: Pairs | None = None, pair_fraction: float = 0.5
+    ):
         super().__init__(faces, seed)
-        self.pairs, self.share = pairs, share if pairs else 0
+        self.pairs, self.pair_fraction = pairs, pair_fraction if pairs else 0
         self.ways = pair_ways(pairs) if pairs else {}
 
     def sample(self, i: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        if rng.random() < self.share:
+        if rng.random() < self.pair_fraction:
             return self.pair(rng)
         image, points, row = self.faces.images[i], self.faces.landmarks[i], self.faces.rows[i]
         size, yaw = self.faces.size, float(row.get("yaw") or "nan")
@@ -68,7 +70,7 @@ class AttributeSamples(Samples):
         ways = people[rng.integers(len(people))]
         shown = ways[rng.integers(len(ways))]
         images = [image.image(pairs) for image in shown]
-        points = [(image.points(pairs) + 0.5) * size / pairs.size - 0.5 for image in shown]
+        points = [resized_points(image.points(pairs), size / pairs.size) for image in shown]
         images = [
             x if len(x) == size else cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in images
         ]
@@ -324,13 +326,13 @@ class RealismSamples(Samples):
         i = self.faces[i]
         pairs, row = self.pairs, self.pairs.rows[i]
         photo, (points, goal_points) = pairs.inputs[i], pairs.points[i]
-        simulated, moved = frontalise(photo, points, self.mesh)
+        simulated, moved = frontalize(photo, points, self.mesh)
         known = row["kind"] not in MADE and row["expression"] == "neutral"
         goal = pairs.targets[pairs.target_of[i]]
         images, points = [photo, simulated, goal], [points, moved, goal_points]
         if pairs.size != self.size:
             images = [cv2.resize(x, (self.size,) * 2, interpolation=cv2.INTER_AREA) for x in images]
-            points = [(p + 0.5) * self.size / pairs.size - 0.5 for p in points]
+            points = [resized_points(p, self.size / pairs.size) for p in points]
         if rng.random() < 0.5:
             images, points = [x[:, ::-1] for x in images], [flip_landmarks(p, self.size) for p in points]
         (side, simulated, goal), (_, moved, goal_points) = jitter(rng, images, points)

@@ -228,7 +228,7 @@ def prepare_masks(out: str | Path, count: int, size: int, seed: int = 0) -> None
     if out.exists() and any(out.iterdir()):
         raise ImageError(f"{out} is not empty: choose another folder, or delete it")
     out.mkdir(parents=True, exist_ok=True)
-    rows = ["file_name,hole_share,split"]
+    rows = ["file_name,mask_fraction,split"]
     for i in range(count):
         rng, low = np.random.default_rng((seed, i)), i % len(MASK_SIZES)
         hidden, wanted = np.zeros((size, size), bool), rng.uniform(*MASK_SIZES[low])

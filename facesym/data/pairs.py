@@ -46,7 +46,7 @@ class Pairs:
         targets: MxSxSx3 uint8.
         target_of: N integers, the index in ``targets`` of each input's target.
         points: Nx2x68x2 float32, landmarks of the input and of the target in pixels.
-        places: NxGxGx3 float16, see above.
+        coordinates: NxGxGx3 float16, see above.
         rows: N dicts, the rows of pairs.csv.
         note: a sentence on what was held out, see `facesym.data.metadata.hold_out`.
 
@@ -65,8 +65,10 @@ class Pairs:
         try:
             with open(folder / "pairs.csv", newline="") as file:
                 rows = [row | {"index": i} for i, row in enumerate(csv.DictReader(file))]
-            points, places = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("points", "places"))
-            if not len(rows) == len(points) == len(places):
+            points, coordinates = (
+                np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("points", "places")
+            )
+            if not len(rows) == len(points) == len(coordinates):
                 raise ValueError("pairs.csv, points.npy and places.npy differ in length")
         except (OSError, EOFError, ValueError) as error:
             raise ImageError(
@@ -80,7 +82,7 @@ class Pairs:
                 f"{folder} has no pairs of split {'/'.join(splits)}: use another split or folder"
             )
         chosen = [row["index"] for row in self.rows]
-        self.points, self.places = np.array(points[chosen]), np.array(places[chosen])
+        self.points, self.coordinates = np.array(points[chosen]), np.array(coordinates[chosen])
         names = list(dict.fromkeys(row["target"] for row in self.rows))
         number = {name: i for i, name in enumerate(names)}
         self.target_of = np.array([number[row["target"]] for row in self.rows])
@@ -120,7 +122,7 @@ def _is_excluded(folder, row):
     return is_excluded_name(*name.partition("-")[::2]) or any(map(is_excluded_file, files))
 
 
-def _normalised(points, side):
+def _normalized(points, side):
     """Convert pixel coordinates (…x2) to a float32 tensor in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray((2 * points + 1) / side - 1, np.float32))
 
@@ -128,9 +130,9 @@ def _normalised(points, side):
 class PairSamples(Samples):
     """Training samples of NFGAN: pairs flipped so that the far side of the face is on the right, and jittered.
 
-    Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS in [-1, 1]; "places", 2xGxG
-    in [-1, 1], and "weight", 1xGxG; "trust", 1xSxS in [0, 1], where the target counts; "goal" and "points", 51x2 in
-    [-1, 1], the landmarks of target and input without the jaw.
+    Samples are dicts: "image", "target" and "guide" (another frontal neutral face), CxSxS in [-1, 1]; "coordinates",
+    2xGxG in [-1, 1], and "weight", 1xGxG; "trust", 1xSxS in [0, 1], where the target counts; "goal" and "points", 51x2
+    in [-1, 1], the landmarks of target and input without the jaw.
 
     Args:
         pairs: Pairs.
@@ -183,15 +185,17 @@ class PairSamples(Samples):
         pairs = self.pairs
         side, row = pairs.size, pairs.rows[i]
         image, target = pairs.inputs[i], pairs.targets[pairs.target_of[i]]
-        (points, goal), places = pairs.points[i], pairs.places[i].astype(np.float32)
-        known = not np.isnan(places).any()
-        seen = places[..., 2] if known else np.zeros(places.shape[:2], np.float32)
-        places = places[..., :2] if known else np.zeros_like(places[..., :2])
+        (points, goal), coordinates = pairs.points[i], pairs.coordinates[i].astype(np.float32)
+        known = not np.isnan(coordinates).any()
+        seen = coordinates[..., 2] if known else np.zeros(coordinates.shape[:2], np.float32)
+        coordinates = coordinates[..., :2] if known else np.zeros_like(coordinates[..., :2])
         # Turned faces are flipped by their yaw, others at random.
         yaw = float(row["yaw"])
         if yaw < -10 or (abs(yaw) <= 10 and rng.random() < 0.5):
             image, target = image[:, ::-1], target[:, ::-1]
-            places = places[:, ::-1] * np.array([-1, 1], np.float32) + np.array([side - 1, 0], np.float32)
+            coordinates = coordinates[:, ::-1] * np.array([-1, 1], np.float32) + np.array(
+                [side - 1, 0], np.float32
+            )
             seen = seen[:, ::-1]
             # Not renumbered: landmarks are only compared with their counterparts.
             points, goal = (
@@ -206,7 +210,7 @@ class PairSamples(Samples):
             image = cv2.warpAffine(
                 image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
             )
-            points, places = (p @ matrix[:, :2].T + matrix[:, 2] for p in (points, places))
+            points, coordinates = (p @ matrix[:, :2].T + matrix[:, 2] for p in (points, coordinates))
             if rng.random() < 0.1:
                 image = downscale_blur(rng, image, smallest=0.4)
             both = colour_jitter(rng, np.concatenate([image, target], 1), 0.15)  # the same change to both
@@ -217,12 +221,12 @@ class PairSamples(Samples):
             "image": self._picture(image),
             "target": self._picture(target),
             "guide": self._picture(guide),
-            "places": _normalised(places, side).permute(2, 0, 1),
+            "coordinates": _normalized(coordinates, side).permute(2, 0, 1),
             # Hidden pixels have coordinates too, with a lower weight.
             "weight": torch.from_numpy(0.2 * float(known) + 0.8 * np.ascontiguousarray(seen))[None].float(),
             "trust": torch.from_numpy(self.oval if row["kind"] in MADE else np.ones_like(self.oval))[None],
-            "goal": _normalised(goal[INNER], side),
-            "points": _normalised(points[INNER], side),
+            "goal": _normalized(goal[INNER], side),
+            "points": _normalized(points[INNER], side),
         }
 
     def _picture(self, image):

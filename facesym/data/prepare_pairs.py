@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from ..errors import FacesymError
+from ..faces.geometry import resized_points
 from ..files import write_atomic
 from ..logging import progress_bar
 from .attributes import UNKNOWN, expression_of
@@ -29,7 +29,7 @@ from .neutral import Neutral, neutral_faces
 from .pairs import keeps_pose
 from .selection import is_expressive, is_frontal_neutral, is_turned_neutral
 from .shading import mean_smile_shading
-from .simulate import GRID, FaceMesh, frontalise, simulate
+from .simulate import GRID, FaceMesh, frontalize, simulate
 
 
 def prepare_pairs(
@@ -45,7 +45,7 @@ def prepare_pairs(
     """Write a folder of pairs.
 
     Simulated pairs come from frontal neutral faces, real pairs from folders with several views of a person. In the
-    other folders each neutral photo of a turned head is paired with its `frontalise`d version, and each photo with an
+    other folders each neutral photo of a turned head is paired with its `frontalize`d version, and each photo with an
     expression with a version from which `Neutral` has also removed the expression.
 
     Args:
@@ -71,30 +71,31 @@ def prepare_pairs(
         raise FacesymError(
             "two folders have the same name, which identifies their images and people: rename one"
         )
-    _begin_pairs(out, mesh, expressions, size, seed)  # in this process too, to report errors at once
+    bank = Expressions(
+        expressions, FaceMesh(mesh), work_size(size)
+    )  # in this process too, to report errors at once
+    maker = PairMaker(out, bank, size, seed)
     rng = np.random.default_rng(seed)
     tasks = _plan(sets, count, rng)
-    shading = _pairs["bank"].shading = mean_smile_shading(sets, _pairs["work"])
-    neutral = None
+    bank.shading = mean_smile_shading(sets, maker.work)
     if any(kind == "expressive" for _, kind, *_ in tasks):
-        neutral = Neutral(_pairs["bank"], *neutral_faces(sets, _pairs["work"]))
+        maker.neutral = Neutral(bank, *neutral_faces(sets, maker.work))
     for name in ("inputs", "targets"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    table, both, places = [], [], []
+    table, both, coordinates = [], [], []
     parts = [tasks[k : k + 50] for k in range(0, len(tasks), 50)]
-    settings = (out, mesh, expressions, size, seed, shading, neutral)
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_pairs, initargs=settings)
-    _pairs["neutral"] = neutral  # for one process, which is this
+    settings = (out, mesh, expressions, size, seed, bank.shading, maker.neutral)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_process, initargs=settings)
     try:
-        done = pool.map(_make_pairs, parts) if workers > 1 else map(_make_pairs, parts)
+        done = pool.map(_make_in_process, parts) if workers > 1 else map(maker.make_all, parts)
         for pairs in progress_bar(done, total=len(parts), unit="× 50 pairs"):
             for line, points, where in pairs:
                 table.append(line)
                 both.append(points)
-                places.append(np.full((GRID, GRID, 3), np.nan) if where is None else where)
+                coordinates.append(np.full((GRID, GRID, 3), np.nan) if where is None else where)
     finally:
         pool.shutdown(cancel_futures=True)
-    _write_tables(out, table, both, places)
+    _write_tables(out, table, both, coordinates)
     _preview(out, [table[k] for k in rng.permutation(len(table))[:32]])
     return Counter(f"{line['kind']}, {line['split']}" for line in table)
 
@@ -149,76 +150,112 @@ def _plan(folders, count, rng):
     return [(k, *task) for k, task in enumerate(tasks)]
 
 
-def _write_tables(out, table, points, places):
+def _write_tables(out, table, points, coordinates):
     """Write points.npy, places.npy and, last, pairs.csv, which completes the folder."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
-    for name, values in (("points", np.array(points, np.float32)), ("places", np.array(places, np.float16))):
+    for name, values in (
+        ("points", np.array(points, np.float32)),
+        ("places", np.array(coordinates, np.float16)),
+    ):
         data = io.BytesIO()
         np.save(data, values)
         write_atomic(out / f"{name}.npy", data.getvalue())
     write_atomic(out / "pairs.csv", text.getvalue().encode())
 
 
-def _begin_pairs(out, mesh, expressions, size, seed, shading=None, neutral=None):
-    """Initialize a process: the mesh, the bank of expressions, and `Neutral`, which removes them."""
-    cv2.setNumThreads(1)
-    _pairs.update(out=out, size=size, seed=seed, work=size * 3 // 2, neutral=neutral)
-    _pairs["bank"] = Expressions(expressions, FaceMesh(mesh), _pairs["work"], shading)
+def work_size(size: int) -> int:
+    """Return the side at which faces are simulated: 1.5 times the size of the pairs, since resampling twice blurs."""
+    return size * 3 // 2
 
 
-_pairs: dict[str, Any] = {}
+class PairMaker:
+    """Makes pairs and writes their images.
 
+    Args:
+        out: folder of the pairs.
+        bank: Expressions at `work_size`.
+        size: side of the images.
+        seed: of the simulation.
+        neutral: Neutral, which removes expressions; only for expressive pairs.
+    """
 
-def _make_pairs(tasks):
-    """Write pairs and return their rows of pairs.csv, landmarks and coordinates."""
-    return [_make_pair(*task) for task in tasks]
+    def __init__(self, out: Path, bank: Expressions, size: int, seed: int, neutral: Neutral | None = None):
+        self.out, self.bank, self.size, self.seed, self.neutral = out, bank, size, seed, neutral
+        self.work = work_size(size)
 
+    def make_all(self, tasks: list) -> list:
+        """Make the pairs of some tasks (`_plan`).
 
-def _make_pair(number, kind, folder, row, points, target, target_points):
-    # Simulated at 1.5 times the size, since resampling twice blurs.
-    out, size, work = _pairs["out"], _pairs["size"], _pairs["work"]
+        Returns:
+            [(row of pairs.csv, 2x68x2 landmarks, GRIDxGRIDx3 coordinates or None)].
+        """
+        return [self.make(*task) for task in tasks]
 
-    line = {
-        "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
-        "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
-    }  # fmt: skip
+    def make(self, number, kind, folder, row, points, target, target_points):
+        """Make the pair of one task; see `make_all`."""
+        line = {
+            "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
+            "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
+        }  # fmt: skip
+        if kind in ("turned", "expressive"):
+            line["target"] = f"{kind}-{line['target']}"
+            goal_image, goal = self._synthesized_target(kind, row, points)
+        else:
+            goal_image, goal = read_face(target, target_points, self.size)
+        if kind == "simulated":
+            image, where, coordinates, pose = self._simulated_input(number, row, points)
+        else:
+            image, where = read_face(row, points, self.size)
+            pose = {"yaw": row["yaw"], "pitch": row.get("pitch", ""), "expression": _expression(kind, row)}
+            coordinates = None
+        _save_webp(image, self.out / "inputs" / line["input"])
+        if not (self.out / "targets" / line["target"]).exists():
+            _save_webp(goal_image, self.out / "targets" / line["target"])
+        return line | pose, np.stack([where, goal]), coordinates
 
-    def shrink(p):
-        return (p + 0.5) * size / work - 0.5
-
-    if kind in ("turned", "expressive"):
-        line["target"] = f"{kind}-{line['target']}"
-        goal_image, goal = read_face(row, points, work)
+    def _synthesized_target(self, kind, row, points):
+        """Return the target of a turned or expressive photo, and its landmarks."""
+        image, points = read_face(row, points, self.work)
         if kind == "turned" or not keeps_pose(row):
-            goal_image, goal = frontalise(goal_image, goal, _pairs["bank"].mesh)
+            image, points = frontalize(image, points, self.bank.mesh)
         if kind == "expressive":
-            goal_image, goal = _pairs["neutral"].show(goal_image, goal)
-        goal_image, goal = _shrink(goal_image, size), shrink(goal)
-    else:
-        goal_image, goal = read_face(target, target_points, size)
-    if kind != "simulated":
-        image, where = read_face(row, points, size)
-        line |= {"yaw": row["yaw"], "pitch": row.get("pitch", ""), "expression": _expression(kind, row)}
-        places = None
-    else:
-        simulated = simulate(
-            np.random.default_rng((_pairs["seed"], number)), *read_face(row, points, work), _pairs["bank"]
+            assert self.neutral is not None
+            image, points = self.neutral.show(image, points)
+        return _shrink(image, self.size), resized_points(points, self.size / self.work)
+
+    def _simulated_input(self, number, row, points):
+        """Return a simulated input, its landmarks, the coordinates in it of the target's pixels, and its pose and
+        expression for pairs.csv."""
+        rng = np.random.default_rng((self.seed, number))
+        simulated = simulate(rng, *read_face(row, points, self.work), self.bank)
+        where, coordinates = (
+            resized_points(x, self.size / self.work) for x in (simulated.points, simulated.coordinates)
         )
-        image = _shrink(simulated.image, size)
-        where = shrink(simulated.points)
-        places = np.concatenate([shrink(simulated.places), simulated.seen[..., None]], -1)
-        line |= {
+        pose = {
             "yaw": round(simulated.yaw + float(row.get("yaw") or 0), 1),
             "pitch": round(simulated.pitch + float(row.get("pitch") or 0), 1),
             "expression": simulated.expression,
         }  # fmt: skip
-    _save_webp(image, out / "inputs" / line["input"])
-    if not (out / "targets" / line["target"]).exists():
-        _save_webp(goal_image, out / "targets" / line["target"])
-    return line, np.stack([where, goal]), places
+        image = _shrink(simulated.image, self.size)
+        return image, where, np.concatenate([coordinates, simulated.seen[..., None]], -1), pose
+
+
+_maker: PairMaker | None = None  # of a worker process
+
+
+def _begin_process(out, mesh, expressions, size, seed, shading, neutral):
+    global _maker
+    cv2.setNumThreads(1)
+    bank = Expressions(expressions, FaceMesh(mesh), work_size(size), shading)
+    _maker = PairMaker(out, bank, size, seed, neutral)
+
+
+def _make_in_process(tasks):
+    assert _maker is not None
+    return _maker.make_all(tasks)
 
 
 def _expression(kind, row):

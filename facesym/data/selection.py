@@ -27,7 +27,7 @@ def is_frontal_neutral(row: dict[str, Any], points: np.ndarray, max_yaw: float =
 
 
 def is_turned_neutral(row: dict[str, Any], points: np.ndarray) -> bool:
-    """Whether a photo shows a neutral face, turned by 6 to 45 degrees, that `frontalise` can bring to the front.
+    """Whether a photo shows a neutral face, turned by 6 to 45 degrees, that `frontalize` can bring to the front.
 
     Studio views are excluded: they have real frontal images.
 
@@ -42,7 +42,7 @@ def is_turned_neutral(row: dict[str, Any], points: np.ndarray) -> bool:
 
 
 def is_expressive(row: dict[str, Any]) -> bool:
-    """Whether a photo shows a face with an expression that `frontalise` can bring to the front.
+    """Whether a photo shows a face with an expression that `frontalize` can bring to the front.
 
     Studio views are excluded: they have real neutral images.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..faces.align import ffhq_transform, five_points
-from ..faces.geometry import flip_landmarks
+from ..faces.geometry import flip_landmarks, smooth_ramp
 
 if TYPE_CHECKING:
     from .expressions import Expressions
@@ -139,7 +139,7 @@ def head_depth(vertices: np.ndarray, neck: np.ndarray, size: int) -> tuple[np.nd
     x = (np.arange(cells) + 0.5) / cells
     border = np.clip(np.minimum(x, 1 - x) / 0.08, 0, 1)
     weight = weight * np.minimum(border[:, None], border)
-    weight = weight * weight * (3 - 2 * weight)
+    weight = smooth_ramp(weight)
     depth, weight = (
         cv2.resize(a.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
         for a in (depth, weight)
@@ -233,7 +233,7 @@ class Simulated:
     Attributes:
         image: SxSx3 uint8, the turned, expressive face, aligned again.
         points: 68x2, the target's landmarks in it, pixels.
-        places: GRIDxGRIDx2 float32, coordinates in it of the target's pixels (centres of GRIDxGRID cells).
+        coordinates: GRIDxGRIDx2 float32, coordinates in it of the target's pixels (centres of GRIDxGRID cells).
         seen: GRIDxGRID bool, whether these are visible: neither behind other parts of the head nor outside the image.
         yaw, pitch: degrees by which the head was turned.
         expression: name of the expression, or "neutral".
@@ -241,7 +241,7 @@ class Simulated:
 
     image: np.ndarray
     points: np.ndarray
-    places: np.ndarray
+    coordinates: np.ndarray
     seen: np.ndarray
     yaw: float
     pitch: float
@@ -271,12 +271,12 @@ def simulate(
     size, mesh = len(image), expressions.mesh
     points = np.asarray(points, np.float64)
     columns, rows = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
-    places, seen = np.stack([columns, rows], -1), np.ones((size, size), bool)
+    coordinates, seen = np.stack([columns, rows], -1), np.ones((size, size), bool)
     name, moved = "neutral", points
     if rng.random() < 0.65:
         name, moved = expressions.draw(rng, points)
         # An open mouth that does not smile is dark except for the edge of the upper teeth.
-        image, places = expressions.show(image, points, moved, teeth=1.0 if name == "smiling" else 0.3)
+        image, coordinates = expressions.show(image, points, moved, teeth=1.0 if name == "smiling" else 0.3)
         if name == "smiling" and expressions.shading:
             image = expressions.shading.add(image, moved, expressions.shading.strength(moved, points))
     yaw = pitch = 0.0
@@ -284,15 +284,15 @@ def simulate(
         yaw, pitch = rng.uniform(-max_yaw, max_yaw), rng.uniform(-max_pitch, max_pitch)
         vertices, _ = mesh.fit(moved)
         image, turned, visible = turn_head(image, vertices, mesh.neck, yaw, pitch)
-        x, y = places[..., 0], places[..., 1]
+        x, y = coordinates[..., 0], coordinates[..., 1]
         seen = _sample(visible.astype(np.float32), x, y) > 0.5
-        places = _sample(turned, x, y)
+        coordinates = _sample(turned, x, y)
     at = points.astype(np.float32)[None]
-    now = _sample(places, at[..., 0], at[..., 1])[0]
+    now = _sample(coordinates, at[..., 0], at[..., 1])[0]
     image, align = _align_again(image, now)
     cell = ((np.arange(GRID, dtype=np.float32) + 0.5) * size / GRID - 0.5)[None].repeat(GRID, 0)
     rows = np.ascontiguousarray(cell.T)
-    coarse, coarse_seen = _sample(places, cell, rows), _sample(seen.astype(np.float32), cell, rows) > 0.5
+    coarse, coarse_seen = _sample(coordinates, cell, rows), _sample(seen.astype(np.float32), cell, rows) > 0.5
     coarse = _transform(coarse, align)
     coarse_seen &= ((coarse > -0.5) & (coarse < size - 0.5)).all(-1)
     return Simulated(image, _transform(now, align), coarse.astype(np.float32), coarse_seen, yaw, pitch, name)
@@ -317,14 +317,14 @@ def turn_to(
     vertices, pose = mesh.fit(points)
     x, y, z = pose[:, 2] / np.linalg.norm(pose[:, 2])  # the direction the face looks in
     own, pitch = np.degrees(np.arctan2(x, z)), np.degrees(np.arcsin(np.clip(y, -1, 1)))
-    turned, places, _ = turn_head(image, vertices, mesh.neck, yaw - own, -pitch)
+    turned, coordinates, _ = turn_head(image, vertices, mesh.neck, yaw - own, -pitch)
     at = np.asarray(points, np.float32)[None]
-    moved = _sample(places, at[..., 0], at[..., 1])[0]
+    moved = _sample(coordinates, at[..., 0], at[..., 1])[0]
     turned, align = _align_again(turned, moved)
     return turned, _transform(moved, align).astype(np.float32), own
 
 
-def frontalise(image: np.ndarray, points: np.ndarray, mesh: FaceMesh) -> tuple[np.ndarray, np.ndarray]:
+def frontalize(image: np.ndarray, points: np.ndarray, mesh: FaceMesh) -> tuple[np.ndarray, np.ndarray]:
     """Frontalize a face the classical way, without learning.
 
     The mesh turns the face, and the mirror image fills in hidden parts. The expression stays.

@@ -58,7 +58,7 @@ def tight(image: np.ndarray) -> np.ndarray:
     )
 
 
-def synthesise(pipe: Any, images: np.ndarray, count: int, name: str) -> dict[str, np.ndarray]:
+def synthesize(pipe: Any, images: np.ndarray, count: int, name: str) -> dict[str, np.ndarray]:
     """Give at most ``count`` faces each expression: {expression: NxSIDExSIDE uint8}."""
     side = pipe.net.config.input_size
     faces: dict[str, list[np.ndarray]] = {expression: [] for expression in NAMES}
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     ckplus = load_faces(args.ckplus) if args.ckplus else None
     tables: dict[str, list] = {"held-out faces": []} | ({"CK+": []} if ckplus else {})
     for name, pipe in pipes.items():
-        synthetic = synthesise(pipe, sources, max(args.counts), name)
+        synthetic = synthesize(pipe, sources, max(args.counts), name)
         save_sheet([synthetic[e][:12] for e in NAMES], args.out / f"{name}.png")
         for count in args.counts:
             scores = held_out_scores(train, test, synthetic, count, args)
@@ -134,7 +134,7 @@ def held_out_scores(
     Args:
         train: (faces, labels).
         test: (faces, labels).
-        synthetic: from `synthesise`.
+        synthetic: from `synthesize`.
         count: number of synthetic faces per class.
         args: the parsed options.
     """

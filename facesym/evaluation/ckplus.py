@@ -1,4 +1,4 @@
-"""`facesym evaluate ckplus`: expression recognition with normalised faces as extra training data.
+"""`facesym evaluate ckplus`: expression recognition with normalized faces as extra training data.
 
 facesym evaluate ckplus --ckplus CKPLUS --models normalize --seeds 3 -o results/ckplus
 """
@@ -37,8 +37,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--epochs", type=int, default=30, help="epochs of each training (default 30)")
 
 
-def normalised(pipe: Any, face: np.ndarray) -> np.ndarray:
-    """Normalise a tight grey face (SIDExSIDE) and crop it again in the same way.
+def normalized(pipe: Any, face: np.ndarray) -> np.ndarray:
+    """Normalize a tight grey face (SIDExSIDE) and crop it again in the same way.
 
     The face is placed as in an aligned crop, then aligned by its landmarks.
     """
@@ -58,8 +58,8 @@ def normalised(pipe: Any, face: np.ndarray) -> np.ndarray:
 
 def run(args: argparse.Namespace) -> None:
     """Measure expression recognition on CK+ in 8 subject-independent folds with several seeds: trained on the faces
-    alone; with their normalised versions as an eighth class, neutral, which is ignored in the test fold, as half of the
-    samples or as one in eight; and with its normalised version as a second channel of each face, which shows the
+    alone; with their normalized versions as an eighth class, neutral, which is ignored in the test fold, as half of the
+    samples or as one in eight; and with its normalized version as a second channel of each face, which shows the
     classifier the person's neutral face. The classifier and the number of steps are the same. (The paper adds the faces
     to a metric-learning network, on its own selection of CK+.)"""
     args.out.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     rows: dict[str, tuple[np.ndarray | None, float]] = {"faces alone": (None, 0.0)}
     for name, model in named_models(args.models).items():
         pipe = facesym.load(model)
-        faces = np.stack([normalised(pipe, face) for face in progress_bar(images, desc=name)])
+        faces = np.stack([normalized(pipe, face) for face in progress_bar(images, desc=name)])
         every = slice(0, None, max(1, len(images) // 20))
         save_sheet([x[every][:20] for x in (images, faces)], args.out / f"{name}.png")
         rows |= {
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
 def _scores(name, extra, fraction, images, labels, fold, args):
     """Return the accuracy of each seed over all folds.
 
-    ``extra``: normalised faces, or None. They are this fraction of the samples, as an additional class; or a second
+    ``extra``: normalized faces, or None. They are this fraction of the samples, as an additional class; or a second
     channel if the fraction is 0.
     """
     classes = labels.max() + 1

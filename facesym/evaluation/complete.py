@@ -50,7 +50,7 @@ COLUMNS = {
 }
 
 GROUP_COLUMNS = {
-    "pictures": "{n}",
+    "images": "{n}",
     "dB above the best classical row": "{gain:+.2f}",
     "LPIPS, of it": "{lpips:.0%}",
     "same person": "{same_person:.1%}",

@@ -71,7 +71,7 @@ def classifier(classes: int, channels: int = 1) -> nn.Module:
 
 
 def as_input(images: np.ndarray) -> torch.Tensor:
-    """Normalise each image (NxSIDExSIDE or NxCxSIDExSIDE) by its own mean and standard deviation: NxCxSIDExSIDE."""
+    """Normalize each image (NxSIDExSIDE or NxCxSIDExSIDE) by its own mean and standard deviation: NxCxSIDExSIDE."""
     x = torch.from_numpy(images.reshape(len(images), -1, SIDE, SIDE).astype(np.float32))
     return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1)
 

@@ -22,8 +22,8 @@ def alexnet_features(path: str | Path) -> nn.Module:
         layers = torchvision.models.alexnet().features[:12]
     weights = safetensors.torch.load_file(path)
     layers.load_state_dict({name: weights[f"features.{name}"].float() for name in layers.state_dict()})
-    normalise = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    return nn.Sequential(normalise, layers).requires_grad_(False).eval()
+    normalize = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return nn.Sequential(normalize, layers).requires_grad_(False).eval()
 
 
 @torch.inference_mode()

@@ -21,7 +21,8 @@ def irregular_masks(
     """Choose a mask for each image from the test split of a folder of masks.
 
     Args:
-        folder: images, white = missing, and metadata.csv with ``file_name, hole_share, split``.
+        folder: images, white = missing, and metadata.csv with ``file_name, mask_fraction, split``; older folders call
+            the fraction hole_share.
         rows: of the images' metadata.csv.
         size: side S of the masks.
         largest: masks with a larger missing fraction are excluded.
@@ -36,11 +37,13 @@ def irregular_masks(
     folder = Path(folder)
     if not (folder / "metadata.csv").is_file():
         raise ImageError(
-            f"{folder} has no metadata.csv (file_name, hole_share, split): draw masks with `facesym prepare masks`"
+            f"{folder} has no metadata.csv (file_name, mask_fraction, split): draw masks with `facesym prepare masks`"
         )
     with open(folder / "metadata.csv", newline="") as file:
         files = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    files = sorted(row["file_name"] for row in files if float(row["hole_share"]) <= largest)
+    files = sorted(
+        row["file_name"] for row in files if float(row.get("mask_fraction") or row["hole_share"]) <= largest
+    )
     if not files:
         raise ImageError(
             f"{folder} has no masks in its test split that cover at most {largest:.0%}: draw more with "

@@ -1,4 +1,4 @@
-"""`facesym evaluate normalize`: pose, expression, sharpness and identity of normalised faces of held-out people.
+"""`facesym evaluate normalize`: pose, expression, sharpness and identity of normalized faces of held-out people.
 
     facesym evaluate normalize --london FACES/london --lfw FACES/lfw --mesh ict_face_model.npz --alexnet ALEXNET \\
         --models normalize -o results/normalize
@@ -18,7 +18,7 @@ from ..data.expressions import Expressions
 from ..data.metadata import read_metadata
 from ..data.neutral import Neutral, neutral_faces
 from ..data.shading import mean_smile_shading
-from ..data.simulate import FaceMesh, frontalise
+from ..data.simulate import FaceMesh, frontalize
 from ..errors import ImageError
 from ..faces.landmarks import find_points
 from ..faces.pose import head_pose
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     for name, (images, targets, paired) in picture_sets(args).items():
         lists: dict[str, Any] = {"photo": images, "mesh and mirror": [], "mesh, mirror, landmarks": []}
         for image in progress_bar(images, desc=name):
-            frontal, points = frontalise(image, find_points(Image.fromarray(image)), mesh)
+            frontal, points = frontalize(image, find_points(Image.fromarray(image)), mesh)
             lists["mesh and mirror"].append(frontal)
             lists["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
         for model, pipe in pipes.items():
@@ -208,12 +208,12 @@ def measure(
 
 
 def _whole(pipe, image):
-    """Normalise one aligned crop with a pipeline: RGB."""
+    """Normalize one aligned crop with a pipeline: RGB."""
     return pipe(Image.fromarray(image), aligned=True).images[0]
 
 
 def _alone(pipe, image):
-    """Normalise one aligned crop with a pipeline's network alone: RGB."""
+    """Normalize one aligned crop with a pipeline's network alone: RGB."""
     crop = Image.fromarray(image)
     small = crop.resize((pipe.size, pipe.size), Image.Resampling.LANCZOS)
     yaw, _ = head_pose(find_points(small))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ..data.faces import to_tensor
-from ..data.simulate import FaceMesh, frontalise
+from ..data.simulate import FaceMesh, frontalize
 from ..faces.landmarks import find_points
 from ..pipelines.crops import to_image
 
@@ -37,7 +37,7 @@ def realistic(net: Any, picture: np.ndarray, mesh: FaceMesh) -> np.ndarray:
     photo = picture
     if len(picture) != side:
         photo = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-    simulated, _ = frontalise(photo, find_points(Image.fromarray(photo)), mesh)
+    simulated, _ = frontalize(photo, find_points(Image.fromarray(photo)), mesh)
     image, beside = (to_tensor(x)[None] for x in (simulated, photo))
     output = to_image(net(image, (beside + 1) / 2, net.attributes({"look": "photo"})).image[0])
     return np.asarray(output.resize((len(picture), len(picture)), Image.Resampling.LANCZOS))

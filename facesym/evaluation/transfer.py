@@ -20,7 +20,7 @@ import facesym
 from .. import metrics
 from ..data.attributes import POSES, UNKNOWN, expression_of, pose_of, relight
 from ..data.lssl import NAMES
-from ..data.simulate import FaceMesh, frontalise, turn_to
+from ..data.simulate import FaceMesh, frontalize, turn_to
 from ..faces.geometry import face_region
 from ..faces.landmarks import find_points
 from ..faces.pose import head_pose
@@ -243,7 +243,7 @@ def table_3(
         images, labels = load_pictures(chosen, SIZE)[0], np.array([_expression(row) for row in chosen])
         ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
             "photo": lambda x: x,
-            "mesh and mirror": lambda x: frontalise(x, find_points(Image.fromarray(x)), mesh)[0],
+            "mesh and mirror": lambda x: frontalize(x, find_points(Image.fromarray(x)), mesh)[0],
             **{name: partial(_frontal, pipe) for name, pipe in pipes.items()},
             **{name: partial(realistic, net, mesh=mesh) for name, net in nets.items()},
         }

@@ -63,8 +63,18 @@ def resized_transform(transform: ArrayLike, times: float) -> np.ndarray:
 
 def crop_corners(transform: ArrayLike, size: int) -> np.ndarray:
     """Return the corners of the crop in photo pixels, clockwise from the upper left: 4x2."""
-    edge, transform = np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5, np.asarray(transform)
-    return (edge - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+    return to_photo(np.array([[0, 0], [size, 0], [size, size], [0, size]]) - 0.5, transform)
+
+
+def to_photo(points: np.ndarray, transform: ArrayLike) -> np.ndarray:
+    """Convert points (…x2) from crop pixels to photo pixels.
+
+    Args:
+        points: crop pixels.
+        transform: 2x3, photo pixel -> crop pixel.
+    """
+    transform = np.asarray(transform)
+    return (points - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
 
 
 def crop_bounds(

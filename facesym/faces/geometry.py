@@ -47,6 +47,12 @@ def ramp(x: Any, low: float, high: float) -> Any:
     return np.clip((x - low) / (high - low), 0, 1)
 
 
+def smooth_ramp(x: Any, low: float = 0.0, high: float = 1.0) -> Any:
+    """Like `ramp`, with a slope of 0 at both ends. With ``low`` above ``high``, it falls from 1 to 0."""
+    x = ramp(x, low, high)
+    return x * x * (3 - 2 * x)
+
+
 def flip_landmarks(points: np.ndarray, width: float) -> np.ndarray:
     """Mirror landmarks and renumber them, so that k stays the same part of the face.
 

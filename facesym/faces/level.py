@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
-from .align import ffhq_transform, five_points, warp_to_crop
+from .align import ffhq_transform, five_points, to_photo, warp_to_crop
 from .landmarks import find_points
 
 SIDE = 128  # pixels: side of the crops
@@ -33,7 +33,7 @@ def level_points(image: Image.Image, boxes: Sequence[Sequence[float]]) -> list:
         None if the alignment does not converge.
     """
     transforms = [_square(box) for box in boxes]
-    points = [None] * len(boxes)
+    points: list[np.ndarray | None] = [None] * len(boxes)
     unsettled = list(range(len(boxes)))
     for _ in range(MOST_ROUNDS):
         if not unsettled:
@@ -47,7 +47,7 @@ def level_points(image: Image.Image, boxes: Sequence[Sequence[float]]) -> list:
                 pass
         unsettled = []
         for i, landmarks in zip(still, find_points(crops) if crops else ()):
-            found = _on_photo(five_points(landmarks), transforms[i])
+            found = to_photo(five_points(landmarks), transforms[i])
             try:
                 moved = ffhq_transform(found, SIDE)
             except ImageError:
@@ -66,11 +66,6 @@ def _square(box):
     scale = SIDE / (AROUND * max(x1 - x0, y1 - y0))
     centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
     return np.column_stack([scale * np.eye(2), (SIDE - 1) / 2 - scale * centre])
-
-
-def _on_photo(points, transform):
-    """Convert crop pixels to photo pixels."""
-    return (points - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
 
 
 def _change(before, after):

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from .align import crop_bounds
-from .geometry import face_region
+from .geometry import face_region, smooth_ramp
 from .paste import crop_on_photo, diffuse
 
 COARSE = 0.06  # sigma of the neighbourhood of equal light, as a fraction of the side
@@ -44,8 +44,7 @@ class LightChange:
         change = _fit(np.asarray(before, np.float32), np.asarray(after, np.float32), inside)
         self.whole = change[inside].mean(0)
         away = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / side
-        nearness = np.clip((FAR - away) / (FAR - NEAR), 0, 1)
-        nearness = (nearness * nearness * (3 - 2 * nearness))[..., None]
+        nearness = smooth_ramp(away, FAR, NEAR)[..., None]
         self.local = nearness * (_blur(diffuse(change, inside), 0.4) - self.whole)
 
 

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from scipy.special import softmax
 
 from ..errors import ZooError
 from ..onnx import backend, run_network, shared_network
@@ -35,8 +36,7 @@ def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
         raise ZooError(
             f"The zoo's parser has {len(logits)} classes, not {CLASSES}: update the zoo and its weights."
         )
-    odds = np.exp(logits - logits.max(0))
-    person = _resized(1 - odds[0] / odds.sum(0), SIDE)
+    person = _resized(1 - softmax(logits, axis=0)[0], SIDE)
     labels = np.select(
         [person > SURE, person > 0.5, person > 1 - SURE],
         [cv2.GC_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD],

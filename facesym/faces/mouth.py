@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..onnx import backend, run_network, shared_network
-from .geometry import ramp
+from .geometry import ramp, smooth_ramp
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 SIDE = 1.7  # side of a crop, in the longer sides of the mouth's bounding box
@@ -141,7 +141,7 @@ def darken_opening(image: np.ndarray, points: np.ndarray, strength: float = 1.0)
     top, bottom = np.interp(columns, *upper.T), np.interp(columns, *lower.T)
     depth = (np.arange(size)[:, None] - top) / np.maximum(bottom - top, 1)
     weight = np.minimum(ramp(depth, *DARK[:2]), 1 - ramp(depth, *DARK[2:]))
-    weight = (amount * inside * weight * weight * (3 - 2 * weight))[..., None]
+    weight = (amount * inside * smooth_ramp(weight))[..., None]
     values = image.astype(np.float32)
     dark = np.maximum(values * np.array(CAVITY, np.float32), np.minimum(values, DARKEST))
     return np.rint(values + weight * (dark - values)).astype(np.uint8)

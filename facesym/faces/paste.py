@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from .align import crop_corners, scale_of
-from .geometry import face_region, face_shown
+from .geometry import face_region, face_shown, smooth_ramp
 from .landmarks import find_points
 
 # Larger steps between photo and crop at the border of a mask (in levels of 255) are not differences of illumination but
@@ -108,8 +108,7 @@ def paste_face(
     solid = np.zeros((size + 2, size + 2), np.uint8)
     solid[1:-1, 1:-1] = mask > 0.5
     depth = cv2.distanceTransform(solid, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    ramp = np.clip(depth / reach, 0, 1)
-    alpha = (ramp * ramp * (3 - 2 * ramp) * 255).astype(np.uint8)
+    alpha = (smooth_ramp(depth, 0, reach) * 255).astype(np.uint8)
 
     corners = crop_corners(transform, size)
     low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)

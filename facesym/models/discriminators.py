@@ -25,7 +25,7 @@ class SelfAttention(nn.Module):
 
 
 class SAGANDiscriminator(nn.Module):
-    """A spectrally normalised discriminator with self-attention, for the whole face or a part of it.
+    """A spectrally normalized discriminator with self-attention, for the whole face or a part of it.
 
     Args:
         width: channels of the first layer, doubled at each of the others.

@@ -267,7 +267,7 @@ class AttributeDiscriminator(nn.Module):
         super().__init__()
         layers = []
         for a, b in zip((3 + side_channels, *widths), widths):
-            # No normalisation: it would couple the samples of a batch, whose gradients are penalised one by one.
+            # No normalization: it would couple the samples of a batch, whose gradients are penalised one by one.
             layers += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.01)]
         self.layers = nn.Sequential(*layers)
         self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)

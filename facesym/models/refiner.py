@@ -28,7 +28,7 @@ class _Residual(nn.Module):
 class MouthRefiner(Model):
     """A U-Net that adds detail: lines between teeth, lips with an edge. Untrained, it is the identity.
 
-    An addition to LSSL, whose generator draws at a lower resolution. It has no normalisation layers, which would change
+    An addition to LSSL, whose generator draws at a lower resolution. It has no normalization layers, which would change
     colours.
 
     Args:

@@ -130,7 +130,7 @@ class DilatedBlock(nn.Module):
         width = channels // len(dilations)
         self.branches = nn.ModuleList(norm(nn.Conv2d(channels, width, 3, 1, d, d)) for d in dilations)
         fuse = nn.Conv2d(channels, channels, 3, 1, 1)
-        with torch.no_grad():  # start near the identity: the network has no other normalisation
+        with torch.no_grad():  # start near the identity: the network has no other normalization
             fuse.weight.mul_(0.2)
         self.fuse = norm(fuse)
 

@@ -69,7 +69,7 @@ class CompleteJob(FaceJob):
         own: HxW bool, the face's part of the photo's mask.
         clean: RGB crop of the photo with missing pixels filled in smoothly.
         mask: SxS bool, True = missing in the crop.
-        found: the fields USED of the network's output for this face: CxSxS float32 arrays.
+        network_output: the fields USED of the network's output for this face: CxSxS float32 arrays.
         completed: RGB crop with texture; the output keeps the crop's own pixels outside the mask.
         copied: SxS float32, weight of the detail copied from the mirrored half.
         smooth: SxSx3 uint8, the network's output with that detail.
@@ -81,7 +81,7 @@ class CompleteJob(FaceJob):
     own: np.ndarray
     clean: Image.Image
     mask: np.ndarray
-    found: SimpleNamespace | None = None
+    network_output: SimpleNamespace | None = None
     completed: Image.Image | None = None
     copied: np.ndarray | None = None
     smooth: np.ndarray | None = None
@@ -267,11 +267,11 @@ class CompletePipeline(Pipeline):
     def _run(self, faces, options):
         images = to_batch([face.clean for face in faces], self.net)
         out = self.net(images, like(images, ~np.stack([face.mask for face in faces])[:, None]))
-        found = {name: to_array(getattr(out, name)) for name in USED}
+        fields = {name: to_array(getattr(out, name)) for name in USED}
         for i, face in enumerate(faces):
-            face.found = SimpleNamespace(**{name: values[i] for name, values in found.items()})
+            face.network_output = SimpleNamespace(**{name: values[i] for name, values in fields.items()})
             self._copy_detail(face)
-            face.face = face.found.face_region[0] > 0.5
+            face.face = face.network_output.face_region[0] > 0.5
             face.texture = find_texture(face.smooth, face.mask, face.face)
             textured = borrow_texture(face.smooth, face.mask, face.face, *face.texture)
             face.completed = Image.fromarray(with_grain(textured, face.mask, face.face))
@@ -282,9 +282,9 @@ class CompletePipeline(Pipeline):
     @staticmethod
     def _copy_detail(face):
         """Add the detail of the mirrored half to the network's output."""
-        found, output = face.found, np.asarray(to_image(face.found.completed))
-        copy = np.asarray(to_image(found.warped))
-        trust = (found.confidence * (1 - found.half_mask))[0]
+        net, output = face.network_output, np.asarray(to_image(face.network_output.completed))
+        copy = np.asarray(to_image(net.warped))
+        trust = (net.confidence * (1 - net.half_mask))[0]
         yaw, _ = head_pose(face.points)
         face.copied = copied_weight(output, copy, trust, face.mask, yaw)
         face.smooth = with_copied_detail(output, copy, face.copied)
@@ -304,7 +304,7 @@ class CompletePipeline(Pipeline):
             RGB crop, K·S x K·S with an integer K ≥ 2, and its transform; None if K would be 1.
         """
         larger, size = finer_transform(face.transform, self.size)
-        times, found = size // self.size, face.found
+        times, net = size // self.size, face.network_output
         if times < 2:
             return None
         sharp = np.asarray(align_face(face.whole.clean, larger, size))
@@ -312,7 +312,7 @@ class CompletePipeline(Pipeline):
         def grow(x, kind=cv2.INTER_LINEAR):
             return cv2.resize(x, (size, size), interpolation=kind)
 
-        x, y = cv2.split(((grow(found.flow.transpose(1, 2, 0)) + 1) * size - 1) / 2)
+        x, y = cv2.split(((grow(net.flow.transpose(1, 2, 0)) + 1) * size - 1) / 2)
         mirrored = np.ascontiguousarray(sharp[:, ::-1])
         copied = cv2.remap(mirrored, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         output = grow(np.asarray(face.smooth), cv2.INTER_CUBIC)
@@ -321,20 +321,20 @@ class CompletePipeline(Pipeline):
         # Keep the photo's own visible pixels, the source of the texture.
         missing = warp_mask_to_crop(face.whole.mask, larger, size)
         shown = np.where(missing[..., None], detailed, sharp)
-        region = grow(found.face_region[0]) > 0.5
+        region = grow(net.face_region[0]) > 0.5
         textured = borrow_texture(shown, missing, region, *face.texture, times=times)
         return Image.fromarray(with_grain(textured, missing, region)), larger
 
     def _fields(self, faces):
-        found = [face.found for face in faces]
+        outputs = [face.network_output for face in faces]
         return {
-            "confidence": [(x.confidence * (1 - x.half_mask))[0] for x in found],
+            "confidence": [(x.confidence * (1 - x.half_mask))[0] for x in outputs],
             "stages": [
                 tuple(
                     self._edited(face, image)
                     for image in (
-                        to_image(face.found.warped),
-                        to_image(face.found.stage1),
+                        to_image(face.network_output.warped),
+                        to_image(face.network_output.stage1),
                         face.output,
                     )
                 )

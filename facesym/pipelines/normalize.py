@@ -183,9 +183,8 @@ class NormalizePipeline(Pipeline):
             late = self.net.config.copy and abs(face.yaw) > FARTHEST
             if late and shows_expression(find_points(frames[0])):
                 frames = [neutral_mouth(x, [fraction])[0] for x, fraction in zip(frames, fractions)]
-            if (
-                self.net.config.copy
-            ):  # otherwise all frames of a walk are drawn alike, and nothing is interpolated
+            # Without copying, all frames of a walk are generated alike, and nothing is interpolated.
+            if self.net.config.copy:
                 frames = _sharpened(face, frames, fractions)
             face.output, *face.walk = frames
 
@@ -246,21 +245,23 @@ class NormalizePipeline(Pipeline):
         net, (passes, small) = self.net, predictions
         if self.backend != "torch":
             image = self._seen(to_tensor(face.crop, net), face.yaw)
-            made = [self._exported(small, image, f) for f in ([1] if fractions is None else fractions)]
-            return [to_image(self._seen(picture, face.yaw)[0]) for picture in made]
+            outputs = [self._exported(small, image, f) for f in ([1] if fractions is None else fractions)]
+            return [to_image(self._seen(output, face.yaw)[0]) for output in outputs]
         import torch
 
         if fractions is None or net.config.copy:
             # Always in float32, so that copied pixels keep their colours.
             image = self._seen(to_tensor(face.crop, net, torch.float32), face.yaw)
-            made = [self.compose(passes, image, float(f)) for f in ([1] if fractions is None else fractions)]
+            outputs = [
+                self.compose(passes, image, float(f)) for f in ([1] if fractions is None else fractions)
+            ]
         else:
             z = passes[0][0]
             last = net.encode(net.decode(z, small).image.to(net.dtype))
-            made = [net.decode(z + float(fraction) * (last - z), small).image for fraction in fractions]
-        made = torch.cat(made)
-        made = made.flip(-1) if face.yaw < 0 else made
-        return [to_image(picture) for picture in made.expand(-1, 3, -1, -1)]
+            outputs = [net.decode(z + float(fraction) * (last - z), small).image for fraction in fractions]
+        images = torch.cat(outputs)
+        images = images.flip(-1) if face.yaw < 0 else images
+        return [to_image(image) for image in images.expand(-1, 3, -1, -1)]
 
     def _exported(self, small, image, fraction):
         """`compose` for an exported network, from the crop at its size."""

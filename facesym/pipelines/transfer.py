@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..attributes import encode, groups_of
+from ..attributes import choose, encode, groups_of, list_attributes
 from ..errors import ImageError
 from ..faces.align import resized_transform
 from ..faces.appearance import degrees_of, estimate_attributes
@@ -22,9 +22,9 @@ from ..faces.mouth import darken_opening, refine_mouth
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from ..faces.save import mark_edited
 from .base import FaceJob, Later, Pipeline, Result, inference
+from .compose import compose, keep_outside_face
 from .crops import to_image
 from .draw import draw
-from .layers import compose, keep_outside_face
 
 TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
 FAR = 30.0  # degrees of a turn from which the background is the photo's, and the mouth is refined
@@ -159,7 +159,7 @@ class TransferPipeline(Pipeline):
         """
         wanted = self.wanted(to)
         if not wanted and not grid:
-            raise ImageError(f"Name a target attribute: {self._choices()}.")
+            raise ImageError(f"Name a target attribute: {list_attributes(self.groups)}.")
         if not isinstance(strength, Real) or not 0 <= strength <= 1.5:
             raise ImageError("strength must be a number from 0 to 1.5.")
         return self._process(
@@ -223,20 +223,9 @@ class TransferPipeline(Pipeline):
         Raises:
             ImageError: an attribute is unknown, or two belong to the same group.
         """
-        wanted: dict[str, str] = {}
         if to is not None and not isinstance(to, Iterable):
             raise ImageError(f"to must be the name of an attribute or a list of names, not {to!r}.")
-        for name in [to] if isinstance(to, str) else to or []:
-            groups = [group for group, names in self.groups.items() if name in names]
-            if not groups:
-                raise ImageError(f"There is no attribute {name!r}: use {self._choices()}.")
-            if groups[0] in wanted:
-                raise ImageError(f"{wanted[groups[0]]} and {name} exclude each other: both are {groups[0]}.")
-            wanted[groups[0]] = name
-        return wanted
-
-    def _choices(self):
-        return "; ".join(f"{group}: {', '.join(names)}" for group, names in self.groups.items())
+        return choose(self.groups, [to] if isinstance(to, str) else to or [])
 
     def run(
         self,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..asymmetry import measure_asymmetry, steady_points
 from ..errors import ImageError
-from ..faces.align import align_face, scale_of
+from ..faces.align import align_face, scale_of, to_photo
 from ..faces.find import find_faces
 from ..faces.load import read_photo
 from ..faces.pose import FARTHEST_YAW, find_pose
@@ -134,5 +134,5 @@ def find_flags(face: MeasuredFace, resting: bool) -> list[str]:
 
 def _cut_off(photo, transform, points):
     """Whether landmarks lie outside the photo."""
-    place = (points - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
-    return bool((place < 0).any() or (place > np.array(photo.size) - 1).any())
+    coordinates = to_photo(points, transform)
+    return bool((coordinates < 0).any() or (coordinates > np.array(photo.size) - 1).any())

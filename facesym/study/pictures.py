@@ -10,6 +10,7 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from ..asymmetry import draw_heatmap
+from ..faces.geometry import resized_points
 
 STRIP = 110, 14  # pixels
 
@@ -25,7 +26,7 @@ def draw_landmarks(crop: Image.Image, points: np.ndarray) -> Image.Image:
     """Draw the landmarks on the crop at twice its size."""
     image = crop.resize((crop.width * 2, crop.height * 2), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(image)
-    for x, y in (np.asarray(points) + 0.5) * 2 - 0.5:
+    for x, y in resized_points(np.asarray(points), 2):
         draw.ellipse([x - 2.5, y - 2.5, x + 2.5, y + 2.5], fill=(0, 230, 120), outline=(0, 60, 30))
     return image
 

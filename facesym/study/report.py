@@ -92,7 +92,8 @@ def render(
     """Render the report.
 
     Args:
-        pages: dicts, one per photo: "row" of the table, "images" [(caption, data URI)], "measures", "indices" (lines).
+        pages: dicts, one per photo: "row" of the table, "pictures" [(caption, data URI)], "measures" and "indices"
+            (lines).
         failed: rows of photos that could not be measured.
         settings: dict: "folder", "pupillary_distance" (None without), "version".
         subjects: dicts from `facesym.study.subjects.subject_pages`.

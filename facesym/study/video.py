@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import FaceNotFoundError, ImageError
-from ..faces.align import align_face, ffhq_transform, five_points
+from ..faces.align import align_face, ffhq_transform, five_points, to_photo
 from ..faces.find import find_faces
 from ..faces.landmarks import find_points
 from .measures import EYE, MEASURES, SIDES, measure_sides
@@ -20,10 +20,8 @@ from .table import MAIN
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
 LOST = 0.25  # movement of the face's centre between frames, in sides of the crop, that starts a new detection
 LONGEST_SIDE = 1280  # pixels; larger frames are scaled down
-NARROW, CLOSED = (
-    0.85,
-    0.75,
-)  # opening of an eye, of its usual one in the video: a blink begins, and is complete
+# Opening of an eye, as a fraction of its usual one in the video, at which a blink begins and is complete.
+NARROW, CLOSED = 0.85, 0.75
 MIN_SPAN = 0.08  # of a plot's vertical axis, in eye distances: 5 mm, about a blink
 LONGEST_BLINK = 0.7  # seconds; lids that stay down longer count as closed
 
@@ -160,9 +158,8 @@ def _follow(frame, transform):
 
 
 def _next_transform(points, transform):
-    on_frame = (five_points(points) - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
     try:
-        return ffhq_transform(on_frame, SIZE)
+        return ffhq_transform(to_photo(five_points(points), transform), SIZE)
     except ImageError:
         return None
 

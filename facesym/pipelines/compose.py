@@ -32,19 +32,19 @@ def compose(person: Image.Image, crop: Image.Image, points: np.ndarray) -> Image
 
 
 def keep_outside_face(
-    made: Image.Image, made_points: np.ndarray, crop: Image.Image, points: np.ndarray
+    output: Image.Image, output_points: np.ndarray, crop: Image.Image, points: np.ndarray
 ) -> Image.Image:
     """Restore the pixels outside the face after a change of expression.
 
     Args:
-        made: RGB, the edited crop.
-        made_points: 68x2, its landmarks.
+        output: RGB, the edited crop.
+        output_points: 68x2, its landmarks.
         crop: RGB, the input crop, of the same size.
         points: 68x2, the landmarks of the crop.
     """
     side = crop.width
-    region = np.maximum(face_region(points, side), face_region(made_points, side))
+    region = np.maximum(face_region(points, side), face_region(output_points, side))
     region = cv2.dilate(region, np.ones((side // 20, side // 20), np.uint8))
     weight = cv2.GaussianBlur(region, (0, 0), side / 50)[..., None]
-    mixed = weight * np.asarray(made, np.float32) + (1 - weight) * np.asarray(crop, np.float32)
+    mixed = weight * np.asarray(output, np.float32) + (1 - weight) * np.asarray(crop, np.float32)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))

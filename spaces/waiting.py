@@ -1,4 +1,4 @@
-"""Waiting lines: jobs run in a few threads, first come, first served, and visitors see how long they will wait."""
+"""Queues: jobs run in a few threads, first come, first served, and visitors see how long they will wait."""
 
 import asyncio
 import contextlib
@@ -67,8 +67,8 @@ class Job:
         return max(self.seconds - passed, 0)
 
 
-class Line:
-    """A waiting line.
+class Queue:
+    """A queue.
 
     Args:
         name: name of its work for visitors, such as "a fit".
