@@ -215,8 +215,8 @@ def controls_column(module: ModuleType) -> Panel:
         with gr.Row():
             button = gr.Button(tab.button, variant="primary", size="lg", elem_id=tab.name)
             cancel = gr.Button("Cancel", size="lg", visible=False, elem_id=f"{tab.name}-cancel")
-        line = status_line(f"{tab.name}-status")
-    return Panel(module, inputs, line, None, None, gr.State(None, time_to_live=3600), button, cancel)
+        status = status_line(f"{tab.name}-status")
+    return Panel(module, inputs, status, None, None, gr.State(None, time_to_live=3600), button, cancel)
 
 
 def result_column(panel: Panel) -> None:

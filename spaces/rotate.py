@@ -190,10 +190,10 @@ def build_more() -> panel.Viewer:
         elem_classes="lead",
     )
     button = gr.Button("Generate a face", elem_id="rotate-another")
-    line = gr.HTML("", js_on_load=None, apply_default_css=False, elem_classes="status")
+    status = gr.HTML("", js_on_load=None, apply_default_css=False, elem_classes="status")
     viewer = panel.Viewer(elem_id="rotate-made", elem_classes="small-viewer")
     button.click(
-        another_face, None, [viewer, line], api_visibility="private", show_progress="hidden",
+        another_face, None, [viewer, status], api_visibility="private", show_progress="hidden",
         concurrency_limit=None,
     )  # fmt: skip
     return viewer

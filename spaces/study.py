@@ -48,10 +48,10 @@ def build() -> None:
         with gr.Row():
             button = gr.Button("Measure the photos", variant="primary", elem_id="study-run")
             cancel = gr.Button("Cancel", visible=False, elem_id="study-cancel")
-        line = panel.status_line("study-status")
+        status = panel.status_line("study-status")
         files = gr.File(label="Report and tables", visible=False, interactive=False, elem_id="study-files")
         table = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="study-table")
-    panel.connect(Section(line, files, table, button, cancel), parts.MODELS, work, [photos, distance])
+    panel.connect(Section(status, files, table, button, cancel), parts.MODELS, work, [photos, distance])
 
 
 @dataclass
