@@ -14,6 +14,7 @@ from facesym.faces.geometry import (
     DEPTH_68,
     FLIP_68,
     face_region,
+    face_shown,
     flip_landmarks,
     symmetric_landmarks,
     warp_points,
@@ -215,6 +216,14 @@ def test_the_face_region_has_a_forehead_and_no_hair_above_it(face):
     brow, low = points[17:27, 1].mean(), face_region(points, 256, forehead=0)
     assert low[int(brow) - 12, 128] == 0 and region[int(brow) - 12, 128] == 1
     assert (region >= low).all()
+
+
+@pytest.mark.parametrize("size", [128, 256, 300])
+def test_the_region_of_a_symmetric_face_is_symmetric(face, size):
+    points = symmetric_landmarks(face[1] * size / 256, size)
+    points = (points + flip_landmarks(points, size)) / 2
+    for region in (face_region(points, size), face_shown(points, size)):
+        assert region.any() and np.abs(region - region[:, ::-1]).mean() < 0.002
 
 
 # --- asymmetry ------------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def face_shown(points: np.ndarray, size: int) -> np.ndarray:
 
     A pasted face has to match the colours of the photo only there.
     """
-    return cv2.erode(face_region(points, size), np.ones((size // 32,) * 2))
+    return cv2.erode(face_region(points, size), np.ones((size // 64 * 2 + 1,) * 2))
 
 
 def border_points(size: int) -> list[tuple[float, float]]:

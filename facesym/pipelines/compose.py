@@ -44,7 +44,7 @@ def keep_outside_face(
     """
     side = crop.width
     region = np.maximum(face_region(points, side), face_region(output_points, side))
-    region = cv2.dilate(region, np.ones((side // 20, side // 20), np.uint8))
+    region = cv2.dilate(region, np.ones((side // 40 * 2 + 1,) * 2, np.uint8))
     weight = cv2.GaussianBlur(region, (0, 0), side / 50)[..., None]
     mixed = weight * np.asarray(output, np.float32) + (1 - weight) * np.asarray(crop, np.float32)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
