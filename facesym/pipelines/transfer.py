@@ -27,7 +27,7 @@ from .crops import to_image
 from .draw import draw
 
 TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
-FAR = 30.0  # degrees of a turn from which the background is the photo's, and the mouth is refined
+FAR = 18.0  # degrees of a turn from which the background is the photo's, and the mouth is refined
 REFINED = ("neutral", "happy")  # expressions whose mouth is refined; in wide open mouths detail looks wrong
 OPEN = "surprised"  # the expression whose mouth is wide open
 KEPT_SMILE = 0.25  # strength with which the network is asked to keep a face's open smile
