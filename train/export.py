@@ -10,9 +10,9 @@ from facesym import zoo
 from facesym.card import model_card
 from train.arguments import command_line
 
-LICENSE = (
-    "research use only (weights); Apache-2.0 (code)"  # of all released models, because of their training data
-)
+# Of released models, because of their training data, and of others.
+LICENSE = "research use only (weights); Apache-2.0 (code)"
+OWN_LICENSE = "not stated: it depends on the training images (weights); Apache-2.0 (code)"
 
 
 def config_settings(args, net):
@@ -39,8 +39,8 @@ def export(run, net, fields):
     Args:
         run: train.common.Run; ``--export``, ``--push-to-hub`` and ``--zoo`` name further destinations.
         net: a facesym Model.
-        fields: fields of its zoo.json entry (task, input_size, training_data …), see facesym.zoo.register; default
-            licence: LICENSE.
+        fields: fields of its zoo.json entry (task, input_size, training_data …), see facesym.zoo.register; the
+            licence is LICENSE or OWN_LICENSE unless given.
     """
     args, folder = run.args, run.out / "model"
     net.register_to_config(**config_settings(args, net))
@@ -48,7 +48,7 @@ def export(run, net, fields):
     place = Path(args.export or folder)
     if "training_data" not in fields:
         fields["training_data"] = run.sets()
-    fields = {"train_command": command_line(), "license": LICENSE} | fields
+    fields = {"train_command": command_line(), "license": LICENSE if args.zoo else OWN_LICENSE} | fields
     if args.zoo:
         fields |= {"train_command": f"train/recipes/{args.zoo}.sh"}
     where = {"repo_id": args.push_to_hub or str(place)}
