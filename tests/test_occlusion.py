@@ -11,6 +11,7 @@ from training import ROOT, draw_face, stats, template, train
 import facesym
 from facesym import ImageError
 from facesym.attributes import OCCLUSIONS
+from facesym.data.faces import FaceFolders, pick
 from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.evaluation.occlusion import compare, draw_marks
 from facesym.faces import occlusion
@@ -18,6 +19,7 @@ from facesym.faces.find import find_faces
 from facesym.faces.occlusion import automatic_kinds
 from facesym.models import OcclusionNet
 from facesym.pipelines import complete
+from train.occlusion import IGNORED_WEIGHT, UNKNOWN, OcclusionSamples, worn_eyewear
 
 
 @pytest.fixture
@@ -111,13 +113,31 @@ def test_what_is_worn_over_the_eyes_is_eyewear_whatever_the_network_calls_it(mon
     assert not found("glasses").any()
 
 
+def test_frames_of_clear_glasses_get_the_rim_of_eyewear(monkeypatch):
+    points, rows, columns = template(128), *np.mgrid[:128, :128]
+    frame = np.zeros((128, 128), bool)
+    for eye in (points[36:42], points[42:48]):
+        x, y = eye.mean(0)
+        frame |= abs(np.hypot(columns - x, rows - y) - 12) < 1
+    covered = {}
+    for kind in ("glasses", "object"):
+        probability = np.zeros((1 + len(OCCLUSIONS), 128, 128), np.float32)
+        probability[1 + OCCLUSIONS.index(kind)] = frame
+        probability[0] = ~frame
+        monkeypatch.setattr(occlusion, "occlusion_probability", lambda _, p=probability: p.copy())
+        monkeypatch.setattr(occlusion, "find_points", lambda _: points)
+        covered[kind] = occlusion.find_occlusion(Image.new("RGB", (128, 128)), [kind])
+    assert covered["glasses"][frame].all() and covered["object"][frame].all()
+    assert covered["glasses"].sum() > covered["object"].sum() >= frame.sum()
+
+
 @pytest.mark.parametrize(("doubt", "found"), [(0.2, True), (0.02, False)])
 def test_glasses_on_one_side_confirm_a_doubt_on_the_other(monkeypatch, doubt, found):
     points, rows, columns = template(128), *np.mgrid[:128, :128]
     lenses = (abs(rows - points[36:48, 1].mean()) < 10) & (abs(columns - 63.5) < 36)
     left, right = lenses & (columns < 60), lenses & (columns > 67)
     probability = np.zeros((1 + len(OCCLUSIONS), 128, 128), np.float32)
-    probability[1 + OCCLUSIONS.index("glasses")] = 0.9 * left + doubt * right
+    probability[1 + OCCLUSIONS.index("glasses")] = 0.95 * left + doubt * right
     probability[0] = 1 - probability[1:].sum(0)
     monkeypatch.setattr(occlusion, "occlusion_probability", lambda _: probability)
     monkeypatch.setattr(occlusion, "find_points", lambda _: points)
@@ -129,9 +149,10 @@ def test_specks_and_what_is_unsure_are_left():
     probability, face = np.zeros((64, 64), np.float32), np.ones((64, 64), bool)
     probability[4:6, 4:6] = 1
     probability[20:30, 20:30] = 0.6
-    probability[40:50, 40:50] = 0.9
-    (ys, xs) = np.nonzero(occlusion._regions(probability, face, ~face, ~face))
-    assert len(ys) == 100 and ys.min() == xs.min() == 40
+    probability[40:50, 40:50] = 0.95
+    probability[50:52, 40:50] = 0.4  # in doubt, but beside what is sure
+    (ys, xs) = np.nonzero(occlusion._regions(probability, 0.3, face, ~face, ~face))
+    assert len(ys) == 120 and ys.min() == xs.min() == 40
 
 
 def test_transparent_pixels_are_not_covered(pipe, covered):
@@ -139,9 +160,9 @@ def test_transparent_pixels_are_not_covered(pipe, covered):
     transparent = np.zeros_like(face)
     transparent[:20, :20] = True
     probability[:23, :23] = 1  # the network sees an object in white pixels, and a little beyond
-    assert not occlusion._regions(probability, face, ~face, transparent).any()
+    assert not occlusion._regions(probability, 0.3, face, ~face, transparent).any()
     probability[:12, :40] = 1  # a real one reaches the transparent pixels
-    kept = occlusion._regions(probability, face, ~face, transparent)
+    kept = occlusion._regions(probability, 0.3, face, ~face, transparent)
     assert kept[:12, 20:40].all() and not kept[:, :20].any() and not kept[17:].any()
 
     photo, patch = covered
@@ -192,6 +213,43 @@ def test_it_trains(folders, tmp_path):
     )
     assert "held-out people, IoU" in text and {"kinds", "dice", "val"} <= set(stats(tmp_path)[1])
     assert OcclusionNet.from_pretrained(tmp_path / "model").config.input_size == 64
+
+
+def test_eye_regions_are_ignored_unless_they_are_known_to_be_bare(folders):
+    faces = FaceFolders([folders[0]], 64)
+    names = [f"{row['path'].parent.name}/{row['path'].name}" for row in faces.rows]
+    samples = OcclusionSamples(faces, [folders[0].name], set(names[:1]), plain=1)
+    unknown = [(samples.sample(i, np.random.default_rng(0))["labels"] == UNKNOWN).any() for i in range(3)]
+    assert unknown == [False, True, True]
+    drawn = [samples.ignored[pick(samples._cumulative, np.random.default_rng(k))] for k in range(400)]
+    known, others = 1, IGNORED_WEIGHT * (len(names) - 1)
+    assert np.mean(drawn) == pytest.approx(others / (known + others), abs=0.1)
+
+    class Teacher(torch.nn.Module):
+        """Sees glasses in the left half of an image, and is in doubt about the right."""
+
+        def forward(self, image):
+            logits = torch.zeros(len(image), 1 + len(OCCLUSIONS), *image.shape[-2:])
+            side = image.shape[-1] // 2
+            logits[0, 1 + OCCLUSIONS.index("glasses"), :, :side] = 9
+            logits[1, 1 + OCCLUSIONS.index("glasses"), :, side:] = 9
+            return logits
+
+    taught = OcclusionSamples(faces, [folders[0].name], set(names[:1]), Teacher(), plain=1)
+    labels = worn_eyewear(taught.teacher, faces.images[1], np.ones((64, 64), bool))
+    assert (labels[:, :32] == 1 + OCCLUSIONS.index("glasses")).all() and (labels[:, 32:] != 0).all()
+    labels = taught.sample(1, np.random.default_rng(0))["labels"]
+    assert (labels == 1 + OCCLUSIONS.index("glasses")).any()
+
+    bare = (ROOT / "train" / "bare_eyes.txt").read_text().split()
+    plain = (ROOT / "tests" / "data" / "unoccluded.txt").read_text().split()
+    marked = json.loads((ROOT / "tests" / "data" / "occlusions.json").read_text())
+    assert (
+        len(bare) > 3000
+        and len(plain) > 300
+        and not set(bare) & {*plain, *marked}
+        and not set(plain) & set(marked)
+    )
 
 
 def test_marks_are_drawn_and_compared():

@@ -1,9 +1,14 @@
 """Train OcclusionNet on aligned faces with drawn occlusions.
 
-    accelerate launch train/occlusion.py --data FACES … --glasses-in flickr --steps 8000 --out runs/occlusion
+    accelerate launch train/occlusion.py --data FACES … --glasses-in flickr --bare-eyes train/bare_eyes.txt \\
+        --steps 8000 --out runs/occlusion
 
 In sets of in-the-wild photos (``--glasses-in``), many people wear glasses, which have no labels: there, the loss
-ignores the eye region unless an occlusion is drawn over it. The script ends with the IoU on held-out people.
+ignores the eye region unless an occlusion is drawn over it. It does not ignore it in images that a person has looked at
+and found without glasses (``--bare-eyes``): wrinkles, bags under the eyes and hard shadows are what the network
+otherwise takes for frames. A teacher (``--teacher``), the network of an earlier run, labels the eyewear of those who
+certainly wear some; where it is in doubt, the loss still ignores the eye region. The script ends with the IoU on
+held-out people.
 """
 
 import sys
@@ -34,6 +39,9 @@ from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
 
 UNKNOWN = 255
+IGNORED_WEIGHT = 0.25  # sampling weight of images whose eye region the loss ignores
+WORN = 0.08  # minimum mean probability of eyewear over the eye region at which the teacher's labels are used
+LABELLED = (0.05, 0.4)  # below, a pixel is visible for the teacher; above, covered
 HIDDEN_WEIGHT = 3.0  # weight of occluded pixels in the cross entropy: most pixels are visible
 
 
@@ -43,19 +51,27 @@ class OcclusionSamples(Samples):
     Args:
         faces: FaceFolders.
         glasses_in: names of sets in which people wear glasses; the loss ignores their eye regions.
+        bare: {"set/file name"} of images of these sets in which nothing covers the eyes. If given, the others are
+            drawn less often.
+        teacher: OcclusionNet that labels the eye regions of the others, or None.
         plain: fraction of samples without drawn occlusions.
     """
 
-    def __init__(self, faces, glasses_in=(), seed=0, plain=0.27):
-        super().__init__(faces, seed)
-        self.glasses_in, self.plain = set(glasses_in), plain
+    def __init__(self, faces, glasses_in=(), bare=(), teacher=None, seed=0, plain=0.27):
+        paths = [row["path"] for row in faces.rows]
+        self.ignored = np.array(
+            [p.parent.name in glasses_in and f"{p.parent.name}/{p.name}" not in bare for p in paths]
+        )
+        super().__init__(faces, seed, np.where(self.ignored, IGNORED_WEIGHT, 1) if bare else None)
+        self.teacher, self.plain = teacher, plain
 
     def sample(self, i, rng):
         image, points = self.faces.images[i], self.faces.landmarks[i]
         size = len(image)
         labels = np.zeros((size, size), np.uint8)
-        if self.faces.rows[i]["path"].parent.name in self.glasses_in:
-            labels[eye_band(points, size)] = UNKNOWN
+        if self.ignored[i]:
+            band = eye_band(points, size)
+            labels[band] = UNKNOWN if self.teacher is None else worn_eyewear(self.teacher, image, band)[band]
         if rng.random() < 0.5:
             image, points, labels = image[:, ::-1], flip_landmarks(points, size), labels[:, ::-1]
         if rng.random() < 0.3:
@@ -106,6 +122,30 @@ def eye_band(points, size):
     return band > 0
 
 
+@torch.no_grad()
+def worn_eyewear(teacher, image, band):
+    """Return the eyewear that a teacher sees in an image, as labels (SxS uint8), UNKNOWN where it is in doubt.
+
+    Args:
+        teacher: OcclusionNet.
+        image: SxSx3 uint8.
+        band: SxS bool, the eye region.
+    """
+    unknown = np.full(band.shape, UNKNOWN, np.uint8)
+    if not band.any():
+        return unknown
+    pair = torch.stack([to_tensor(image), to_tensor(image[:, ::-1])])
+    plain, mirrored = teacher(pair).softmax(1).numpy()
+    probability = ((plain + mirrored[..., ::-1]) / 2)[1 : 1 + len(OCCLUSIONS)]
+    kinds = [OCCLUSIONS.index(kind) for kind in ("glasses", "sunglasses", "object")]
+    worn = probability[kinds].sum(0)
+    if worn[band].mean() < WORN:
+        return unknown
+    kind = np.array(kinds, np.uint8)[probability[kinds].argmax(0)] + 1
+    visible, covered = LABELLED
+    return np.where(worn > covered, kind, np.where(worn < visible, 0, unknown)).astype(np.uint8)
+
+
 def occlusion_loss(logits, labels):
     """Return the cross entropy over kinds, and the Dice loss of occluded against visible pixels, as a dict."""
     known = labels != UNKNOWN
@@ -154,8 +194,18 @@ def main():
         metavar="SET",
         help="names of sets in which people wear glasses",
     )
+    parser.add_argument(
+        "--bare-eyes",
+        type=Path,
+        metavar="FILE",
+        help="list of images in these sets in which nothing covers the eyes, one set/file name a line",
+    )
+    parser.add_argument(
+        "--teacher", metavar="RUN", help="label eyewear in these sets with the network of another run"
+    )
     parser.add_argument("--held-out", type=int, default=200, metavar="N", help="images to evaluate on")
     args = parser.parse_args()
+    bare = set(args.bare_eyes.read_text().split()) if args.bare_eyes else set()
     run = Run(args)
     net = (
         OcclusionNet.from_pretrained(model_folder(args.init))
@@ -170,7 +220,9 @@ def main():
     average = run.average(net)
     run.restore()
     net.train()
-    for batch in run.batches(OcclusionSamples(faces, args.glasses_in, args.seed), args.steps):
+    teacher = OcclusionNet.from_pretrained(model_folder(args.teacher)).eval() if args.teacher else None
+    samples = OcclusionSamples(faces, args.glasses_in, bare, teacher, args.seed)
+    for batch in run.batches(samples, args.steps):
         with run.autocast():
             logits = net(batch["image"])
         terms = occlusion_loss(logits, batch["labels"])
@@ -192,7 +244,6 @@ def main():
     run.print("held-out people, IoU: " + ", ".join(f"{name} {value:.3f}" for name, value in table.items()))
     run.export(
         average, task="occlusion", default=True, input_size=args.size, framing="ffhq",
-        license="research use only (weights); Apache-2.0 (code)",
         paper=None,
         metrics=[{
             "data": "test split, with drawn occlusions",

@@ -1,7 +1,7 @@
 """`facesym evaluate occlusion`: the automatic mask on drawn and real occlusions of held-out faces.
 
     facesym evaluate occlusion --faces FACES/flickr FACES/omi FACES/lfw --unoccluded FACES/london FACES/generated \\
-        --marks tests/data/occlusions.json -o results/occlusion
+        --marks tests/data/occlusions.json --plain tests/data/unoccluded.txt -o results/occlusion
 """
 
 import argparse
@@ -16,7 +16,7 @@ from PIL import Image
 from ..attributes import OCCLUSIONS
 from ..data.occluders import draw_occluders
 from ..errors import ImageError
-from ..faces.geometry import face_region
+from ..faces.geometry import face_region, resized_points
 from ..faces.occlusion import AUTO, automatic_kinds, find_occlusion, network
 from ..logging import progress_bar
 from .data import add_common_arguments, load_pictures, select_pictures
@@ -42,6 +42,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--unoccluded", nargs="+", type=Path, required=True, help="folders of faces that nothing covers"
     )
     command.add_argument("--marks", type=Path, help="JSON: outlines of real occlusions of images in --faces")
+    command.add_argument(
+        "--plain", type=Path, help="list of images in --faces that nothing covers, one set/file name a line"
+    )
     command.add_argument("-n", type=int, default=400, help="images of each kind at most (default 400)")
     command.add_argument("--grid", type=int, default=12, help="images in the grids (default 12)")
 
@@ -60,7 +63,7 @@ def draw_marks(shapes: list[dict[str, Any]], size: int) -> np.ndarray:
     mask, scale = np.zeros((size, size), np.uint8), size / MARKED_SIZE
 
     def fixed(points):
-        return np.round(((np.array(points) + 0.5) * scale - 0.5) * 16).astype(np.int32)
+        return np.round(resized_points(np.array(points), scale) * 16).astype(np.int32)
 
     for shape in shapes:
         if "fill" in shape:
@@ -117,7 +120,13 @@ def run(args: argparse.Namespace) -> None:
     marks = json.loads(args.marks.read_text()) if args.marks else {}
     drawn = _drawn(args, size)
     real = _real(args, size, marks) if marks else []
-    alarms, count = _false_alarms(args, size)
+    rows = {"unoccluded": select_pictures(args.unoccluded, 0, args.n, args.seed)}
+    if args.plain:
+        rows["plain"] = _listed(args, set(args.plain.read_text().split()), args.plain)
+    alarms = {
+        name: _false_alarms(each, size, args.out / f"false-alarms-{name}.png", args.grid)
+        for name, each in rows.items()
+    }
     table = [mean_row(f"drawn: {kind}", values) for kind, values in drawn.items()]
     table.append(mean_row("drawn: all", [value for values in drawn.values() for value in values]))
     for kind in OCCLUSIONS:
@@ -126,9 +135,12 @@ def run(args: argparse.Namespace) -> None:
     if real:
         table.append(mean_row("real: all", [value for _, value in real]))
     settings = {"task": "occlusion", "size": size, "n": args.n, "seed": args.seed, "marked": len(real)}
-    save_results(args.out, settings, {"table": table, "false_alarms": alarms, "unoccluded": count})
-    print("\n" + markdown(table, COLUMNS))
-    print(f"\nfalse alarms: {alarms:.1%} of {count} unoccluded faces\n\nwrote {args.out}")
+    counts = {name: len(each) for name, each in rows.items()}
+    save_results(args.out, settings, {"table": table, "false_alarms": alarms, "unoccluded": counts})
+    print("\n" + markdown(table, COLUMNS) + "\n")
+    for name, fraction in alarms.items():
+        print(f"false alarms: {fraction:.1%} of {counts[name]} images of --{name}")
+    print(f"\nwrote {args.out}")
 
 
 def _found(picture, kinds=()):
@@ -152,16 +164,8 @@ def _drawn(args, size):
 
 
 def _real(args, size, marks):
-    """Return [(the set of kinds, result of `compare`)] of the images annotated by hand.
-
-    Raises:
-        ImageError: none of them is in --faces.
-    """
-    rows = [
-        row for row in select_pictures(args.faces, 0, None, 0) if f"{row['set']}/{row['file_name']}" in marks
-    ]
-    if not rows:
-        raise ImageError(f"no image of {args.marks} is among the held-out images of --faces")
+    """Return [(the set of kinds, result of `compare`)] of the images annotated by hand."""
+    rows = _listed(args, marks, args.marks)
     pictures, landmarks = load_pictures(rows, size)
     values, shown = [], []
     for row, picture, points in zip(rows, pictures, landmarks):
@@ -174,16 +178,27 @@ def _real(args, size, marks):
     return values
 
 
-def _false_alarms(args, size):
-    """Return the fraction of unoccluded faces for which ``mask="auto"`` finds a mask, and their number."""
-    rows = select_pictures(args.unoccluded, 0, args.n, args.seed)
+def _listed(args, names, file):
+    """Return the held-out images of --faces with these names ("set/file name").
+
+    Raises:
+        ImageError: there is none.
+    """
+    rows = [
+        row for row in select_pictures(args.faces, 0, None, 0) if f"{row['set']}/{row['file_name']}" in names
+    ]
+    if not rows:
+        raise ImageError(f"no image of {file} is among the held-out images of --faces")
+    return rows
+
+
+def _false_alarms(rows, size, path, shown):
+    """Return the fraction of unoccluded faces for which ``mask="auto"`` finds a mask; write a grid of some of them."""
     pictures, _ = load_pictures(rows, size)
     found = [_found(each) for each in progress_bar(pictures, desc="unoccluded")]
     alarms = [i for i, mask in enumerate(found) if mask.any()]
-    _save_grid(
-        [(pictures[i], found[i], found[i]) for i in alarms[: args.grid]], args.out / "false-alarms.png"
-    )
-    return len(alarms) / len(rows), len(rows)
+    _save_grid([(pictures[i], found[i], found[i]) for i in alarms[:shown]], path)
+    return len(alarms) / len(rows)
 
 
 def _save_grid(shown, path):

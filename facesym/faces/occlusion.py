@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
+from scipy.special import softmax
 
 from ..attributes import OCCLUSIONS
 from ..errors import ImageError, NothingFoundError
@@ -21,10 +22,12 @@ AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" excludes: a fringe belongs to the face
 EYEWEAR = {"glasses", "sunglasses"}
 DOUBT = 0.1  # probability of eyewear from which the mirrored side can confirm it
-SURE = 0.75  # minimum of the largest probability within a region
+COVERED = 0.5  # minimum probability of a covered pixel
+WORN = 0.3  # the same for eyewear: a rim that stays would show through the completion
+SURE = 0.92  # minimum of the largest probability within a region
 SPECK = 0.001  # minimum area of a region, as a fraction of the crop
 MOST_CUT = 0.02  # maximum fraction of the visible face that dilation may cover
-MOST_CUT_EYEWEAR = 0.05  # the same for eyewear: uncovered parts of a rim would show through the completion
+MOST_CUT_EYEWEAR = 0.06  # the same for eyewear: uncovered parts of a rim would show through the completion
 RIM = 3  # maximum dilation in pixels of the crop
 BESIDE = 4  # pixels of the crop beside transparent ones, where the network sees objects that are not there
 
@@ -126,11 +129,15 @@ def find_occlusion(
     nowhere = np.zeros_like(face)
     anywhere = channel["damage"] > 0.5 if "damage" in kinds else nowhere
     hidden = nowhere if transparent is None else transparent
-    found = _regions(sum(channel[kind] for kind in OCCLUSIONS if kind in kinds), face, anywhere, hidden)
-    eyewear = nowhere
+    covered = sum(channel[kind] for kind in OCCLUSIONS if kind in kinds)
+    worn = nowhere
     if kinds & EYEWEAR:
-        covered = 1 - probability[0] - channel["hair"]
-        eyewear = _over_eyes(found | _regions(covered, face, nowhere, hidden), points)
+        worn = channel["glasses"] + channel["sunglasses"] > 0.5 * covered
+    found = _regions(covered, np.where(worn, WORN, COVERED), face, anywhere, hidden)
+    eyewear = found & worn
+    if kinds & EYEWEAR:
+        anything = 1 - probability[0] - channel["hair"]
+        eyewear |= _over_eyes(found | _regions(anything, WORN, face, nowhere, hidden), points)
     visible = face & (probability[0] > 0.5) & ~found & ~eyewear
     return _with_rim(eyewear, visible, MOST_CUT_EYEWEAR) | _with_rim(found & ~eyewear, visible, MOST_CUT)
 
@@ -162,26 +169,21 @@ def occlusion_probability(crop: Image.Image) -> np.ndarray:
     """
     pixels = np.asarray(crop, np.float32).transpose(2, 0, 1) / np.float32(127.5) - 1
     images = np.stack([pixels, pixels[..., ::-1]])
-    plain, mirrored = _softmax(run_network(network(), images, "logits"))
+    plain, mirrored = softmax(run_network(network(), images, "logits"), 1)
     return (plain + mirrored[..., ::-1]) / 2
 
 
-def _softmax(logits):
-    """Softmax over the channels of BxCxSxS logits."""
-    power = np.exp(logits - logits.max(1, keepdims=True))
-    return power / power.sum(1, keepdims=True)
-
-
-def _regions(probability, face, anywhere, transparent):
+def _regions(probability, least, face, anywhere, transparent):
     """Return the connected regions (SxS bool) that are large and certain enough.
 
     Args:
         probability: SxS, of the requested kinds.
+        least: number or SxS, the minimum probability of a covered pixel.
         face: SxS bool; a region must touch it, or ``anywhere``.
         transparent: SxS bool; a region must lie in the rest, away from the border, where the white of transparent
             pixels misleads the network.
     """
-    found = probability > 0.5
+    found = probability > least
     near = _dilated(transparent, BESIDE) if transparent.any() else transparent
     # A thin rim may be broken: its pieces count together.
     joined = cv2.morphologyEx((found & ~near).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))

@@ -21,9 +21,11 @@ _PLASTICS = (
 def draw_glasses(scene: Scene) -> None:
     """Draw clear glasses: rims, bridge, arms and sometimes glare. Eyes behind clear glass count as visible."""
     rng = scene.rng
-    lenses = _lenses(scene)
+    lenses = _lenses(scene, tall=rng.uniform(0.7, 1.0))
     frame, colour = _frame(scene, lenses)
     glass = np.maximum(*(scene.fill(lens) for lens in lenses))
+    if rng.random() < 0.6:
+        _refract(scene, lenses)
     if rng.random() < 0.5:  # the glass is slightly darker or lighter than the skin around it
         scene.image *= 1 + rng.uniform(-0.12, 0.06) * glass[..., None]
     if rng.random() < 0.25:
@@ -89,14 +91,14 @@ def _frame(scene, lenses):
     kind = rng.random()
     frame = np.zeros((scene.size,) * 2, np.float32)
     for lens in lenses:
-        if kind < 0.72:
+        if kind < 0.65:
             frame = np.maximum(frame, scene.stroke(lens, width, closed=True))
-        elif kind < 0.9:  # the upper half
+        elif kind < 0.85:  # the upper half
             frame = np.maximum(frame, scene.stroke(np.roll(lens, 20, 0)[:21], width))
             frame = np.maximum(frame, 0.35 * scene.stroke(lens, 1, closed=True))
         else:  # no rim
             frame = np.maximum(frame, rng.uniform(0.3, 0.6) * scene.stroke(lens, 1, closed=True))
-        if not metal and kind < 0.9 and rng.random() < 0.4:  # a browline
+        if not metal and kind < 0.85 and rng.random() < 0.4:  # a browline
             frame = np.maximum(frame, scene.stroke(np.roll(lens, 17, 0)[:15], 1.7 * width))
     (left, right), rise = (_inner(lens) for lens in lenses), rng.uniform(-0.05, 0.02)
     middle = (left + right) / 2 + (scene.at(0, rise) - scene.at(0, 0))
@@ -143,6 +145,17 @@ def _smooth(line):
     t = np.linspace(0, 1, 9)[:, None]
     a, b, c = line
     return (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
+
+
+def _refract(scene, lenses):
+    """Magnify or shrink what is behind each lens, as prescription glasses do."""
+    ys, xs = np.mgrid[: scene.size, : scene.size].astype(np.float32)
+    zoom = scene.rng.uniform(-0.08, 0.06)
+    for lens in lenses:
+        x, y = lens.mean(0)
+        moved = [np.float32((1 - zoom) * (axis - at) + at) for axis, at in ((xs, x), (ys, y))]
+        behind = cv2.remap(scene.image, *moved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        scene.image += scene.fill(lens)[..., None] * (behind - scene.image)
 
 
 def _glare(scene, glass, kind="glasses"):

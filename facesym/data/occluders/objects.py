@@ -121,7 +121,7 @@ def _microphone(scene):
     rng, unit = scene.rng, scene.unit
     head = scene.points[[57, 8, 54, 48][rng.integers(4)]] + rng.normal(0, 0.15, 2) * unit
     angle = np.pi / 2 + rng.normal(0, 0.6)
-    out, radius = np.array([np.cos(angle), np.sin(angle)]), rng.uniform(0.13, 0.3) * unit
+    out, radius = np.array([np.cos(angle), np.sin(angle)]), rng.uniform(0.13, 0.36) * unit
     tone = rng.uniform(15, 90) if rng.random() < 0.7 else rng.uniform(90, 200)
     shadow = rng.uniform(0, 0.5)
     if rng.random() < 0.85:
@@ -130,6 +130,8 @@ def _microphone(scene):
         body = np.float32(rng.uniform(5, 60) * np.ones(3) if dark else rng.uniform(20, 230, 3))
         colour = np.clip(body * scene.round_shading(handle, 0.8)[..., None], 0, 255)
         scene.put("object", handle, colour, shadow=shadow)
+    if rng.random() < 0.35:  # a fist around the handle
+        _fist(scene, head + out * rng.uniform(1.4, 2.6) * radius, out, radius)
     ball = scene.stroke(np.stack([head, head + out * radius * rng.uniform(0.1, 1.2)]), 2 * radius)
     ys, xs = np.mgrid[: scene.size, : scene.size]
     period = rng.uniform(2.5, 5)
@@ -137,6 +139,17 @@ def _microphone(scene):
     colour = tone * (1 + grid) * scene.round_shading(ball, 0.7)
     tinted = np.clip(colour[..., None] * np.float32(rng.uniform(0.9, 1.1, 3)), 0, 255)
     scene.put("object", ball, tinted, shadow=shadow, reach=0.06)
+
+
+def _fist(scene, top, out, radius):
+    """Draw four fingers around a handle that runs from ``top`` (pixels) along ``out`` (unit vector)."""
+    rng, skin = scene.rng, np.float32(_skin(scene))
+    across, thick = np.array([-out[1], out[0]]), rng.uniform(0.12, 0.19) * scene.unit
+    reach = max(radius, thick) * rng.uniform(1.1, 1.6)
+    for k in range(4):
+        middle = top + out * k * 0.9 * thick
+        line = np.stack([middle - reach * across, middle, middle + reach * across * rng.uniform(0.7, 1)])
+        _finger(scene, line, thick, skin, rng.uniform(0.1, 0.4))
 
 
 def _shape(scene):
