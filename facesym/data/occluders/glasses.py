@@ -153,8 +153,8 @@ def _refract(scene, lenses):
     zoom = scene.rng.uniform(-0.08, 0.06)
     for lens in lenses:
         x, y = lens.mean(0)
-        moved = [np.float32((1 - zoom) * (axis - at) + at) for axis, at in ((xs, x), (ys, y))]
-        behind = cv2.remap(scene.image, *moved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        across, down = (((1 - zoom) * (axis - at) + at).astype(np.float32) for axis, at in ((xs, x), (ys, y)))
+        behind = cv2.remap(scene.image, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         scene.image += scene.fill(lens)[..., None] * (behind - scene.image)
 
 
