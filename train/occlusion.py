@@ -181,9 +181,8 @@ def held_out(faces, count, seed=0):
     return [samples[i] for i in range(count)]
 
 
-def main():
-    parser = Parser(__doc__)
-    add_arguments(parser, out="runs/occlusion", batch=16, lr=2e-3, warm_up=200)
+def add_occlusion_arguments(parser):
+    """Add the script's own options."""
     parser.add_argument("--steps", type=int, default=8000, help="training steps")
     parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
     parser.add_argument("--init", metavar="RUN", help="start from the network of another run")
@@ -204,6 +203,12 @@ def main():
         "--teacher", metavar="RUN", help="label eyewear in these sets with the network of another run"
     )
     parser.add_argument("--held-out", type=int, default=200, metavar="N", help="images to evaluate on")
+
+
+def main():
+    parser = Parser(__doc__)
+    add_arguments(parser, out="runs/occlusion", batch=16, lr=2e-3, warm_up=200)
+    add_occlusion_arguments(parser)
     args = parser.parse_args()
     bare = set(args.bare_eyes.read_text().split()) if args.bare_eyes else set()
     run = Run(args)

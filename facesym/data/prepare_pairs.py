@@ -192,9 +192,9 @@ class PairMaker:
         Returns:
             [(row of pairs.csv, 2x68x2 landmarks, GRIDxGRIDx3 coordinates or None)].
         """
-        return [self.make(*task) for task in tasks]
+        return [self._make(*task) for task in tasks]
 
-    def make(self, number, kind, folder, row, points, target, target_points):
+    def _make(self, number, kind, folder, row, points, target, target_points):
         """Make the pair of one task; see `make_all`."""
         line = {
             "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
