@@ -132,7 +132,7 @@ def test_transfer_refines_the_mouths_that_the_network_blurs(astronaut, monkeypat
     assert len(seen) == 1
     pipe(astronaut, to="left 45")  # far turns smear the mouth
     assert len(seen) == 2
-    for name in ("surprised", "left 20", "dark", ["left 45", "surprised"]):
+    for name in ("surprised", "frontal", "dark", ["left 45", "surprised"]):
         pipe(astronaut, to=name)
     assert len(seen) == 2
 
