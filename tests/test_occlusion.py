@@ -228,6 +228,8 @@ def test_eye_regions_are_ignored_unless_they_are_known_to_be_bare(folders):
     class Teacher(torch.nn.Module):
         """Sees glasses in the left half of an image, and is in doubt about the right."""
 
+        device, dtype = torch.device("cpu"), torch.float32
+
         def forward(self, image):
             logits = torch.zeros(len(image), 1 + len(OCCLUSIONS), *image.shape[-2:])
             side = image.shape[-1] // 2

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from facesym.attributes import OCCLUSIONS
@@ -34,6 +35,7 @@ from facesym.data.faces import (
 )
 from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.faces.geometry import flip_landmarks
+from facesym.faces.occlusion import occlusion_probability
 from facesym.models.occlusion import OcclusionNet
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
@@ -122,7 +124,6 @@ def eye_band(points, size):
     return band > 0
 
 
-@torch.no_grad()
 def worn_eyewear(teacher, image, band):
     """Return the eyewear that a teacher sees in an image, as labels (SxS uint8), UNKNOWN where it is in doubt.
 
@@ -134,9 +135,7 @@ def worn_eyewear(teacher, image, band):
     unknown = np.full(band.shape, UNKNOWN, np.uint8)
     if not band.any():
         return unknown
-    pair = torch.stack([to_tensor(image), to_tensor(image[:, ::-1])])
-    plain, mirrored = teacher(pair).softmax(1).numpy()
-    probability = ((plain + mirrored[..., ::-1]) / 2)[1 : 1 + len(OCCLUSIONS)]
+    probability = occlusion_probability(Image.fromarray(image), teacher)[1:]
     kinds = [OCCLUSIONS.index(kind) for kind in ("glasses", "sunglasses", "object")]
     worn = probability[kinds].sum(0)
     if worn[band].mean() < WORN:

@@ -71,9 +71,8 @@ def prepare_pairs(
         raise FacesymError(
             "two folders have the same name, which identifies their images and people: rename one"
         )
-    bank = Expressions(
-        expressions, FaceMesh(mesh), work_size(size)
-    )  # in this process too, to report errors at once
+    # In this process too, to report errors at once.
+    bank = Expressions(expressions, FaceMesh(mesh), work_size(size))
     maker = PairMaker(out, bank, size, seed)
     rng = np.random.default_rng(seed)
     tasks = _plan(sets, count, rng)

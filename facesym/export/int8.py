@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .graphs import GraphModule
 
 FACES = 12  # for calibration
-PERCENTILE = 99.999  # of the activations' absolute values; larger ones are clipped
+PERCENTILE = 99.999  # of the activations; larger ones, and as many small ones, are clipped
 
 
 def quantized(model: Any, module: GraphModule, side: int) -> Any:

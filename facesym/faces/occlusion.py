@@ -127,7 +127,7 @@ def find_occlusion(
     if kinds & EYEWEAR:
         _confirm_by_symmetry(channel, points)
     nowhere = np.zeros_like(face)
-    anywhere = channel["damage"] > 0.5 if "damage" in kinds else nowhere
+    anywhere = channel["damage"] > COVERED if "damage" in kinds else nowhere
     hidden = nowhere if transparent is None else transparent
     covered = sum(channel[kind] for kind in OCCLUSIONS if kind in kinds)
     worn = nowhere
@@ -158,18 +158,19 @@ def _confirm_by_symmetry(channel, points):
         channel[kind] = channel[kind] * rise
 
 
-def occlusion_probability(crop: Image.Image) -> np.ndarray:
-    """Run the network on an aligned face and its mirror image, and average the two.
+def occlusion_probability(crop: Image.Image, net: Any = None) -> np.ndarray:
+    """Run a network on an aligned face and its mirror image, and average the two.
 
     Args:
         crop: RGB image of the network's size.
+        net: OcclusionNet; default: the zoo's.
 
     Returns:
         (1+K)xSxS float32, the probability of a visible pixel, then of each of OCCLUSIONS; they sum to 1.
     """
     pixels = np.asarray(crop, np.float32).transpose(2, 0, 1) / np.float32(127.5) - 1
     images = np.stack([pixels, pixels[..., ::-1]])
-    plain, mirrored = softmax(run_network(network(), images, "logits"), 1)
+    plain, mirrored = softmax(run_network(net or network(), images, "logits"), 1)
     return (plain + mirrored[..., ::-1]) / 2
 
 

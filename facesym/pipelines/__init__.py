@@ -141,7 +141,7 @@ def load(
         kind = type(net).__name__
     else:
         if str(device) != "cpu" or dtype is not None:
-            raise DeviceError('Exported networks run on the CPU, in float32: use backend="torch".')
+            raise DeviceError('Exported networks run on the CPU and keep their type: use backend="torch".')
         kind = zoo.get(str(name))["class"]
         if kind == "SymmetricGenerator":
             raise ZooError('rotate fits its generator to the photo and needs torch: use backend="torch".')

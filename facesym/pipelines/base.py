@@ -142,7 +142,7 @@ class Pipeline:
         """
         if self.backend != "torch":
             raise DeviceError(
-                'Exported networks run on the CPU, in float32: load the pipeline with backend="torch".'
+                'Exported networks run on the CPU and keep their type: load the pipeline with backend="torch".'
             )
         import torch
 

@@ -1,6 +1,6 @@
 """Complete the missing part of a face in a photo."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, overload
 
@@ -53,11 +53,13 @@ class CompletePhoto(PhotoJob):
         mask: HxW bool, True = missing.
         clean: RGB, the photo with missing pixels filled in smoothly.
         own: HxW bool per face found, its part of the mask.
+        cropped: {index of a chosen face: SxS bool, the mask in its crop}.
     """
 
     mask: np.ndarray
     clean: Image.Image
     own: list[np.ndarray]
+    cropped: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -230,7 +232,8 @@ class CompletePipeline(Pipeline):
         Raises:
             ImageError: no face is left.
         """
-        covered = {i for i in job.chosen if warp_mask_to_crop(job.mask, job.transforms[i], self.size).all()}
+        job.cropped = {i: warp_mask_to_crop(job.mask, job.transforms[i], self.size) for i in job.chosen}
+        covered = [i for i, mask in job.cropped.items() if mask.all()]
         job.chosen = [i for i in job.chosen if i not in covered]
         if covered and not job.chosen:
             raise ImageError("The mask covers the whole face: leave part of the face visible.")
@@ -248,7 +251,6 @@ class CompletePipeline(Pipeline):
 
     def _align(self, job, index, options):
         transform = job.transforms[index]
-        mask = warp_mask_to_crop(job.mask, transform, self.size)
         clean = align_face(job.clean, transform, self.size)
         points, (yaw, _) = find_points_and_pose(clean)
         return CompleteJob(
@@ -260,7 +262,7 @@ class CompletePipeline(Pipeline):
             whole=job,
             own=job.own[index],
             clean=clean,
-            mask=mask,
+            mask=job.cropped[index],
         )
 
     @inference
