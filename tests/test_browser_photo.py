@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from visitor import FACE, as_bytes, changed, download, paint, press, status, upload, with_glasses
+from visitor import FACE, as_bytes, changed, download, open_tab, paint, press, status, upload, with_glasses
 
 
 def test_painted_stroke_is_completed_and_nothing_else_changes(page, photo):
@@ -82,6 +82,33 @@ def test_what_hides_the_face_is_found_and_added_to_the_strokes(page, photo):
     press(page, "Complete")
     page.get_by_role("button", name="Undo").click()
     assert painted(page) == stroke
+
+
+def test_what_is_painted_and_chosen_during_the_search_stays(desk, photo):
+    pair = Image.new("RGB", (640, 320))
+    pair.paste(with_glasses(photo, FACE, 34), (0, 0))
+    pair.paste(photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (320, 0))
+    upload(desk, pair)
+    open_tab(desk, "Symmetrize")
+    faces = desk.locator(".faces button")
+    faces.nth(1).wait_for()
+    pressed = [faces.nth(i).get_attribute("aria-pressed") for i in (0, 1)]
+    open_tab(desk, "Complete")
+    held = []
+    desk.route("**/queue/join*", lambda route: held.append(route))  # playwright takes no built-in function
+    desk.get_by_role("button", name="Find what hides the face").click()
+    paint(desk, pair.size, (40, 290), 10)
+    stroke = painted(desk)
+    open_tab(desk, "Symmetrize")
+    faces.nth(pressed.index("false")).click()
+    open_tab(desk, "Complete")
+    held.pop().continue_()
+    desk.unroute("**/queue/join*")
+    status(desk, "Complete").get_by_text("of the photo was marked").wait_for()
+    desk.wait_for_function(f"n => ({PAINTED})(document.querySelector('.picture canvas')) > n", arg=stroke)
+    assert [faces.nth(i).get_attribute("aria-pressed") for i in (0, 1)] == pressed[::-1]
+    press(desk, "Complete")  # the stroke alone touches no face
+    assert "1 face" in status(desk, "Complete").inner_text()
 
 
 def test_a_mask_that_is_not_found_is_told_and_strokes_stay(desk, photo):

@@ -3,7 +3,9 @@ const find = (selector) => element.querySelector(selector);
 const root = find(".stage"), image = find(".picture img"), canvas = find("canvas"), video = find("video");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 let shown = null, found = null, past = [], last = null, erasing = false;
+let mine = {}; // what the visitor painted and chose on the photo shown
 const value = () => props.value || {};
+const set = (changes) => { Object.assign(mine, changes); props.value = { ...value(), ...changes }; };
 
 function say(text, bad) {
   find(".say").textContent = text || "";
@@ -17,12 +19,15 @@ function render() {
   if (now.photo !== shown) {
     shown = now.photo;
     past = [];
+    mine = {};
     canvas.width = now.width || 1; // also clears it
     canvas.height = now.height || 1;
     find(".picture").style.setProperty("--ratio", canvas.width / canvas.height);
     if (shown) image.src = shown; else image.removeAttribute("src");
     if (now.strokes && !now.strokes.startsWith("data:")) addMask(now.strokes);
     buttons();
+  } else if (Object.keys(mine).some((key) => now[key] !== mine[key])) {
+    props.value = { ...now, ...mine }; // the server answers with what it was sent, which may be older
   }
   if (now.found && now.found !== found) { // added to what is painted by now, which may be more than the server saw
     keep();
@@ -42,7 +47,7 @@ function faceButton([x, y, w, h], index) {
   button.setAttribute("aria-label", `Face ${index + 1} from the left`);
   button.setAttribute("aria-pressed", String(index === value().chosen));
   button.innerHTML = `<b>${index + 1}</b>`;
-  button.onclick = () => { props.value = { ...value(), chosen: index }; render(); };
+  button.onclick = () => { set({ chosen: index }); render(); };
   return button;
 }
 
@@ -110,7 +115,7 @@ function buttons() {
   find(".wipe").disabled = !painted();
 }
 function changed() {
-  props.value = { ...value(), strokes: painted() ? canvas.toDataURL("image/png") : null };
+  set({ strokes: painted() ? canvas.toDataURL("image/png") : null });
   buttons();
 }
 function addMask(url) {
