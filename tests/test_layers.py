@@ -43,6 +43,38 @@ def test_the_wall_goes_on_behind_the_person(person, points):
     assert np.abs(behind(image, where.astype(np.float32), points) - np.float32(WALL)).max() < 25
 
 
+def test_the_background_keeps_its_texture_and_clothes_are_not_continued(person, points):
+    image, where = person
+    rng = np.random.default_rng(1)
+    leaves = cv2.GaussianBlur(rng.normal(0, 120, (SIDE, SIDE)), (0, 0), 1.5)[..., None]
+    image = np.where(where[..., None], COAT, WALL + leaves).clip(0, 255).astype(np.uint8)
+    chin = int(points[8, 1])
+    image[chin:, :30] = image[chin:, -30:] = 250  # a shirt that the matte misses
+    filled = behind(image, where.astype(np.float32), points).astype(np.float32)
+    inner = cv2.erode(where.astype(np.uint8), np.ones((15, 15))) > 0
+    visible = ~where & (np.arange(SIDE)[:, None] < chin)
+    assert filled[inner].std(0).min() > 0.4 * image[visible].std(0).min()
+    assert np.abs(filled[inner].mean(0) - image[visible].mean(0)).max() < 15
+
+
+@pytest.mark.parametrize("background", [-8.0, 3.0])
+def test_a_background_that_the_parser_takes_for_a_person_is_told_by_its_lower_logit(
+    person, points, monkeypatch, background
+):
+    image, where = person
+
+    def parser(_, x, __):
+        logits = np.full((1, 7, SIDE, SIDE), -20, np.float32)
+        logits[0, 0] = 0
+        # The coat is less green than the wall.
+        logits[0, 2] = np.where(x[0, 1] < -0.2, 11, background + np.linspace(0, 1, SIDE))
+        return logits
+
+    monkeypatch.setattr("facesym.faces.matte.run_network", parser)
+    found = person_matte(image, points) > 0.5
+    assert (found & where).sum() > 0.9 * (found | where).sum()
+
+
 @pytest.fixture(scope="module", params=["astronaut", "grace-hopper"])
 def portrait(request):
     """An aligned portrait, SxSx3 uint8, its matte and its landmarks."""
@@ -84,7 +116,7 @@ def test_the_person_is_the_one_with_the_face(portrait, monkeypatch):
 
     def parser(background):
         logits = np.full((1, 7, SIDE, SIDE), -9, np.float32)
-        logits[0, 0] = np.where(background, 9, -9)
+        logits[0, 0] = np.where(background, 9, -20)
         monkeypatch.setattr("facesym.faces.matte.run_network", lambda *_: logits)
 
     face = face_region(points, len(image)) > 0

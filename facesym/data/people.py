@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from ..faces.geometry import resized_points
-from ..faces.matte import SIDE, find_outline
+from ..faces.matte import SIDE, find_outline, head_size, shoulders
 
 # Maximum standard deviation of L*, a* and b* of a plain background, in OpenCV's 8-bit units.
 PLAIN = (14.0, 7.0, 7.0)
@@ -35,17 +35,14 @@ def _guess(points):
     """Return GrabCut's initial labels, SIDExSIDE uint8, for landmarks (68x2)."""
     brows, chin = points[17:27].mean(0), points[8]
     up = brows - chin
-    height = np.linalg.norm(up)
-    # The jaw of a turned head appears narrow.
-    width = max(np.linalg.norm(points[0] - points[16]), 1.1 * height)
+    height, width = head_size(points)
     middle = (brows + chin) / 2 + 0.15 * up
     middle[0] = (middle[0] + points[[0, 16], 0].mean()) / 2
     y, x = np.mgrid[:SIDE, :SIDE]
     radius = np.hypot((x - middle[0]) / (0.62 * width), (y - middle[1]) / (0.98 * height))
     below = y - chin[1]
-    body = (below > 0) & (np.abs(x - chin[0]) < 0.25 * width + 0.8 * np.clip(below - 0.15 * height, 0, None))
     labels = np.full((SIDE, SIDE), cv2.GC_PR_BGD, np.uint8)
-    labels[(radius < HAIR) | body] = cv2.GC_PR_FGD
+    labels[(radius < HAIR) | shoulders(points)] = cv2.GC_PR_FGD
     labels[radius < HEAD] = cv2.GC_FGD
     labels[(radius > FAR) & (below < -0.2 * height)] = cv2.GC_BGD
     return labels

@@ -2,18 +2,21 @@
 
 import cv2
 import numpy as np
-from scipy.special import softmax
+from scipy.special import logsumexp
 
 from ..errors import ZooError
 from ..onnx import backend, run_network, shared_network
 from .geometry import face_region, resized_points
 from .paste import diffuse
+from .texture import borrow_texture, find_texture
 
 SIDE = 128  # pixels: crops are segmented at this size
 ROUNDS = 2  # iterations of GrabCut
 CLASSES = 7  # of the parser, the background first; before, clothes counted as background
-SURE = 0.95  # probability from which a pixel is certainly the person, or the background
+SURE = 3.0  # difference from the threshold, in logits, from which a pixel is certainly the person or the background
+SPLIT = (0.0, 6.0)  # bounds of the threshold
 GROW = 0.03  # fraction of the side by which the person is dilated before the background is filled in
+FINEST = 256  # maximum side, in pixels, at which texture for the background is searched
 
 
 def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -30,19 +33,76 @@ def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
         ZooError: the zoo has no parser with all of CLASSES, or its weights are unavailable.
     """
     net = shared_network("parse", backend())
-    small = _resized(crop, net.config.input_size).astype(np.float32)
-    logits = run_network(net, small.transpose(2, 0, 1)[None] / np.float32(127.5) - 1, "logits")[0]
+    small = (
+        _resized(crop, net.config.input_size).astype(np.float32).transpose(2, 0, 1) / np.float32(127.5) - 1
+    )
+    plain, mirrored = (
+        run_network(net, np.ascontiguousarray(x[None]), "logits")[0] for x in (small, small[..., ::-1])
+    )
+    logits = (plain + mirrored[..., ::-1]) / 2
     if len(logits) < CLASSES:
         raise ZooError(
             f"The zoo's parser has {len(logits)} classes, not {CLASSES}: update the zoo and its weights."
         )
-    person = _resized(1 - softmax(logits, axis=0)[0], SIDE)
+    person = _resized(logsumexp(logits[1:], axis=0) - logits[0], SIDE)
+    return find_outline(crop, points, _labels(person, resized_points(points, SIDE / len(crop))), ROUNDS)
+
+
+def _labels(person, points):
+    """Return GrabCut's initial labels, SIDExSIDE uint8.
+
+    The parser gives textured backgrounds a higher logit than plain ones, but a lower one than hair. The threshold is
+    therefore the image's own (Otsu's).
+
+    Args:
+        person: SIDExSIDE float32, logits of the person.
+        points: 68x2 landmarks, in pixels of SIDE.
+    """
+    face = face_region(points, SIDE) > 0
+    beside = person[(np.arange(SIDE)[:, None] < points[8, 1]) & ~face]
+    low, high = -6.0, 14.0  # the range that Otsu's 256 bins cover
+    bins = np.clip((beside - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+    found = cv2.threshold(bins.reshape(-1, 1), 0, 255, cv2.THRESH_OTSU)[0] if len(bins) else 0
+    under = beside[bins <= found]
+    split, sure = SPLIT[0], -np.inf
+    if len(under):
+        split = np.clip(under.max(), *SPLIT)
+        sure = max(split - SURE, np.percentile(under, 10))  # some of it is background
     labels = np.select(
-        [person > SURE, person > 0.5, person > 1 - SURE],
+        [person > split + SURE, person > split, person > sure],
         [cv2.GC_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD],
         cv2.GC_BGD,
     )
-    return find_outline(crop, points, labels.astype(np.uint8), ROUNDS)
+    # The parser sees clothes less clearly than heads, so the colours decide there.
+    body = shoulders(points)
+    labels[body & (labels == cv2.GC_PR_BGD)] = cv2.GC_PR_FGD
+    labels[body & (labels == cv2.GC_BGD)] = cv2.GC_PR_BGD
+    return labels.astype(np.uint8)
+
+
+def shoulders(points: np.ndarray) -> np.ndarray:
+    """Return the pixels below the chin where shoulders are expected.
+
+    Args:
+        points: 68x2 landmarks, in pixels of an image with the side SIDE.
+
+    Returns:
+        SIDExSIDE bool.
+    """
+    chin, height, width = points[8], *head_size(points)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    below = y - chin[1]
+    reach = 0.25 * width + 0.8 * np.clip(below - 0.15 * height, 0, None)
+    return (below > 0) & (np.abs(x - chin[0]) < reach)
+
+
+def head_size(points: np.ndarray) -> tuple[float, float]:
+    """Return the distance from the chin to the brows and the width of the head, in pixels of the landmarks (68x2).
+
+    The jaw of a turned head appears narrow, so the width is at least 1.1 times the height.
+    """
+    height = float(np.linalg.norm(points[17:27].mean(0) - points[8]))
+    return height, max(float(np.linalg.norm(points[0] - points[16])), 1.1 * height)
 
 
 def find_outline(crop: np.ndarray, points: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:
@@ -104,9 +164,11 @@ def _soft(matte, crop):
 
 
 def behind(crop: np.ndarray, matte: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Replace the person by a smooth continuation of the background around the head.
+    """Replace the person by a continuation of the background around the head.
 
-    Pixels below the chin are not continued: they may show clothes.
+    The colours are continued smoothly. Then, from coarse to fine, each scale takes its texture from similar visible
+    pixels.
+    Only pixels above the mouth are continued: those below may show clothes.
 
     Args:
         crop: SxSx3 uint8.
@@ -119,10 +181,57 @@ def behind(crop: np.ndarray, matte: np.ndarray, points: np.ndarray) -> np.ndarra
     size = len(crop)
     reach = round(GROW * size)
     person = cv2.dilate((matte > 0.1).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
-    shown = person == 0
-    above = shown & (np.arange(size)[:, None] < points[8, 1])
-    filled = diffuse(crop.astype(np.float32), above if above.any() else shown)
-    filled = cv2.GaussianBlur(filled, (0, 0), reach / 2)
+    known = person == 0
+    above = known & (np.arange(size)[:, None] < points[48:68, 1].mean())
+    known = above if above.any() else known
+    filled = _continued(crop, known)
     weight = cv2.GaussianBlur(person.astype(np.float32), (0, 0), reach / 3)[..., None]
     mixed = weight * filled + (1 - weight) * crop
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+
+
+def _continued(image, known):
+    """Continue the known pixels (SxS bool) of an image (SxSx3 uint8) over the others."""
+    size = len(image)
+    times = next(n for n in range(-(-size // FINEST), size + 1) if size % n == 0)
+    filled, matches, rng = None, (), np.random.default_rng(0)
+    for part in (8, 4, 2, 1):
+        side = max(size // times // part, 1)
+        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+        visible = cv2.resize(known.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) > 0.99
+        if filled is None:
+            filled = diffuse(small.astype(np.float32), visible)
+        filled = _enlarged(filled, side)
+        if part > 2:
+            filled += _random_detail(small, visible, rng)
+        filled = _laid_over(filled, small, visible)
+        face = np.zeros_like(visible)
+        matches = find_texture(filled, ~visible, face)
+        filled = borrow_texture(filled, ~visible, face, *matches)
+    if times > 1:
+        filled = _laid_over(_enlarged(filled, size), image, known)
+        filled = borrow_texture(filled, ~known, np.zeros_like(known), *matches, times=times)
+    return filled
+
+
+def _random_detail(image, visible, rng):
+    """Give each pixel of an image (SxSx3 uint8) the detail of a random visible one (SxS bool): SxSx3 float32.
+
+    Without it, only flat parts of the background resemble a smooth fill.
+    """
+    if not visible.any():
+        return np.zeros(image.shape, np.float32)
+    weight = visible.astype(np.float32)
+    around = cv2.GaussianBlur(image * weight[..., None], (0, 0), 2)
+    around /= np.maximum(cv2.GaussianBlur(weight, (0, 0), 2), 1e-3)[..., None]
+    detail = (image - around)[visible]
+    return detail[rng.integers(0, len(detail), visible.shape)]
+
+
+def _enlarged(image, side):
+    return cv2.resize(image.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def _laid_over(filled, image, known):
+    """Replace the known pixels of a filled image (SxSx3 float32): SxSx3 uint8."""
+    return np.where(known[..., None], image, np.clip(np.rint(filled), 0, 255)).astype(np.uint8)
