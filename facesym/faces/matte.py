@@ -17,6 +17,7 @@ SURE = 3.0  # difference from the threshold, in logits, from which a pixel is ce
 SPLIT = (0.0, 6.0)  # bounds of the threshold
 GROW = 0.03  # fraction of the side by which the person is dilated before the background is filled in
 FINEST = 256  # maximum side, in pixels, at which texture for the background is searched
+DRAWN = 8  # visible pixels drawn, of which the one with the most similar surroundings gives its detail
 
 
 def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -203,7 +204,7 @@ def _continued(image, known):
             filled = diffuse(small.astype(np.float32), visible)
         filled = _enlarged(filled, side)
         if part > 2:
-            filled += _random_detail(small, visible, rng)
+            filled += _random_detail(filled, small, visible, rng)
         filled = _laid_over(filled, small, visible)
         face = np.zeros_like(visible)
         matches = find_texture(filled, ~visible, face)
@@ -214,18 +215,23 @@ def _continued(image, known):
     return filled
 
 
-def _random_detail(image, visible, rng):
-    """Give each pixel of an image (SxSx3 uint8) the detail of a random visible one (SxS bool): SxSx3 float32.
+def _random_detail(filled, image, visible, rng):
+    """Draw detail for each pixel from visible ones (SxS bool) of an image (SxSx3 uint8) in similar surroundings.
 
-    Without it, only flat parts of the background resemble a smooth fill.
+    Without it, only flat parts of the background resemble a smooth fill (SxSx3 float32).
+
+    Returns:
+        SxSx3 float32.
     """
     if not visible.any():
-        return np.zeros(image.shape, np.float32)
+        return np.zeros_like(filled)
     weight = visible.astype(np.float32)
     around = cv2.GaussianBlur(image * weight[..., None], (0, 0), 2)
     around /= np.maximum(cv2.GaussianBlur(weight, (0, 0), 2), 1e-3)[..., None]
-    detail = (image - around)[visible]
-    return detail[rng.integers(0, len(detail), visible.shape)]
+    around, detail = around[visible], (image - around)[visible]
+    drawn = rng.integers(0, len(detail), (DRAWN, *visible.shape))
+    nearest = np.square(around[drawn] - filled).sum(-1).argmin(0)
+    return detail[np.take_along_axis(drawn, nearest[None], 0)[0]]
 
 
 def _enlarged(image, side):
