@@ -1,5 +1,6 @@
 """Light on the photo's own pixels, and the person apart from the background."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ from facesym.faces.geometry import face_region
 from facesym.faces.landmarks import find_points
 from facesym.faces.light import LightChange, relight, relight_photo
 from facesym.faces.matte import behind, person_matte
-from facesym.pipelines.compose import compose
+from facesym.pipelines.compose import compose, move_matte
+from facesym.pipelines.crops import to_image
 
 EXAMPLES = Path(__file__).parents[1] / "spaces/examples"
 SIDE = 128
@@ -97,12 +99,28 @@ def test_the_person_is_found_in_front_of_any_background(portrait):
     assert (again & (matte > 0.5)).sum() > 0.9 * (again | (matte > 0.5)).sum()
 
 
-def test_a_moved_person_is_laid_over_the_photos_background(portrait):
+@dataclass
+class Face:
+    crop: Image.Image
+
+
+def moved_by(net, faces, steps, larger=False):
+    """Stands for `draw`: move the crops to the right by ``net`` pixels and darken them. What enters at the left repeats
+    the border."""
+    crops = [np.asarray(face.crop) for face in faces]
+    moved = [np.concatenate([crop[:, :1]] * net + [crop[:, :-net]], 1) for crop in crops]
+    return None, [(0.8 * each / 127.5 - 1).transpose(2, 0, 1)[None].astype(np.float32) for each in moved]
+
+
+def test_a_moved_person_is_laid_over_the_photos_background(portrait, monkeypatch):
+    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
     image, matte, points = portrait
     crop = in_front_of_wall(image, matte)
-    output = np.roll(crop, 12, 1)
-    output[:, :12] = (120, 190, 120)  # a lighter streak at the border
-    laid = np.asarray(compose(Image.fromarray(output), Image.fromarray(crop), points)).astype(int)
+    crop[90:120, 0] = image[128, 128]  # another person's sleeve, of which the network makes a streak
+    face = Face(Image.fromarray(crop))
+    output = to_image(moved_by(12, [face], [])[1][0][0])
+    laid = np.asarray(compose(output, 12, face, [np.zeros((1, 11))], points)).astype(int)
+    output = np.asarray(output)
     inner = cv2.erode((np.roll(matte, 12, 1) > 0.9).astype(np.uint8), np.ones((25, 25))) > 0
     assert np.abs(laid - output)[inner].mean() < 2
     person = cv2.dilate(np.maximum(matte, np.roll(matte, 12, 1)), np.ones((15, 15)))
@@ -124,7 +142,15 @@ def test_the_person_is_the_one_with_the_face(portrait, monkeypatch):
     assert person_matte(image, points)[face].mean() > 0.95
     parser(np.zeros(SIDE, bool))
     output = Image.fromarray(image[:, ::-1].copy())
-    assert compose(output, Image.fromarray(image), points) is output
+    assert compose(output, None, Face(Image.fromarray(image)), [], points) is output
+
+
+def test_a_matte_moves_as_the_network_moves_the_crop(monkeypatch):
+    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    matte = cv2.GaussianBlur(np.float32(np.indices((64, 64)).sum(0) < 50), (0, 0), 2)
+    moved = move_matte(matte, 9, Face(Image.new("RGB", (64, 64))), [np.zeros((1, 11))])
+    assert np.abs(moved[1:, 10:] - matte[1:, 1:-9]).max() < 0.03
+    assert (moved[:, :9] < 0.03).all()  # nothing enters from outside
 
 
 def test_a_parser_without_clothes_is_refused(portrait, monkeypatch):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from ..faces.geometry import resized_points
-from ..faces.matte import SIDE, find_outline, head_size, shoulders
+from ..faces.matte import HAIR, SIDE, find_outline, head_distance, head_size, shoulders
 
 # Maximum standard deviation of L*, a* and b* of a plain background, in OpenCV's 8-bit units.
 PLAIN = (14.0, 7.0, 7.0)
@@ -12,7 +12,7 @@ MIN_BACKGROUND = 0.08  # minimum fraction of the image that shows background
 ROUNDS = 3  # iterations of GrabCut
 # Distances from the centre of the head, relative to the outline of a head with hair: within HEAD is certainly head,
 # within HAIR probably hair, beyond FAR certainly background.
-HEAD, HAIR, FAR = 0.7, 1.25, 1.75
+HEAD, FAR = 0.7, 1.75
 
 
 def silhouette(image: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -33,18 +33,12 @@ def silhouette(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def _guess(points):
     """Return GrabCut's initial labels, SIDExSIDE uint8, for landmarks (68x2)."""
-    brows, chin = points[17:27].mean(0), points[8]
-    up = brows - chin
-    height, width = head_size(points)
-    middle = (brows + chin) / 2 + 0.15 * up
-    middle[0] = (middle[0] + points[[0, 16], 0].mean()) / 2
-    y, x = np.mgrid[:SIDE, :SIDE]
-    radius = np.hypot((x - middle[0]) / (0.62 * width), (y - middle[1]) / (0.98 * height))
-    below = y - chin[1]
+    radius = head_distance(points)
+    below = np.arange(SIDE)[:, None] - points[8, 1]
     labels = np.full((SIDE, SIDE), cv2.GC_PR_BGD, np.uint8)
     labels[(radius < HAIR) | shoulders(points)] = cv2.GC_PR_FGD
     labels[radius < HEAD] = cv2.GC_FGD
-    labels[(radius > FAR) & (below < -0.2 * height)] = cv2.GC_BGD
+    labels[(radius > FAR) & (below < -0.2 * head_size(points)[0])] = cv2.GC_BGD
     return labels
 
 

@@ -17,6 +17,9 @@ SURE = 3.0  # difference from the threshold, in logits, from which a pixel is ce
 SPLIT = (0.0, 6.0)  # bounds of the threshold
 GROW = 0.03  # fraction of the side by which the person is dilated before the background is filled in
 FINEST = 256  # maximum side, in pixels, at which texture for the background is searched
+HAIR = (
+    1.25  # distance from the centre of the head, see `head_distance`, within which hair and hats are expected
+)
 DRAWN = 8  # visible pixels drawn, of which the one with the most similar surroundings gives its detail
 
 
@@ -70,7 +73,7 @@ def _labels(person, points):
         split = np.clip(under.max(), *SPLIT)
         sure = max(split - SURE, np.percentile(under, 10))  # some of it is background
     labels = np.select(
-        [person > split + SURE, person > split, person > sure],
+        [person > split + np.where(head_distance(points) < 1.1, 1.0, SURE), person > split, person > sure],
         [cv2.GC_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD],
         cv2.GC_BGD,
     )
@@ -104,6 +107,22 @@ def head_size(points: np.ndarray) -> tuple[float, float]:
     """
     height = float(np.linalg.norm(points[17:27].mean(0) - points[8]))
     return height, max(float(np.linalg.norm(points[0] - points[16])), 1.1 * height)
+
+
+def head_distance(points: np.ndarray) -> np.ndarray:
+    """Return the distance of each pixel from the centre of the head, 1 = the outline of a head with hair.
+
+    Args:
+        points: 68x2 landmarks, in pixels of an image with the side SIDE.
+
+    Returns:
+        SIDExSIDE float64.
+    """
+    brows, chin, (height, width) = points[17:27].mean(0), points[8], head_size(points)
+    x, y = (brows + chin) / 2 + 0.15 * (brows - chin)
+    x = (x + points[[0, 16], 0].mean()) / 2
+    ys, xs = np.mgrid[:SIDE, :SIDE]
+    return np.hypot((xs - x) / (0.62 * width), (ys - y) / (0.98 * height))
 
 
 def find_outline(crop: np.ndarray, points: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:

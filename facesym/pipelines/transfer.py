@@ -325,7 +325,7 @@ class TransferPipeline(Pipeline):
             steps += [np.stack([again] * len(faces))] * (config.passes - 1)
         _, drawn = draw(self.net, faces, steps, larger=True)
         made, expression = [], way.get("expression")
-        for face, away, output in zip(faces, far, drawn):
+        for i, (face, away, output) in enumerate(zip(faces, far, drawn)):
             image = to_image(output[0])
             points = resized_points(face.small_points, face.crop.width / config.input_size)
             within_face = set(way) == {"expression"}
@@ -337,7 +337,7 @@ class TransferPipeline(Pipeline):
             elif opened:
                 image = Image.fromarray(darken_opening(np.asarray(image), drawn_points, strength))
             if away and config.copy:
-                image = compose(image, face.crop, points)
+                image = compose(image, self.net, face, [y[i : i + 1] for y in steps], points)
             elif within_face:
                 image = keep_outside_face(image, drawn_points, face.crop, points)
             made.append(image)
