@@ -1,8 +1,8 @@
 """Quantize the convolutions of an exported SymmFCNet's RecNet to 8 bits (static quantization by onnxruntime).
 
 Stage I stays in float32, because small errors of the flow shift the copy. The ranges of the activations are
-calibrated on faces of the zoo's symmetric GAN, so no photos are needed. Weights take 7 bits: on CPUs with AVX2 and no VNNI,
-products of 8-bit weights overflow (onnxruntime's documentation, "reduce_range").
+calibrated on faces of the zoo's symmetric GAN, so no photos are needed. Weights take 7 bits: on CPUs with
+AVX2 and without VNNI, sums of products with 8-bit weights overflow (onnxruntime's documentation, "reduce_range").
 """
 
 from __future__ import annotations

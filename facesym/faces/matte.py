@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from scipy.special import logsumexp
 
 from ..errors import ZooError
 from ..onnx import backend, run_network, shared_network
@@ -48,7 +47,7 @@ def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
         raise ZooError(
             f"The zoo's parser has {len(logits)} classes, not {CLASSES}: update the zoo and its weights."
         )
-    person = _resized(logsumexp(logits[1:], axis=0) - logits[0], SIDE)
+    person = _resized(np.logaddexp.reduce(logits[1:], axis=0) - logits[0], SIDE)
     return find_outline(crop, points, _labels(person, resized_points(points, SIDE / len(crop))), ROUNDS)
 
 
