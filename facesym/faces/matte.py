@@ -221,8 +221,7 @@ def _continued(image, known):
         if filled is None:
             filled = diffuse(small.astype(np.float32), visible)
         filled = _enlarged(filled, side)
-        if part > 2:
-            filled += _random_detail(filled, small, visible, rng)
+        filled += _random_detail(filled, small, visible, rng)
         filled = _laid_over(filled, small, visible)
         face = np.zeros_like(visible)
         matches = find_texture(filled, ~visible, face)
@@ -236,7 +235,8 @@ def _continued(image, known):
 def _random_detail(filled, image, visible, rng):
     """Draw detail for each pixel from visible ones (SxS bool) of an image (SxSx3 uint8) in similar surroundings.
 
-    Without it, only flat parts of the background resemble a smooth fill (SxSx3 float32).
+    Without it, only flat parts of the background would resemble a smooth fill (SxSx3 float32), and neighbouring pixels
+    the same one.
 
     Returns:
         SxSx3 float32.
