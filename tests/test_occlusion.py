@@ -174,6 +174,36 @@ def test_transparent_pixels_are_not_covered(pipe, covered):
     assert out.mask[patch & (alpha > 0)].mean() > 0.9 and not out.mask[alpha == 0].any()
 
 
+def test_objects_that_the_white_of_transparent_pixels_suggests_are_not_covered(
+    pipe, covered, astronaut, monkeypatch
+):
+    """The network of this test takes the lower part of the face for an object if an eye is white."""
+    network = occlusion.network()
+
+    def misled(image):
+        logits = network(image)
+        white = (image[:, :, 55:80] > 0.99).all(1).flatten(1).sum(1) > 40
+        logits[white, 1 + OCCLUSIONS.index("object"), 85:120] = 9
+        return logits
+
+    monkeypatch.setattr(
+        occlusion, "run_network", lambda net, images, output: misled(torch.tensor(images)).numpy()
+    )
+    rows, columns = np.mgrid[:512, :512]
+    hole = np.hypot(rows - 112, columns - 205) < 14
+
+    def with_hole(photo):
+        return Image.fromarray(np.dstack([np.asarray(photo), np.where(hole, 0, 255).astype(np.uint8)]))
+
+    with pytest.raises(ImageError, match="Found nothing"):
+        pipe(with_hole(astronaut), "auto")
+    photo, patch = covered
+    found = np.asarray(pipe.find_mask(with_hole(photo))) > 0
+    assert found[patch].mean() > 0.99 and found.sum() < 1.6 * patch.sum()
+    on_white = np.where(hole[..., None], np.uint8(255), np.asarray(astronaut))
+    assert np.asarray(pipe.find_mask(on_white)).any()  # an opaque white patch counts
+
+
 @pytest.mark.parametrize("kind", OCCLUSIONS)
 def test_drawn_things_lie_where_their_labels_say(kind):
     points = template(128)

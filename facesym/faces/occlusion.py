@@ -17,6 +17,7 @@ from .align import align_face, resized_transform, warp_mask_to_crop
 from .geometry import face_region, flip_landmarks, warp_points
 from .landmarks import find_points
 from .load import Photo
+from .paste import fill_smoothly
 
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" excludes: a fringe belongs to the face
@@ -70,7 +71,8 @@ def occlusion_mask(
     """Find what covers faces of a photo.
 
     Args:
-        photo: the photo. Its transparent pixels, which are white in its image, do not count as covered.
+        photo: the photo. Its transparent pixels, which are white in its image, do not count as covered, and neither
+            do opaque ones that look covered only because of this white.
         transforms: 2x3 of each face, photo pixel -> pixel of an aligned crop.
         size: side of these crops in pixels.
         kinds: names of OCCLUSIONS.
@@ -122,6 +124,8 @@ def find_occlusion(
         SxS bool, True = covered: regions that touch the face, and damage anywhere, dilated.
     """
     kinds, probability, points = set(kinds), occlusion_probability(crop), find_points(crop)
+    if transparent is not None and transparent.any():
+        probability = _without_artefacts(probability, crop, transparent)
     channel = {kind: probability[1 + k] for k, kind in enumerate(OCCLUSIONS)}
     face = face_region(points, crop.width, forehead=1.0) > 0
     if kinds & EYEWEAR:
@@ -140,6 +144,14 @@ def find_occlusion(
         eyewear |= _over_eyes(found | _regions(anything, WORN, face, nowhere, hidden), points)
     visible = face & (probability[0] > 0.5) & ~found & ~eyewear
     return _with_rim(eyewear, visible, MOST_CUT_EYEWEAR) | _with_rim(found & ~eyewear, visible, MOST_CUT)
+
+
+def _without_artefacts(probability, crop, transparent):
+    """Lower the probability of objects that the network sees only because of the white of transparent pixels: those
+    that it no longer sees once these pixels are filled in from their surroundings."""
+    filled = occlusion_probability(fill_smoothly(crop, transparent))
+    covered = np.minimum(probability[1:], filled[1:])
+    return np.concatenate([1 - covered.sum(0, keepdims=True), covered])
 
 
 def _confirm_by_symmetry(channel, points):
