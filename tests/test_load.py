@@ -3,6 +3,7 @@
 import io
 import struct
 
+import cv2
 import heif  # noqa: F401 (registers the writer)
 import numpy as np
 import pytest
@@ -93,6 +94,9 @@ def as_file(pixels, kind="PNG", **options):
     [
         lambda p: p,
         lambda p: p.astype(np.int64),
+        lambda p: p.astype(np.uint16) * 257,
+        lambda p: torch.from_numpy(p.astype(np.uint16) * 257).permute(2, 0, 1),
+        lambda p: cv2.imencode(".png", p[..., ::-1].astype(np.uint16) * 257)[1].tobytes(),
         lambda p: p / 255,
         lambda p: p.astype(np.float32),
         lambda p: p / np.float16(255),
@@ -136,7 +140,7 @@ def test_bfloat16_and_grey_tensors():
         (PIXELS * 3.0, "expected floats"),
         (np.full((20, 20, 3), np.nan), "from nan to nan"),
         (PIXELS.astype(np.int32) - 1, "expected integers from 0 to 255"),
-        (PIXELS.astype(np.uint16) * 257, "expected integers from 0 to 255"),
+        (PIXELS.astype(np.int32) * 257, "int32 from 0 to 65535; expected .*uint16 from 0 to 65535"),
         (PIXELS.astype(complex), "complex128"),
         (PIXELS.transpose(2, 0, 1), r"shape \(3, 20, 30\)"),
         (PIXELS[None], "one image"),
@@ -277,10 +281,11 @@ def painted(colour, ground=(0, 0, 0, 0)):
         STROKE,
         STROKE.astype(np.uint8),
         STROKE.astype(np.int64) * 255,
+        STROKE * np.uint16(65535),
         STROKE.astype(float),
         STROKE * np.float32(255),
         STROKE[..., None].repeat(3, 2) * np.uint8(255),
-        np.where(STROKE, 7, 3).astype(np.uint8),
+        np.where(STROKE, 7, 3).astype(np.uint16),  # of 8 bits
         np.where(STROKE, 255, 200).astype(np.uint8),
         np.where(STROKE, 100, 0).astype(np.uint8),
         torch.from_numpy(STROKE),
@@ -309,8 +314,7 @@ def test_strokes_of_several_colours_and_black_and_white_with_parts_left_out():
 
 
 def test_a_jpeg_of_a_mask():
-    mask = load_mask(as_file(STROKE * np.uint8(255), "JPEG", quality=50), (60, 40))
-    assert (mask != STROKE).mean() < 0.01
+    assert (load_mask(as_file(STROKE * np.uint8(255), "JPEG", quality=50), (60, 40)) != STROKE).mean() < 0.01
 
 
 @pytest.mark.parametrize("value", [0, 1, 255])

@@ -72,10 +72,10 @@ def decode(
     """Read an image.
 
     Args:
-        source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255, bool,
-            or floats in [0, 1] or [0, 255]; a tensor of the same values, CxHxW or HxW; the bytes of an image file;
-            or a file object opened in binary mode. The EXIF orientation is applied. Only the first frame of an
-            animation is read.
+        source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255, uint16
+            from 0 to 65535 (if a value exceeds 255), bool, or floats in [0, 1] or [0, 255]; a tensor of the same
+            values, CxHxW or HxW; the bytes of an image file; or a file object opened in binary mode. The EXIF
+            orientation is applied. Only the first frame of an animation is read.
         name: name of an image without a path in messages, e.g. "mask".
         max_pixels: larger images are downscaled to this number of pixels.
         max_decoded: files with more pixels are rejected before decoding. JPEGs are decoded at half their width and
@@ -124,10 +124,7 @@ def to_8_bit(image: Image.Image) -> Image.Image:
         return Image.fromarray(_from_floats(values, "The image"))
     if not image.mode.startswith("I;16") and values.max() <= 255:
         return Image.fromarray(values.clip(0).astype(np.uint8))
-    pixels = np.empty(values.shape, np.uint8)
-    for row, line in enumerate(values):  # by rows, since float images would take gigabytes
-        pixels[row] = np.rint(line.clip(0, 65535) / 257)
-    return Image.fromarray(pixels)
+    return Image.fromarray(_from_16_bits(values))
 
 
 def _finish(image, name, max_pixels, max_decoded, drafted=None):
@@ -265,11 +262,22 @@ def _from_array(source, name):
         array = array * np.uint8(255)
     elif array.dtype.kind == "f":
         array = _from_floats(array, name)
+    elif array.dtype == np.uint16 and array.max() > 255:
+        array = _from_16_bits(array)
     elif array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
         raise ImageError(
-            f"{name} has values of {array.dtype}; expected integers from 0 to 255 or floats in [0, 1]."
+            f"{name} has values of {array.dtype} from {array.min()} to {array.max()}; expected integers from 0 to 255, "
+            "uint16 from 0 to 65535, or floats in [0, 1]: convert it to one of these first."
         )
     return Image.fromarray(np.ascontiguousarray(array, np.uint8))
+
+
+def _from_16_bits(values):
+    """Convert values from 0 to 65535 to uint8."""
+    pixels = np.empty(values.shape, np.uint8)
+    for row, line in enumerate(values):  # by rows, since float images would take gigabytes
+        pixels[row] = np.rint(line.clip(0, 65535) / 257)
+    return pixels
 
 
 def _from_floats(values, name):

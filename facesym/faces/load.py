@@ -97,10 +97,10 @@ def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) ->
     """Read a photo.
 
     Args:
-        source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255 or
-            floats in [0, 1] or [0, 255]; a tensor of the same values, CxHxW or HxW; the bytes of an image file; a file
-            object opened in binary mode; or a Photo, which is returned unchanged. The EXIF orientation is applied.
-            Only the first frame of an animation is read.
+        source: a path; a PIL image; an array: HxWx3 (RGB), HxWx4 (RGBA) or HxW (grey), integers from 0 to 255, uint16
+            from 0 to 65535 (if a value exceeds 255), or floats in [0, 1] or [0, 255]; a tensor of the same values,
+            CxHxW or HxW; the bytes of an image file; a file object opened in binary mode; or a Photo, which is
+            returned unchanged. The EXIF orientation is applied. Only the first frame of an animation is read.
         max_pixels: larger photos are downscaled to this number of pixels, with a note.
 
     Returns:
