@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,6 +139,7 @@ def test_the_command_with_two_processes(photos, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "kept 2 of 5 photos" in done.stdout and "no_face" in done.stdout
+    assert "people unknown" in done.stdout and "split by image" in done.stdout
     assert len(read_rows(tmp_path / "out")) == 2
 
 
@@ -169,24 +171,52 @@ def test_head_pose_of_a_turned_model():
         assert pose.head_pose(seen) == pytest.approx((yaw, pitch), abs=0.5)
 
 
-def rows_of(names):
-    return [[f"{name}.webp", person, prepare.split_of(person)] for name, person in names]
-
-
-def test_two_folders_of_many_photos_are_split_by_picture():
-    """As many people as folders would be two, all of them in one split."""
-    splits, by = prepare.settle_splits(rows_of((i, "family" if i % 2 else "friends") for i in range(120)))
-    assert (
-        by == "image"
-        and splits.count("val") >= 4
-        and splits.count("test") >= 4
-        and splits.count("train") > 80
+def people_of(*folders):
+    """Settle the people of so many images per folder: [(folder, count), …]; "" is the top of the folder of photos."""
+    paths = [Path(folder, f"{i}.jpg") for folder, count in folders for i in range(count)]
+    people, reason = prepare.settle_people(
+        [["_".join(path.parts)[:-4] + ".webp", prepare.subject_of(path)] for path in paths]
     )
-    splits, by = prepare.settle_splits(rows_of((i, "family") for i in range(10)))
-    assert by == "image" and {"train", "val", "test"} == set(splits)
-    rows = rows_of((i, f"person {i // 2}") for i in range(120))
-    splits, by = prepare.settle_splits(rows)
-    assert by == "person" and splits == [row[2] for row in rows] and splits[::2] == splits[1::2]
+    return [subject for subject, _ in people], [split for _, split in people], reason
+
+
+@pytest.mark.parametrize("folders", [1, 2, 3, 5, 19])
+def test_the_people_of_a_few_folders_are_unknown(folders):
+    subjects, splits, reason = people_of(*((f"holiday {i}", 30) for i in range(folders)))
+    assert len(set(subjects)) == 30 * folders and "fewer than 20 sub-folders" in reason
+    assert set(splits) == {"train", "val", "test"} and splits.count("train") > 0.6 * len(splits)
+
+
+@pytest.mark.parametrize("folders", [20, 30, 200])
+def test_many_folders_are_people(folders):
+    subjects, splits, reason = people_of(*((f"lfw/person {i}", 3) for i in range(folders)))
+    assert not reason and len(set(subjects)) == folders
+    assert all(len(set(splits[i : i + 3])) == 1 for i in range(0, len(splits), 3))
+    assert set(splits) == {"train", "val", "test"} and splits.count("train") > splits.count("val")
+
+
+def test_a_folder_of_loose_photos_beside_people_is_no_person():
+    subjects, splits, reason = people_of(("dataset/images", 100), *((f"person {i}", 2) for i in range(40)))
+    assert len(set(subjects)) == 180 and "dataset/images has 56% of the photos" in reason
+    assert {"train", "val", "test"} == set(splits[:100])
+
+
+def test_loose_photos_are_split_by_image():
+    subjects, splits, reason = people_of(("", 30))
+    assert subjects == [str(i) for i in range(30)] and reason == "no sub-folder has several photos"
+    assert {"train", "val", "test"} == set(splits)
+
+
+def test_folders_of_one_name_in_different_folders_are_different_people():
+    folders = [f"person {i}/front" for i in range(20)]
+    subjects, _, reason = people_of(*((folder, 2) for folder in folders))
+    assert not reason and sorted(set(subjects)) == sorted(folders)
+
+
+def test_no_split_is_empty_if_there_are_ten_people():
+    for first in range(0, 300, 10):
+        rows = [[f"{i}.webp", str(i)] for i in range(first, first + 10)]
+        assert {split for _, split in prepare.settle_people(rows)[0]} == {"train", "val", "test"}
 
 
 def test_masks_of_all_sizes(tmp_path):

@@ -46,8 +46,9 @@ def _add_faces(commands):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Cut the largest face out of every photo (FFHQ framing), with landmarks, pose and sharpness.",
         epilog="Use photos of adults only: the command cannot tell anyone's age. Remove photos of minors\n"
-        "and of people who have not agreed first. Each sub-folder is one person, and so is each photo at\n"
-        "the top. The splits (80/10/10) go by person, or by image if that would leave a split empty.\n\n"
+        "and of people who have not agreed first.\n\n"
+        "The splits (80/10/10) go by person if each sub-folder is one person: there are at least 20, and\n"
+        "none has more than 10 % of the photos. Otherwise they go by image.\n\n"
         "example:\n  facesym prepare faces PHOTOS FACES --size 256 --workers 2",
     )
     command.add_argument("photos", type=Path, help="folder of photos, including its sub-folders")

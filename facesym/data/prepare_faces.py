@@ -28,10 +28,12 @@ from ..files import write_atomic
 from ..logging import progress_bar
 from ..metrics import dlib_landmarks, laplacian_at_128, require_dlib
 from .excluded import is_excluded_image, is_excluded_name
+from .metadata import FEWEST_PEOPLE
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
 COLUMNS = ["file_name", "subject", "split", "det", "yaw", "pitch", "sharp", "colour"]
-FEWEST = 10  # with at least this number of photos, no split may be empty
+FEWEST = 10  # with at least this number of people, no split may be empty
+LARGEST = 0.1  # maximum fraction of the images in the folder of one person: that of the split val or test
 JOURNAL = "progress.jsonl"
 
 REASONS = {
@@ -55,24 +57,40 @@ def _hash(name):
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
-def settle_splits(rows: Any) -> tuple[list[str], str]:
-    """Assign splits by person or, if that would leave a split empty (few folders with many photos each), by image.
+def settle_people(rows: Any) -> tuple[list[tuple[str, str]], str]:
+    """Settle the person and the split of each image.
+
+    Each folder counts as one person if there are enough of them and none has a large part of the images. Otherwise the
+    folders hold other groups (an event, a dataset): the people are unknown, and each image counts as a person.
 
     Args:
-        rows: lists that begin with file name, subject and split.
+        rows: lists that begin with file name and subject (the folder's name).
 
     Returns:
-        The split of each row, and "person" or "image".
+        (subject, split) of each row, and why images count as people; "" if folders do.
     """
-    splits = [row[2] for row in rows]
-    if len(rows) < FEWEST or {"train", "val", "test"} <= set(splits):
-        return splits, "person"
-    names = [row[0] for row in rows]
-    splits = {name: split_of(name) for name in names}
-    for split, name in zip(("val", "test"), sorted(names, key=_hash), strict=False):
-        if split not in splits.values():
-            splits[name] = split
-    return [splits[name] for name in names], "image"
+    counts = Counter(row[1] for row in rows)
+    reason = _why_by_image(counts)
+    people = [Path(row[0]).stem if reason and counts[row[1]] > 1 else row[1] for row in rows]
+    splits = {person: split_of(person) for person in sorted(set(people), key=_hash)}
+    if len(splits) >= FEWEST:
+        spare = [person for person, split in splits.items() if split == "train"]
+        missing = [split for split in ("val", "test") if split not in splits.values()]
+        splits |= dict(zip(spare, missing, strict=False))
+    return [(person, splits[person]) for person in people], reason
+
+
+def _why_by_image(counts):
+    """Return why folders ({name: number of images}) do not count as people, or ""."""
+    folders, images = len(counts), sum(counts.values())
+    if folders == images:
+        return "no sub-folder has several photos"
+    if folders < FEWEST_PEOPLE:
+        return f"the photos are in fewer than {FEWEST_PEOPLE} sub-folders"
+    name, largest = counts.most_common(1)[0]
+    if largest > LARGEST * images:
+        return f"the sub-folder {name} has {largest / images:.0%} of the photos"
+    return ""
 
 
 def find_photos(folder: Path) -> tuple[dict[str, Path], int]:
@@ -94,8 +112,8 @@ def find_photos(folder: Path) -> tuple[dict[str, Path], int]:
 
 
 def subject_of(path: Path) -> str:
-    """Return the person: the photo's folder, or its own name if it is at the top."""
-    return path.parent.name or path.stem
+    """Return the photo's folder, which may be one person's, or the photo's own name if it is at the top."""
+    return path.stem if path.parent == Path() else path.parent.as_posix()
 
 
 def prepare_one(task: tuple) -> dict[str, Any]:
@@ -274,10 +292,10 @@ def _run(tasks, workers):
 
 def _write_tables(out, entries, header, other_files):
     rows = [entry for entry in entries if "row" in entry]
-    splits, by = settle_splits([entry["row"] for entry in rows])
+    people, reason = settle_people([entry["row"] for entry in rows])
     rows = [
-        entry | {"row": [*entry["row"][:2], split, *entry["row"][3:]]}
-        for entry, split in zip(rows, splits, strict=True)
+        entry | {"row": [entry["row"][0], *person, *entry["row"][3:]]}
+        for entry, person in zip(rows, people, strict=True)
     ]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -288,9 +306,10 @@ def _write_tables(out, entries, header, other_files):
         "settings": header,
         "photos": len(entries),
         "kept": len(rows),
-        "splits": dict(Counter(splits)),
-        "split_by": by,
-        "subjects": len({entry["row"][1] for entry in rows}),
+        "splits": dict(Counter(split for _, split in people)),
+        "split_by": "image" if reason else "person",
+        "split_reason": reason,
+        "subjects": len({subject for subject, _ in people}),
         "several_faces_largest_taken": sum(entry["faces"] > 1 for entry in rows),
         "other_files_ignored": other_files,
         "dropped": dict(Counter(entry["dropped"] for entry in entries if "dropped" in entry)),
@@ -307,11 +326,16 @@ def _write_tables(out, entries, header, other_files):
 
 
 def summary(report: dict[str, Any]) -> str:
-    lines = [
-        f"kept {report['kept']} of {report['photos']} photos, {report['subjects']} people, {report['splits']}"
-    ]
-    if report["split_by"] == "image":
-        lines.append("  split by image: the folder names identify too few people to hold some of them out")
+    """Describe the content of ``report.json`` in a few lines."""
+    by_image = report["split_by"] == "image"
+    people = "people unknown" if by_image else f"{report['subjects']} people"
+    lines = [f"kept {report['kept']} of {report['photos']} photos, {people}, {report['splits']}"]
+    if by_image:
+        lines += [
+            f"  split by image, so a person may be in several splits: {report['split_reason']}",
+            f"  (a split by person needs a sub-folder per person: at least {FEWEST_PEOPLE}, each with at most "
+            f"{LARGEST:.0%} of the photos)",
+        ]
     lines += [
         f"  dropped {count:6d}  {reason}: {REASONS[reason]}" for reason, count in report["dropped"].items()
     ]
