@@ -16,8 +16,8 @@ _TASKS = {
     "symmetrize": (
         "image-to-image",
         "Makes a face symmetric, even one with a one-sided palsy, and preserves the identity.",
-        "For near-frontal faces, up to about 20 degrees of yaw. Trained on simulated palsies, not on patients: this is "
-        "not a medical device and does not predict the outcome of a treatment.",
+        "For near-frontal faces, up to about 20 degrees of yaw. Not a medical device: it does not predict the outcome "
+        "of a treatment.",
     ),
     "rotate": (
         "image-to-image",
@@ -31,17 +31,13 @@ _TASKS = {
         "Makes a face frontal and neutral and preserves the identity.",
         "For heads turned by up to 45 degrees. Parts that the photo does not show (the far side of the face, a closed "
         "mouth) are mirrored or invented. Hair and background behind a turned head lack detail. The network alone "
-        "leaves laughing mouths half open; the pipeline first closes them with the transfer model. The training data "
-        "has few real pairs; the others are simulated poses and expressions, and photos whose frontal, neutral target "
-        "was synthesized from a face mesh, landmarks and, for open mouths, the lips of other people.",
+        "leaves laughing mouths half open; the pipeline first closes them with the transfer model.",
     ),
     "transfer": (
         "image-to-image",
         "Changes the expression, head pose or lighting of a face and preserves the identity.",
         "For heads turned by up to 45 degrees. The teeth of a smile and the inside of a surprised mouth are invented. "
-        "The far side of a turned face and the background behind the head are invented or "
-        "smeared. The training data combines real with simulated poses and expressions, smiles whose neutral "
-        "counterpart was synthesized from landmarks and closed lips of other people, and simulated lighting.",
+        "The far side of a turned face and the background behind the head are invented or smeared.",
     ),
     "mouth": (
         "image-to-image",
@@ -52,13 +48,12 @@ _TASKS = {
     "occlusion": (
         "image-segmentation",
         "Labels what covers an aligned face: glasses, sunglasses, a mask, an object, hair, or damage of the photo.",
-        "Thin frames, hands and fine scratches are often found in part or not at all. Trained on drawn occlusions.",
+        "Thin frames, hands and fine scratches are often found in part or not at all.",
     ),
     "parse": (
         "image-segmentation",
         "Labels each pixel of an aligned face as background, skin, eyes and brows, nose, mouth, hair or clothes.",
-        "Glasses, hands and hats have no class. Trained on a few labelled images from one dataset, on classes "
-        "estimated from landmarks, and on people cut out of plain backgrounds and put in front of others.",
+        "Glasses, hands and hats have no class.",
     ),
     "encode": (
         "image-feature-extraction",
@@ -74,12 +69,26 @@ _TASKS = {
     "landmarks": (
         "keypoint-detection",
         "Predicts the 68 landmarks (iBUG order) of an aligned face.",
-        "Trained on the labels of another network and therefore no better than those. The error grows with the yaw; "
-        "full profiles are not covered.",
+        "The error grows with the yaw; full profiles are not covered.",
     ),
 }
 _OTHER_TASK = ("image-to-image", "Works on aligned photos of faces.", "See the metrics below.")
 
+# task -> how the training data of the zoo's models was made
+_TRAINED = {
+    "symmetrize": "Trained on simulated palsies, not on patients.",
+    "normalize": "The training data has few real pairs; the others are simulated poses and expressions, and photos "
+    "whose frontal, neutral target was synthesized from a face mesh, landmarks and, for open mouths, the lips of other "
+    "people.",
+    "transfer": "The training data combines real with simulated poses and expressions, smiles whose neutral "
+    "counterpart was synthesized from landmarks and closed lips of other people, and simulated lighting.",
+    "occlusion": "Trained on drawn occlusions.",
+    "parse": "Trained on a few labelled images from one dataset, on classes estimated from landmarks, and on people "
+    "cut out of plain backgrounds and put in front of others.",
+    "landmarks": "Trained on the labels of another network and therefore no better than those.",
+}
+
+# The datasets of the zoo's models. Folders of other models may have the same names.
 _SETS = {
     "lfw": "Labeled Faces in the Wild (deep-funneled), for research",
     "scut": "SCUT-FBP5500, for research",
@@ -96,12 +105,13 @@ _SETS = {
 # Licences known to the Hub; all others are listed as "other", with their text.
 _LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"}
 
-_ADULTS = """\
+_KNOWN = """\
 The datasets are meant to show adults only, but most do not state ages. Images that show, or may show, minors have been
-excluded since 28 November 2026."""
+excluded since 28 November 2026. The datasets do not represent all groups of people equally: check the results on the
+people you want to use the model for."""
 _UNKNOWN = """\
-Some of this data is unknown to facesym: whoever trained the model is responsible for using only images of adults who
-agree to it."""
+facesym does not know this data: whoever trained the model is responsible for using only images of adults who agree to
+it. Check the results on the people you want to use the model for."""
 
 _CARD = """---
 {header}
@@ -140,8 +150,7 @@ the tag, and say it in words where metadata may be lost.
 
 {sets}
 
-{adults} The datasets do not represent all groups of people equally: check the results on the
-people you want to use the model for.
+{people}
 
 {command}## Results
 
@@ -157,13 +166,15 @@ people you want to use the model for.
 """
 
 
-def model_card(entry: dict, name: str | None = None) -> str:
+def model_card(entry: dict, name: str | None = None, *, in_zoo: bool = False) -> str:
     """Write a card: Markdown with the Hub's YAML front matter.
 
     Args:
         entry: the model's entry in zoo.json. For a model outside the zoo, licence, data, training command and metrics
             may be missing.
         name: argument of `facesym.load` in the example; default: the model's id.
+        in_zoo: whether the model is in zoo.json, and its data therefore that of docs/data.md. The names in the data of
+            other models are those of folders, about which the card says nothing.
     """
     missing: dict = {
         "license": "not stated",
@@ -173,8 +184,9 @@ def model_card(entry: dict, name: str | None = None) -> str:
         "framing": "ffhq",
     }
     entry = missing | entry
-    sets = set(entry["training_data"])
     pipeline, purpose, limits = _TASKS.get(entry["task"], _OTHER_TASK)
+    limits = [limits, _TRAINED.get(entry["task"]) if in_zoo else None, entry.get("limits")]
+    data = {name: _SETS.get(name) if in_zoo else None for name in entry["training_data"]}
     command = f"Trained with:\n\n```\n{entry['train_command']}\n```\n\n" if "train_command" in entry else ""
     text = {
         "header": _header(entry, pipeline),
@@ -184,11 +196,12 @@ def model_card(entry: dict, name: str | None = None) -> str:
         "framing": "crops of mouths" if entry["framing"] == "mouth" else "FFHQ-aligned face crops",
         "example": _example(entry | {"id": name or entry["id"]}),
         "weights": WEIGHTS_NAME,
-        "sets": "\n".join(_training_set(name) for name in entry["training_data"]) or "Not stated.",
-        "adults": _ADULTS if sets and sets <= _SETS.keys() else _UNKNOWN,
+        "sets": "\n".join(f"- {name}: {terms}" if terms else f"- {name}" for name, terms in data.items())
+        or "Not stated.",
+        "people": _KNOWN if data and all(data.values()) else _UNKNOWN,
         "command": command,
         "results": _metrics(entry),
-        "limits": f"{limits} {entry['limits']}" if "limits" in entry else limits,
+        "limits": " ".join(filter(None, limits)),
     }
     return _CARD.format_map(entry | text)
 
@@ -208,10 +221,6 @@ def _header(entry: dict, pipeline: str) -> str:
         eval_results=_eval_results(entry, pipeline),
     )
     return data.to_yaml()
-
-
-def _training_set(name: str) -> str:
-    return f"- {name}: {_SETS[name]}" if name in _SETS else f"- {name}"
 
 
 def _slug(text: str) -> str:

@@ -237,7 +237,8 @@ def describe(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any
 
     `sha256`, `params`, `dtype` and `class` are read from the files. Other fields come from `fields`, from the previous
     entry, or from defaults: repo_id "facesym/<id>", framing "ffhq", and default True for the first model of a task.
-    When the weights change, the revision, metrics and formats of the previous entry are dropped.
+    When the weights change, the revision, metrics and formats of the previous entry are dropped. A model with another
+    ``repo_id`` is another model and takes nothing from the previous entry.
 
     Args:
         id: name of the model.
@@ -261,6 +262,8 @@ def describe(id: str, folder: str | os.PathLike, **fields: Any) -> dict[str, Any
     dtype = next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
     entries = list_models()
     previous = next((entry for entry in entries if entry["id"] == id), {})
+    if fields.get("repo_id", previous.get("repo_id")) != previous.get("repo_id"):
+        previous = {}  # another model of that name
     task = fields.get("task", previous.get("task"))
     computed = {
         "id": id,

@@ -248,6 +248,7 @@ def test_a_model_is_exported_with_a_card_of_what_was_run(folders, tmp_path, monk
     assert pushed == [(tmp_path / "run" / "model", "someone/faces")]
     card = (tmp_path / "mine" / "README.md").read_text()
     assert "symmfc.py" in card and "--lr 0.0007" in card and 'facesym.load("someone/faces")' in card
+    assert "facesym does not know this data" in card
     assert facesym.load(str(tmp_path / "mine")).__class__.__name__ == "CompletePipeline"
 
 

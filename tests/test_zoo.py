@@ -43,7 +43,7 @@ def test_released_model(entry):
     assert net.num_parameters() == entry["params"]
     with torch.no_grad():
         assert all(tensor.isfinite().all() for tensor in outputs(net(**inputs(net, batch=1))))
-    assert yaml.safe_load(card.model_card(entry).split("---")[1])["library_name"] == "facesym"
+    assert yaml.safe_load(card.model_card(entry, in_zoo=True).split("---")[1])["library_name"] == "facesym"
 
 
 def test_the_zoo_as_a_whole():
@@ -243,16 +243,31 @@ def test_cards_describe_every_task_and_dataset_of_the_zoo():
     for entry in zoo.list_models():
         assert entry["task"] in card._TASKS and set(entry["training_data"]) <= set(card._SETS)
         assert {f"- {name}: {card._SETS[name]}" for name in entry["training_data"]} <= set(
-            card.model_card(entry).splitlines()
+            card.model_card(entry, in_zoo=True).splitlines()
         )
 
 
-def test_a_card_says_that_minors_were_excluded_only_of_datasets_that_facesym_knows():
-    entry = zoo.get("symmfc-256")
-    assert "minors have been\nexcluded" in card.model_card(entry)
+def test_a_card_describes_only_data_that_facesym_knows():
+    entry = zoo.get("nfgan-128")
+    text = card.model_card(entry, in_zoo=True)
+    for claim in ("minors have been\nexcluded", "London Set", "few real pairs", "datasets do not represent"):
+        assert claim in text
     for data in ([], ["mine"], ["lfw", "mine"]):
-        text = card.model_card(entry | {"training_data": data})
-        assert "minors" not in text and "is responsible" in text
+        text = card.model_card(entry | {"training_data": data}, in_zoo=True)
+        assert "minors have" not in text and "is responsible" in text
+    own = {key: value for key, value in entry.items() if key != "limits"}
+    lines = card.model_card(own).splitlines()  # its folders happen to have the names of datasets
+    assert {f"- {name}" for name in entry["training_data"]} <= set(lines)
+    claims = ("minors", "for research", "few real pairs", "do not represent", *card._SETS.values())
+    assert not [line for line in lines for claim in claims if claim in line and "Use the model" not in line]
+
+
+def test_a_model_of_one_s_own_takes_nothing_from_a_model_of_the_same_name(own_zoo, registered):
+    zoo.register("small", own_zoo / "weights" / "small", **FIELDS, limits="Trained on adults only.")
+    data = {key: value for key, value in FIELDS.items() if key not in ("metrics", "paper")}
+    own = zoo.describe("small", own_zoo / "export", **data, paper=None, repo_id="someone/small")
+    assert "limits" not in own and own["metrics"] == []
+    assert zoo.describe("small", own_zoo / "export")["limits"] == "Trained on adults only."
 
 
 def test_a_card_lists_the_model_s_own_results_only():

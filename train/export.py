@@ -56,9 +56,8 @@ def export(run, net, fields):
         args.zoo
         or (args.push_to_hub or (place.name if args.export else run.out.resolve().name)).split("/")[-1]
     )
-    card = model_card(
-        zoo.describe(name, folder, **fields, **({} if args.zoo else where)), args.zoo or where["repo_id"]
-    )
+    entry = zoo.describe(name, folder, **fields, **({} if args.zoo else where))
+    card = model_card(entry, args.zoo or where["repo_id"], in_zoo=bool(args.zoo))
     (folder / "README.md").write_text(card)
     run.print(f"wrote {folder}")
     if args.export:

@@ -151,7 +151,7 @@ def release_files(id: str) -> dict[str, bytes]:
     zoo.verify(id)
     folder = zoo.path(id)
     files = {name: read_file(folder / name) for name in (CONFIG_NAME, WEIGHTS_NAME)}
-    return {**files, "README.md": model_card(zoo.get(id)).encode()}
+    return {**files, "README.md": model_card(zoo.get(id), in_zoo=True).encode()}
 
 
 def push(id: str) -> str:

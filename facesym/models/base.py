@@ -134,9 +134,9 @@ class Model(ModelMixin, ConfigMixin):
         files = self._files(dtype)
         digest = hashlib.sha256(files[WEIGHTS_NAME]).hexdigest()
         entry = next((entry for entry in zoo.list_models() if entry["sha256"] == digest), None)
-        if entry is None:
-            entry = self._describe(dtype, digest)
-        text = card.model_card(entry | {"id": entry.get("id") or repo_id, "repo_id": repo_id})
+        in_zoo = entry is not None
+        entry = entry or self._describe(dtype, digest)
+        text = card.model_card(entry | {"id": entry.get("id") or repo_id, "repo_id": repo_id}, in_zoo=in_zoo)
         return publish(
             repo_id,
             files,
