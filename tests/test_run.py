@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from scripts import fingerprint, prepare, script_arguments, steps
-from training import ROOT, accelerate, arguments, environment, run_script, stats, train
+from training import PATIENCE, ROOT, accelerate, arguments, ended, environment, run_script, stats, train
 
 import facesym
 from facesym import zoo
@@ -72,7 +72,8 @@ def two_processes(data, mesh_file, vgg16, tmp_path_factory):
         )
         for rank in "01"
     ]
-    errors = [child.communicate(timeout=300)[1][-3000:] for child in children]
+    with ended(*children):
+        errors = [child.communicate(timeout=PATIENCE)[1][-3000:] for child in children]
     assert [child.returncode for child in children] == [0, 0], errors
     return [json.loads((out / f"rank-{rank}.json").read_text()) for rank in "01"]
 
@@ -335,11 +336,12 @@ def test_a_second_ctrl_c_ends_at_once(folders, tmp_path):
     child = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     )
-    for line in child.stdout:
-        if line.startswith("step 2/"):
-            child.send_signal(signal.SIGINT)
-        if line.startswith("stopping"):
-            child.send_signal(signal.SIGINT)
-            break
-    _, errors = child.communicate(timeout=60)
+    with ended(child):
+        for line in child.stdout:
+            if line.startswith("step 2/"):
+                child.send_signal(signal.SIGINT)
+            if line.startswith("stopping"):
+                child.send_signal(signal.SIGINT)
+                break
+        _, errors = child.communicate(timeout=PATIENCE)
     assert child.returncode in (0, 130) and "Traceback" not in errors

@@ -176,6 +176,19 @@ def environment():
     }  # fmt: skip
 
 
+PATIENCE = 900  # seconds; a busy machine takes minutes for what takes ten seconds on an idle one
+
+
+@contextlib.contextmanager
+def ended(*children):
+    """End processes that still run when a test fails: they would slow down the next ones."""
+    try:
+        yield
+    finally:
+        for child in children:
+            child.kill()
+
+
 def accelerate(script, words, *launcher):
     """Start a script by accelerate's launcher; returns the finished process."""
     command = [
@@ -190,7 +203,7 @@ def accelerate(script, words, *launcher):
         command,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         env=environment(),
         stdin=subprocess.DEVNULL,
         check=False,
