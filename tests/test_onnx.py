@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import facesym
-from facesym import onnx, zoo
+from facesym import evaluation, onnx, zoo
 from facesym.errors import DeviceError, ImageError, ZooError
 from facesym.export import export, save
 from facesym.faces.occlusion import occlusion_probability
@@ -94,6 +94,20 @@ def test_int8_completes_as_torch_does(exported, i):
         onnx.folder() / zoo.get("complete")["id"] / onnx.FILES[kind] for kind in ("onnx-int8", "onnx-fp16")
     )
     assert file.stat().st_size < 0.75 * others.stat().st_size
+
+
+def test_evaluation_measures_a_backend(exported, sets, tmp_path):
+    command = ["complete", "--faces", sets / "large", "--masks", sets / "masks", "--size", 64, "-n", 1]
+    rows = {}
+    for backend in ("torch", "onnx-int8"):
+        out = tmp_path / backend
+        evaluation.main([*map(str, command), "--models", "symmfc-256", "--backend", backend, "-o", str(out)])
+        results = json.loads((out / "results.json").read_text())
+        assert results["settings"]["backend"] == backend
+        rows[backend] = {row["row"]: row["psnr"] for row in results["results"]["centre"]["rows"]}
+    assert rows["onnx-int8"].keys() == rows["torch"].keys() - {"symmfc-256, network alone"}
+    one, other = (each["symmfc-256"] for each in rows.values())
+    assert one != other and one == pytest.approx(other, abs=1.5)
 
 
 def test_networks_without_int8_run_in_fp16(exported):

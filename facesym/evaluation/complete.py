@@ -19,6 +19,7 @@ from .. import metrics
 from ..faces.paste import fill_smoothly
 from ..faces.pose import FARTHEST_YAW
 from ..logging import progress_bar
+from ..onnx import OnnxNet
 from ..pipelines.complete import CompletePipeline
 from .data import (
     add_common_arguments,
@@ -58,7 +59,7 @@ GROUP_COLUMNS = {
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    add_common_arguments(command, models=[], device=True)
+    add_common_arguments(command, models=[], device=True, backend=True)
     command.add_argument("--masks", type=Path, required=True, help="folder of masks with metadata.csv")
     command.add_argument(
         "--alexnet", type=Path, help="torchvision's AlexNet features, for LPIPS (safetensors)"
@@ -143,8 +144,11 @@ def _network_input(model, images, masks, device):
 def _rows_of(name, model):
     """Return a model's rows: the pipeline and, if its output differs, the network alone.
 
-    Without stage I there is no face region, so the pipeline adds no texture around it.
+    Without stage I there is no face region, so the pipeline adds no texture around it. Exported networks have the row
+    of the pipeline only.
     """
+    if isinstance(model, OnnxNet):
+        return [name]
     return [name, name + ALONE] if getattr(getattr(model, "config", None), "stage1", False) else [name]
 
 
@@ -222,7 +226,7 @@ def run(args: argparse.Namespace) -> None:
     rows = select_pictures(args.faces, args.size, None, args.seed)
     rows = [row for row in rows if abs(yaw_of(row, 0)) <= FARTHEST_YAW][: args.n]  # not profiles
     targets, landmarks = load_pictures(rows, args.size)
-    models = load_models(args.models, args.device)
+    models = load_models(args.models, args.device, args.backend)
     if args.alexnet:  # check the file before the slow parts
         metrics.lpips(targets[:1], targets[:1], args.alexnet, args.device)
     descriptors = metrics.identity_descriptor(targets)
@@ -265,7 +269,7 @@ def _row(name, models, targets, masks, landmarks, device):
     if model is None:
         fill = CLASSICAL[name]
         return np.stack([fill(*x) for x in zip(inputs, masks, landmarks, strict=True)]), extra
-    if not name.endswith(ALONE) and len(_rows_of(name, model)) > 1:
+    if isinstance(model, OnnxNet) or (not name.endswith(ALONE) and len(_rows_of(name, model)) > 1):
         return complete_with_pipeline(model, inputs, masks), extra
     results, filled = complete_with(model, inputs, masks, device)
     if filled is not None:
@@ -308,10 +312,13 @@ def _settings(args, rows, models, descriptors):
         "identity": f"dlib descriptor, the same person within {metrics.SAME_PERSON}",
         "different_people_within": chance_level(descriptors, people),
         "device": args.device,
+        "backend": args.backend,
     }
 
 
 def _about(model):
+    if isinstance(model, OnnxNet):
+        return {"class": model.entry["class"], "parameters": model.num_parameters()}
     return {"class": type(model).__name__, "parameters": sum(p.numel() for p in model.parameters())}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import zoo
+from .. import onnx, zoo
 from ..data.faces import read_face
 from ..data.metadata import read_landmarks, read_metadata
 from ..errors import ImageError
@@ -24,6 +24,7 @@ def add_common_arguments(
     faces: bool = True,
     models: list[str] | None = None,
     device: bool = False,
+    backend: bool = False,
     seed: bool = True,
 ) -> None:
     """Add the options that tasks share to a parser.
@@ -33,6 +34,7 @@ def add_common_arguments(
         faces: whether the task takes ``--faces``.
         models: default of ``--models``, a list; None leaves the option out.
         device: whether the task takes ``--device``.
+        backend: whether the task takes ``--backend``.
         seed: whether the task takes ``--seed``.
     """
     if faces:
@@ -41,6 +43,11 @@ def add_common_arguments(
         command.add_argument("--models", nargs="*", default=models, metavar="[NAME=]MODEL", help=MODELS)
     if device:
         command.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    if backend:
+        command.add_argument(
+            "--backend", choices=onnx.BACKENDS, default="torch",
+            help="what runs the networks, see facesym.load; others than torch take models of the zoo (default torch)",
+        )  # fmt: skip
     if seed:
         command.add_argument("--seed", type=int, default=0, help="seed that selects the images (default 0)")
     command.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
@@ -117,8 +124,21 @@ def named_models(given: Sequence[str]) -> dict[str, str]:
     return models
 
 
-def load_models(given: Sequence[str], device: str | torch.device = "cpu") -> dict[str, Any]:
-    """Load the networks of ``--models`` in eval mode: {name: network}, see `named_models`."""
+def load_models(
+    given: Sequence[str], device: str | torch.device = "cpu", backend: str = "torch"
+) -> dict[str, Any]:
+    """Load the networks of ``--models`` in eval mode: {name: network}, see `named_models`.
+
+    Args:
+        given: see `named_models`.
+        device: device of the networks; exported ones run on the CPU.
+        backend: one of `facesym.onnx.BACKENDS`; with others than "torch", the networks are OnnxNets.
+
+    Raises:
+        ZooError: a model is unknown, or has not been exported (`facesym export`).
+    """
+    if backend != "torch":
+        return {name: onnx.load(model, backend) for name, model in named_models(given).items()}
     return {name: zoo.load(model, device=device).eval() for name, model in named_models(given).items()}
 
 
