@@ -59,6 +59,20 @@ def test_the_background_keeps_its_texture_and_clothes_are_not_continued(person, 
     assert np.abs(filled[inner].mean(0) - image[visible].mean(0)).max() < 30
 
 
+@pytest.mark.parametrize("side", [64, 100, 128, 301, 384])
+@pytest.mark.parametrize("shown", [0, 1, 40])
+def test_a_narrow_strip_of_background_is_continued_at_any_size(side, shown):
+    """In hundredths of the side; where none is left beside the person's rim, the crop is returned."""
+    points = np.full((68, 2), 0.6 * side)
+    image = np.full((side, side, 3), COAT, np.uint8)
+    shown = -(-shown * side // 100) + round(0.03 * side) if shown else 0  # the rim is not continued
+    image[:, :shown] = WALL
+    matte = np.ones((side, side), np.float32)
+    matte[:, :shown] = 0
+    filled = behind(image, matte, points)
+    assert (filled == (np.array(WALL if shown else COAT))).all(2).mean() > 0.9
+
+
 @pytest.mark.parametrize("background", [-8.0, 3.0])
 def test_a_background_that_the_parser_takes_for_a_person_is_told_by_its_lower_logit(
     person, points, monkeypatch, background

@@ -195,12 +195,14 @@ def behind(crop: np.ndarray, matte: np.ndarray, points: np.ndarray) -> np.ndarra
         points: 68x2, the landmarks of ``crop`` in pixels.
 
     Returns:
-        SxSx3 uint8.
+        SxSx3 uint8; ``crop`` if it shows hardly any background.
     """
     size = len(crop)
-    reach = round(GROW * size)
+    reach = max(1, round(GROW * size))
     person = cv2.dilate((matte > 0.1).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
     known = person == 0
+    if not known.any():
+        return crop
     above = known & (np.arange(size)[:, None] < points[48:68, 1].mean())
     known = above if above.any() else known
     filled = _continued(crop, known)
@@ -212,12 +214,15 @@ def behind(crop: np.ndarray, matte: np.ndarray, points: np.ndarray) -> np.ndarra
 def _continued(image, known):
     """Continue the known pixels (SxS bool) of an image (SxSx3 uint8) over the others."""
     size = len(image)
-    times = next(n for n in range(-(-size // FINEST), size + 1) if size % n == 0)
+    times = -(-size // FINEST)
+    finest = size // times
     filled, matches, rng = None, (), np.random.default_rng(0)
     for part in (8, 4, 2, 1):
-        side = max(size // times // part, 1)
+        side = 2 * max(1, finest // part // 2)  # even, as find_texture requires
         small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
         visible = cv2.resize(known.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) > 0.99
+        if not visible.any():  # a strip narrower than a pixel
+            continue
         if filled is None:
             filled = diffuse(small.astype(np.float32), visible)
         filled = _enlarged(filled, side)
@@ -226,9 +231,12 @@ def _continued(image, known):
         face = np.zeros_like(visible)
         matches = find_texture(filled, ~visible, face)
         filled = borrow_texture(filled, ~visible, face, *matches)
-    if times > 1:
+    if filled is None:
+        return diffuse(image.astype(np.float32), known)
+    if len(filled) < size:
         filled = _laid_over(_enlarged(filled, size), image, known)
-        filled = borrow_texture(filled, ~known, np.zeros_like(known), *matches, times=times)
+        if side * times == size and visible.any():
+            filled = borrow_texture(filled, ~known, np.zeros_like(known), *matches, times=times)
     return filled
 
 
@@ -241,8 +249,6 @@ def _random_detail(filled, image, visible, rng):
     Returns:
         SxSx3 float32.
     """
-    if not visible.any():
-        return np.zeros_like(filled)
     weight = visible.astype(np.float32)
     around = cv2.GaussianBlur(image * weight[..., None], (0, 0), 2)
     around /= np.maximum(cv2.GaussianBlur(weight, (0, 0), 2), 1e-3)[..., None]

@@ -25,7 +25,7 @@ def find_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> tuple
     """Match masked pixels outside the face to the visible pixels that look most similar.
 
     Args:
-        image: SxSx3 uint8, completed.
+        image: SxSx3 uint8, completed; S is even.
         mask: SxS bool, True = missing.
         face: SxS bool, True = face, which is not changed.
 
@@ -95,7 +95,7 @@ def borrow_texture(
     """Copy the detail of the matches to the masked pixels outside the face.
 
     Args:
-        image: SxSx3 uint8, completed.
+        image: SxSx3 uint8, completed; S is even.
         mask, face: SxS bool; see `find_texture`.
         targets, sources: from `find_texture`, for this image or a smaller version of it.
         times: integer ratio of the size of this image to that version.
