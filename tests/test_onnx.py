@@ -75,8 +75,8 @@ def test_without_torch_the_results_are_torch_s(task, i, made):
     folder, told = made
     expected = facesym.load(task)(PORTRAITS[i], *[MASKS[i]] * (task == "complete"), **TASKS[task])
     image = np.asarray(Image.open(folder / f"{task}-{i}.png"), np.float32)
-    # Landmarks that differ by a fiftieth of a pixel give crops that differ by a level. Behind a turned head, the matches
-    # of texture depend on the last digit.
+    # Landmarks that differ by a fiftieth of a pixel give crops that differ by a level. Behind a turned head, texture
+    # depends on the last digit.
     difference = image - np.asarray(expected.images[0])
     assert np.abs(cv2.GaussianBlur(difference, (0, 0), 3)).mean() < 2
     assert told[f"{task}-{i}"]["identity"] == pytest.approx(expected.identity, abs=0.01)
