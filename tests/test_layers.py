@@ -116,6 +116,7 @@ def test_the_person_is_found_in_front_of_any_background(portrait):
 @dataclass
 class Face:
     crop: Image.Image
+    layers: tuple | None = None
 
 
 def moved_by(net, faces, steps, larger=False):

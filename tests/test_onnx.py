@@ -79,7 +79,7 @@ def test_without_torch_the_results_are_torch_s(task, i, made):
     # depends on the last digit.
     difference = image - np.asarray(expected.images[0])
     assert np.abs(cv2.GaussianBlur(difference, (0, 0), 3)).mean() < 2
-    assert told[f"{task}-{i}"]["identity"] == pytest.approx(expected.identity, abs=0.01)
+    assert told[f"{task}-{i}"]["identity"] == pytest.approx(expected.identity, abs=0.02)
 
 
 @pytest.mark.parametrize("i", range(len(PORTRAITS)))

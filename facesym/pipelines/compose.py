@@ -33,12 +33,15 @@ def compose(
     Returns:
         RGB image, SxS; ``person`` if the crop shows no background.
     """
-    crop = np.asarray(face.crop)
-    own = person_matte(crop, points)
+    if face.layers is None:
+        crop = np.asarray(face.crop)
+        own = person_matte(crop, points)
+        face.layers = own, behind(crop, own, points)
+    own, background = face.layers
     if (own < 0.1).mean() < BACKGROUND:
         return person
     matte = move_matte(own, net, face, steps)[..., None]
-    mixed = matte * np.asarray(person, np.float32) + (1 - matte) * behind(crop, own, points)
+    mixed = matte * np.asarray(person, np.float32) + (1 - matte) * background
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 

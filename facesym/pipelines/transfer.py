@@ -59,6 +59,8 @@ class TransferJob(FaceJob):
         unlit: RGB, the output before its light is changed.
         light: the change of light, or None.
         grid: see the result.
+        layers: the person's matte and the background behind, kept for several turns; see
+            `facesym.pipelines.compose.compose`. None until needed, also after `dataclasses.replace`.
     """
 
     small: Image.Image
@@ -66,6 +68,7 @@ class TransferJob(FaceJob):
     unlit: Image.Image | None = None
     light: LightChange | None = None
     grid: dict = field(default_factory=dict)
+    layers: tuple[np.ndarray, np.ndarray] | None = field(default=None, init=False)
 
 
 class Edit(NamedTuple):
