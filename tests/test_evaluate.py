@@ -45,7 +45,7 @@ def test_the_whole_protocol(sets, model_folder, tmp_path, capsys):
     results = run(sets, out, "--size", 64, "--models", model_folder, "--grid", 2)
     settings = results["settings"]
     assert settings["pictures"] == 5 and settings["sets"] == {"large": 3, "small": 2}  # test split only
-    for kind in ("irregular", "centre", "one eye", "one half"):
+    for kind in ("irregular", "centre", "one eye", "one half", "one side"):
         rows = {row["row"]: row for row in results["results"][kind]["rows"]}
         assert list(rows) == [
             "input",
@@ -68,7 +68,7 @@ def test_the_whole_protocol(sets, model_folder, tmp_path, capsys):
     assert results["results"]["centre"]["rows"][0]["mask_fraction"] == pytest.approx(0.375**2)
     assert results["results"]["irregular"]["rows"][0]["mask_fraction"] < 0.35  # the mask of 90 % is left out
     with open(out / "pictures.csv", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 4 * 6 * 5
+        assert len(list(csv.DictReader(file))) == 5 * 6 * 5
     printed = capsys.readouterr().out
     assert (
         "| Telea | 14.1% |" in printed and "tiny: " in printed and "against the best classical row" in printed

@@ -32,7 +32,7 @@ from .data import (
 )
 from .fills import CLASSICAL
 from .groups import group_rows
-from .masks import centre_masks, irregular_masks, one_eye_masks, one_half_masks
+from .masks import centre_masks, irregular_masks, one_eye_masks, one_half_masks, one_side_masks
 from .report import picture_grid
 from .tables import ALONE, markdown, save_results, save_rows
 
@@ -235,6 +235,7 @@ def run(args: argparse.Namespace) -> None:
         "centre": centre_masks(len(rows), args.size, args.centre),
         "one eye": one_eye_masks(rows, landmarks, args.size, args.seed),
         "one half": one_half_masks(rows, landmarks, args.size, args.seed),
+        "one side": one_side_masks(rows, landmarks, args.size, args.seed),
     }
     args.out.mkdir(parents=True, exist_ok=True)
     tables, images = {}, []
@@ -305,6 +306,7 @@ def _settings(args, rows, models, descriptors):
             "centre": f"square of {args.centre} of the side",
             "one eye": "an eye and its brow, left or right at random",
             "one half": "one half of the face, left or right at random",
+            "one side": "all of the image on one side of the face's midline, left or right at random",
         },
         "seed": args.seed,
         "models": {name: {"source": sources[name]} | _about(net) for name, net in models.items()},

@@ -81,11 +81,16 @@ def one_eye_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int, 
 
 def one_half_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Mask one half of each face from forehead to chin, left or right at random, up to the landmarks' midline."""
+    faces = np.stack([face_region(points, size) > 0 for points in landmarks])
+    return faces & one_side_masks(rows, landmarks, size, seed)
+
+
+def one_side_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Mask one side of each image, left or right at random, up to the landmarks' midline."""
     masks = np.zeros((len(rows), size, size), bool)
     for i, (row, points) in enumerate(zip(rows, landmarks)):
         middle = np.interp(np.arange(size), points[MIDDLE, 1], points[MIDDLE, 0])[:, None]
-        side = np.arange(size)[None] < middle if _left(seed, row) else np.arange(size)[None] > middle
-        masks[i] = side & (face_region(points, size) > 0)
+        masks[i] = np.arange(size)[None] < middle if _left(seed, row) else np.arange(size)[None] > middle
     return masks
 
 

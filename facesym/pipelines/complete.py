@@ -18,6 +18,7 @@ from ..faces.load import load_mask, read_photo
 from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
 from ..faces.paste import fill_smoothly, inside_square, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
+from ..faces.surroundings import extend_flow, mirrored_weight, with_surroundings
 from ..faces.texture import borrow_texture, find_texture
 from ..onnx import use_backend
 from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, inference
@@ -74,8 +75,9 @@ class CompleteJob(FaceJob):
         network_output: the fields USED of the network's output for this face: CxSxS float32 arrays.
         completed: RGB crop with texture; the output keeps the crop's own pixels outside the mask.
         copied: SxS float32, weight of the detail copied from the mirrored half.
-        smooth: SxSx3 uint8, the network's output with that detail.
         face: SxS bool, True = face.
+        around: the arguments ``matrix`` and ``weight`` of `facesym.faces.surroundings.with_surroundings`.
+        smooth: SxSx3 uint8, the network's output with that detail and those surroundings.
         texture: the matches of `facesym.faces.texture.find_texture` outside the face.
     """
 
@@ -86,8 +88,9 @@ class CompleteJob(FaceJob):
     network_output: SimpleNamespace | None = None
     completed: Image.Image | None = None
     copied: np.ndarray | None = None
-    smooth: np.ndarray | None = None
     face: np.ndarray | None = None
+    around: tuple[np.ndarray, np.ndarray] | None = None
+    smooth: np.ndarray | None = None
     texture: tuple[np.ndarray, np.ndarray] | None = None
 
 
@@ -272,8 +275,8 @@ class CompletePipeline(Pipeline):
         fields = {name: to_array(getattr(out, name)) for name in USED}
         for i, face in enumerate(faces):
             face.network_output = SimpleNamespace(**{name: values[i] for name, values in fields.items()})
-            self._copy_detail(face)
             face.face = face.network_output.face_region[0] > 0.5
+            self._copy_mirrored(face)
             face.texture = find_texture(face.smooth, face.mask, face.face)
             textured = borrow_texture(face.smooth, face.mask, face.face, *face.texture)
             face.completed = Image.fromarray(with_grain(textured, face.mask, face.face))
@@ -282,14 +285,17 @@ class CompletePipeline(Pipeline):
             face.output = paste_completion(face.crop, face.completed, np.eye(2, 3), touched)
 
     @staticmethod
-    def _copy_detail(face):
-        """Add the detail of the mirrored half to the network's output."""
+    def _copy_mirrored(face):
+        """Add the detail and the surroundings of the mirrored half to the network's output."""
         net, output = face.network_output, np.asarray(to_image(face.network_output.completed))
         copy = np.asarray(to_image(net.warped))
         trust = (net.confidence * (1 - net.half_mask))[0]
         yaw, _ = head_pose(face.points)
         face.copied = copied_weight(output, copy, trust, face.mask, yaw)
-        face.smooth = with_copied_detail(output, copy, face.copied)
+        matrix = extend_flow(net.flow, face.face, face.mask)
+        face.around = matrix, mirrored_weight(matrix, face.face, face.mask, yaw)
+        detailed = with_copied_detail(output, copy, face.copied)
+        face.smooth = with_surroundings(detailed, np.asarray(face.clean), *face.around)
 
     def _paste(self, photo, face):
         crop, transform = self._detailed(face) or (face.completed, face.transform)
@@ -319,7 +325,9 @@ class CompletePipeline(Pipeline):
         copied = cv2.remap(mirrored, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         output = grow(np.asarray(face.smooth), cv2.INTER_CUBIC)
         weight = grow(face.copied)
+        matrix, around = face.around
         detailed = with_copied_detail(output, copied, weight)
+        detailed = with_surroundings(detailed, sharp, matrix, grow(around))
         # Keep the photo's own visible pixels, the source of the texture.
         missing = warp_mask_to_crop(face.whole.mask, larger, size)
         shown = np.where(missing[..., None], detailed, sharp)
