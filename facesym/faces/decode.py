@@ -107,12 +107,24 @@ def decode(
             ) from None
         except Exception as error:
             raise _damaged(name, error) from error
+        if _try(name, _is_planar_16_bit, image):
+            raise ImageError(
+                f"{name} is a TIFF with more than 8 bits per channel in separate planes, which is not supported: save "
+                "it as PNG."
+            )
         half = (image.width // 2, image.height // 2)
         if math.prod(image.size) > max_decoded and "progressive" not in image.info:
             size = image.size  # a progressive JPEG would need the full memory anyway
             _try(name, image.draft, None, half)
             return _finish(image, name, max_pixels, max_decoded, size)
         return _finish(image, name, max_pixels, max_decoded)
+
+
+def _is_planar_16_bit(image):
+    """Return whether an image is of a kind that Pillow reads as noise, without an error."""
+    tags = getattr(image, "tag_v2", {})
+    planar_configuration, bits_per_sample = tags.get(284, 1), tags.get(258, (8,))
+    return image.format == "TIFF" and planar_configuration == 2 and max(bits_per_sample) > 8
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:
