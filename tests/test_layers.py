@@ -59,6 +59,19 @@ def test_the_background_keeps_its_texture_and_clothes_are_not_continued(person, 
     assert np.abs(filled[inner].mean(0) - image[visible].mean(0)).max() < 30
 
 
+def test_a_grainy_wall_continues_without_stains(person, points):
+    image, where = person
+    grain = cv2.GaussianBlur(np.random.default_rng(1).normal(0, 28, (SIDE, SIDE)), (0, 0), 1)[..., None]
+    image = np.where(where[..., None], COAT, WALL + grain).clip(0, 255).astype(np.uint8)
+    filled = behind(image, where.astype(np.float32), points).astype(np.float32)
+    coarse = cv2.GaussianBlur(filled, (0, 0), 6)
+    inner = cv2.erode(where.astype(np.uint8), np.ones((9, 9))) > 0
+    assert np.abs(coarse[inner].mean(0) - coarse[~where].mean(0)).max() < 3
+    assert coarse[inner].std(0).max() < 3
+    fine = filled - cv2.GaussianBlur(filled, (0, 0), 0.7)
+    assert fine[inner].std() > 0.55 * fine[~where].std()
+
+
 @pytest.mark.parametrize("side", [64, 100, 128, 301, 384])
 @pytest.mark.parametrize("shown", [0, 1, 40])
 def test_a_narrow_strip_of_background_is_continued_at_any_size(side, shown):
@@ -127,6 +140,18 @@ def moved_by(net, faces, steps, larger=False):
     return None, [(0.8 * each / 127.5 - 1).transpose(2, 0, 1)[None].astype(np.float32) for each in moved]
 
 
+@pytest.mark.parametrize("portrait", ["grace-hopper"], indirect=True)
+def test_no_outline_stays_beside_the_shoulders(portrait):
+    """Pixels below the mouth continue the wall, too, if they look like those above."""
+    image, matte, points = portrait
+    filled = behind(image, matte, points).astype(np.float32)
+    person, steps = cv2.dilate((matte > 0.1).astype(np.uint8), np.ones((17, 17))), []
+    for y in range(int(points[57, 1]) + 8, 235):
+        x = np.flatnonzero(person[y])[-1]
+        steps.append(filled[y, x - 14 : x - 8].mean(0) - filled[y, x + 3 : x + 9].mean(0))
+    assert np.abs(steps).mean() < 15
+
+
 def test_a_moved_person_is_laid_over_the_photos_background(portrait, monkeypatch):
     monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
     image, matte, points = portrait
@@ -166,6 +191,14 @@ def test_a_matte_moves_as_the_network_moves_the_crop(monkeypatch):
     moved = move_matte(matte, 9, Face(Image.new("RGB", (64, 64))), [np.zeros((1, 11))])
     assert np.abs(moved[1:, 10:] - matte[1:, 1:-9]).max() < 0.03
     assert (moved[:, :9] < 0.03).all()  # nothing enters from outside
+
+
+def test_a_person_at_the_border_stays_whole(monkeypatch):
+    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    matte = np.zeros((256, 256), np.float32)
+    matte[:, :90] = 1
+    moved = move_matte(matte, 1, Face(Image.new("RGB", (256, 256))), [np.zeros((1, 11))])
+    assert (moved[:, :80] > 0.97).all()
 
 
 def test_a_parser_without_clothes_is_refused(portrait, monkeypatch):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from ..faces.geometry import resized_points
-from ..faces.matte import HAIR, SIDE, find_outline, head_distance, head_size, shoulders
+from ..faces.matte import SIDE, find_outline, head_distance, head_size, shoulders
 
 # Maximum standard deviation of L*, a* and b* of a plain background, in OpenCV's 8-bit units.
 PLAIN = (14.0, 7.0, 7.0)
@@ -12,7 +12,7 @@ MIN_BACKGROUND = 0.08  # minimum fraction of the image that shows background
 ROUNDS = 3  # iterations of GrabCut
 # Distances from the centre of the head, relative to the outline of a head with hair: within HEAD is certainly head,
 # within HAIR probably hair, beyond FAR certainly background.
-HEAD, FAR = 0.7, 1.75
+HEAD, HAIR, FAR = 0.7, 1.25, 1.75
 
 
 def silhouette(image: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 from ..errors import ZooError
 from ..onnx import backend, run_network, shared_network
 from .geometry import face_region, resized_points
+from .grain import with_grain
 from .paste import diffuse
 from .texture import borrow_texture, find_texture
 
@@ -16,9 +17,10 @@ SURE = 3.0  # difference from the threshold, in logits, from which a pixel is ce
 SPLIT = (0.0, 6.0)  # bounds of the threshold
 GROW = 0.03  # fraction of the side by which the person is dilated before the background is filled in
 FINEST = 256  # maximum side, in pixels, at which texture for the background is searched
-HAIR = (
-    1.25  # distance from the centre of the head, see `head_distance`, within which hair and hats are expected
-)
+HEAD = 1.1  # distance, see `head_distance`, within which a smaller difference than SURE is certain
+NEARNESS = 0.15  # weight of a horizontal distance of a pixel of SIDE, in levels of OpenCV's 8-bit Lab
+ALIKE = 10.0  # maximum distance of pixels that look alike, in these levels
+SAMPLES = 1000  # number of pixels of the background that the others are compared with
 DRAWN = 8  # visible pixels drawn, of which the one with the most similar surroundings gives its detail
 
 
@@ -72,7 +74,7 @@ def _labels(person, points):
         split = np.clip(under.max(), *SPLIT)
         sure = max(split - SURE, np.percentile(under, 10))  # some of it is background
     labels = np.select(
-        [person > split + np.where(head_distance(points) < 1.1, 1.0, SURE), person > split, person > sure],
+        [person > split + np.where(head_distance(points) < HEAD, 1.0, SURE), person > split, person > sure],
         [cv2.GC_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD],
         cv2.GC_BGD,
     )
@@ -186,8 +188,8 @@ def behind(crop: np.ndarray, matte: np.ndarray, points: np.ndarray) -> np.ndarra
     """Replace the person by a continuation of the background around the head.
 
     The colours are continued smoothly. Then, from coarse to fine, each scale takes its texture from similar visible
-    pixels.
-    Only pixels above the mouth are continued: those below may show clothes.
+    pixels; grain is added last. Pixels below the mouth are continued only if they look like those above, since they may
+    show clothes.
 
     Args:
         crop: SxSx3 uint8.
@@ -203,12 +205,29 @@ def behind(crop: np.ndarray, matte: np.ndarray, points: np.ndarray) -> np.ndarra
     known = person == 0
     if not known.any():
         return crop
-    above = known & (np.arange(size)[:, None] < points[48:68, 1].mean())
-    known = above if above.any() else known
-    filled = _continued(crop, known)
+    filled = _continued(crop, _background(crop, known, points))
     weight = cv2.GaussianBlur(person.astype(np.float32), (0, 0), reach / 3)[..., None]
-    mixed = weight * filled + (1 - weight) * crop
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    mixed = np.clip(np.rint(weight * filled + (1 - weight) * crop), 0, 255).astype(np.uint8)
+    return with_grain(mixed, person > 0, np.ones_like(known))
+
+
+def _background(crop, visible, points):
+    """Return which visible pixels (SxS bool) are certainly background: those above the mouth, and those below that look
+    like them. The others may show clothes."""
+    size = len(crop)
+    above = visible & (np.arange(size)[:, None] < points[48:68, 1].mean())
+    sampled = cv2.resize(above.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0.99
+    if not sampled.any():
+        return above if above.any() else visible
+    colours = cv2.cvtColor(_resized(crop, SIDE), cv2.COLOR_RGB2LAB).astype(np.float32)
+    colours = cv2.GaussianBlur(colours, (0, 0), 1)
+    values = np.dstack([colours, np.broadcast_to(NEARNESS * np.arange(SIDE, dtype=np.float32), (SIDE, SIDE))])
+    samples = np.random.default_rng(0).permutation(values[sampled])[:SAMPLES]
+    # |a - b|² = |a|² - 2 a · b + |b|²
+    distances = np.square(samples).sum(1) - 2 * values @ samples.T
+    alike = np.square(values).sum(2) + distances.min(2) < ALIKE**2
+    alike = cv2.resize(alike.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+    return above | (visible & alike)
 
 
 def _continued(image, known):
@@ -252,7 +271,9 @@ def _random_detail(filled, image, visible, rng):
     weight = visible.astype(np.float32)
     around = cv2.GaussianBlur(image * weight[..., None], (0, 0), 2)
     around /= np.maximum(cv2.GaussianBlur(weight, (0, 0), 2), 1e-3)[..., None]
-    around, detail = around[visible], (image - around)[visible]
+    detail = image - around
+    detail -= cv2.GaussianBlur(detail * weight[..., None], (0, 0), 2)
+    around, detail = around[visible], detail[visible]
     drawn = rng.integers(0, len(detail), (DRAWN, *visible.shape))
     nearest = np.square(around[drawn] - filled).sum(-1).argmin(0)
     return detail[np.take_along_axis(drawn, nearest[None], 0)[0]]

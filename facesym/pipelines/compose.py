@@ -17,6 +17,7 @@ from .draw import draw
 
 BACKGROUND = 0.01  # minimum fraction of a crop that shows background
 LEVELS = (64, 160)  # grey values of the images that show how a matte moves; changes of light do not clip them
+EDGE = 3 / 256  # fraction of the side that a pixel at the border affects
 SEEN = 0.25  # minimum fraction of a pixel that is copied, for its matte to be known
 
 
@@ -69,7 +70,11 @@ def move_matte(matte: np.ndarray, net: Any, face: Any, steps: Sequence[np.ndarra
     mixed, person, background = (to_array(image)[0].mean(0) for image in images)
     copied = 2 * (high - low) / 255
     shown = np.clip((mixed - person) / np.maximum(background - person, SEEN * copied), 0, 1)
-    return 1 - shown.astype(np.float32)
+    moved = 1 - shown.astype(np.float32)
+    # The person may have reached the border that was set to 0.
+    edge = round(EDGE * len(moved))
+    inner = moved[edge:, edge:-edge]
+    return cv2.copyMakeBorder(inner, edge, 0, edge, edge, cv2.BORDER_REPLICATE) if edge else moved
 
 
 def keep_outside_face(
