@@ -53,12 +53,14 @@ def test_the_hidden_side_of_a_symmetric_photo_is_found_again():
     assert far[:, -SIZE // 4 :].mean() > 0.9 and (np.abs(done[far].astype(int) - photo[far]) <= 1).all()
 
 
-@pytest.mark.parametrize("case", ["small", "both sides", "turned", "no face", "only the face"])
+@pytest.mark.parametrize("case", ["small", "enclosed", "both sides", "turned", "no face", "only the face"])
 def test_elsewhere_the_network_is_kept(case):
     mask, yaw, face = RIGHT.copy(), 0.0, FACE
     if case == "small":
         mask = np.zeros_like(RIGHT)
         mask[100:118, 100:118] = True
+    elif case == "enclosed":
+        mask[:, 120:] = False  # the photo goes on there
     elif case == "both sides":
         mask = np.ones_like(RIGHT)
         mask[:20] = False

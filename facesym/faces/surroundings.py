@@ -52,8 +52,7 @@ def mirrored(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         An array of the same shape and dtype; where the map leaves the image, the closest pixel.
     """
     size = len(image)
-    at = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
-    x, y = (((a * at + b * at[:, None] + c + 1) * size - 1) / 2 for a, b, c in matrix.astype(np.float32))
+    x, y = (((source + 1) * size - 1) / 2 for source in _sources(matrix, size))
     flip = np.ascontiguousarray(image[:, ::-1])
     return cv2.remap(flip, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
@@ -78,7 +77,26 @@ def mirrored_weight(matrix: np.ndarray, face: np.ndarray, mask: np.ndarray, yaw:
     visible = cv2.GaussianBlur((~mask).astype(np.float32), (0, 0), NEAR * size)
     outside = 1 - cv2.GaussianBlur(face.astype(np.float32), (0, 0), BLUR * size)
     weight = (1 - ramp(visible, *VISIBLE)) * ramp(inside / size, 0, SOFT) * outside * mask
+    weight *= 1 - cv2.GaussianBlur(_enclosed(matrix, mask), (0, 0), BLUR * size)
     return (weight * (1 - ramp(abs(yaw), *FRONTAL))).astype(np.float32)
+
+
+def _sources(matrix, size):
+    """Return the coordinates x and y in the flip, in [-1, 1], that each pixel is copied from: two of SxS float32."""
+    at = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
+    return (a * at + b * at[:, None] + c for a, b, c in matrix.astype(np.float32))
+
+
+def _enclosed(matrix, mask):
+    """Return 1 where visible pixels follow in the same row, away from the midline, and 0 elsewhere: SxS float32.
+
+    There, what is copied would have to fit on both sides, which the output does better.
+    """
+    x, _ = _sources(matrix, len(mask))
+    own = (2 * np.arange(len(mask)) + 1) / len(mask) - 1
+    from_left = np.logical_or.accumulate(~mask, 1)
+    from_right = np.logical_or.accumulate(~mask[:, ::-1], 1)[:, ::-1]
+    return np.where(own < -x, from_left, from_right).astype(np.float32)
 
 
 def with_surroundings(
