@@ -96,7 +96,7 @@ def as_file(pixels, kind="PNG", **options):
     [
         lambda p: p,
         lambda p: p.astype(np.int64),
-        lambda p: p.astype(np.uint16) * 257,
+        lambda p: (p.astype(np.uint16) * 257).astype(">u2"),
         lambda p: torch.from_numpy(p.astype(np.uint16) * 257).permute(2, 0, 1),
         lambda p: cv2.imencode(".png", p[..., ::-1].astype(np.uint16) * 257)[1].tobytes(),
         lambda p: p / 255,

@@ -274,7 +274,7 @@ def _from_array(source, name):
         array = array * np.uint8(255)
     elif array.dtype.kind == "f":
         array = _from_floats(array, name)
-    elif array.dtype == np.uint16 and array.max() > 255:
+    elif array.dtype.kind == "u" and array.itemsize == 2 and array.max() > 255:  # of either byte order
         array = _from_16_bits(array)
     elif array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
         raise ImageError(
