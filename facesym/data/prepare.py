@@ -47,8 +47,9 @@ def _add_faces(commands):
         description="Cut the largest face out of every photo (FFHQ framing), with landmarks, pose and sharpness.",
         epilog="Use photos of adults only: the command cannot tell anyone's age. Remove photos of minors\n"
         "and of people who have not agreed first.\n\n"
-        "The splits (80/10/10) go by person if each sub-folder is one person: there are at least 20, and\n"
-        "none has more than 10 % of the photos. Otherwise they go by image.\n\n"
+        "The splits (80/10/10) go by person if each sub-folder is one person: there are at least 20, none\n"
+        "has more than 10 % of the photos, and no photo is outside. Otherwise they go by image, and the\n"
+        "column subject of metadata.csv is empty.\n\n"
         "example:\n  facesym prepare faces PHOTOS FACES --size 256 --workers 2",
     )
     command.add_argument("photos", type=Path, help="folder of photos, including its sub-folders")

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,7 +32,8 @@ from .excluded import is_excluded_image, is_excluded_name
 from .metadata import FEWEST_PEOPLE
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
-COLUMNS = ["file_name", "subject", "split", "det", "yaw", "pitch", "sharp", "colour"]
+MEASURES = ["det", "yaw", "pitch", "sharp", "colour"]
+COLUMNS = ["file_name", "subject", "split", *MEASURES]
 FEWEST = 10  # with at least this number of people, no split may be empty
 LARGEST = 0.1  # maximum fraction of the images in the folder of one person: that of the split val or test
 JOURNAL = "progress.jsonl"
@@ -48,45 +50,48 @@ REASONS = {
 }
 
 
-def split_of(subject: str) -> str:
-    """Assign a subject to train, val or test (80/10/10) by a hash of the name, so that every run assigns the same."""
-    return {8: "val", 9: "test"}.get(_hash(subject) % 10, "train")
+def split_of(name: str) -> str:
+    """Assign a person or an image to train, val or test (80/10/10) by a hash of the name, so that every run assigns
+    the same."""
+    return {8: "val", 9: "test"}.get(_hash(name) % 10, "train")
 
 
 def _hash(name):
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
-def settle_people(rows: Any) -> tuple[list[tuple[str, str]], str]:
+def settle_people(images: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], str]:
     """Settle the person and the split of each image.
 
-    Each folder counts as one person if there are enough of them and none has a large part of the images. Otherwise the
-    folders hold other groups (an event, a dataset): the people are unknown, and each image counts as a person.
+    Each folder counts as one person if there are enough of them, none has a large part of the images, and no image is
+    in no folder. Otherwise the folders hold other groups (an event, a dataset): the people are unknown, and the splits
+    go by image.
 
     Args:
-        rows: lists that begin with file name and subject (the folder's name).
+        images: file name, which no two share, and folder (`folder_of`) of each.
 
     Returns:
-        (subject, split) of each row, and why images count as people; "" if folders do.
+        (subject, split) of each image, and why the people are unknown. Either all subjects or the reason are "".
     """
-    counts = Counter(row[1] for row in rows)
-    reason = _why_by_image(counts)
-    people = [Path(row[0]).stem if reason and counts[row[1]] > 1 else row[1] for row in rows]
-    splits = {person: split_of(person) for person in sorted(set(people), key=_hash)}
+    reason = _why_by_image(Counter(folder for _, folder in images))
+    names = [Path(file).stem if reason else folder for file, folder in images]
+    splits = {name: split_of(name) for name in sorted(set(names), key=_hash)}
     if len(splits) >= FEWEST:
-        spare = [person for person, split in splits.items() if split == "train"]
+        spare = [name for name, split in splits.items() if split == "train"]
         missing = [split for split in ("val", "test") if split not in splits.values()]
         splits |= dict(zip(spare, missing, strict=False))
-    return [(person, splits[person]) for person in people], reason
+    return [("" if reason else name, splits[name]) for name in names], reason
 
 
 def _why_by_image(counts):
-    """Return why folders ({name: number of images}) do not count as people, or ""."""
-    folders, images = len(counts), sum(counts.values())
-    if folders == images:
+    """Return why folders ({name: number of images}; "" for images in no folder) do not count as people, or ""."""
+    folders, images = {name: count for name, count in counts.items() if name}, sum(counts.values())
+    if max(folders.values(), default=0) < 2:
         return "no sub-folder has several photos"
-    if folders < FEWEST_PEOPLE:
+    if len(folders) < FEWEST_PEOPLE:
         return f"the photos are in fewer than {FEWEST_PEOPLE} sub-folders"
+    if counts[""]:
+        return f"not all photos are in sub-folders ({counts['']} are not)"
     name, largest = counts.most_common(1)[0]
     if largest > LARGEST * images:
         return f"the sub-folder {name} has {largest / images:.0%} of the photos"
@@ -111,9 +116,9 @@ def find_photos(folder: Path) -> tuple[dict[str, Path], int]:
     return named, len(files) - len(photos)
 
 
-def subject_of(path: Path) -> str:
-    """Return the photo's folder, which may be one person's, or the photo's own name if it is at the top."""
-    return path.stem if path.parent == Path() else path.parent.as_posix()
+def folder_of(path: Path) -> str:
+    """Return the sub-folder of a photo's relative path, which may be one person's; "" if it is in none."""
+    return "" if path.parent == Path() else path.parent.as_posix()
 
 
 def prepare_one(task: tuple) -> dict[str, Any]:
@@ -128,12 +133,12 @@ def prepare_one(task: tuple) -> dict[str, Any]:
     source, out, name, path, settings = task
     entry = {"photo": path.as_posix()}
     try:
-        return entry | _cut(source / path, out / f"{name}.webp", subject_of(path), settings)
+        return entry | _cut(source / path, out / f"{name}.webp", settings)
     except Exception as error:  # one bad photo does not end the run
         return entry | {"dropped": "failed", "why": f"{type(error).__name__}: {error}"}
 
 
-def _cut(photo, target, subject, settings):
+def _cut(photo, target, settings):
     cv2.setNumThreads(1)  # the processes share the cores already
     size = settings["size"]
     try:
@@ -172,14 +177,7 @@ def _cut(photo, target, subject, settings):
     write_atomic(target, data.getvalue())
     yaw, pitch = head_pose(points)
     spread = pixels.max(-1).astype(np.float32) - pixels.min(-1)
-    row = [
-        target.name,
-        subject,
-        split_of(subject),
-        round(float(face.score), 3),
-        round(yaw, 1),
-        round(pitch, 1),
-    ]
+    row = [target.name, round(float(face.score), 3), round(yaw, 1), round(pitch, 1)]
     row += [round(float(sharp), 1), round(float(spread.mean()), 1)]
     return found | {"row": row, "landmarks": [[round(float(v), 2) for v in point] for point in points]}
 
@@ -292,14 +290,14 @@ def _run(tasks, workers):
 
 def _write_tables(out, entries, header, other_files):
     rows = [entry for entry in entries if "row" in entry]
-    people, reason = settle_people([entry["row"] for entry in rows])
-    rows = [
-        entry | {"row": [entry["row"][0], *person, *entry["row"][3:]]}
+    people, reason = settle_people([(entry["row"][0], folder_of(Path(entry["photo"]))) for entry in rows])
+    lines = [  # journals of earlier versions have a subject and a split before the measures
+        [entry["row"][0], *person, *entry["row"][-len(MEASURES) :]]
         for entry, person in zip(rows, people, strict=True)
     ]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerows([COLUMNS, *(entry["row"] for entry in rows)])
+    writer.writerows([COLUMNS, *lines])
     points = io.BytesIO()
     np.save(points, np.array([entry["landmarks"] for entry in rows], np.float32).reshape(-1, 68, 2))
     report = {
@@ -309,7 +307,7 @@ def _write_tables(out, entries, header, other_files):
         "splits": dict(Counter(split for _, split in people)),
         "split_by": "image" if reason else "person",
         "split_reason": reason,
-        "subjects": len({subject for subject, _ in people}),
+        "subjects": None if reason else len({subject for subject, _ in people}),
         "several_faces_largest_taken": sum(entry["faces"] > 1 for entry in rows),
         "other_files_ignored": other_files,
         "dropped": dict(Counter(entry["dropped"] for entry in entries if "dropped" in entry)),
