@@ -77,7 +77,7 @@ class Expressions:
         front = {
             (row["subject"], row["expression"]): i
             for i, row in enumerate(faces.rows)
-            if row.get("view") == "front" and row.get("expression")
+            if row.get("view") == "front" and row.get("expression") and row["subject"]
         }
         self.smiles, self.mesh, self.shading = [], mesh, shading
         for (subject, expression), i in front.items():

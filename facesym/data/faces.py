@@ -1,7 +1,8 @@
 """Folders of aligned faces, decoded into memory, and their augmentation for training.
 
-A folder holds images cut in the FFHQ framing, ``metadata.csv`` (at least ``file_name, subject, split``) and
-``landmarks.npy`` (Nx68x2 float32, pixels of that row's image): what `facesym prepare` writes.
+A folder holds images cut in the FFHQ framing, ``metadata.csv`` (at least ``file_name, subject, split``; the
+subject is empty if the person is unknown) and ``landmarks.npy`` (Nx68x2 float32, pixels of that row's image): what
+`facesym prepare` writes.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -29,7 +29,8 @@ def read_metadata(
             upscaled faces.
 
     Returns:
-        A dict per row, with the columns, ``path`` (of the image) and ``index`` (the row's number).
+        A dict per row, with the columns, ``path`` (of the image) and ``index`` (the row's number). ``subject`` is "" if
+        the person is unknown.
 
     Raises:
         ImageError: the folder has no metadata.csv, or an image that it lists does not exist.
@@ -103,10 +104,11 @@ def find_folders(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) -> str:
-    """Choose the rows for validation, by a hash of the subject or, with fewer than FEWEST_PEOPLE people, of the image.
+    """Choose the rows for validation, by a hash of the subject or, if it is unknown or there are fewer than
+    FEWEST_PEOPLE people, of the image.
 
     Args:
-        rows: dicts with ``split`` ("train" or "val"), ``subject`` and ``file_name`` (or ``target``); changed in place.
+        rows: rows of metadata.csv or pairs.csv of the splits "train" and "val"; changed in place.
         fraction: fraction to hold out; "auto" holds out VAL_FRACTION if no row is for validation; None changes nothing.
 
     Returns:
@@ -115,14 +117,27 @@ def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) ->
     given = not isinstance(fraction, str)
     if not rows or fraction is None or (not given and any(row["split"] == "val" for row in rows)):
         return ""
-    people = len({row["subject"] for row in rows}) >= FEWEST_PEOPLE
-    places = [_place(row["subject"] if people else row.get("file_name") or row["target"]) for row in rows]
+    people = [_person(row) for row in rows]
+    if len(set(people) - {""}) < FEWEST_PEOPLE:
+        people = [""] * len(rows)
+    places = [_place(person or _image(row)) for person, row in zip(people, rows, strict=True)]
     limit = max(fraction if given else VAL_FRACTION, min(places))  # at least one
     for row, place in zip(rows, places, strict=True):
         row["split"] = "val" if place <= limit else "train"
     held = sum(row["split"] == "val" for row in rows)
     why = "" if given else "no image is of the split val: "
-    return f"{why}{held} of {len(rows)} held out for validation, by {'person' if people else 'image'}"
+    how = "person" if all(people) else "person or, if unknown, image" if any(people) else "image"
+    return f"{why}{held} of {len(rows)} held out for validation, by {how}"
+
+
+def _person(row):
+    """Return the name of a row's person, or "" if it is unknown; in pairs.csv, a folder and a hyphen precede it."""
+    return "" if "target" in row and row["subject"].endswith("-") else row["subject"]
+
+
+def _image(row):
+    """Return the name of a row's image; in pairs.csv, all pairs made from one photo have the same."""
+    return row["file_name"] if "file_name" in row else row["target"].removeprefix(f"{row['kind']}-")
 
 
 def split_rows(

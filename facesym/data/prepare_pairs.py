@@ -121,9 +121,9 @@ def _plan(folders, count, rng):
     for folder in folders:
         people, points = read_metadata(folder, ("train", "val", "test")), read_landmarks(folder)
         good = {row["index"] for row in people if is_frontal_neutral(row, points[row["index"]])}
-        front = {row["subject"]: row for row in people if row.get("view") and row["index"] in good}
+        front = {row["subject"]: row for row in people if _in_studio(row) and row["index"] in good}
         for row in people:
-            target, marks = front.get(row["subject"]) if row.get("view") else None, points[row["index"]]
+            target, marks = front.get(row["subject"]) if _in_studio(row) else None, points[row["index"]]
             if target and row is not target and "profile" not in row["view"]:
                 tasks.append(("real", folder, row, marks, target, points[target["index"]]))
             if is_turned_neutral(row, marks):
@@ -147,6 +147,11 @@ def _plan(folders, count, rng):
             "expressive photos"
         )
     return [(k, *task) for k, task in enumerate(tasks)]
+
+
+def _in_studio(row):
+    """Whether there may be other views of a row's person."""
+    return row.get("view") and row["subject"]
 
 
 def _write_tables(out, table, points, coordinates):

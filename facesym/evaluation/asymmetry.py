@@ -167,7 +167,7 @@ def measure_persons(rows: Sequence[dict[str, Any]], most: int) -> dict[str, Any]
     """Measure how two photos of one person differ.
 
     Args:
-        rows: rows of metadata.csv; the first two of each person are used.
+        rows: rows of metadata.csv; the first two of each known person are used.
         most: maximum number of pairs.
 
     Returns:
@@ -177,7 +177,8 @@ def measure_persons(rows: Sequence[dict[str, Any]], most: int) -> dict[str, Any]
     """
     people: dict[tuple[str, str], list] = {}
     for row in rows:
-        people.setdefault((row["set"], row["subject"]), []).append(row)
+        if row["subject"]:
+            people.setdefault((row["set"], row["subject"]), []).append(row)
     pairs = [photos[:2] for photos in people.values() if len(photos) > 1][:most]
     if not pairs:
         return {}

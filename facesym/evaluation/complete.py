@@ -23,10 +23,12 @@ from ..onnx import OnnxNet
 from ..pipelines.complete import CompletePipeline
 from .data import (
     add_common_arguments,
+    count_images,
     digest,
     load_models,
     load_pictures,
     named_models,
+    people_of,
     select_pictures,
     yaw_of,
 )
@@ -292,13 +294,13 @@ def _picture_rows(kind, name, rows, values):
 
 
 def _settings(args, rows, models, descriptors):
-    people = [f"{row['set']}/{row['subject']}" for row in rows]
+    people = people_of(rows)
     sources = named_models(args.models)
     return {
         "task": "complete",
         "size": args.size,
         "pictures": len(rows),
-        "people": len(set(people)),
+        "people": len(set(people)) if people else None,
         "sets": dict(sorted(Counter(row["set"] for row in rows).items())),
         "pictures_sha256": digest(*(f"{row['set']}/{row['file_name']}" for row in rows)),
         "masks": {
@@ -312,7 +314,7 @@ def _settings(args, rows, models, descriptors):
         "models": {name: {"source": sources[name]} | _about(net) for name, net in models.items()},
         "lpips": "AlexNet, version 0.1" if args.alexnet else "not measured (no --alexnet)",
         "identity": f"dlib descriptor, the same person within {metrics.SAME_PERSON}",
-        "different_people_within": chance_level(descriptors, people),
+        "different_people_within": chance_level(descriptors, people) if people else None,
         "device": args.device,
         "backend": args.backend,
     }
@@ -326,7 +328,7 @@ def _about(model):
 
 def _print(settings, tables):
     sets, size = ", ".join(f"{count} {name}" for name, count in settings["sets"].items()), settings["size"]
-    print(f"\n{settings['pictures']} images of {settings['people']} people at {size}x{size} ({sets})")
+    print(f"\n{count_images(settings['pictures'], settings['people'])} at {size}x{size} ({sets})")
     if settings["different_people_within"] is not None:
         print(f"recognised as the same person by chance: {settings['different_people_within']:.1%} of pairs")
     for kind, table in tables.items():

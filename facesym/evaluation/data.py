@@ -89,6 +89,17 @@ def load_pictures(rows: list[dict[str, Any]], size: int) -> tuple[np.ndarray, np
     return images, landmarks
 
 
+def people_of(rows: list[dict[str, Any]]) -> list[str] | None:
+    """Return the person of each row of `select_pictures`, as "set/subject"; None if one is unknown."""
+    known = all(row["subject"] for row in rows)
+    return [f"{row['set']}/{row['subject']}" for row in rows] if known else None
+
+
+def count_images(count: int, people: int | None) -> str:
+    """Describe the images of an evaluation, e.g. "400 images of 300 people"; ``people`` is None if unknown."""
+    return f"{count} images of {'unknown' if people is None else people} people"
+
+
 def yaw_of(row: dict[str, Any], default: float = math.nan) -> float:
     """Return the yaw of a row of metadata.csv in degrees, or ``default`` if it has none."""
     return float(row.get("yaw") or default)

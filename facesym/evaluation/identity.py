@@ -100,7 +100,7 @@ def embed(net: Any, images: np.ndarray, device: str | torch.device = "cpu") -> n
 
 def run(args: argparse.Namespace) -> None:
     """Measure verification accuracy and AUC of identity models and of dlib's descriptor on the same pairs."""
-    rows = select_pictures(args.faces, 0, None, args.seed)
+    rows = [row for row in select_pictures(args.faces, 0, None, args.seed) if row["subject"]]  # known people
     people = [f"{row['set']}/{row['subject']}" for row in rows]
     same, different = choose_pairs(people, args.n, args.seed)
     used = np.unique(np.concatenate([same, different]))

@@ -148,6 +148,7 @@ def picture_sets(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.nda
     sets = {}
     rows = _studio(args.london, ("test",))
     front = {row["subject"]: i for i, row in enumerate(rows) if row["view"] == "front" and _neutral(row)}
+    front.pop("", None)  # unknown people
     images, _ = load_pictures(rows, SIZE)
     for view, name in (("front", "London, front"), ("quarter", "London, three-quarter")):
         for expression in ("neutral", "smiling"):

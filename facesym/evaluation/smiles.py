@@ -29,7 +29,7 @@ def smile_pairs(folders: Iterable[str | Path]) -> list[dict[str, dict[str, Any]]
     people: dict[tuple, dict] = {}
     for row in select_pictures(folders, SIZE, None, 0):
         name = STUDIO.get(row.get("expression", ""))
-        if name and row.get("view", "front") == "front":
+        if name and row["subject"] and row.get("view", "front") == "front":
             people.setdefault((row["set"], row["subject"]), {}).setdefault(name, row)
     return [found for found in people.values() if len(found) == 2]
 

@@ -27,7 +27,16 @@ from ..faces.pose import head_pose
 from ..logging import progress_bar
 from ..models.lssl import GROUPS
 from .classifiers import AttributeClassifier
-from .data import add_common_arguments, load_models, load_pictures, named_models, select_pictures, yaw_of
+from .data import (
+    add_common_arguments,
+    count_images,
+    load_models,
+    load_pictures,
+    named_models,
+    people_of,
+    select_pictures,
+    yaw_of,
+)
 from .realism import add_realism, realistic
 from .report import picture_grid
 from .smiles import COLUMNS as SMILES
@@ -95,10 +104,11 @@ def run(args: argparse.Namespace) -> None:
         columns = {"photo": images} | {value: outputs[name][group, value] for group, value in WAYS}
         grid = picture_grid({heading: faces[: args.grid] for heading, faces in columns.items()})
         grid.save(args.out / f"grid-{name}.png")
+    people = people_of(chosen)
     settings = {
         "task": "transfer", "models": args.models, "realism": args.realism,
         "faces": [folder.name for folder in args.faces], "size": SIZE, "seed": args.seed, "pictures": len(images),
-        "people": len({(row["set"], row["subject"]) for row in chosen}),
+        "people": len(set(people)) if people else None,
         "classifier": str(args.classifier or f"{args.classifier_steps} steps"),
     }  # fmt: skip
     smiles = measure_smiles(pipes, args.smiles, args.alexnet) if args.smiles else []
@@ -290,7 +300,7 @@ def _run(pipe, image, ways):
 
 
 def _print(settings, results):
-    print(f"\n{settings['pictures']} held-out images of {settings['people']} people\n")
+    print(f"\n{count_images(settings['pictures'], settings['people'])}, held out\n")
     rows = []
     for group in GROUPS:
         rows.append({"row": f"{group}: held-out photos", "accuracy": results["real"][group]["mean"]})
