@@ -204,6 +204,31 @@ def test_objects_that_the_white_of_transparent_pixels_suggests_are_not_covered(
     assert np.asarray(pipe.find_mask(on_white)).any()  # an opaque white patch counts
 
 
+@pytest.mark.parametrize("hole", [False, True])
+def test_an_object_that_is_cut_off_with_the_background_stays_covered(pipe, crop, monkeypatch, hole):
+    """The network of this test takes green for a background if it reaches the border."""
+    network = occlusion.network()
+
+    def logits(_, images, __):
+        found = network(torch.tensor(images))
+        green = found.argmax(1) == 1 + OCCLUSIONS.index("object")
+        found[green[:, :, [0, -1]].flatten(1).any(1), 1 + OCCLUSIONS.index("object")] = -9
+        return found.numpy()
+
+    monkeypatch.setattr(occlusion, "run_network", logits)
+    rows, columns = np.mgrid[:128, :128]
+    transparent = np.hypot((columns - 64) / 40, (rows - 64) / 55) > 1
+    if hole:
+        transparent |= np.hypot(columns - 50, rows - 58) < 6
+    patch = columns > 74
+    image = np.where(patch[..., None], np.uint8([0, 255, 0]), np.asarray(crop.resize((128, 128))))
+    image[transparent] = 255
+    found = occlusion.find_occlusion(Image.fromarray(image), ["object"], transparent)
+    assert found[patch & ~transparent].mean() > 0.99 and found[~patch].mean() < 0.06
+    image[:] = 255  # nothing is opaque
+    assert not occlusion.find_occlusion(Image.fromarray(image), ["object"], np.ones_like(patch)).any()
+
+
 @pytest.mark.parametrize("kind", OCCLUSIONS)
 def test_drawn_things_lie_where_their_labels_say(kind):
     points = template(128)

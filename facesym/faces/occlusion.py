@@ -148,10 +148,28 @@ def find_occlusion(
 
 def _without_artefacts(probability, crop, transparent):
     """Lower the probability of objects that the network sees only because of the white of transparent pixels: those
-    that it no longer sees once these pixels are filled in from their surroundings."""
-    filled = occlusion_probability(fill_smoothly(crop, transparent))
-    covered = np.minimum(probability[1:], filled[1:])
+    that it no longer sees once these pixels are filled in.
+
+    Filled in from their surroundings, a cut-out's outside takes the colour of an object that ends there, which then
+    looks like a background. So it is also filled in with the mean colour, and either image may show the object. Holes
+    are not: in a face, a uniform patch itself looks like an object.
+    """
+    smooth = fill_smoothly(crop, transparent)
+    filled = occlusion_probability(smooth)[1:]
+    outside = _reaching_the_border(transparent)
+    if outside.any() and not transparent.all():
+        plain = np.array(smooth)
+        plain[outside] = np.asarray(crop)[~transparent].mean(0)
+        filled = np.maximum(filled, occlusion_probability(Image.fromarray(plain))[1:])
+    covered = np.minimum(probability[1:], filled)
     return np.concatenate([1 - covered.sum(0, keepdims=True), covered])
+
+
+def _reaching_the_border(mask):
+    """Return the connected regions of a mask (SxS bool) that reach the image's border."""
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    return mask & np.isin(parts, border)
 
 
 def _confirm_by_symmetry(channel, points):
