@@ -34,6 +34,20 @@ def check_device(device: str | torch.device) -> None:
         ) from error
 
 
+def check_exported(device: str | torch.device, dtype: Any = None) -> None:
+    """Check that exported networks can have a device and a type.
+
+    Args:
+        device: torch.device or its name.
+        dtype: type of the weights, or None.
+
+    Raises:
+        DeviceError: the device is not the CPU, or there is a type.
+    """
+    if str(device) != "cpu" or dtype is not None:
+        raise DeviceError('Exported networks run on the CPU and keep their type: use backend="torch".')
+
+
 def check_dtype(dtype: Any) -> None:
     """Check that weights can have a type.
 

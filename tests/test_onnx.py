@@ -14,6 +14,7 @@ from PIL import Image
 import facesym
 from facesym import evaluation, onnx, zoo
 from facesym.errors import DeviceError, ImageError, ZooError
+from facesym.evaluation.data import load_models
 from facesym.export import export, save
 from facesym.faces.occlusion import occlusion_probability
 
@@ -143,6 +144,9 @@ def test_the_automatic_mask_is_the_same(exported):
 def test_exported_networks_stay_on_the_cpu(options):
     with pytest.raises(DeviceError, match='backend="torch"'):
         facesym.load("symmetrize", backend="onnx", **options)
+    if "device" in options:
+        with pytest.raises(DeviceError, match='backend="torch"'):
+            load_models(["symmfc-256"], backend="onnx-fp16", **options)
 
 
 def test_what_needs_torch(exported):

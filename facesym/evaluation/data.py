@@ -13,6 +13,7 @@ import torch
 from .. import onnx, zoo
 from ..data.faces import read_face
 from ..data.metadata import read_landmarks, read_metadata
+from ..device import check_exported
 from ..errors import ImageError
 
 MODELS = "zoo ids, model folders, training runs or Hub repositories"
@@ -142,13 +143,15 @@ def load_models(
 
     Args:
         given: see `named_models`.
-        device: device of the networks; exported ones run on the CPU.
+        device: device of the networks; "cpu" for exported ones.
         backend: one of `facesym.onnx.BACKENDS`; with others than "torch", the networks are OnnxNets.
 
     Raises:
         ZooError: a model is unknown, or has not been exported (`facesym export`).
+        DeviceError: the device is unavailable, or exported networks do not run on it.
     """
     if backend != "torch":
+        check_exported(device)
         return {name: onnx.load(model, backend) for name, model in named_models(given).items()}
     return {name: zoo.load(model, device=device).eval() for name, model in named_models(given).items()}
 

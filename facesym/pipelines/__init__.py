@@ -6,7 +6,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, Unpack, overload
 
-from ..errors import DeviceError, ZooError
+from ..device import check_exported
+from ..errors import ZooError
 from ..hub import HubOptions
 
 if TYPE_CHECKING:
@@ -140,8 +141,7 @@ def load(
         net = zoo.load(name, device=device, dtype=dtype, **hub)
         kind = type(net).__name__
     else:
-        if str(device) != "cpu" or dtype is not None:
-            raise DeviceError('Exported networks run on the CPU and keep their type: use backend="torch".')
+        check_exported(device, dtype)
         kind = zoo.get(str(name))["class"]
         if kind == "SymmetricGenerator":
             raise ZooError('rotate fits its generator to the photo and needs torch: use backend="torch".')
