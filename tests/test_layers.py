@@ -201,6 +201,31 @@ def test_a_person_at_the_border_stays_whole(monkeypatch):
     assert (moved[:, :80] > 0.97).all()
 
 
+@pytest.mark.parametrize(("fraction", "moves"), [(1.0, True), (0.5, True), (0.0, False)])
+def test_a_matte_is_known_where_part_of_each_pixel_is_copied(monkeypatch, fraction, moves):
+    """A network that mixes the moved crop with a colour of its own; where it copies nothing, all is the person's."""
+
+    def mixed(net, faces, steps, larger):
+        _, images = moved_by(net, faces, steps, larger)
+        noise = np.random.default_rng(0).normal(0.3, 1e-3, (len(faces), *images[0].shape)).astype(np.float32)
+        return None, [fraction * image + (1 - fraction) * own for image, own in zip(images, noise)]
+
+    monkeypatch.setattr("facesym.pipelines.compose.draw", mixed)
+    matte = cv2.GaussianBlur(np.float32(np.indices((64, 64)).sum(0) < 50), (0, 0), 2)
+    moved = move_matte(matte, 9, Face(Image.new("RGB", (64, 64))), [np.zeros((1, 11))])
+    assert np.abs(moved[1:, 10:] - (matte[1:, 1:-9] if moves else 1)).max() < 0.04
+
+
+def test_the_layers_of_a_face_are_computed_once(portrait, monkeypatch):
+    image, matte, points = portrait
+    calls = []
+    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    monkeypatch.setattr("facesym.pipelines.compose.person_matte", lambda *_: calls.append(1) or matte)
+    face = Face(Image.fromarray(image))
+    first, again = (compose(face.crop, 12, face, [np.zeros((1, 11))], points) for _ in range(2))
+    assert len(calls) == 1 and first == again
+
+
 def test_a_parser_without_clothes_is_refused(portrait, monkeypatch):
     logits = np.zeros((1, 6, SIDE, SIDE), np.float32)
     monkeypatch.setattr("facesym.faces.matte.run_network", lambda *_: logits)
