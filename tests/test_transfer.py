@@ -11,8 +11,9 @@ import facesym
 from facesym import ImageError
 from facesym.faces.appearance import estimate_attributes
 from facesym.faces.landmarks import find_points
+from facesym.faces.matte import person_matte
 from facesym.models.lssl import GROUPS
-from facesym.pipelines import transfer
+from facesym.pipelines import compose, transfer
 
 EXAMPLES = Path(__file__).parents[1] / "spaces" / "examples"
 
@@ -137,6 +138,18 @@ def test_a_head_turns_to_the_other_side_from_its_mirror_image(model, astronaut, 
     mirrored = ImageOps.mirror(crop)
     assert np.abs(turned(crop, 30, "left 20") - turned(mirrored, -30, "left 20")).max() <= 1
     assert np.abs(turned(crop, 0, "left 20") - turned(mirrored, -30, "left 20")).max() > 1
+
+
+def test_the_person_is_found_once_for_all_turns_to_a_side(model, crop, monkeypatch):
+    calls = []
+    monkeypatch.setattr(transfer, "find_points_and_pose", lambda x: (find_points(x), (10.0, 0.0)))
+    monkeypatch.setattr(
+        compose, "person_matte", lambda image, points: calls.append(image) or person_matte(image, points)
+    )
+    small = crop.resize((64, 64))
+    poses = ["left 20", "left 45", "left 45"]
+    facesym.load(str(model)).run(small, small, [{"pose": pose} for pose in poses])
+    assert len(calls) == 1 and (calls[0] == np.asarray(ImageOps.mirror(small))).all()
 
 
 def test_what_makes_no_sense_is_refused(model, astronaut):

@@ -61,6 +61,7 @@ class TransferJob(FaceJob):
         grid: see the result.
         layers: the person's matte and the background behind, kept for several turns; see
             `facesym.pipelines.compose.compose`. None until needed, also after `dataclasses.replace`.
+        mirror: the face in the mirror image, kept likewise; see `mirrored`.
     """
 
     small: Image.Image
@@ -69,6 +70,15 @@ class TransferJob(FaceJob):
     light: LightChange | None = None
     grid: dict = field(default_factory=dict)
     layers: tuple[np.ndarray, np.ndarray] | None = field(default=None, init=False)
+    mirror: TransferJob | None = field(default=None, init=False)
+
+    def mirrored(self) -> TransferJob:
+        """Return the face in the mirror image, the same one in each call."""
+        if self.mirror is None:
+            crop, small = (ImageOps.mirror(image) for image in (self.crop, self.small))
+            points = flip_landmarks(self.small_points, small.width)
+            self.mirror = replace(self, crop=crop, small=small, small_points=points, yaw=-self.yaw)
+        return self.mirror
 
 
 class Edit(NamedTuple):
@@ -319,7 +329,7 @@ class TransferPipeline(Pipeline):
         config, far = self.net.config, [False] * len(faces)
         if "pose" in way:
             goal = degrees_of(way["pose"])
-            faces = [_mirrored(face) if goal * face.yaw < -abs(goal) * TURNED else face for face in faces]
+            faces = [face.mirrored() if goal * face.yaw < -abs(goal) * TURNED else face for face in faces]
             far = [abs(goal - face.yaw) > FAR for face in faces]
         # In a far turn an open mouth smears.
         steps = [np.stack([self._encoded(way, strength, smile and not each) for each in far])]
@@ -375,10 +385,3 @@ def _mouth_change(face, image):
     region = face_region(face.small_points, image.width) > 0
     region[: int(face.small_points[33, 1])] = False
     return np.abs(np.asarray(image, np.float32) - np.asarray(face.small, np.float32))[region].mean()
-
-
-def _mirrored(face):
-    """The mirror image of a face (TransferJob)."""
-    crop, small = (ImageOps.mirror(image) for image in (face.crop, face.small))
-    points = flip_landmarks(face.small_points, small.width)
-    return replace(face, crop=crop, small=small, small_points=points, yaw=-face.yaw)
