@@ -120,7 +120,7 @@ def test_a_photo_is_searched_once_if_its_mask_hides_no_other_face(pipe, astronau
     pipe(large, there)
     assert seen == [640, 320]
     there[700:800, 100:300] = True  # a face may be hidden here
-    with pytest.warns(UserWarning, match="was not filled"):
+    with pytest.warns(UserWarning, match="without the network"):
         pipe(large, there)
     assert seen[2:] == 2 * [640, 320]
     pipe(large, there, faces="all")

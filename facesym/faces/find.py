@@ -1,5 +1,7 @@
 """Find the requested faces in a photo, with the transforms to their upright aligned crops."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -153,3 +155,22 @@ def _with_hidden(seen, uncovered, coarse):
         better = [other for other in shown if other.level and same(face, other)]
         faces.append(face if face.level or not better else better[0])
     return from_left_to_right([*faces, *(face for face in shown if new(face))])
+
+
+def touched_faces(chosen: Sequence[int], own: Sequence[np.ndarray]) -> list[int]:
+    """Return the chosen faces (indices) that the mask touches.
+
+    Args:
+        own: HxW bool for each face: its part of the mask.
+
+    Raises:
+        ImageError: the mask touches none of them.
+    """
+    touched = [i for i, part in enumerate(own) if part.any()]
+    kept = [i for i in chosen if i in touched]
+    if kept:
+        return kept
+    if touched:
+        numbers = " or ".join(f"faces={i}" for i in touched)
+        raise ImageError(f'The mask does not touch the chosen face: try {numbers}, or faces="all".')
+    raise ImageError("The mask does not touch any face: mark the missing part of a face.")

@@ -1,5 +1,7 @@
 """Paste an edited crop back into its photo without a visible seam."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
@@ -228,6 +230,31 @@ def inside_square(transform: ArrayLike, size: int, shape: tuple[int, int]) -> np
     corners = np.rint(crop_corners(transform, size) * 16).astype(np.int32)
     cv2.fillConvexPoly(square, corners, 1, cv2.LINE_8, shift=4)
     return square.astype(bool)
+
+
+def divide_mask(
+    mask: np.ndarray, transforms: Sequence[ArrayLike], size: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Divide a mask among the faces of a photo: each masked pixel goes to the face whose centre is closest.
+
+    Distances are in units of the crop, so that a large face in the foreground reaches further than a small one behind
+    it.
+
+    Args:
+        mask: HxW bool.
+        transforms: N of 2x3, photo pixel -> crop pixel.
+        size: side of the crops.
+
+    Returns:
+        Each face's part inside its aligned square, and outside: two lists of N HxW bool.
+    """
+    ys, xs = np.nonzero(mask)
+    coordinates = np.stack([xs, ys, np.ones_like(xs)]).astype(np.float64)
+    distance = [np.linalg.norm(np.asarray(t) @ coordinates - (size - 1) / 2, axis=0) for t in transforms]
+    parts = np.zeros((len(transforms), *mask.shape), bool)
+    parts[np.argmin(distance, axis=0), ys, xs] = True
+    squares = [inside_square(transform, size, mask.shape) for transform in transforms]
+    return [part & x for part, x in zip(parts, squares)], [part & ~x for part, x in zip(parts, squares)]
 
 
 def _bounds(mask, margin):

@@ -1,29 +1,39 @@
 """Fill large masked areas around the face from the mirrored half of the photo, without a network.
 
-Far from visible pixels, RecNet blurs hair, ears and background beyond recognition. There, the flip of the photo
-replaces its output: the flow, which is reliable inside the face, is extended over the whole crop as an affine map. The
-paper has no such step.
+Far from visible pixels, RecNet blurs hair, ears and background beyond recognition, and it sees only the aligned crop.
+There, the mirror image of the photo takes its place: the flow, which is reliable inside the face, is extended as an
+affine map, here called the reflection (2x3: pixel -> its mirror pixel). The paper has no such step.
 """
+
+import math
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
 
 from .geometry import ramp
+from .paste import fill_smoothly
 
 # Fraction of visible pixels nearby: the weight falls from 1 to 0 between these.
 VISIBLE = (0.1, 0.3)
-# Fractions of the side.
-NEAR = 3 / 32  # sigma of "nearby"
-RIM = 1 / 100  # this close to what the flip lacks, it holds pixels mixed with the missing ones
-SOFT = 1 / 32  # the weight rises from 0 to 1 over this distance from what the flip lacks
+# Fractions of the aligned crop's side.
+NEAR = 3 / 32  # sigma of "nearby" inside the crop, where the network's output is the alternative
+BEYOND = 1 / 64  # and outside
+RIM = 1 / 100  # this close to what the mirror image lacks, it holds pixels mixed with the missing ones
+SOFT = 1 / 32  # the weight rises from 0 to 1 over this distance from what the mirror image lacks
 BLUR = 1 / 64  # sigma of the border of the face
 # Degrees of yaw: the weight falls from 1 to 0 between these, since the far side of a turned head looks different.
 FRONTAL = (30.0, 45.0)
-HIDDEN, SEEN = 1.0, 0.1  # weights of masked and visible pixels of the face in the fit of the affine map
+HIDDEN, SEEN = 1.0, 0.1  # weights of masked and visible pixels of the face in the fit of the reflection
 LEAST = 0.003  # minimum fraction of the crop that shows the face
+# Limits of a fit: how far the centre moves, as a fraction of the side, and how much areas change.
+OFF, STRETCH = 0.3, 3.0
+# Pixels: around the crop, weights are computed with this side of the crop, or less if the photo would exceed MOST.
+UNIT, MOST = 64, 1500
 
 
-def extend_flow(flow: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def fit_reflection(flow: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Fit an affine map to the flow inside the face, by least squares.
 
     Args:
@@ -32,87 +42,148 @@ def extend_flow(flow: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndar
         mask: SxS bool, True = missing.
 
     Returns:
-        2x3 float64: the flow is about A · (x, y, 1), with the pixel's own x and y in [-1, 1].
+        The reflection in the crop; about its vertical midline if hardly any face is found, or the fit cannot be right.
     """
+    size = len(face)
+    midline = np.array([[-1.0, 0, size - 1], [0, 1, 0]])
+    if face.mean() < LEAST:
+        return midline
     ys, xs = np.nonzero(face)
-    own = (2 * np.stack([xs, ys, np.ones_like(xs)], 1) + 1.0) / len(face) - 1
-    own[:, 2] = 1
+    own = np.column_stack([xs, ys, np.ones(len(xs))])
+    mirrored_x, mirrored_y = ((flow[:, face] + 1) * size - 1) / 2
+    mirror = np.column_stack([size - 1 - mirrored_x, mirrored_y])
     weight = np.sqrt(np.where(mask[face], HIDDEN, SEEN))[:, None]
-    return np.linalg.lstsq(weight * own, weight * flow[:, face].T, rcond=None)[0].T
+    fit = np.linalg.lstsq(weight * own, weight * mirror, rcond=None)[0].T
+    centre = (size - 1) / 2
+    off = np.abs(fit @ (centre, centre, 1) - centre).max() / size
+    stretch = -np.linalg.det(fit[:, :2])
+    return fit if off < OFF and 1 / STRETCH < stretch < STRETCH else midline
 
 
-def mirrored(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Warp the flip of an image.
+def mirrored_transform(reflection: np.ndarray, transform: ArrayLike) -> np.ndarray:
+    """Return the transform (2x3) to the mirror image of a crop.
 
     Args:
-        image: KxK or KxKxC, of any size K.
-        matrix: from `extend_flow`.
-
-    Returns:
-        An array of the same shape and dtype; where the map leaves the image, the closest pixel.
+        reflection: 2x3, in the crop.
+        transform: 2x3, photo pixel -> crop pixel.
     """
-    size = len(image)
-    x, y = (((source + 1) * size - 1) / 2 for source in _sources(matrix, size))
-    flip = np.ascontiguousarray(image[:, ::-1])
-    return cv2.remap(flip, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return _product(_inverse(reflection), transform)
 
 
-def mirrored_weight(matrix: np.ndarray, face: np.ndarray, mask: np.ndarray, yaw: float) -> np.ndarray:
-    """Compute the weight with which the warped flip replaces the output around the face.
+def mirrored_weight(
+    reflection: np.ndarray,
+    shown: np.ndarray,
+    face: np.ndarray,
+    mask: np.ndarray,
+    yaw: float,
+    side: float | None = None,
+    near: float = NEAR,
+) -> np.ndarray:
+    """Compute the weight of the mirror image.
 
     Args:
-        matrix: from `extend_flow`.
-        face: SxS bool, True = face.
-        mask: SxS bool, True = missing.
+        reflection: 2x3.
+        shown: HxW bool, True = the mirror image shows a visible pixel.
+        face: HxW bool, True = face.
+        mask: HxW bool, True = missing.
         yaw: yaw of the head in degrees.
+        side: side of the aligned crop in these pixels; default: W.
+        near: sigma, as a fraction of ``side``, of the window in which visible pixels are counted.
 
     Returns:
-        SxS float32 in [0, 1]: 1 far from the face and from visible pixels, where the flip shows visible pixels.
+        HxW float32 in [0, 1]: 1 far from the face and from visible pixels, where the mirror image shows visible pixels.
     """
-    size = len(mask)
-    if face.mean() < LEAST or not (mask & ~face).any():
+    side = side or mask.shape[1]
+    if not (mask & ~face & shown).any():
         return np.zeros(mask.shape, np.float32)
-    shown = (mirrored((~mask).astype(np.float32), matrix) > 0.99).astype(np.uint8)
-    inside = cv2.distanceTransform(shown, cv2.DIST_L2, 5) - RIM * size
-    visible = cv2.GaussianBlur((~mask).astype(np.float32), (0, 0), NEAR * size)
-    outside = 1 - cv2.GaussianBlur(face.astype(np.float32), (0, 0), BLUR * size)
-    weight = (1 - ramp(visible, *VISIBLE)) * ramp(inside / size, 0, SOFT) * outside * mask
-    weight *= 1 - cv2.GaussianBlur(_enclosed(matrix, mask), (0, 0), BLUR * size)
+    inside = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 5) - RIM * side
+    visible, around, enclosed = (
+        cv2.GaussianBlur(x.astype(np.float32), (0, 0), sigma * side)
+        for x, sigma in ((~mask, near), (face, BLUR), (_enclosed(reflection, mask), BLUR))
+    )
+    weight = (
+        (1 - ramp(visible, *VISIBLE)) * (1 - around) * (1 - enclosed) * ramp(inside / side, 0, SOFT) * mask
+    )
     return (weight * (1 - ramp(abs(yaw), *FRONTAL))).astype(np.float32)
 
 
-def _sources(matrix, size):
-    """Return the coordinates x and y in the flip, in [-1, 1], that each pixel is copied from: two of SxS float32."""
-    at = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
-    return (a * at + b * at[:, None] + c for a, b, c in matrix.astype(np.float32))
-
-
-def _enclosed(matrix, mask):
-    """Return 1 where visible pixels follow in the same row, away from the midline, and 0 elsewhere: SxS float32.
+def _enclosed(reflection, mask):
+    """Return where visible pixels follow in the same row, away from the midline: HxW bool.
 
     There, what is copied would have to fit on both sides, which the output does better.
     """
-    x, _ = _sources(matrix, len(mask))
-    own = (2 * np.arange(len(mask)) + 1) / len(mask) - 1
+    (a, b, c), (ys, xs) = reflection[0], np.indices(mask.shape)
     from_left = np.logical_or.accumulate(~mask, 1)
     from_right = np.logical_or.accumulate(~mask[:, ::-1], 1)[:, ::-1]
-    return np.where(own < -x, from_left, from_right).astype(np.float32)
+    return np.where(xs < a * xs + b * ys + c, from_left, from_right)
 
 
-def with_surroundings(
-    output: np.ndarray, photo: np.ndarray, matrix: np.ndarray, weight: np.ndarray
-) -> np.ndarray:
-    """Replace the output around the face with the warped flip of the photo.
+def with_surroundings(output: np.ndarray, mirror: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Replace the output around the face with the mirror image.
 
     Args:
-        output, photo: KxKx3 uint8.
-        matrix: from `extend_flow`.
-        weight: KxK float32, from `mirrored_weight`, resized if need be.
+        output, mirror: HxWx3 uint8.
+        weight: HxW float32, from `mirrored_weight`, resized if need be.
 
     Returns:
-        KxKx3 uint8.
+        HxWx3 uint8.
     """
-    if not weight.any():
-        return output
     weight = weight[..., None]
-    return np.rint(weight * mirrored(photo, matrix) + (1 - weight) * output).astype(np.uint8)
+    return np.rint(weight * mirror + (1 - weight) * output).astype(np.uint8)
+
+
+def fill_beyond(
+    photo: Image.Image,
+    mask: np.ndarray,
+    beyond: np.ndarray,
+    reflection: np.ndarray,
+    transform: ArrayLike,
+    size: int,
+    yaw: float,
+) -> Image.Image:
+    """Fill the masked part of a photo outside the aligned crop: from the mirror image, elsewhere smoothly.
+
+    Args:
+        photo: RGB, completed inside the crop.
+        mask: HxW bool, True = missing.
+        beyond: HxW bool, the part of the mask to write.
+        reflection: 2x3, in the crop.
+        transform: 2x3, photo pixel -> crop pixel.
+        size: side of the crop.
+        yaw: yaw of the head in degrees.
+
+    Returns:
+        RGB image of the photo's size.
+    """
+    transform, (height, width) = np.asarray(transform, np.float64), mask.shape
+    smooth = np.asarray(fill_smoothly(photo, beyond))
+    # The weight is computed in a small upright image of the whole photo.
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ transform.T
+    low, extent = corners.min(0), np.ptp(corners, axis=0)
+    scale = min(UNIT / size, MOST / extent.max())
+    from_crop = scale * np.column_stack([np.eye(2), -low])
+    upright = _product(from_crop, transform)
+    small = (math.ceil(scale * extent[0]), math.ceil(scale * extent[1]))
+    visible = cv2.warpAffine((~mask).astype(np.uint8), upright, small, borderMode=cv2.BORDER_REFLECT) > 0
+    there = _product(from_crop, _product(reflection, _inverse(from_crop)))
+    shown = _reflected(visible.astype(np.uint8), there) > 0
+    nowhere = np.zeros_like(visible)
+    weight = mirrored_weight(there, shown, nowhere, ~visible, yaw, scale * size, near=BEYOND)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    weight = cv2.warpAffine(weight, upright, (width, height), flags=flags) * beyond
+    mirror = _reflected(np.asarray(photo), _product(_inverse(transform), _product(reflection, transform)))
+    return Image.fromarray(with_surroundings(smooth, mirror, weight))
+
+
+def _reflected(image, reflection):
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, reflection, image.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REFLECT)
+
+
+def _product(last, first):
+    """Return the affine map (2x3) that applies ``first`` and then ``last``."""
+    return np.asarray(last) @ np.vstack([first, [0, 0, 1]])
+
+
+def _inverse(affine):
+    return cv2.invertAffineTransform(np.asarray(affine, np.float64))

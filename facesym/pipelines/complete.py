@@ -9,16 +9,22 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
-from ..faces.align import align_face, warp_mask_to_crop
+from ..faces.align import align_face, resized_transform, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
-from ..faces.find import find_faces
+from ..faces.find import find_faces, touched_faces
 from ..faces.grain import with_grain
 from ..faces.load import load_mask, read_photo
 from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
-from ..faces.paste import fill_smoothly, inside_square, paste_completion
+from ..faces.paste import divide_mask, fill_smoothly, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
-from ..faces.surroundings import extend_flow, mirrored_weight, with_surroundings
+from ..faces.surroundings import (
+    fill_beyond,
+    fit_reflection,
+    mirrored_transform,
+    mirrored_weight,
+    with_surroundings,
+)
 from ..faces.texture import borrow_texture, find_texture
 from ..onnx import use_backend
 from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, inference
@@ -53,13 +59,15 @@ class CompletePhoto(PhotoJob):
     Attributes:
         mask: HxW bool, True = missing.
         clean: RGB, the photo with missing pixels filled in smoothly.
-        own: HxW bool per face found, its part of the mask.
+        own: HxW bool per face found, its part of the mask inside its aligned crop.
+        beyond: HxW bool per face found, its part of the mask outside.
         cropped: {index of a chosen face: SxS bool, the mask in its crop}.
     """
 
     mask: np.ndarray
     clean: Image.Image
     own: list[np.ndarray]
+    beyond: list[np.ndarray]
     cropped: dict[int, np.ndarray] = field(default_factory=dict)
 
 
@@ -69,27 +77,32 @@ class CompleteJob(FaceJob):
 
     Attributes:
         whole: the photo with its mask.
-        own: HxW bool, the face's part of the photo's mask.
+        own, beyond: HxW bool, the face's part of the photo's mask inside and outside the crop.
         clean: RGB crop of the photo with missing pixels filled in smoothly.
         mask: SxS bool, True = missing in the crop.
         network_output: the fields USED of the network's output for this face: CxSxS float32 arrays.
         completed: RGB crop with texture; the output keeps the crop's own pixels outside the mask.
         copied: SxS float32, weight of the detail copied from the mirrored half.
         face: SxS bool, True = face.
-        around: the arguments ``matrix`` and ``weight`` of `facesym.faces.surroundings.with_surroundings`.
+        reflection: 2x3, from `facesym.faces.surroundings.fit_reflection`.
+        mirrored: 2x3, the transform to the mirror image of the crop.
+        around: SxS float32, weight of the mirror image.
         smooth: SxSx3 uint8, the network's output with that detail and those surroundings.
         texture: the matches of `facesym.faces.texture.find_texture` outside the face.
     """
 
     whole: CompletePhoto
     own: np.ndarray
+    beyond: np.ndarray
     clean: Image.Image
     mask: np.ndarray
     network_output: SimpleNamespace | None = None
     completed: Image.Image | None = None
     copied: np.ndarray | None = None
     face: np.ndarray | None = None
-    around: tuple[np.ndarray, np.ndarray] | None = None
+    reflection: np.ndarray | None = None
+    mirrored: np.ndarray | None = None
+    around: np.ndarray | None = None
     smooth: np.ndarray | None = None
     texture: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -216,18 +229,31 @@ class CompletePipeline(Pipeline):
                 photo.image, options.faces, self.size, aligned=options.aligned, mask=mask, uncovered=clean
             )
         _, chosen, transforms = found
-        job = CompletePhoto(photo, *found, mask=mask, clean=clean, own=[mask])
+        own, beyond = divide_mask(mask, transforms, self.size)
+        if options.aligned:
+            own, beyond = [mask], [np.zeros_like(mask)]
+        job = CompletePhoto(photo, *found, mask=mask, clean=clean, own=own, beyond=beyond)
         if not options.aligned:
-            job.own = _parts(mask, transforms, self.size)
-            job.chosen = _touched(chosen, job.own)
+            job.chosen = touched_faces(chosen, job.own)
         self._leave_covered(job)
-        left = mask & ~np.any([job.own[i] for i in job.chosen], axis=0)
-        if left.any():
-            job.notes.append(
-                f"{left.sum() / mask.sum():.0%} of the mask lies outside the aligned crop of the face, or closer to "
-                "another face, and was not filled."
-            )
+        job.notes += self._notes(job, options)
         return job
+
+    @staticmethod
+    def _notes(job, options):
+        """Return notes on what is filled without the network, and on what is not filled."""
+        beyond, filled = (np.any([part[i] for i in job.chosen], axis=0) for part in (job.beyond, job.own))
+        left, notes = job.mask & ~filled & ~beyond, []
+        if beyond.any() and options.paste:
+            notes.append(
+                f"{beyond.sum() / job.mask.sum():.0%} of the mask lies outside the aligned crop of the face: it was "
+                "filled from the mirror image or smoothly, without the network."
+            )
+        if left.any():
+            notes.append(
+                f"{left.sum() / job.mask.sum():.0%} of the mask is closer to another face and was not filled."
+            )
+        return notes
 
     def _leave_covered(self, job):
         """Leave out chosen faces of which the mask leaves nothing visible.
@@ -264,6 +290,7 @@ class CompletePipeline(Pipeline):
             points,
             whole=job,
             own=job.own[index],
+            beyond=job.beyond[index],
             clean=clean,
             mask=job.cropped[index],
         )
@@ -292,14 +319,22 @@ class CompletePipeline(Pipeline):
         trust = (net.confidence * (1 - net.half_mask))[0]
         yaw, _ = head_pose(face.points)
         face.copied = copied_weight(output, copy, trust, face.mask, yaw)
-        matrix = extend_flow(net.flow, face.face, face.mask)
-        face.around = matrix, mirrored_weight(matrix, face.face, face.mask, yaw)
+        face.reflection = fit_reflection(net.flow, face.face, face.mask)
+        face.mirrored = mirrored_transform(face.reflection, face.transform)
+        shown = ~warp_mask_to_crop(face.whole.mask, face.mirrored, len(face.mask))
+        face.around = mirrored_weight(face.reflection, shown, face.face, face.mask, face.yaw)
+        mirror = align_face(face.whole.clean, face.mirrored, len(face.mask))
         detailed = with_copied_detail(output, copy, face.copied)
-        face.smooth = with_surroundings(detailed, np.asarray(face.clean), *face.around)
+        face.smooth = with_surroundings(detailed, np.asarray(mirror), face.around)
 
     def _paste(self, photo, face):
         crop, transform = self._detailed(face) or (face.completed, face.transform)
-        return paste_completion(photo, crop, transform, face.whole.mask, face.own)
+        photo = paste_completion(photo, crop, transform, face.whole.mask, face.own)
+        if not face.beyond.any():
+            return photo
+        return fill_beyond(
+            photo, face.whole.mask, face.beyond, face.reflection, face.transform, self.size, face.yaw
+        )
 
     def _detailed(self, face):
         """Complete a larger crop with fine detail if the photo's resolution exceeds the network's.
@@ -325,9 +360,9 @@ class CompletePipeline(Pipeline):
         copied = cv2.remap(mirrored, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         output = grow(np.asarray(face.smooth), cv2.INTER_CUBIC)
         weight = grow(face.copied)
-        matrix, around = face.around
         detailed = with_copied_detail(output, copied, weight)
-        detailed = with_surroundings(detailed, sharp, matrix, grow(around))
+        mirror = align_face(face.whole.clean, resized_transform(face.mirrored, times), size)
+        detailed = with_surroundings(detailed, np.asarray(mirror), grow(face.around))
         # Keep the photo's own visible pixels, the source of the texture.
         missing = warp_mask_to_crop(face.whole.mask, larger, size)
         shown = np.where(missing[..., None], detailed, sharp)
@@ -353,40 +388,3 @@ class CompletePipeline(Pipeline):
             "mask_fraction": float(faces[0].whole.mask.mean()),
             "mask": faces[0].whole.mask,
         }
-
-
-def _touched(chosen, own):
-    """Return the chosen faces (indices) that the mask touches.
-
-    Args:
-        own: HxW bool for each face: its part of the mask.
-
-    Raises:
-        ImageError: the mask touches none of them.
-    """
-    touched = [i for i, part in enumerate(own) if part.any()]
-    kept = [i for i in chosen if i in touched]
-    if kept:
-        return kept
-    if touched:
-        numbers = " or ".join(f"faces={i}" for i in touched)
-        raise ImageError(f'The mask does not touch the chosen face: try {numbers}, or faces="all".')
-    raise ImageError("The mask does not touch any face: mark the missing part of a face.")
-
-
-def _parts(mask, transforms, size):
-    """Assign each masked pixel (HxW bool) to the face whose square contains it and whose centre is closest.
-
-    Distances are in units of the crop, so that a large face in the foreground reaches further than a small one behind
-    it.
-    """
-    ys, xs = np.nonzero(mask)
-    coordinates = np.stack([xs, ys, np.ones_like(xs)]).astype(np.float64)
-    distance = [np.linalg.norm(t @ coordinates - (size - 1) / 2, axis=0) for t in transforms]
-    nearest = np.argmin(distance, axis=0)
-    parts = []
-    for i, transform in enumerate(transforms):
-        part = np.zeros_like(mask)
-        part[ys[nearest == i], xs[nearest == i]] = True
-        parts.append(part & inside_square(transform, size, mask.shape))
-    return parts
