@@ -56,6 +56,7 @@ PLAN = [  # tab, title, portrait, what is drawn over it, choices
     ("complete", "A book over half the face", 256, "book", ()),
     ("complete", "A hand", 339, "hand", ()),
     ("complete", "Glasses, removed", "hopper", "glasses", ()),
+    ("complete", "A photo torn in half", "astronaut", "torn", ()),
 ]
 
 
@@ -202,6 +203,18 @@ def hand(image, points):
     x, y = palm
     draw.ellipse([x - 0.3 * wide, y - 0.25 * high, x + 0.3 * wide, y + 0.4 * high], (201, 140, 114, 255))
     return _lay(image, layer, 1)
+
+
+def torn(image, points):
+    """White paper in place of the half of the photo on its right."""
+    width, height = image.size
+    ys = np.arange(-20, height + 21, 4)
+    ragged = cv2.GaussianBlur(np.random.default_rng(1).normal(0, 9, (len(ys), 1)), (0, 0), 1.2)[:, 0]
+    middle = points[27:31, 0].mean() + 0.03 * np.ptp(points[:, 0])
+    layer, draw = _layer(image.size)
+    edge = list(zip((middle + ragged).tolist(), ys.tolist()))
+    draw.polygon([*edge, (width + 20, height + 20), (width + 20, -20)], (242, 240, 235, 255))
+    return _lay(image, layer, 0.8)
 
 
 def glasses(image, points):
