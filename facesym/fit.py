@@ -200,8 +200,12 @@ def _find(generator, target, hold, z, steps, clock):
 
 
 def _tune(generator, target, views, hold, z, steps, before, draw, clock):
-    """Step 2: optimise z (1xZ) and a copy of G; return both. ``before``: number of steps done so far."""
+    """Step 2: optimise z (1xZ) and a copy of G; return both. ``before``: number of steps done so far.
+
+    The first steps may increase the error: if the time ends there, z and the copy are returned as they were.
+    """
     tuned = deepcopy(generator).eval()  # keeps the running statistics, since one photo has none
+    start = z.clone()
     tuned.requires_grad_(True)
     z.requires_grad_(True)
     pool, held = generator.sample(POOL, draw, SPREAD), []  # G₀'s images of the first of the pool
@@ -234,6 +238,9 @@ def _tune(generator, target, views, hold, z, steps, before, draw, clock):
             if since >= 3 and target.similarity(tuned(hold(z))) >= ENOUGH:
                 break
     tuned.requires_grad_(False)
+    with torch.no_grad():
+        if target.distance(tuned(hold(z))) > target.distance(generator(start)):
+            return deepcopy(generator).eval(), start
     return tuned, hold(z).detach()
 
 

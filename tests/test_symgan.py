@@ -313,6 +313,12 @@ def test_a_start_that_fits_is_taken(fitted_net):
     assert mse(fit.before, fitted_net(z)) < 0.2 * mse(without.before, fitted_net(z))
 
 
+def test_a_fit_that_ends_early_is_not_worse_than_its_start(fitted_net):
+    z = fitted_net.sample(1, torch.Generator().manual_seed(9)) * 0.9
+    fit = fit_and_tune(fitted_net, fitted_net(z), start=z, fit_steps=1, tune_steps=2)
+    assert mse(fit.after, fitted_net(z)) <= mse(fit.before, fitted_net(z))
+
+
 def test_views_are_fitted_at_their_yaw(fitted_net):
     """The latent stays at the photo's yaw, and turned to a view's it gives that view."""
     pictures = torch.tensor([[0.4, 0.1, 0.3], [0.1, 0.4, 0.2]])[..., None, None].expand(
