@@ -93,16 +93,16 @@ def mirrored_weight(
     Returns:
         HxW float32 in [0, 1]: 1 far from the face and from visible pixels, where the mirror image shows visible pixels.
     """
-    side = side or mask.shape[1]
+    unit = mask.shape[1] if side is None else side
     if not (mask & ~face & shown).any():
         return np.zeros(mask.shape, np.float32)
-    inside = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 5) - RIM * side
+    inside = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 5) - RIM * unit
     visible, around, enclosed = (
-        cv2.GaussianBlur(x.astype(np.float32), (0, 0), sigma * side)
+        cv2.GaussianBlur(x.astype(np.float32), (0, 0), sigma * unit)
         for x, sigma in ((~mask, near), (face, BLUR), (_enclosed(reflection, mask), BLUR))
     )
     weight = (
-        (1 - ramp(visible, *VISIBLE)) * (1 - around) * (1 - enclosed) * ramp(inside / side, 0, SOFT) * mask
+        (1 - ramp(visible, *VISIBLE)) * (1 - around) * (1 - enclosed) * ramp(inside / unit, 0, SOFT) * mask
     )
     return (weight * (1 - ramp(abs(yaw), *FRONTAL))).astype(np.float32)
 
