@@ -67,6 +67,8 @@ def test_damaged_missing_and_wrong_files(tmp_path):
             load_image(tmp_path / name)
     with pytest.raises(ImageError, match="separate planes"):
         load_image(planes)
+    Image.new("L", (8, 8), 77).save(tmp_path / "grey.tiff", tiffinfo={284: 2})
+    assert np.asarray(load_image(tmp_path / "grey.tiff")).mean() == 77
     with pytest.raises(ImageError, match="no file"):
         load_image(tmp_path / "none.png")
     with pytest.raises(ImageError, match="folder"):

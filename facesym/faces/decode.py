@@ -124,7 +124,8 @@ def _is_planar_16_bit(image):
     """Return whether an image is of a kind that Pillow reads as noise, without an error."""
     tags = getattr(image, "tag_v2", {})
     planar_configuration, bits_per_sample = tags.get(284, 1), tags.get(258, (8,))
-    return image.format == "TIFF" and planar_configuration == 2 and max(bits_per_sample) > 8
+    separate = planar_configuration == 2 and len(bits_per_sample) > 1
+    return image.format == "TIFF" and separate and max(bits_per_sample) > 8
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:

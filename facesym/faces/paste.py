@@ -41,7 +41,7 @@ def paste_completion(
     """
     own = (mask if own is None else own & mask) & inside_square(transform, crop.width, mask.shape)
     rim_width = max(1, round(1 / scale_of(transform)))  # photo pixels per crop pixel
-    box = _bounds(own, 4 + 2 * rim_width)
+    box = bounds(own, 4 + 2 * rim_width)
     if box is None:
         return photo.copy()
     part = np.s_[box[1] : box[3], box[0] : box[2]]
@@ -144,7 +144,7 @@ def fill_smoothly(photo: Image.Image, mask: np.ndarray) -> Image.Image:
         photo: RGB.
         mask: HxW bool, True = missing.
     """
-    box = _bounds(mask, 4)
+    box = bounds(mask, 4)
     if box is None:
         return photo.copy()
     part = np.s_[box[1] : box[3], box[0] : box[2]]
@@ -232,34 +232,39 @@ def inside_square(transform: ArrayLike, size: int, shape: tuple[int, int]) -> np
     return square.astype(bool)
 
 
-def divide_mask(
-    mask: np.ndarray, transforms: Sequence[ArrayLike], size: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Divide a mask among the faces of a photo: each masked pixel goes to the face whose centre is closest.
+def nearest_face(mask: np.ndarray, transforms: Sequence[ArrayLike], size: int) -> np.ndarray:
+    """Assign each masked pixel of a photo to the face whose centre is closest.
 
     Distances are in units of the crop, so that a large face in the foreground reaches further than a small one behind
     it.
 
     Args:
         mask: HxW bool.
-        transforms: N of 2x3, photo pixel -> crop pixel.
+        transforms: N of 2x3, photo pixel -> crop pixel; N ≥ 1.
         size: side of the crops.
 
     Returns:
-        Each face's part inside its aligned square, and outside: two lists of N HxW bool.
+        HxW int16, indices of transforms; -1 outside the mask.
     """
-    ys, xs = np.nonzero(mask)
-    coordinates = np.stack([xs, ys, np.ones_like(xs)]).astype(np.float64)
-    distance = [np.linalg.norm(np.asarray(t) @ coordinates - (size - 1) / 2, axis=0) for t in transforms]
-    parts = np.zeros((len(transforms), *mask.shape), bool)
-    parts[np.argmin(distance, axis=0), ys, xs] = True
-    squares = [inside_square(transform, size, mask.shape) for transform in transforms]
-    return [part & x for part, x in zip(parts, squares)], [part & ~x for part, x in zip(parts, squares)]
+    nearest = np.where(mask, np.int16(0), np.int16(-1))
+    if len(transforms) > 1:
+        ys, xs = np.nonzero(mask)
+        distances = [_squared_distance(xs, ys, np.asarray(t, np.float32), size) for t in transforms]
+        nearest[ys, xs] = np.argmin(distances, axis=0)
+    return nearest
 
 
-def _bounds(mask, margin):
-    """Return (x0, y0, x1, y1) around the True pixels, or None."""
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+def _squared_distance(xs, ys, transform, size):
+    """Return the squared distances of photo pixels from the centre of a crop, in its pixels: N float32."""
+    (a, b, c), (d, e, f) = transform
+    centre = np.float32((size - 1) / 2)
+    xs, ys = xs.astype(np.float32), ys.astype(np.float32)
+    return (a * xs + b * ys + c - centre) ** 2 + (d * xs + e * ys + f - centre) ** 2
+
+
+def bounds(mask: np.ndarray, margin: int) -> tuple[int, int, int, int] | None:
+    """Return the box around the True pixels of a mask (HxW bool) and ``margin`` pixels: (x0, y0, x1, y1), or None."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     if not len(rows):
         return None
     return (

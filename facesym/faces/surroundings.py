@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from .align import scale_of, warp_mask_to_crop
 from .geometry import ramp
-from .paste import fill_smoothly
+from .paste import bounds
 
 # Fraction of visible pixels nearby: the weight falls from 1 to 0 between these.
 VISIBLE = (0.1, 0.3)
@@ -31,6 +32,8 @@ LEAST = 0.003  # minimum fraction of the crop that shows the face
 OFF, STRETCH = 0.3, 3.0
 # Pixels: around the crop, weights are computed with this side of the crop, or less if the photo would exceed MOST.
 UNIT, MOST = 64, 1500
+OVER = 0.08  # fraction of the crop's side: this far beyond the photo's border, its reflection there is good enough
+BACKWARD = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
 
 def fit_reflection(flow: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -132,20 +135,32 @@ def with_surroundings(output: np.ndarray, mirror: np.ndarray, weight: np.ndarray
     return np.rint(weight * mirror + (1 - weight) * output).astype(np.uint8)
 
 
-def fill_beyond(
+def shown_in_mirror(hidden: np.ndarray, transform: ArrayLike, size: int) -> np.ndarray:
+    """Return where the mirror image of a crop shows the photo: SxS bool.
+
+    Args:
+        hidden: HxW bool, the pixels of the photo that are masked or transparent.
+        transform: 2x3, from `mirrored_transform`.
+        size: side S of the crop.
+    """
+    inside = _inside_photo(hidden.shape, transform, (size, size), OVER * size)
+    return inside & ~warp_mask_to_crop(hidden, transform, size)
+
+
+def mirror_beyond(
     photo: Image.Image,
-    mask: np.ndarray,
+    hidden: np.ndarray,
     beyond: np.ndarray,
     reflection: np.ndarray,
     transform: ArrayLike,
     size: int,
     yaw: float,
 ) -> Image.Image:
-    """Fill the masked part of a photo outside the aligned crop: from the mirror image, elsewhere smoothly.
+    """Lay the mirror image of a photo over what is missing outside the aligned crop.
 
     Args:
-        photo: RGB, completed inside the crop.
-        mask: HxW bool, True = missing.
+        photo: RGB, completed inside the crop and filled smoothly outside.
+        hidden: HxW bool, the pixels of the original photo that are masked or transparent.
         beyond: HxW bool, the part of the mask to write.
         reflection: 2x3, in the crop.
         transform: 2x3, photo pixel -> crop pixel.
@@ -155,29 +170,64 @@ def fill_beyond(
     Returns:
         RGB image of the photo's size.
     """
-    transform, (height, width) = np.asarray(transform, np.float64), mask.shape
-    smooth = np.asarray(fill_smoothly(photo, beyond))
+    found = bounds(beyond, 0)
+    if found is None:
+        return photo
+    x0, y0, x1, y1 = found
+    part, at = np.s_[y0:y1, x0:x1], np.array([[1.0, 0, x0], [0, 1, y0]])
     # The weight is computed in a small upright image of the whole photo.
-    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ transform.T
-    low, extent = corners.min(0), np.ptp(corners, axis=0)
+    height, width = hidden.shape
+    corners = (
+        np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ np.asarray(transform).T
+    )
+    low, extent = corners.min(0) - OVER * size, np.ptp(corners, axis=0) + 2 * OVER * size
     scale = min(UNIT / size, MOST / extent.max())
     from_crop = scale * np.column_stack([np.eye(2), -low])
     upright = _product(from_crop, transform)
     small = (math.ceil(scale * extent[0]), math.ceil(scale * extent[1]))
-    visible = cv2.warpAffine((~mask).astype(np.uint8), upright, small, borderMode=cv2.BORDER_REFLECT) > 0
+    covered = _warped(hidden, upright, small)
+    inside, nearly = (_inside_photo(hidden.shape, upright, small, over * scale * size) for over in (0, OVER))
     there = _product(from_crop, _product(reflection, _inverse(from_crop)))
-    shown = _reflected(visible.astype(np.uint8), there) > 0
-    nowhere = np.zeros_like(visible)
+    shown = cv2.warpAffine((nearly & ~covered).astype(np.uint8), there, small, flags=BACKWARD) > 0
+    nowhere, visible = np.zeros_like(shown), inside & ~covered
     weight = mirrored_weight(there, shown, nowhere, ~visible, yaw, scale * size, near=BEYOND)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    weight = cv2.warpAffine(weight, upright, (width, height), flags=flags) * beyond
-    mirror = _reflected(np.asarray(photo), _product(_inverse(transform), _product(reflection, transform)))
-    return Image.fromarray(with_surroundings(smooth, mirror, weight))
+    box = (x1 - x0, y1 - y0)
+    weight = cv2.warpAffine(
+        weight, _product(upright, at), box, flags=BACKWARD, borderMode=cv2.BORDER_REPLICATE
+    )
+    pixels = np.array(photo)
+    in_photo = _product(_inverse(transform), _product(reflection, _product(transform, at)))
+    mirror = cv2.warpAffine(pixels, in_photo, box, flags=BACKWARD, borderMode=cv2.BORDER_REFLECT)
+    pixels[part] = with_surroundings(pixels[part], mirror, weight * beyond[part])
+    return Image.fromarray(pixels)
 
 
-def _reflected(image, reflection):
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, reflection, image.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REFLECT)
+def _warped(mask, transform, size):
+    """Warp a mask (HxW bool) to a smaller image of ``size`` (width, height): True where the mask touches a pixel."""
+    scale = min(scale_of(transform), 1.0)
+    shape = tuple(max(1, round(scale * side)) for side in mask.shape[::-1])
+    reduced = cv2.resize(mask * np.uint8(255), shape, interpolation=cv2.INTER_AREA)
+    ratio = np.array(shape) / mask.shape[::-1]
+    to_reduced = np.column_stack([np.diag(ratio), ratio / 2 - 0.5])
+    there = _product(transform, _inverse(to_reduced))
+    return cv2.warpAffine(reduced, there, size, borderMode=cv2.BORDER_REFLECT) > 0
+
+
+def _inside_photo(shape, transform, size, over):
+    """Return which pixels of an image of ``size`` (width, height) lie in the photo, or within ``over`` pixels of it.
+
+    Args:
+        shape: of the photo, (H, W).
+        transform: 2x3, photo pixel -> pixel.
+    """
+    height, width = shape
+    corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]]) - [0.5, 0.5, 0]
+    inside = np.zeros(size[::-1], np.uint8)
+    at = np.rint(corners @ np.asarray(transform).T * 16).astype(np.int32)
+    cv2.fillConvexPoly(inside, at, 1, cv2.LINE_8, shift=4)
+    if over >= 1:
+        inside = cv2.dilate(inside, np.ones((2 * round(over) + 1,) * 2, np.uint8))
+    return inside > 0
 
 
 def _product(last, first):

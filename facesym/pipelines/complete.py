@@ -9,22 +9,16 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError
+from ..faces import surroundings
 from ..faces.align import align_face, resized_transform, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces, touched_faces
 from ..faces.grain import with_grain
-from ..faces.load import load_mask, read_photo
+from ..faces.load import load_mask, mark_edited, read_photo
 from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
-from ..faces.paste import divide_mask, fill_smoothly, paste_completion
+from ..faces.paste import fill_smoothly, inside_square, nearest_face, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
-from ..faces.surroundings import (
-    fill_beyond,
-    fit_reflection,
-    mirrored_transform,
-    mirrored_weight,
-    with_surroundings,
-)
 from ..faces.texture import borrow_texture, find_texture
 from ..onnx import use_backend
 from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, inference
@@ -59,15 +53,17 @@ class CompletePhoto(PhotoJob):
     Attributes:
         mask: HxW bool, True = missing.
         clean: RGB, the photo with missing pixels filled in smoothly.
+        hidden: HxW bool, True = missing or transparent.
         own: HxW bool per face found, its part of the mask inside its aligned crop.
-        beyond: HxW bool per face found, its part of the mask outside.
+        beyond: {index of a chosen face: HxW bool, its part of the mask outside all crops}.
         cropped: {index of a chosen face: SxS bool, the mask in its crop}.
     """
 
     mask: np.ndarray
     clean: Image.Image
+    hidden: np.ndarray
     own: list[np.ndarray]
-    beyond: list[np.ndarray]
+    beyond: dict[int, np.ndarray] = field(default_factory=dict)
     cropped: dict[int, np.ndarray] = field(default_factory=dict)
 
 
@@ -229,31 +225,27 @@ class CompletePipeline(Pipeline):
                 photo.image, options.faces, self.size, aligned=options.aligned, mask=mask, uncovered=clean
             )
         _, chosen, transforms = found
-        own, beyond = divide_mask(mask, transforms, self.size)
-        if options.aligned:
-            own, beyond = [mask], [np.zeros_like(mask)]
-        job = CompletePhoto(photo, *found, mask=mask, clean=clean, own=own, beyond=beyond)
+        hidden = mask if photo.transparent is None else mask | photo.transparent
+        job = CompletePhoto(photo, *found, mask=mask, clean=clean, hidden=hidden, own=[mask])
         if not options.aligned:
+            nearest = nearest_face(mask, transforms, self.size)
+            squares = (inside_square(transform, self.size, mask.shape) for transform in transforms)
+            job.own = [(nearest == i) & square for i, square in enumerate(squares)]
             job.chosen = touched_faces(chosen, job.own)
+        others = [job.own[i] for i in range(len(job.own)) if i not in job.chosen]
         self._leave_covered(job)
-        job.notes += self._notes(job, options)
+        rest = mask & ~np.any(job.own, axis=0)
+        nearest = nearest_face(rest, [transforms[i] for i in job.chosen], self.size)
+        job.beyond = {i: nearest == k for k, i in enumerate(job.chosen)}
+        if options.paste and rest.any():
+            job.notes.append(
+                f"{_share(rest, mask)} of the mask lies outside the aligned crop of the face: it was filled "
+                "from the mirror image or smoothly, without the network."
+            )
+        if np.any(others):
+            part = _share(np.any(others, axis=0), mask)
+            job.notes.append(f"{part} of the mask is closer to another face and was not filled.")
         return job
-
-    @staticmethod
-    def _notes(job, options):
-        """Return notes on what is filled without the network, and on what is not filled."""
-        beyond, filled = (np.any([part[i] for i in job.chosen], axis=0) for part in (job.beyond, job.own))
-        left, notes = job.mask & ~filled & ~beyond, []
-        if beyond.any() and options.paste:
-            notes.append(
-                f"{beyond.sum() / job.mask.sum():.0%} of the mask lies outside the aligned crop of the face: it was "
-                "filled from the mirror image or smoothly, without the network."
-            )
-        if left.any():
-            notes.append(
-                f"{left.sum() / job.mask.sum():.0%} of the mask is closer to another face and was not filled."
-            )
-        return notes
 
     def _leave_covered(self, job):
         """Leave out chosen faces of which the mask leaves nothing visible.
@@ -319,22 +311,34 @@ class CompletePipeline(Pipeline):
         trust = (net.confidence * (1 - net.half_mask))[0]
         yaw, _ = head_pose(face.points)
         face.copied = copied_weight(output, copy, trust, face.mask, yaw)
-        face.reflection = fit_reflection(net.flow, face.face, face.mask)
-        face.mirrored = mirrored_transform(face.reflection, face.transform)
-        shown = ~warp_mask_to_crop(face.whole.mask, face.mirrored, len(face.mask))
-        face.around = mirrored_weight(face.reflection, shown, face.face, face.mask, face.yaw)
+        face.reflection = surroundings.fit_reflection(net.flow, face.face, face.mask)
+        face.mirrored = surroundings.mirrored_transform(face.reflection, face.transform)
+        shown = surroundings.shown_in_mirror(face.whole.hidden, face.mirrored, len(face.mask))
+        face.around = surroundings.mirrored_weight(face.reflection, shown, face.face, face.mask, face.yaw)
         mirror = align_face(face.whole.clean, face.mirrored, len(face.mask))
         detailed = with_copied_detail(output, copy, face.copied)
-        face.smooth = with_surroundings(detailed, np.asarray(mirror), face.around)
+        face.smooth = surroundings.with_surroundings(detailed, np.asarray(mirror), face.around)
+
+    def _images(self, job, faces, options):
+        """Paste the completed crops; fill the rest of the mask from the mirror image and smoothly."""
+        beyond = [face.beyond for face in faces]
+        if not options.paste or not np.any(beyond):
+            return super()._images(job, faces, options)
+        image = job.photo.image
+        for face in faces:
+            image = self._paste(image, face)
+        rest = job.mask & ~np.any([face.own for face in faces], axis=0)
+        smooth = fill_smoothly(image, rest)
+        image.paste(smooth, mask=Image.fromarray(np.any(beyond, axis=0)))
+        for face in faces:
+            image = surroundings.mirror_beyond(
+                image, job.hidden, face.beyond, face.reflection, face.transform, self.size, face.yaw
+            )
+        return [mark_edited(job.photo.restore(image), self.task)]
 
     def _paste(self, photo, face):
         crop, transform = self._detailed(face) or (face.completed, face.transform)
-        photo = paste_completion(photo, crop, transform, face.whole.mask, face.own)
-        if not face.beyond.any():
-            return photo
-        return fill_beyond(
-            photo, face.whole.mask, face.beyond, face.reflection, face.transform, self.size, face.yaw
-        )
+        return paste_completion(photo, crop, transform, face.whole.mask, face.own)
 
     def _detailed(self, face):
         """Complete a larger crop with fine detail if the photo's resolution exceeds the network's.
@@ -362,7 +366,7 @@ class CompletePipeline(Pipeline):
         weight = grow(face.copied)
         detailed = with_copied_detail(output, copied, weight)
         mirror = align_face(face.whole.clean, resized_transform(face.mirrored, times), size)
-        detailed = with_surroundings(detailed, np.asarray(mirror), grow(face.around))
+        detailed = surroundings.with_surroundings(detailed, np.asarray(mirror), grow(face.around))
         # Keep the photo's own visible pixels, the source of the texture.
         missing = warp_mask_to_crop(face.whole.mask, larger, size)
         shown = np.where(missing[..., None], detailed, sharp)
@@ -388,3 +392,9 @@ class CompletePipeline(Pipeline):
             "mask_fraction": float(faces[0].whole.mask.mean()),
             "mask": faces[0].whole.mask,
         }
+
+
+def _share(part, mask):
+    """Return the fraction of a mask (HxW bool) that a part of it is, as text."""
+    fraction = part.sum() / mask.sum()
+    return "Less than 1%" if fraction < 0.01 else f"{fraction:.0%}"
