@@ -155,11 +155,11 @@ def mirror_beyond(
     transform: ArrayLike,
     size: int,
     yaw: float,
-) -> Image.Image:
-    """Lay the mirror image of a photo over what is missing outside the aligned crop.
+) -> tuple[Image.Image, np.ndarray]:
+    """Fill what is missing outside the aligned crop from the mirror image of the photo, where that shows the photo.
 
     Args:
-        photo: RGB, completed inside the crop and filled smoothly outside.
+        photo: RGB, completed inside the crop.
         hidden: HxW bool, the pixels of the original photo that are masked or transparent.
         beyond: HxW bool, the part of the mask to write.
         reflection: 2x3, in the crop.
@@ -168,11 +168,11 @@ def mirror_beyond(
         yaw: yaw of the head in degrees.
 
     Returns:
-        RGB image of the photo's size.
+        RGB image of the photo's size, and which pixels were filled: HxW bool.
     """
-    found = bounds(beyond, 0)
+    filled, found = np.zeros_like(beyond), bounds(beyond, 0)
     if found is None:
-        return photo
+        return photo, filled
     x0, y0, x1, y1 = found
     part, at = np.s_[y0:y1, x0:x1], np.array([[1.0, 0, x0], [0, 1, y0]])
     # The weight is computed in a small upright image of the whole photo.
@@ -198,8 +198,9 @@ def mirror_beyond(
     pixels = np.array(photo)
     in_photo = _product(_inverse(transform), _product(reflection, _product(transform, at)))
     mirror = cv2.warpAffine(pixels, in_photo, box, flags=BACKWARD, borderMode=cv2.BORDER_REFLECT)
-    pixels[part] = with_surroundings(pixels[part], mirror, weight * beyond[part])
-    return Image.fromarray(pixels)
+    filled[part] = beyond[part] & (weight > 0.5)
+    np.copyto(pixels[part], mirror, where=filled[part][..., None])
+    return Image.fromarray(pixels), filled
 
 
 def _warped(mask, transform, size):

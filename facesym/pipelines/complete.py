@@ -328,12 +328,12 @@ class CompletePipeline(Pipeline):
         for face in faces:
             image = self._paste(image, face)
         rest = job.mask & ~np.any([face.own for face in faces], axis=0)
-        smooth = fill_smoothly(image, rest)
-        image.paste(smooth, mask=Image.fromarray(np.any(beyond, axis=0)))
         for face in faces:
-            image = surroundings.mirror_beyond(
+            image, filled = surroundings.mirror_beyond(
                 image, job.hidden, face.beyond, face.reflection, face.transform, self.size, face.yaw
             )
+            rest &= ~filled
+        image.paste(fill_smoothly(image, rest), mask=Image.fromarray(rest & np.any(beyond, axis=0)))
         return [mark_edited(job.photo.restore(image), self.task)]
 
     def _paste(self, photo, face):
