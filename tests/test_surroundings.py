@@ -60,9 +60,12 @@ def test_the_hidden_side_of_a_symmetric_photo_is_found_again():
     weight = mirrored_weight(MIDLINE, RIGHT, FACE, RIGHT, yaw=5.0)
     assert (weight[~RIGHT] == 0).all() and weight[FACE & RIGHT].mean() < 0.1
     assert (weight > 0.99)[:, -SIZE // 4 :].mean() > 0.9
-    fog, mirror = (np.full((SIZE, SIZE, 3), x, np.uint8) for x in (128, 40))
-    done = with_surroundings(fog, mirror, weight)
-    assert (done[weight > 0.999] == 40).all() and (done[weight == 0] == 128).all()
+    wall = Image.new("RGB", (SIZE, SIZE), (40, 40, 40))
+    for times in (1, 3):  # a larger crop
+        fog = np.full((times * SIZE, times * SIZE, 3), 128, np.uint8)
+        done = with_surroundings(fog, wall, np.eye(2, 3), weight)[times // 2 :: times, times // 2 :: times]
+        assert (done[weight > 0.999] == 40).all() and (done[weight == 0] == 128).all()
+    assert with_surroundings(fog, wall, np.eye(2, 3), 0 * weight) is fog
 
 
 @pytest.mark.parametrize("case", ["small", "enclosed", "both sides", "turned", "only the face"])

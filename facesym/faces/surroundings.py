@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from .align import scale_of, warp_mask_to_crop
+from .align import align_face, resized_transform, scale_of, warp_mask_to_crop
 from .geometry import ramp
 from .paste import bounds
 
@@ -121,18 +121,26 @@ def _enclosed(reflection, mask):
     return np.where(xs < a * xs + b * ys + c, from_left, from_right)
 
 
-def with_surroundings(output: np.ndarray, mirror: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Replace the output around the face with the mirror image.
+def with_surroundings(
+    output: np.ndarray, photo: Image.Image, transform: ArrayLike, weight: np.ndarray
+) -> np.ndarray:
+    """Replace the output around the face with the mirror image of the photo.
 
     Args:
-        output, mirror: HxWx3 uint8.
-        weight: HxW float32, from `mirrored_weight`, resized if need be.
+        output: KxKx3 uint8, a crop of any size K.
+        photo: RGB.
+        transform: 2x3, from `mirrored_transform`, for a crop of S pixels.
+        weight: SxS float32, from `mirrored_weight`.
 
     Returns:
-        HxWx3 uint8.
+        KxKx3 uint8.
     """
-    weight = weight[..., None]
-    return np.rint(weight * mirror + (1 - weight) * output).astype(np.uint8)
+    if not weight.any():
+        return output
+    size = len(output)
+    mirror = align_face(photo, resized_transform(transform, size / len(weight)), size)
+    weight = cv2.resize(weight, (size, size))[..., None]
+    return np.rint(weight * np.asarray(mirror) + (1 - weight) * output).astype(np.uint8)
 
 
 def shown_in_mirror(hidden: np.ndarray, transform: ArrayLike, size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..faces import surroundings
-from ..faces.align import align_face, resized_transform, warp_mask_to_crop
+from ..faces.align import align_face, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces, touched_faces
@@ -315,9 +315,8 @@ class CompletePipeline(Pipeline):
         face.mirrored = surroundings.mirrored_transform(face.reflection, face.transform)
         shown = surroundings.shown_in_mirror(face.whole.hidden, face.mirrored, len(face.mask))
         face.around = surroundings.mirrored_weight(face.reflection, shown, face.face, face.mask, face.yaw)
-        mirror = align_face(face.whole.clean, face.mirrored, len(face.mask))
         detailed = with_copied_detail(output, copy, face.copied)
-        face.smooth = surroundings.with_surroundings(detailed, np.asarray(mirror), face.around)
+        face.smooth = surroundings.with_surroundings(detailed, face.whole.clean, face.mirrored, face.around)
 
     def _images(self, job, faces, options):
         """Paste the completed crops; fill the rest of the mask from the mirror image and smoothly."""
@@ -365,8 +364,7 @@ class CompletePipeline(Pipeline):
         output = grow(np.asarray(face.smooth), cv2.INTER_CUBIC)
         weight = grow(face.copied)
         detailed = with_copied_detail(output, copied, weight)
-        mirror = align_face(face.whole.clean, resized_transform(face.mirrored, times), size)
-        detailed = surroundings.with_surroundings(detailed, np.asarray(mirror), grow(face.around))
+        detailed = surroundings.with_surroundings(detailed, face.whole.clean, face.mirrored, face.around)
         # Keep the photo's own visible pixels, the source of the texture.
         missing = warp_mask_to_crop(face.whole.mask, larger, size)
         shown = np.where(missing[..., None], detailed, sharp)
