@@ -157,9 +157,13 @@ def fit_and_tune(
     z = _find(generator, target, hold, z, fit_steps, clock)
     with torch.no_grad():
         before = generator(z)
-    tuned, z = _tune(generator, target, turned, hold, z, tune_steps, fit_steps, draw, clock)
+    tuned, tuned_z = _tune(generator, target, turned, hold, z.clone(), tune_steps, fit_steps, draw, clock)
     with torch.no_grad():
-        return Fit(tuned, z, before, tuned(z), clock.elapsed)
+        after = tuned(tuned_z)
+        if target.distance(after) > target.distance(before):
+            # The time ended during the first steps, which may increase the error.
+            tuned, tuned_z, after = deepcopy(generator).eval(), z, before
+    return Fit(tuned, tuned_z, before, after, clock.elapsed)
 
 
 @torch.no_grad()
@@ -200,12 +204,8 @@ def _find(generator, target, hold, z, steps, clock):
 
 
 def _tune(generator, target, views, hold, z, steps, before, draw, clock):
-    """Step 2: optimise z (1xZ) and a copy of G; return both. ``before``: number of steps done so far.
-
-    The first steps may increase the error: if the time ends there, z and the copy are returned as they were.
-    """
+    """Step 2: optimise z (1xZ) and a copy of G; return both. ``before``: number of steps done so far."""
     tuned = deepcopy(generator).eval()  # keeps the running statistics, since one photo has none
-    start = z.clone()
     tuned.requires_grad_(True)
     z.requires_grad_(True)
     pool, held = generator.sample(POOL, draw, SPREAD), []  # G₀'s images of the first of the pool
@@ -238,9 +238,6 @@ def _tune(generator, target, views, hold, z, steps, before, draw, clock):
             if since >= 3 and target.similarity(tuned(hold(z))) >= ENOUGH:
                 break
     tuned.requires_grad_(False)
-    with torch.no_grad():
-        if target.distance(tuned(hold(z))) > target.distance(generator(start)):
-            return deepcopy(generator).eval(), start
     return tuned, hold(z).detach()
 
 

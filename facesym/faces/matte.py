@@ -7,7 +7,7 @@ from ..errors import ZooError
 from ..onnx import backend, run_network, shared_network
 from .geometry import face_region, resized_points
 from .grain import with_grain
-from .paste import diffuse
+from .paste import diffuse, reaching_border
 from .texture import borrow_texture, find_texture
 
 SIDE = 128  # pixels: crops are segmented at this size
@@ -152,20 +152,13 @@ def find_outline(crop: np.ndarray, points: np.ndarray, labels: np.ndarray, round
     person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     person[face] = 1
     _, parts = cv2.connectedComponents(person)
-    person = _without_holes(parts == np.bincount(parts[face]).argmax())
+    person = ~reaching_border(parts != np.bincount(parts[face]).argmax())  # without holes
     return _soft(cv2.resize(person.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR), crop)
 
 
 def _resized(image, side):
     how = cv2.INTER_AREA if len(image) > side else cv2.INTER_LINEAR
     return cv2.resize(image, (side, side), interpolation=how)
-
-
-def _without_holes(person):
-    """Fill the holes of a region (HxW bool)."""
-    _, parts = cv2.connectedComponents((~person).astype(np.uint8))
-    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
-    return person | ~np.isin(parts, border)
 
 
 def _soft(matte, crop):

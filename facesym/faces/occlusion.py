@@ -17,7 +17,7 @@ from .align import align_face, resized_transform, warp_mask_to_crop
 from .geometry import face_region, flip_landmarks, warp_points
 from .landmarks import find_points
 from .load import Photo
-from .paste import fill_smoothly
+from .paste import fill_smoothly, reaching_border
 
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" excludes: a fringe belongs to the face
@@ -156,20 +156,13 @@ def _without_artefacts(probability, crop, transparent):
     """
     smooth = fill_smoothly(crop, transparent)
     filled = occlusion_probability(smooth)[1:]
-    outside = _reaching_the_border(transparent)
+    outside = reaching_border(transparent)
     if outside.any() and not transparent.all():
         plain = np.array(smooth)
         plain[outside] = np.asarray(crop)[~transparent].mean(0)
         filled = np.maximum(filled, occlusion_probability(Image.fromarray(plain))[1:])
     covered = np.minimum(probability[1:], filled)
     return np.concatenate([1 - covered.sum(0, keepdims=True), covered])
-
-
-def _reaching_the_border(mask):
-    """Return the connected regions of a mask (SxS bool) that reach the image's border."""
-    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
-    return mask & np.isin(parts, border)
 
 
 def _confirm_by_symmetry(channel, points):

@@ -262,6 +262,13 @@ def _squared_distance(xs, ys, transform, size):
     return (a * xs + b * ys + c - centre) ** 2 + (d * xs + e * ys + f - centre) ** 2
 
 
+def reaching_border(mask: np.ndarray) -> np.ndarray:
+    """Return the connected regions of a mask (HxW bool) that reach the image's border: HxW bool."""
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    return mask & np.isin(parts, border)
+
+
 def bounds(mask: np.ndarray, margin: int) -> tuple[int, int, int, int] | None:
     """Return the box around the True pixels of a mask (HxW bool) and ``margin`` pixels: (x0, y0, x1, y1), or None."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import reduce, wraps
 from numbers import Integral
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
@@ -270,10 +270,11 @@ class Pipeline:
         """Return the images of the result: the photo with the outputs pasted in, or the outputs."""
         if not options.paste:
             return [self._edited(face, face.output) for face in faces]
-        image = job.photo.image
-        for face in faces:
-            image = self._paste(image, face)
-        return [mark_edited(job.photo.restore(image), self.task)]
+        return [mark_edited(job.photo.restore(self._paste_all(job, faces)), self.task)]
+
+    def _paste_all(self, job, faces):
+        """Return the photo with the outputs of its faces pasted in."""
+        return reduce(self._paste, faces, job.photo.image)
 
     def _edited(self, face, crop):
         """Convert an RGB image of a face to the photo's own colours and tag it as edited."""

@@ -15,7 +15,7 @@ from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces, touched_faces
 from ..faces.grain import with_grain
-from ..faces.load import load_mask, mark_edited, read_photo
+from ..faces.load import load_mask, read_photo
 from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
 from ..faces.paste import fill_smoothly, inside_square, nearest_face, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
@@ -318,14 +318,11 @@ class CompletePipeline(Pipeline):
         detailed = with_copied_detail(output, copy, face.copied)
         face.smooth = surroundings.with_surroundings(detailed, face.whole.clean, face.mirrored, face.around)
 
-    def _images(self, job, faces, options):
+    def _paste_all(self, job, faces):
         """Paste the completed crops; fill the rest of the mask from the mirror image and smoothly."""
-        beyond = [face.beyond for face in faces]
-        if not options.paste or not np.any(beyond):
-            return super()._images(job, faces, options)
-        image = job.photo.image
-        for face in faces:
-            image = self._paste(image, face)
+        image, beyond = super()._paste_all(job, faces), [face.beyond for face in faces]
+        if not np.any(beyond):
+            return image
         rest = job.mask & ~np.any([face.own for face in faces], axis=0)
         for face in faces:
             image, filled = surroundings.mirror_beyond(
@@ -333,7 +330,7 @@ class CompletePipeline(Pipeline):
             )
             rest &= ~filled
         image.paste(fill_smoothly(image, rest), mask=Image.fromarray(rest & np.any(beyond, axis=0)))
-        return [mark_edited(job.photo.restore(image), self.task)]
+        return image
 
     def _paste(self, photo, face):
         crop, transform = self._detailed(face) or (face.completed, face.transform)
