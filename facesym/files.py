@@ -1,4 +1,4 @@
-"""Read and verify files of models; write files atomically. This module does not import torch."""
+"""Read and verify files of models; write files atomically and delete old ones. This module does not import torch."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from facesym.errors import FacesymError, ZooError
+from facesym.errors import FacesymError, ImageError, ZooError
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -20,6 +20,35 @@ def sha256_of(path: Path) -> str:
         ZooError: the file is missing or cannot be read.
     """
     return hashlib.sha256(read_file(path)).hexdigest()
+
+
+def checksum(path: Path) -> str:
+    """Return the hex SHA-256 of a file of any size.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def remove_unchanged(folder: Path, checksums: dict[str, str]) -> None:
+    """Delete files that an earlier run wrote, except those that were changed since.
+
+    Args:
+        folder: folder of the files.
+        checksums: {path relative to the folder: hex SHA-256 of the file as it was written}.
+
+    Raises:
+        ImageError: a file cannot be read.
+    """
+    for name, written in checksums.items():
+        file = folder / name
+        if file.is_file() and checksum(file) == written:
+            file.unlink()
 
 
 def check_sha256(path: Path, data: bytes, sha256: str) -> None:

@@ -135,7 +135,7 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
         shutil.rmtree(folder, ignore_errors=True)
     order = {".html": 0, ".csv": 1, ".json": 2}
     made = sorted(
-        (path for path in out.rglob("*") if path.is_file()), key=lambda path: (order[path.suffix], path)
+        (path for path in out.rglob("[!.]*") if path.is_file()), key=lambda path: (order[path.suffix], path)
     )
     return [str(path) for path in made], rows, len(names) - len(rows)
 

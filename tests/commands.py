@@ -30,7 +30,7 @@ class Copier:
         return SimpleNamespace(
             images=[image], faces=[], identity=None, seconds=0.1, notes=[f"A note on {photo.name}."],
             mask_fraction=0.1, asymmetry=[{"overall": float(np.asarray(image).mean())}], heatmap=[np.ones((32, 32))],
-            crop=[image], composites=[{"left": image}], frames=[[image]], fit=[{}],
+            crop=[image], composites=[{"left": image, "original": image}], frames=[[image]], fit=[{}],
         )  # fmt: skip
 
 

@@ -4,9 +4,11 @@ import csv
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from commands import found
 from PIL import Image
 from skimage import data as skimage_data
 
@@ -164,15 +166,30 @@ def test_a_study_of_photos_and_videos(clip, tmp_path, capsys):
     assert [row["photo"] for row in rows if "error" in row] == ["bad.mov"]
 
 
-def test_curves_of_videos_that_are_gone_go(tmp_path, monkeypatch):
-    monkeypatch.setattr("facesym.study.run._measure_video", lambda path, name, out, distance: {"name": name})
+def test_only_files_of_an_earlier_run_that_nobody_changed_go(tmp_path, monkeypatch):
+    curves = SimpleNamespace(rows=lambda distance: [{"time": 0}])
+    monkeypatch.setattr("facesym.study.run.measure_video", lambda path: curves)
+    monkeypatch.setattr("facesym.study.run.video_page", lambda name, curves, distance: {"name": name})
     monkeypatch.setattr("facesym.study.run.render", lambda *_, **__: "")
-    old = [tmp_path / "videos" / name for name in ("a.mp4.csv", "a.mp4.json", "b/c.mp4.csv")]
-    for path in [*old, tmp_path / "videos" / "b" / "d.mp4.csv"]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
+    own = [
+        "movements.csv",
+        "movements.json",
+        "videos/labels.csv",
+        "videos/notes.json",
+        "videos/raw/frames.csv",
+    ]
+    for name in own:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("precious")
+    run_study(tmp_path, [Path("a.mp4"), Path("b/c.mp4"), Path("b/d.mp4")], tmp_path, pipe=object())
+    (tmp_path / "videos" / "a.mp4.csv").write_text("corrected")
     run_study(tmp_path, [Path("b/d.mp4")], tmp_path, pipe=object())
-    assert [path.name for path in (tmp_path / "videos").rglob("*.*")] == ["d.mp4.csv"]
+    changed = ["videos/a.mp4.csv", "videos/b/d.mp4.csv", "videos/b/d.mp4.json"]
+    written = ["measures.csv", "measures.json", "report.html"]
+    assert found(tmp_path) == sorted([*own, *changed, *written])
+    run_study(tmp_path, [], tmp_path, pipe=object())
+    assert found(tmp_path) == sorted([*own, "videos/a.mp4.csv", *written])
+    assert (tmp_path / "movements.csv").read_text() == "precious"
 
 
 def test_a_file_that_is_no_video_is_refused(tmp_path):

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from ..errors import FacesymError, ImageError, NothingFoundError, command_message
+from ..files import checksum
 from ..logging import progress_bar
 from .model import TaskModel
 from .photo import edit_photo
-from .records import Records, checksum
+from .records import Records
 from .task import Task
 from .walk import find_photos, name_outputs, output_folder, report_skipped
 

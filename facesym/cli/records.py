@@ -15,23 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
-from ..files import write_atomic
+from ..files import checksum, remove_unchanged, write_atomic
 
 FOLDER = ".facesym"
 ERRORS = "errors.json"
-
-
-def checksum(path: Path) -> str:
-    """Return the hex SHA-256 of a file.
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 class Records:
@@ -127,10 +114,8 @@ class Records:
         """Record a result and remove files of an earlier one that it did not replace."""
         record = self.of(output)
         names = {path.relative_to(self.out).as_posix(): checksum(path) for path in files}
-        for name in record.get("files", {}).keys() - names.keys():
-            file = self.out / name
-            if file.is_file() and checksum(file) == record["files"][name]:
-                file.unlink()
+        earlier = record.get("files", {})
+        remove_unchanged(self.out, {name: earlier[name] for name in earlier.keys() - names.keys()})
         self._write(output, photo, {"made_by": made_by, "files": names, "numbers": numbers})
 
     def write_reports(self, photos: Iterable[str]) -> None:

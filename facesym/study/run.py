@@ -1,12 +1,13 @@
 """Run a study: measure photos, write tables and a report."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import FacesymError, ImageError, command_message
-from ..files import write_atomic
+from ..files import checksum, remove_unchanged, write_atomic
 from .pairs import find_movements
 from .photo import measure_photo
 from .pictures import face_pictures
@@ -18,6 +19,7 @@ from .video import SUFFIXES, measure_video, video_page
 
 TABLE, MOVEMENTS, REPORT = "measures", "movements", "report.html"
 VIDEOS = "videos"  # folder of the videos' curves
+INDEX = ".facesym-study.json"  # checksums of the movements and curves, which another run may not have
 
 
 def run_study(
@@ -56,13 +58,15 @@ def run_study(
     from .. import load
 
     pipe = pipe or load("symmetrize")
-    rows, pages, videos = [], [], []
+    rows, pages, videos, written = [], [], [], []
     for photo in progress(photos):
         name = Path(photo).as_posix()
         about = (sheet or {}).get(name) or read_name(photo)
         try:
             if Path(photo).suffix.lower() in SUFFIXES:
-                videos.append(_measure_video(Path(folder) / photo, name, Path(out), pupillary_distance))
+                curves = measure_video(Path(folder) / photo)
+                written += save_table(curves.rows(pupillary_distance), Path(out) / VIDEOS / name, ImageError)
+                videos.append(video_page(name, curves, pupillary_distance))
             else:
                 pages.append(_measure(Path(folder) / photo, name, about, pipe, pupillary_distance))
                 rows.append(pages[-1]["row"])
@@ -74,14 +78,11 @@ def run_study(
             reason = f"unexpected {type(error).__name__}: {error}"
         rows.append(failed_row(about, name, reason))
         tell(f"{name}: {reason}")
-    _remove_old_curves(Path(out) / VIDEOS, [video["name"] for video in videos])
     save_table(rows, Path(out) / TABLE, ImageError)
     movements = [movement.row(pupillary_distance) for movement in find_movements(rows)]
     if movements:
-        save_table(movements, Path(out) / MOVEMENTS, ImageError)
-    else:  # those of an earlier run would be taken for this run's
-        for suffix in (".csv", ".json"):
-            (Path(out) / f"{MOVEMENTS}{suffix}").unlink(missing_ok=True)
+        written += save_table(movements, Path(out) / MOVEMENTS, ImageError)
+    _replace_index(Path(out), written)
     settings = {
         "folder": Path(folder).resolve().name,
         "pupillary_distance": pupillary_distance,
@@ -93,12 +94,20 @@ def run_study(
     return rows
 
 
-def _remove_old_curves(folder, names):
-    """Remove the curves of videos that an earlier run measured and this one did not."""
-    current = {folder / f"{name}{suffix}" for name in names for suffix in (".csv", ".json")}
-    for path in [*folder.rglob("*.csv"), *folder.rglob("*.json")]:
-        if path not in current:
-            path.unlink()
+def _replace_index(out, written):
+    """List the files (paths) that only some runs write, and delete those of the earlier run that this one did not
+    write: they would be taken for its own."""
+    index = out / INDEX
+    try:
+        earlier = json.loads(index.read_bytes())
+    except (OSError, ValueError):
+        earlier = {}
+    current = {path.relative_to(out).as_posix(): checksum(path) for path in written}
+    remove_unchanged(out, {name: earlier[name] for name in earlier.keys() - current.keys()})
+    if current:
+        write_atomic(index, json.dumps(current).encode(), ImageError)
+    else:
+        index.unlink(missing_ok=True)
 
 
 def _measure(path, name, about, pipe, pupillary_distance):
@@ -110,10 +119,3 @@ def _measure(path, name, about, pipe, pupillary_distance):
         "measures": measure_lines(face, pupillary_distance),
         "indices": index_lines(face),
     }
-
-
-def _measure_video(path, name, out, pupillary_distance):
-    """Write a video's curves and return its part of the report, see `facesym.study.video.video_page`."""
-    curves = measure_video(path)
-    save_table(curves.rows(pupillary_distance), out / VIDEOS / name, ImageError)
-    return video_page(name, curves, pupillary_distance)

@@ -108,17 +108,22 @@ def failed_row(about: Any, photo: Any, error: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def save_table(rows: list[dict[str, Any]], path: Path, error: Any) -> None:
+def save_table(rows: list[dict[str, Any]], path: Path, error: Any) -> list[Path]:
     """Write rows as ``path`` with .csv and .json appended; columns that a row lacks stay empty.
 
     Args:
         rows: flat dicts.
         path: of the files, without that ending.
         error: class of the error to raise if a file cannot be written.
+
+    Returns:
+        The paths of the two files.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomic(path.with_name(f"{path.name}.csv"), text.getvalue().encode(errors="backslashreplace"), error)
-    write_atomic(path.with_name(f"{path.name}.json"), (json.dumps(rows, indent=1) + "\n").encode(), error)
+    paths = [path.with_name(f"{path.name}{suffix}") for suffix in (".csv", ".json")]
+    write_atomic(paths[0], text.getvalue().encode(errors="backslashreplace"), error)
+    write_atomic(paths[1], (json.dumps(rows, indent=1) + "\n").encode(), error)
+    return paths
