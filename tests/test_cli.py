@@ -53,7 +53,8 @@ def calls(monkeypatch):
                 faces=[SimpleNamespace(box=(0, 0, 9, 9), score=0.9)] * 2, identity=[0.9] * 2, seconds=0.1,
                 notes=["It was scaled down."], mask_fraction=0.1, asymmetry=[{"overall": 0.5}], fit=[{"psnr": 30}] * 2,
                 frames=[[image, image]] * 2, yaw=[0, 0], walk=[[image, image]] * 2, grid=[{"happy": image}] * 2,
-                crop=[image] * 2, heatmap=[np.zeros(image.size)] * 2, composites=[{"left": image}] * 2,
+                crop=[image] * 2, heatmap=[np.zeros(image.size)] * 2,
+                composites=[{"left": image, "original": image}] * 2,
             )  # fmt: skip
 
         pipe.task = name
@@ -75,7 +76,8 @@ def no_model(monkeypatch):
         ("complete --mask mask.png", "photo-complete.png"),
         (
             "symmetrize --extras -o o.png",
-            "o-extras/0-heatmap.png o-extras/0-left.png o-extras/1-heatmap.png o-extras/1-left.png o.png",
+            "o-extras/0-heatmap.png o-extras/0-left.png o-extras/0-original.png "
+            "o-extras/1-heatmap.png o-extras/1-left.png o-extras/1-original.png o.png",
         ),
         ("rotate", "photo-rotate-faces/1.mp4 photo-rotate.mp4"),
         ("rotate -o turning.gif", "turning-faces/1.gif turning.gif"),
@@ -99,7 +101,8 @@ def test_every_face_has_its_files(command, files, photo, mask, calls, tmp_path, 
     for file in written:
         if not file.endswith(".mp4"):
             with Image.open(tmp_path / file) as image:
-                assert "facesym" in str(image.info)
+                unedited = file.endswith(("heatmap.png", "original.png"))
+                assert ("facesym" in str(image.info)) != unedited
 
 
 # --- arguments

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import FacesymError, ImageError, command_message
 from ..faces.load import Photo, save_image
 from .model import TaskModel
-from .task import Media, Task
+from .task import Media, Task, Unedited
 
 
 def run_photo(task: Task, args: argparse.Namespace) -> int:
@@ -109,10 +109,12 @@ def edit_photo(
 
 
 def write_media(media: Media, path: Path, task: str) -> None:
-    """Write an image, or a list of frames as a video."""
+    """Write an image, or a list of frames as a video, tagged as edited by a task unless it is Unedited."""
     if isinstance(media, list):
         from ..video import save_video
 
         save_video(media, path, task)
+    elif isinstance(media, Unedited):
+        save_image(media.image, path, None)
     else:
         save_image(media, path, task)

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,7 +10,15 @@ from PIL import Image
 
 from ..faces.load import FORMATS, Photo, read_photo
 
-Media: TypeAlias = Image.Image | list[Image.Image]  # an image, or the frames of a video
+
+@dataclass(frozen=True)
+class Unedited:
+    """An image in which no face is edited: it is written without the tag of edits."""
+
+    image: Image.Image
+
+
+Media: TypeAlias = Image.Image | list[Image.Image] | Unedited  # a list: the frames of a video
 
 PASTE_HELP = "paste the face into the photo instead of writing only the aligned face"
 

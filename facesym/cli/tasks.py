@@ -11,7 +11,7 @@ from ..faces.occlusion import automatic_kinds
 from .folder import run_folder
 from .options import UsageError, add_command, add_photo_arguments, number, take_back_image
 from .photo import run_photo
-from .task import PASTE_HELP, Media, Task, faces_folder
+from .task import PASTE_HELP, Media, Task, Unedited, faces_folder
 from .walk import Masks
 
 
@@ -167,7 +167,8 @@ hold these numbers with one row per face."""
             for i, (crop, heat, faces) in enumerate(zip(result.crop, result.heatmap, result.composites)):
                 prefix = f"{i}-" if self.args.faces == "all" else ""
                 for name, image in {"heatmap": draw_heatmap(crop, heat), **faces}.items():
-                    files[folder / f"{prefix}{name}.png"] = image
+                    plain = name in ("heatmap", "original")
+                    files[folder / f"{prefix}{name}.png"] = Unedited(image) if plain else image
         return files
 
     def extras(self, output: Path) -> list[Path]:

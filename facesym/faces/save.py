@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
@@ -41,7 +42,7 @@ def mark_edited(image: Image.Image, task: str) -> Image.Image:
     return image
 
 
-def save_image(image: Image.Image, path: str | os.PathLike, task: str) -> None:
+def save_image(image: Image.Image, path: str | os.PathLike, task: str | None) -> None:
     """Write a result, tagged as edited by AI (IPTC digital source type in XMP, and a plain description).
 
     The file is written atomically. A colour profile in the image's ``info`` is kept. For JPEG, transparency is
@@ -50,7 +51,7 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str) -> None:
     Args:
         image: RGB or RGBA image.
         path: .png, .jpg, .jpeg or .webp; its folder is created if needed. PNG is lossless.
-        task: name of the task, e.g. "complete".
+        task: name of the task, e.g. "complete"; None writes an image that is not edited, without the tag.
 
     Raises:
         ImageError: the file type is not supported or cannot hold the image, the folder is not writable, or the disk is
@@ -66,16 +67,17 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str) -> None:
     else:
         image = image.copy()
     image.info = {"icc_profile": profile} if profile else {}
-    options = {}
-    if kind != "PNG":
-        exif = Image.Exif()
-        exif[0x010E], exif[0x0131] = description(task), "facesym"  # ImageDescription, Software
-        options = {"exif": exif, "quality": 95}
-        if kind == "JPEG":
-            options["subsampling"] = 0  # full colour resolution: faces are full of red edges
+    options: dict[str, Any] = {} if kind == "PNG" else {"quality": 95}
+    if kind == "JPEG":
+        options["subsampling"] = 0  # full colour resolution: faces are full of red edges
+    if task is not None:
+        mark_edited(image, task)
+        if kind != "PNG":
+            exif = options["exif"] = Image.Exif()
+            exif[0x010E], exif[0x0131] = description(task), "facesym"  # ImageDescription, Software
     with atomic_file(path, ImageError) as file:
         try:
-            mark_edited(image, task).save(file, kind, **options)
+            image.save(file, kind, **options)
         except OSError:
             raise
         except Exception as error:  # for example, WebP is limited to 16,383 pixels per side
