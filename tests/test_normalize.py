@@ -13,11 +13,10 @@ from training import stats, train
 import facesym
 from facesym import ImageError
 from facesym.data.pairs import PairSamples
-from facesym.faces.align import align_face, ffhq_transform
+from facesym.faces.align import align_face, ffhq_transform, finer_transform
 from facesym.faces.detect import detect_faces
 from facesym.models import LightCNN, NormalizedFaceGAN
 from facesym.models.nfgan import NormalizedFaceDiscriminator, NormalizedFaceOutput, combine
-from facesym.pipelines.base import finer_transform
 from train import nfgan
 from train.factor import factor
 

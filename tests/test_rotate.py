@@ -276,6 +276,24 @@ def test_progress_is_told_and_what_it_raises_ends_the_fit(pipe, crop):
     assert len(told) == 2 and told[0][1].size == (64, 64) and 0 < told[0][0] < told[1][0] < 0.5
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_progress_counts_all_faces_of_a_call(pipe, crop, batch_size, monkeypatch):
+    monkeypatch.setattr(pipe, "_turn", turn_at_once)
+    monkeypatch.setattr(pipe, "_fields", lambda faces: {"frames": [], "yaws": [], "fit": [], "crop": []})
+    two, told = Image.new("RGB", (512, 256)), []
+    for x in (0, 256):
+        two.paste(crop, (x, 0))
+    pipe([two, two], faces="all", progress=lambda done, _: told.append(done), batch_size=batch_size)
+    assert told == pytest.approx([1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1])
+
+
+def turn_at_once(face, options, tell):
+    """Stands for a fit that tells of its progress twice."""
+    face.output = face.crop
+    for fraction in (0.5, 1):
+        tell(fraction, torch.zeros(1, 3, 8, 8))
+
+
 def test_another_generators_encoder_is_left_alone(model, monkeypatch):
     encoders = {
         size: SymmetricEncoder(latent=16, asymmetric=4, size=size, widths=(8, 8)) for size in (32, 64)

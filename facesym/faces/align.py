@@ -9,6 +9,8 @@ from PIL import Image
 
 from ..errors import ImageError
 
+FINEST = 4  # maximum size of a crop, in multiples of the network's input size
+
 
 def ffhq_transform(points: ArrayLike, size: int) -> np.ndarray:
     """Compute the similarity transform from photo pixels to pixels of an aligned square crop.
@@ -59,6 +61,19 @@ def resized_transform(transform: ArrayLike, times: float) -> np.ndarray:
     # Pixel centres: crop pixel c is pixel times·(c + ½) − ½ of the larger crop.
     larger[:, 2] += (times - 1) / 2
     return larger
+
+
+def finer_transform(transform: np.ndarray, size: int) -> tuple[np.ndarray, int]:
+    """Return the transform of the same crop at the photo's resolution: ``size`` times an integer of at most `FINEST`.
+
+    Args:
+        transform: 2x3, photo pixel -> pixel of a crop of side ``size``.
+
+    Returns:
+        The transform to the larger crop, and its side.
+    """
+    times = max(1, min(int(1 / scale_of(transform)), FINEST))
+    return resized_transform(transform, times), times * size
 
 
 def crop_corners(transform: ArrayLike, size: int) -> np.ndarray:

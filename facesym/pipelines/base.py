@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..device import check_device, check_dtype
 from ..errors import DeviceError, FacesymError, ImageError
-from ..faces.align import align_face, resized_transform, scale_of
+from ..faces.align import align_face, finer_transform
 from ..faces.detect import Face, check_which
 from ..faces.find import find_faces
 from ..faces.landmarks import find_points
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     import torch
 
 use_one_thread_after_fork()
-
-FINEST = 4  # maximum size of a crop, in multiples of the network's input size
 
 
 @dataclass
@@ -71,6 +69,7 @@ class FaceJob:
         points: 68x2, the landmarks of ``crop`` in pixels; None if the task does not need them.
         output: RGB, the edited crop.
         notes: notes on this face for the user.
+        span: part of the call's work that this face is, as fractions from 0 to 1: its start and its end.
     """
 
     photo: Photo | None
@@ -80,6 +79,7 @@ class FaceJob:
     points: np.ndarray | None = None
     output: Image.Image | None = None
     notes: list[str] = field(default_factory=list)
+    span: tuple[float, float] = (0.0, 1.0)
 
 
 class Pipeline:
@@ -189,17 +189,21 @@ class Pipeline:
             group = inputs[start : start + batch_size]
             names = [_name(start + i, group[i][0]) if several else None for i in range(len(group))]
             with use_backend(self.backend):
-                outcomes = self._batch(group, names, on_error == "skip", options)
+                span = (start / len(inputs), (start + len(group)) / len(inputs))
+                outcomes = self._batch(group, names, on_error == "skip", options, span)
             for name, result in zip(names, outcomes):
                 for note in result.notes:
                     warn(f"{name}: {note}" if name else note, stacklevel=3)
                 results.append(None if isinstance(result, _Skipped) else result)
         return results if several else results[0]
 
-    def _batch(self, inputs, names, skip, options):
-        """Process photos whose faces share batches; return their results, or `_Skipped`."""
+    def _batch(self, inputs, names, skip, options, span):
+        """Process photos whose faces share batches; return their results, or `_Skipped`. ``span``: see `FaceJob`."""
         jobs = [_attempt(self._prepare, name, skip, given, options) for name, given in zip(names, inputs)]
         faces = [(i, face) for i, job in enumerate(jobs) if isinstance(job, PhotoJob) for face in job.faces]
+        ends = np.linspace(*span, len(faces) + 1).tolist()
+        for (_, face), begun, ended in zip(faces, ends, ends[1:]):
+            face.span = begun, ended
         start = time.perf_counter()
         for first in range(0, len(faces), options.batch_size):
             self._run_batch(faces[first : first + options.batch_size], jobs, names, skip, options)
@@ -368,19 +372,6 @@ def _attempt(step, name, skip, *inputs):
         if name and isinstance(error, FacesymError):
             raise type(error)(f"{name}: {error}") from error
         raise
-
-
-def finer_transform(transform: np.ndarray, size: int) -> tuple[np.ndarray, int]:
-    """Return the transform of the same crop at the photo's resolution: ``size`` times an integer of at most `FINEST`.
-
-    Args:
-        transform: 2x3, photo pixel -> pixel of a crop of side ``size``.
-
-    Returns:
-        The transform to the larger crop, and its side.
-    """
-    times = max(1, min(int(1 / scale_of(transform)), FINEST))
-    return resized_transform(transform, times), times * size
 
 
 def inference(step: Callable) -> Callable:

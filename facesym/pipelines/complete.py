@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..faces import surroundings
-from ..faces.align import align_face, warp_mask_to_crop
+from ..faces.align import align_face, finer_transform, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
 from ..faces.find import find_faces, touched_faces
@@ -21,7 +21,7 @@ from ..faces.paste import fill_smoothly, inside_square, nearest_face, paste_comp
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
 from ..faces.texture import borrow_texture, find_texture
 from ..onnx import use_backend
-from .base import FaceJob, PhotoJob, Pipeline, Result, finer_transform, inference
+from .base import FaceJob, PhotoJob, Pipeline, Result, inference
 from .crops import like, to_array, to_batch, to_image
 
 # Fields used of facesym.models.SymmFCNetOutput.

@@ -179,8 +179,8 @@ class RotatePipeline(Pipeline):
             batch_size: number of photos, and of faces, that the network processes at a time.
             on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
                 reason.
-            progress: called at intervals with (fraction done, current RGB image); exceptions it raises end the call.
-                Without it, a terminal shows a progress bar.
+            progress: called at intervals with (fraction done of all photos, current RGB image); exceptions it raises
+                end the call. Without it, a terminal shows a progress bar.
 
         Returns:
             RotateResult.
@@ -213,11 +213,14 @@ class RotatePipeline(Pipeline):
 
     def _run(self, faces, options):
         told = options.progress is not None
-        with progress_bar(total=100, desc="Fitting", bar_format=BAR, leave=False, disable=told) as bar:
-            for number, face in enumerate(faces):
+        begun = 100 * faces[0].span[0]
+        with progress_bar(
+            total=100, initial=begun, desc="Fitting", bar_format=BAR, leave=False, disable=told
+        ) as bar:
+            for face in faces:
 
-                def tell(fraction, image, number=number, face=face):
-                    fraction = (number + fraction) / len(faces)
+                def tell(fraction, image, face=face):
+                    fraction = float(np.interp(fraction, (0, 1), face.span))
                     bar.update(100 * fraction - bar.n)
                     if told:
                         try:
