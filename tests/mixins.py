@@ -178,9 +178,11 @@ class PipelineTests:
         result = self.call(pipe, crop)
         assert "identity" not in vars(result)
         result.save(tmp_path / "result.png")
+        assert "identity=" not in repr(result)
         assert "identity" not in vars(result)  # nobody asked for it
         again = pickle.loads(pickle.dumps(result))
         assert result.identity is result.identity is copy.copy(result).identity
+        assert f"identity={result.identity}" in repr(result)
         with monkeypatch.context() as patch:  # all at once
             for module in ("base", type(pipe).task):
                 patch.setattr(f"facesym.pipelines.{module}.Later", lambda compute: compute(), raising=False)

@@ -96,6 +96,8 @@ class Result:
 
     def __repr__(self):
         sizes = ", ".join(f"{image.width}x{image.height}" for image in self.images)
-        parts = [f"images=[{sizes}]", f"faces={len(self.faces)}", f"identity={self.identity}"]
+        parts = [f"images=[{sizes}]", f"faces={len(self.faces)}"]
+        if "identity" in vars(self):  # printing does not run a network
+            parts.append(f"identity={self.identity}")
         parts += [f"notes={self.notes}"] * bool(self.notes)
         return f"{type(self).__name__}({', '.join(parts)}, seconds={self.seconds:.2f})"
