@@ -21,10 +21,10 @@ def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Ima
     """Measure the identity similarity of pairs of aligned crops.
 
     Args:
-        before, after: RGB images, square, of any sizes.
+        before, after: N ≥ 0 RGB images each, square, of any sizes.
 
     Returns:
-        Cosines, 1 = identical; None if the zoo has no identity model.
+        N cosines, 1 = identical; None if the zoo has no identity model.
 
     Raises:
         ZooError: the network's weights are unavailable.
@@ -32,6 +32,8 @@ def identity_similarity(before: Sequence[Image.Image], after: Sequence[Image.Ima
     net = _network(backend())
     if net is None:
         return None
+    if not before:
+        return []
     vectors = (_embed_by_torch if backend() == "torch" else _embed)(net, [*before, *after])
     cosines = (vectors[: len(before)] * vectors[len(before) :]).sum(1)
     return [round(float(cosine), 4) for cosine in cosines]

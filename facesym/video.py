@@ -14,6 +14,7 @@ from .faces.save import description
 from .files import write_atomic
 
 FORMATS = (".gif", ".mp4")
+MIN_FPS, MAX_FPS = 0.1, 100  # GIFs give the duration of a frame in hundredths of a second, with 16 bits
 
 
 def save_video(frames: list[Image.Image], path: str | os.PathLike, task: str, fps: float = 12) -> None:
@@ -23,16 +24,18 @@ def save_video(frames: list[Image.Image], path: str | os.PathLike, task: str, fp
         frames: at least two images of one size; for MP4, width and height must be even.
         path: .gif or .mp4 (H.264), written atomically; its folder is created if it does not exist.
         task: name of the task, e.g. "rotate".
-        fps: frames per second.
+        fps: frames per second, from 0.1 to 100.
 
     Raises:
-        ImageError: the file type is not supported, there are too few frames, their sizes differ or are odd, the folder
-            is not writable, or the disk is full.
+        ImageError: the file type is not supported, fps is out of range, there are too few frames, their sizes differ
+            or are odd, the folder is not writable, or the disk is full.
     """
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in FORMATS:
         raise ImageError(f"Cannot write {path.name}: use one of {', '.join(FORMATS)}.")
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise ImageError(f"fps must be a number from {MIN_FPS} to {MAX_FPS}, not {fps!r}.")
     if len(frames) < 2:
         raise ImageError("A video needs at least two frames.")
     (width, height), *others = {frame.size for frame in frames}

@@ -183,7 +183,7 @@ def locate(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> ModelFiles:
         if folder is not None and (packaged or not hub.get("force_download")):
             return _files(folder, entry)
         return _fetch_pinned(entry, hub)
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # unlike Path.is_dir, False for a name that is too long
         return _files(Path(name, hub.get("subfolder") or ""))
     if isinstance(name, str) and is_repo_id(name):
         return _fetch(name, hub)

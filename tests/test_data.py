@@ -182,6 +182,13 @@ def test_pictures_are_decoded_once(folders, tmp_path, monkeypatch):
     assert [path.name[0] for path in (tmp_path / "cache").iterdir()] == ["8"]  # no half-written folder
 
 
+@pytest.mark.parametrize("table", ["", "file_name,subject\na.png,\n"])
+def test_a_table_without_its_columns_is_a_clear_error(table, tmp_path):
+    (tmp_path / "metadata.csv").write_text(table)
+    with pytest.raises(ImageError, match=r"metadata\.csv has no column .*split"):
+        read_metadata(tmp_path)
+
+
 def test_a_folder_without_its_landmarks_is_a_clear_error(tmp_path):
     faces = make_faces(tmp_path / "faces")
     (faces / "landmarks.npy").write_bytes(b"")

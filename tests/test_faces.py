@@ -89,6 +89,10 @@ def test_no_pixel_of_the_hole_is_seen_as_known():
 
 
 # --- landmarks ------------------------------------------------------------------------------------------------------
+def test_no_faces_have_no_landmarks():
+    assert find_points([]).shape == (0, 68, 2)
+
+
 def test_landmarks_of_the_astronaut(astronaut):
     (face,) = detect_faces(astronaut)
     transform = ffhq_transform(face.points, 256)

@@ -39,6 +39,22 @@ def test_one_writer_for_all(write, name, words, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+@pytest.mark.parametrize("fps", [0, -1, 101, float("nan")])
+def test_a_frame_rate_that_no_video_has(suffix, fps, tmp_path):
+    with pytest.raises(ImageError, match=r"fps must be a number from 0\.1 to 100"):
+        save_video([Image.new("RGB", (8, 8))] * 2, tmp_path / f"a{suffix}", "rotate", fps=fps)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fps", [0.1, 100])
+def test_a_gif_of_the_extreme_frame_rates(fps, tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("black", "white")]
+    save_video(frames, tmp_path / "a.gif", "rotate", fps=fps)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.info["duration"] == 1000 / fps
+
+
 def test_a_picture_too_large_for_its_format(tmp_path):
     with pytest.raises(ImageError, match="Use PNG"):
         save_image(Image.new("RGB", (16500, 8)), tmp_path / "a.webp", "complete")

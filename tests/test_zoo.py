@@ -178,6 +178,11 @@ def test_unknown_model(registered, call):
         call("smal")
 
 
+def test_a_name_too_long_for_a_folder(registered):
+    with pytest.raises(ZooError, match="no model 'aaa"):
+        zoo.load("a" * 300)
+
+
 @pytest.mark.parametrize("call", [zoo.path, zoo.verify, zoo.load])
 def test_altered_weights(own_zoo, registered, call):
     file = own_zoo / "weights" / "small" / WEIGHTS_NAME

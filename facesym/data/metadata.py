@@ -17,6 +17,29 @@ VAL_FRACTION = 0.05  # held out if the folders have no split
 FEWEST_PEOPLE = 20  # with fewer people, images are held out instead of people
 
 
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Read a CSV file as one dict of strings per row.
+
+    Args:
+        path: of a file with a header.
+        columns: names of the columns that it must have.
+
+    Raises:
+        ImageError: the file does not exist, cannot be read, or lacks a column.
+    """
+    try:
+        with open(path, newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise ImageError(
+                    f"{path} has no column {', '.join(missing)}: prepare the folder again with `facesym prepare`"
+                )
+            return list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        raise ImageError(f"cannot read {path} ({error}): restore it, or prepare the folder again") from error
+
+
 def read_metadata(
     folder: str | Path, splits: Sequence[str] = ("train",), min_size: int = 0
 ) -> list[dict[str, Any]]:
@@ -33,16 +56,16 @@ def read_metadata(
         the person is unknown.
 
     Raises:
-        ImageError: the folder has no metadata.csv, or an image that it lists does not exist.
+        ImageError: the folder has no metadata.csv, or it lacks a column; or, with ``min_size``, the first image cannot
+            be read. Whether the other images exist is not checked.
     """
     folder = Path(folder)
     if not (folder / "metadata.csv").is_file():
         raise ImageError(f"{folder} has no metadata.csv; make one with `facesym prepare`")
-    with open(folder / "metadata.csv", newline="") as file:
-        rows = [
-            row | {"index": i, "path": folder / row["file_name"]}
-            for i, row in enumerate(csv.DictReader(file))
-        ]
+    rows = [
+        row | {"index": i, "path": folder / row["file_name"]}
+        for i, row in enumerate(read_table(folder / "metadata.csv", ("file_name", "split")))
+    ]
     name = folder.resolve().name
     rows = [row for row in rows if row["split"] in splits and not is_excluded_name(name, row["file_name"])]
     with ThreadPoolExecutor() as pool:

@@ -6,7 +6,6 @@ input and of the target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: the 
 pixels, of the target's pixels, and 1 where they are visible there; NaN where unknown).
 """
 
-import csv
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +19,7 @@ from PIL import Image
 from ..errors import ImageError
 from .excluded import is_excluded_file, is_excluded_name
 from .faces import Samples, affine_jitter, colour_jitter, downscale_blur, to_tensor
-from .metadata import hold_out
+from .metadata import hold_out, read_table
 
 MADE = ("turned", "expressive")  # kinds whose target is synthesized
 INNER = np.arange(17, 68)  # without the jaw, whose landmarks follow the outline of a turned head
@@ -63,14 +62,14 @@ class Pairs:
     ):
         folder = Path(folder)
         try:
-            with open(folder / "pairs.csv", newline="") as file:
-                rows = [row | {"index": i} for i, row in enumerate(csv.DictReader(file))]
+            rows = read_table(folder / "pairs.csv", ("target", "subject", "split", "kind"))
+            rows = [row | {"index": i} for i, row in enumerate(rows)]
             points, coordinates = (
                 np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("points", "places")
             )
             if not len(rows) == len(points) == len(coordinates):
                 raise ValueError("pairs.csv, points.npy and places.npy differ in length")
-        except (OSError, EOFError, ValueError) as error:
+        except (ImageError, OSError, EOFError, ValueError) as error:
             raise ImageError(
                 f"{folder} is not a folder of pairs (`facesym prepare pairs`): {error}"
             ) from error

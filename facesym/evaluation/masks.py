@@ -1,6 +1,5 @@
 """Masks of `facesym evaluate complete`: NxSxS bool, True = missing."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..data.metadata import read_table
 from ..errors import ImageError
 from ..faces.geometry import face_region
 from .data import digest
@@ -39,10 +39,11 @@ def irregular_masks(
         raise ImageError(
             f"{folder} has no metadata.csv (file_name, mask_fraction, split): draw masks with `facesym prepare masks`"
         )
-    with open(folder / "metadata.csv", newline="") as file:
-        files = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    listed = read_table(folder / "metadata.csv", ("file_name", "split"))
     files = sorted(
-        row["file_name"] for row in files if float(row.get("mask_fraction") or row["hole_share"]) <= largest
+        row["file_name"]
+        for row in listed
+        if row["split"] == "test" and float(row.get("mask_fraction") or row["hole_share"]) <= largest
     )
     if not files:
         raise ImageError(

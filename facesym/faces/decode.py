@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PictureSource: TypeAlias = "str | os.PathLike | Image.Image | np.ndarray | torch.Tensor | bytes | BinaryIO"
 
 MAX_PIXELS = 25_000_000  # pixels; larger photos are downscaled to this
-MAX_SIDE = 65_535  # pixels; longer images are no photos, and detection would take gigabytes
+MAX_SIDE = 32_766  # pixels; longer images are no photos, and OpenCV cannot warp them
 MAX_DECODED = 64_000_000  # pixels; limit for decoding: a file of a few kilobytes can hold gigabytes of pixels
 
 _MAX_STREAM = 256_000_000  # bytes read from a file object without seek
@@ -271,6 +271,10 @@ def _from_array(source, name):
         raise ImageError(f"{name} has the shape {tuple(source.shape)}; expected one image as {kinds}.")
     if not array.size:
         raise ImageError(f"{name} is empty ({array.shape[1]}x{array.shape[0]} pixels).")
+    if array.dtype.kind not in "biuf":
+        raise ImageError(
+            f"{name} has values of type {array.dtype}; expected numbers: convert it to uint8 first."
+        )
     if array.dtype == bool:
         array = array * np.uint8(255)
     elif array.dtype.kind == "f":

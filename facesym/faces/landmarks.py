@@ -50,13 +50,15 @@ def find_points(crops: Image.Image | Sequence[Image.Image]) -> np.ndarray:
         crops: an RGB image, or a list of them: square crops of one face each, of any size.
 
     Returns:
-        68x2 float32 (or Nx68x2 for a list), (x, y) in pixels of the crop, in the order of iBUG's 68 points.
+        68x2 float32 (or Nx68x2 for a list of N ≥ 0), (x, y) in pixels of the crop, in the order of iBUG's 68 points.
 
     Raises:
         ZooError: the zoo has no landmark network, or its weights are unavailable.
     """
     if isinstance(crops, Image.Image):
         return find_points([crops])[0]
+    if not crops:
+        return np.empty((0, 68, 2), np.float32)
     found = []
     for start in range(0, len(crops), 16):
         found.append(both_ways(predict(crops[start : start + 16])[0]))

@@ -108,7 +108,7 @@ def read_photo(source: "PictureSource | Photo", max_pixels: int = MAX_PIXELS) ->
 
     Raises:
         ImageError: the file does not exist, is not an image, is damaged, empty or too large to decode; a side has less
-            than 8 or more than 65,535 pixels; or the type of array is not supported.
+            than 8 or more than 32,766 pixels; or the values of an array are not numbers or out of range.
     """
     if isinstance(source, Photo):
         return source
