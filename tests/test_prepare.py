@@ -156,6 +156,14 @@ def test_two_photos_of_one_name_do_not_overwrite_each_other(tmp_path):
     assert len(named) == 4 and "c" in named
 
 
+def test_photos_are_of_every_format_that_facesym_reads(tmp_path):
+    names = ["a.HEIC", "b.avif", "c.jfif", "d.jp2", "e.jpg"]
+    for name in [*names, "f.txt", ".g.jpg"]:
+        (tmp_path / name).write_bytes(b"")
+    named, others = prepare.find_photos(tmp_path)
+    assert [path.name for path in named.values()] == names and others == 2
+
+
 def test_splits_are_about_80_10_10_and_go_by_subject():
     splits = [prepare.split_of(f"person {i}") for i in range(2000)]
     assert splits == [prepare.split_of(f"person {i}") for i in range(2000)]

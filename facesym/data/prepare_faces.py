@@ -23,7 +23,7 @@ from ..errors import FacesymError, ImageError
 from ..faces.align import align_face, ffhq_transform
 from ..faces.detect import detect_faces
 from ..faces.landmarks import find_points
-from ..faces.load import load_image
+from ..faces.load import READABLE, load_image
 from ..faces.pose import head_pose
 from ..files import write_atomic
 from ..logging import progress_bar
@@ -31,7 +31,6 @@ from ..metrics import dlib_landmarks, laplacian_at_128, require_dlib
 from .excluded import is_excluded_image, is_excluded_name
 from .metadata import FEWEST_PEOPLE
 
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
 MEASURES = ["det", "yaw", "pitch", "sharp", "colour"]
 COLUMNS = ["file_name", "subject", "split", *MEASURES]
 FEWEST = 10  # with at least this number of people, no split may be empty
@@ -105,7 +104,7 @@ def find_photos(folder: Path) -> tuple[dict[str, Path], int]:
         {output name: path relative to the folder}, sorted, and the number of other files.
     """
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
-    photos = [p for p in files if p.suffix.lower() in PHOTO_SUFFIXES and not p.name.startswith(".")]
+    photos = [p for p in files if p.suffix.lower() in READABLE and not p.name.startswith(".")]
     names = Counter("_".join(p.with_suffix("").parts) for p in photos)
     named = {}
     for path in photos:
@@ -240,9 +239,7 @@ def prepare_faces(
         )
     named, other_files = find_photos(photos)
     if not named:
-        raise FacesymError(
-            f"{photos} has no photos ({', '.join(sorted(PHOTO_SUFFIXES))}): name a folder of photos"
-        )
+        raise FacesymError(f"{photos} has no photos ({', '.join(READABLE)}): name a folder of photos")
     if settings["landmarks"] == "dlib":
         require_dlib()  # a missing package ends the run once instead of failing for every photo
     out.mkdir(parents=True, exist_ok=True)
