@@ -92,10 +92,3 @@ def crop_parts(
         grid = (low + high)[:, None, None] / 2 + base * half[:, None, None]
         crops.append(F.grid_sample(image.float(), grid, align_corners=False, padding_mode="reflection"))
     return crops
-
-
-def bf16_is_fast() -> bool:
-    """Whether this machine multiplies bf16 in hardware. On other CPUs, bf16 autocast is far slower than float32."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -16,7 +16,6 @@ from ..data.faces import FaceFolders, to_tensor
 from ..data.lssl import NAMES, AttributeSamples, group_offsets
 from ..logging import progress_bar
 from ..models.lssl import GROUPS
-from ..ops import bf16_is_fast
 from .features import alexnet_features
 
 RECALL = 0.97  # of NeutralClassifier on neutral photos
@@ -97,8 +96,7 @@ class AttributeClassifier:
         bar = progress_bar(total=steps, desc="classifier")
         samples = AttributeSamples(faces, seed)
         for data in DataLoader(samples, batch, sampler=range(steps * batch), num_workers=1):
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):
-                logits = self._logits(data["image"]).float()
+            logits = self._logits(data["image"])
             loss = logits.new_zeros(())
             for group, (a, b) in enumerate(pairwise(group_offsets())):
                 known = data["known"][:, a] > 0

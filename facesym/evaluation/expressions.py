@@ -1,6 +1,5 @@
 """Expression recognition on small grey faces such as CK+'s: the faces, and the classifier."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from PIL import Image
 from torch import nn
 
 from ..data.excluded import is_excluded_file
+from ..data.metadata import read_table
 from ..errors import ImageError
-from ..ops import bf16_is_fast
 
 SIDE = 48  # of the faces, in pixels
 
@@ -31,13 +30,13 @@ def load_faces(folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
         ImageError: the folder has another format.
     """
     try:
-        with open(folder / "metadata.csv", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if not is_excluded_file(folder / row["file_name"])]
+        rows = read_table(folder / "metadata.csv", ("file_name", "subject", "expression"))
+        rows = [row for row in rows if not is_excluded_file(folder / row["file_name"])]
         images = []
         for row in rows:
             with Image.open(folder / row["file_name"]) as image:
                 images.append(np.asarray(image.convert("L").resize((SIDE, SIDE))))
-    except (OSError, KeyError) as error:
+    except OSError as error:
         raise ImageError(f"{folder} is not a folder of labelled faces: {error}") from error
     return np.stack(images), [row["subject"] for row in rows], [row["expression"] for row in rows]
 
@@ -107,9 +106,8 @@ def train_classifier(
         top, left = torch.randint(9, (2,)).tolist()
         batch = batch[..., top : top + SIDE, left : left + SIDE]
         batch = torch.where(torch.rand(64, 1, 1, 1) < 0.5, batch.flip(-1), batch)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):
-            logits = net(batch.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits.float(), y[chosen])
+        logits = net(batch.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits, y[chosen])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
