@@ -201,7 +201,7 @@ class Pipeline:
         """Process photos whose faces share batches; return their results, or `_Skipped`. ``span``: see `FaceJob`."""
         jobs = [_attempt(self._prepare, name, skip, given, options) for name, given in zip(names, inputs)]
         faces = [(i, face) for i, job in enumerate(jobs) if isinstance(job, PhotoJob) for face in job.faces]
-        ends = np.linspace(*span, len(faces) + 1).tolist()
+        ends = np.linspace(span[0], span[1], len(faces) + 1).tolist()
         for (_, face), begun, ended in zip(faces, ends, ends[1:]):
             face.span = begun, ended
         start = time.perf_counter()
