@@ -133,7 +133,8 @@ To load only the network, without face alignment and pasting:
 
 ```python
 from facesym.models import {class}
-net = {class}.from_pretrained("{repo_id}")
+
+net = {class}.from_pretrained("{source}")
 ```
 
 SHA-256 of `{weights}`: `{sha256}`.
@@ -195,6 +196,7 @@ def model_card(entry: dict, name: str | None = None, *, in_zoo: bool = False) ->
         "millions": entry["params"] / 1e6,
         "framing": "crops of mouths" if entry["framing"] == "mouth" else "FFHQ-aligned face crops",
         "example": _example(entry | {"id": name or entry["id"]}),
+        "source": entry["id"] if in_zoo else entry["repo_id"],
         "weights": WEIGHTS_NAME,
         "sets": "\n".join(f"- {name}: {terms}" if terms else f"- {name}" for name, terms in data.items())
         or "Not stated.",
@@ -243,10 +245,11 @@ _EXAMPLES = {
 
 def _example(entry: dict) -> str:
     if entry["task"] not in _EXAMPLES:
-        return f'import facesym\nnet = facesym.zoo.load("{entry["id"]}")'
+        return f'import facesym\n\nnet = facesym.zoo.load("{entry["id"]}")'
     before, options, after = _EXAMPLES[entry["task"]]
     return f"""import facesym
-{before}pipe = facesym.load("{entry["id"]}")
+{before}
+pipe = facesym.load("{entry["id"]}")
 out = pipe("photo.jpg"{options}
 {after}"""
 

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -250,6 +251,13 @@ def test_cards_describe_every_task_and_dataset_of_the_zoo():
         assert {f"- {name}: {card._SETS[name]}" for name in entry["training_data"]} <= set(
             card.model_card(entry, in_zoo=True).splitlines()
         )
+
+
+def test_the_cards_in_the_docs_are_current():
+    folder = Path(__file__).parents[1] / "docs" / "cards"
+    cards = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    current = {entry["id"]: card.model_card(entry, in_zoo=True) for entry in zoo.list_models()}
+    assert cards == current, "run `python docs/make_cards.py`"
 
 
 def test_a_card_describes_only_data_that_facesym_knows():
