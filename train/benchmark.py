@@ -22,7 +22,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from facesym.errors import FacesymError
-from facesym.faces.texture import with_texture
+from facesym.faces.texture import borrow_texture, find_texture
 from facesym.onnx import BACKENDS
 from train import stages
 
@@ -121,7 +121,8 @@ def benchmark(args):
         photo = ((image[0] + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy()
         missing = (mask[0, 0] == 0).cpu().numpy()
         networks[TEXTURE] = nn.Identity()
-        calls[TEXTURE] = lambda: with_texture(photo, missing, np.zeros_like(missing))
+        given = (photo, missing, np.zeros_like(missing))
+        calls[TEXTURE] = lambda: borrow_texture(*given, *find_texture(*given))
     networks["plain U-Net"], calls["plain U-Net"] = unet, lambda: (unet(both), wait())
     with torch.inference_mode():
         times = measure(calls, args.runs)

@@ -69,17 +69,19 @@ def detect_faces(image: Image.Image) -> list[Face]:
     Returns:
         Faces from left to right; an empty list if there are none. Safe to call from several threads.
     """
-    return [face for face in detect_all(image) if face.level]
-
-
-def detect_all(image: Image.Image) -> list[Face]:
-    """`detect_faces`, including faces whose roll could not be determined; these are not ``level``."""
-    return bring_level(image, detect_boxes(image))
+    return [face for face in bring_level(image, detect_boxes(image)) if face.level]
 
 
 def bring_level(image: Image.Image, faces: list[Face]) -> list[Face]:
-    """Replace the points of faces from `detect_boxes` with those of the landmark network where possible; sort the faces
-    from left to right."""
+    """Replace the points of faces from `detect_boxes` with those of the landmark network where possible.
+
+    Args:
+        image: RGB photo.
+        faces: of the photo.
+
+    Returns:
+        The faces from left to right; those whose roll could not be determined are unchanged and not ``level``.
+    """
     faces = list(faces)
     for i, points in enumerate(level_points(image, [face.box for face in faces])):
         if points is not None:

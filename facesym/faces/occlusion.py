@@ -218,7 +218,6 @@ def _regions(probability, least, face, anywhere, transparent):
         large = stats[k, cv2.CC_STAT_AREA] >= SPECK * found.size
         if large and probability[part].max() >= SURE and (part & (face | anywhere)).any():
             kept |= part
-    kept &= joined > 0
     if near.any():  # regions that are kept reach the transparent pixels
         kept |= found & near & ~transparent & _dilated(kept, BESIDE)
     return kept

@@ -138,8 +138,3 @@ def borrow_texture(
     borrowed = coarse + votes[..., :3] / np.maximum(votes[..., 3:], 1e-3)
     weight = blur(own, 1.0) * own
     return np.clip(np.rint(values + weight * (borrowed - values)), 0, 255).astype(np.uint8)
-
-
-def with_texture(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """Copy texture outside the face of a completed image; see `find_texture` for the arguments."""
-    return borrow_texture(image, mask, face, *find_texture(image, mask, face))
