@@ -300,10 +300,10 @@ def connect(panel, queue: Queue, work: Callable, inputs: list, event: Callable |
                         return
                     if calls[0] != mine:
                         raise Stopped
-                    told = status(*queue.describe(job)), job.picture
+                    told = status(*queue.describe(job)), job.viewer
                     if told != last:
                         last = told
-                        yield panel.busy(told[0], viewer=job.picture)
+                        yield panel.busy(told[0], viewer=job.viewer)
         except Stopped:
             yield panel.fail("Stopped.")
         except Exception as error:

@@ -17,7 +17,6 @@ from facesym.faces.load import Photo, read_photo
 YAW = 24  # requested degrees to either side
 FRAMES = 25
 BUDGET = float(os.environ.get("FACESYM_FIT_SECONDS", 45))  # seconds per fit
-LIKE = 0.4  # identity similarity above which the fit is shown; below, it looks like someone else
 MADE = 21  # images of a generated face along the symmetry slider
 SEEDS = 2**32
 
@@ -44,6 +43,7 @@ def work(tell, value: dict, shot: stage.Shot) -> panel.Outcome:
 def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tuple[panel.Outcome, dict]:
     """Fit, rotate and write the result files; return the outcome and the fit's metrics."""
     from facesym.identity import identity_similarity
+    from facesym.pipelines.head import SAME
 
     tell(0, "Loading the model")
     pipe = tab.pipeline.get()
@@ -57,7 +57,7 @@ def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tupl
         told += 1
         if told % 3 == 0:
             alike = identity_similarity([crop.resize(image.size)], [image])
-            if alike is None or alike[0] >= LIKE:
+            if alike is None or alike[0] >= SAME:
                 waiting = files.show(parts.as_frame(trim(image)), "fit")
         tell(0.9 * fraction, "Fitting the model to the photo", one_picture(waiting))
 
@@ -103,7 +103,7 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
 def turned_photos(photo: Photo, result, files, degrees: list, own: float) -> list:
     """Paste the head into the photo at both ends of the range, if they are close enough to the photo's own yaw."""
     views = []
-    for yaw in {degrees[0]: 0, degrees[-1]: 0}:
+    for yaw in dict.fromkeys((degrees[0], degrees[-1])):
         if 2 <= abs(yaw - round(own)) <= 20:
             frame = nearest(result.frames[0], result.yaws[0], yaw)
             whole = results.put_back(photo, result, frame)

@@ -35,18 +35,18 @@ class Job:
         seconds: estimated duration, from earlier jobs.
         fraction: completed fraction.
         step: the current step, as shown to the visitor.
-        picture: a PIL image to show during the work, or None.
+        viewer: value of the panel's viewer to show during the work, or None.
     """
 
     seconds: float
     fraction: float = 0.0
     step: str = "Starting"
-    picture: object = None
+    viewer: dict | None = None
     started: float | None = None
     seen: float = field(default_factory=time.monotonic)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
-    def tell(self, fraction: float, step: str, picture=None) -> None:
+    def tell(self, fraction: float, step: str, viewer: dict | None = None) -> None:
         """Report progress; the work calls this now and then.
 
         Raises:
@@ -55,7 +55,7 @@ class Job:
         if self.cancelled.is_set() or time.monotonic() - self.seen > LEFT:
             raise Stopped
         self.fraction, self.step = fraction, step
-        self.picture = picture or self.picture
+        self.viewer = viewer or self.viewer
 
     def remaining(self) -> float:
         """Return the estimated number of seconds until the job ends."""
