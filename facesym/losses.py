@@ -163,7 +163,7 @@ def adversarial_terms(
     whole_weight: float = 1.0,
     part_weights: Sequence[float] = (2.0, 2.0, 2.0, 2.0),
 ) -> Tensor:
-    """Equation (18): λ_{a,g}·l_{a,g} + Σ_i λ_{a,pi}·l_{a,pi} (parts: left eye, right eye, nose, mouth)."""
+    """Equation (18): λ_{a,g}·l_{a,g} + Σ_i λ_{a,pi}·l_{a,pi} (parts: right eye, left eye, nose, mouth)."""
     return whole_weight * whole + sum(w * part for w, part in zip(part_weights, parts, strict=True))
 
 
