@@ -15,7 +15,7 @@ from facesym.faces.geometry import face_region
 from facesym.faces.landmarks import find_points
 from facesym.faces.light import LightChange, relight, relight_photo
 from facesym.faces.matte import behind, person_matte
-from facesym.pipelines.compose import compose, move_matte
+from facesym.pipelines.compose import compose, copy_person
 from facesym.pipelines.crops import to_image
 
 EXAMPLES = Path(__file__).parents[1] / "spaces/examples"
@@ -132,7 +132,7 @@ class Face:
     layers: tuple | None = None
 
 
-def moved_by(net, faces, steps, larger=False):
+def moved_by(net, faces, steps, larger=False, copied=False):
     """Stands for `draw`: move the crops to the right by ``net`` pixels and darken them. What enters at the left repeats
     the border."""
     crops = [np.asarray(face.crop) for face in faces]
@@ -159,7 +159,9 @@ def test_a_moved_person_is_laid_over_the_photos_background(portrait, monkeypatch
     crop[90:120, 0] = image[128, 128]  # another person's sleeve, of which the network makes a streak
     face = Face(Image.fromarray(crop))
     output = to_image(moved_by(12, [face], [])[1][0][0])
-    laid = np.asarray(compose(output, 12, face, [np.zeros((1, 11))], points)).astype(int)
+    laid = np.asarray(
+        compose(output, points + np.float32([12, 0]), 12, face, [np.zeros((1, 11))], points)
+    ).astype(int)
     output = np.asarray(output)
     inner = cv2.erode((np.roll(matte, 12, 1) > 0.9).astype(np.uint8), np.ones((25, 25))) > 0
     assert np.abs(laid - output)[inner].mean() < 2
@@ -181,14 +183,17 @@ def test_the_person_is_the_one_with_the_face(portrait, monkeypatch):
     parser(np.arange(SIDE) > 6)  # the person is a strip at the left
     assert person_matte(image, points)[face].mean() > 0.95
     parser(np.zeros(SIDE, bool))
-    output = Image.fromarray(image[:, ::-1].copy())
-    assert compose(output, None, Face(Image.fromarray(image)), [], points) is output
+    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    crop = Image.fromarray(image)
+    laid = np.asarray(compose(crop, points, 12, Face(crop), [np.zeros((1, 11))], points)).astype(int)
+    moved = 0.8 * np.roll(image, 12, 1)[20:-20, 20:-20]
+    assert np.abs(laid[20:-20, 20:-20] - moved)[~face[20:-20, 20:-20]].mean() < 2  # no background behind it
 
 
 def test_a_matte_moves_as_the_network_moves_the_crop(monkeypatch):
     monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
     matte = cv2.GaussianBlur(np.float32(np.indices((64, 64)).sum(0) < 50), (0, 0), 2)
-    moved = move_matte(matte, 9, Face(Image.new("RGB", (64, 64))), [np.zeros((1, 11))])
+    _, moved = copy_person(matte, 9, Face(Image.new("RGB", (64, 64))), [np.zeros((1, 11))])
     assert np.abs(moved[1:, 10:] - matte[1:, 1:-9]).max() < 0.03
     assert (moved[:, :9] < 0.03).all()  # nothing enters from outside
 
@@ -197,23 +202,19 @@ def test_a_person_at_the_border_stays_whole(monkeypatch):
     monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
     matte = np.zeros((256, 256), np.float32)
     matte[:, :90] = 1
-    moved = move_matte(matte, 1, Face(Image.new("RGB", (256, 256))), [np.zeros((1, 11))])
+    _, moved = copy_person(matte, 1, Face(Image.new("RGB", (256, 256))), [np.zeros((1, 11))])
     assert (moved[:, :80] > 0.97).all()
 
 
-@pytest.mark.parametrize(("fraction", "moves"), [(1.0, True), (0.5, True), (0.0, False)])
-def test_a_matte_is_known_where_part_of_each_pixel_is_copied(monkeypatch, fraction, moves):
-    """A network that mixes the moved crop with a colour of its own; where it copies nothing, all is the person's."""
-
-    def mixed(net, faces, steps, larger):
-        _, images = moved_by(net, faces, steps, larger)
-        noise = np.random.default_rng(0).normal(0.3, 1e-3, (len(faces), *images[0].shape)).astype(np.float32)
-        return None, [fraction * image + (1 - fraction) * own for image, own in zip(images, noise)]
-
-    monkeypatch.setattr("facesym.pipelines.compose.draw", mixed)
-    matte = cv2.GaussianBlur(np.float32(np.indices((64, 64)).sum(0) < 50), (0, 0), 2)
-    moved = move_matte(matte, 9, Face(Image.new("RGB", (64, 64))), [np.zeros((1, 11))])
-    assert np.abs(moved[1:, 10:] - (matte[1:, 1:-9] if moves else 1)).max() < 0.04
+def test_only_the_face_is_synthesized(portrait, monkeypatch):
+    """What a network adds around the face shows the backgrounds that it was trained on."""
+    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    image, _, points = portrait
+    white = Image.new("RGB", image.shape[1::-1], "white")
+    laid = np.asarray(compose(white, points, 1, Face(Image.fromarray(image)), [np.zeros((1, 11))], points))
+    face = face_region(points, len(image))
+    assert (laid[cv2.erode(face, np.ones((35, 35)), borderValue=0) > 0] > 250).all()
+    assert np.percentile(laid[face == 0], 99) <= np.percentile(image[face == 0], 99)
 
 
 def test_the_layers_of_a_face_are_computed_once(portrait, monkeypatch):
@@ -222,7 +223,7 @@ def test_the_layers_of_a_face_are_computed_once(portrait, monkeypatch):
     monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
     monkeypatch.setattr("facesym.pipelines.compose.person_matte", lambda *_: calls.append(1) or matte)
     face = Face(Image.fromarray(image))
-    first, again = (compose(face.crop, 12, face, [np.zeros((1, 11))], points) for _ in range(2))
+    first, again = (compose(face.crop, points, 12, face, [np.zeros((1, 11))], points) for _ in range(2))
     assert len(calls) == 1 and first == again
 
 

@@ -140,6 +140,13 @@ def test_a_head_turns_to_the_other_side_from_its_mirror_image(model, astronaut, 
     assert np.abs(turned(crop, 0, "left 20") - turned(mirrored, -30, "left 20")).max() > 1
 
 
+@pytest.mark.parametrize(("to", "noted"), [("left 20", True), ("right 20", False), ("happy", False)])
+def test_a_note_says_that_the_sides_are_swapped(model, astronaut, monkeypatch, to, noted):
+    monkeypatch.setattr(transfer, "find_points_and_pose", lambda x: (find_points(x), (15.0, 0.0)))
+    result = facesym.load(str(model))(astronaut, to=to, grid=True)
+    assert any("left and right are swapped" in note for note in result.notes) == noted
+
+
 def test_the_person_is_found_once_for_all_turns_to_a_side(model, crop, monkeypatch):
     calls = []
     monkeypatch.setattr(transfer, "find_points_and_pose", lambda x: (find_points(x), (10.0, 0.0)))
@@ -159,6 +166,7 @@ def test_what_makes_no_sense_is_refused(model, astronaut):
         ({"to": ["happy", "neutral"]}, "exclude each other"),
         ({"to": 5}, "must be the name of an attribute or a list"),
         ({}, "Name a target"),
+        ({"to": "left 20", "paste": True}, "leave out paste"),
         ({"to": "happy", "strength": 2}, "strength"),
         ({"to": "happy", "strength": "much"}, "strength"),
     ):

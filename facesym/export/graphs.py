@@ -85,8 +85,9 @@ def _normalize(net, image, larger, fraction):
 
 def _transfer(net, image, condition, attributes, larger):
     predictions = net.predict(net.encode(image, condition), attributes)
-    small = net.render(predictions, image)
-    return small.image, small.condition, net.render(predictions, larger).image
+    small, changed = net.render(predictions, image), net.render(predictions, larger)
+    copied = changed.image if changed.copied is None else changed.copied
+    return small.image, small.condition, changed.image, copied
 
 
 def _twice_as_large(image):
@@ -122,7 +123,7 @@ def _itself(net, image):
 GRAPHS = {
     "AttributeGenerator": Graph(
         ("image", "condition", "attributes", "larger"),
-        ("changed", "changed_condition", "changed_larger"),
+        ("changed", "changed_condition", "changed_larger", "copied_larger"),
         _transfer,
         _attributes,
         dynamic={"larger": (2, 3)},

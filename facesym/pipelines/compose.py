@@ -18,63 +18,83 @@ from .draw import draw
 BACKGROUND = 0.01  # minimum fraction of a crop that shows background
 LEVELS = (64, 160)  # grey values of the images that show how a matte moves; changes of light do not clip them
 EDGE = 3 / 256  # fraction of the side that a pixel at the border affects
-SEEN = 0.25  # minimum fraction of a pixel that is copied, for its matte to be known
+RIM = 1 / 25  # width, as a fraction of the side, of the rim of the face in which no pixel is synthesized
+SOFT = 1 / 60  # standard deviation, as a fraction of the side, of the transition to the face
 
 
 def compose(
-    person: Image.Image, net: Any, face: Any, steps: Sequence[np.ndarray], points: np.ndarray
+    output: Image.Image,
+    output_points: np.ndarray,
+    net: Any,
+    face: Any,
+    steps: Sequence[np.ndarray],
+    points: np.ndarray,
 ) -> Image.Image:
     """Compose a moved person over the photo's background.
 
+    The face is the network's output. Around it, pixels are copied from the photo only: those that the network
+    synthesizes there show the backgrounds that it was trained on.
+
     Args:
-        person: RGB, SxS, the network's output.
+        output: RGB, SxS, the network's output.
+        output_points: 68x2, its landmarks, pixels.
         net, face, steps: what drew it; see `facesym.pipelines.draw.draw`, for one face.
         points: 68x2, the landmarks of ``face.crop``, pixels.
 
     Returns:
-        RGB image, SxS; ``person`` if the crop shows no background.
+        RGB image, SxS.
     """
     if face.layers is None:
         crop = np.asarray(face.crop)
-        own = person_matte(crop, points)
-        face.layers = own, behind(crop, own, points)
-    own, background = face.layers
-    if (own < 0.1).mean() < BACKGROUND:
-        return person
-    matte = move_matte(own, net, face, steps)[..., None]
-    mixed = matte * np.asarray(person, np.float32) + (1 - matte) * background
+        matte = person_matte(crop, points)
+        face.layers = matte, behind(crop, matte, points)
+    matte, background = face.layers
+    copied, moved = copy_person(matte, net, face, steps)
+    inside, moved = inner_face(output_points, output.width)[..., None], moved[..., None]
+    mixed = inside * np.asarray(output, np.float32) + (1 - inside) * copied
+    if (matte < 0.1).mean() >= BACKGROUND:
+        mixed = moved * mixed + (1 - moved) * background
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
-def move_matte(matte: np.ndarray, net: Any, face: Any, steps: Sequence[np.ndarray]) -> np.ndarray:
-    """Move a matte as a network moves the crop that it belongs to.
+def copy_person(
+    matte: np.ndarray, net: Any, face: Any, steps: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Copy a crop and its matte to where a network moves them.
 
-    The network copies pixels from any image of the crop's size, so it draws the matte in two grey levels, and each
-    level alone. Their differences cancel what it adds by itself.
+    The network copies pixels from any image of the crop's size. It draws the matte in two grey levels, and each level
+    alone, since it also changes their light.
 
     Args:
         matte: SxS float32 in [0, 1], 1 = person.
         net, face, steps: see `facesym.pipelines.draw.draw`; the matte is that of ``face.crop``.
 
     Returns:
-        SxS float32 in [0, 1]; 1 where the network copies hardly anything.
+        The crop, SxSx3 float32 in [0, 255], and the matte, SxS float32 in [0, 1].
     """
     low, high = LEVELS
     matte = matte.copy()
     matte[0] = matte[:, 0] = matte[:, -1] = 0  # beyond the image's sides these are repeated: streaks
-    drawn = [
-        replace(face, crop=Image.fromarray(np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, 2)))
-        for grey in (high + (low - high) * matte, np.full(matte.shape, low), np.full(matte.shape, high))
-    ]
-    _, images = draw(net, drawn, [np.repeat(y, 3, 0) for y in steps], larger=True)
-    mixed, person, background = (to_array(image)[0].mean(0) for image in images)
-    copied = 2 * (high - low) / 255
-    shown = np.clip((mixed - person) / np.maximum(background - person, SEEN * copied), 0, 1)
+    levels = (high + (low - high) * matte, np.full(matte.shape, low), np.full(matte.shape, high))
+    images = [Image.fromarray(np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, 2)) for grey in levels]
+    faces = [face, *(replace(face, crop=image) for image in images)]
+    _, drawn = draw(net, faces, [np.repeat(y, len(faces), 0) for y in steps], larger=True, copied=True)
+    crop, *greys = (to_array(image)[0] for image in drawn)
+    mixed, person, background = (grey.mean(0) for grey in greys)
+    shown = np.clip((mixed - person) / np.maximum(background - person, 1e-3), 0, 1)
     moved = 1 - shown.astype(np.float32)
     # The person may have reached the border that was set to 0.
     edge = round(EDGE * len(moved))
-    inner = moved[edge:, edge:-edge]
-    return cv2.copyMakeBorder(inner, edge, 0, edge, edge, cv2.BORDER_REPLICATE) if edge else moved
+    if edge:
+        moved = cv2.copyMakeBorder(moved[edge:, edge:-edge], edge, 0, edge, edge, cv2.BORDER_REPLICATE)
+    return (crop.transpose(1, 2, 0) + 1) * 127.5, moved
+
+
+def inner_face(points: np.ndarray, size: int) -> np.ndarray:
+    """Return the weight of the face without its rim, SxS float32 in [0, 1], from landmarks (68x2, pixels)."""
+    rim = 2 * round(RIM * size / 2) + 1
+    inside = cv2.erode(face_region(points, size), np.ones((rim, rim)), borderValue=0)
+    return cv2.GaussianBlur(inside, (0, 0), SOFT * size)
 
 
 def keep_outside_face(

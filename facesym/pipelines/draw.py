@@ -17,6 +17,7 @@ def draw(
     faces: Sequence[Any],
     steps: Sequence[np.ndarray],
     larger: bool = False,
+    copied: bool = False,
 ) -> tuple[Any, list]:
     """Run the network on faces once or several times; each further run takes the output of the previous one.
 
@@ -25,6 +26,7 @@ def draw(
         faces: B `facesym.pipelines.transfer.TransferJob`.
         steps: the attributes y of each run, BxA.
         larger: also render the faces' crops.
+        copied: render the crops by copying alone, without synthesized pixels; for networks with ``copy``.
 
     Returns:
         The images at the network's size, Bx3xSxS in [-1, 1]; and the rendered crop of each face, 1x3xHxW (empty
@@ -33,7 +35,7 @@ def draw(
     points = np.stack([face.small_points for face in faces]).astype(np.float32)
     if isinstance(net, OnnxNet):
         outputs = [
-            _exported(net, face, points[i], larger, [y[i : i + 1] for y in steps])
+            _exported(net, face, points[i], larger, copied, [y[i : i + 1] for y in steps])
             for i, face in enumerate(faces)
         ]
         return np.concatenate([small for small, _ in outputs]), [crop for _, crop in outputs if larger]
@@ -46,18 +48,20 @@ def draw(
     for y in steps:
         wanted = torch.tensor(y, dtype=torch.float32, device=net.device)
         predictions = net.predict(net.encode(small, condition.to(net.dtype)), wanted)
-        crops = [net.render(one_of(predictions, i), x).image for i, x in enumerate(crops)]
+        rendered = [net.render(one_of(predictions, i), x) for i, x in enumerate(crops)]
+        crops = [output.copied if copied else output.image for output in rendered]
         seen = net.render(predictions, small)
         small, condition = seen.image.to(net.dtype), seen.condition
     return small, crops
 
 
-def _exported(net, face, points, larger, steps):
+def _exported(net, face, points, larger, copied, steps):
     """Run an exported network on one face (crops may differ in size); see `draw`."""
     small = to_tensor(face.small, net)
     image = to_tensor(face.crop, net) if larger else small
     condition = heat_map(points[None], net.config.input_size)
     for y in steps:
         out = net(small, condition, y, image)
-        small, condition, image = out.changed, out.changed_condition, out.changed_larger
+        small, condition = out.changed, out.changed_condition
+        image = out.copied_larger if copied else out.changed_larger
     return small, image

@@ -30,6 +30,7 @@ TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way 
 FAR = 18.0  # degrees of a turn from which the background is the photo's, and the mouth is refined
 REFINED = ("neutral", "happy")  # expressions whose mouth is refined; in wide open mouths detail looks wrong
 OPEN = "surprised"  # the expression whose mouth is wide open
+MIRRORED = "The head faced the other way, so its mirror image was turned: left and right are swapped."
 KEPT_SMILE = 0.25  # strength with which the network is asked to keep a face's open smile
 
 
@@ -154,8 +155,8 @@ class TransferPipeline(Pipeline):
             strength: strength of the change, from 0 (none) to 1.5; 1 matches the training data. Up to 1, "happy" leaves
                 an open smile unchanged.
             faces: "largest", "all", or an index from left to right.
-            paste: True pastes the face into the photo, which suits frontal heads, and applies a change of light to the
-                whole photo; False returns the aligned crop.
+            paste: True pastes the face into the photo and changes the light of the whole photo; False returns the aligned
+                crop. Not for poses.
             aligned: the image is already an aligned square crop; skip face detection.
             batch_size: number of photos, and of faces, that the network processes at a time.
             on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
@@ -167,7 +168,7 @@ class TransferPipeline(Pipeline):
             as the photo's resolution allows.
 
         Raises:
-            ImageError: the image cannot be read, or an attribute or the strength is invalid.
+            ImageError: the image cannot be read, an attribute or the strength is invalid, or a pose is to be pasted.
             FaceNotFoundError: no face was found, or not the requested one.
         """
         wanted = self.wanted(to)
@@ -175,6 +176,10 @@ class TransferPipeline(Pipeline):
             raise ImageError(f"Name a target attribute: {list_attributes(self.groups)}.")
         if not isinstance(strength, Real) or not 0 <= strength <= 1.5:
             raise ImageError("strength must be a number from 0 to 1.5.")
+        if paste and "pose" in wanted:
+            raise ImageError(
+                "A turned head does not fit into the photo: leave out paste to get the face alone."
+            )
         return self._process(
             image,
             faces=faces,
@@ -200,6 +205,8 @@ class TransferPipeline(Pipeline):
         for face, (edit, *others) in zip(faces, made):
             face.output, face.unlit, face.light = edit.crop, edit.unlit, edit.light
             face.grid = {name: other.crop for name, other in zip(single, others)}
+            if "pose" in options.wanted and _faces_away(face, degrees_of(options.wanted["pose"])):
+                face.notes.append(MIRRORED)
 
     def _images(self, job, faces, options):
         """Paste what is changed but light; the light changes in the whole photo."""
@@ -329,7 +336,7 @@ class TransferPipeline(Pipeline):
         config, far = self.net.config, [False] * len(faces)
         if "pose" in way:
             goal = degrees_of(way["pose"])
-            faces = [face.mirrored() if goal * face.yaw < -abs(goal) * TURNED else face for face in faces]
+            faces = [face.mirrored() if _faces_away(face, goal) else face for face in faces]
             far = [abs(goal - face.yaw) > FAR for face in faces]
         # In a far turn an open mouth smears.
         steps = [np.stack([self._encoded(way, strength, smile and not each) for each in far])]
@@ -344,13 +351,13 @@ class TransferPipeline(Pipeline):
             within_face = set(way) == {"expression"}
             refined = expression in REFINED or (away and expression is None)
             opened = expression == OPEN
-            drawn_points = find_points(image) if refined or opened or within_face else points
+            drawn_points = find_points(image) if refined or opened or away or within_face else points
             if refined:
                 image = Image.fromarray(refine_mouth(np.asarray(image), drawn_points))
             elif opened:
                 image = Image.fromarray(darken_opening(np.asarray(image), drawn_points, strength))
             if away and config.copy:
-                image = compose(image, self.net, face, [y[i : i + 1] for y in steps], points)
+                image = compose(image, drawn_points, self.net, face, [y[i : i + 1] for y in steps], points)
             elif within_face:
                 image = keep_outside_face(image, drawn_points, face.crop, points)
             made.append(image)
@@ -369,6 +376,11 @@ class TransferPipeline(Pipeline):
         side = self.net.config.input_size
         small = crop.resize((side, side), Image.Resampling.LANCZOS)
         return TransferJob(None, None, crop, 0.0, small=small, small_points=find_points(small))
+
+
+def _faces_away(face, goal):
+    """Whether a face (TransferJob) is turned to the other side than ``goal``, in degrees of yaw."""
+    return goal * face.yaw < -abs(goal) * TURNED
 
 
 def _depend_on_smile(ways, strengths):
