@@ -155,8 +155,8 @@ class TransferPipeline(Pipeline):
             strength: strength of the change, from 0 (none) to 1.5; 1 matches the training data. Up to 1, "happy" leaves
                 an open smile unchanged.
             faces: "largest", "all", or an index from left to right.
-            paste: True pastes the face into the photo and changes the light of the whole photo; False returns the aligned
-                crop. Not for poses.
+            paste: True pastes the face into the photo and changes the light of the whole photo, but cannot change the pose;
+                False returns the aligned crop.
             aligned: the image is already an aligned square crop; skip face detection.
             batch_size: number of photos, and of faces, that the network processes at a time.
             on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
