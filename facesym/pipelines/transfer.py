@@ -155,7 +155,7 @@ class TransferPipeline(Pipeline):
             strength: strength of the change, from 0 (none) to 1.5; 1 matches the training data. Up to 1, "happy" leaves
                 an open smile unchanged.
             faces: "largest", "all", or an index from left to right.
-            paste: True pastes the face into the photo and changes the light of the whole photo, but cannot change the pose;
+            paste: True pastes the face into the photo and changes the light of the whole photo; poses cannot be pasted.
                 False returns the aligned crop.
             aligned: the image is already an aligned square crop; skip face detection.
             batch_size: number of photos, and of faces, that the network processes at a time.
