@@ -171,7 +171,12 @@ def show_table(rows: list[dict]) -> str:
                 f"Not measured: {row['error']}",
             ]
         else:
-            cells = [row[key] if key != "outside" else summarize_leading(row) for key in COLUMNS]
+            check = f"check the {row['check']}" if row["check"] else ""
+            shown = row | {
+                "outside": summarize_leading(row),
+                "flags": "; ".join(filter(None, (row["flags"], check))),
+            }
+            cells = [shown[key] for key in COLUMNS]
         lines.append("<tr>" + "".join(f"<td>{html.escape(str(cell or ''))}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{title}</th>" for title in COLUMNS.values())
     return (

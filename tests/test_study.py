@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +14,12 @@ from skimage import data as skimage_data
 from facesym.asymmetry import REGIONS, frontal_points
 from facesym.cli import main
 from facesym.data.symmetric import droop
-from facesym.errors import ImageError
 from facesym.faces.geometry import flip_landmarks, turn
-from facesym.study.measures import MEASURES, Sides, measure_sides
+from facesym.faces.save import save_image
+from facesym.study.measures import EYE, MEASURES, Sides, measure_sides
+from facesym.study.photo import MeasuredFace, find_flags, measure_photo
 from facesym.study.reference import healthy_range, limit, percentile, reference, region_limit
 from facesym.study.report import INDICES, NOTICE
-from facesym.study.series import About, read_name, read_sheet
 from facesym.study.table import LEADING, leading_region
 
 
@@ -47,6 +49,14 @@ def test_every_measure_has_its_formula_source_and_healthy_range():
         assert (measure.right is None) != (measure.middle is None)
         assert LEADING[measure.region]
     assert set(INDICES) == {"overall", *REGIONS}
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.key)
+def test_smallest_detectable_changes_are_the_measured_ones(measure):
+    text = (Path(__file__).parents[1] / "docs/measured.md").read_text()
+    cells = re.search(rf"(?m)^\| {re.escape(measure.label)}(?: \(°\))? \|(.+)$", text)[1].split("|")
+    times = 100 if measure.unit == EYE else 1
+    assert times * measure.detectable == pytest.approx(float(cells[6]))
 
 
 def test_a_symmetric_face_has_no_differences(symmetric):
@@ -127,74 +137,6 @@ def test_percentiles_run_from_low_to_high():
     assert limit("mouth_opening") > 0 and reference()["faces"] >= 20
 
 
-# --- who, when, what ------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "name, about",
-    [
-        ("anna_2026-03-01_smile.jpg", About("anna", "2026-03-01", "smile")),
-        ("1001_neutral.webp", About("1001", "", "rest")),
-        ("P7-20260301-eye_closure.png", About("P7", "2026-03-01", "eye closure")),
-        ("P7 brow raise.png", About("P7", "", "brow raise")),
-        ("IMG_0412.jpg", About("IMG_0412")),
-        ("anna/2026-03-01_rest.jpg", About("anna", "2026-03-01", "rest")),
-        ("anna_smile_2.jpg", About("anna", "", "smile")),  # the second smile, not another person
-        ("anna_2026-03-01_rest (2).jpg", About("anna", "2026-03-01", "rest")),
-        ("anna/rest_2.jpg", About("anna", "", "rest")),
-        ("smile_2.jpg", About("2", "", "smile")),
-        ("2_smile.jpg", About("2", "", "smile")),
-        ("rest_patient_12.jpg", About("patient_12", "", "rest")),
-        ("2026-03-01_smile_P_7.jpg", About("P_7", "2026-03-01", "smile")),
-        ("neutral_Maria_2.jpg", About("Maria_2", "", "rest")),
-        ("visit1/smile_007.jpg", About("visit1", "", "smile")),
-    ],
-)
-def test_file_names_say_who_when_and_what(name, about):
-    assert read_name(name) == about
-
-
-def test_a_sheet_overrides_the_names(tmp_path):
-    sheet = tmp_path / "photos.csv"
-    sheet.write_text("file,subject,condition\na_2026-01-02.jpg,Bea,Eyes closed\nb_smile.jpg,,\n")
-    found = read_sheet(sheet)
-    assert found["a_2026-01-02.jpg"].subject == "Bea" and found["a_2026-01-02.jpg"].date == "2026-01-02"
-    assert found["b_smile.jpg"] == About("b", "", "smile")
-    sheet.write_text("photo,subject\na.jpg,Bea\n")
-    with pytest.raises(ImageError, match='no column "file"'):
-        read_sheet(sheet)
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_sheet_may_come_from_any_spreadsheet(separator, tmp_path):
-    sheet = tmp_path / "photos.csv"
-    lines = [
-        ("File", " Subject", "Date", "Condition"),
-        ("a.jpg", "Zoë", "01.03.2026", "eye-closure"),
-        ("", "", "", ""),
-    ]
-    sheet.write_text("\r\n".join(map(separator.join, lines)), encoding="utf-8-sig")
-    assert read_sheet(sheet) == {"a.jpg": About("Zoë", "2026-03-01", "eye closure")}
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        (
-            "file,date\na.jpg,2026-03-01\nb.jpg,03/04/2026\n",
-            'line 3: "03/04/2026" is not a date: write YYYY-MM-DD',
-        ),
-        ("file,date\na.jpg,2026-02-30\n", 'line 2: "2026-02-30"'),
-        ("", 'no column "file"'),
-        ("file,subject\na.jpg,x\na.jpg,y\n", "line 3: a.jpg is listed twice"),
-        ("file,subject\na.jpg,Zo\xeb\n", "CSV UTF-8"),
-    ],
-)
-def test_a_sheet_that_would_be_misread_is_refused(text, message, tmp_path):
-    sheet = tmp_path / "photos.csv"
-    sheet.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ImageError, match=message):
-        read_sheet(sheet)
-
-
 # --- the command ----------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
@@ -214,7 +156,7 @@ def test_one_bad_file_does_not_end_a_study(study):
     rows = json.loads((root / "out" / "measures.json").read_text())
     assert [row["subject"] for row in rows] == ["<b>eileen", "bad"]
     assert "error" not in rows[0] and rows[1]["error"].startswith("bad.jpg is not")
-    with open(root / "out" / "measures.csv", newline="") as file:
+    with open(root / "out" / "measures.csv", newline="", encoding="utf-8-sig") as file:
         assert [row["photo"] for row in csv.DictReader(file)] == [row["photo"] for row in rows]
 
 
@@ -229,16 +171,48 @@ def test_rows_have_both_sides_in_eye_distances_and_millimetres(study):
             difference = row[f"{measure.key}_left"] - row[f"{measure.key}_right"]
             assert row[f"{measure.key}_difference"] == pytest.approx(difference, abs=2e-4)
     assert row["brow_height_left_mm"] == pytest.approx(63 * row["brow_height_left"], abs=0.01)
+    assert row["asymmetry_eye_opening"] > 0 and row["pupillary_distance"] == 63
     assert "smile_angle_left_mm" not in row and abs(row["roll"]) < 15
 
 
 def test_the_report_is_one_file_that_says_what_it_is_not(study):
     html = (study[1] / "out" / "report.html").read_text()
     assert html.count(NOTICE) >= 3 and html.count("data:image/jpeg") == 6
+    assert f"{date.today()} · facesym" in html and "pupillary distance: 63 mm" in html
     assert "<b>eileen" not in html and "&lt;b&gt;eileen" in html  # names cannot become markup
     assert not re.search(r"(src|href)=\"(?!data:|#)", html)  # nothing is fetched
     for measure in MEASURES:
         assert measure.label in html
+
+
+def test_two_faces_are_flagged():
+    face = Image.fromarray(skimage_data.astronaut())
+    photo = Image.new("RGB", (1024, 512))
+    photo.paste(face, (0, 0))
+    photo.paste(face.resize((400, 400)), (560, 60))
+    assert "2 faces: only the largest is measured" in measure_photo(photo).flags
+    assert not any("faces" in flag for flag in measure_photo(face).flags)
+
+
+def test_a_wide_closed_mouth_is_only_to_be_checked():
+    face = MeasuredFace(
+        crop=None, points=None, heatmap=None, sides={}, indices={}, roll=0, yaw=0, pitch=0, eye_distance=100,
+        sharpness=20, doubt=0, mouth=(limit("mouth_width") + 0.01, 0),
+    )  # fmt: skip
+    assert find_flags(face, resting=True) == ([], "expression: the mouth is wide")
+    assert find_flags(face, resting=False) == ([], "")
+    face.mouth = limit("mouth_width") + 0.01, limit("mouth_opening") + 0.01
+    assert find_flags(face, resting=True) == (["expression: the mouth is open and wide"], "")
+
+
+def test_results_of_facesym_are_no_photos(tmp_path, capsys):
+    face = Image.fromarray(skimage_data.astronaut())
+    for name in ("a.png", "b.jpg", "c.webp"):
+        save_image(face, tmp_path / "in" / name, "symmetrize")
+    with pytest.raises(SystemExit):
+        main(["study", str(tmp_path / "in"), "-o", str(tmp_path / "out")])
+    printed = capsys.readouterr().err
+    assert printed.count("a result of facesym, not a photo") == 3 and "has no photos" in printed
 
 
 def test_a_run_leaves_no_movements_of_an_earlier_one(tmp_path, capsys):
@@ -255,7 +229,7 @@ def test_a_run_leaves_no_movements_of_an_earlier_one(tmp_path, capsys):
     assert not (out / "movements.csv").exists() and (out / "mine.csv").exists()
     printed = capsys.readouterr().err
     assert (
-        "skipped bda.jpg" in printed and "does not name 1 of 1 files" in printed
+        "names bda.jpg, which is not in" in printed and "does not name 1 of 1 files" in printed
     )  # a wrong name in the sheet
 
 

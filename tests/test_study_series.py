@@ -50,8 +50,18 @@ def test_a_movement_is_measured_on_each_side_from_the_rest_of_its_day():
     assert (excursion.right, excursion.left) == pytest.approx((0.1, 0.02))
     assert excursion.difference == pytest.approx(-0.08) and excursion.ratio == pytest.approx(0.2)
     assert lift.right == lift.left == 0 and lift.ratio is None
-    assert excursion.row(60)["right_mm"] == pytest.approx(6)
+    assert "right_mm" not in excursion.row() and excursion.row()["rest_photos"] == 1
     assert excursion.row()["flags"] == "smile (blurred)"
+
+
+def test_an_unflagged_photo_at_rest_is_preferred():
+    rows = [
+        row("a1", "anna", "2026-01-01", "rest") | {"flags": "blurred"},
+        row("a2", "anna", "2026-01-01", "rest") | {"pupillary_distance": 60},
+        row("a3", "anna", "2026-01-01", "brow raise", brow_height=(0.4, 0.4)) | {"pupillary_distance": 60},
+    ]
+    (lift,) = find_movements(rows)
+    assert lift.rest == "a2" and lift.rest_photos == 2 and lift.row()["right_mm"] == pytest.approx(6)
 
 
 def test_lids_that_close_count_as_moving():
@@ -94,6 +104,7 @@ def test_subjects_seen_once_have_no_page_and_dates_make_plots():
     ]
     anna, cid = subject_pages(rows)
     assert anna["subject"] == "anna" and len(anna["plots"]) == 3 and not anna["pairs"]
+    assert anna["plots"][0]["detectable"] == "6.7 % of eye distance"
     svg = anna["plots"][0]["svg"]
     assert "2026-01-01" in svg and "2026-05-01" in svg
     assert "2026-01-04" not in svg  # it would cover the first one
@@ -156,11 +167,12 @@ def test_a_study_of_photos_and_videos(clip, tmp_path, capsys):
     printed = capsys.readouterr().err
     assert exit.value.code == 1 and "skipped notes.txt" in printed and "skipped clip" not in printed
     assert "3 measured, 1 failed" in printed
+    assert "eileen: 2 photos; 2 rest; 2026-01-05 to 2026-02-05" in printed
     html = (tmp_path / "out" / "report.html").read_text()
     assert "2 blinks, shaded" in html and 'href="#video1">clip.mp4' in html and 'id="video1"' in html
     assert 'href="#subject1">eileen' in html and 'id="subject1"' in html
     assert "2026-02-05" in html and 'class="mark"' in html
-    with open(tmp_path / "out" / "videos" / "clip.mp4.csv", newline="") as file:
+    with open(tmp_path / "out" / "videos" / "clip.mp4.csv", newline="", encoding="utf-8-sig") as file:
         assert len(list(csv.DictReader(file))) == 22
     rows = json.loads((tmp_path / "out" / "measures.json").read_text())
     assert [row["photo"] for row in rows if "error" in row] == ["bad.mov"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
+from ..faces.save import is_own_result
 from ..logging import progress_bar
 from ..study import PUPILLARY_DISTANCES
 from .options import add_command, number
@@ -50,11 +51,11 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--pupillary-distance", type=number(*PUPILLARY_DISTANCES), metavar="MM",
-        help="pupillary distance of all subjects; adds lengths in millimetres",
+        help="pupillary distance of all subjects for whom the CSV file has none; adds lengths in millimetres",
     )  # fmt: skip
     parser.add_argument(
         "--sheet", type=Path, metavar="CSV",
-        help="CSV file with the columns file,subject,date,condition (default: use the file names)",
+        help="CSV file with the columns file,subject,date,condition,pupillary_distance (default: use the file names)",
     )  # fmt: skip
     parser.add_argument("-r", "--recursive", action="store_true", help="include photos in subfolders")
     parser.add_argument(
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..study.run import MOVEMENTS, REPORT, TABLE, VIDEOS, run_study
-    from ..study.series import read_sheet
+    from ..study.sheet import describe_subjects, read_sheet
     from ..study.video import SUFFIXES
 
     if not args.image.is_dir():
@@ -83,8 +84,11 @@ def run(args: argparse.Namespace) -> int:
     for path in written:
         if path.exists() and not args.overwrite:
             raise ImageError(f"{path} exists: choose another folder with -o, or replace it with --overwrite.")
-    sheet = read_sheet(args.sheet) if args.sheet else None
+    sheet = read_sheet(args.sheet, report) if args.sheet else None
     photos, skipped = find_photos(args.image, args.recursive, [out])
+    own = {path: "a result of facesym, not a photo" for path in photos if is_own_result(args.image / path)}
+    photos = [path for path in photos if path not in own]
+    skipped |= own
     videos = [path for path in skipped if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
     known = {args.image / path for path in videos} | {args.sheet}
     report_skipped({path: why for path, why in skipped.items() if args.image / path not in known})
@@ -97,27 +101,30 @@ def run(args: argparse.Namespace) -> int:
         progress=lambda photos: progress_bar(photos, unit="photo"),
         tell=lambda message: tqdm.write(message, file=sys.stderr),
     )  # fmt: skip
+    for line in describe_subjects(rows):
+        report(line)
     failed = sum("error" in row for row in rows)  # a measured video has no row, but curves of its own
     print(f"{len(photos) - failed} measured, {failed} failed: {out}", file=sys.stderr)
     print(out / REPORT)
     return int(failed > 0)
 
 
+def report(message: str) -> None:
+    """Print a message on standard error."""
+    print(message, file=sys.stderr)
+
+
 def report_unmatched(photos: list[Path], sheet: dict[str, Any], args: argparse.Namespace) -> None:
     """List on standard error what the sheet names and the folder lacks, and say how many photos the sheet lacks."""
     names = {path.as_posix() for path in photos}
-    report_skipped(
-        {
-            Path(name): f"{args.sheet} names it, but {args.image} lacks it"
-            if not (args.image / name).exists()
-            else f"{args.sheet} names it, but it was not read: it is no photo or video, or needs --recursive"
-            for name in sheet
-            if name not in names
-        }
-    )
+    for name in sorted(set(sheet) - names):
+        if (args.image / name).exists():
+            why = "was not read: it is no photo or video, or needs --recursive"
+        else:
+            why = f"is not in {args.image}"
+        report(f"{args.sheet} names {name}, which {why}")
     if sheet and (others := names - set(sheet)):
-        print(
+        report(
             f"{args.sheet} does not name {len(others)} of {len(names)} files: their subject, date and condition come "
-            "from their names",
-            file=sys.stderr,
+            "from their names"
         )

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     file = {
         "faces": len(rows),
         "data": f"near-frontal (yaw up to {FRONTAL} degrees), neutral faces of adults held out from training, "
-        f"from the datasets {', '.join(sets)}; each counted unchanged and mirrored",
+        f"from the datasets {', '.join(sets)}; each used twice, as it is and mirrored",
         "landmarks": zoo.get("landmarks")["sha256"],
         "percents": PERCENTS,
         "quantiles": {name: summarize(values) for name, values in found.items()},

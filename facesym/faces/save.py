@@ -10,6 +10,7 @@ from ..errors import ImageError
 from ..files import atomic_file
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+SOFTWARE = 0x0131  # tag in Exif
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
@@ -51,7 +52,8 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str | None) ->
     Args:
         image: RGB or RGBA image.
         path: .png, .jpg, .jpeg or .webp; its folder is created if needed. PNG is lossless.
-        task: name of the task, e.g. "complete"; None writes an image that is not edited, without the tag.
+        task: name of the task, e.g. "complete"; None writes an image that is not edited, tagged only as made by
+            facesym.
 
     Raises:
         ImageError: the file type is not supported or cannot hold the image, the folder is not writable, or the disk is
@@ -72,9 +74,14 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str | None) ->
         options["subsampling"] = 0  # full colour resolution: faces are full of red edges
     if task is not None:
         mark_edited(image, task)
-        if kind != "PNG":
-            exif = options["exif"] = Image.Exif()
-            exif[0x010E], exif[0x0131] = description(task), "facesym"  # ImageDescription, Software
+    elif kind == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text("Software", "facesym")
+    if kind != "PNG":
+        exif = options["exif"] = Image.Exif()
+        exif[SOFTWARE] = "facesym"
+        if task is not None:
+            exif[0x010E] = description(task)  # ImageDescription
     with atomic_file(path, ImageError) as file:
         try:
             image.save(file, kind, **options)
@@ -82,6 +89,17 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str | None) ->
             raise
         except Exception as error:  # for example, WebP is limited to 16,383 pixels per side
             raise ImageError(f"Cannot write {path}: {error}. Use PNG.") from error
+
+
+def is_own_result(path: str | os.PathLike) -> bool:
+    """Return whether an image file says that facesym made it, as `save_image` and `mark_edited` do. Files that cannot be
+    read do not."""
+    try:
+        with Image.open(path) as image:
+            said = [image.info.get(key) for key in ("Software", "comment", "xmp")]
+            return "facesym" in str([*said, image.getexif().get(SOFTWARE)])
+    except Exception:  # Pillow raises many kinds on damaged files
+        return False
 
 
 def _xmp(task):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..asymmetry import measure_asymmetry
+from ..asymmetry import measure_asymmetry, steady_points
 from ..errors import ImageError
 from ..faces.align import align_face
 from ..faces.decode import PictureSource
@@ -269,8 +269,9 @@ class SymmetrizePipeline(Pipeline):
         return face.shown
 
     def _fields(self, faces):
-        seen = [(face.crop, face.points) for face in faces]
-        measures = cache(lambda: [measure_asymmetry(crop, points) for crop, points in seen])
+        seen = [face.crop for face in faces]
+        # As `facesym study` measures a photo.
+        measures = cache(lambda: [measure_asymmetry(crop, steady_points(crop)[0]) for crop in seen])
         return {
             "asymmetry": Later(lambda: [each.numbers() for each in measures()]),
             "heatmap": Later(lambda: [each.heatmap for each in measures()]),

@@ -23,10 +23,12 @@ class Movement:
     Attributes:
         subject, date, condition: see `facesym.study.series.About`.
         rest, movement: the photos.
+        rest_photos: number of photos at rest of that day, of which ``rest`` is one.
         label: name of the movement.
         measure: key of the measure.
         right, left: how far the subject's sides moved, in eye distances; negative against the movement.
         flags: reasons why a photo's measures may be unreliable, in words; "" if there are none.
+        pupillary_distance: of the subject, in millimetres, or None.
     """
 
     subject: str
@@ -39,6 +41,8 @@ class Movement:
     right: float
     left: float
     flags: str = ""
+    rest_photos: int = 1
+    pupillary_distance: float | None = None
 
     @property
     def difference(self) -> float:
@@ -51,23 +55,23 @@ class Movement:
         small, large = sorted((self.right, self.left))
         return max(small, 0) / large if large > 0 else None
 
-    def row(self, pupillary_distance: float | None = None) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """Return the movement as a flat dict for a table, with the pupillary distance also in millimetres."""
         row = {
             "subject": self.subject, "date": self.date, "condition": self.condition, "rest": self.rest,
-            "movement": self.movement, "measure": self.measure, "right": round(self.right, 4),
-            "left": round(self.left, 4), "difference": round(self.difference, 4),
+            "rest_photos": self.rest_photos, "movement": self.movement, "measure": self.measure,
+            "right": round(self.right, 4), "left": round(self.left, 4), "difference": round(self.difference, 4),
             "ratio": None if self.ratio is None else round(self.ratio, 3), "flags": self.flags,
         }  # fmt: skip
-        if pupillary_distance:
+        if self.pupillary_distance:
             for name in ("right", "left", "difference"):
-                row[f"{name}_mm"] = round(getattr(self, name) * pupillary_distance, 2)
+                row[f"{name}_mm"] = round(getattr(self, name) * self.pupillary_distance, 2)
         return row
 
 
 def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
     """Pair each photo of a movement with a photo of its subject at rest: of the same date, otherwise the last earlier
-    one, otherwise the first one.
+    one, otherwise the first one. Of several photos of that date, the first without flags is taken.
 
     Args:
         rows: of the study's table.
@@ -78,17 +82,12 @@ def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
     measured = [row for row in rows if "error" not in row]
     found = []
     for row in measured:
-        resting = sorted(
-            (
-                other
-                for other in measured
-                if other["subject"] == row["subject"] and other["condition"] == REST
-            ),
-            key=lambda other: other["date"],
-        )
+        resting = [
+            other for other in measured if other["subject"] == row["subject"] and other["condition"] == REST
+        ]
         if row["condition"] not in MOVEMENTS or not resting:
             continue
-        rest = ([other for other in resting if other["date"] <= row["date"]] or resting[:1])[-1]
+        rest, count = _choose_rest(resting, row["date"])
         for label, key, sign in MOVEMENTS[row["condition"]]:
             right, left = (
                 sign * (row[f"{key}_{side}"] - rest[f"{key}_{side}"]) for side in ("right", "left")
@@ -105,9 +104,19 @@ def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
                     right,
                     left,
                     _flags(rest, row),
+                    count,
+                    row.get("pupillary_distance"),
                 )
             )
     return found
+
+
+def _choose_rest(resting, day):
+    """Return the row of the photo at rest to compare with, and the number of those of its date."""
+    days = sorted(row["date"] for row in resting)
+    chosen = ([each for each in days if each <= day] or days[:1])[-1]
+    own = [row for row in resting if row["date"] == chosen]
+    return min(own, key=lambda row: (bool(row.get("flags")), bool(row.get("check")))), len(own)
 
 
 def _flags(*rows):

@@ -39,6 +39,8 @@ class MeasuredFace:
         doubt: how far the landmarks of shifted crops disagree, in outer-eye distances.
         mouth: width and opening of the mouth, in eye distances.
         flags: reasons why the measures may be unreliable, in words; empty if there are none.
+        check: what only a look at the photo can decide, in words: a closed mouth is wide in a smile or by nature. "" if
+            there is nothing.
     """
 
     crop: Image.Image
@@ -54,6 +56,7 @@ class MeasuredFace:
     doubt: float
     mouth: tuple[float, float]
     flags: list[str] = field(default_factory=list)
+    check: str = ""
 
 
 def measure_photo(source: Any, *, resting: bool = True) -> MeasuredFace:
@@ -71,8 +74,9 @@ def measure_photo(source: Any, *, resting: bool = True) -> MeasuredFace:
         FaceNotFoundError: no face was found.
     """
     photo = read_photo(source).image
-    found, (index,), transforms = find_faces(photo, "largest", SIZE)
-    transform = transforms[index]
+    # "largest" would not look for smaller faces.
+    found, _, transforms = find_faces(photo, "all", SIZE)
+    transform = max(zip(found, transforms), key=lambda pair: pair[0].area)[1]
     face = measure_crop(align_face(photo, transform, SIZE))
     if abs(face.yaw) > FARTHEST_YAW:
         raise ImageError(
@@ -82,7 +86,7 @@ def measure_photo(source: Any, *, resting: bool = True) -> MeasuredFace:
     face.eye_distance /= scale_of(transform)
     # The crop is upright in the photo rotated by -tilt.
     face.roll -= float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0])))
-    face.flags = find_flags(face, resting)
+    face.flags, face.check = find_flags(face, resting)
     if len(found) > 1:
         face.flags.append(f"{len(found)} faces: only the largest is measured")
     if _cut_off(photo, transform, face.points):
@@ -116,20 +120,20 @@ def measure_crop(crop: Image.Image) -> MeasuredFace:
     )
 
 
-def find_flags(face: MeasuredFace, resting: bool) -> list[str]:
-    """Return the reasons why a face's measures may be unreliable, see `MeasuredFace.flags`."""
+def find_flags(face: MeasuredFace, resting: bool) -> tuple[list[str], str]:
+    """Return the reasons why a face's measures may be unreliable, and what to check; see `MeasuredFace`."""
     width, opening = face.mouth
     is_open, is_wide = resting and opening > limit("mouth_opening"), resting and width > limit("mouth_width")
-    mouth = " and ".join(word for word, holds in (("open", is_open), ("wide", is_wide)) if holds)
     checks = {
         f"turned: yaw {face.yaw:.0f}°": abs(face.yaw) > TURNED,
         f"nodding: pitch {face.pitch:.0f}°": abs(face.pitch) > NODDING,
         f"low resolution: {face.eye_distance:.0f} pixels between the eyes": face.eye_distance < FEWEST_PIXELS,
         "blurred": face.sharpness < LEAST_SHARPNESS,
-        f"expression: the mouth is {mouth}": bool(mouth),
+        f"expression: the mouth is open{' and wide' if is_wide else ''}": is_open,
         "occluded or unclear: the landmarks are uncertain": face.doubt > limit("doubt"),
     }
-    return [flag for flag, holds in checks.items() if holds]
+    check = "expression: the mouth is wide" if is_wide and not is_open else ""
+    return [flag for flag, holds in checks.items() if holds], check
 
 
 def _cut_off(photo, transform, points):

@@ -22,6 +22,18 @@ def data_uri(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
+def mark_sides(image: Image.Image) -> Image.Image:
+    """Write R and L at the subject's right and left side of a crop (RGB): the image's left and right."""
+    image, size = image.copy(), image.width / 14
+    draw = ImageDraw.Draw(image)
+    style: dict[str, Any] = {
+        "font_size": size, "fill": "white", "stroke_width": round(size / 10), "stroke_fill": "black"
+    }  # fmt: skip
+    draw.text((size / 2, size / 2), "R", anchor="lt", **style)
+    draw.text((image.width - size / 2, size / 2), "L", anchor="rt", **style)
+    return image
+
+
 def draw_landmarks(crop: Image.Image, points: np.ndarray) -> Image.Image:
     """Draw the landmarks on the crop at twice its size."""
     image = crop.resize((crop.width * 2, crop.height * 2), Image.Resampling.LANCZOS)
@@ -39,16 +51,16 @@ def face_pictures(face: Any, pipe: Any) -> list[tuple[str, str]]:
         pipe: facesym.pipelines.SymmetrizePipeline.
 
     Returns:
-        Pairs of a caption and a data URI.
+        Pairs of a caption and a data URI; the first is the large one, with the landmarks.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the face's flags report it
         result = pipe(face.crop, aligned=True, composites=True)
     (composites,) = result.composites
     images = {
-        "Photo": face.crop,
-        "Landmarks": draw_landmarks(face.crop, face.points),
-        "Where the halves differ": draw_heatmap(face.crop, face.heatmap),
+        "Landmarks (R, L: the subject's right and left)": mark_sides(draw_landmarks(face.crop, face.points)),
+        "Photo": mark_sides(face.crop),
+        "Where the halves differ": mark_sides(draw_heatmap(face.crop, face.heatmap)),
         "Symmetric self (computed)": result.images[0],
         "Right side, mirrored (computed)": composites["left"],  # the subject's right is the image's left
         "Left side, mirrored (computed)": composites["right"],

@@ -95,7 +95,8 @@ def render(
         pages: dicts, one per photo: "row" of the table, "pictures" [(caption, data URI)], "measures" and "indices"
             (lines).
         failed: rows of photos that could not be measured.
-        settings: dict: "folder", "pupillary_distance" (None without), "version".
+        settings: dict: "folder", "pupillary_distance" (the study's default in millimetres, or None), "version" and
+            "today" (YYYY-MM-DD).
         subjects: dicts from `facesym.study.subjects.subject_pages`.
         videos: dicts from `facesym.study.video.video_page`.
 
@@ -109,17 +110,35 @@ def render(
         "degrees": lambda value: f"{round(value)}°".replace("-", "−"),
         "breakable": lambda name: escape(name).replace("_", Markup("_<wbr>")),
     }
+    environment.globals |= {"unit": _unit, "detectable": _detectable}
     template = environment.from_string(
         files("facesym.study").joinpath("report.html.jinja").read_text("utf-8")
     )
     return template.render(
         pages=pages, failed=failed, subjects=subjects, videos=videos, measures=MEASURES, notice=NOTICE,
-        reference=reference(), unit=_unit(settings["pupillary_distance"]), resting=("", REST), **settings,
+        reference=reference(), units=_units(pages, settings), resting=("", REST), **settings,
     )  # fmt: skip
 
 
 def _unit(pupillary_distance):
     return "millimetres" if pupillary_distance else "% of the distance between the eyes"
+
+
+def _units(pages, settings):
+    """Return the units of length in words, for all subjects."""
+    rows = [page["row"] for page in pages] or [settings]
+    distances = {row.get("pupillary_distance") for row in rows}
+    if None in distances and len(distances) > 1:
+        return f"{_unit(1)} if the pupillary distance is known, otherwise in {_unit(None)}"
+    (distance, *others) = distances
+    return _unit(distance) + (f" (pupillary distance: {distance:g} mm)" if distance and not others else "")
+
+
+def _detectable(measure):
+    """Return the smallest detectable change of a measure, ready to print."""
+    if measure.unit == DEGREES:
+        return f"{measure.detectable:.1f}°"
+    return f"{100 * measure.detectable:.1f} % of the eye distance"
 
 
 def _printer(unit, pupillary_distance):

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import FacesymError, ImageError, command_message
+from ..faces.save import is_own_result
 from ..files import checksum, remove_unchanged, write_atomic
 from .pairs import find_movements
 from .photo import measure_photo
 from .pictures import face_pictures
 from .report import index_lines, measure_lines, render
-from .series import REST, read_name
+from .series import REST
+from .sheet import identify
 from .subjects import subject_pages
 from .table import failed_row, make_row, save_table
 from .video import SUFFIXES, measure_video, video_page
@@ -40,10 +43,11 @@ def run_study(
 
     Args:
         folder: folder of the photos.
-        photos: paths of photos and videos, relative to it.
+        photos: paths of photos and videos, relative to it. facesym's own results are rejected.
         out: folder to write; created if it does not exist.
-        sheet: {photo: About} from `facesym.study.series.read_sheet`; missing values come from the file names.
-        pupillary_distance: in millimetres, for all subjects; adds lengths in millimetres.
+        sheet: {photo: About} from `facesym.study.sheet.read_sheet`; missing values come from the file names.
+        pupillary_distance: in millimetres, for all subjects for whom the sheet has none; adds lengths in
+            millimetres.
         pipe: SymmetrizePipeline for the symmetric faces; default: the zoo's.
         progress: wraps the list of photos, such as tqdm.
         tell: called with a message for each failed photo.
@@ -52,23 +56,25 @@ def run_study(
         The rows of the table.
 
     Raises:
-        ImageError: the files cannot be written.
+        ImageError: the files cannot be written, or the sheet contradicts itself.
         ZooError: a network is unavailable.
     """
     from .. import load
 
+    abouts, unclear = identify(photos, sheet, pupillary_distance)
     pipe = pipe or load("symmetrize")
     rows, pages, videos, written = [], [], [], []
     for photo in progress(photos):
         name = Path(photo).as_posix()
-        about = (sheet or {}).get(name) or read_name(photo)
         try:
             if Path(photo).suffix.lower() in SUFFIXES:
-                curves = measure_video(Path(folder) / photo)
-                written += save_table(curves.rows(pupillary_distance), Path(out) / VIDEOS / name, ImageError)
-                videos.append(video_page(name, curves, pupillary_distance))
+                curves, distance = measure_video(Path(folder) / photo), abouts[name].pupillary_distance
+                written += save_table(curves.rows(distance), Path(out) / VIDEOS / name, ImageError)
+                videos.append(video_page(name, curves, distance))
             else:
-                pages.append(_measure(Path(folder) / photo, name, about, pipe, pupillary_distance))
+                if name in unclear:
+                    raise ImageError(unclear[name])
+                pages.append(_measure(Path(folder) / photo, name, abouts[name], pipe))
                 rows.append(pages[-1]["row"])
             continue
         except FacesymError as error:
@@ -76,10 +82,10 @@ def run_study(
             reason = command_message(error).replace(str(Path(folder) / photo), name)
         except Exception as error:  # an error of one photo does not end the study
             reason = f"unexpected {type(error).__name__}: {error}"
-        rows.append(failed_row(about, name, reason))
+        rows.append(failed_row(abouts[name], name, reason))
         tell(f"{name}: {reason}")
     save_table(rows, Path(out) / TABLE, ImageError)
-    movements = [movement.row(pupillary_distance) for movement in find_movements(rows)]
+    movements = [movement.row() for movement in find_movements(rows)]
     if movements:
         written += save_table(movements, Path(out) / MOVEMENTS, ImageError)
     _replace_index(Path(out), written)
@@ -87,9 +93,10 @@ def run_study(
         "folder": Path(folder).resolve().name,
         "pupillary_distance": pupillary_distance,
         "version": __version__,
+        "today": date.today().isoformat(),
     }
-    failed, subjects = [row for row in rows if "error" in row], subject_pages(rows, pupillary_distance)
-    html = render(pages, failed, settings, subjects=subjects, videos=videos)
+    failed = [row for row in rows if "error" in row]
+    html = render(pages, failed, settings, subjects=subject_pages(rows), videos=videos)
     write_atomic(Path(out) / REPORT, html.encode(), ImageError)
     return rows
 
@@ -110,12 +117,14 @@ def _replace_index(out, written):
         index.unlink(missing_ok=True)
 
 
-def _measure(path, name, about, pipe, pupillary_distance):
+def _measure(path, name, about, pipe):
     """Return a photo's part of the report: a dict, see `facesym.study.report.render`."""
+    if is_own_result(path):
+        raise ImageError(f"{name} is a result of facesym, not a photo.")
     face = measure_photo(path, resting=about.condition in ("", REST))
     return {
-        "row": make_row(about, name, face, pupillary_distance),
+        "row": make_row(about, name, face),
         "pictures": face_pictures(face, pipe),
-        "measures": measure_lines(face, pupillary_distance),
+        "measures": measure_lines(face, about.pupillary_distance),
         "indices": index_lines(face),
     }

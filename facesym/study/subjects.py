@@ -14,28 +14,29 @@ MIN_SPAN = 0.04  # of a plot's vertical axis, in eye distances: 2.5 mm
 PLOTTED = [measure for measure in MEASURES if measure.key in MAIN]
 
 
-def subject_pages(
-    rows: list[dict[str, Any]], pupillary_distance: float | None = None
-) -> list[dict[str, Any]]:
+def subject_pages(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Make a page for each subject with more than one photo.
 
     Args:
-        rows: of the study's table.
-        pupillary_distance: in millimetres; lengths are then in millimetres, otherwise in percent of the eye distance.
+        rows: of the study's table. Lengths are in millimetres for subjects with a pupillary distance, otherwise in
+            percent of the eye distance.
 
     Returns:
-        Dicts: "subject"; "plots", dicts of "title" and "svg"; "pairs", dicts of "condition", "date", "rest",
-        "movement", "flags" and "lines".
+        Dicts: "subject"; "pupillary_distance" in millimetres or None; "plots", dicts of "title", "detectable" (the
+        smallest detectable change, ready to print) and "svg"; "pairs", dicts of "condition", "date", "rest",
+        "rest_photos", "movement", "flags" and "lines".
     """
-    times = pupillary_distance or 100
     movements = find_movements(rows)
     pages = []
     for subject in sorted({row["subject"] for row in rows if "error" not in row}):
         own = [row for row in rows if row["subject"] == subject and "error" not in row]
-        plots = _plots(own, times, "mm" if pupillary_distance else "% of eye distance")
+        distance = own[0].get("pupillary_distance")
+        times = distance or 100
+        plots = _plots(own, times, "mm" if distance else "% of eye distance")
         pairs = _pairs([movement for movement in movements if movement.subject == subject], times)
         if plots or pairs:
-            pages.append({"subject": subject, "plots": plots, "pairs": pairs})
+            page = {"subject": subject, "pupillary_distance": distance, "plots": plots, "pairs": pairs}
+            pages.append(page)
     return pages
 
 
@@ -70,7 +71,8 @@ def _plots(rows, times, unit):
         ]
         band = [times * value for value in healthy_range(measure.key)] if REST in dated else None
         svg = line_plot(lines, "", f"left − right, {unit}", ticks=ticks, band=band, span=times * MIN_SPAN)
-        plots.append({"title": measure.label, "svg": svg})
+        detectable = f"{times * measure.detectable:.1f} {unit}"
+        plots.append({"title": measure.label, "detectable": detectable, "svg": svg})
     return plots
 
 
@@ -84,6 +86,7 @@ def _pairs(movements, times):
                 "condition": movement.condition,
                 "date": movement.date,
                 "rest": key[0],
+                "rest_photos": movement.rest_photos,
                 "movement": key[1],
                 "flags": movement.flags,
                 "lines": [],

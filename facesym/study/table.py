@@ -42,14 +42,13 @@ class Leading(NamedTuple):
     finding: str
 
 
-def make_row(about: Any, photo: Any, face: Any, pupillary_distance: float | None = None) -> dict[str, Any]:
+def make_row(about: Any, photo: Any, face: Any) -> dict[str, Any]:
     """Make a photo's row.
 
     Args:
-        about: About.
+        about: About; with a pupillary distance, the row also has the lengths in millimetres.
         photo: its path in the study's folder.
         face: MeasuredFace.
-        pupillary_distance: of the subject, in millimetres; adds the lengths in millimetres.
 
     Returns:
         A flat dict; numbers are rounded, missing values are None.
@@ -57,19 +56,24 @@ def make_row(about: Any, photo: Any, face: Any, pupillary_distance: float | None
     leading = leading_region(face.sides)
     row = {
         "photo": photo, "subject": about.subject, "date": about.date, "condition": about.condition,
-        "flags": "; ".join(face.flags), "leading_region": leading.region, "leading_side": leading.side,
+        "flags": "; ".join(face.flags), "check": face.check,
+        "leading_region": leading.region, "leading_side": leading.side,
         "leading_finding": leading.finding, "times_healthy": leading.times,
         "roll": face.roll, "yaw": face.yaw, "pitch": face.pitch, "eye_distance_pixels": face.eye_distance,
     }  # fmt: skip
+    distance = about.pupillary_distance
+    if distance:
+        row["pupillary_distance"] = distance
     for measure in MEASURES:
         sides, key = face.sides[measure.key], measure.key
         values = {"right": sides.right, "left": sides.left, "difference": sides.difference}
         row |= {f"{key}_{name}": value for name, value in values.items() if value is not None}
         row[f"{key}_percentile"] = percentile(key, sides.difference)
-        if pupillary_distance and measure.unit == EYE:
-            row |= {f"{key}_{name}_mm": value * pupillary_distance for name, value in values.items()}
-    row |= face.indices
-    row |= {f"{name}_percentile": percentile(name, value) for name, value in face.indices.items()}
+        if distance and measure.unit == EYE:
+            row |= {f"{key}_{name}_mm": value * distance for name, value in values.items()}
+    for name, value in face.indices.items():
+        key = f"asymmetry_{name.replace(' ', '_')}"
+        row |= {key: value, f"{key}_percentile": percentile(name, value)}
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
@@ -111,6 +115,8 @@ def failed_row(about: Any, photo: Any, error: Any) -> dict[str, Any]:
 def save_table(rows: list[dict[str, Any]], path: Path, error: Any) -> list[Path]:
     """Write rows as ``path`` with .csv and .json appended; columns that a row lacks stay empty.
 
+    The CSV file begins with a byte order mark, without which Excel misreads accents.
+
     Args:
         rows: flat dicts.
         path: of the files, without that ending.
@@ -124,6 +130,6 @@ def save_table(rows: list[dict[str, Any]], path: Path, error: Any) -> list[Path]
     writer.writeheader()
     writer.writerows(rows)
     paths = [path.with_name(f"{path.name}{suffix}") for suffix in (".csv", ".json")]
-    write_atomic(paths[0], text.getvalue().encode(errors="backslashreplace"), error)
+    write_atomic(paths[0], text.getvalue().encode("utf-8-sig", errors="backslashreplace"), error)
     write_atomic(paths[1], (json.dumps(rows, indent=1) + "\n").encode(), error)
     return paths

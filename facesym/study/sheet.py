@@ -1,0 +1,174 @@
+"""The subjects of a study: from a CSV file, or from the names of the photos."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import ImageError
+from . import PUPILLARY_DISTANCES
+from .dates import read_dates
+from .series import CONDITIONS, WORDS, About, read_name
+
+COLUMNS = ("file", "subject", "date", "condition", "pupillary_distance")
+MOST_LISTED = 5  # unknown columns
+
+
+def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
+    """Read a CSV file of photos with their subjects, dates and conditions.
+
+    Args:
+        path: columns "file" or "photo" (path relative to the study's folder), and any of "subject", "date",
+            "condition" and "pupillary_distance" (millimetres), separated by commas, semicolons or tabs.
+        tell: called with a message for each unknown column or condition.
+
+    Returns:
+        {file: About}; missing values come from the file's name.
+
+    Raises:
+        ImageError: it cannot be read, has no column "file" or "photo", or a value is wrong.
+    """
+    lines, names = _read_lines(path)
+    if unknown := [name for name in names if name and name not in (*COLUMNS, "photo")]:
+        listed = ", ".join(unknown[:MOST_LISTED]) + (", …" if len(unknown) > MOST_LISTED else "")
+        tell(f"{path}: unknown columns are ignored: {listed}. Known are {', '.join(COLUMNS)}.")
+    try:
+        dates = read_dates({line: said["date"] for line, said in lines.items()})
+    except ImageError as error:
+        raise ImageError(f"{path}, {error}") from None
+    sheet: dict[str, About] = {}
+    others = set()
+    for line, said in lines.items():
+        file = Path(said["file"]).as_posix()
+        if file in sheet:
+            raise ImageError(f"{path}, line {line}: {file} is listed twice.")
+        condition = WORDS.get(re.sub(r"[\s_-]", "", said["condition"].lower()), said["condition"])
+        others |= {condition} - {"", *CONDITIONS}
+        try:
+            distance = _read_distance(said["pupillary_distance"])
+            named = _read_name(file, said["subject"], dates[line])
+        except ImageError as error:
+            raise ImageError(f"{path}, line {line}: {error}") from None
+        sheet[file] = About(
+            said["subject"] or named.subject,
+            dates[line] or named.date,
+            condition or named.condition,
+            distance,
+        )
+    if others:
+        tell(
+            f"{path}: unknown conditions: {', '.join(sorted(others))}. Only {', '.join(CONDITIONS)} have movements."
+        )
+    return sheet
+
+
+def identify(
+    photos: Iterable[Path], sheet: Mapping[str, About] | None = None, pupillary_distance: float | None = None
+) -> tuple[dict[str, About], dict[str, str]]:
+    """Find the subject, date and condition of photos. Subjects whose names differ only in case are the same.
+
+    Args:
+        photos: paths relative to the study's folder.
+        sheet: from `read_sheet`.
+        pupillary_distance: in millimetres, of the subjects for whom the sheet has none.
+
+    Returns:
+        {photo: About}, and {photo: reason} for those whose names cannot be read.
+
+    Raises:
+        ImageError: the sheet has several pupillary distances for one subject.
+    """
+    found, unclear = {}, {}
+    for photo in map(Path, photos):
+        name = photo.as_posix()
+        try:
+            found[name] = (sheet or {}).get(name) or read_name(photo)
+        except ImageError as error:
+            found[name], unclear[name] = About(photo.with_suffix("").as_posix()), str(error)
+    subjects: dict[str, str] = {}
+    distances: dict[str, float] = {}
+    for about in found.values():
+        key = about.subject.casefold()
+        subjects.setdefault(key, about.subject)
+        own = about.pupillary_distance
+        if own and distances.setdefault(key, own) != own:
+            raise ImageError(
+                f"The sheet has two pupillary distances for {about.subject}: {distances[key]:g} and {own:g} mm."
+            )
+    for name, about in found.items():
+        key = about.subject.casefold()
+        found[name] = replace(
+            about, subject=subjects[key], pupillary_distance=distances.get(key, pupillary_distance)
+        )
+    return found, unclear
+
+
+def describe_subjects(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """List the subjects in the rows of a study's table, with their number of photos, conditions and dates, one line
+    each."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if "error" not in row:
+            groups.setdefault(row["subject"], []).append(row)
+    lines = []
+    for subject, own in sorted(groups.items()):
+        counts = Counter(row["condition"] or "no condition" for row in own)
+        dates = sorted({row["date"] for row in own if row["date"]})
+        parts = [
+            f"{len(own)} photo{'s' * (len(own) != 1)}",
+            ", ".join(f"{count} {condition}" for condition, count in counts.items()),
+            " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "no date",
+        ]
+        lines.append(f"{subject}: {'; '.join(parts)}")
+    return lines
+
+
+def _read_lines(path):
+    """Return {line: {column: text}} of the lines that name a file, and the columns' names."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        # Spreadsheets take the separator of the system's language.
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        names = [name.strip().lower() for name in reader.fieldnames or ()]
+        key = next((name for name in ("file", "photo") if name in names), "file")
+        reader.fieldnames = ["file" if name == key else name for name in names]
+        rows = [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        raise ImageError(f"{path} is not in UTF-8: save it as “CSV UTF-8”.") from error
+    except (OSError, csv.Error) as error:
+        raise ImageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if key not in names:
+        raise ImageError(
+            f'{path} has no column "file" or "photo", which must name the photos, relative to their folder. '
+            f"Its columns are: {', '.join(names) or 'none'}."
+        )
+    lines = {line: {column: (row.get(column) or "").strip() for column in COLUMNS} for line, row in rows}
+    return {line: said for line, said in lines.items() if said["file"]}, names
+
+
+def _read_name(file, subject, date):
+    """`read_name`; what the sheet says matters more than a name that cannot be read."""
+    try:
+        return read_name(Path(file))
+    except ImageError:
+        if subject and date:
+            return About(subject)
+        raise
+
+
+def _read_distance(text):
+    if not text:
+        return None
+    low, high = PUPILLARY_DISTANCES
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        value = 0
+    if not low <= value <= high:
+        raise ImageError(f'pupillary_distance must be from {low} to {high} mm, not "{text}".')
+    return value
