@@ -15,6 +15,7 @@ from PIL import Image
 import facesym
 from facesym.cli import main, make_parser
 from facesym.faces.load import load_image
+from facesym.faces.save import is_own_result
 
 
 def run(*arguments):
@@ -102,7 +103,8 @@ def test_every_face_has_its_files(command, files, photo, mask, calls, tmp_path, 
         if not file.endswith(".mp4"):
             with Image.open(tmp_path / file) as image:
                 unedited = file.endswith(("heatmap.png", "original.png"))
-                assert ("facesym" in str(image.info)) != unedited
+                assert ("edited with AI" in str(image.info)) != unedited
+            assert is_own_result(tmp_path / file)
 
 
 # --- arguments
@@ -191,7 +193,8 @@ def test_notes_are_told(photo, calls, capsys):
     assert run("symmetrize", photo) == 0
     captured = capsys.readouterr()
     assert captured.err == "facesym: It was scaled down.\n"
-    assert captured.out.splitlines()[1:] == ["overall 0.500"]
+    _, numbers, units = captured.out.splitlines()
+    assert numbers == "overall 0.500" and units.startswith("in distances between the outer eye corners")
 
 
 @pytest.mark.parametrize("command", ["complete", "symmetrize", "rotate", "normalize", "transfer"])

@@ -15,7 +15,7 @@ from facesym.asymmetry import REGIONS, frontal_points
 from facesym.cli import main
 from facesym.data.symmetric import droop
 from facesym.faces.geometry import flip_landmarks, turn
-from facesym.faces.save import save_image
+from facesym.faces.save import mark_edited, save_image
 from facesym.study.measures import EYE, MEASURES, Sides, measure_sides
 from facesym.study.photo import MeasuredFace, find_flags, measure_photo
 from facesym.study.reference import healthy_range, limit, percentile, reference, region_limit
@@ -207,26 +207,23 @@ def test_a_wide_closed_mouth_is_only_to_be_checked():
 
 def test_results_of_facesym_are_no_photos(tmp_path, capsys):
     face = Image.fromarray(skimage_data.astronaut())
-    for name in ("a.png", "b.jpg", "c.webp"):
-        save_image(face, tmp_path / "in" / name, "symmetrize")
+    for name, task in (("a.png", "symmetrize"), ("b.jpg", "symmetrize"), ("c.webp", None), ("d.png", None)):
+        save_image(face, tmp_path / "in" / name, task)
+    mark_edited(face, "symmetrize").save(tmp_path / "in" / "e.jpg")
     with pytest.raises(SystemExit):
         main(["study", str(tmp_path / "in"), "-o", str(tmp_path / "out")])
     printed = capsys.readouterr().err
-    assert printed.count("a result of facesym, not a photo") == 3 and "has no photos" in printed
+    assert printed.count("a result of facesym, not a photo") == 5 and "has no photos" in printed
 
 
-def test_a_run_leaves_no_movements_of_an_earlier_one(tmp_path, capsys):
+def test_a_wrong_name_in_the_sheet_is_told(tmp_path, capsys):
     out = tmp_path / "out"
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.jpg").write_bytes(b"not a photo")
-    out.mkdir()
-    (out / "movements.csv").write_text("old")
-    (out / "mine.csv").write_text("mine")
     sheet = tmp_path / "photos.csv"
     sheet.write_text("file,subject\nbda.jpg,Bea\n")
     with pytest.raises(SystemExit):
         main(["study", str(tmp_path / "in"), "-o", str(out), "--overwrite", "--sheet", str(sheet)])
-    assert not (out / "movements.csv").exists() and (out / "mine.csv").exists()
     printed = capsys.readouterr().err
     assert (
         "names bda.jpg, which is not in" in printed and "does not name 1 of 1 files" in printed

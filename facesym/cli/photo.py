@@ -51,8 +51,11 @@ def _run_photo(task, args):
     for path in [output, *task.extras(output)]:
         if path.exists():
             print(path)
-    for row in numbers.get(task.table or "", []):
+    table = numbers.get(task.table or "", [])
+    for row in table:
         print("  ".join(f"{key} {value:.3f}" for key, value in row.items()))
+    if table and task.units:
+        print(task.units)
     return 0
 
 

@@ -37,6 +37,7 @@ class Task:
         greedy: name of an option that takes several values.
         settings: names of the arguments that change a result.
         table: key of a list in `numbers`, with one dict per face, that folder runs write as a table.
+        units: of the table's numbers, printed below them.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Task:
     greedy: str | None = None
     settings: tuple[str, ...] = ()
     table: str | None = None
+    units = ""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args

@@ -137,6 +137,9 @@ hold these numbers with one row per face."""
     )
     settings = ("method", "extras")
     table = "asymmetry"
+    units = (
+        "in distances between the outer eye corners (appearance: in contrasts of the face); angles in degrees"
+    )
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -92,8 +92,8 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str | None) ->
 
 
 def is_own_result(path: str | os.PathLike) -> bool:
-    """Return whether an image file says that facesym made it, as `save_image` and `mark_edited` do. Files that cannot be
-    read do not."""
+    """Return whether facesym made an image file, by the tags of `save_image` and `mark_edited`; False if it cannot be
+    read."""
     try:
         with Image.open(path) as image:
             said = [image.info.get(key) for key in ("Software", "comment", "xmp")]

@@ -35,7 +35,8 @@ class SymmetrizeResult(Result):
 
     Attributes:
         asymmetry: asymmetry of the face in the photo, as dicts: "overall", an index per region
-            (`facesym.asymmetry.REGIONS`), "roll" and "yaw" in degrees. See `facesym.asymmetry.Asymmetry`.
+            (`facesym.asymmetry.REGIONS`), "roll" and "yaw" in degrees, fitted to the landmarks. See
+            `facesym.asymmetry.Asymmetry`.
         heatmap: SxS float32 ≥ 0, in the aligned crop: where the face differs from its mirror image.
         crop: RGB images, the aligned input crops.
         composites: dicts of six aligned crops: "original", "mirrored", "left", "right", "average" and "model"; empty
