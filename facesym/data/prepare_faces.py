@@ -41,7 +41,7 @@ REASONS = {
     "unreadable": "not an image, damaged, or too large to be decoded safely",
     "no_face": "no face was found",
     "low_score": "the detector was not sure enough that it is a face (--min-score)",
-    "too_small": "the face's square in the photo has fewer pixels than the crop (--min-side)",
+    "too_small": "the face's square in the photo has too few pixels (keep more with a smaller --size or --min-side)",
     "blurred": "too little detail (--min-sharp)",
     "landmarks": "the eyes of the 68 landmarks and of the detector are too far apart: one of them is wrong",
     "excluded": "the image is on the list of excluded images (facesym/data/excluded_images.txt)",
@@ -88,7 +88,7 @@ def _why_by_image(counts):
     if max(folders.values(), default=0) < 2:
         return "no sub-folder has several photos"
     if len(folders) < FEWEST_PEOPLE:
-        return f"the photos are in fewer than {FEWEST_PEOPLE} sub-folders"
+        return f"the remaining photos are in {len(folders)} sub-folders, fewer than {FEWEST_PEOPLE}"
     if counts[""]:
         return f"not all photos are in sub-folders ({counts['']} are not)"
     name, largest = counts.most_common(1)[0]
@@ -204,10 +204,11 @@ def read_journal(path: Path, settings: dict[str, Any]) -> dict[str, dict[str, An
     lines = [json.loads(line) for line in whole.splitlines()]
     if not lines:
         return {}
-    if lines[0] != settings:
+    earlier = lines[0]
+    if other := [name for name in settings if earlier.get(name) != settings[name]]:
+        options = ", ".join(f"--{name.replace('_', '-')} {earlier.get(name)}" for name in other)
         raise FacesymError(
-            f"{path.parent} was started with other settings ({json.dumps(lines[0])}); "
-            "use the same ones, or another output folder"
+            f"{path.parent} was started with {options}; use the same, or another output folder"
         )
     return {entry["photo"]: entry for entry in lines[1:]}
 
@@ -324,7 +325,8 @@ def summary(report: dict[str, Any]) -> str:
     """Describe the content of ``report.json`` in a few lines."""
     by_image = report["split_by"] == "image"
     people = "people unknown" if by_image else f"{report['subjects']} people"
-    lines = [f"kept {report['kept']} of {report['photos']} photos, {people}, {report['splits']}"]
+    splits = ", ".join(f"{count} {split}" for split, count in sorted(report["splits"].items()))
+    lines = [f"kept {report['kept']} of {report['photos']} photos, {people}: {splits or 'none'}"]
     if by_image:
         lines += [
             f"  split by image, so a person may be in several splits: {report['split_reason']}",

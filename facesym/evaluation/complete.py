@@ -69,8 +69,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--size",
         type=int,
-        default=256,
-        help="side of the images; datasets of smaller images are skipped (default 256)",
+        help="side of the images; datasets of smaller images are skipped (default: the largest input of the models, or "
+        "256 without models)",
     )
     command.add_argument("-n", type=int, default=400, help="images at most (default 400)")
     command.add_argument(
@@ -131,9 +131,14 @@ def complete_with_pipeline(model: Any, images: np.ndarray, masks: np.ndarray) ->
     return np.stack([np.asarray(result) for result in results])
 
 
+def _side(model):
+    """Return the side of a network's input in pixels; 0 if it does not say."""
+    return getattr(getattr(model, "config", None), "input_size", 0)
+
+
 def _network_input(model, images, masks, device):
     """Return images (Bx3xHxW in [-1, 1]) and visible pixels (Bx1xHxW, 1 = visible) at the network's size."""
-    side = getattr(getattr(model, "config", None), "input_size", 0)
+    side = _side(model)
     known = torch.from_numpy(~masks).to(device)[:, None].float()
     if side > images.shape[1]:
         # The mask's grey must not leak into visible pixels, see CompletePipeline.
@@ -225,10 +230,11 @@ def against_classical(rows: list[dict[str, Any]], classical: Iterable[str]) -> l
 
 def run(args: argparse.Namespace) -> None:
     """Measure completion with irregular masks and a centre square on held-out people (Table II)."""
+    models = load_models(args.models, args.device, args.backend)
+    args.size = args.size or max(map(_side, models.values()), default=256)
     rows = select_pictures(args.faces, args.size, None, args.seed)
     rows = [row for row in rows if abs(yaw_of(row, 0)) <= FARTHEST_YAW][: args.n]  # not profiles
     targets, landmarks = load_pictures(rows, args.size)
-    models = load_models(args.models, args.device, args.backend)
     if args.alexnet:  # check the file before the slow parts
         metrics.lpips(targets[:1], targets[:1], args.alexnet, args.device)
     descriptors = metrics.identity_descriptor(targets)

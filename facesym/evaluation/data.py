@@ -18,6 +18,8 @@ from ..errors import ImageError
 
 MODELS = "zoo ids, model folders, training runs or Hub repositories"
 
+RELIABLE = 100  # images
+
 
 def add_common_arguments(
     command: argparse.ArgumentParser,
@@ -97,8 +99,10 @@ def people_of(rows: list[dict[str, Any]]) -> list[str] | None:
 
 
 def count_images(count: int, people: int | None) -> str:
-    """Describe the images of an evaluation, e.g. "400 images of 300 people"; ``people`` is None if unknown."""
-    return f"{count} images of {'unknown' if people is None else people} people"
+    """Describe the images of an evaluation, e.g. "400 images of 300 people", and warn of few images; ``people`` is None
+    if unknown."""
+    few = f" (too few images for reliable figures: use at least {RELIABLE})" if count < RELIABLE else ""
+    return f"{count} images of {'unknown' if people is None else people} people{few}"
 
 
 def yaw_of(row: dict[str, Any], default: float = math.nan) -> float:
