@@ -206,5 +206,7 @@ def test_the_command_names_itself_and_its_tasks(capsys):
 def test_few_images_are_told():
     from facesym.evaluation.data import count_images
 
-    assert count_images(4, 2) == "4 images of 2 people (too few images for reliable figures: use at least 100)"
+    assert (
+        count_images(4, 2) == "4 images of 2 people (too few images for reliable figures: use at least 100)"
+    )
     assert count_images(400, None) == "400 images of unknown people"

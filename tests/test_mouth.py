@@ -22,6 +22,7 @@ from facesym.faces.mouth import (
     mouth_box,
     mouth_shape,
     refine_mouth,
+    shade_teeth,
     shows_expression,
 )
 from facesym.models import AttributeGenerator, MouthRefiner
@@ -70,6 +71,22 @@ def test_the_inside_of_an_open_mouth_darkens_below_the_teeth():
     assert down[6] > 130 and (down[[0, -1]] == 150).all(), "teeth and lips stay light"
     assert (dark[:, : int(points[60, 0]) - 1] == 150).all() and (dark[: y - 14] == 150).all()
     assert darken_opening(np.full_like(image, 20), points).min() == 20, "what is dark stays"
+
+
+@pytest.mark.parametrize("face", [60, 120, 200])
+def test_teeth_have_the_light_of_the_face(face):
+    """White teeth become little lighter than the cheeks, dark lines between them stay, and skin does not change."""
+    image, points = np.full((256, 256, 3), face, np.uint8), open_mouth(30)
+    x, y = np.round(points[60:68].mean(0)).astype(int)
+    inside = (slice(y - 10, y + 11), slice(x - 20, x + 21))
+    image[inside] = 250
+    image[y - 10 : y + 11, x - 20 : x + 21 : 8] = face
+    shaded = shade_teeth(image, points).astype(int)
+    teeth, line = shaded[y, x + 8].mean(), shaded[y, x + 12].mean()
+    assert face < teeth < (face + 3 * 250) / 4 + 5 and line < face + 5
+    beside = np.ones(image.shape[:2], bool)
+    beside[y - 24 : y + 25, x - 36 : x + 37] = False
+    assert np.abs(shaded - image)[beside].max() <= 1
 
 
 def test_a_closed_mouth_and_a_weak_change_darken_little():

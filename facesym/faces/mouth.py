@@ -11,6 +11,7 @@ from ..onnx import backend, run_network, shared_network
 from .geometry import ramp, smooth_ramp
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
+INNER = slice(60, 68)  # the inner edge of the lips
 SIDE = 1.7  # side of a crop, in the longer sides of the mouth's bounding box
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # opposite landmarks, upper and lower
 UPPER_LIP, LOWER_LIP = [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]  # inner edges, from left to right
@@ -21,6 +22,10 @@ OPENED = (0.04, 0.10)  # opening in outer-eye distances between which the darken
 # Depths below the upper lip, relative to the opening: teeth end between the first two, the lower lip begins
 # between the last two.
 DARK = (0.12, 0.37, 0.82, 1.02)
+TEETH = 6.0  # lightness (CIELAB) by which teeth may exceed the cheeks, measured on smiles of 28 people
+EXCESS = 0.4  # fraction that is kept of what exceeds it
+LINES = 0.5  # fraction by which fine detail of teeth is amplified
+CHEEKS = ((2, 31), (14, 35))  # landmarks of the jaw and the nose; the middle of a cheek lies between them
 # Weights of `mouth_shape` and the bias for the logit of an expression, fitted by train/expression.py.
 EXPRESSION, EXPRESSION_BIAS = (27.8, 23.9, 16.5, -19.4), -13.2
 
@@ -115,6 +120,40 @@ def refine_mouth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(out, 0, 255)).astype(np.uint8)
 
 
+def shade_teeth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Give synthesized teeth the light of the face and clearer lines; the network draws them white and blurred.
+
+    Args:
+        image: SxSx3 uint8, an aligned face.
+        points: 68x2, its landmarks in pixels.
+
+    Returns:
+        SxSx3 uint8. Pixels outside the inner lips hardly change.
+    """
+    size = len(image)
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    light, reach = lab[..., 0], max(1, size // 64)
+    limit = TEETH + np.mean([_mean_around(light, points[list(pair)].mean(0), reach) for pair in CHEEKS])
+    shaded = np.where(light > limit, limit + EXCESS * (light - limit), light)
+    shaded += LINES * (shaded - cv2.GaussianBlur(shaded, (0, 0), size / 256))
+    weight = cv2.GaussianBlur(_inside_lips(points, size), (0, 0), size / 170)
+    lab[..., 0] = light + weight * (np.clip(shaded, 0, 100) - light)
+    return np.rint(np.clip(255 * cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 255)).astype(np.uint8)
+
+
+def _mean_around(values, at, reach):
+    x, y = np.clip(np.round(at).astype(int), 0, len(values) - 1)
+    return values[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach].mean()
+
+
+def _inside_lips(points, size):
+    """Mask the opening between the inner lips: SxS float32 in [0, 1]."""
+    opening = np.zeros((size, size), np.uint8)
+    outline = np.round(16 * points[INNER]).astype(np.int32)
+    cv2.fillPoly(opening, [outline], 255, cv2.LINE_AA, 4)  # coordinates in sixteenths of a pixel
+    return opening.astype(np.float32) / 255
+
+
 def darken_opening(image: np.ndarray, points: np.ndarray, strength: float = 1.0) -> np.ndarray:
     """Darken the inside of a synthesized wide open mouth, which the network draws grey; upper teeth stay light.
 
@@ -132,10 +171,7 @@ def darken_opening(image: np.ndarray, points: np.ndarray, strength: float = 1.0)
     if not amount:
         return image
     upper, lower = points[UPPER_LIP], points[LOWER_LIP]
-    opening = np.zeros((size, size), np.uint8)
-    outline = np.round(16 * np.concatenate([upper, lower[-2:0:-1]])).astype(np.int32)
-    cv2.fillPoly(opening, [outline], 255, cv2.LINE_AA, 4)  # coordinates in sixteenths of a pixel
-    opening = opening.astype(np.float32) / 255
+    opening = _inside_lips(points, size)
     inside = opening * cv2.GaussianBlur(opening, (0, 0), max(0.003 * size, 0.08 * gap))
     columns = np.arange(size)
     top, bottom = np.interp(columns, *upper.T), np.interp(columns, *lower.T)

@@ -18,7 +18,7 @@ from ..faces.decode import PictureSource
 from ..faces.geometry import face_region, flip_landmarks, resized_points
 from ..faces.landmarks import find_points
 from ..faces.light import LightChange, relight, relight_photo
-from ..faces.mouth import darken_opening, refine_mouth
+from ..faces.mouth import darken_opening, refine_mouth, shade_teeth
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from ..faces.save import mark_edited
 from .base import FaceJob, Later, Pipeline, Result, inference
@@ -353,7 +353,10 @@ class TransferPipeline(Pipeline):
             opened = expression == OPEN
             drawn_points = find_points(image) if refined or opened or away or within_face else points
             if refined:
-                image = Image.fromarray(refine_mouth(np.asarray(image), drawn_points))
+                pixels = refine_mouth(np.asarray(image), drawn_points)
+                image = Image.fromarray(
+                    shade_teeth(pixels, drawn_points) if expression == "happy" else pixels
+                )
             elif opened:
                 image = Image.fromarray(darken_opening(np.asarray(image), drawn_points, strength))
             if away and config.copy:
