@@ -15,6 +15,7 @@ from PIL import Image
 from .align import align_face, resized_transform, scale_of, warp_mask_to_crop
 from .geometry import ramp
 from .paste import bounds
+from .pixels import to_uint8
 
 # Fraction of visible pixels nearby: the weight falls from 1 to 0 between these.
 VISIBLE = (0.1, 0.3)
@@ -27,11 +28,11 @@ BLUR = 1 / 64  # sigma of the border of the face
 # Degrees of yaw: the weight falls from 1 to 0 between these, since the far side of a turned head looks different.
 FRONTAL = (30.0, 45.0)
 HIDDEN, SEEN = 1.0, 0.1  # weights of masked and visible pixels of the face in the fit of the reflection
-LEAST = 0.003  # minimum fraction of the crop that shows the face
+MIN_FACE_FRACTION = 0.003  # minimum fraction of the crop that shows the face
 # Limits of a fit: how far the centre moves, as a fraction of the side, and how much areas change.
 OFF, STRETCH = 0.3, 3.0
-# Pixels: around the crop, weights are computed with this side of the crop, or less if the photo would exceed MOST.
-UNIT, MOST = 64, 1500
+# Pixels: around the crop, weights are computed with this side of the crop, or less if the photo would exceed MAX_SIDE.
+CROP_SIDE, MAX_SIDE = 64, 1500
 OVER = 0.08  # fraction of the crop's side: this far beyond the photo's border, its reflection there is good enough
 BACKWARD = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
@@ -49,7 +50,7 @@ def fit_reflection(flow: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.n
     """
     size = len(face)
     midline = np.array([[-1.0, 0, size - 1], [0, 1, 0]])
-    if face.mean() < LEAST:
+    if face.mean() < MIN_FACE_FRACTION:
         return midline
     ys, xs = np.nonzero(face)
     own = np.column_stack([xs, ys, np.ones(len(xs))])
@@ -140,7 +141,7 @@ def with_surroundings(
     size = len(output)
     mirror = align_face(photo, resized_transform(transform, size / len(weight)), size)
     weight = cv2.resize(weight, (size, size))[..., None]
-    return np.rint(weight * np.asarray(mirror) + (1 - weight) * output).astype(np.uint8)
+    return to_uint8(weight * np.asarray(mirror) + (1 - weight) * output)
 
 
 def shown_in_mirror(hidden: np.ndarray, transform: ArrayLike, size: int) -> np.ndarray:
@@ -182,14 +183,35 @@ def mirror_beyond(
     if found is None:
         return photo, filled
     x0, y0, x1, y1 = found
-    part, at = np.s_[y0:y1, x0:x1], np.array([[1.0, 0, x0], [0, 1, y0]])
-    # The weight is computed in a small upright image of the whole photo.
+    box, at = (x1 - x0, y1 - y0), np.array([[1.0, 0, x0], [0, 1, y0]])
+
+    def sample(image, there, border):
+        """Sample an image in the box; ``there``: 2x3, photo pixel -> pixel of the image."""
+        return cv2.warpAffine(image, _product(there, at), box, flags=BACKWARD, borderMode=border)
+
+    weight, upright = _weight_beyond(hidden, reflection, transform, size, yaw)
+    pixels, part = np.array(photo), np.s_[y0:y1, x0:x1]
+    in_photo = _product(_inverse(transform), _product(reflection, transform))
+    filled[part] = beyond[part] & (sample(weight, upright, cv2.BORDER_REPLICATE) > 0.5)
+    mirror = sample(pixels, in_photo, cv2.BORDER_REFLECT)
+    np.copyto(pixels[part], mirror, where=filled[part][..., None])
+    return Image.fromarray(pixels), filled
+
+
+def _weight_beyond(hidden, reflection, transform, size, yaw):
+    """Compute the weight of the mirror image in a small upright image of the whole photo.
+
+    Args: see `mirror_beyond`.
+
+    Returns:
+        float32 in [0, 1], and the transform (2x3) from photo pixels to its pixels.
+    """
     height, width = hidden.shape
     corners = (
         np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]]) @ np.asarray(transform).T
     )
     low, extent = corners.min(0) - OVER * size, np.ptp(corners, axis=0) + 2 * OVER * size
-    scale = min(UNIT / size, MOST / extent.max())
+    scale = min(CROP_SIDE / size, MAX_SIDE / extent.max())
     from_crop = scale * np.column_stack([np.eye(2), -low])
     upright = _product(from_crop, transform)
     small = (math.ceil(scale * extent[0]), math.ceil(scale * extent[1]))
@@ -199,16 +221,7 @@ def mirror_beyond(
     shown = cv2.warpAffine((nearly & ~covered).astype(np.uint8), there, small, flags=BACKWARD) > 0
     nowhere, visible = np.zeros_like(shown), inside & ~covered
     weight = mirrored_weight(there, shown, nowhere, ~visible, yaw, scale * size, near=BEYOND)
-    box = (x1 - x0, y1 - y0)
-    weight = cv2.warpAffine(
-        weight, _product(upright, at), box, flags=BACKWARD, borderMode=cv2.BORDER_REPLICATE
-    )
-    pixels = np.array(photo)
-    in_photo = _product(_inverse(transform), _product(reflection, _product(transform, at)))
-    mirror = cv2.warpAffine(pixels, in_photo, box, flags=BACKWARD, borderMode=cv2.BORDER_REFLECT)
-    filled[part] = beyond[part] & (weight > 0.5)
-    np.copyto(pixels[part], mirror, where=filled[part][..., None])
-    return Image.fromarray(pixels), filled
+    return weight, upright
 
 
 def _warped(mask, transform, size):
