@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from . import zoo
+from .faces.pixels import to_input
 from .onnx import backend, shared_network
 
 
@@ -44,7 +45,7 @@ def _embed(net, crops):
     side = net.config.input_size
     # Pillow's bilinear filter has the antialiasing of torch's.
     small = [crop.resize((side, side), Image.Resampling.BILINEAR) for crop in crops]
-    images = np.stack([np.asarray(crop) for crop in small]).transpose(0, 3, 1, 2) / np.float32(127.5) - 1
+    images = to_input(np.stack([np.asarray(crop) for crop in small]))
     return np.concatenate([net(images[i : i + 32]).vector for i in range(0, len(images), 32)])
 
 
@@ -52,8 +53,5 @@ def _embed_by_torch(net, crops):
     import torch
 
     with torch.inference_mode():
-        images = [
-            net.resized(torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].float() / 127.5 - 1)
-            for crop in crops
-        ]
+        images = [net.resized(torch.from_numpy(to_input(np.asarray(crop)[None]))) for crop in crops]
         return torch.cat([net(part) for part in torch.cat(images).split(32)]).numpy()

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ImageError
 from ..faces.geometry import thin_plate
 from ..faces.mouth import lip_gap
+from ..faces.pixels import to_uint8
 from .faces import FaceFolders
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Expressions:
         region, bright = (_soft_polygon(outline, size) for outline in (inner, bottom))
         filling = bright * filling + (1 - bright) * np.array(DARK, np.float32)
         mixed = region * np.clip(filling * np.clip(gain, 0.4, 1.6), 0, 255) + (1 - region) * warped
-        return np.rint(mixed).astype(np.uint8), coordinates
+        return to_uint8(mixed), coordinates
 
 
 def polygon(points: np.ndarray, size: int) -> np.ndarray:

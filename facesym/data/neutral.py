@@ -17,6 +17,7 @@ from scipy.interpolate import LinearNDInterpolator
 from ..errors import ImageError
 from ..faces.geometry import border_points, flip_landmarks, warp_points
 from ..faces.mouth import INNER_LIPS
+from ..faces.pixels import to_uint8
 from .expressions import Expressions, disc, eye_distance, from_eyes, in_eyes, mouth_opening, polygon
 from .faces import read_face
 from .metadata import read_landmarks, read_metadata
@@ -150,7 +151,7 @@ class Neutral:
         own, other = _colour(_red_of(points, size), image), _colour(_red_of(goal, size), mouth)
         region = polygon(goal[48:60], size)
         tint = cv2.GaussianBlur(region, (0, 0), size / 150)[..., None] * np.clip(own - other, -40, 40)
-        mouth = np.clip(np.rint(mouth + tint), 0, 255).astype(np.uint8)
+        mouth = to_uint8(mouth + tint)
         region = cv2.dilate(np.uint8(255) * (region > 0.5), disc(0.1 * eye_distance(goal)))
         region = np.pad(region[2:-2, 2:-2], 2)  # blending needs a border
         if not region.any():
@@ -250,7 +251,7 @@ def _without_folds(image, points, fraction):
 
     inside = skin * np.clip(2 * cv2.GaussianBlur(skin, (0, 0), 0.06 * unit) - 1, 0, 1)
     narrow, wide = map(low, FOLDS)
-    return np.clip(np.rint(image - fraction * inside[..., None] * (narrow - wide)), 0, 255).astype(np.uint8)
+    return to_uint8(image - fraction * inside[..., None] * (narrow - wide))
 
 
 def _red_of(points, size):

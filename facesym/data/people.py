@@ -5,6 +5,7 @@ import numpy as np
 
 from ..faces.geometry import resized_points
 from ..faces.matte import SIDE, find_outline, head_distance, head_size, shoulders
+from ..faces.pixels import to_uint8
 
 # Maximum standard deviation of L*, a* and b* of a plain background, in OpenCV's 8-bit units.
 PLAIN = (14.0, 7.0, 7.0)
@@ -101,4 +102,4 @@ def backdrop(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 def compose(person: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Put a person (SxSx4 uint8, from `cut_person`) in front of a background (SxSx3 uint8): SxSx3 uint8."""
     alpha = person[..., 3:].astype(np.float32) / 255
-    return np.rint(alpha * person[..., :3] + (1 - alpha) * background).astype(np.uint8)
+    return to_uint8(alpha * person[..., :3] + (1 - alpha) * background)

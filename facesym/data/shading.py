@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ..faces.geometry import flip_landmarks, thin_plate, warp_points
+from ..faces.pixels import to_uint8
 from .attributes import UNKNOWN, expression_of
 from .expressions import disc, in_eyes, polygon
 from .faces import read_face
@@ -63,7 +64,7 @@ class SmileShading:
         scale = len(self.ratio) / len(image)
         ratio = cv2.remap(self.ratio, source[..., 0] * scale, source[..., 1] * scale, cv2.INTER_LINEAR)
         lit = (image + DARKEST) * np.exp(strength * ratio[..., None]) - DARKEST
-        return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+        return to_uint8(lit)
 
 
 def mean_smile_shading(folders: Iterable[str | Path], size: int) -> SmileShading | None:

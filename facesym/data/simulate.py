@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import ImageError
 from ..faces.align import ffhq_transform, five_points
 from ..faces.geometry import flip_landmarks, smooth_ramp
+from ..faces.pixels import to_uint8
 
 if TYPE_CHECKING:
     from .expressions import Expressions
@@ -350,7 +351,7 @@ def frontalize(image: np.ndarray, points: np.ndarray, mesh: FaceMesh) -> tuple[n
     filled = middle > 0 if yaw > 0 else middle < 0
     marks = np.where(np.abs(middle) < 1e-3, (moved + mirrored) / 2, np.where(filled, mirrored, moved))
     mixed = weight * turned[:, ::-1] + (1 - weight) * turned
-    return np.rint(mixed).astype(np.uint8), marks.astype(np.float32)
+    return to_uint8(mixed), marks.astype(np.float32)
 
 
 def _transform(points, matrix):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ..faces.geometry import flip_landmarks, symmetric_landmarks, warp_points
+from ..faces.pixels import to_uint8
 
 BLEND = 0.012  # sigma, as a fraction of the side: coarser structure comes from both halves, finer from one
 
@@ -39,7 +40,7 @@ def symmetric_faces(image: np.ndarray, points: np.ndarray) -> list[np.ndarray]:
     for weight in (left, 1 - left):
         one = coarse + weight * detail + (1 - weight) * detail[:, ::-1]
         # weight's mirror image is 1 − weight: `one` is symmetric but for rounding
-        faces.append(np.clip(np.rint((one + one[:, ::-1]) / 2), 0, 255).astype(np.uint8))
+        faces.append(to_uint8((one + one[:, ::-1]) / 2))
     return faces
 
 

@@ -6,6 +6,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
+from .pixels import to_uint8
+
 _INTENT = ImageCms.Intent.PERCEPTUAL
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -109,7 +111,7 @@ def _tint_of(pixels, tolerance):
     clipped = pixels.max(1) >= 250  # there, a tint fades to white
     if not _mostly_below(off[~clipped] if clipped.mean() < 0.9 else off, 9 * tolerance):
         return None
-    return np.rint(tint).clip(0, 255).astype(np.uint8)
+    return to_uint8(tint)
 
 
 def apply_tint(image: Image.Image, tint: np.ndarray) -> Image.Image:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .geometry import ramp
+from .pixels import to_uint8
 
 # Sigma as a fraction of the side: coarser structure comes from RecNet, finer detail from the copy.
 COARSE = 1 / 64
@@ -60,7 +61,7 @@ def with_copied_detail(output: np.ndarray, copy: np.ndarray, weight: np.ndarray)
     inside = (weight > 0).astype(np.float32)
     detail = np.float32(copy) - output
     detail -= _coarse(detail, inside)
-    return np.clip(np.rint(output + weight[..., None] * detail), 0, 255).astype(np.uint8)
+    return to_uint8(output + weight[..., None] * detail)
 
 
 def _coarse(image, inside):

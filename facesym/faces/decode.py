@@ -15,6 +15,7 @@ import pi_heif
 from PIL import Image, ImageFile
 
 from ..errors import ImageError
+from .pixels import to_uint8
 
 if TYPE_CHECKING:
     import torch
@@ -307,4 +308,4 @@ def _from_floats(values, name):
             f"{name} has values from {low:.4g} to {high:.4g}; expected floats in [0, 1] or [0, 255]: scale and "
             "clip them first."
         )
-    return np.rint((values * np.float32(scale)).clip(0, 255)).astype(np.uint8)
+    return to_uint8(values * np.float32(scale))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..onnx import backend, shared_network
 from .geometry import flip_landmarks
+from .pixels import to_input
 
 
 def predict(crops: Sequence[Image.Image], points: bool = True) -> tuple[Any, np.ndarray]:
@@ -29,7 +30,7 @@ def predict(crops: Sequence[Image.Image], points: bool = True) -> tuple[Any, np.
     net = shared_network("landmarks", backend())
     side = net.config.input_size
     small = [crop.convert("RGB").resize((side, side), Image.Resampling.BICUBIC) for crop in crops]
-    images = np.stack([np.asarray(crop) for crop in small]).transpose(0, 3, 1, 2) / np.float32(127.5) - 1
+    images = to_input(np.stack([np.asarray(crop) for crop in small]))
     images = np.concatenate([images, images[..., ::-1]])
     if backend() != "torch":
         found = net(images)

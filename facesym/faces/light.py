@@ -9,6 +9,7 @@ from PIL import Image
 from .align import crop_bounds
 from .geometry import face_region, smooth_ramp
 from .paste import crop_on_photo, diffuse
+from .pixels import to_uint8
 
 COARSE = 0.06  # sigma of the neighbourhood of equal light, as a fraction of the side
 LEAST = 100.0  # variance, in levels of 255 squared, below which a change of contrast is not measured
@@ -52,7 +53,7 @@ def relight(crop: Image.Image, light: LightChange) -> Image.Image:
     """Apply a change of light to an aligned crop, RGB of any size. Pixels are scaled and shifted, so detail remains."""
     size = (crop.width, crop.width)
     change = light.whole + cv2.resize(light.local, size, interpolation=cv2.INTER_CUBIC)
-    return _to_image(change[..., :1] * np.asarray(crop) + change[..., 1:])
+    return Image.fromarray(to_uint8(change[..., :1] * np.asarray(crop) + change[..., 1:]))
 
 
 def relight_photo(
@@ -71,7 +72,7 @@ def relight_photo(
     before = np.asarray(photo)
     whole = np.mean([light.whole for light in lights], 0)
     levels = np.arange(256, dtype=np.float32)[:, None] * whole[0] + whole[1:]
-    out = cv2.LUT(before, np.clip(np.rint(levels), 0, 255).astype(np.uint8)[None])
+    out = cv2.LUT(before, to_uint8(levels)[None])
     for light, transform in zip(lights, transforms):
         side = len(light.local)
         ramp = np.clip((np.arange(side) + 0.5) / side / EDGE, 0, 1)
@@ -82,7 +83,7 @@ def relight_photo(
             part = np.s_[y0:y1, x0:x1]
             change = crop_on_photo(local.astype(np.float32), transform, (x0, y0, x1, y1), outside=0)
             lit = out[part] + change[..., :1] * before[part] + change[..., 1:]
-            out[part] = np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+            out[part] = to_uint8(lit)
     return Image.fromarray(out)
 
 
@@ -100,10 +101,6 @@ def _fit(before, after, inside):
     # In flat regions a scale and a shift are the same: prefer the scale.
     scale = (covariance + LEAST * brighter) / (variance + LEAST)
     return np.dstack([scale, mean_after - scale[..., None] * mean_before])
-
-
-def _to_image(pixels):
-    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
 def _blur(values, times=1.0):

@@ -9,6 +9,7 @@ from PIL import Image, ImageChops
 from ..errors import ImageError
 from .colour import apply_tint, convert, find_tint, grey, is_srgb, srgb_profile, to_srgb
 from .decode import MAX_DECODED, MAX_PIXELS, READABLE, PictureSource, decode, to_8_bit
+from .pixels import to_uint8
 from .save import FORMATS, SOURCE_TYPE, mark_edited, save_image
 
 __all__ = [
@@ -233,4 +234,4 @@ def _split(image, name):
 def _lift_off_white(pixels, alpha):
     """Compute the colours that give `pixels` when composited onto white with `alpha`."""
     fraction = np.maximum(alpha, 1)[..., None].astype(np.float32) / 255
-    return np.rint(255 - (255 - pixels.astype(np.float32)) / fraction).clip(0, 255).astype(np.uint8)
+    return to_uint8(255 - (255 - pixels.astype(np.float32)) / fraction)

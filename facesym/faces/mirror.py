@@ -5,6 +5,7 @@ import numpy as np
 from PIL import Image
 
 from .geometry import FLIP_68
+from .pixels import to_uint8
 
 
 def midline(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,6 +70,6 @@ def mirror_composites(crop: Image.Image, points: np.ndarray) -> dict[str, Image.
     left = np.clip(0.5 - across, 0, 1)[..., None]
     mix = {"left": left, "right": 1 - left, "average": 0.5, "mirrored": 0.0}
     return {
-        name: Image.fromarray(np.rint(weight * image + (1 - weight) * mirrored).astype(np.uint8))
+        name: Image.fromarray(to_uint8(weight * image + (1 - weight) * mirrored))
         for name, weight in mix.items()
     }

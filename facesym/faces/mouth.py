@@ -9,6 +9,7 @@ import numpy as np
 
 from ..onnx import backend, run_network, shared_network
 from .geometry import ramp, smooth_ramp
+from .pixels import to_input, to_uint8
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 INNER = slice(60, 68)  # the inner edge of the lips
@@ -109,7 +110,7 @@ def refine_mouth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     net = network()
     box = x, y, side = mouth_box(points, len(image))
     crop = cut_mouth(image, box, net.config.input_size)
-    pixels = crop.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(127.5) - 1
+    pixels = to_input(crop[None])
     refined = run_network(net, pixels, "refined")
     # The difference is added, so that detail finer than the network's is kept.
     added = cv2.resize(
@@ -117,7 +118,7 @@ def refine_mouth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     )
     out = image.astype(np.float32)
     out[y : y + side, x : x + side] += added
-    return np.rint(np.clip(out, 0, 255)).astype(np.uint8)
+    return to_uint8(out)
 
 
 def shade_teeth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -180,4 +181,4 @@ def darken_opening(image: np.ndarray, points: np.ndarray, strength: float = 1.0)
     weight = (amount * inside * smooth_ramp(weight))[..., None]
     values = image.astype(np.float32)
     dark = np.maximum(values * np.array(CAVITY, np.float32), np.minimum(values, DARKEST))
-    return np.rint(values + weight * (dark - values)).astype(np.uint8)
+    return to_uint8(values + weight * (dark - values))

@@ -18,6 +18,7 @@ from .geometry import face_region, flip_landmarks, warp_points
 from .landmarks import find_points
 from .load import Photo
 from .paste import fill_smoothly, reaching_border
+from .pixels import to_input
 
 AUTO = "auto"
 ON_REQUEST = ("hair",)  # kinds that "auto" excludes: a fringe belongs to the face
@@ -191,7 +192,7 @@ def occlusion_probability(crop: Image.Image, net: Any = None) -> np.ndarray:
     Returns:
         (1+K)xSxS float32, the probability of a visible pixel, then of each of OCCLUSIONS; they sum to 1.
     """
-    pixels = np.asarray(crop, np.float32).transpose(2, 0, 1) / np.float32(127.5) - 1
+    pixels = to_input(np.asarray(crop))
     images = np.stack([pixels, pixels[..., ::-1]])
     plain, mirrored = softmax(run_network(net or network(), images, "logits"), 1)
     return (plain + mirrored[..., ::-1]) / 2

@@ -10,6 +10,7 @@ from PIL import Image
 from .align import crop_corners, scale_of
 from .geometry import face_region, face_shown, smooth_ramp
 from .landmarks import find_points
+from .pixels import to_uint8
 
 # Larger steps between photo and crop at the border of a mask (in levels of 255) are not differences of illumination but
 # mostly remainders of the glasses or the hand. They are not spread into the mask.
@@ -58,7 +59,7 @@ def paste_completion(
         step -= middle
         step /= 1 + (np.abs(step).max(2, keepdims=True) / _OUTLIER) ** 4
         filled += diffuse(step, rim) + middle
-    np.copyto(pixels[part], _to_uint8(filled), where=own[part][..., None])
+    np.copyto(pixels[part], to_uint8(filled), where=own[part][..., None])
     return Image.fromarray(pixels)
 
 
@@ -133,7 +134,7 @@ def paste_face(
         step = cv2.GaussianBlur(before - edited, (0, 0), width)
         edited += diffuse(step, seam)
     mixed = before + weight[..., None] * (edited - before)
-    np.copyto(pixels[part], _to_uint8(mixed), where=(weight > 0)[..., None])
+    np.copyto(pixels[part], to_uint8(mixed), where=(weight > 0)[..., None])
     return Image.fromarray(pixels)
 
 
@@ -150,7 +151,7 @@ def fill_smoothly(photo: Image.Image, mask: np.ndarray) -> Image.Image:
     part = np.s_[box[1] : box[3], box[0] : box[2]]
     pixels = np.array(photo)
     filled = diffuse(pixels[part].astype(np.float32), ~mask[part])
-    np.copyto(pixels[part], _to_uint8(filled), where=mask[part][..., None])
+    np.copyto(pixels[part], to_uint8(filled), where=mask[part][..., None])
     return Image.fromarray(pixels)
 
 
@@ -280,7 +281,3 @@ def bounds(mask: np.ndarray, margin: int) -> tuple[int, int, int, int] | None:
         min(int(columns[-1]) + 1 + margin, mask.shape[1]),
         min(int(rows[-1]) + 1 + margin, mask.shape[0]),
     )
-
-
-def _to_uint8(values):
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

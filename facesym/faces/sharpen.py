@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from .pixels import to_uint8
+
 FINE = 1 / 256  # sigma as a fraction of the side: what is sharpened is finer
 MAX_AMOUNT = 1.0  # maximum weight of the added detail
 RIM = 1 / 64  # sigma of the border of the sharpened region, as a fraction of the side
@@ -46,7 +48,7 @@ def sharpen(output: np.ndarray, region: np.ndarray, target: float) -> np.ndarray
     b, c = (own * added).mean(), rough**2 - target**2
     amount = min((np.sqrt(b * b - a * c) - b) / a, MAX_AMOUNT)
     weight = amount * cv2.GaussianBlur(region.astype(np.float32), (0, 0), RIM * size)
-    return np.clip(np.rint(values + weight[..., None] * detail), 0, 255).astype(np.uint8)
+    return to_uint8(values + weight[..., None] * detail)
 
 
 def _root_mean_square(values):

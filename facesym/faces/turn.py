@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from .geometry import face_region, flip_landmarks, turn, warp_points
+from .pixels import to_uint8
 
 COARSE = 0.04  # sigma, as a fraction of the side; detail finer than this comes from the photo
 LARGEST = 25.0  # levels of 255; larger differences are misalignments, not illumination
@@ -87,4 +88,4 @@ def with_detail(output: np.ndarray, photo: np.ndarray, region: np.ndarray, trust
     light = blur(inside * (output - photo)) / (weight + 1e-3)
     mixed = photo + weight * np.clip(light, -LARGEST, LARGEST)
     trust = trust[..., None]
-    return np.clip(np.rint(trust * mixed + (1 - trust) * output), 0, 255).astype(np.uint8)
+    return to_uint8(trust * mixed + (1 - trust) * output)

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from ..faces.pixels import to_uint8
 from ..onnx import backend, shared_network
 from .transfer import TransferPipeline
 
@@ -37,7 +38,4 @@ def neutral_mouth(crop: Image.Image, strengths: Sequence[float]) -> list[Image.I
     top, bottom = face.small_points[[28, 33], 1] * (crop.height / face.small.height)
     below = np.clip((np.arange(crop.height) - top) / max(bottom - top, 1), 0, 1)[:, None, None]
     photo = (1 - below) * np.asarray(crop, np.float32)
-    return [
-        Image.fromarray(np.rint(below * np.asarray(edit.crop, np.float32) + photo).astype(np.uint8))
-        for edit in edits
-    ]
+    return [Image.fromarray(to_uint8(below * np.asarray(edit.crop, np.float32) + photo)) for edit in edits]
