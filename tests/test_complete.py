@@ -135,11 +135,22 @@ def test_a_photo_is_searched_once_if_its_mask_hides_no_other_face(pipe, astronau
         (np.pad(np.ones((300, 380), bool), ((0, 212), (30, 102))), "whole face"),
         (np.ones((100, 512), bool), "512x100 pixels and the photo 512x512"),
         (np.pad(np.ones((20, 20), bool), ((492, 0), (0, 492))), "does not touch"),
+        (~np.pad(np.ones((30, 90), bool), ((100, 382), (180, 242))), "inverted: it marks 99%"),
     ],
 )
 def test_masks_that_cannot_be_meant(pipe, astronaut, mask, words):
     with pytest.raises(ImageError, match=words):
         pipe(astronaut, mask)
+
+
+@pytest.mark.filterwarnings("ignore:.*without the network")
+@pytest.mark.parametrize("aligned", [False, True])
+def test_a_mask_of_all_but_the_face_is_not_inverted(pipe, astronaut, crop, aligned):
+    photo = crop if aligned else astronaut
+    mask = np.ones((photo.height, photo.width), bool)
+    mask[np.s_[20:105, 20:105] if aligned else np.s_[40:220, 150:300]] = False
+    done = pipe(photo, mask, aligned=aligned).images[0]
+    assert (np.asarray(done)[~mask] == np.asarray(photo)[~mask]).all()
 
 
 def test_models_without_a_pipeline_are_named():

@@ -328,14 +328,6 @@ def test_a_mask_of_one_value(value):
     assert load_mask(np.full((40, 60), value, np.uint8), (60, 40)).all() == bool(value)
 
 
-@pytest.mark.parametrize(
-    "mask", [~STROKE, painted((0, 0, 0, 0), "white"), np.where(STROKE, 3, 7).astype(np.uint8)]
-)
-def test_an_inverted_mask_is_named(mask):
-    with pytest.raises(ImageError, match="inverted: it marks 90%"):
-        load_mask(mask, (60, 40))
-
-
 # --- writing --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
 def test_saved_pictures_say_that_they_are_edited(ending, tmp_path):

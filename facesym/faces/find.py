@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import FaceNotFoundError, ImageError
-from .align import ffhq_transform
+from .align import align_face, ffhq_transform, warp_mask_to_crop
 from .detect import (
     Face,
     bring_level,
@@ -16,12 +16,15 @@ from .detect import (
     overlap,
     select_faces,
 )
+from .landmarks import find_points
 
 # Minimum score of a face found only after the mask is filled in: a smooth patch can look like a face.
 UNCOVERED_SCORE = 0.7
 SEPARATE = 0.1  # maximum overlap of the boxes of two different faces
-LARGE = 0.075  # a coarse search finds faces whose box has at least this longer side, relative to the photo's
-AROUND = 0.2  # the mask of a face may reach this far beyond its box, relative to the box
+MIN_COARSE_SIDE = (
+    0.075  # a coarse search finds faces whose box has at least this longer side, relative to the photo's
+)
+MASK_MARGIN = 0.2  # the mask of a face may reach this far beyond its box, relative to the box
 
 
 def whole_picture_transform(photo: Image.Image, size: int) -> np.ndarray:
@@ -106,7 +109,7 @@ def _search(photo, mask, uncovered, coarse):
 
 def _is_clear(faces, photo):
     """Return whether a coarse search suffices: whether it found a large face and the roll of all faces."""
-    least = LARGE * max(photo.size)
+    least = MIN_COARSE_SIDE * max(photo.size)
     return all(face.level for face in faces) and any(
         np.ptp(np.reshape(face.box, (2, 2)), 0).max() >= least for face in faces
     )
@@ -117,7 +120,7 @@ def _reaches_beyond(mask, faces):
     rest = mask.copy()
     for face in faces:
         x0, y0, x1, y1 = face.box
-        across, down = AROUND * (x1 - x0), AROUND * (y1 - y0)
+        across, down = MASK_MARGIN * (x1 - x0), MASK_MARGIN * (y1 - y0)
         (left, top), (right, bottom) = (
             np.clip(np.rint(corner).astype(int), 0, None)
             for corner in ((x0 - across, y0 - down), (x1 + across, y1 + down))
@@ -155,6 +158,34 @@ def _with_hidden(seen, uncovered, coarse):
         better = [other for other in shown if other.level and same(face, other)]
         faces.append(face if face.level or not better else better[0])
     return from_left_to_right([*faces, *(face for face in shown if new(face))])
+
+
+def check_not_inverted(
+    mask: np.ndarray, photo: Image.Image, transforms: Sequence[np.ndarray], size: int
+) -> None:
+    """Refuse a mask that marks most of a photo and its border, unless it leaves all features of a face visible.
+
+    Args:
+        mask: HxW bool, True = missing.
+        photo: RGB.
+        transforms: 2x3 of each face, photo pixel -> pixel of an aligned crop.
+        size: side of these crops in pixels.
+
+    Raises:
+        ImageError: the mask seems to be inverted.
+    """
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if mask.mean() <= 0.5 or border.mean() <= 0.9:
+        return
+    for transform in transforms:
+        features = find_points(align_face(photo, transform, size))[17:]  # all but the outline
+        x, y = features.round().astype(int).clip(0, size - 1).T
+        if not warp_mask_to_crop(mask, transform, size)[y, x].any():
+            return
+    raise ImageError(
+        f"The mask seems to be inverted: it marks {mask.mean():.0%} of the photo as missing, with all of its border. "
+        "White (or True) means missing: exchange black and white."
+    )
 
 
 def touched_faces(chosen: Sequence[int], own: Sequence[np.ndarray]) -> list[int]:

@@ -166,7 +166,7 @@ def load_mask(
         HxW bool array, True = missing.
 
     Raises:
-        ImageError: as for `read_photo`; or the size differs from the photo's, or the mask is inverted.
+        ImageError: as for `read_photo`; or the size differs from the photo's.
     """
     largest = max(MAX_DECODED, math.prod(size), math.prod(full_size or size))
     decoded = decode(source, "mask", largest, largest)
@@ -181,12 +181,6 @@ def load_mask(
         # A pixel that is partly masked counts as missing, since downscaling mixed the photo's pixels too.
         scaled = Image.fromarray(mask * np.uint8(255)).resize(size, Image.Resampling.BILINEAR)
         mask = np.asarray(scaled) > 0
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    if 0.5 < mask.mean() < 1 and border.mean() > 0.9:
-        raise ImageError(
-            f"The mask seems to be inverted: it marks {mask.mean():.0%} of the photo as missing, with all of its "
-            "border. White (or True) means missing: exchange black and white."
-        )
     return mask
 
 

@@ -13,7 +13,7 @@ from ..faces import surroundings
 from ..faces.align import align_face, finer_transform, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
-from ..faces.find import find_faces, touched_faces
+from ..faces.find import check_not_inverted, find_faces, touched_faces
 from ..faces.grain import with_grain
 from ..faces.load import load_mask, read_photo
 from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
@@ -172,8 +172,8 @@ class CompletePipeline(Pipeline):
             CompleteResult. Pixels outside the mask equal the photo's bit for bit.
 
         Raises:
-            ImageError: an image cannot be read, the sizes differ, the mask is empty, covers everything, or does
-                not touch the face. Its subclass NothingFoundError: an automatic mask found nothing.
+            ImageError: an image cannot be read, the sizes differ, the mask is empty, inverted, covers everything, or
+                does not touch the face. Its subclass NothingFoundError: an automatic mask found nothing.
             FaceNotFoundError: no face was found, or not the requested one.
         """
         if isinstance(image, list | tuple) and automatic_kinds(mask):
@@ -225,6 +225,8 @@ class CompletePipeline(Pipeline):
                 photo.image, options.faces, self.size, aligned=options.aligned, mask=mask, uncovered=clean
             )
         _, chosen, transforms = found
+        if not kinds:
+            check_not_inverted(mask, photo.image, [transforms[i] for i in chosen], self.size)
         hidden = mask if photo.transparent is None else mask | photo.transparent
         job = CompletePhoto(photo, *found, mask=mask, clean=clean, hidden=hidden, own=[mask])
         if not options.aligned:
