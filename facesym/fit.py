@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 STARTS = 64  # number of random z to compare with the photo
-KEPT = 2  # number of starts to optimise; after a third of the steps only the best one
+OPTIMISED_STARTS = 2  # number of starts to optimise; after a third of the steps only the best one
 SPREAD = 0.7  # spread of random z, see SymmetricGenerator.sample
 HELD, POOL = 2, 64  # number of random z at which G is kept close to G₀: per step, and in total
 ALPHA, BETA, GAMMA = 1e-3, 0.1, 2.0
@@ -168,7 +168,7 @@ def fit_and_tune(
 
 @torch.no_grad()
 def _best_starts(generator, target, hold, start, draw, clock):
-    """Return KEPT initial latents: the given ones and the random ones whose images are closest to the photo."""
+    """Return OPTIMISED_STARTS initial latents: the given ones and the random ones closest to the photo as images."""
     given = generator.sample(0) if start is None else start.clone().clamp(-0.99, 0.99)
     starts, errors = generator.sample(STARTS, draw, SPREAD), []
     clock.start()
@@ -177,7 +177,7 @@ def _best_starts(generator, target, hold, start, draw, clock):
         if clock.late(0.5 * STEP_1):
             break
     order = torch.cat(errors).argsort()
-    return hold(torch.cat([given, starts[order]])[:KEPT])
+    return hold(torch.cat([given, starts[order]])[:OPTIMISED_STARTS])
 
 
 def _find(generator, target, hold, z, steps, clock):

@@ -8,7 +8,7 @@ from .hub import publish_space
 from .zoo import ZOO_FILE, list_models
 
 _PACKAGE = Path(__file__).parent
-LARGE = 10_000_000  # bytes; the Hub requires Git LFS for larger files
+LFS_BYTES = 10_000_000  # bytes; the Hub requires Git LFS for larger files
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "make_examples.py")
 
 __all__ = ["lay_out", "push"]
@@ -50,7 +50,7 @@ def lay_out(folder: Path) -> list[str]:
     large = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and (path.stat().st_size > LARGE or path.suffix == ".safetensors")
+        if path.is_file() and (path.stat().st_size > LFS_BYTES or path.suffix == ".safetensors")
     )
     lines = [f"{name} filter=lfs diff=lfs merge=lfs -text\n" for name in large]
     (folder / ".gitattributes").write_text("".join(lines))

@@ -6,7 +6,7 @@ import numpy as np
 from .faces import FaceFolders
 
 SMALLEST = 0.05  # minimum fraction of the samples for each kind
-MOST = 12.0  # maximum sampling weight of an image, relative to uniform sampling
+MAX_WEIGHT = 12.0  # maximum sampling weight of an image, relative to uniform sampling
 DARK, LIGHT = 50.0, 70.0  # CIE L* of the cheek
 
 
@@ -55,7 +55,7 @@ def kinds(faces: FaceFolders) -> dict[str, np.ndarray]:
 
 
 def balanced_weights(
-    kinds: dict[str, np.ndarray], smallest: float = SMALLEST, most: float = MOST
+    kinds: dict[str, np.ndarray], smallest: float = SMALLEST, most: float = MAX_WEIGHT
 ) -> np.ndarray:
     """Return the sampling probability of each image.
 

@@ -33,8 +33,10 @@ from .metadata import FEWEST_PEOPLE
 
 MEASURES = ["det", "yaw", "pitch", "sharp", "colour"]
 COLUMNS = ["file_name", "subject", "split", *MEASURES]
-FEWEST = 10  # with at least this number of people, no split may be empty
-LARGEST = 0.1  # maximum fraction of the images in the folder of one person: that of the split val or test
+MIN_PEOPLE = 10  # with at least this number of people, no split may be empty
+MAX_FOLDER_FRACTION = (
+    0.1  # maximum fraction of the images in the folder of one person: that of the split val or test
+)
 JOURNAL = "progress.jsonl"
 
 REASONS = {
@@ -75,7 +77,7 @@ def settle_people(images: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, st
     reason = _why_by_image(Counter(folder for _, folder in images))
     names = [Path(file).stem if reason else folder for file, folder in images]
     splits = {name: split_of(name) for name in sorted(set(names), key=_hash)}
-    if len(splits) >= FEWEST:
+    if len(splits) >= MIN_PEOPLE:
         spare = [name for name, split in splits.items() if split == "train"]
         missing = [split for split in ("val", "test") if split not in splits.values()]
         splits |= dict(zip(spare, missing, strict=False))
@@ -92,7 +94,7 @@ def _why_by_image(counts):
     if counts[""]:
         return f"not all photos are in sub-folders ({counts['']} are not)"
     name, largest = counts.most_common(1)[0]
-    if largest > LARGEST * images:
+    if largest > MAX_FOLDER_FRACTION * images:
         return f"the sub-folder {name} has {largest / images:.0%} of the photos"
     return ""
 
@@ -331,7 +333,7 @@ def summary(report: dict[str, Any]) -> str:
         lines += [
             f"  split by image, so a person may be in several splits: {report['split_reason']}",
             f"  (a split by person needs a sub-folder per person: at least {FEWEST_PEOPLE}, each with at most "
-            f"{LARGEST:.0%} of the photos)",
+            f"{MAX_FOLDER_FRACTION:.0%} of the photos)",
         ]
     lines += [
         f"  dropped {count:6d}  {reason}: {REASONS[reason]}" for reason, count in report["dropped"].items()

@@ -22,7 +22,7 @@ from ..study.reference import HEALTHY, PERCENTS, summarize
 from ..study.table import LEADING
 from .data import add_common_arguments, load_pictures, select_pictures
 
-FEWEST = 20
+MIN_IMAGES = 20
 FRONTAL = 8  # degrees of yaw
 
 
@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> None:
         row for row in rows
         if is_frontal_neutral(row, tables[row["path"].parent][row["index"]], max_yaw=FRONTAL)
     ][: args.n]  # fmt: skip
-    if len(rows) < FEWEST:
-        raise ImageError(f"only {len(rows)} test images are frontal and neutral: {FEWEST} are needed")
+    if len(rows) < MIN_IMAGES:
+        raise ImageError(f"only {len(rows)} test images are frontal and neutral: {MIN_IMAGES} are needed")
     found: dict[str, list[float]] = {}
     for row in progress_bar(rows, unit="face"):
         images, _ = load_pictures([row], SIZE)

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 FINE = 1 / 190  # sigma as a fraction of the side: finer structure is detail
-AROUND = 1 / 85  # sigma as a fraction of the side of the window in which the strength of detail is measured
+WINDOW_SIGMA = (
+    1 / 85
+)  # sigma as a fraction of the side of the window in which the strength of detail is measured
 SMOOTH = 1.3  # visible pixels with more detail than this multiple of the median belong to features or hair
 AMOUNT = 0.65  # fraction of the missing detail that is added
 MINIMUM = 0.003  # minimum fraction of the crop that shows skin
@@ -38,7 +40,7 @@ def with_grain(image: np.ndarray, mask: np.ndarray, face: np.ndarray) -> np.ndar
     skin = face & (cv2.dilate(mask.astype(np.uint8), np.ones((near, near), np.uint8)) == 0)
     if skin.sum() < MINIMUM * size**2:
         return out
-    energy = cv2.GaussianBlur(np.square(detail).mean(2), (0, 0), AROUND * size)
+    energy = cv2.GaussianBlur(np.square(detail).mean(2), (0, 0), WINDOW_SIGMA * size)
     skin &= energy <= SMOOTH * np.median(energy[skin])
     missing = np.sqrt(np.maximum(energy[skin].mean() - energy, 0))
     weight = cv2.GaussianBlur((mask & face).astype(np.float32), (0, 0), size / 256) * mask

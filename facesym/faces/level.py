@@ -15,7 +15,7 @@ from .landmarks import find_points
 
 SIDE = 128  # pixels: side of the crops
 GAP = 1.5  # ``reducing_gap`` of PIL.Image.resize: trades quality for speed
-AROUND = 2.0  # side of the first square, relative to the longer side of the box
+FIRST_SIDE = 2.0  # side of the first square, relative to the longer side of the box
 MOST_ROUNDS = 8
 # Convergence thresholds of an alignment: rotation in degrees, scale, and shift as a fraction of the side.
 SETTLED = (0.5, 0.04, 0.02)
@@ -63,7 +63,7 @@ def level_points(image: Image.Image, boxes: Sequence[Sequence[float]]) -> list:
 def _square(box):
     """Return the transform of an upright square around a box."""
     x0, y0, x1, y1 = box
-    scale = SIDE / (AROUND * max(x1 - x0, y1 - y0))
+    scale = SIDE / (FIRST_SIDE * max(x1 - x0, y1 - y0))
     centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
     return np.column_stack([scale * np.eye(2), (SIDE - 1) / 2 - scale * centre])
 

@@ -12,8 +12,11 @@ from .paste import crop_on_photo, diffuse
 from .pixels import to_uint8
 
 COARSE = 0.06  # sigma of the neighbourhood of equal light, as a fraction of the side
-LEAST = 100.0  # variance, in levels of 255 squared, below which a change of contrast is not measured
-NEAR, FAR = 0.12, 0.42  # distances from the face, as fractions of the side, between which local light fades
+MIN_VARIANCE = 100.0  # variance, in levels of 255 squared, below which a change of contrast is not measured
+FADE_START, FADE_END = (
+    0.12,
+    0.42,
+)  # distances from the face, as fractions of the side, between which local light fades
 EDGE = 0.1  # width, as a fraction of the side, of the crop's border in which local light fades into the photo
 
 
@@ -45,7 +48,7 @@ class LightChange:
         change = _fit(np.asarray(before, np.float32), np.asarray(after, np.float32), inside)
         self.whole = change[inside].mean(0)
         away = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / side
-        nearness = smooth_ramp(away, FAR, NEAR)[..., None]
+        nearness = smooth_ramp(away, FADE_END, FADE_START)[..., None]
         self.local = nearness * (_blur(diffuse(change, inside), 0.4) - self.whole)
 
 
@@ -99,7 +102,7 @@ def _fit(before, after, inside):
     covariance = mean((before - mean_before) * (after - mean_after)).sum(2)
     brighter = mean_after.sum(2) / np.maximum(mean_before.sum(2), 1)
     # In flat regions a scale and a shift are the same: prefer the scale.
-    scale = (covariance + LEAST * brighter) / (variance + LEAST)
+    scale = (covariance + MIN_VARIANCE * brighter) / (variance + MIN_VARIANCE)
     return np.dstack([scale, mean_after - scale[..., None] * mean_before])
 
 

@@ -7,7 +7,7 @@ from .geometry import face_region, flip_landmarks, turn, warp_points
 from .pixels import to_uint8
 
 COARSE = 0.04  # sigma, as a fraction of the side; detail finer than this comes from the photo
-LARGEST = 25.0  # levels of 255; larger differences are misalignments, not illumination
+MAX_LIGHT_DIFFERENCE = 25.0  # levels of 255; larger differences are misalignments, not illumination
 SEAM = 0.06  # half width of the blend between the photo and its mirror image, as a fraction of the side
 _MIDDLE = [27, 28, 29, 30, 33, 51, 57, 8]  # landmarks on the face's midline
 
@@ -86,6 +86,6 @@ def with_detail(output: np.ndarray, photo: np.ndarray, region: np.ndarray, trust
     inside = cv2.erode(region, np.ones((3, 3), np.uint8), iterations=round(COARSE * size))[..., None]
     weight = blur(inside)[..., None]
     light = blur(inside * (output - photo)) / (weight + 1e-3)
-    mixed = photo + weight * np.clip(light, -LARGEST, LARGEST)
+    mixed = photo + weight * np.clip(light, -MAX_LIGHT_DIFFERENCE, MAX_LIGHT_DIFFERENCE)
     trust = trust[..., None]
     return to_uint8(trust * mixed + (1 - trust) * output)

@@ -24,7 +24,7 @@ from .neutral import FARTHEST, neutral_mouth
 if TYPE_CHECKING:
     import torch
 
-MOST_FRAMES = 100  # maximum length of a walk
+MAX_FRAMES = 100  # maximum length of a walk
 FRONTAL = 15  # degrees of yaw up to which a frontal face fits on the head in the photo
 
 
@@ -121,10 +121,10 @@ class NormalizePipeline(Pipeline):
             faces: "largest", "all", or an index from left to right.
             paste: True pastes the face into the photo, which suits frontal heads; False returns the aligned crop.
             aligned: the image is already an aligned square crop; skip face detection.
+            walk: also return this many images from the input face to the result.
             batch_size: number of photos, and of faces, that the network processes at a time.
             on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
                 reason.
-            walk: also return this many images from the input face to the result.
 
         Returns:
             NormalizeResult. If the network copies from the photo, crops have up to four times the network's size, as
@@ -134,8 +134,8 @@ class NormalizePipeline(Pipeline):
             ImageError: the image cannot be read, or ``walk`` is invalid.
             FaceNotFoundError: no face was found, or not the requested one.
         """
-        if not isinstance(walk, Integral) or walk not in (0, *range(2, MOST_FRAMES + 1)):
-            raise ImageError(f"walk must be 0 or a whole number from 2 to {MOST_FRAMES}.")
+        if not isinstance(walk, Integral) or walk not in (0, *range(2, MAX_FRAMES + 1)):
+            raise ImageError(f"walk must be 0 or a whole number from 2 to {MAX_FRAMES}.")
         return self._process(
             image,
             faces=faces,

@@ -25,8 +25,8 @@ from .base import CallbackError, FaceJob, Pipeline, Result
 from .crops import to_image, to_tensor
 from .head import POSITIONS, REACH, SAME, VIEWS, FittedHead
 
-FEWEST = 9  # minimum number of POSITIONS if time is short
-MOST_FRAMES = 1000  # maximum length of a series, which is kept in memory
+MIN_POSITIONS = 9  # minimum number of POSITIONS if time is short
+MAX_FRAMES = 1000  # maximum length of a series, which is kept in memory
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {remaining} left"
 
 
@@ -176,11 +176,11 @@ class RotatePipeline(Pipeline):
             faces: "largest", "all", or an index from left to right.
             paste: True pastes the face at the last yaw into the photo; hair and neck do not change.
             aligned: the image is already an aligned square crop; skip face detection.
+            progress: called at intervals with (fraction done of all photos, current RGB image); exceptions it raises
+                end the call. Without it, a terminal shows a progress bar.
             batch_size: number of photos, and of faces, that the network processes at a time.
             on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
                 reason.
-            progress: called at intervals with (fraction done of all photos, current RGB image); exceptions it raises
-                end the call. Without it, a terminal shows a progress bar.
 
         Returns:
             RotateResult.
@@ -197,8 +197,8 @@ class RotatePipeline(Pipeline):
             raise ImageError(f"yaw must be one or two numbers between -90 and 90 (degrees), not {yaw!r}.")
         if not all(isinstance(n, Integral) and n >= 1 for n in (frames, steps)):
             raise ImageError("frames and steps must be whole numbers of at least 1.")
-        if frames > MOST_FRAMES:
-            raise ImageError(f"frames must be at most {MOST_FRAMES}.")
+        if frames > MAX_FRAMES:
+            raise ImageError(f"frames must be at most {MAX_FRAMES}.")
         if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
             raise ImageError(f"seconds must be a number above 0, not {seconds!r}.")
         return self._process(
@@ -306,7 +306,7 @@ class RotatePipeline(Pipeline):
         if seconds is not None:
             per_position, per_frame = self._times(crop, points)
             left = seconds - (time.monotonic() - began)
-            positions = int(np.clip(left / 3 / per_position, FEWEST, POSITIONS))
+            positions = int(np.clip(left / 3 / per_position, MIN_POSITIONS, POSITIONS))
             seconds = max(left - positions * per_position - frames * per_frame, left / 3)
         with few_threads():
             fit = fit_and_tune(

@@ -158,11 +158,11 @@ class SymmetrizePipeline(Pipeline):
             faces: "largest", "all", or an index from left to right.
             paste: False returns aligned crops instead of the photo; for "model", only the face on black.
             aligned: the image is already an aligned square crop; skip face detection.
+            exact: make the output of "model" exactly symmetric in its crop, not only approximately.
+            composites: also return all six images of each face.
             batch_size: number of photos, and of faces, that the network processes at a time.
             on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
                 reason.
-            exact: make the output of "model" exactly symmetric in its crop, not only approximately.
-            composites: also return all six images of each face.
 
         Returns:
             SymmetrizeResult. Pixels outside the face equal the photo's bit for bit.

@@ -190,7 +190,7 @@ def find_blinks(times: np.ndarray, right: np.ndarray, left: np.ndarray) -> list[
 
 def video_page(name: str, curves: Any, pupillary_distance: float | None = None) -> dict[str, Any]:
     """What the report shows of a video: a dict of "name", "about", "plots" and "blinks"."""
-    times, unit = pupillary_distance or 100, "mm" if pupillary_distance else "% of eye distance"
+    factor, unit = pupillary_distance or 100, "mm" if pupillary_distance else "% of eye distance"
     seconds = curves.times.tolist()
     marks = [(blink.start, blink.end) for blink in curves.blinks]
     plots = []
@@ -198,9 +198,9 @@ def video_page(name: str, curves: Any, pupillary_distance: float | None = None) 
         if measure.key not in (*MAIN, "commissure_excursion"):
             continue
         lines = [
-            Line(side, seconds, (times * curves.values[f"{measure.key}_{side}"]).tolist()) for side in SIDES
+            Line(side, seconds, (factor * curves.values[f"{measure.key}_{side}"]).tolist()) for side in SIDES
         ]
-        svg = line_plot(lines, "seconds", unit, marks=marks, dots=False, span=times * MIN_SPAN)
+        svg = line_plot(lines, "seconds", unit, marks=marks, dots=False, span=factor * MIN_SPAN)
         plots.append({"title": measure.label, "svg": svg})
     seen = int((~np.isnan(next(iter(curves.values.values())))).sum())
     count = len(curves.blinks)
