@@ -145,25 +145,34 @@ def test_glasses_on_one_side_confirm_a_doubt_on_the_other(monkeypatch, doubt, fo
     assert mask[left].all() and (mask[right].mean() > 0.9) == found
 
 
-def test_specks_and_what_is_unsure_are_left():
-    probability, face = np.zeros((64, 64), np.float32), np.ones((64, 64), bool)
-    probability[4:6, 4:6] = 1
-    probability[20:30, 20:30] = 0.6
-    probability[40:50, 40:50] = 0.95
-    probability[50:52, 40:50] = 0.4  # in doubt, but beside what is sure
-    (ys, xs) = np.nonzero(occlusion._regions(probability, 0.3, face, ~face, ~face))
-    assert len(ys) == 120 and ys.min() == xs.min() == 40
+def find_object(monkeypatch, probability, transparent=None):
+    """Find an object of some probability (128x128) on the template's face: 128x128 bool."""
+    channels = np.zeros((1 + len(OCCLUSIONS), 128, 128), np.float32)
+    channels[0], channels[1 + OCCLUSIONS.index("object")] = 1 - probability, probability
+    with monkeypatch.context() as patch:
+        patch.setattr(occlusion, "occlusion_probability", lambda _: channels.copy())
+        patch.setattr(occlusion, "find_points", lambda _: template(128))
+        return occlusion.find_occlusion(Image.new("RGB", (128, 128)), ["object"], transparent)
 
 
-def test_transparent_pixels_are_not_covered(pipe, covered):
-    probability, face = np.zeros((64, 64), np.float32), np.ones((64, 64), bool)
-    transparent = np.zeros_like(face)
-    transparent[:20, :20] = True
-    probability[:23, :23] = 1  # the network sees an object in white pixels, and a little beyond
-    assert not occlusion._regions(probability, 0.3, face, ~face, transparent).any()
-    probability[:12, :40] = 1  # a real one reaches the transparent pixels
-    kept = occlusion._regions(probability, 0.3, face, ~face, transparent)
-    assert kept[:12, 20:40].all() and not kept[:, :20].any() and not kept[17:].any()
+def test_specks_and_what_is_unsure_are_left(monkeypatch):
+    probability = np.zeros((128, 128), np.float32)
+    probability[45:47, 60:62] = 1
+    probability[60:70, 60:70] = 0.6
+    probability[85:95, 60:70] = 0.95
+    probability[95:101, 60:70] = 0.6  # beside what is sure
+    mask = find_object(monkeypatch, probability)
+    assert mask[85:101, 60:70].all() and not mask[:75].any() and mask.sum() < 3 * 160
+
+
+def test_transparent_pixels_are_not_covered(pipe, covered, monkeypatch):
+    probability, transparent = np.zeros((128, 128), np.float32), np.zeros((128, 128), bool)
+    transparent[:60, :60] = True
+    probability[:63, :63] = 1  # the network sees an object in white pixels, and a little beyond
+    assert not find_object(monkeypatch, probability, transparent).any()
+    probability[40:52, :80] = 1  # a real one reaches the transparent pixels
+    mask = find_object(monkeypatch, probability, transparent)
+    assert mask[40:52, 60:80].all() and not mask[70:].any()
 
     photo, patch = covered
     photo = photo.convert("RGBA")

@@ -115,8 +115,8 @@ def test_outside_the_crop_a_symmetric_photo_is_found_again(scale, roll):
     ys, xs = np.indices((side, side))
     across = np.cos(np.radians(roll)) * (xs - side / 2) - np.sin(np.radians(roll)) * (ys - side / 2)
     mask = across > 0
-    holed = np.where(mask[..., None], np.uint8(255), photo)
-    image, written = mirror_beyond(Image.fromarray(holed), mask, mask, MIDLINE, transform, SIZE, 0.0)
+    masked = np.where(mask[..., None], np.uint8(255), photo)
+    image, written = mirror_beyond(Image.fromarray(masked), mask, mask, MIDLINE, transform, SIZE, 0.0)
     filled = np.asarray(image, np.float32)
     assert (filled[~mask] == photo[~mask]).all()
     mirror = cv2.warpAffine(
@@ -147,9 +147,9 @@ def test_what_is_masked_or_outside_the_photo_is_not_mirrored():
     shown = shown_in_mirror(mask, mirrored_transform(MIDLINE, transform), SIZE)
     assert not shown[:, SIZE // 2 + 12 :].any()
     transform[0, 2] -= SIZE
-    holed = np.where(mask[..., None], np.uint8([255, 0, 255]), photo)
+    masked = np.where(mask[..., None], np.uint8([255, 0, 255]), photo)
     smooth = Image.fromarray(
-        np.where((mask & (np.indices(mask.shape)[1] > 200))[..., None], 128, holed).astype(np.uint8)
+        np.where((mask & (np.indices(mask.shape)[1] > 200))[..., None], 128, masked).astype(np.uint8)
     )
     image, _ = mirror_beyond(smooth, mask, mask, MIDLINE, transform, SIZE, 0.0)
     filled = np.asarray(image).astype(int)
@@ -172,8 +172,8 @@ def test_a_plain_wall_stays_plain_where_half_of_the_photo_is_hidden(walled, alig
     photo, hidden = walled
     if aligned:
         photo, hidden = (x[64:-64, 128:-128] for x in walled)
-    holed = np.where(hidden[..., None], np.uint8(200), photo)
-    out = facesym.load("complete")(holed, hidden, aligned=aligned)
+    masked = np.where(hidden[..., None], np.uint8(200), photo)
+    out = facesym.load("complete")(masked, hidden, aligned=aligned)
     done = np.asarray(out.images[0]).astype(int)
     assert np.abs(done[:, -28:] - (40, 160, 90)).mean() < 12
     assert (done[~hidden] == photo[~hidden]).all()
@@ -186,9 +186,9 @@ def test_people_who_share_a_mask(astronaut):
     two = np.concatenate([half, half], 1)
     hidden = np.zeros(two.shape[:2], bool)
     hidden[:, 180:510] = True
-    holed = np.where(hidden[..., None], np.uint8([255, 0, 255]), two)
+    masked = np.where(hidden[..., None], np.uint8([255, 0, 255]), two)
     pipe = facesym.load("complete")
-    out = pipe(holed, hidden, faces="all")
+    out = pipe(masked, hidden, faces="all")
     done = np.asarray(out.images[0]).astype(int)
     assert len(out.faces) == 2 and (done[~hidden] == two[~hidden]).all()
     magenta = (done[..., 0] - done[..., 1] > 60) & (done[..., 2] - done[..., 1] > 60)

@@ -76,10 +76,10 @@ def test_an_untrained_stage_one_copies_the_mirrored_half_in_place(net, batch):
     image, mask = batch
     out = net(image, mask)
     assert torch.allclose(out.flow, identity_grid(image))
-    holed = image * mask
-    assert torch.allclose(out.warped, holed.flip(-1), atol=1e-5)
+    masked = image * mask
+    assert torch.allclose(out.warped, masked.flip(-1), atol=1e-5)
     # Where it fills it fills with the relit copy, elsewhere it keeps the input.
-    expected = relight(out.warped, out.light) * (1 - out.half_mask) + holed * out.half_mask
+    expected = relight(out.warped, out.light) * (1 - out.half_mask) + masked * out.half_mask
     assert torch.allclose(out.stage1, expected)
     # The mirrored place of the hole's left part is known, that of the part that crosses the middle is not.
     assert (out.half_mask[0, 0, 20:40, 12:30] < 1).all()
