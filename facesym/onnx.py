@@ -7,6 +7,7 @@ local cache; the field ``formats`` of zoo.json gives the name and checksum of th
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +21,7 @@ import numpy as np
 
 from . import zoo
 from .errors import ZooError
-from .files import check_sha256, read_file
+from .files import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_file, sha256_of
 from .hub import HubOptions, fetch_file
 from .packages import require_packages
 
@@ -61,11 +62,40 @@ def folder() -> Path:
     return Path(HF_HOME) / "facesym"
 
 
-def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
+def find_entry(name: str | os.PathLike) -> dict[str, Any]:
+    """Return a model's entry in zoo.json or, for a model folder, those of its fields that an export needs.
+
+    Args:
+        name: a task, a zoo id, or a folder written by `save_pretrained`.
+
+    Returns:
+        The entry; of a folder, a dict of "id" (the folder's name), "class", "sha256", "revision" (None) and "folder".
+
+    Raises:
+        ZooError: the name is unknown, or the folder holds no model.
+    """
+    known = isinstance(name, str) and any(name in (entry["id"], entry["task"]) for entry in zoo.list_models())
+    if known or not os.path.isdir(name):
+        return zoo.get(str(name))
+    folder = Path(name)
+    try:
+        kind = json.loads(read_file(folder / CONFIG_NAME))["_class_name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ZooError(f"{folder} is not a model: its config.json does not name a class.") from error
+    sha256 = sha256_of(folder / WEIGHTS_NAME)
+    return {"id": folder.resolve().name, "class": kind, "sha256": sha256, "revision": None, "folder": folder}
+
+
+def place(entry: dict[str, Any]) -> Path:
+    """Return the folder of a model's exported files: a model folder itself, or a subfolder of `folder`."""
+    return entry.get("folder") or folder() / entry["id"]
+
+
+def load(name: str | os.PathLike, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
     """Load an exported network.
 
     Args:
-        name: a task (its default model) or a zoo id.
+        name: a task (its default model), a zoo id, or a model folder with exported files.
         format: "onnx", "onnx-fp16" or "onnx-int8".
         hub: see `facesym.hub.HubOptions`.
 
@@ -75,7 +105,7 @@ def load(name: str, format: str = "onnx", **hub: Unpack[HubOptions]) -> OnnxNet:
         FacesymError: onnxruntime is not installed.
     """
     require_packages(("onnxruntime",), 'backend="onnx"', "onnx")
-    entry = zoo.get(name)
+    entry = find_entry(name)
     file = "onnx-fp16" if format == "onnx-int8" and entry["class"] not in INT8 else format
     return OnnxNet(_read(entry, file, hub), entry, format)
 
@@ -88,10 +118,12 @@ def _read(entry: dict[str, Any], format: str, hub: HubOptions) -> bytes:
                 f"Exported networks exist only for this version's weights, not for another {option}: leave out "
                 f'{option}, or use backend="torch".'
             )
-    local = folder() / entry["id"] / FILES[format]
+    local = place(entry) / FILES[format]
     published = entry.get("formats", {}).get(format) if entry["revision"] is not None else None
     if local.exists() and not (published and hub.get("force_download")):
         return read_file(local)
+    if published is None and "folder" in entry:
+        raise ZooError(f"{local} is missing: run `facesym export {entry['folder']}` on a machine with torch.")
     if published is None:
         raise ZooError(
             f"{entry['id']} has not been exported on this machine ({local} is missing), and the Hub does not have it "
@@ -171,19 +203,21 @@ class OnnxNet:
         options.log_severity_level = 3  # errors
         # Spinning threads slow down other processes, and each other if cores are shared.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        name = entry.get("folder", entry["id"])
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common class
             raise ZooError(
-                f"The exported {entry['id']} is damaged ({error}): run `facesym export {entry['id']}` again."
+                f"The exported {name} is damaged ({error}): run `facesym export {name}` again."
             ) from error
         found = self._session.get_modelmeta().custom_metadata_map
         if found.get("sha256") != entry["sha256"]:
             raise ZooError(
-                f"The exported {entry['id']} does not match this version's weights: run "
-                f"`facesym export {entry['id']}` again."
+                f"The exported {name} does not match this version's weights: run "
+                f"`facesym export {name}` again."
             )
-        self.entry, self.backend = entry, format
+        self.entry = {key: int(found[key]) for key in ("params", "input_size") if key in found} | entry
+        self.backend = format
         self.config = SimpleNamespace(**json.loads(found["config"]))
         self._inputs = [each.name for each in self._session.get_inputs()]
         self._outputs = [each.name for each in self._session.get_outputs()]

@@ -1,6 +1,7 @@
 """Exported networks: they give what torch gives, and come from this machine or the Hub."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -10,9 +11,16 @@ from facesym import onnx, zoo
 from facesym.cli import main
 from facesym.errors import ZooError
 from facesym.export import PORTRAITS, export, save
-from facesym.export.graphs import GRAPHS
+from facesym.export.graphs import GRAPHS, GraphModule
 
 ONNX = ("landmarks-68", "symgan-128-encoder")  # those that export fast
+
+
+def copied(tmp_path, name):
+    """Copy a model of the zoo into a folder of its own."""
+    folder = tmp_path / "runs" / "mine"
+    shutil.copytree(zoo.path(name), folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +54,23 @@ def test_a_wrong_export_is_refused(monkeypatch):
     monkeypatch.setattr("facesym.export._errors", lambda *args: {"normal": float("nan")})
     with pytest.raises(ZooError, match="differ too much from torch"):
         export("encode", "torch")
+
+
+def test_a_model_folder_holds_its_export(tmp_path, capsys):
+    folder = copied(tmp_path, "symgan-128-encoder")
+    with pytest.raises(ZooError, match=f"run `facesym export {folder}`"):
+        onnx.load(folder)
+    assert run(folder) == 0
+    assert str(folder / "model.onnx") in capsys.readouterr().out
+    net, image = onnx.load(str(folder)), torch.zeros(1, 3, 128, 128)
+    entry = zoo.get("symgan-128-encoder")
+    assert net.num_parameters() == entry["params"] and net.entry["input_size"] == 128
+    with torch.inference_mode():
+        (expected,) = GraphModule(zoo.load("encode"))(image)
+    assert np.abs(next(iter(vars(net(image.numpy())).values())) - expected.numpy()).max() < 1e-4
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ZooError, match="does not name a class"):
+        onnx.load(folder)
 
 
 def test_made_from_other_weights(exported, tmp_path, monkeypatch):

@@ -26,13 +26,17 @@ Exports each network with a dynamic batch size. ONNX export writes two files: on
 with float32 weights and one, half as large, with float16 weights; for completion also
 one that computes in int8, which is faster. The command runs each file on two
 portraits, checks the outputs against PyTorch and prints the largest difference.
-Without -o, the files go where facesym.load(..., backend="onnx") finds them.""",
+Without -o, the files go where facesym.load(..., backend="onnx") finds them: those
+of a model folder into that folder.""",
         examples=(
             ("facesym export symmetrize -o exported/", "Write one network."),
+            ("facesym export runs/mine/model", "Export a model that you trained."),
             ("facesym export", "Export every network for onnxruntime."),
         ),
     )  # fmt: skip
-    command.add_argument("ids", nargs="*", metavar="ID", help="models or tasks (default: all models)")
+    command.add_argument(
+        "ids", nargs="*", metavar="ID", help="models, tasks or model folders (default: all models)"
+    )
     command.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="default: onnx")
     command.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="folder to write; each model gets a subfolder"
@@ -50,15 +54,17 @@ def _export(args: argparse.Namespace) -> int:
 
     if args.push_to_hub and (args.output or args.format != "onnx"):
         raise UsageError("--push-to-hub only uploads ONNX files: omit -o and --format torch")
-    entries = [zoo.get(id) for id in args.ids] if args.ids else zoo.list_models()
-    for entry in entries:
-        folder = (args.output or onnx.folder()) / entry["id"]
+    if args.push_to_hub:
+        args.ids = [zoo.get(id)["id"] for id in args.ids]  # not folders
+    for name in args.ids or [entry["id"] for entry in zoo.list_models()]:
+        entry = onnx.find_entry(name)
+        folder = args.output / entry["id"] if args.output else onnx.place(entry)
         names = [onnx.FILES[format] for format in export.FORMATS[args.format]]
         found = [folder / name for name in names if (folder / name).exists()]
         if args.output and found and not args.overwrite:
             raise ZooError(f"{found[0]} exists: choose another folder, or replace it with --overwrite.")
         with _quiet():
-            exported = export.export(entry["id"], args.format)
+            exported = export.export(name, args.format)
         if args.push_to_hub:
             places = [push(entry["id"], exported)] * len(exported)
         else:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
 from .. import zoo
 from ..errors import ZooError
 from ..files import write_atomic
-from ..onnx import FILES, INT8
+from ..onnx import FILES, INT8, find_entry
 from ..packages import require_packages
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ class Exported(NamedTuple):
     errors: dict[str, float]
 
 
-def export(name: str, format: str = "onnx") -> list[Exported]:
+def export(name: str | os.PathLike, format: str = "onnx") -> list[Exported]:
     """Export a network and compare the outputs of the files with torch on two portraits.
 
     Args:
-        name: a task (its default model) or a zoo id.
+        name: a task (its default model), a zoo id, or a model folder.
         format: "onnx" (returns "onnx", "onnx-fp16" and, for completion, "onnx-int8") or "torch".
 
     Returns:
@@ -68,8 +69,13 @@ def export(name: str, format: str = "onnx") -> list[Exported]:
 
     if format == "onnx":
         require_packages(("onnx", "onnxruntime", "onnxscript"), "Exporting to ONNX", "onnx")
-    entry = zoo.get(name)
+    entry = find_entry(name)
     module = GraphModule(zoo.load(name)).eval()
+    if "input_size" not in entry:
+        net: Any = module.net
+        sides = (net.config.get(key) for key in ("input_size", "size"))
+        entry["input_size"] = next(filter(None, sides), None) or net.size
+        entry["params"] = net.num_parameters()
     portraits = [Image.open(Path(__file__).with_name(file)) for file in PORTRAITS]
     inputs = module.sample(portraits, entry["input_size"])
     with torch.inference_mode():
@@ -155,7 +161,8 @@ def _onnx(module, inputs, entry):
     for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
         del part.metadata_props[:]
     config = json.dumps({key: value for key, value in module.net.config.items() if not key.startswith("_")})
-    for key, value in {"facesym": entry["id"], "sha256": entry["sha256"], "config": config}.items():
+    said = {key: str(entry[key]) for key in ("sha256", "params", "input_size")}
+    for key, value in {"facesym": entry["id"], "config": config, **said}.items():
         model.metadata_props.add(key=key, value=value)
     models = {"onnx": model, "onnx-fp16": _halved(model)}
     if type(module.net).__name__ in INT8:

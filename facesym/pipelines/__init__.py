@@ -142,10 +142,10 @@ def load(
         kind = type(net).__name__
     else:
         check_exported(device, dtype)
-        kind = zoo.get(str(name))["class"]
+        kind = onnx.find_entry(name)["class"]
         if kind == "SymmetricGenerator":
             raise ZooError('rotate fits its generator to the photo and needs torch: use backend="torch".')
-        net = onnx.load(str(name), backend, **hub)
+        net = onnx.load(name, backend, **hub)
     if kind not in _PIPELINES:
         raise ZooError(f"{name} is a {kind}, which has no pipeline: use facesym.zoo.load({str(name)!r}).")
     module, pipeline = _PIPELINES[kind]
