@@ -6,6 +6,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -136,6 +137,21 @@ def test_hair_and_background_are_never_a_mix_of_the_photo_and_its_mirror_image()
         turned, *_ = turned_photo(picture, at, 20.0, to, mirror=True)
         top = turned[4, np.r_[:40, 88:128], 0]  # above the face, beside the edge between black and white
         assert (np.minimum(top, 255 - top) < 2).all(), to
+
+
+@pytest.mark.parametrize("to", [20.0, -20.0])
+def test_ears_turn_with_the_head_and_keep_their_size(to):
+    picture, at = np.zeros((256, 256, 3), np.uint8), 40 + template(176)
+    unit = np.linalg.norm(at[45] - at[36])
+    for jaw, side in ((0, -1), (16, 1)):
+        x, y = (int(v) for v in np.round(at[jaw] + (side * 0.18 * unit, 0)))
+        cv2.ellipse(picture, (x, y), (round(0.1 * unit), round(0.25 * unit)), 0, 0, 360, (255,) * 3, -1)
+    turned = turned_photo(picture, at, 0.0, to, mirror=False)[0]
+    for half in (slice(0, 128), slice(128, 256)):
+        before, after = (image[:, half, 0] > 127 for image in (picture, turned))
+        assert 0.8 < after.sum() / before.sum() < 1.25
+        moved = np.argwhere(after).mean(0) - np.argwhere(before).mean(0)
+        assert np.sign(moved[1]) == -np.sign(to)  # ears lie behind the axis of the head
 
 
 def test_detail_is_the_photos_and_light_the_generators():

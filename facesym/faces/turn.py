@@ -9,6 +9,9 @@ from .pixels import to_uint8
 COARSE = 0.04  # sigma, as a fraction of the side; detail finer than this comes from the photo
 MAX_LIGHT_DIFFERENCE = 25.0  # levels of 255; larger differences are misalignments, not illumination
 SEAM = 0.06  # half width of the blend between the photo and its mirror image, as a fraction of the side
+# Points of the ear at landmark 0: the landmark of the jaw that it moves with, its distances outwards and upwards from
+# it, in distances between the outer eye corners.
+_EAR = ((0, 0.12, 0.3), (0, 0.3, 0.25), (0, 0.3, 0), (1, 0.28, 0), (2, 0.2, 0))
 _MIDDLE = [27, 28, 29, 30, 33, 51, 57, 8]  # landmarks on the face's midline
 
 
@@ -61,8 +64,28 @@ def turned_photo(
 
 
 def _warped(image, points, goal):
+    jaw, offsets = _ears(points)
+    ears = points[jaw] + offsets, goal[jaw] + offsets
+    points, goal = (np.concatenate(pair) for pair in zip((points, goal), ears))
     warped, area = warp_points(image.astype(np.float32), points, goal)
     return warped, cv2.GaussianBlur(np.clip((area - 0.15) / 0.3, 0, 1), (0, 0), 0.01 * len(image))
+
+
+def _ears(points):
+    """Locate the ears, which have no landmarks: without points of their own, the spline stretches them.
+
+    Returns:
+        The landmarks (10 indices) with which points of the ears move, and the offsets of these points (10x2) in pixels.
+    """
+    unit, outwards, up = (
+        np.linalg.norm(points[45] - points[36]),
+        points[0] - points[16],
+        points[27] - points[8],
+    )
+    outwards, up = (unit * vector / np.linalg.norm(vector) for vector in (outwards, up))
+    jaw = [i for i, *_ in _EAR] + [16 - i for i, *_ in _EAR]
+    offsets = [side * out * outwards + above * up for side in (1, -1) for _, out, above in _EAR]
+    return jaw, np.array(offsets, points.dtype)
 
 
 def with_detail(output: np.ndarray, photo: np.ndarray, region: np.ndarray, trust: np.ndarray) -> np.ndarray:
