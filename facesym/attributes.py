@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .errors import ImageError
+from .errors import ImageError, did_you_mean
 
 GROUPS = {
     "expression": ("neutral", "happy", "surprised"),
@@ -38,12 +38,16 @@ def choose(groups: Mapping[str, Sequence[str]], names: Iterable[str]) -> dict[st
         ImageError: an attribute is unknown, or two belong to the same group.
     """
     chosen: dict[str, str] = {}
-    for name in names:
+    names = list(names)
+    for i, name in enumerate(names):
         group = next((group for group, known in groups.items() if name in known), None)
         if group is None:
-            raise ImageError(f"There is no attribute {name!r}: use {list_attributes(groups)}.")
+            known = [each for each in groups.values() for each in each]
+            both = " ".join(names[i : i + 2])  # the two words of "left 20", without quotes on a command line
+            hint = did_you_mean(both if both in known else name, known)
+            raise ImageError(f"There is no attribute {name!r}.{hint} Known: {list_attributes(groups)}.")
         if group in chosen:
-            raise ImageError(f"{chosen[group]} and {name} exclude each other: both are {group}.")
+            raise ImageError(f"Choose one {group}: {chosen[group]} or {name}.")
         chosen[group] = name
     return chosen
 

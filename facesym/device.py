@@ -28,10 +28,10 @@ def check_device(device: str | torch.device) -> None:
     except (RuntimeError, AssertionError, NotImplementedError, ValueError, TypeError) as error:
         found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         found += ["mps"] * torch.backends.mps.is_available()
-        raise DeviceError(
-            f"The device {str(device)!r} does not exist, or this build of torch does not support it: use "
-            f"{' or '.join(['cpu', *found])}."
-        ) from error
+        usable = " or ".join(f'device="{name}"' for name in ("cpu", *found))
+        if str(device).partition(":")[0] == "cuda" and not torch.cuda.is_available():
+            raise DeviceError(f"No usable NVIDIA GPU found: use {usable}.") from error
+        raise DeviceError(f"The device {str(device)!r} is not available: use {usable}.") from error
 
 
 def check_exported(device: str | torch.device, dtype: Any = None) -> None:

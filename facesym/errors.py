@@ -1,6 +1,8 @@
 """The errors that facesym raises. Each message says what is wrong and what to do."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 
 class FacesymError(Exception):
@@ -16,7 +18,15 @@ class ImageError(FacesymError):
 
 
 class NothingFoundError(ImageError):
-    """An automatic mask was requested, but nothing covers the face."""
+    """An automatic mask was requested, but nothing covers the face.
+
+    Attributes:
+        SHORT: what happened, for lists of photos.
+        HINT: what to do, once for all of them.
+    """
+
+    SHORT = "Nothing to remove found."
+    HINT = 'To choose an area yourself, pass mask="mask.png" (white = fill in).'
 
 
 class ZooError(FacesymError):
@@ -28,6 +38,20 @@ class DeviceError(FacesymError):
     type."""
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence that suggests the known name closest to an unknown one, with a space before it.
+
+    Args:
+        name: the unknown name.
+        known: the known names.
+
+    Returns:
+        For example ' Did you mean "happy"?'; empty if no known name is similar.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f' Did you mean "{close[0]}"?' if close else ""
+
+
 def command_message(error: Exception | str) -> str:
     """Reword the message of an error for the command line and its reports, which know no Python arguments.
 
@@ -35,7 +59,8 @@ def command_message(error: Exception | str) -> str:
         error: the error, or its message.
 
     Returns:
-        The message without hints at ``aligned=True``, and with ``--faces`` in place of ``faces=``.
+        The message without hints at ``aligned=True``, and with ``--faces``, ``--device`` and ``--mask`` in place of
+        ``faces=``, ``device=`` and ``mask=``.
     """
     text = re.sub(r"[;.][^;.]*aligned=True[^;.]*", "", str(error))
-    return re.sub(r'\bfaces="?(-?\w+)"?', r"--faces \1", text)
+    return re.sub(r'\b(faces|device|mask)="?(-?[\w.:]+)"?', r"--\1 \2", text)

@@ -10,6 +10,8 @@ from . import zoo
 from .faces.pixels import to_input
 from .onnx import backend, shared_network
 
+SAME_PERSON = 0.4  # minimum cosine similarity of two faces of the same person
+
 
 @lru_cache(maxsize=2)
 def _network(backend):

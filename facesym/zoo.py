@@ -9,7 +9,6 @@ take a local folder or a Hub repository "owner/name".
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import warnings
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .device import check_device
-from .errors import ZooError
+from .errors import ZooError, did_you_mean
 from .files import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_file, sha256_of, write_atomic
 from .hub import HubOptions, cached_file, fetch_file, is_repo_id
 from .logging import get_logger
@@ -109,8 +108,7 @@ def get(name: str) -> dict[str, Any]:
     named = _named()
     if name in named:
         return named[name]
-    close = difflib.get_close_matches(str(name), named, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(str(name), named)
     raise ZooError(f"There is no model {str(name)!r}.{hint} Known: {', '.join(sorted(named)) or 'none yet'}.")
 
 

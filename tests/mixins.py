@@ -218,6 +218,15 @@ class PipelineTests:
         assert not changed.any()
 
     @pytest.mark.filterwarnings("ignore::UserWarning")
+    def test_faces_left_out_and_faces_too_small_are_noted(self, pipe, pair):
+        small = Image.fromarray(np.asarray(pair.resize((203, 128))))
+        notes = " ".join(self.call(pipe, small, aligned=False).notes)
+        assert "The face is only about 2" in notes and "pixels wide" in notes
+        assert ('1 other face was found and not changed: use faces="all"' in notes) != self.masks
+        notes = " ".join(self.call(pipe, pair, aligned=False, faces="all").notes)
+        assert "other face" not in notes and "pixels wide" not in notes
+
+    @pytest.mark.filterwarnings("ignore::UserWarning")
     def test_a_tilted_photo_gives_what_the_upright_one_does(self, pipe, astronaut):
         upright = [Image.fromarray(np.asarray(each)) for each in self.inputs(astronaut)]
         tilted = [each.rotate(25, Image.Resampling.BICUBIC, expand=True) for each in upright]

@@ -15,7 +15,7 @@ from facesym.data.faces import FaceFolders, pick
 from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.evaluation.occlusion import compare, draw_marks
 from facesym.faces import occlusion
-from facesym.faces.find import find_faces
+from facesym.faces.find import search_faces
 from facesym.faces.occlusion import automatic_kinds
 from facesym.models import OcclusionNet
 from facesym.pipelines import complete
@@ -54,11 +54,13 @@ def covered(astronaut):
 def test_an_automatic_mask_covers_what_hides_the_face_and_little_else(pipe, covered, monkeypatch):
     photo, patch = covered
     searches = []
-    monkeypatch.setattr(complete, "find_faces", lambda *a, **k: searches.append(a) or find_faces(*a, **k))
+    monkeypatch.setattr(complete, "search_faces", lambda *a, **k: searches.append(a) or search_faces(*a, **k))
     out = pipe(photo, "auto")
     assert len(searches) == 1
     assert out.mask[patch].mean() > 0.99 and out.mask.sum() < 1.6 * patch.sum()
     assert out.mask_fraction == out.mask.mean()
+    assert out.covered[0].keys() == {"object"} and 0.02 < out.covered[0]["object"] < 0.2
+    assert pipe(photo, out.mask).covered == [{}]
     unchanged = (np.asarray(out.images[0]) == np.asarray(photo)).all(-1)
     assert unchanged[~out.mask].all() and not unchanged[patch].all()
     assert (np.asarray(pipe.find_mask(photo)) == out.mask * 255).all()
@@ -74,9 +76,9 @@ def test_kinds_are_asked_for_by_name(pipe, covered, astronaut):
     assert automatic_kinds("automatic.png") is None
     with pytest.raises(ImageError, match="unknown kind 'hat'"):
         pipe(photo, "auto:hat")
-    with pytest.raises(ImageError, match=r"nothing that covers the face .*for glasses, mask.*Pass a mask"):
+    with pytest.raises(ImageError, match=r"Nothing to remove .* for glasses, mask\. .*pass mask="):
         pipe(photo, "auto:glasses,mask")
-    with pytest.raises(ImageError, match="Found nothing"):
+    with pytest.raises(ImageError, match="Nothing to remove found"):
         pipe(astronaut, "auto")
     with pytest.raises(ImageError, match="must be"):
         pipe.find_mask(photo, "glasses")
@@ -204,7 +206,7 @@ def test_objects_that_the_white_of_transparent_pixels_suggests_are_not_covered(
     def with_hole(photo):
         return Image.fromarray(np.dstack([np.asarray(photo), np.where(hole, 0, 255).astype(np.uint8)]))
 
-    with pytest.raises(ImageError, match="Found nothing"):
+    with pytest.raises(ImageError, match="Nothing to remove found"):
         pipe(with_hole(astronaut), "auto")
     photo, patch = covered
     found = np.asarray(pipe.find_mask(with_hole(photo))) > 0

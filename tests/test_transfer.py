@@ -163,7 +163,7 @@ def test_what_makes_no_sense_is_refused(model, astronaut):
     pipe = facesym.load(str(model))
     for options, told in (
         ({"to": "grumpy"}, "expression: neutral"),
-        ({"to": ["happy", "neutral"]}, "exclude each other"),
+        ({"to": ["happy", "neutral"]}, "Choose one expression"),
         ({"to": 5}, "must be the name of an attribute or a list"),
         ({}, "Name a target"),
         ({"to": "left 20", "paste": True}, "leave out paste"),

@@ -175,7 +175,7 @@ def test_list_is_a_deprecated_alias(registered):
 
 @pytest.mark.parametrize("call", [zoo.get, zoo.path, zoo.verify, zoo.load, LandmarkNet.from_pretrained])
 def test_unknown_model(registered, call):
-    with pytest.raises(ZooError, match=r"no model 'smal'. Did you mean 'small'\? Known: .*small"):
+    with pytest.raises(ZooError, match=r"no model 'smal'. Did you mean \"small\"\? Known: .*small"):
         call("smal")
 
 

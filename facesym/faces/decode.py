@@ -194,7 +194,7 @@ def _try(name, function, *args):
 
 
 def _damaged(name, error):
-    return ImageError(f"{name} is damaged or truncated ({error}): obtain the file again.")
+    return ImageError(f"{name} is damaged or truncated ({error}): copy or download the file again.")
 
 
 def _bound(max_decoded):

@@ -1,6 +1,7 @@
 """Find the requested faces in a photo, with the transforms to their upright aligned crops."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,7 @@ from .landmarks import find_points
 # Minimum score of a face found only after the mask is filled in: a smooth patch can look like a face.
 UNCOVERED_SCORE = 0.7
 SEPARATE = 0.1  # maximum overlap of the boxes of two different faces
+MIN_CLEAR_SCORE = 0.8  # minimum score of a face that is counted among the others
 MIN_COARSE_SIDE = (
     0.075  # a coarse search finds faces whose box has at least this longer side, relative to the photo's
 )
@@ -47,6 +49,24 @@ def whole_picture_transform(photo: Image.Image, size: int) -> np.ndarray:
 
 
 def find_faces(
+    photo: Image.Image, faces: str | int, size: int, **options: Any
+) -> tuple[list[Face], list[int], list[np.ndarray]]:
+    """Find the requested faces and their transforms: `search_faces` without the number of other faces.
+
+    Args:
+        photo, faces, size, options: see `search_faces`.
+
+    Returns:
+        The faces, the indices of the requested ones, and one 2x3 transform per face.
+
+    Raises:
+        FaceNotFoundError, ImageError: see `search_faces`.
+    """
+    found, chosen, transforms, _ = search_faces(photo, faces, size, **options)
+    return found, chosen, transforms
+
+
+def search_faces(
     photo: Image.Image,
     faces: str | int,
     size: int,
@@ -54,8 +74,8 @@ def find_faces(
     aligned: bool = False,
     mask: np.ndarray | None = None,
     uncovered: Image.Image | None = None,
-) -> tuple[list[Face], list[int], list[np.ndarray]]:
-    """Find the requested faces and their transforms.
+) -> tuple[list[Face], list[int], list[np.ndarray], int]:
+    """Find the requested faces and their transforms, and count the others.
 
     Args:
         photo: RGB image.
@@ -67,8 +87,9 @@ def find_faces(
             the roll of faces that are too covered in the photo. Required with a mask.
 
     Returns:
-        The faces in the photo from left to right (none if aligned), the indices of the requested ones, and one 2x3
-        transform per face. For "largest", faces much smaller than the largest may be missing.
+        The faces in the photo from left to right (none if aligned), the indices of the requested ones, one 2x3
+        transform per face, and the number of faces that are clearly visible beside the largest. For "largest", the
+        other faces may be missing from the first.
 
     Raises:
         FaceNotFoundError: no face was found, no roll could be determined, or the requested face does not exist.
@@ -76,11 +97,11 @@ def find_faces(
     """
     check_which(faces)
     if aligned:
-        return [], [0], [whole_picture_transform(photo, size)]
+        return [], [0], [whole_picture_transform(photo, size)], 0
     coarse = faces == "largest"
-    seen, found = _search(photo, mask, uncovered, coarse)
+    seen, found, others = _search(photo, mask, uncovered, coarse)
     if coarse and not _is_clear(found, photo):
-        seen, found = _search(photo, mask, uncovered, coarse=False)
+        seen, found, others = _search(photo, mask, uncovered, coarse=False)
     if seen and not found:
         raise FaceNotFoundError(
             "A face was found, but not its orientation. Rotate the photo so that the face is upright and try again; "
@@ -88,23 +109,25 @@ def find_faces(
         )
     chosen = select_faces(found, faces)
     indices = [i for i, face in enumerate(found) if any(face is other for other in chosen)]
-    return found, indices, [ffhq_transform(face.points, size) for face in found]
+    return found, indices, [ffhq_transform(face.points, size) for face in found], others
 
 
 def _search(photo, mask, uncovered, coarse):
     """Search a photo for faces; coarse: for the largest one, and with a mask also for those beside it.
 
     Returns:
-        The faces that the photo shows, and the faces found, without those whose roll could not be determined.
+        The faces that the photo shows; the faces found, without those whose roll could not be determined; and the
+        number of clear faces beside the largest.
     """
-    boxes = detect_boxes(photo, coarse)
+    boxes = sorted(detect_boxes(photo, coarse), key=lambda face: face.area)
+    others = sum(face.score >= MIN_CLEAR_SCORE for face in boxes[:-1])
     if coarse and mask is None:
-        boxes = sorted(boxes, key=lambda face: face.area)[-1:]
+        boxes = boxes[-1:]
     seen = bring_level(photo, boxes)
     found = [face for face in seen if face.level]
     if uncovered is not None and (len(found) < len(seen) or _reaches_beyond(mask, seen)):
         found = _with_hidden(seen, uncovered, coarse)
-    return seen, found
+    return seen, found, others
 
 
 def _is_clear(faces, photo):
@@ -184,7 +207,7 @@ def check_not_inverted(
             return
     raise ImageError(
         f"The mask seems to be inverted: it marks {mask.mean():.0%} of the photo as missing, with all of its border. "
-        "White (or True) means missing: exchange black and white."
+        "White (or True) means missing: swap black and white."
     )
 
 

@@ -175,8 +175,8 @@ def load_mask(
     if mask.shape != (size[1], size[0]):
         if mask.shape != (full_size[1], full_size[0]):
             raise ImageError(
-                f"The mask is {mask.shape[1]}x{mask.shape[0]} pixels and the photo {full_size[0]}x{full_size[1]}: make "
-                "the mask on the upright photo at its full size."
+                f"The mask is {mask.shape[1]}x{mask.shape[0]} pixels and the photo {full_size[0]}x{full_size[1]}: save "
+                f"the mask at the photo's size, {full_size[0]}x{full_size[1]}."
             )
         # A pixel that is partly masked counts as missing, since downscaling mixed the photo's pixels too.
         scaled = Image.fromarray(mask * np.uint8(255)).resize(size, Image.Resampling.BILINEAR)

@@ -68,7 +68,7 @@ def automatic_kinds(mask: Any) -> list[str] | None:
 
 def occlusion_mask(
     photo: Photo, transforms: Sequence[np.ndarray], size: int, kinds: Iterable[str]
-) -> np.ndarray:
+) -> tuple[np.ndarray, list[dict[str, float]]]:
     """Find what covers faces of a photo.
 
     Args:
@@ -79,7 +79,7 @@ def occlusion_mask(
         kinds: names of OCCLUSIONS.
 
     Returns:
-        HxW bool, True = covered.
+        HxW bool, True = covered; and for each face the fraction that each kind covers, see `measure_occlusion`.
 
     Raises:
         NothingFoundError: nothing covers a face.
@@ -87,31 +87,42 @@ def occlusion_mask(
     """
     side, kinds = network().config.input_size, list(kinds)
     image, transparent = photo.image, photo.transparent
-    mask = np.zeros((image.height, image.width), bool)
+    mask, fractions = np.zeros((image.height, image.width), bool), []
     for transform in transforms:
         transform = resized_transform(transform, side / size)
         hidden = None if transparent is None else warp_mask_to_crop(transparent, transform, side)
-        found = find_occlusion(align_face(image, transform, side), kinds, hidden).astype(np.float32)
+        covered, own = measure_occlusion(align_face(image, transform, side), kinds, hidden)
+        fractions.append(own)
         # Interpolation turns the steps between the crop's pixels into a smooth outline.
         mask |= (
-            cv2.warpAffine(found, transform, mask.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            cv2.warpAffine(
+                covered.astype(np.float32),
+                transform,
+                mask.shape[::-1],
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            )
             > 0.4
         )
     if transparent is not None:
         mask &= ~transparent
     if not mask.any():
-        several = len(transforms) > 1
         raise NothingFoundError(
-            f"Found nothing that covers the face{'s' if several else ''} (searched for {', '.join(kinds)}). Pass a "
-            "mask image of the photo's size: white where pixels are missing, black elsewhere."
+            f"{NothingFoundError.SHORT} The search was for {', '.join(kinds)}. {NothingFoundError.HINT}"
         )
-    return mask
+    return mask, fractions
 
 
 def find_occlusion(
     crop: Image.Image, kinds: Iterable[str], transparent: np.ndarray | None = None
 ) -> np.ndarray:
-    """Find what covers an aligned face.
+    """Find what covers an aligned face: the mask of `measure_occlusion`."""
+    return measure_occlusion(crop, kinds, transparent)[0]
+
+
+def measure_occlusion(
+    crop: Image.Image, kinds: Iterable[str], transparent: np.ndarray | None = None
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Find what covers an aligned face, and how much of it.
 
     The network mistakes mirrored lenses for objects and confuses glasses with sunglasses. If either is requested, all
     eyewear is found.
@@ -122,7 +133,8 @@ def find_occlusion(
         transparent: SxS bool, True = transparent in the photo and therefore white in the crop; default: nothing.
 
     Returns:
-        SxS bool, True = covered: regions that touch the face, and damage anywhere, dilated.
+        SxS bool, True = covered: regions that touch the face, and damage anywhere, dilated; and {kind: fraction of
+        the face that it covers}, largest first, without kinds that make up less than a twentieth of the mask.
     """
     kinds, probability, points = set(kinds), occlusion_probability(crop), find_points(crop)
     if transparent is not None and transparent.any():
@@ -144,7 +156,27 @@ def find_occlusion(
         anything = 1 - probability[0] - channel["hair"]
         eyewear |= _over_eyes(found | _regions(anything, WORN, face, nowhere, hidden), points)
     visible = face & (probability[0] > 0.5) & ~found & ~eyewear
-    return _with_rim(eyewear, visible, MOST_CUT_EYEWEAR) | _with_rim(found & ~eyewear, visible, MOST_CUT)
+    mask = _with_rim(eyewear, visible, MOST_CUT_EYEWEAR) | _with_rim(found & ~eyewear, visible, MOST_CUT)
+    return mask, _fractions(channel, kinds, mask, eyewear, face)
+
+
+def _fractions(channel, kinds, mask, eyewear, face):
+    """Return the fraction of the face that each kind covers; all of the eyewear is of the likelier kind.
+
+    Args:
+        channel: {kind: SxS float32, probability}.
+        kinds: set of the requested kinds.
+        mask, eyewear, face: SxS bool.
+    """
+    names = [kind for kind in OCCLUSIONS if kind in kinds]
+    likely = np.stack([channel[name] for name in names])
+    kind, known = np.array(names)[likely.argmax(0)], (likely.max(0) > DOUBT) | eyewear
+    if eyewear.any():
+        kind[eyewear] = max(sorted(EYEWEAR), key=lambda name: channel[name][eyewear].sum())
+    found = {name: _dilated(mask & known & (kind == name), RIM) & mask for name in OCCLUSIONS}
+    found = {name: part for name, part in found.items() if part.sum() > mask.sum() / 20}
+    fractions = {name: round(float((part & face).sum() / face.sum()), 4) for name, part in found.items()}
+    return dict(sorted(fractions.items(), key=lambda item: -item[1]))
 
 
 def _without_artefacts(probability, crop, transparent):

@@ -18,7 +18,7 @@ from ..device import check_device, check_dtype
 from ..errors import DeviceError, FacesymError, ImageError
 from ..faces.align import align_face, finer_transform
 from ..faces.detect import Face, check_which
-from ..faces.find import find_faces
+from ..faces.find import search_faces
 from ..faces.landmarks import find_points
 from ..faces.load import Photo, mark_edited, read_photo
 from ..faces.paste import paste_edit
@@ -26,6 +26,7 @@ from ..identity import identity_similarity
 from ..logging import warn
 from ..onnx import OnnxNet, use_backend
 from ..threads import use_one_thread_after_fork
+from .notes import others_note, small_note
 from .result import Later, Result
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class PhotoJob:
         found: all its faces, from left to right; none with ``aligned=True``.
         chosen: indices of the faces to process.
         transforms: 2x3 per face found, photo pixel -> pixel of an aligned crop of the pipeline's size.
+        others: number of other faces that the user may want to process too.
         faces: a FaceJob per chosen face.
         notes: notes on the photo for the user.
         seconds: time spent so far.
@@ -52,6 +54,7 @@ class PhotoJob:
     found: list[Face]
     chosen: list[int]
     transforms: list[np.ndarray]
+    others: int = 0
     faces: list[FaceJob] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -241,8 +244,11 @@ class Pipeline:
             face = self._align(job, i, options)
             if abs(face.yaw) <= self.farthest_yaw:
                 self._warn(face, options)
+                face.notes += small_note(face)
                 job.chosen.append(i)
                 job.faces.append(face)
+        if job.others and options.faces == "largest":
+            job.notes.append(others_note(job.others))
         turned = len(chosen) - len(job.faces)
         if turned and not job.faces:
             raise ImageError(
@@ -288,10 +294,10 @@ class Pipeline:
         """Read a photo, find its faces and return a `PhotoJob`.
 
         Raises:
-            FaceNotFoundError, ImageError: see `read_photo` and `find_faces`.
+            FaceNotFoundError, ImageError: see `read_photo` and `search_faces`.
         """
         photo = read_photo(image)
-        return PhotoJob(photo, *find_faces(photo.image, options.faces, self.size, aligned=options.aligned))
+        return PhotoJob(photo, *search_faces(photo.image, options.faces, self.size, aligned=options.aligned))
 
     def _align(self, job, index, options):
         """Align a chosen face and return a `FaceJob`."""

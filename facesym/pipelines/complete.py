@@ -13,7 +13,7 @@ from ..faces import surroundings
 from ..faces.align import align_face, finer_transform, warp_mask_to_crop
 from ..faces.copied import copied_weight, with_copied_detail
 from ..faces.decode import PictureSource
-from ..faces.find import check_not_inverted, find_faces, touched_faces
+from ..faces.find import check_not_inverted, search_faces, touched_faces
 from ..faces.grain import with_grain
 from ..faces.load import load_mask, read_photo
 from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
@@ -23,6 +23,7 @@ from ..faces.texture import borrow_texture, find_texture
 from ..onnx import use_backend
 from .base import FaceJob, PhotoJob, Pipeline, Result, inference
 from .crops import like, to_array, to_batch, to_image
+from .notes import mask_notes
 
 # Fields used of facesym.models.SymmFCNetOutput.
 USED = ("completed", "warped", "stage1", "flow", "face_region", "half_mask", "confidence")
@@ -30,18 +31,21 @@ USED = ("completed", "warped", "stage1", "flow", "face_region", "half_mask", "co
 
 @dataclass(kw_only=True, repr=False)
 class CompleteResult(Result):
-    """Result of `CompletePipeline`. The first two fields are lists with one entry per face.
+    """Result of `CompletePipeline`. The first three fields are lists with one entry per face.
 
     Attributes:
         confidence: HxW float32 in [0, 1], in the aligned crop: confidence of stage I's copy from the mirrored half; 0
             where nothing was copied.
         stages: tuples of three RGB images, aligned crops: the warped flip, stage I, the final crop.
+        covered: what an automatic mask found on the face: {kind, one of `facesym.attributes.OCCLUSIONS`: fraction of
+            the face that it covers}; empty with a mask image.
         mask_fraction: fraction of the photo's pixels that are masked.
         mask: HxW bool, the mask of the photo, True = missing; with ``mask="auto"``, the mask that was found.
     """
 
     confidence: list[np.ndarray]
     stages: list[tuple[Image.Image, Image.Image, Image.Image]]
+    covered: list[dict[str, float]]
     mask_fraction: float
     mask: np.ndarray
 
@@ -57,6 +61,7 @@ class CompletePhoto(PhotoJob):
         own: HxW bool per face found, its part of the mask inside its aligned crop.
         beyond: {index of a chosen face: HxW bool, its part of the mask outside all crops}.
         cropped: {index of a chosen face: SxS bool, the mask in its crop}.
+        covered: {index of a face: what covers it}, see `CompleteResult`.
     """
 
     mask: np.ndarray
@@ -65,6 +70,7 @@ class CompletePhoto(PhotoJob):
     own: list[np.ndarray]
     beyond: dict[int, np.ndarray] = field(default_factory=dict)
     cropped: dict[int, np.ndarray] = field(default_factory=dict)
+    covered: dict[int, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -76,6 +82,7 @@ class CompleteJob(FaceJob):
         own, beyond: HxW bool, the face's part of the photo's mask inside and outside the crop.
         clean: RGB crop of the photo with missing pixels filled in smoothly.
         mask: SxS bool, True = missing in the crop.
+        covered: see `CompleteResult`.
         network_output: the fields USED of the network's output for this face: CxSxS float32 arrays.
         completed: RGB crop with texture; the output keeps the crop's own pixels outside the mask.
         copied: SxS float32, weight of the detail copied from the mirrored half.
@@ -92,6 +99,7 @@ class CompleteJob(FaceJob):
     beyond: np.ndarray
     clean: Image.Image
     mask: np.ndarray
+    covered: dict[str, float]
     network_output: SimpleNamespace | None = None
     completed: Image.Image | None = None
     copied: np.ndarray | None = None
@@ -204,13 +212,14 @@ class CompletePipeline(Pipeline):
             raise ImageError(f'mask must be "{AUTO}" or "{AUTO}:KIND,…", not {mask!r}.')
         photo = read_photo(image)
         with use_backend(self.backend):
-            found = self._find_occlusions(photo, kinds, SimpleNamespace(faces=faces, aligned=aligned))[0]
+            found, *_ = self._find_occlusions(photo, kinds, SimpleNamespace(faces=faces, aligned=aligned))
         return Image.fromarray(found * np.uint8(255))
 
     def _find(self, image, mask, options):
         photo, kinds = read_photo(image), automatic_kinds(mask)
+        covered: list[dict[str, float]] = []
         if kinds:
-            mask, found = self._find_occlusions(photo, kinds, options)
+            mask, covered, found = self._find_occlusions(photo, kinds, options)
         else:
             mask, found = load_mask(mask, photo.image.size, photo.full_size), None
         if not mask.any():
@@ -221,32 +230,27 @@ class CompletePipeline(Pipeline):
         # tint visible pixels of the crop.
         clean = fill_smoothly(photo.image, mask)
         if found is None:
-            found = find_faces(
+            found = search_faces(
                 photo.image, options.faces, self.size, aligned=options.aligned, mask=mask, uncovered=clean
             )
-        _, chosen, transforms = found
+        _, chosen, transforms, beside = found
         if not kinds:
             check_not_inverted(mask, photo.image, [transforms[i] for i in chosen], self.size)
         hidden = mask if photo.transparent is None else mask | photo.transparent
-        job = CompletePhoto(photo, *found, mask=mask, clean=clean, hidden=hidden, own=[mask])
+        job = CompletePhoto(photo, *found[:3], mask=mask, clean=clean, hidden=hidden, own=[mask])
+        job.others = beside if kinds else 0  # a mask image tells which faces to complete
+        job.covered = dict(zip(chosen, covered))
         if not options.aligned:
             nearest = nearest_face(mask, transforms, self.size)
             squares = (inside_square(transform, self.size, mask.shape) for transform in transforms)
             job.own = [(nearest == i) & square for i, square in enumerate(squares)]
             job.chosen = touched_faces(chosen, job.own)
-        others = [job.own[i] for i in range(len(job.own)) if i not in job.chosen]
+        others = [part for i, part in enumerate(job.own) if i not in job.chosen]
         self._leave_covered(job)
         rest = mask & ~np.any(job.own, axis=0)
         nearest = nearest_face(rest, [transforms[i] for i in job.chosen], self.size)
         job.beyond = {i: nearest == k for k, i in enumerate(job.chosen)}
-        if options.paste and rest.any():
-            job.notes.append(
-                f"{_share(rest, mask)} of the mask lies outside the aligned crop of the face: it was filled "
-                "from the mirror image or smoothly, without the network."
-            )
-        if np.any(others):
-            part = _share(np.any(others, axis=0), mask)
-            job.notes.append(f"{part} of the mask is closer to another face and was not filled.")
+        job.notes += mask_notes(mask, rest & options.paste, np.any([mask & False, *others], axis=0))
         return job
 
     def _leave_covered(self, job):
@@ -265,12 +269,12 @@ class CompletePipeline(Pipeline):
             job.notes.append(f"{len(covered)} {are} covered entirely by the mask and not completed.")
 
     def _find_occlusions(self, photo, kinds, options):
-        """Find the requested faces of a photo and what covers them; return the mask (HxW bool) and the result of
-        `find_faces`."""
-        found = _, chosen, transforms = find_faces(
+        """Find the requested faces of a photo and what covers them; return what `occlusion_mask` returns, and the
+        result of `search_faces`."""
+        found = _, chosen, transforms, _ = search_faces(
             photo.image, options.faces, self.size, aligned=options.aligned
         )
-        return occlusion_mask(photo, [transforms[i] for i in chosen], self.size, kinds), found
+        return *occlusion_mask(photo, [transforms[i] for i in chosen], self.size, kinds), found
 
     def _align(self, job, index, options):
         transform = job.transforms[index]
@@ -287,6 +291,7 @@ class CompletePipeline(Pipeline):
             beyond=job.beyond[index],
             clean=clean,
             mask=job.cropped[index],
+            covered=job.covered.get(index, {}),
         )
 
     @inference
@@ -386,12 +391,7 @@ class CompletePipeline(Pipeline):
                 )
                 for face in faces
             ],
+            "covered": [face.covered for face in faces],
             "mask_fraction": float(faces[0].whole.mask.mean()),
             "mask": faces[0].whole.mask,
         }
-
-
-def _share(part, mask):
-    """Return the fraction of a mask (HxW bool) that a part of it is, as text."""
-    fraction = part.sum() / mask.sum()
-    return "Less than 1%" if fraction < 0.01 else f"{fraction:.0%}"

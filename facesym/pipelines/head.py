@@ -13,6 +13,7 @@ from ..asymmetry import landmark_asymmetry
 from ..faces.landmarks import find_points
 from ..faces.turn import turned_photo, with_detail
 from ..fit import Fit
+from ..identity import SAME_PERSON
 from .crops import to_image, to_tensor
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ TURNED = 10  # degrees of yaw from which a head counts as turned and interpolate
 # Degrees by which a frame may be turned farther than the last measured head: the generator lights its pixels, but the
 # photo is warped to the requested yaw.
 BEYOND = 6.0
-SAME = 0.4  # minimum cosine similarity for a turned face to count as the same person
 
 
 class FittedHead:
@@ -72,7 +72,7 @@ class FittedHead:
                 cosines = (recogniser(faces) @ recogniser(faces[:1])[0]).tolist()
             self.alike = cosines[1]
             # A poorly fitted face may still turn, as long as its similarity hardly drops.
-            kept = np.array(cosines[2:]) >= min(SAME, 0.75 * self.alike)
+            kept = np.array(cosines[2:]) >= min(SAME_PERSON, 0.75 * self.alike)
         # Yaw changes monotonically, but its measurement is noisy, most where the identity is lost.
         weight = np.where(kept, 1, 0.01)
         way = 1

@@ -19,11 +19,13 @@ from ..faces.landmarks import find_points
 from ..faces.pose import find_pose
 from ..faces.turn import turned_photo, with_detail
 from ..fit import fit_and_tune
+from ..identity import SAME_PERSON
 from ..logging import progress_bar
 from ..threads import few_threads
 from .base import CallbackError, FaceJob, Pipeline, Result
 from .crops import to_image, to_tensor
-from .head import POSITIONS, REACH, SAME, VIEWS, FittedHead
+from .head import POSITIONS, REACH, VIEWS, FittedHead
+from .notes import UNLIKE, limit_note
 
 MIN_POSITIONS = 9  # minimum number of POSITIONS if time is short
 MAX_FRAMES = 1000  # maximum length of a series, which is kept in memory
@@ -236,14 +238,10 @@ class RotatePipeline(Pipeline):
         head = self.fit(face.crop, steps=options.steps, seconds=options.seconds, progress=tell, frames=count)
         low, high = head.range
         within = np.clip(options.ends, low, high)
-        if head.alike is not None and head.alike < SAME:
-            face.notes.append("The model could not be fitted well to this face: it looks like someone else.")
+        if head.alike is not None and head.alike < SAME_PERSON:
+            face.notes.append(f"The model could not be fitted well to this face: the result {UNLIKE}.")
         elif np.abs(within - options.ends).max() > 1:
-            asked = " to ".join(f"{end:.0f}" for end in options.ends)
-            face.notes.append(
-                f"This face keeps its identity only from {low:.0f} to {high:.0f} degrees: the requested yaw of "
-                f"{asked} degrees was limited to this range."
-            )
+            face.notes.append(limit_note(options.ends, within, REACH))
         yaws = np.linspace(within[0], within[-1], count)
         face.frames = head.frames(yaws)
         face.output = face.frames[-1]
