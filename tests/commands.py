@@ -21,6 +21,7 @@ class Copier:
 
     def __init__(self):
         self.calls, self.fail = [], {}
+        self.identity, self.covered = None, [{}]
 
     def __call__(self, photo, *inputs, **options):
         self.calls.append(photo.name)
@@ -28,9 +29,10 @@ class Copier:
             raise self.fail[photo.stem]
         image = load_image(photo)
         return SimpleNamespace(
-            images=[image], faces=[], identity=None, seconds=0.1, notes=[f"A note on {photo.name}."],
-            mask_fraction=0.1, asymmetry=[{"overall": float(np.asarray(image).mean())}], heatmap=[np.ones((32, 32))],
-            crop=[image], composites=[{"left": image, "original": image}], frames=[[image]], fit=[{}],
+            images=[image], faces=[], identity=self.identity, seconds=0.1, notes=[f"A note on {photo.name}."],
+            mask_fraction=0.1, covered=self.covered, asymmetry=[{"overall": float(np.asarray(image).mean())}],
+            heatmap=[np.ones((32, 32))], crop=[image], composites=[{"left": image, "original": image}],
+            frames=[[image]], fit=[{}], yaw=[0.0], walk=[], grid=[{}],
         )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from facesym.cli import main, make_parser
 from facesym.faces.load import load_image
 from facesym.faces.save import is_own_result
 
+ASYMMETRY = {"overall": 0.0112, "appearance": 0.294, "yaw": -1.767}
+
 
 def run(*arguments):
     with pytest.raises(SystemExit) as stop:
@@ -52,7 +54,8 @@ def calls(monkeypatch):
             return SimpleNamespace(
                 images=[image] if options.get("paste", name in ("complete", "symmetrize")) else [image] * 2,
                 faces=[SimpleNamespace(box=(0, 0, 9, 9), score=0.9)] * 2, identity=[0.9] * 2, seconds=0.1,
-                notes=["It was scaled down."], mask_fraction=0.1, asymmetry=[{"overall": 0.5}], fit=[{"psnr": 30}] * 2,
+                notes=["It was scaled down."], mask_fraction=0.1, covered=[{}], asymmetry=[ASYMMETRY],
+                fit=[{"psnr": 30}] * 2,
                 frames=[[image, image]] * 2, yaw=[0, 0], walk=[[image, image]] * 2, grid=[{"happy": image}] * 2,
                 crop=[image] * 2, heatmap=[np.zeros(image.size)] * 2,
                 composites=[{"left": image, "original": image}] * 2,
@@ -132,13 +135,20 @@ def test_every_face_has_its_files(command, files, photo, mask, calls, tmp_path, 
         (f"symmetrize photo.jpg -o {'a' * 300}.png", 1, "File name too long"),
         ("complete photo.jpg --mask mask.png --mouth", 2, "unrecognized arguments: --mouth"),
         ("symmetrize photo.jpg --model symmfc-256", 1, "is a model of `facesym complete`"),
-        ("symmetrize photo.jpg --model symetrize-256", 1, "Did you mean 'symmetrize-256'"),
-        ("symmetrize photo.jpg --device gpu", 1, "device 'gpu' does not exist"),
-        ("symmetrize photo.jpg --device cuda:99", 1, "device 'cuda:99' does not exist"),
+        ("symmetrize photo.jpg --model symetrize-256", 1, 'Did you mean "symmetrize-256"'),
+        ("symmetrize photo.jpg --device gpu", 1, "device 'gpu' is not available: use --device cpu"),
+        ("symmetrize photo.jpg --device cuda:99", 1, "No usable NVIDIA GPU found: use --device cpu"),
         ("symmetrize photo.jpg --faces ²", 2, "'²' is not largest, all, or a number from 0"),
         ("symmetrize photo.jpg --faces -1", 2, "'-1' is not largest, all, or a number from 0"),
         ("transfer photo.jpg --to grumpy", 1, "There is no attribute 'grumpy'"),
-        ("transfer photo.jpg --to happy neutral", 1, "exclude each other"),
+        ("transfer photo.jpg --to happy neutral", 1, "Choose one expression: happy or neutral"),
+        ("transfer photo.jpg --to hapy", 1, "no attribute 'hapy'. Did you mean \"happy\"?"),
+        ("transfer photo.jpg --to left 20", 1, 'Did you mean "left 20"?'),
+        ("transfer photo.jpg --pose left", 1, 'has no such pose. Did you mean "left '),
+        ("symetrize photo.jpg", 2, "no command 'symetrize'. Did you mean \"symmetrize\"?"),
+        ("--verson", 2, 'unrecognized arguments: --verson. Did you mean "--version"?'),
+        ("symmetrize folder -o one.png", 1, "name a folder with -o, not one.png"),
+        ("rotate folder -o one.mp4", 1, "name a folder with -o, not one.mp4"),
         ("transfer photo.jpg --light happy", 1, "no such light"),
         ("transfer photo.jpg", 2, "--to ATTRIBUTE"),
         ("transfer photo.jpg --to happy --strength 2", 2, "'2' is not a number from 0 to 1.5"),
@@ -194,7 +204,8 @@ def test_notes_are_told(photo, calls, capsys):
     captured = capsys.readouterr()
     assert captured.err == "facesym: It was scaled down.\n"
     _, numbers, units = captured.out.splitlines()
-    assert numbers == "overall 0.500" and units.startswith("in distances between the outer eye corners")
+    assert numbers == "overall 1.1 %, appearance 0.29, yaw -1.8°"
+    assert units.startswith("% of the distance between the outer eye corners; appearance: ")
 
 
 @pytest.mark.parametrize("command", ["complete", "symmetrize", "rotate", "normalize", "transfer"])

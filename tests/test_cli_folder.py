@@ -46,10 +46,35 @@ def test_whatever_one_photo_raises_the_rest_is_done(photos, copier, capsys):
 
 def test_a_photo_with_nothing_to_complete_is_no_failure(photos, copier, capsys):
     out = photos.parent / "out"
-    copier.fail = {"b": NothingFoundError("Found nothing.")}
+    picture(photos / "c.png")
+    copier.fail = dict.fromkeys("bc", NothingFoundError("Nothing to remove found. Much advice."))
+    copier.covered = [{"glasses": 0.123, "object": 0.05}]
     assert run("complete", photos, "--mask", "auto", "-o", out) == 0
-    assert "1 done, 0 unchanged, 1 with nothing to complete, 0 failed" in capsys.readouterr().err
-    assert json.loads((out / "errors.json").read_text())["b.png"] == "Found nothing."
+    captured = capsys.readouterr()
+    assert "1 done, 0 unchanged, 2 with nothing to complete, 0 failed" in captured.err
+    assert "a.jpg: found glasses on 12% of the face, object on 5% of the face" in captured.err
+    assert "b.png: Nothing to remove found.\n" in captured.err
+    assert captured.err.count("pass --mask mask.png (white = fill in).") == 1
+    assert json.loads((out / "errors.json").read_text())["b.png"] == "Nothing to remove found."
+
+
+@pytest.mark.parametrize("task", ["symmetrize", "rotate", "normalize", "transfer"])
+def test_each_result_is_named_when_it_is_done(task, photos, copier, capsys):
+    copier.task, out = task, photos.parent / "out"
+    options = {"rotate": ["--yaw", 5], "transfer": ["--to", "happy"]}.get(task, [])
+    copier.fail = {"b": KeyboardInterrupt()}
+    assert run(task, photos, "-o", out, *options) == 130
+    assert capsys.readouterr().out == f"{out / 'a.png'}\n"
+
+
+def test_a_result_that_looks_like_someone_else_is_noted(photos, copier, capsys):
+    copier.identity = [0.9, 0.33]
+    assert run("symmetrize", photos, "--json") == 0
+    note = "The result may no longer look like the same person (likeness 33%)."
+    captured = capsys.readouterr()
+    assert json.loads(captured.out.splitlines()[0])["notes"][-1] == note and f"a.jpg: {note}" in captured.err
+    assert run("complete", photos, "--mask", "auto") == 0  # what covers the face is gone
+    assert note not in capsys.readouterr().err
 
 
 def test_a_model_that_does_not_load_ends_the_run(photos, monkeypatch, capsys):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..errors import FacesymError, command_message
+from ..errors import FacesymError, command_message, did_you_mean
 from . import evaluate, export, space, study, tasks, zoo
 from .options import UsageError
 
@@ -47,6 +47,8 @@ exit status:
   1  at least one photo or model failed; the messages say why
   2  the command line is invalid"""
 
+OTHERS = {"study": study, "zoo": zoo, "export": export, "space": space}
+
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its status; see HELP.
@@ -81,9 +83,7 @@ def _run(argv):
         if not argv:
             make_parser().print_help(sys.stderr)
             return 2
-        args, unknown = make_parser().parse_known_args(argv)
-        if unknown:
-            args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        args = _parse(argv)
         try:
             return args.run(args)
         except UsageError as error:
@@ -98,11 +98,27 @@ def _run(argv):
     return 1
 
 
+def _parse(argv):
+    """Parse the arguments; exit with a message if they are invalid."""
+    parser = make_parser()
+    commands = [*(task.name for task in tasks.TASKS), *OTHERS, *evaluate.SUMMARIES]
+    word = next((each for each in argv if not each.startswith("-")), None)
+    if word is not None and word not in commands:
+        parser.error(f"there is no command {word!r}.{did_you_mean(word, commands)} See `facesym --help`.")
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        own = getattr(args, "parser", parser)
+        hint = did_you_mean(unknown[0], own._option_string_actions)
+        own.error(f"unrecognized arguments: {' '.join(unknown)}.{hint}")
+    if not hasattr(args, "run"):
+        parser.error("COMMAND is missing: see `facesym --help`")
+    return args
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     photos = {task.name: task.summary for task in tasks.TASKS}
-    named = {"study": study, "zoo": zoo, "export": export, "space": space}
-    others = {**{name: module.SUMMARY for name, module in named.items()}, **evaluate.SUMMARIES}
+    others = {**{name: module.SUMMARY for name, module in OTHERS.items()}, **evaluate.SUMMARIES}
     lists = ("\n".join(f"  {name:12}{what}" for name, what in each.items()) for each in (photos, others))
     parser = argparse.ArgumentParser(
         "facesym",
@@ -111,9 +127,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS)
     tasks.add_parsers(commands)
-    for module in named.values():
+    for module in OTHERS.values():
         module.add_parser(commands)
     evaluate.add_parsers(commands)
     return parser

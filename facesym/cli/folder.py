@@ -25,7 +25,7 @@ def run_folder(task: Task, args: argparse.Namespace) -> int:
     Raises:
         FacesymError: the folders or the model cannot be used.
     """
-    out = output_folder(args, task.name)
+    out = output_folder(args, task.name, task.suffixes)
     rank, world = find_process()
     masks = getattr(args, "mask", None)
     photos, skipped = find_photos(
@@ -50,6 +50,8 @@ def run_folder(task: Task, args: argparse.Namespace) -> int:
         print(
             f"{run.done} done, {run.kept} unchanged, {uncovered}{run.failed} failed: {out}", file=sys.stderr
         )
+        if run.uncovered:
+            print(command_message(NothingFoundError.HINT), file=sys.stderr)
         records.write_reports(photo.as_posix() for photo in photos)
     return int(run.failed > 0)
 
@@ -91,7 +93,9 @@ class FolderRun:
             numbers = self._attempt(self._edit, photo, output, inputs, made_by, pipeline)
             if numbers is not None:
                 self.done += 1
-                self._tell(photo, numbers["notes"], {"output": str(output), **numbers})
+                tabled = self.task.table is not None
+                messages = [*numbers["notes"], *([] if tabled else self.task.findings(numbers))]
+                self._tell(photo, messages, {"output": str(output), **numbers})
 
     def _plan(self, photo, output):
         """Return the inputs of a result, what determines it, and whether it is up to date.
@@ -127,7 +131,8 @@ class FolderRun:
         try:
             return step(photo, output, *more)
         except FacesymError as error:
-            reason, uncovered = command_message(error), isinstance(error, NothingFoundError)
+            uncovered = isinstance(error, NothingFoundError)
+            reason = NothingFoundError.SHORT if uncovered else command_message(error)
         except Exception as error:
             reason, uncovered = f"unexpected {type(error).__name__}: {error}", False
         self.uncovered += uncovered
@@ -140,13 +145,18 @@ class FolderRun:
         return None
 
     def _tell(self, photo, messages, line=None):
-        """Print the messages of a photo and, with --json, its JSON line."""
+        """Print the messages of a photo and the path of its result or, with --json, its JSON line."""
         from tqdm import tqdm
 
         for message in messages:
             tqdm.write(f"{photo}: {message}", file=sys.stderr)
         if line and self.args.json:
-            print(json.dumps({"image": str(self.args.image / photo), **line}), flush=True)
+            told = json.dumps({"image": str(self.args.image / photo), **line})
+        else:
+            told = line and line.get("output")
+        if told:
+            with tqdm.external_write_mode(sys.stdout):
+                print(told, flush=True)  # at once, also to a file or a pipe
 
 
 def find_process() -> tuple[int, int]:

@@ -51,11 +51,8 @@ def _run_photo(task, args):
     for path in [output, *task.extras(output)]:
         if path.exists():
             print(path)
-    table = numbers.get(task.table or "", [])
-    for row in table:
-        print("  ".join(f"{key} {value:.3f}" for key, value in row.items()))
-    if table and task.units:
-        print(task.units)
+    for line in task.findings(numbers):
+        print(line)
     return 0
 
 
@@ -93,12 +90,15 @@ def edit_photo(
     Raises:
         FacesymError: the pipeline fails, or a file cannot be written.
     """
+    from ..pipelines.notes import with_likeness
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # they are in the notes of the result
         result = task.call(pipe, photo, inputs)
     files = task.files(result, output)
     for path in sorted(files, key=lambda path: path == output):
         write_media(files[path], path, task.name)
+    notes = with_likeness(result.notes, result.identity) if task.same_person else result.notes
     numbers = {
         "faces": [
             {"box": [round(x, 1) for x in face.box], "score": round(face.score, 3)} for face in result.faces
@@ -106,7 +106,7 @@ def edit_photo(
         "identity": result.identity,
         **task.numbers(result),
         "seconds": round(result.seconds, 3),
-        "notes": result.notes,
+        "notes": list(map(command_message, notes)),
     }
     return numbers, list(files)
 

@@ -37,7 +37,7 @@ class Task:
         greedy: name of an option that takes several values.
         settings: names of the arguments that change a result.
         table: key of a list in `numbers`, with one dict per face, that folder runs write as a table.
-        units: of the table's numbers, printed below them.
+        same_person: whether the result should look like the person in the photo.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Task:
     greedy: str | None = None
     settings: tuple[str, ...] = ()
     table: str | None = None
-    units = ""
+    same_person = True
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
@@ -98,6 +98,10 @@ class Task:
         """Return the task-specific numbers of a result, for JSON."""
         return {}
 
+    def findings(self, numbers: dict[str, Any]) -> list[str]:
+        """Return lines that tell the user what `numbers` say about the photo."""
+        return []
+
     def files(self, result: Any, output: Path) -> dict[Path, Media]:
         """Return the files to write, as {path: content}.
 
@@ -112,6 +116,11 @@ class Task:
     def extras(self, output: Path) -> list[Path]:
         """Return the files and folders that `files` may write in addition to the output."""
         return [faces_folder(output)] if self.args.faces == "all" else []
+
+
+def name_faces(lines: list[str]) -> list[str]:
+    """Put the index of the face before each line if there are several faces."""
+    return [f"face {i}: {line}" for i, line in enumerate(lines)] if len(lines) > 1 else lines
 
 
 def faces_folder(output: Path) -> Path:

@@ -1,18 +1,17 @@
-"""`facesym complete|symmetrize|rotate|normalize|transfer`: arguments and output files of each."""
+"""`facesym symmetrize|rotate|normalize|transfer`: arguments and output files of each."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from ..attributes import OCCLUSIONS, choose
-from ..errors import ImageError
-from ..faces.load import Photo, load_mask
-from ..faces.occlusion import automatic_kinds
+from ..attributes import choose
+from ..errors import ImageError, did_you_mean
+from ..faces.load import Photo
+from .complete import Complete
 from .folder import run_folder
 from .options import UsageError, add_command, add_photo_arguments, number, take_back_image
 from .photo import run_photo
-from .task import PASTE_HELP, Media, Task, Unedited, faces_folder
-from .walk import Masks
+from .task import PASTE_HELP, Media, Task, Unedited, faces_folder, name_faces
 
 
 def add_parsers(commands: Any) -> None:
@@ -33,87 +32,6 @@ def _run(args):
     return run_folder(task, args) if args.image.is_dir() else run_photo(task, args)
 
 
-class Complete(Task):
-    """`facesym complete`."""
-
-    name = "complete"
-    summary = "complete the missing part of a face"
-    usage = "IMAGE_OR_FOLDER --mask MASK_OR_FOLDER [-o OUT] [options]"
-    description = """\
-The mask is an image of the photo's size: white where something covers the face
-(sunglasses, a hand, a scratch), black elsewhere. --mask auto finds it. The model
-copies missing pixels from the other half of the face where they are visible,
-adjusts their illumination, and generates the rest. Pixels outside the mask do
-not change."""
-    examples = (
-        ("facesym complete photo.jpg --mask mask.png -o done.png", "Complete one photo."),
-        (
-            "facesym complete photo.jpg --mask auto:glasses -o done.png",
-            "Find and remove glasses; auto finds anything that covers the face.",
-        ),
-        (
-            "facesym complete photos/ --mask masks/ -o done/",
-            "Complete every photo in a folder: photos/a.jpg with masks/a.png, and so on.\n"
-            "      Run the same command again to continue an interrupted run.",
-        ),
-        (
-            "accelerate launch -m facesym complete photos/ --mask masks/ --device cuda",
-            "Split the folder across the GPUs of one or more machines.",
-        ),
-    )
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        super().__init__(args)
-        photos, masks = args.image, args.mask
-        self.masks: Masks | None = None
-        if masks is None:
-            raise UsageError("name a mask with --mask MASK, or let --mask auto find what covers the face")
-        if isinstance(masks, str) or not photos.is_dir():
-            return
-        if not masks.is_dir():
-            raise ImageError(f"{photos} is a folder: --mask must be a folder of masks with the same names.")
-        if masks.samefile(photos):
-            raise ImageError(f"{photos} holds both photos and masks: move the masks to a separate folder.")
-        self.masks = Masks(masks, args.recursive)
-
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--mask", type=_mask, metavar="MASK_OR_FOLDER",
-            help="mask image, white = missing; for a folder of photos, a folder of masks with the same names; auto: "
-            f"find what covers the face; auto:KIND,...: only some of {', '.join(OCCLUSIONS)}",
-        )  # fmt: skip
-
-    def options(self) -> dict[str, Any]:
-        automatic = {"mask": self.args.mask} if isinstance(self.args.mask, str) else {}
-        return super().options() | automatic
-
-    def inputs(self, photo: Path) -> list[Path]:
-        if isinstance(self.args.mask, str):
-            return []
-        return [self.args.mask if self.masks is None else self.masks.of(photo.relative_to(self.args.image))]
-
-    def check_photo(self, photo: Path, inputs: list[Path]) -> Photo:
-        read = super().check_photo(photo, inputs)
-        if inputs:
-            load_mask(inputs[0], read.image.size, read.full_size)
-        return read
-
-    def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
-        return pipe(photo, *(inputs or [self.args.mask]), faces=self.args.faces)
-
-    def numbers(self, result: Any) -> dict[str, Any]:
-        return {"mask_fraction": round(result.mask_fraction, 5)}
-
-
-def _mask(text):
-    """Parse --mask: a path, or the name of an automatic mask."""
-    try:
-        return text if automatic_kinds(text) else Path(text)
-    except ImageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 class Symmetrize(Task):
     """`facesym symmetrize`."""
 
@@ -121,9 +39,10 @@ class Symmetrize(Task):
     summary = "make a face symmetric and measure its asymmetry"
     description = """\
 Writes the photo with a symmetric face and prints the asymmetry of the original: an
-index per region and overall in units of the distance between the outer eye corners,
-and the head's roll and yaw in degrees. For a folder, asymmetry.csv and asymmetry.json
-hold these numbers with one row per face."""
+index per region and overall in percent of the distance between the outer eye
+corners, the difference in appearance, and the head's roll and yaw in degrees. For a
+folder, asymmetry.csv and asymmetry.json hold these numbers with one row per face,
+as fractions of that distance."""
     examples = (
         ("facesym symmetrize photo.jpg -o symmetric.png", "Make one face symmetric."),
         (
@@ -137,9 +56,6 @@ hold these numbers with one row per face."""
     )
     settings = ("method", "extras")
     table = "asymmetry"
-    units = (
-        "in distances between the outer eye corners (appearance: in contrasts of the face); angles in degrees"
-    )
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +76,19 @@ hold these numbers with one row per face."""
         return {
             "asymmetry": [{key: round(value, 4) for key, value in face.items()} for face in result.asymmetry]
         }
+
+    def findings(self, numbers: dict[str, Any]) -> list[str]:
+        def text(key, value):
+            if key == "appearance":
+                return f"{key} {value:.2f}"
+            return f"{key} {value:.1f}°" if key in ("roll", "yaw") else f"{key} {100 * value:.1f} %"
+
+        rows = [", ".join(text(*item) for item in row.items()) for row in numbers["asymmetry"]]
+        return [
+            *name_faces(rows),
+            "% of the distance between the outer eye corners; appearance: difference of shading and texture between "
+            "the halves, in units of the face's contrast (0.4 is common)",
+        ]
 
     def files(self, result: Any, output: Path) -> dict[Path, Media]:
         files = super().files(result, output)
@@ -365,7 +294,8 @@ at most one attribute per group; the other groups do not change."""
         groups = dict(config.get("groups", ()))
         for group, name in self.named.items():
             if name and name not in groups.get(group, ()):
-                raise ImageError(f"--{group} {name}: {self.args.model} has no such {group}.")
+                hint = did_you_mean(name, groups.get(group, ()))
+                raise ImageError(f"--{group} {name}: {self.args.model} has no such {group}.{hint}")
         choose(groups, self.args.to)
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:

@@ -107,15 +107,17 @@ class Masks:
         raise ImageError(f"There is no mask for {photo}: add one with the same name to {self.folder}.")
 
 
-def output_folder(args: argparse.Namespace, task: str) -> Path:
+def output_folder(args: argparse.Namespace, task: str, suffixes: Iterable[str] = ()) -> Path:
     """Return the output folder.
 
     Args:
         args: parsed arguments.
         task: name of the task.
+        suffixes: suffixes of its results.
 
     Raises:
-        ImageError: it is a file, or results would be mixed with the photos and taken for photos by the next run.
+        ImageError: it is a file, or named like one, or results would be mixed with the photos and taken for photos
+            by the next run.
     """
     photos, out = args.image, args.output
     if out is None:
@@ -125,6 +127,10 @@ def output_folder(args: argparse.Namespace, task: str) -> Path:
         out = folder.with_name(f"{folder.name}-{task}")
     if out.exists() and not out.is_dir():
         raise ImageError(f"{out} is a file: name a folder for the results with -o.")
+    if out.suffix.lower() in (*READABLE, *suffixes) and not out.exists():
+        raise ImageError(
+            f"{photos} is a folder, so its results need one too: name a folder with -o, not {out}."
+        )
     inside = photos.resolve().is_relative_to(out.resolve())
     if inside and (args.recursive or photos.resolve() == out.resolve()):
         raise ImageError(f"Results in {out} would lie among the photos: choose another folder with -o.")
