@@ -10,8 +10,9 @@ import parts
 import results
 import stage
 from PIL import Image
+from waiting import LOADING
 
-from facesym.errors import FaceNotFoundError, ImageError, NothingFoundError
+from facesym.errors import ImageError, NothingFoundError
 from facesym.faces.load import Photo, load_mask, read_photo
 
 STEPS = (
@@ -96,15 +97,13 @@ def found_mask(tell, photo: Photo) -> Image.Image:
     Raises:
         ImageError: nothing was found, or no face.
     """
-    tell(0.05, "Loading the model")
+    tell(0.05, LOADING)
     tab.pipeline.get()
-    tell(0.3, "Finding what hides the face")
+    tell(0.3, "Finding what covers the face")
     try:
         return mark_occlusion(photo)
-    except FaceNotFoundError as error:
-        raise ImageError("No face was found. Mark the mask with the brush.") from error
     except NothingFoundError as error:
-        raise ImageError("Found nothing that covers a face. Mark it with the brush.") from error
+        raise ImageError(f"{NothingFoundError.SHORT} Paint over what covers the face.") from error
 
 
 @parts.gpu
@@ -122,7 +121,7 @@ def write_mask(mask: Image.Image, stem: str) -> Path:
 
 def finish(tell, photo: Photo, stem: str, mask: np.ndarray, faces: str) -> panel.Outcome:
     """Complete a photo and write the result files."""
-    tell(0.05, "Loading the model")
+    tell(0.05, LOADING)
     tab.pipeline.get()
     tell(0.1, "Completing the face")
     result = complete(photo, mask, faces)

@@ -8,6 +8,7 @@ import panel
 import parts
 import results
 import stage
+from waiting import LOADING
 
 from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
@@ -44,7 +45,7 @@ def finish(tell, photo: Photo, stem: str, face) -> panel.Outcome:
     """Normalize a face and write the result files."""
     from facesym.pipelines.normalize import FRONTAL
 
-    tell(0.05, "Loading the model")
+    tell(0.05, LOADING)
     tab.pipeline.get()
     tell(0.1, "Making the face frontal and neutral")
     result = normalize(photo, face)
@@ -67,7 +68,7 @@ def finish(tell, photo: Photo, stem: str, face) -> panel.Outcome:
             results.likeness(result.identity),
             f"**{result.seconds:.1f} s**",
         ),
-        notes=result.notes,
+        notes=results.notes(result),
         result=files.result,
         extras=results.paragraph(ABOUT),
     )

@@ -31,9 +31,13 @@ PAINTED = 1024  # long side of the canvas for the mask
 FRAME = 384  # side of a face in a video
 CACHE = os.path.abspath(get_upload_folder())  # Gradio serves the files in this folder and deletes them later
 
-MODELS = Queue("the models")  # one or two seconds per job
-FITS = Queue("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), seconds=45, most=20, patient=True)
-QUICK = Queue("the photos", seconds=0.5)  # reading a photo, finding its faces
+MODELS = Queue("the models")
+FITS = Queue("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), most=20, patient=True)
+QUICK = Queue("the photos")  # reading a photo, finding its faces
+NO_FACE = (
+    "No face was found. Try a photo in which the face is larger or less covered, or paint over what covers it in the "
+    "Complete tab."
+)
 TASKS = ("complete", "symmetrize", "rotate", "normalize", "transfer")
 
 
@@ -109,9 +113,7 @@ def wording(error: Exception) -> str:
     """Return an error message for visitors: facesym's own message, or a general one for an unexpected error, which is
     logged."""
     if isinstance(error, FaceNotFoundError):
-        return (
-            "No face was found in this photo. Try one in which the face is larger, sharper or less covered."
-        )
+        return NO_FACE
     if isinstance(error, FacesymError):
         return without_folders(str(error))
     log.error("Unexpected", exc_info=error)

@@ -15,6 +15,7 @@ from facesym.video import save_video
 
 PAIR = 720  # height of the before/after image
 MOVING = 480  # long side of the before/after GIF
+LIGHT = {"normal": "normal light", "weak": "dim light", "side": "light from the side"}  # names for visitors
 SMALL = 0.35  # fraction of the photo's short side; smaller faces get a close-up
 
 
@@ -230,7 +231,7 @@ def numbers(*texts: str) -> str:
 
 def likeness(identity: list | None) -> str:
     """Format the identity similarity of result and photo for the summary."""
-    return "" if identity is None else f"likeness to the photo **{min(identity):.2f}** of 1"
+    return "" if identity is None else f"**{max(min(identity), 0):.0%}** alike"
 
 
 def turned(yaw: float) -> str:
@@ -239,6 +240,19 @@ def turned(yaw: float) -> str:
     if not angle:
         return "the head faces the camera"
     return f"the head is turned by **{abs(angle)}°** to the {'right' if angle > 0 else 'left'}"
+
+
+def notes(result) -> list[str]:
+    """Return the notes of a result, with one more if it may no longer look like the same person."""
+    from facesym.pipelines.notes import with_likeness
+
+    return with_likeness(result.notes, result.identity)
+
+
+def side(angle: float) -> str:
+    """Format a whole number of degrees with the side of the image that the head turns to."""
+    angle = round(angle)
+    return f"{'right' if angle > 0 else 'left'} {abs(angle)}°" if angle else "to the camera"
 
 
 def degrees(angle: float) -> str:
@@ -253,7 +267,7 @@ def for_file(text: str) -> str:
 
 def named(attribute: str) -> str:
     """Return the name of an attribute for visitors: angles get a degree sign."""
-    return attribute + "°" * attribute[-1].isdigit()
+    return LIGHT.get(attribute, attribute + "°" * attribute[-1].isdigit())
 
 
 def heading(text: str) -> str:

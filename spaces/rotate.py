@@ -10,6 +10,7 @@ import panel
 import parts
 import results
 import stage
+from waiting import LOADING
 
 from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
@@ -42,10 +43,9 @@ def work(tell, value: dict, shot: stage.Shot) -> panel.Outcome:
 
 def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tuple[panel.Outcome, dict]:
     """Fit, rotate and write the result files; return the outcome and the fit's metrics."""
-    from facesym.identity import identity_similarity
-    from facesym.pipelines.head import SAME
+    from facesym.identity import SAME_PERSON, identity_similarity
 
-    tell(0, "Loading the model")
+    tell(0, LOADING)
     pipe = tab.pipeline.get()
     files = results.Files(tab.name, stem, "turning")
     crop, trim = face_crop(photo, face)
@@ -57,7 +57,7 @@ def finish(tell, photo: Photo, stem: str, face, low: float, high: float) -> tupl
         told += 1
         if told % 3 == 0:
             alike = identity_similarity([crop.resize(image.size)], [image])
-            if alike is None or alike[0] >= SAME:
+            if alike is None or alike[0] >= SAME_PERSON:
                 waiting = files.show(parts.as_frame(trim(image)), "fit")
         tell(0.9 * fraction, "Fitting the model to the photo", one_picture(waiting))
 
@@ -75,9 +75,8 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
     if len(degrees) < 2:
         degrees = [round(fit["yaw"])]
     kept, labels = [nearest(frames, yaws, yaw) for yaw in degrees], [results.degrees(yaw) for yaw in degrees]
-    start = min(range(len(kept)), key=lambda i: abs(degrees[i] - fit["yaw"]))
-    views = [files.series("Turn", kept, labels, start, "Angle")]
     farthest = max(0, len(kept) - 1, key=lambda i: abs(degrees[i] - fit["yaw"]))
+    views = [files.series("Turn", kept, labels, farthest, "Angle")]
     downloads = []
     if len(kept) > 1:
         downloads += [
@@ -86,7 +85,7 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
         ]
         views += turned_photos(photo, result, files, degrees, fit["yaw"])
     (_, turned), *pairs = files.downloads(trim(result.crop[0]), kept[farthest])
-    downloads += [(f"Turned to {labels[farthest]} (PNG)", turned), *pairs]
+    downloads += [(f"Turned {results.side(degrees[farthest])} (PNG)", turned), *pairs]
     turns = f"the slider turns it from **{labels[0]}** to **{labels[-1]}**"
     if len(kept) == 1:
         turns = "the model could not turn this face: try another photo"
@@ -96,7 +95,7 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
         f"fitted in **{fit['seconds']:.0f} s**",
         turns,
     )
-    notes = [note for note in result.notes if "was limited to" not in note]  # the summary gives the range
+    notes = [note for note in result.notes if " instead of " not in note]  # the summary gives the range
     return panel.Outcome(views, downloads, numbers, notes, files.result)
 
 

@@ -81,10 +81,7 @@ def on_stage(shot: Shot, strokes: str | None = None) -> dict:
     """
     width, height = shot.size
     scale = min(1, parts.PAINTED / max(shot.size))
-    note = "" if shot.boxes else (
-        "No face was found in this photo. If something covers the face, paint over it in the Complete tab; otherwise "
-        "try a photo in which the face is larger or sharper."
-    )  # fmt: skip
+    note = "" if shot.boxes else parts.NO_FACE
     return {
         "photo": parts.url(shot.preview),
         "width": round(width * scale),

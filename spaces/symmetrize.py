@@ -10,13 +10,14 @@ import parts
 import results
 import stage
 from PIL import Image
+from waiting import LOADING
 
 from facesym.asymmetry import draw_heatmap
 from facesym.errors import ImageError
 from facesym.faces.load import Photo, read_photo
 
 MEANING = {  # names of the regions for visitors
-    "overall": "Overall, without the jaw",
+    "overall": "Overall (jaw not counted)",
     "brow": "Brows: height and position",
     "eye opening": "Eyes: opening",
     "mouth corner": "Mouth corners: height and position",
@@ -56,7 +57,7 @@ def work(tell, value: dict, shot: stage.Shot, every: bool) -> panel.Outcome:
 
 def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[dict]]:
     """Symmetrize a photo and write the result files; return the outcome and the measures of each face."""
-    tell(0.05, "Loading the model")
+    tell(0.05, LOADING)
     tab.pipeline.get()
     tell(0.1, "Making the face symmetric")
     result = symmetrize(photo, faces)
@@ -93,7 +94,7 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
             results.likeness(result.identity),
             f"**{result.seconds:.1f} s**",
         ),
-        notes=result.notes,
+        notes=results.notes(result),
         result=files.result,
         extras="".join(sections) + results.paragraph(ABOUT),
     )

@@ -7,6 +7,7 @@ import panel
 import parts
 import results
 import stage
+from waiting import LOADING
 
 from facesym.attributes import GROUPS
 from facesym.errors import ImageError
@@ -66,7 +67,7 @@ def work(tell, value: dict, shot: stage.Shot, strength: float, every: bool, *cho
 
 def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid: bool) -> panel.Outcome:
     """Change a face and write the result files."""
-    tell(0.05, "Loading the model")
+    tell(0.05, LOADING)
     pipe = tab.pipeline.get()
     wanted = pipe.wanted(to)
     tell(0.1, "Changing the face")
@@ -90,7 +91,7 @@ def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid:
         views=[files.pair("Face", crop, output), *files.whole(photo, whole)],
         downloads=downloads,
         numbers=results.numbers(results.likeness(result.identity), f"**{result.seconds:.1f} s**"),
-        notes=result.notes,
+        notes=results.notes(result),
         result=files.result,
         extras=grid_html + results.paragraph(ABOUT),
     )

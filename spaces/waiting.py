@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from facesym.errors import FacesymError
 
 log = logging.getLogger("facesym.page")
+LOADING = "Loading the model"  # the step of a job that is not counted in its duration
 POLL = 0.15  # seconds between two checks of a job
 LEFT = 15.0  # a job that nobody has checked for so many seconds ends: its visitor has left
 
@@ -32,13 +33,13 @@ class Job:
     """One piece of work.
 
     Attributes:
-        seconds: estimated duration, from earlier jobs.
+        seconds: estimated duration, from earlier jobs; None before the first one has ended.
         fraction: completed fraction.
         step: the current step, as shown to the visitor.
         viewer: value of the panel's viewer to show during the work, or None.
     """
 
-    seconds: float
+    seconds: float | None
     fraction: float = 0.0
     step: str = "Starting"
     viewer: dict | None = None
@@ -54,16 +55,20 @@ class Job:
         """
         if self.cancelled.is_set() or time.monotonic() - self.seen > LEFT:
             raise Stopped
+        if self.step == LOADING != step:
+            self.started = time.monotonic()
         self.fraction, self.step = fraction, step
         self.viewer = viewer or self.viewer
 
-    def remaining(self) -> float:
-        """Return the estimated number of seconds until the job ends."""
+    def remaining(self) -> float | None:
+        """Return the estimated number of seconds until the job ends; None if nothing is known yet."""
         if self.started is None:
             return self.seconds
         passed = time.monotonic() - self.started
         if self.fraction > 0.1 and passed > 3:  # by now its own pace is the better estimate
             return passed * (1 - self.fraction) / self.fraction
+        if self.seconds is None or self.step == LOADING:
+            return None
         return max(self.seconds - passed, 0)
 
 
@@ -73,13 +78,13 @@ class Queue:
     Args:
         name: name of its work for visitors, such as "a fit".
         workers: number of jobs that run at a time.
-        seconds: initial estimate of a job's duration.
+        seconds: initial estimate of a job's duration; default: none until a job has been measured on this machine.
         most: maximum number of waiting jobs.
         patient: run at low CPU priority (Linux only).
     """
 
     def __init__(
-        self, name: str, workers: int = 1, seconds: float = 2.0, most: int = 60, patient: bool = False
+        self, name: str, workers: int = 1, seconds: float | None = None, most: int = 60, patient: bool = False
     ):
         self.name, self.workers, self.seconds, self.most = name, workers, seconds, most
         begin = lower_priority if patient else None
@@ -88,10 +93,9 @@ class Queue:
 
     def _start(self, function, args):
         if len(self._jobs) >= self.most:
-            minutes = max(1, round(sum(job.remaining() for job in self._jobs) / self.workers / 60))
-            raise BusyError(
-                f"{len(self._jobs)} people are waiting already: try again in about {minutes} min."
-            )
+            seconds = self._seconds(self._jobs)
+            when = "later" if seconds is None else f"in about {max(1, round(seconds / 60))} min"
+            raise BusyError(f"{len(self._jobs)} people are waiting already: try again {when}.")
         job = Job(self.seconds)
         self._jobs.append(job)
         context = contextvars.copy_context()  # ZeroGPU stores the current request in it
@@ -102,16 +106,22 @@ class Queue:
         job.started = time.monotonic()
         try:
             result = function(job.tell, *args)
-            self.seconds += 0.3 * (time.monotonic() - job.started - self.seconds)
+            taken = time.monotonic() - job.started
+            self.seconds = taken if self.seconds is None else self.seconds + 0.3 * (taken - self.seconds)
             return result
         finally:
             gc.collect(0)
             trim_memory()
 
-    def before(self, job: Job) -> tuple[int, float]:
-        """Return the number of jobs ahead of this one and the estimated seconds until it starts."""
+    def _seconds(self, jobs):
+        """Return the estimated seconds until jobs have ended; None if that of one is not known."""
+        each = [job.remaining() for job in jobs]
+        return None if None in each else sum(each) / self.workers
+
+    def before(self, job: Job) -> tuple[int, float | None]:
+        """Return the number of jobs ahead of this one and the estimated seconds until it starts, None if unknown."""
         others = self._jobs[: self._jobs.index(job)]
-        return len(others), sum(other.remaining() for other in others) / self.workers
+        return len(others), self._seconds(others)
 
     async def follow(self, function, *args):
         """Run the work; an asynchronous generator.
@@ -154,8 +164,10 @@ class Queue:
             count, seconds = self.before(job)
             who = "1 person is" if count == 1 else f"{count} people are"
             if count:
-                return 0, f"Waiting for {self.name}: {who} ahead of you, about {in_words(seconds)}"
-        return job.fraction, f"{job.step} · about {in_words(job.remaining())} left"
+                about = "" if seconds is None else f", about {in_words(seconds)}"
+                return 0, f"Waiting for {self.name}: {who} ahead of you{about}"
+        left = job.remaining()
+        return job.fraction, job.step if left is None else f"{job.step} · about {in_words(left)} left"
 
 
 def lower_priority() -> None:

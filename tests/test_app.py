@@ -180,7 +180,7 @@ def test_transfer_gives_a_face_and_numbers(client):
     with Image.open(face) as picture:
         assert picture.width == picture.height >= 128 and "AI" in picture.info["Description"]
     assert Path(face).name == "astronaut-happy-dark.png" and " s**" in numbers
-    with pytest.raises(AppError, match="exclude each other"):
+    with pytest.raises(AppError, match="Choose one expression"):
         client.predict(photo, "happy, neutral", 1, api_name="/transfer")
     with pytest.raises(AppError, match="Name a target"):
         client.predict(photo, "", 1, api_name="/transfer")

@@ -5,7 +5,19 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from visitor import FACE, as_bytes, changed, download, open_tab, paint, press, status, upload, with_glasses
+from visitor import (
+    FACE,
+    as_bytes,
+    changed,
+    download,
+    open_tab,
+    paint,
+    press,
+    result,
+    status,
+    upload,
+    with_glasses,
+)
 
 
 def test_painted_stroke_is_completed_and_nothing_else_changes(page, photo):
@@ -71,7 +83,7 @@ def test_what_hides_the_face_is_found_and_added_to_the_strokes(page, photo):
     upload(page, dark)
     paint(page, photo.size, (40, 290), 10)
     stroke = painted(page)
-    page.get_by_role("button", name="Find what hides the face").click()
+    page.get_by_role("button", name="Find what covers the face").click()
     status(page, "Complete").get_by_text("of the photo was marked").wait_for()
     page.wait_for_function(f"n => ({PAINTED})(document.querySelector('.picture canvas')) > n", arg=stroke)
     alpha = "(c, [x, y]) => c.getContext('2d').getImageData(x, y, 1, 1).data[3]"
@@ -96,7 +108,7 @@ def test_what_is_painted_and_chosen_during_the_search_stays(desk, photo):
     open_tab(desk, "Complete")
     held = []
     desk.route("**/queue/join*", lambda route: held.append(route))  # playwright takes no built-in function
-    desk.get_by_role("button", name="Find what hides the face").click()
+    desk.get_by_role("button", name="Find what covers the face").click()
     paint(desk, pair.size, (40, 290), 10)
     stroke = painted(desk)
     open_tab(desk, "Symmetrize")
@@ -112,7 +124,7 @@ def test_what_is_painted_and_chosen_during_the_search_stays(desk, photo):
 
 
 def test_a_mask_that_is_not_found_is_told_and_strokes_stay(desk, photo):
-    find = desk.get_by_role("button", name="Find what hides the face")
+    find = desk.get_by_role("button", name="Find what covers the face")
     upload(desk, Image.new("RGB", (320, 320), "grey"))
     find.click()
     status(desk, "Complete").get_by_text("No face was found").wait_for()
@@ -120,7 +132,7 @@ def test_a_mask_that_is_not_found_is_told_and_strokes_stay(desk, photo):
     paint(desk, photo.size, FACE, 25)
     stroke = painted(desk)
     find.click()
-    status(desk, "Complete").get_by_text("Mark it with the brush").wait_for()
+    status(desk, "Complete").get_by_text("Paint over what covers the face.").wait_for()
     assert desk.get_by_role("button", name="Complete the face").is_visible() and painted(desk) == stroke
 
 
@@ -152,6 +164,22 @@ def test_a_file_that_is_no_picture_is_refused_at_once_and_the_photo_stays(desk, 
     desk.locator(".say.error").get_by_text("text.jpg is not an image").wait_for()
     assert desk.locator(".picture img").get_attribute("src") == src
     press(desk, "Complete")
+
+
+def test_a_button_pressed_while_the_photo_is_read_waits_for_it(desk, photo):
+    open_tab(desk, "Symmetrize")
+    held = []
+    desk.route("**/queue/join*", lambda route: held.append(route))
+    with desk.expect_request("**/queue/join*"):
+        desk.locator("input[aria-label='Choose a photo']").set_input_files(
+            {"name": "photo.png", "mimeType": "image/png", "buffer": as_bytes(photo)}
+        )
+    press(desk, "Symmetrize", wait=False)
+    desk.locator(".say").get_by_text("“Make it symmetric” starts when it is there").wait_for()
+    assert not status(desk, "Symmetrize").get_by_text("Add a photo").count()
+    held.pop().continue_()
+    desk.unroute("**/queue/join*")
+    result(desk, "Symmetrize").wait_for()
 
 
 def test_heic_is_read(desk, photo):

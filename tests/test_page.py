@@ -122,6 +122,29 @@ def test_who_waits_is_told_for_what_and_how_long():
     assert not issubclass(Stopped, BusyError)
 
 
+def test_a_duration_is_told_only_once_it_was_measured_and_without_loading():
+    from waiting import LOADING, Queue
+
+    queue, told = Queue("the models"), []
+
+    def work(tell):
+        tell(0.05, LOADING)
+        time.sleep(0.5)
+        tell(0.1, "Working")
+        time.sleep(0.3)
+
+    async def visit():
+        async for news in queue.follow(work):
+            if not isinstance(news, tuple):
+                told.append(queue.describe(news)[1])
+
+    asyncio.run(visit())
+    assert {"Loading the model", "Working"} <= set(told) and not any("left" in text for text in told)
+    assert 0.2 < queue.seconds < 0.5
+    asyncio.run(visit())
+    assert "Working · about 1 s left" in told and "Loading the model" in told
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
 def test_fits_let_others_go_first():
     from waiting import Queue
@@ -312,8 +335,8 @@ def test_a_fit_offers_what_it_reached_in_whole_degrees(fitted):
     outcome, _ = fitted
     turn = outcome.views[0]
     assert turn.labels == [f"{angle:+d}°" if angle else "0°" for angle in range(-11, 6)]
-    assert len(turn.frames) == 17 and turn.labels[turn.start] == "+2°"
+    assert len(turn.frames) == 17 and turn.labels[turn.start] == "-11°"
     assert "from **-11°** to **+5°**" in outcome.numbers
     assert "turned by **2°** to the right" in outcome.numbers
-    assert "Turned to -11° (PNG)" in dict(outcome.downloads)
+    assert "Turned left 11° (PNG)" in dict(outcome.downloads)
     assert [view.label for view in outcome.views[1:]] == ["Whole photo, -11°", "Whole photo, +5°"]

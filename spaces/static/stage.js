@@ -3,6 +3,7 @@ const find = (selector) => element.querySelector(selector);
 const root = find(".stage"), image = find(".picture img"), canvas = find("canvas"), video = find("video");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 let shown = null, found = null, past = [], last = null, erasing = false;
+let reading = false, pressed = null; // whether a photo is on its way, and the button that waits for it
 let mine = {}; // what the visitor painted and chose on the photo shown
 const value = () => props.value || {};
 const set = (changes) => { Object.assign(mine, changes); props.value = { ...value(), ...changes }; };
@@ -58,12 +59,15 @@ async function take(file) {
   if (file.size > 40e6) return say("This file is larger than 40 MB: make it smaller and try again.", true);
   say("Reading the photo …");
   root.classList.add("busy");
+  reading = true;
   try {
     const { path } = await upload(file);
     props.value = { ...value(), upload: path };
     trigger("upload");
   } catch (error) {
     root.classList.remove("busy");
+    reading = false;
+    pressed = null;
     say("The upload failed: try again, or try a smaller photo.", true);
   }
 }
@@ -177,5 +181,21 @@ find(".find").onclick = () => trigger("apply");
 find(".undo").onclick = () => { if (past.length) { context.putImageData(past.pop(), 0, 0); changed(); } };
 find(".wipe").onclick = () => { keep(); context.clearRect(0, 0, canvas.width, canvas.height); changed(); };
 
-watch("value", () => { root.classList.remove("busy"); render(); });
+addEventListener("click", (event) => { // what is pressed while a photo is read starts when it is there
+  const button = event.target.closest && event.target.closest("#left button.primary, button.find");
+  if (!reading || !button) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  pressed = button;
+  say(`Reading the photo … “${button.textContent.trim()}” starts when it is there.`);
+}, true);
+watch("value", () => {
+  if (reading && value().upload) return; // the server has not answered yet
+  root.classList.remove("busy");
+  render();
+  const waiting = pressed;
+  reading = false;
+  pressed = null;
+  if (waiting && !value().error) setTimeout(() => waiting.click());
+});
 render();
