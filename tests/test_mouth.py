@@ -143,7 +143,7 @@ def test_transfer_refines_the_mouths_that_the_network_blurs(astronaut, monkeypat
     pipe = facesym.load("transfer")
     seen = []
     monkeypatch.setattr(
-        "facesym.pipelines.transfer.refine_mouth", lambda image, points: seen.append(points) or image
+        "facesym.faces.mouth.refine_mouth", lambda image, points: seen.append(points) or image
     )
     pipe(astronaut, to="neutral")
     assert len(seen) == 1

@@ -13,6 +13,8 @@ from .pixels import to_input, to_uint8
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 INNER = slice(60, 68)  # the inner edge of the lips
+REFINED = ("neutral", "happy")  # expressions whose mouth is refined; in wide open mouths detail looks wrong
+OPEN = "surprised"  # the expression whose mouth is wide open
 SIDE = 1.7  # side of a crop, in the longer sides of the mouth's bounding box
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # opposite landmarks, upper and lower
 UPPER_LIP, LOWER_LIP = [60, 61, 62, 63, 64], [60, 67, 66, 65, 64]  # inner edges, from left to right
@@ -95,6 +97,28 @@ def cut_mouth(image: np.ndarray, box: tuple[int, int, int], size: int) -> np.nda
     return cv2.resize(
         np.ascontiguousarray(image[y : y + side, x : x + side]), (size, size), interpolation=how
     )
+
+
+def finish_mouth(
+    image: np.ndarray, points: np.ndarray, expression: str | None, away: bool, strength: float
+) -> np.ndarray:
+    """Finish a synthesized mouth as its new expression requires.
+
+    Args:
+        image: SxSx3 uint8, an aligned face.
+        points: 68x2, its landmarks in pixels.
+        expression: the new expression; None if it was kept.
+        away: whether the head was turned far, which smears the mouth.
+        strength: strength of the change, from 0.
+
+    Returns:
+        SxSx3 uint8.
+    """
+    if expression in REFINED or (away and expression is None):
+        image = refine_mouth(image, points)
+    if expression == "happy":
+        return shade_teeth(image, points)
+    return darken_opening(image, points, strength) if expression == OPEN else image
 
 
 def refine_mouth(image: np.ndarray, points: np.ndarray) -> np.ndarray:

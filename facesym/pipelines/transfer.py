@@ -18,7 +18,7 @@ from ..faces.decode import PictureSource
 from ..faces.geometry import face_region, flip_landmarks, resized_points
 from ..faces.landmarks import find_points
 from ..faces.light import LightChange, relight, relight_photo
-from ..faces.mouth import darken_opening, refine_mouth, shade_teeth
+from ..faces.mouth import finish_mouth
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose
 from ..faces.save import mark_edited
 from .base import FaceJob, Later, Pipeline, Result, inference
@@ -27,9 +27,7 @@ from .crops import to_image
 from .draw import draw
 
 TURNED = 8.0  # degrees of yaw from which a head turns to the other side by way of its mirror image
-FAR = 18.0  # degrees of a turn from which the background is the photo's, and the mouth is refined
-REFINED = ("neutral", "happy")  # expressions whose mouth is refined; in wide open mouths detail looks wrong
-OPEN = "surprised"  # the expression whose mouth is wide open
+FAR = 18.0  # degrees of a turn from which the background is the photo's
 MIRRORED = "The head faced the other way, so its mirror image was turned: left and right are swapped."
 KEPT_SMILE = 0.25  # strength with which the network is asked to keep a face's open smile
 
@@ -158,10 +156,10 @@ class TransferPipeline(Pipeline):
             paste: True pastes the face into the photo and changes the light of the whole photo; poses cannot be pasted.
                 False returns the aligned crop.
             aligned: the image is already an aligned square crop; skip face detection.
+            grid: also return an image per attribute, with only that attribute changed.
             batch_size: number of photos, and of faces, that the network processes at a time.
             on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
                 reason.
-            grid: also return an image per attribute, with only that attribute changed.
 
         Returns:
             TransferResult. If the network copies from the photo, crops have up to four times the network's size, as far
@@ -348,20 +346,11 @@ class TransferPipeline(Pipeline):
         for i, (face, away, output) in enumerate(zip(faces, far, drawn)):
             image = to_image(output[0])
             points = resized_points(face.small_points, face.crop.width / config.input_size)
-            within_face = set(way) == {"expression"}
-            refined = expression in REFINED or (away and expression is None)
-            opened = expression == OPEN
-            drawn_points = find_points(image) if refined or opened or away or within_face else points
-            if refined:
-                pixels = refine_mouth(np.asarray(image), drawn_points)
-                image = Image.fromarray(
-                    shade_teeth(pixels, drawn_points) if expression == "happy" else pixels
-                )
-            elif opened:
-                image = Image.fromarray(darken_opening(np.asarray(image), drawn_points, strength))
+            drawn_points = find_points(image)
+            image = Image.fromarray(finish_mouth(np.asarray(image), drawn_points, expression, away, strength))
             if away and config.copy:
                 image = compose(image, drawn_points, self.net, face, [y[i : i + 1] for y in steps], points)
-            elif within_face:
+            elif set(way) == {"expression"}:
                 image = keep_outside_face(image, drawn_points, face.crop, points)
             made.append(image)
         return made
