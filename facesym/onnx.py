@@ -176,6 +176,17 @@ def run_network(net: Any, images: np.ndarray, output: str) -> np.ndarray:
         return net(torch.from_numpy(images).to(net.device, net.dtype)).float().cpu().numpy()
 
 
+class Outputs(SimpleNamespace):
+    """Outputs of an exported network, float32 arrays by name."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ZooError(
+            f"The exported network has no output {name!r}: an older version wrote it. Run `facesym export` again."
+        )
+
+
 class OnnxNet:
     """An exported network. It is called with float32 arrays and runs on the CPU.
 
@@ -225,17 +236,17 @@ class OnnxNet:
     def num_parameters(self) -> int:
         return self.entry["params"]
 
-    def __call__(self, *inputs: np.ndarray) -> SimpleNamespace:
+    def __call__(self, *inputs: np.ndarray) -> Outputs:
         """Run the network.
 
         Args:
             inputs: arrays, in the order of the graph's inputs (`facesym.export.graphs`).
 
         Returns:
-            Namespace of the graph's outputs, float32 arrays.
+            The graph's outputs. One that the file lacks raises a ZooError when it is read.
         """
         feed = {
             name: np.ascontiguousarray(value, np.float32)
             for name, value in zip(self._inputs, inputs, strict=True)
         }
-        return SimpleNamespace(**dict(zip(self._outputs, self._session.run(self._outputs, feed))))
+        return Outputs(**dict(zip(self._outputs, self._session.run(self._outputs, feed))))

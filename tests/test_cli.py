@@ -126,6 +126,7 @@ def test_every_face_has_its_files(command, files, photo, mask, calls, tmp_path, 
         ("rotate photo.jpg -o done.png", 1, "must end in .gif, .mp4"),
         ("rotate photo.jpg --yaw 1 2 3", 2, "one or two numbers, not 3"),
         ("rotate photo.jpg --paste", 2, "needs a single --yaw"),
+        ("transfer photo.jpg --pose frontal --paste", 2, "a turned head does not fit"),
         ("complete photo.jpg", 2, "or let --mask auto find"),
         ("", 2, "facesym complete photo.jpg --mask mask.png"),  # an example of the help
         ("complete --mask mask.png", 2, "IMAGE_OR_FOLDER is missing"),

@@ -177,6 +177,13 @@ def test_options_of_the_hub(exported, monkeypatch):
     assert fetched == [((entry["repo_id"], "onnx/model.onnx"), {"force_download": True, "revision": "abc"})]
 
 
+def test_an_export_of_an_older_version():
+    outputs = onnx.Outputs(changed=np.zeros(1))
+    assert outputs.changed == 0 and not hasattr(outputs, "__copied__")
+    with pytest.raises(ZooError, match="'copied_larger': an older version wrote it"):
+        _ = outputs.copied_larger
+
+
 def test_unknown_backend():
     with pytest.raises(ZooError, match="torch, onnx, onnx-fp16, onnx-int8"):
         facesym.load("symmetrize", backend="tensorflow")

@@ -296,7 +296,8 @@ at most one attribute per group; the other groups do not change."""
             if name and name not in groups.get(group, ()):
                 hint = did_you_mean(name, groups.get(group, ()))
                 raise ImageError(f"--{group} {name}: {self.args.model} has no such {group}.{hint}")
-        choose(groups, self.args.to)
+        if "pose" in choose(groups, self.args.to) and self.args.paste:
+            raise UsageError("argument --paste: a turned head does not fit into the photo")
 
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
         args = self.args

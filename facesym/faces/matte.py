@@ -8,6 +8,7 @@ from ..onnx import backend, run_network, shared_network
 from .geometry import face_region, resized_points
 from .grain import with_grain
 from .paste import diffuse, reaching_border
+from .pixels import to_input, to_uint8
 from .texture import borrow_texture, find_texture
 
 SIDE = 128  # pixels: crops are segmented at this size
@@ -38,9 +39,7 @@ def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
         ZooError: the zoo has no parser with all of CLASSES, or its weights are unavailable.
     """
     net = shared_network("parse", backend())
-    small = (
-        _resized(crop, net.config.input_size).astype(np.float32).transpose(2, 0, 1) / np.float32(127.5) - 1
-    )
+    small = to_input(_resized(crop, net.config.input_size))
     plain, mirrored = (
         run_network(net, np.ascontiguousarray(x[None]), "logits")[0] for x in (small, small[..., ::-1])
     )
@@ -200,7 +199,7 @@ def behind(crop: np.ndarray, matte: np.ndarray, points: np.ndarray) -> np.ndarra
         return crop
     filled = _continued(crop, _background(crop, known, points))
     weight = cv2.GaussianBlur(person.astype(np.float32), (0, 0), reach / 3)[..., None]
-    mixed = np.clip(np.rint(weight * filled + (1 - weight) * crop), 0, 255).astype(np.uint8)
+    mixed = to_uint8(weight * filled + (1 - weight) * crop)
     return with_grain(mixed, person > 0, np.ones_like(known))
 
 
@@ -278,4 +277,4 @@ def _enlarged(image, side):
 
 def _laid_over(filled, image, known):
     """Replace the known pixels of a filled image (SxSx3 float32): SxSx3 uint8."""
-    return np.where(known[..., None], image, np.clip(np.rint(filled), 0, 255)).astype(np.uint8)
+    return np.where(known[..., None], image, to_uint8(filled))

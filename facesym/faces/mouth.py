@@ -163,7 +163,7 @@ def shade_teeth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     shaded += LINES * (shaded - cv2.GaussianBlur(shaded, (0, 0), size / 256))
     weight = cv2.GaussianBlur(_inside_lips(points, size), (0, 0), size / 170)
     lab[..., 0] = light + weight * (np.clip(shaded, 0, 100) - light)
-    return np.rint(np.clip(255 * cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 255)).astype(np.uint8)
+    return to_uint8(255 * cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
 
 
 def _mean_around(values, at, reach):

@@ -9,6 +9,8 @@ other part of the photo has their detail, and the network was trained on it.
 import cv2
 import numpy as np
 
+from .pixels import to_uint8
+
 # Lengths are in pixels, chosen on crops of 256 pixels.
 BLUR = 2.0  # sigma of the blur before comparing
 COARSE = 4.0  # sigma; coarser structure comes from the network, finer detail is copied
@@ -137,4 +139,4 @@ def borrow_texture(
     votes = votes[reach:-reach, reach:-reach]
     borrowed = coarse + votes[..., :3] / np.maximum(votes[..., 3:], 1e-3)
     weight = blur(own, 1.0) * own
-    return np.clip(np.rint(values + weight * (borrowed - values)), 0, 255).astype(np.uint8)
+    return to_uint8(values + weight * (borrowed - values))

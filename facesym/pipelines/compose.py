@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..faces.geometry import face_region
 from ..faces.matte import behind, person_matte
+from ..faces.pixels import to_uint8
 from .crops import to_array
 from .draw import draw
 
@@ -54,7 +55,7 @@ def compose(
     mixed = inside * np.asarray(output, np.float32) + (1 - inside) * copied
     if (matte < 0.1).mean() >= BACKGROUND:
         mixed = moved * mixed + (1 - moved) * background
-    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+    return Image.fromarray(to_uint8(mixed))
 
 
 def copy_person(
@@ -76,7 +77,7 @@ def copy_person(
     matte = matte.copy()
     matte[0] = matte[:, 0] = matte[:, -1] = 0  # beyond the image's sides these are repeated: streaks
     levels = (high + (low - high) * matte, np.full(matte.shape, low), np.full(matte.shape, high))
-    images = [Image.fromarray(np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, 2)) for grey in levels]
+    images = [Image.fromarray(np.repeat(to_uint8(grey)[..., None], 3, 2)) for grey in levels]
     faces = [face, *(replace(face, crop=image) for image in images)]
     _, drawn = draw(net, faces, [np.repeat(y, len(faces), 0) for y in steps], larger=True, copied=True)
     crop, *greys = (to_array(image)[0] for image in drawn)
@@ -113,4 +114,4 @@ def keep_outside_face(
     region = cv2.dilate(region, np.ones((side // 40 * 2 + 1,) * 2, np.uint8))
     weight = cv2.GaussianBlur(region, (0, 0), side / 50)[..., None]
     mixed = weight * np.asarray(output, np.float32) + (1 - weight) * np.asarray(crop, np.float32)
-    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+    return Image.fromarray(to_uint8(mixed))

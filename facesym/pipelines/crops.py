@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from ..faces.pixels import to_uint8
 from ..onnx import OnnxNet
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def one_of(batch: Any, i: int) -> Any:
 def to_image(values: Any) -> Image.Image:
     """Convert a 3xHxW tensor or array in [-1, 1] to an RGB image."""
     if isinstance(values, np.ndarray):
-        pixels = np.rint((values.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+        pixels = to_uint8((values + 1) * 127.5)
     else:
         pixels = ((values.float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
