@@ -44,6 +44,8 @@ from .smiles import measure_smiles
 from .strengths import COLUMNS as STRENGTHS
 from .strengths import measure_strengths
 from .tables import markdown, save_results
+from .views import COLUMNS as VIEWS
+from .views import measure_views
 
 SIZE = 128
 STRENGTH_IMAGES = 24  # of the images, on which strengths are measured
@@ -70,6 +72,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--smiles", type=Path, nargs="*", default=[],
         help="folders of faces with neutral and smiling photos of the same people",
     )  # fmt: skip
+    command.add_argument(
+        "--views", type=Path, nargs="*", default=[],
+        help="folders of faces with photos of the same people from the front and from the side",
+    )  # fmt: skip
     add_realism(command)
     command.add_argument("--classifier", type=Path, help="classifier.pt of an earlier run")
     command.add_argument(
@@ -86,7 +92,8 @@ def run(args: argparse.Namespace) -> None:
     within 0.6; the inner face's sharpness relative to the photo's; for expressions, LPIPS outside the face; for poses,
     the error of the measured yaw. Rows: the photos; for poses, a mesh; the models. Also Table 3: recognition of
     expressions in turned faces before and after turning them to the front; whether expressions grow with the strength;
-    and, with ``--smiles``, how similar the mouths of added and removed smiles are to the person's own."""
+    with ``--smiles``, how similar the mouths of added and removed smiles are to the person's own; and, with
+    ``--views``, how similar turned heads are to the person's own photo from that side."""
     args.out.mkdir(parents=True, exist_ok=True)
     pipes = {name: facesym.load(model) for name, model in named_models(args.models).items()}
     nets, mesh = load_models(args.realism), FaceMesh(args.mesh)
@@ -114,6 +121,7 @@ def run(args: argparse.Namespace) -> None:
     smiles = measure_smiles(pipes, args.smiles, args.alexnet) if args.smiles else []
     results = {
         "smiles": smiles,
+        "views": measure_views(pipes, mesh, args.views, args.alexnet) if args.views else [],
         "strengths": measure_strengths(pipes, images[:STRENGTH_IMAGES]),
         "real": real,
         "groups": group_means(table),
@@ -320,5 +328,8 @@ def _print(settings, results):
     for change in dict.fromkeys(row["change"] for row in results["smiles"]):
         print(f"\n{change}, compared with a photo of the person\n")
         print(markdown([row for row in results["smiles"] if row["change"] == change], SMILES))
+    if results["views"]:
+        print("\nTurned by 45 degrees, compared with a photo of the person from that side\n")
+        print(markdown(results["views"], VIEWS))
     print("\nLengths at growing strengths, in distances of the outer eye corners\n")
     print(markdown(results["strengths"], STRENGTHS))
