@@ -60,8 +60,9 @@ def measure_views(
     pairs = view_pairs(folders)
     if not pairs:
         return []
-    images, targets = (load_pictures([pair[k] for pair in pairs], SIZE)[0] for k in (0, 1))
-    poses = [pose for *_, pose in pairs]
+    images = load_pictures([front for front, _, _ in pairs], SIZE)[0]
+    targets = load_pictures([side for _, side, _ in pairs], SIZE)[0]
+    poses = [pose for _, _, pose in pairs]
     outputs = {
         "unchanged photo": images,
         "mesh": np.stack([
