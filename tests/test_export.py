@@ -123,6 +123,24 @@ def test_command(tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_nothing_is_exported_unless_every_model_can_be(tmp_path, monkeypatch, capsys):
+    exported = []
+    monkeypatch.setattr("facesym.export.export", lambda name, format: exported.append(name) or [])
+    one, other = copied(tmp_path / "a", "symgan-128-encoder"), copied(tmp_path / "b", "symgan-128-encoder")
+    out = tmp_path / "out"
+    assert run("encode", "symetrize", "-o", out) == 1
+    assert 'Did you mean "symmetrize"?' in capsys.readouterr().err
+    assert run(one, other, "-o", out) == 1
+    assert f"{one} and {other} would both be written to {out / 'mine'}" in capsys.readouterr().err
+    assert run("encode", "symgan-128-encoder") == 1
+    (out / "landmarks-68").mkdir(parents=True)
+    (out / "landmarks-68/model.onnx").write_text("")
+    assert run("encode", "landmarks", "-o", out) == 1
+    assert "model.onnx exists" in capsys.readouterr().err and not exported
+    assert run(one, other) == 0  # each into itself
+    assert exported == [str(one), str(other)]
+
+
 def test_pushed_files_are_pinned(exported, monkeypatch, capsys):
     pinned, published = [], []
     entry = {**zoo.get("encode"), "revision": "b" * 40}

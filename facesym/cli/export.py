@@ -50,23 +50,17 @@ of a model folder into that folder.""",
 
 
 def _export(args: argparse.Namespace) -> int:
-    from facesym import export, onnx
+    from facesym import export
 
     if args.push_to_hub and (args.output or args.format != "onnx"):
         raise UsageError("--push-to-hub only uploads ONNX files: omit -o and --format torch")
     if args.push_to_hub:
         args.ids = [zoo.get(id)["id"] for id in args.ids]  # not folders
-    for name in args.ids or [entry["id"] for entry in zoo.list_models()]:
-        entry = onnx.find_entry(name)
-        folder = args.output / entry["id"] if args.output else onnx.place(entry)
-        names = [onnx.FILES[format] for format in export.FORMATS[args.format]]
-        found = [folder / name for name in names if (folder / name).exists()]
-        if args.output and found and not args.overwrite:
-            raise ZooError(f"{found[0]} exists: choose another folder, or replace it with --overwrite.")
+    for folder, (name, id) in _folders(args).items():
         with _quiet():
             exported = export.export(name, args.format)
         if args.push_to_hub:
-            places = [push(entry["id"], exported)] * len(exported)
+            places = [push(id, exported)] * len(exported)
         else:
             places = [str(path) for path in export.save(exported, folder)]
         for place, each in zip(places, exported):
@@ -76,6 +70,30 @@ def _export(args: argparse.Namespace) -> int:
                 flush=True,
             )
     return 0
+
+
+def _folders(args):
+    """Return {folder to write: (name, id) of the model}.
+
+    Raises:
+        ZooError: a name is unknown, two models would be written to one folder, or a file exists.
+    """
+    from facesym import export, onnx
+
+    folders: dict[Path, tuple[str, str]] = {}
+    for name in args.ids or [entry["id"] for entry in zoo.list_models()]:
+        entry = onnx.find_entry(name)
+        folder = args.output / entry["id"] if args.output else onnx.place(entry)
+        if folder in folders:
+            raise ZooError(
+                f"{folders[folder][0]} and {name} would both be written to {folder}: export one at a time."
+            )
+        names = [onnx.FILES[format] for format in export.FORMATS[args.format]]
+        found = [folder / name for name in names if (folder / name).exists()]
+        if args.output and found and not args.overwrite:
+            raise ZooError(f"{found[0]} exists: choose another folder, or replace it with --overwrite.")
+        folders[folder] = name, entry["id"]
+    return folders
 
 
 def push(id: str, exported: Any) -> str:
