@@ -22,11 +22,9 @@ class NothingFoundError(ImageError):
 
     Attributes:
         SHORT: what happened, for lists of photos.
-        HINT: what to do, once for all of them.
     """
 
-    SHORT = "Nothing to remove found."
-    HINT = 'To choose an area yourself, pass mask="mask.png" (white = fill in).'
+    SHORT = "Found nothing to remove."
 
 
 class ZooError(FacesymError):

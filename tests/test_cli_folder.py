@@ -47,15 +47,16 @@ def test_whatever_one_photo_raises_the_rest_is_done(photos, copier, capsys):
 def test_a_photo_with_nothing_to_complete_is_no_failure(photos, copier, capsys):
     out = photos.parent / "out"
     picture(photos / "c.png")
-    copier.fail = dict.fromkeys("bc", NothingFoundError("Nothing to remove found. Much advice."))
+    copier.fail = dict.fromkeys("bc", NothingFoundError("Found nothing to remove. Much advice."))
     copier.covered = [{"glasses": 0.123, "object": 0.05}]
     assert run("complete", photos, "--mask", "auto", "-o", out) == 0
     captured = capsys.readouterr()
     assert "1 done, 0 unchanged, 2 with nothing to complete, 0 failed" in captured.err
     assert "a.jpg: found glasses on 12% of the face, object on 5% of the face" in captured.err
-    assert "b.png: Nothing to remove found.\n" in captured.err
-    assert captured.err.count("pass --mask mask.png (white = fill in).") == 1
-    assert json.loads((out / "errors.json").read_text())["b.png"] == "Nothing to remove found."
+    assert "b.png: Found nothing to remove.\n" in captured.err
+    assert captured.err.count("pass --mask FOLDER: a folder of masks (white = fill in)") == 1
+    assert "mask.png" not in captured.err
+    assert json.loads((out / "errors.json").read_text())["b.png"] == "Found nothing to remove."
 
 
 @pytest.mark.parametrize("task", ["symmetrize", "rotate", "normalize", "transfer"])

@@ -76,9 +76,9 @@ def test_kinds_are_asked_for_by_name(pipe, covered, astronaut):
     assert automatic_kinds("automatic.png") is None
     with pytest.raises(ImageError, match="unknown kind 'hat'"):
         pipe(photo, "auto:hat")
-    with pytest.raises(ImageError, match=r"Nothing to remove .* for glasses, mask\. .*pass mask="):
+    with pytest.raises(ImageError, match=r"Found nothing to remove.* for glasses, mask\. .*pass mask="):
         pipe(photo, "auto:glasses,mask")
-    with pytest.raises(ImageError, match="Nothing to remove found"):
+    with pytest.raises(ImageError, match="Found nothing to remove"):
         pipe(astronaut, "auto")
     with pytest.raises(ImageError, match="must be"):
         pipe.find_mask(photo, "glasses")
@@ -131,6 +131,15 @@ def test_frames_of_clear_glasses_get_the_rim_of_eyewear(monkeypatch):
         covered[kind] = occlusion.find_occlusion(Image.new("RGB", (128, 128)), [kind])
     assert covered["glasses"][frame].all() and covered["object"][frame].all()
     assert covered["glasses"].sum() > covered["object"].sum() >= frame.sum()
+
+
+def test_sunglasses_keep_their_name_when_only_glasses_are_asked_for():
+    """Eyewear is of the likelier kind, here one that the names of the requested kinds are too short for."""
+    face, lenses = np.ones((2, 64, 64), bool)
+    lenses[16:] = False
+    channel = {kind: np.zeros((64, 64), np.float32) for kind in OCCLUSIONS}
+    channel["sunglasses"][lenses], channel["glasses"][lenses] = 0.9, 0.1
+    assert occlusion._fractions(channel, {"glasses"}, lenses, lenses, face) == {"sunglasses": 0.25}
 
 
 @pytest.mark.parametrize(("doubt", "found"), [(0.2, True), (0.02, False)])
@@ -206,7 +215,7 @@ def test_objects_that_the_white_of_transparent_pixels_suggests_are_not_covered(
     def with_hole(photo):
         return Image.fromarray(np.dstack([np.asarray(photo), np.where(hole, 0, 255).astype(np.uint8)]))
 
-    with pytest.raises(ImageError, match="Nothing to remove found"):
+    with pytest.raises(ImageError, match="Found nothing to remove"):
         pipe(with_hole(astronaut), "auto")
     photo, patch = covered
     found = np.asarray(pipe.find_mask(with_hole(photo))) > 0

@@ -51,7 +51,11 @@ def run_folder(task: Task, args: argparse.Namespace) -> int:
             f"{run.done} done, {run.kept} unchanged, {uncovered}{run.failed} failed: {out}", file=sys.stderr
         )
         if run.uncovered:
-            print(command_message(NothingFoundError.HINT), file=sys.stderr)
+            print(
+                "To choose areas yourself, pass --mask FOLDER: a folder of masks (white = fill in) that have the names "
+                "of the photos.",
+                file=sys.stderr,
+            )
         records.write_reports(photo.as_posix() for photo in photos)
     return int(run.failed > 0)
 

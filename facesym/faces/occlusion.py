@@ -107,7 +107,8 @@ def occlusion_mask(
         mask &= ~transparent
     if not mask.any():
         raise NothingFoundError(
-            f"{NothingFoundError.SHORT} The search was for {', '.join(kinds)}. {NothingFoundError.HINT}"
+            f"{NothingFoundError.SHORT} The search was for {', '.join(kinds)}. To choose an area yourself, pass "
+            'mask="mask.png" (white = fill in).'
         )
     return mask, fractions
 
@@ -170,7 +171,7 @@ def _fractions(channel, kinds, mask, eyewear, face):
     """
     names = [kind for kind in OCCLUSIONS if kind in kinds]
     likely = np.stack([channel[name] for name in names])
-    kind, known = np.array(names)[likely.argmax(0)], (likely.max(0) > DOUBT) | eyewear
+    kind, known = np.array(names, object)[likely.argmax(0)], (likely.max(0) > DOUBT) | eyewear
     if eyewear.any():
         kind[eyewear] = max(sorted(EYEWEAR), key=lambda name: channel[name][eyewear].sum())
     found = {name: _dilated(mask & known & (kind == name), RIM) & mask for name in OCCLUSIONS}
