@@ -78,15 +78,13 @@ class Queue:
     Args:
         name: name of its work for visitors, such as "a fit".
         workers: number of jobs that run at a time.
-        seconds: initial estimate of a job's duration; default: none until a job has been measured on this machine.
         most: maximum number of waiting jobs.
         patient: run at low CPU priority (Linux only).
     """
 
-    def __init__(
-        self, name: str, workers: int = 1, seconds: float | None = None, most: int = 60, patient: bool = False
-    ):
-        self.name, self.workers, self.seconds, self.most = name, workers, seconds, most
+    def __init__(self, name: str, workers: int = 1, most: int = 60, patient: bool = False):
+        self.name, self.workers, self.most = name, workers, most
+        self.seconds: float | None = None  # estimated duration of a job, once one has been measured
         begin = lower_priority if patient else None
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=name.split()[-1], initializer=begin)
         self._jobs: list[Job] = []
