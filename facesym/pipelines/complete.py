@@ -245,12 +245,13 @@ class CompletePipeline(Pipeline):
             squares = (inside_square(transform, self.size, mask.shape) for transform in transforms)
             job.own = [(nearest == i) & square for i, square in enumerate(squares)]
             job.chosen = touched_faces(chosen, job.own)
-        others = [part for i, part in enumerate(job.own) if i not in job.chosen]
+        own = np.any(job.own, axis=0)
+        others = own & ~np.any([job.own[i] for i in job.chosen], axis=0)
         self._leave_covered(job)
-        rest = mask & ~np.any(job.own, axis=0)
+        rest = mask & ~own
         nearest = nearest_face(rest, [transforms[i] for i in job.chosen], self.size)
         job.beyond = {i: nearest == k for k, i in enumerate(job.chosen)}
-        job.notes += mask_notes(mask, rest & options.paste, np.any([mask & False, *others], axis=0))
+        job.notes += mask_notes(mask, rest & options.paste, others)
         return job
 
     def _leave_covered(self, job):
