@@ -86,7 +86,8 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
         views += turned_photos(photo, result, files, degrees, fit["yaw"])
     (_, turned), *pairs = files.downloads(trim(result.crop[0]), kept[farthest])
     downloads += [(f"Turned {results.side(degrees[farthest])} (PNG)", turned), *pairs]
-    turns = f"the slider turns it from **{labels[0]}** to **{labels[-1]}**"
+    limit = fit["limit"]
+    turns = f"the slider turns it from **{labels[0]}** to **{labels[-1]}**" + (f": {limit}" if limit else "")
     if len(kept) == 1:
         turns = "the model could not turn this face: try another photo"
     numbers = results.numbers(
@@ -95,7 +96,8 @@ def show(photo: Photo, result, files: results.Files) -> panel.Outcome:
         f"fitted in **{fit['seconds']:.0f} s**",
         turns,
     )
-    notes = [note for note in result.notes if " instead of " not in note]  # the summary gives the range
+    # The summary gives the range and the reason.
+    notes = [note for note in result.notes if not limit or limit not in note]
     return panel.Outcome(views, downloads, numbers, notes, files.result)
 
 
@@ -208,7 +210,8 @@ async def rotate_file(photo: str, low: float = -20.0, high: float = 20.0):
 
     Returns:
         The turning head as an MP4 video, and the quality of the fit: PSNR before and after tuning, identity similarity,
-        yaw of the photo, range of yaw that preserves the identity, and seconds.
+        yaw of the photo, range of yaw that preserves the identity, why the head is turned less than requested, and
+        seconds.
     """
     if not photo:
         raise ImageError("Send a photo.")

@@ -289,10 +289,12 @@ def fitted(monkeypatch):
         for step in range(12):
             progress(step / 12, face)
         yaws = np.linspace(-11.3, 5.7, 25)
-        quality = {"yaw": 2.4, "identity": 0.97, "seconds": 20.0}
+        limit = "the model turns heads no further than 12°"
+        quality = {"yaw": 2.4, "identity": 0.97, "seconds": 20.0, "limit": limit}
         return SimpleNamespace(
-            yaws=[yaws], frames=[[face] * 25], fit=[quality], faces=[faces[index]], crop=[face], notes=[]
-        )
+            yaws=[yaws], frames=[[face] * 25], fit=[quality], faces=[faces[index]], crop=[face],
+            notes=["The face is small.", f"Turned from -11° to 6° instead of -24° to 24°: {limit}."],
+        )  # fmt: skip
 
     monkeypatch.setattr(rotate.tab.pipeline, "_pipeline", fit)
     told = []
@@ -337,7 +339,8 @@ def test_a_fit_offers_what_it_reached_in_whole_degrees(fitted):
     turn = outcome.views[0]
     assert turn.labels == [f"{angle:+d}°" if angle else "0°" for angle in range(-11, 6)]
     assert len(turn.frames) == 17 and turn.labels[turn.start] == "-11°"
-    assert "from **-11°** to **+5°**" in outcome.numbers
+    assert "from **-11°** to **+5°**: the model turns heads no further than 12°" in outcome.numbers
+    assert outcome.notes == ["The face is small."]
     assert "turned by **2°** to the right" in outcome.numbers
     assert "Turned left 11° (PNG)" in dict(outcome.downloads)
     assert [view.label for view in outcome.views[1:]] == ["Whole photo, -11°", "Whole photo, +5°"]

@@ -62,7 +62,7 @@ def test_a_series_of_frames(result):
     assert result.images == [frames[-1]] and result.crop[0].size == (128, 128)
     low, high = fit["range"]
     assert low <= min(yaws) <= max(yaws) <= high
-    assert {"psnr_before", "psnr", "identity", "yaw", "range", "seconds"} == set(fit)
+    assert {"psnr_before", "psnr", "identity", "yaw", "range", "limit", "seconds"} == set(fit)
     assert fit["psnr"] > fit["psnr_before"]
     assert abs(fit["yaw"]) < 10  # the astronaut looks into the camera
 
@@ -205,11 +205,13 @@ def test_a_series_is_spread_over_the_range(pipe, crop, monkeypatch):
     monkeypatch.setattr(
         head.FittedHead, "frames", lambda self, yaws: [Image.new("RGB", (64, 64))] * len(yaws)
     )
-    with pytest.warns(UserWarning, match="from -6 to 3"):
+    with pytest.warns(UserWarning, match="from -6° to 3°"):
         result = pipe(crop, aligned=True, yaw=(-20, 20), frames=4, steps=1)
     assert result.yaws == [[-6, -3, 0, 3]]
     (note,) = result.notes
-    assert "instead of -20° to 20°: further than that" in note
+    limit = "further than that it no longer looks like the same person"
+    assert note == f"Turned from -6° to 3° instead of -20° to 20°: {limit}."
+    assert result.fit[0]["limit"] == limit
 
 
 def test_a_fit_keeps_to_its_time(pipe, crop):

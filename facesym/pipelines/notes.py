@@ -40,21 +40,31 @@ def small_note(face: FaceJob) -> list[str]:
     ]
 
 
-def limit_note(asked: Sequence[float], given: Sequence[float], farthest: float) -> str:
-    """Return a note on a head that was not turned as far as it was asked for.
+def turn_limit(asked: Sequence[float], given: Sequence[float], farthest: float) -> str | None:
+    """Return why a head was not turned as far as requested; None if it was.
 
     Args:
         asked: one yaw, or the first and last yaw of a series, in degrees.
-        given: those of the result, of which at least one is not as asked.
+        given: those of the result.
         farthest: maximum yaw of the model in degrees.
     """
-    old, new = (" to ".join(f"{yaw:.0f}°" for yaw in yaws) for yaws in (asked, given))
-    each = "from" if len(given) > 1 else "to"
     limits = [after for before, after in zip(asked, given) if abs(after - before) > 1]
-    why = "further than that it no longer looks like the same person."
+    if not limits:
+        return None
     if all(abs(limit) > farthest - 0.5 for limit in limits):
-        why = f"the model turns heads no further than {farthest:.0f}°."
-    return f"Turned {each} {new} instead of {old}: {why}"
+        return f"the model turns heads no further than {farthest:.0f}°"
+    return "further than that it no longer looks like the same person"
+
+
+def limit_note(asked: Sequence[float], given: Sequence[float], limit: str) -> str:
+    """Return a note on a head that was not turned as far as requested.
+
+    Args:
+        asked, given: see `turn_limit`.
+        limit: what it returned.
+    """
+    old, new = (" to ".join(f"{yaw:.0f}°" for yaw in yaws) for yaws in (asked, given))
+    return f"Turned {'from' if len(given) > 1 else 'to'} {new} instead of {old}: {limit}."
 
 
 def mask_notes(mask: np.ndarray, beyond: np.ndarray, others: np.ndarray) -> list[str]:

@@ -25,7 +25,7 @@ from ..threads import few_threads
 from .base import CallbackError, FaceJob, Pipeline, Result
 from .crops import to_image, to_tensor
 from .head import POSITIONS, REACH, VIEWS, FittedHead
-from .notes import UNLIKE, limit_note
+from .notes import UNLIKE, limit_note, turn_limit
 
 MIN_POSITIONS = 9  # minimum number of POSITIONS if time is short
 MAX_FRAMES = 1000  # maximum length of a series, which is kept in memory
@@ -42,8 +42,8 @@ class RotateResult(Result):
         yaws: lists of degrees, as requested, within ``fit["range"]``.
         fit: dicts: "psnr_before" and "psnr" (dB, at the generator's size, before and after tuning the generator),
             "identity" (cosine similarity of the fitted face and the crop by the zoo's identity network), "yaw" (of
-            the photo), "range" (minimum and maximum yaw that preserve the identity), "seconds" (duration of the
-            fit).
+            the photo), "range" (minimum and maximum yaw that preserve the identity), "limit" (why the head is turned
+            less than requested; None if it is not, or if the fit failed), "seconds" (duration of the fit).
         crop: RGB images, the aligned input crops, at the size of the frames.
     """
 
@@ -237,16 +237,16 @@ class RotatePipeline(Pipeline):
         count = options.frames if len(options.ends) == 2 else 1
         head = self.fit(face.crop, steps=options.steps, seconds=options.seconds, progress=tell, frames=count)
         low, high = head.range
-        within = np.clip(options.ends, low, high)
+        within, limit = np.clip(options.ends, low, high), None
         if head.alike is not None and head.alike < SAME_PERSON:
             face.notes.append(f"The model could not be fitted well to this face: the result {UNLIKE}.")
-        elif np.abs(within - options.ends).max() > 1:
-            face.notes.append(limit_note(options.ends, within, REACH))
+        elif limit := turn_limit(options.ends, within, REACH):
+            face.notes.append(limit_note(options.ends, within, limit))
         yaws = np.linspace(within[0], within[-1], count)
         face.frames = head.frames(yaws)
         face.output = face.frames[-1]
         face.yaws = [round(float(y), 2) for y in yaws]
-        face.fit = self._numbers(head, face.crop)
+        face.fit = self._numbers(head, face.crop) | {"limit": limit}
 
     def _fields(self, faces):
         return {
