@@ -111,7 +111,7 @@ def test_bad_pictures_are_refused_with_a_reason(client, tmp_path):
     for picture, hole, reason in [
         (tmp_path / "text.jpg", mask, "text.jpg is not an image"),
         (photo, tmp_path / "text.jpg", "text.jpg is not an image"),
-        (photo, PAIRS[1][1], "make the mask on the upright photo"),
+        (photo, PAIRS[1][1], "save the mask at the photo's size, 320x320"),
         (photo, tmp_path / "black.png", "mask is empty"),
         (tmp_path / "wall.png", mask, "No face was found"),
         (tmp_path / "bomb.png", mask, "too large"),
