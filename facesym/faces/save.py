@@ -12,11 +12,12 @@ from ..files import atomic_file
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 SOFTWARE = 0x0131  # tag in Exif
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+DESCRIPTION = "Face edited with AI by facesym"
 
 
 def description(task: str) -> str:
     """Return the description written to the metadata of every result."""
-    return f"Face edited with AI by facesym (task: {task})"
+    return f"{DESCRIPTION} (task: {task})"
 
 
 def mark_edited(image: Image.Image, task: str) -> Image.Image:
@@ -92,14 +93,32 @@ def save_image(image: Image.Image, path: str | os.PathLike, task: str | None) ->
 
 
 def is_own_result(path: str | os.PathLike) -> bool:
-    """Return whether facesym made an image file, by the tags of `save_image` and `mark_edited`; False if it cannot be
-    read."""
+    """Return whether facesym made an image or an MP4 file, by the tags of `save_image`, `mark_edited` and
+    `facesym.video.save_video`; False if it cannot be read."""
     try:
+        if Path(path).suffix.lower() == ".mp4":
+            return DESCRIPTION.encode() in _movie_box(path)
         with Image.open(path) as image:
-            said = [image.info.get(key) for key in ("Software", "comment", "xmp")]
-            return "facesym" in str([*said, image.getexif().get(SOFTWARE)])
+            programs = image.info.get("Software"), image.getexif().get(SOFTWARE)
+            texts = image.info.get("comment"), image.info.get("xmp")
     except Exception:  # Pillow raises many kinds on damaged files
         return False
+    return "facesym" in programs or DESCRIPTION in str(texts)
+
+
+def _movie_box(path):
+    """Return the "moov" box of an MP4 file, which holds its metadata."""
+    with open(path, "rb") as file:
+        while len(head := file.read(8)) == 8:
+            size, start = int.from_bytes(head[:4], "big"), 8
+            if size == 1:  # the size follows, in 64 bits
+                size, start = int.from_bytes(file.read(8), "big"), 16
+            if head[4:] == b"moov":
+                return file.read(size - start)
+            if size < start:  # the last box
+                break
+            file.seek(size - start, os.SEEK_CUR)
+    return b""
 
 
 def _xmp(task):
