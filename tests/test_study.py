@@ -15,12 +15,13 @@ from facesym.asymmetry import REGIONS, frontal_points
 from facesym.cli import main
 from facesym.data.symmetric import droop
 from facesym.faces.geometry import flip_landmarks, turn
-from facesym.faces.save import mark_edited, save_image
+from facesym.faces.save import is_own_result, mark_edited, save_image
 from facesym.study.measures import EYE, MEASURES, Sides, measure_sides
 from facesym.study.photo import MeasuredFace, find_flags, measure_photo
 from facesym.study.reference import healthy_range, limit, percentile, reference, region_limit
 from facesym.study.report import INDICES, NOTICE
 from facesym.study.table import LEADING, leading_region
+from facesym.video import save_video
 
 
 @pytest.fixture(scope="module")
@@ -209,11 +210,23 @@ def test_results_of_facesym_are_no_photos(tmp_path, capsys):
     face = Image.fromarray(skimage_data.astronaut())
     for name, task in (("a.png", "symmetrize"), ("b.jpg", "symmetrize"), ("c.webp", None), ("d.png", None)):
         save_image(face, tmp_path / "in" / name, task)
-    mark_edited(face, "symmetrize").save(tmp_path / "in" / "e.jpg")
+    mark_edited(face.copy(), "symmetrize").save(tmp_path / "in" / "e.jpg")
+    save_video([face, face], tmp_path / "in" / "f.mp4", "rotate")
     with pytest.raises(SystemExit):
         main(["study", str(tmp_path / "in"), "-o", str(tmp_path / "out")])
     printed = capsys.readouterr().err
-    assert printed.count("a result of facesym, not a photo") == 5 and "has no photos" in printed
+    assert printed.count("a result of facesym, not a photo") == 6 and "has no photos" in printed
+
+
+def test_photos_that_mention_facesym_are_no_results(tmp_path):
+    face = Image.fromarray(skimage_data.astronaut())
+    face.save(tmp_path / "a.jpg", comment="for the facesym study")
+    assert not is_own_result(tmp_path / "a.jpg")
+    mark_edited(face, "symmetrize").save(tmp_path / "b.jpg")
+    assert is_own_result(tmp_path / "b.jpg")
+    for data in (b"", b"\0\0\0\0moov", b"\0\0\0\x08free", b"\0\0\0\1free"):  # damaged, or another program's
+        (tmp_path / "c.mp4").write_bytes(data)
+        assert not is_own_result(tmp_path / "c.mp4")
 
 
 def test_a_wrong_name_in_the_sheet_is_told(tmp_path, capsys):

@@ -138,6 +138,7 @@ def clip(tmp_path_factory):
     blinking = Image.fromarray(close_eye(np.asarray(crop), points))
     path = tmp_path_factory.mktemp("clip") / "eileen.mp4"
     save_video([blinking if i in (5, 6) else crop for i in range(12)], path, "test")
+    path.write_bytes(path.read_bytes().replace(b"by facesym", b"by a phone"))  # not a result
     return path
 
 

@@ -9,6 +9,7 @@ from ..errors import ImageError
 from ..faces.save import is_own_result
 from ..logging import progress_bar
 from ..study import PUPILLARY_DISTANCES
+from ..study.series import nfc
 from .options import add_command, number
 from .walk import find_photos, output_folder, report_skipped
 
@@ -86,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
             raise ImageError(f"{path} exists: choose another folder with -o, or replace it with --overwrite.")
     sheet = read_sheet(args.sheet, report) if args.sheet else None
     photos, skipped = find_photos(args.image, args.recursive, [out])
-    own = {path: "a result of facesym, not a photo" for path in photos if is_own_result(args.image / path)}
-    photos = [path for path in photos if path not in own]
-    skipped |= own
     videos = [path for path in skipped if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+    own = [path for path in (*photos, *videos) if is_own_result(args.image / path)]
+    skipped |= dict.fromkeys(own, "a result of facesym, not a photo")
+    photos, videos = [[path for path in each if path not in own] for each in (photos, videos)]
     known = {args.image / path for path in videos} | {args.sheet}
     report_skipped({path: why for path, why in skipped.items() if args.image / path not in known})
     photos = sorted(photos + videos)
@@ -116,7 +117,7 @@ def report(message: str) -> None:
 
 def report_unmatched(photos: list[Path], sheet: dict[str, Any], args: argparse.Namespace) -> None:
     """List on standard error what the sheet names and the folder lacks, and say how many photos the sheet lacks."""
-    names = {path.as_posix() for path in photos}
+    names = {nfc(path.as_posix()) for path in photos}
     for name in sorted(set(sheet) - names):
         if (args.image / name).exists():
             why = "was not read: it is no photo or video, or needs --recursive"

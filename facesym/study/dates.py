@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 
 from ..errors import ImageError
 
@@ -17,7 +17,7 @@ FORMS = (
 )
 
 
-def find_dates(text: str) -> tuple[list[tuple[str, str]], str]:
+def find_dates(text: str) -> tuple[list[tuple[str, str]], str, str]:
     """Find the dates in a file name.
 
     A date with dots has the day first. With other separators, a date that ends with the year is read if only one order
@@ -27,23 +27,24 @@ def find_dates(text: str) -> tuple[list[tuple[str, str]], str]:
         text: the name.
 
     Returns:
-        The dates from left to right, each as written and as YYYY-MM-DD; and the text with "_" in their place.
-
-    Raises:
-        ImageError: a date does not exist, or its day and month cannot be told apart.
+        The dates from left to right, each as written and as YYYY-MM-DD; the text with "_" in their place; and, in
+        words, which date does not exist, lies in the future or may be two dates, "" if there is none.
     """
-    found = []
+    found, blank, problem = [], [], ""
     for pattern in (YEAR_FIRST, COMPACT, YEAR_LAST):
         for match in pattern.finditer(text):
             readings = set(_readings(match).values()) - {""}
-            if len(readings) == 1:
+            if len(readings) == 1 and not _in_future(*readings):
                 found.append((match.start(), match[0], readings.pop()))
-            elif pattern is not COMPACT:  # eight digits may be a number
-                why = "may be two dates" if readings else "is not a date"
-                raise ImageError(f'"{match[0]}" in the file name {why}: write YYYY-MM-DD.')
-        for start, written, _ in found:  # of the same length, so that the places stay
-            text = text[:start] + "_" * len(written) + text[start + len(written) :]
-    return [(written, day) for _, written, day in sorted(found)], text
+            elif pattern is COMPACT:  # eight digits may be a number
+                continue
+            else:
+                why = ("is not a date", "lies in the future", "may be two dates")[len(readings)]
+                problem = f'"{match[0]}" in the file name {why}: write YYYY-MM-DD.'
+            blank.append(match.span())
+        for start, end in blank:  # of the same length, so that the places stay
+            text = text[:start] + "_" * (end - start) + text[end:]
+    return [(written, day) for _, written, day in sorted(found)], text, problem
 
 
 def read_dates(column: Mapping[int, str]) -> dict[int, str]:
@@ -57,7 +58,8 @@ def read_dates(column: Mapping[int, str]) -> dict[int, str]:
         {line: YYYY-MM-DD or ""}.
 
     Raises:
-        ImageError: a text is not a date, or the column does not show whether the day or the month comes first.
+        ImageError: a text is not a date or lies in the future, or the column does not show whether the day or the month
+            comes first.
     """
     readings = {line: _read(text) for line, text in column.items() if text}
     for line, each in readings.items():
@@ -70,6 +72,8 @@ def read_dates(column: Mapping[int, str]) -> dict[int, str]:
     for line, each in readings.items():
         if len({each[order] for order in fitting}) > 1:
             raise ImageError(f'line {line}: "{column[line]}" may be two dates: {FORMS}.')
+        if _in_future(each[fitting[0]]):
+            raise ImageError(f'line {line}: "{column[line]}" lies in the future: write YYYY-MM-DD.')
     return {line: readings[line][fitting[0]] if text else "" for line, text in column.items()}
 
 
@@ -98,3 +102,8 @@ def _iso(year, month, day):
         return date(int(year) + (2000 if len(year) == 2 else 0), int(month), int(day)).isoformat()
     except ValueError:
         return ""
+
+
+def _in_future(day):
+    """Whether YYYY-MM-DD is later than today everywhere on Earth."""
+    return day > (date.today() + timedelta(days=1)).isoformat()

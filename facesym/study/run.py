@@ -61,19 +61,21 @@ def run_study(
     """
     from .. import load
 
-    abouts, unclear = identify(photos, sheet, pupillary_distance)
+    abouts = identify(photos, sheet, pupillary_distance)
     pipe = pipe or load("symmetrize")
     rows, pages, videos, written = [], [], [], []
     for photo in progress(photos):
         name = Path(photo).as_posix()
         try:
+            if is_own_result(Path(folder) / photo):
+                raise ImageError(f"{name} is a result of facesym, not a photo.")
             if Path(photo).suffix.lower() in SUFFIXES:
                 curves, distance = measure_video(Path(folder) / photo), abouts[name].pupillary_distance
                 written += save_table(curves.rows(distance), Path(out) / VIDEOS / name, ImageError)
                 videos.append(video_page(name, curves, distance))
             else:
-                if name in unclear:
-                    raise ImageError(unclear[name])
+                if abouts[name].unclear:
+                    raise ImageError(abouts[name].unclear)
                 pages.append(_measure(Path(folder) / photo, name, abouts[name], pipe))
                 rows.append(pages[-1]["row"])
             continue
@@ -119,8 +121,6 @@ def _replace_index(out, written):
 
 def _measure(path, name, about, pipe):
     """Return a photo's part of the report: a dict, see `facesym.study.report.render`."""
-    if is_own_result(path):
-        raise ImageError(f"{name} is a result of facesym, not a photo.")
     face = measure_photo(path, resting=about.condition in ("", REST))
     return {
         "row": make_row(about, name, face),

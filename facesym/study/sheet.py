@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ImageError
 from . import PUPILLARY_DISTANCES
 from .dates import read_dates
-from .series import CONDITIONS, WORDS, About, read_name
+from .series import CONDITIONS, WORDS, About, nfc, read_name
 
 COLUMNS = ("file", "subject", "date", "condition", "pupillary_distance")
 MOST_LISTED = 5  # unknown columns
@@ -27,7 +27,7 @@ def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
         tell: called with a message for each unknown column or condition.
 
     Returns:
-        {file: About}; missing values come from the file's name.
+        {file: About}, with file names in Unicode's composed form; `identify` adds what is missing.
 
     Raises:
         ImageError: it cannot be read, has no column "file" or "photo", or a value is wrong.
@@ -43,22 +43,16 @@ def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
     sheet: dict[str, About] = {}
     others = set()
     for line, said in lines.items():
-        file = Path(said["file"]).as_posix()
+        file = nfc(Path(said["file"]).as_posix())
         if file in sheet:
             raise ImageError(f"{path}, line {line}: {file} is listed twice.")
         condition = WORDS.get(re.sub(r"[\s_-]", "", said["condition"].lower()), said["condition"])
         others |= {condition} - {"", *CONDITIONS}
         try:
             distance = _read_distance(said["pupillary_distance"])
-            named = _read_name(file, said["subject"], dates[line])
         except ImageError as error:
             raise ImageError(f"{path}, line {line}: {error}") from None
-        sheet[file] = About(
-            said["subject"] or named.subject,
-            dates[line] or named.date,
-            condition or named.condition,
-            distance,
-        )
+        sheet[file] = About(said["subject"], dates[line], condition, distance)
     if others:
         tell(
             f"{path}: unknown conditions: {', '.join(sorted(others))}. Only {', '.join(CONDITIONS)} have movements."
@@ -68,31 +62,29 @@ def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
 
 def identify(
     photos: Iterable[Path], sheet: Mapping[str, About] | None = None, pupillary_distance: float | None = None
-) -> tuple[dict[str, About], dict[str, str]]:
-    """Find the subject, date and condition of photos. Subjects whose names differ only in case are the same.
+) -> dict[str, About]:
+    """Find the subject, date and condition of photos. Subjects whose names differ only in case, or in how
+    Unicode composes their letters, are the same.
 
     Args:
         photos: paths relative to the study's folder.
-        sheet: from `read_sheet`.
+        sheet: from `read_sheet`; the photos' names give what it does not.
         pupillary_distance: in millimetres, of the subjects for whom the sheet has none.
 
     Returns:
-        {photo: About}, and {photo: reason} for those whose names cannot be read.
+        {photo: About}; see its ``unclear`` for names that cannot be read.
 
     Raises:
         ImageError: the sheet has several pupillary distances for one subject.
     """
-    found, unclear = {}, {}
-    for photo in map(Path, photos):
-        name = photo.as_posix()
-        try:
-            found[name] = (sheet or {}).get(name) or read_name(photo)
-        except ImageError as error:
-            found[name], unclear[name] = About(photo.with_suffix("").as_posix()), str(error)
+    sheet = sheet or {}
+    found = {
+        photo.as_posix(): read_name(photo, sheet.get(nfc(photo.as_posix()))) for photo in map(Path, photos)
+    }
     subjects: dict[str, str] = {}
     distances: dict[str, float] = {}
     for about in found.values():
-        key = about.subject.casefold()
+        key = nfc(about.subject).casefold()
         subjects.setdefault(key, about.subject)
         own = about.pupillary_distance
         if own and distances.setdefault(key, own) != own:
@@ -100,11 +92,11 @@ def identify(
                 f"The sheet has two pupillary distances for {about.subject}: {distances[key]:g} and {own:g} mm."
             )
     for name, about in found.items():
-        key = about.subject.casefold()
+        key = nfc(about.subject).casefold()
         found[name] = replace(
             about, subject=subjects[key], pupillary_distance=distances.get(key, pupillary_distance)
         )
-    return found, unclear
+    return found
 
 
 def describe_subjects(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -149,16 +141,6 @@ def _read_lines(path):
         )
     lines = {line: {column: (row.get(column) or "").strip() for column in COLUMNS} for line, row in rows}
     return {line: said for line, said in lines.items() if said["file"]}, names
-
-
-def _read_name(file, subject, date):
-    """`read_name`; what the sheet says matters more than a name that cannot be read."""
-    try:
-        return read_name(Path(file))
-    except ImageError:
-        if subject and date:
-            return About(subject)
-        raise
 
 
 def _read_distance(text):
