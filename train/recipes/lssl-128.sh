@@ -22,7 +22,7 @@ case $MODE in
         ;;
 esac
 shared=(--data "$FACES" --pairs "$PAIRS")
-emphasis='[["expression",1.6],["happy",1.4],["surprised",1.05],["pose",1.45],["left 20",1.6],["frontal",1.7],["right 20",1.6],["weak",1.3],["side",1.3]]'
+emphasis='[["expression",1.6],["happy",1.4],["surprised",1.25],["pose",1.45],["left 20",1.6],["frontal",1.7],["right 20",1.6],["weak",1.3],["side",1.3]]'
 stage 64 lssl "${shared[@]}" "${first[@]}" --pair-fraction 0.75
 stage 128 lssl "${shared[@]}" "${second[@]}" --parser parsing-128 --identity identity-128 --init "$OUT/64"
 stage mouths lssl "${shared[@]}" "${third[@]}" --perceptual "$VGG16" --mouths --pair-fraction 0.85 --init "$OUT/128" \
