@@ -51,7 +51,7 @@ def test_two_people_at_once_get_their_own_pictures(url, tmp_path):
             np.asarray(Image.open(mask).convert("L")) > 127,
         )
         for _ in range(3):
-            together.wait(60)
+            together.wait(300)
             file, _ = ask(client, photo, mask)
             after = np.asarray(Image.open(file).convert("RGB"))
             assert after.shape == before.shape
