@@ -108,5 +108,5 @@ def test_the_evaluation_of_completion_counts_no_unknown_people(sets, tmp_path, c
         assert settings["people"] == (2 if known else None)
         assert (settings["different_people_within"] is not None) == known
         printed = capsys.readouterr().out
-        assert f"2 images of {'2' if known else 'unknown'} people at 64x64" in printed
+        assert f"2 images of {'2' if known else 'unknown'} people" in printed
         assert ("by chance" in printed) == known

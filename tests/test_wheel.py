@@ -87,7 +87,7 @@ def test_readme_s_examples_run_as_they_stand(programs, elsewhere):
         programs / "python", "-c", DRIVER, python, "\n".join(commands), cwd=elsewhere, env=environment()
     )
     assert str(programs.parent) in printed.splitlines()[0]  # not the checkout
-    outputs = re.findall(r'save\w*\((?:[\w.]+, )?"([\w.]+)"', python)
+    outputs = re.findall(r'save\w*\((?:[\w.\[\]]+, )?"([\w.]+)"', python)
     outputs += [match[1] for line in commands if (match := re.search(r" -o (\S+)", line))]
     assert len(outputs) > 6 and [name for name in outputs if not (elsewhere / name).exists()] == []
 

@@ -23,7 +23,7 @@ TARGETS = {"complete": 0.25, "symmetrize": 0.20, "transfer": 0.17, "normalize": 
 # Functions of each stage, by the module that calls them. Nested calls count for their own stage.
 _CALLS = {
     "decode": ("base.read_photo", "complete.read_photo", "complete.load_mask"),
-    "detect": ("base.find_faces", "complete.find_faces"),
+    "detect": ("base.search_faces", "complete.search_faces"),
     "texture": ("complete.find_texture", "complete.borrow_texture"),
 }
 
