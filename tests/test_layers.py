@@ -132,12 +132,11 @@ class Face:
     layers: tuple | None = None
 
 
-def moved_by(net, faces, steps, larger=False, copied=False):
-    """Stands for `draw`: move the crops to the right by ``net`` pixels and darken them. What enters at the left repeats
-    the border."""
-    crops = [np.asarray(face.crop) for face in faces]
-    moved = [np.concatenate([crop[:, :1]] * net + [crop[:, :-net]], 1) for crop in crops]
-    return None, [(0.8 * each / 127.5 - 1).transpose(2, 0, 1)[None].astype(np.float32) for each in moved]
+def moved_by(net, face, steps, images):
+    """Stands for `copy_images`: move images to the right by ``net`` pixels and darken them. What enters at the left
+    repeats the border."""
+    moved = [np.concatenate([image[:, :1]] * net + [image[:, :-net]], 1) for image in map(np.asarray, images)]
+    return [(0.8 * each / 127.5 - 1).transpose(2, 0, 1).astype(np.float32) for each in moved]
 
 
 @pytest.mark.parametrize("portrait", ["grace-hopper"], indirect=True)
@@ -153,12 +152,12 @@ def test_no_outline_stays_beside_the_shoulders(portrait):
 
 
 def test_a_moved_person_is_laid_over_the_photos_background(portrait, monkeypatch):
-    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    monkeypatch.setattr("facesym.pipelines.compose.copy_images", moved_by)
     image, matte, points = portrait
     crop = in_front_of_wall(image, matte)
     crop[90:120, 0] = image[128, 128]  # another person's sleeve, of which the network makes a streak
     face = Face(Image.fromarray(crop))
-    output = to_image(moved_by(12, [face], [])[1][0][0])
+    output = to_image(moved_by(12, face, [], [face.crop])[0])
     laid = np.asarray(
         compose(output, points + np.float32([12, 0]), 12, face, [np.zeros((1, 11))], points)
     ).astype(int)
@@ -183,7 +182,7 @@ def test_the_person_is_the_one_with_the_face(portrait, monkeypatch):
     parser(np.arange(SIDE) > 6)  # the person is a strip at the left
     assert person_matte(image, points)[face].mean() > 0.95
     parser(np.zeros(SIDE, bool))
-    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    monkeypatch.setattr("facesym.pipelines.compose.copy_images", moved_by)
     crop = Image.fromarray(image)
     laid = np.asarray(compose(crop, points, 12, Face(crop), [np.zeros((1, 11))], points)).astype(int)
     moved = 0.8 * np.roll(image, 12, 1)[20:-20, 20:-20]
@@ -191,7 +190,7 @@ def test_the_person_is_the_one_with_the_face(portrait, monkeypatch):
 
 
 def test_a_matte_moves_as_the_network_moves_the_crop(monkeypatch):
-    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    monkeypatch.setattr("facesym.pipelines.compose.copy_images", moved_by)
     matte = cv2.GaussianBlur(np.float32(np.indices((64, 64)).sum(0) < 50), (0, 0), 2)
     _, moved = copy_person(matte, 9, Face(Image.new("RGB", (64, 64))), [np.zeros((1, 11))])
     assert np.abs(moved[1:, 10:] - matte[1:, 1:-9]).max() < 0.03
@@ -199,7 +198,7 @@ def test_a_matte_moves_as_the_network_moves_the_crop(monkeypatch):
 
 
 def test_a_person_at_the_border_stays_whole(monkeypatch):
-    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    monkeypatch.setattr("facesym.pipelines.compose.copy_images", moved_by)
     matte = np.zeros((256, 256), np.float32)
     matte[:, :90] = 1
     _, moved = copy_person(matte, 1, Face(Image.new("RGB", (256, 256))), [np.zeros((1, 11))])
@@ -208,7 +207,7 @@ def test_a_person_at_the_border_stays_whole(monkeypatch):
 
 def test_only_the_face_is_synthesized(portrait, monkeypatch):
     """What a network adds around the face shows the backgrounds that it was trained on."""
-    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    monkeypatch.setattr("facesym.pipelines.compose.copy_images", moved_by)
     image, _, points = portrait
     white = Image.new("RGB", image.shape[1::-1], "white")
     laid = np.asarray(compose(white, points, 1, Face(Image.fromarray(image)), [np.zeros((1, 11))], points))
@@ -220,7 +219,7 @@ def test_only_the_face_is_synthesized(portrait, monkeypatch):
 def test_the_layers_of_a_face_are_computed_once(portrait, monkeypatch):
     image, matte, points = portrait
     calls = []
-    monkeypatch.setattr("facesym.pipelines.compose.draw", moved_by)
+    monkeypatch.setattr("facesym.pipelines.compose.copy_images", moved_by)
     monkeypatch.setattr("facesym.pipelines.compose.person_matte", lambda *_: calls.append(1) or matte)
     face = Face(Image.fromarray(image))
     first, again = (compose(face.crop, points, 12, face, [np.zeros((1, 11))], points) for _ in range(2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -13,8 +12,7 @@ from PIL import Image
 from ..faces.geometry import face_region
 from ..faces.matte import behind, person_matte
 from ..faces.pixels import to_uint8
-from .crops import to_array
-from .draw import draw
+from .draw import copy_images
 
 BACKGROUND = 0.01  # minimum fraction of a crop that shows background
 LEVELS = (64, 160)  # grey values of the images that show how a matte moves; changes of light do not clip them
@@ -39,7 +37,7 @@ def compose(
     Args:
         output: RGB, SxS, the network's output.
         output_points: 68x2, its landmarks, pixels.
-        net, face, steps: what drew it; see `facesym.pipelines.draw.draw`, for one face.
+        net, face, steps: what drew it; see `facesym.pipelines.draw.copy_images`.
         points: 68x2, the landmarks of ``face.crop``, pixels.
 
     Returns:
@@ -68,7 +66,7 @@ def copy_person(
 
     Args:
         matte: SxS float32 in [0, 1], 1 = person.
-        net, face, steps: see `facesym.pipelines.draw.draw`; the matte is that of ``face.crop``.
+        net, face, steps: see `facesym.pipelines.draw.copy_images`; the matte is that of ``face.crop``.
 
     Returns:
         The crop, SxSx3 float32 in [0, 255], and the matte, SxS float32 in [0, 1].
@@ -78,9 +76,7 @@ def copy_person(
     matte[0] = matte[:, 0] = matte[:, -1] = 0  # beyond the image's sides these are repeated: streaks
     levels = (high + (low - high) * matte, np.full(matte.shape, low), np.full(matte.shape, high))
     images = [Image.fromarray(np.repeat(to_uint8(grey)[..., None], 3, 2)) for grey in levels]
-    faces = [face, *(replace(face, crop=image) for image in images)]
-    _, drawn = draw(net, faces, [np.repeat(y, len(faces), 0) for y in steps], larger=True, copied=True)
-    crop, *greys = (to_array(image)[0] for image in drawn)
+    crop, *greys = copy_images(net, face, steps, [face.crop, *images])
     mixed, person, background = (grey.mean(0) for grey in greys)
     shown = np.clip((mixed - person) / np.maximum(background - person, 1e-3), 0, 1)
     moved = 1 - shown.astype(np.float32)

@@ -346,7 +346,7 @@ class TransferPipeline(Pipeline):
         for i, (face, away, output) in enumerate(zip(faces, far, drawn)):
             image = to_image(output[0])
             points = resized_points(face.small_points, face.crop.width / config.input_size)
-            drawn_points = find_points(image)
+            drawn_points = find_points(image) if away or expression else points
             image = Image.fromarray(finish_mouth(np.asarray(image), drawn_points, expression, away, strength))
             if away and config.copy:
                 image = compose(image, drawn_points, self.net, face, [y[i : i + 1] for y in steps], points)
