@@ -36,8 +36,8 @@ def test_turned_heads_are_compared_with_the_persons_own(folder, monkeypatch):
     class Same:
         size = 128
 
-        def run(self, small, crop, ways):
-            assert small.width == 128 and crop.width == 256 and ways[0]["pose"] in views.POSES
+        def run(self, small, crop, ways, strengths):
+            assert small.width == 128 and crop.width == 256 and ways[0]["pose"] in views.TURNS
             return [crop]
 
     monkeypatch.setattr("facesym.metrics.lpips", lambda a, b, _: np.abs(a.astype(float) - b).mean((1, 2, 3)))

@@ -58,7 +58,9 @@ def measure_smiles(
         outputs = {"unchanged photo": images}
         for name, pipe in pipes.items():
             faces = progress_bar(images, desc=f"{name}: {wanted}")
-            outputs[name] = np.stack([np.asarray(change(pipe, image, wanted)[0]) for image in faces])
+            outputs[name] = np.stack(
+                [np.asarray(change(pipe, image, {"expression": wanted})[0]) for image in faces]
+            )
         for name, faces in outputs.items():
             crops = mouths(faces)
             sharp = np.array([detail(a) / max(detail(b), 1e-6) for a, b in zip(crops, real)])
@@ -70,12 +72,12 @@ def measure_smiles(
 
 
 def change(
-    pipe: Any, image: np.ndarray, expression: str, strengths: Sequence[float] = (1.0,)
+    pipe: Any, image: np.ndarray, way: dict[str, str], strengths: Sequence[float] = (1.0,)
 ) -> list[Image.Image]:
-    """Give an aligned face (SxSx3 uint8) an expression: RGB images, one per strength."""
+    """Give an aligned face (SxSx3 uint8) attributes, as {group: attribute}: RGB images, one per strength."""
     crop = Image.fromarray(image)
     small = crop.resize((pipe.size, pipe.size), Image.Resampling.LANCZOS)
-    return pipe.run(small, crop, [{"expression": expression}] * len(strengths), strengths)
+    return pipe.run(small, crop, [way] * len(strengths), strengths)
 
 
 def mouths(faces: np.ndarray) -> np.ndarray:

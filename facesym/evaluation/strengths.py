@@ -39,7 +39,7 @@ def measure_strengths(pipes: dict[str, Any], images: np.ndarray) -> list[dict[st
             index, label = LENGTHS[expression]
             found = []
             for image in progress_bar(images, desc=f"{name}: {expression}"):
-                outputs = change(pipe, image, expression, STRENGTHS)
+                outputs = change(pipe, image, {"expression": expression}, STRENGTHS)
                 found.append([mouth_shape(find_points(output))[index] for output in outputs])
             values = np.array(found)
             direction = np.sign(values[:, -1].mean() - values[:, 0].mean())

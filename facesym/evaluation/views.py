@@ -8,13 +8,15 @@ import numpy as np
 from PIL import Image
 
 from .. import metrics
+from ..data.attributes import POSES
 from ..data.simulate import FaceMesh, turn_to
 from ..faces.landmarks import find_points
 from ..logging import progress_bar
 from .data import load_pictures, select_pictures, yaw_of
+from .smiles import change
 
 SIZE = 256  # pixels
-POSES = {"left 45": -45, "right 45": 45}  # degrees of yaw
+TURNS = ("left 45", "right 45")
 NEAR = 15  # degrees of yaw between a photo and a pose, at most
 
 COLUMNS = {
@@ -37,8 +39,8 @@ def view_pairs(folders: Iterable[str | Path]) -> list[tuple[dict[str, Any], dict
         for views in people.values()
         if "front" in views
         for row in views.values()
-        for pose, yaw in POSES.items()
-        if abs(yaw_of(row) - yaw) <= NEAR
+        for pose in TURNS
+        if abs(yaw_of(row) - POSES[pose]) <= NEAR
     ]
 
 
@@ -71,7 +73,9 @@ def measure_views(
     }  # fmt: skip
     for name, pipe in pipes.items():
         faces = progress_bar(list(zip(images, poses)), desc=f"{name}: views")
-        outputs[name] = np.stack([np.asarray(_turned(pipe, image, pose)) for image, pose in faces])
+        outputs[name] = np.stack(
+            [np.asarray(change(pipe, image, {"pose": pose})[0]) for image, pose in faces]
+        )
     descriptors, sharp = metrics.identity_descriptor(targets), metrics.sharpness(targets)
     table = []
     for name, faces in outputs.items():
@@ -82,9 +86,3 @@ def measure_views(
             "sharpness": float(np.median(metrics.sharpness(faces) / np.maximum(sharp, 1e-6))),
         })  # fmt: skip
     return table
-
-
-def _turned(pipe, image, pose):
-    crop = Image.fromarray(image)
-    small = crop.resize((pipe.size, pipe.size), Image.Resampling.LANCZOS)
-    return pipe.run(small, crop, [{"pose": pose}])[0]
