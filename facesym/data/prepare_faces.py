@@ -34,9 +34,8 @@ from .metadata import FEWEST_PEOPLE
 MEASURES = ["det", "yaw", "pitch", "sharp", "colour"]
 COLUMNS = ["file_name", "subject", "split", *MEASURES]
 MIN_PEOPLE = 10  # with at least this number of people, no split may be empty
-MAX_FOLDER_FRACTION = (
-    0.1  # maximum fraction of the images in the folder of one person: that of the split val or test
-)
+# Maximum fraction of the images in the folder of one person: that of the split val or test.
+MAX_FOLDER_FRACTION = 0.1
 JOURNAL = "progress.jsonl"
 
 REASONS = {

@@ -23,9 +23,8 @@ from .landmarks import find_points
 UNCOVERED_SCORE = 0.7
 SEPARATE = 0.1  # maximum overlap of the boxes of two different faces
 MIN_CLEAR_SCORE = 0.8  # minimum score of a face that is counted among the others
-MIN_COARSE_SIDE = (
-    0.075  # a coarse search finds faces whose box has at least this longer side, relative to the photo's
-)
+# A coarse search finds faces whose box has at least this longer side, relative to the photo's.
+MIN_COARSE_SIDE = 0.075
 MASK_MARGIN = 0.2  # the mask of a face may reach this far beyond its box, relative to the box
 
 

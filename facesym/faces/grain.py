@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 
 FINE = 1 / 190  # sigma as a fraction of the side: finer structure is detail
-WINDOW_SIGMA = (
-    1 / 85
-)  # sigma as a fraction of the side of the window in which the strength of detail is measured
+# Sigma, as a fraction of the side, of the window in which the strength of detail is measured.
+WINDOW_SIGMA = 1 / 85
 SMOOTH = 1.3  # visible pixels with more detail than this multiple of the median belong to features or hair
 AMOUNT = 0.65  # fraction of the missing detail that is added
 MINIMUM = 0.003  # minimum fraction of the crop that shows skin

@@ -13,10 +13,8 @@ from .pixels import to_uint8
 
 COARSE = 0.06  # sigma of the neighbourhood of equal light, as a fraction of the side
 MIN_VARIANCE = 100.0  # variance, in levels of 255 squared, below which a change of contrast is not measured
-FADE_START, FADE_END = (
-    0.12,
-    0.42,
-)  # distances from the face, as fractions of the side, between which local light fades
+# Distances from the face, as fractions of the side, between which local light fades.
+FADE_START, FADE_END = 0.12, 0.42
 EDGE = 0.1  # width, as a fraction of the side, of the crop's border in which local light fades into the photo
 
 

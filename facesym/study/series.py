@@ -34,9 +34,8 @@ _PATTERNS = {
     )
     for condition, words in CONDITIONS.items()
 }
-_COPY = re.compile(
-    r"(?:[\s_-]+(?:copy|kopie)(?:\s*\d+)?|[\s_-]*\(\d+\))+$", re.IGNORECASE
-)  # "(1)", " - Copy"
+# "(1)", " - Copy"
+_COPY = re.compile(r"(?:[\s_-]+(?:copy|kopie)(?:\s*\d+)?|[\s_-]*\(\d+\))+$", re.IGNORECASE)
 # The place of a date, and the time after it: "10-15-30", "at 10.15.30 PM".
 _DATE = re.compile(
     r"_{8,}(?:[\s_T-]*(?:at\s+)?(?:[01]?\d|2[0-3])([-.:])[0-5]\d\1[0-5]\d(?!\d)(?:\s*[AP]M\b)?)?",
