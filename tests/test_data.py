@@ -8,7 +8,8 @@ from PIL import Image
 from training import ROOT, draw_face, make_faces, make_pairs, template
 
 from facesym import ImageError
-from facesym.data import excluded
+from facesym.data import excluded, masks
+from facesym.data.complete import CompletionSamples
 from facesym.data.faces import FaceFolders, compress
 from facesym.data.masks import random_mask
 from facesym.data.metadata import find_folders, read_metadata, split_rows
@@ -16,10 +17,8 @@ from facesym.data.pairs import Pairs
 
 
 def test_the_stream_depends_on_seed_and_number_alone(folders):
-    from facesym.data.complete import CompletionSamples
-
     faces = FaceFolders([folders[0]], 64)
-    one, other, seeded = (CompletionSamples(faces, None, seed) for seed in (0, 0, 1))
+    one, other, seeded = (CompletionSamples(faces, None, seed=seed) for seed in (0, 0, 1))
     ahead = one[11]["image"]
     for n in range(11):
         other[n]
@@ -36,6 +35,22 @@ def test_images_are_compressed_as_rgb():
         output = compress(np.random.default_rng(0), image, 60, 61)[..., channel]
         errors.append(np.abs(output.astype(int) - noise).mean())
     assert errors[1] < errors[0] < errors[2]  # as their weights in the luma
+
+
+def test_eyewear_is_masked_only_over_bare_eyes(folders, monkeypatch):
+    rng, points = np.random.default_rng(0), template(256)
+    x, y = points[36:48].astype(int).T
+    visible = np.array([masks.eyewear(rng, 256, points)[y, x].mean() for _ in range(40)])
+    assert 0.25 < np.mean(visible < 0.1) < 0.75  # sunglasses cover the eyes
+    assert 0.25 < np.mean(visible > 0.4) < 0.75  # frames do not
+
+    stripes = np.tile(np.float32([0, 1]), (64, 32))
+    monkeypatch.setattr(masks, "eyewear", lambda rng, size, points: stripes)
+    faces, drawn = FaceFolders([folders[0]], 64), {}
+    for bare in (True, False):
+        samples = CompletionSamples(faces, None, np.full(len(faces), bare))
+        drawn[bare] = [(samples[n]["mask"][0].numpy() == stripes).all() for n in range(40)]
+    assert any(drawn[True]) and not any(drawn[False])
 
 
 NAMES = sorted(line for line in excluded.LIST.read_text().splitlines() if "/" in line[1:] and line[0] != "#")

@@ -39,6 +39,7 @@ from facesym.faces.occlusion import occlusion_probability
 from facesym.models.occlusion import OcclusionNet
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
+from train.eyewear import add_eyewear_arguments, bare_eyes, listed_bare
 
 UNKNOWN = 255
 IGNORED_WEIGHT = 0.25  # sampling weight of images whose eye region the loss ignores
@@ -60,10 +61,7 @@ class OcclusionSamples(Samples):
     """
 
     def __init__(self, faces, glasses_in=(), bare=(), teacher=None, seed=0, plain=0.27):
-        paths = [row["path"] for row in faces.rows]
-        self.ignored = np.array(
-            [p.parent.name in glasses_in and f"{p.parent.name}/{p.name}" not in bare for p in paths]
-        )
+        self.ignored = ~bare_eyes(faces, glasses_in, bare)
         super().__init__(faces, seed, np.where(self.ignored, IGNORED_WEIGHT, 1) if bare else None)
         self.teacher, self.plain = teacher, plain
 
@@ -185,19 +183,7 @@ def add_occlusion_arguments(parser):
     parser.add_argument("--steps", type=int, default=8000, help="training steps")
     parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels")
     parser.add_argument("--init", metavar="RUN", help="start from the network of another run")
-    parser.add_argument(
-        "--glasses-in",
-        nargs="*",
-        default=[],
-        metavar="SET",
-        help="names of sets in which people wear glasses",
-    )
-    parser.add_argument(
-        "--bare-eyes",
-        type=Path,
-        metavar="FILE",
-        help="list of images in these sets in which nothing covers the eyes, one set/file name a line",
-    )
+    add_eyewear_arguments(parser)
     parser.add_argument(
         "--teacher", metavar="RUN", help="label eyewear in these sets with the network of another run"
     )
@@ -209,7 +195,6 @@ def main():
     add_arguments(parser, out="runs/occlusion", batch=16, lr=2e-3, warm_up=200)
     add_occlusion_arguments(parser)
     args = parser.parse_args()
-    bare = set(args.bare_eyes.read_text().split()) if args.bare_eyes else set()
     run = Run(args)
     net = (
         OcclusionNet.from_pretrained(model_folder(args.init))
@@ -225,7 +210,7 @@ def main():
     run.restore()
     net.train()
     teacher = OcclusionNet.from_pretrained(model_folder(args.teacher)).eval() if args.teacher else None
-    samples = OcclusionSamples(faces, args.glasses_in, bare, teacher, args.seed)
+    samples = OcclusionSamples(faces, args.glasses_in, listed_bare(args), teacher, args.seed)
     for batch in run.batches(samples, args.steps):
         with run.autocast():
             logits = net(batch["image"])

@@ -5,7 +5,8 @@
     accelerate launch train/symmfc.py … --size 256 --init runs/symmfc-128 --phase-steps 0 0 3000 --zoo symmfc-256
 
 ``--preset paper --recipe paper`` has the paper's networks and losses (RECIPES lists the differences). Each departure of
-the released recipe has an option. Masks and augmentation are our own in both.
+the released recipe has an option. Masks and augmentation are our own in both. Masks of eyewear are drawn only where no
+glasses can be under them: not in the sets of ``--glasses-in``, except for the images of ``--bare-eyes``.
 """
 
 import sys
@@ -30,6 +31,7 @@ from facesym.ops import PARTS, crop_parts, relight, warp
 from train.arguments import Parser, add_arguments, launch
 from train.backbone import VGG16Features, load_frozen
 from train.common import Run, load_discriminator, model_folder
+from train.eyewear import add_eyewear_arguments, bare_eyes, listed_bare
 
 
 @dataclass
@@ -326,6 +328,7 @@ def add_symmfc_arguments(parser):
         help="first step with (18), from phase (ii) on",
     )
     parser.add_argument("--init", metavar="FOLDER", help="start from the networks of another run")
+    add_eyewear_arguments(parser)
     recipe = parser.add_argument_group("losses (defaults: the recipe's)")
     recipe.add_argument(
         "--recipe", choices=list(RECIPES), default="released", help="loss weights and settings"
@@ -363,7 +366,8 @@ def main():
     trainer = SymmFC(run)
     masks = load_irregular(args.masks, args.size) if args.masks else None
     faces = run.faces(args.size, min_size=args.min_size)
-    trainer.fit(CompletionSamples(faces, masks, args.seed), validation_batch(run))
+    bare = bare_eyes(faces, args.glasses_in, listed_bare(args))
+    trainer.fit(CompletionSamples(faces, masks, bare, args.seed), validation_batch(run))
     run.export(
         trainer.average, task="complete", default=True, input_size=args.size, framing="ffhq",
         paper="X. Li et al., Learning Symmetry Consistent Deep CNNs for Face Completion, IEEE TIP 2020",

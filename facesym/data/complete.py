@@ -15,12 +15,15 @@ class CompletionSamples(Samples):
     Args:
         faces: FaceFolders.
         masks: NxSxS irregular masks (`facesym.data.masks.load_irregular`), or None.
+        bare: N bool, the person wears no glasses (see `facesym.data.masks.random_mask`); default: nobody does.
         seed: seed of the stream.
     """
 
-    def __init__(self, faces: FaceFolders, masks: np.ndarray | None, seed: int = 0):
+    def __init__(
+        self, faces: FaceFolders, masks: np.ndarray | None, bare: np.ndarray | None = None, seed: int = 0
+    ):
         super().__init__(faces, seed)
-        self.masks = masks
+        self.masks, self.bare = masks, bare
 
     def sample(self, i: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         image, points, size = self.faces.images[i], self.faces.landmarks[i], self.faces.size
@@ -38,7 +41,8 @@ class CompletionSamples(Samples):
         image = colour_jitter(rng, image, 0.15)
         if rng.random() < 0.3:
             image = side_light(rng, image)
-        return sample(image, points, random_mask(rng, size, points, self.masks), rng)
+        bare = self.bare is None or bool(self.bare[i])
+        return sample(image, points, random_mask(rng, size, points, self.masks, bare=bare), rng)
 
 
 def sample(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from .metadata import read_metadata
+from .occluders import draw_occluders
 
 # Fractions of the image that irregular masks of the six sizes cover.
 MASK_SIZES = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
@@ -91,40 +92,13 @@ def _polygon(size, points):
     return missing
 
 
-def glasses(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
-    """Mask the lenses and the bridge of glasses, and sometimes the arms."""
-    missing = np.zeros((size, size), np.uint8)
-    right, left = points[36:42].mean(0), points[42:48].mean(0)
-    distance = float(np.linalg.norm(left - right))
-    angle = float(np.degrees(np.arctan2(*(left - right)[::-1])))
-    axes = (distance * rng.uniform(0.34, 0.5), distance * rng.uniform(0.24, 0.5))
-    drop = np.array([0, distance * rng.uniform(-0.12, 0.12)])
-    round_lenses = rng.random() < 0.5
-    for eye in (right, left):
-        x, y = (eye + drop).tolist()
-        box = ((x, y), (2 * axes[0], 2 * axes[1]), angle)
-        if round_lenses:
-            cv2.ellipse(missing, box, 1, -1)
-        else:
-            cv2.fillPoly(missing, [np.round(cv2.boxPoints(box)).astype(np.int32)], 1)
-    thickness = max(1, int(distance * rng.uniform(0.05, 0.25)))
-    cv2.line(
-        missing,
-        np.round(right + drop).astype(int).tolist(),
-        np.round(left + drop).astype(int).tolist(),
-        1,
-        thickness,
-    )
-    if rng.random() < 0.5:  # arms to the ears
-        for eye, ear in ((right, points[0]), (left, points[16])):
-            cv2.line(
-                missing,
-                np.round(eye).astype(int).tolist(),
-                np.round(ear).astype(int).tolist(),
-                1,
-                max(1, thickness // 2),
-            )
-    return 1 - missing.astype(np.float32)
+def eyewear(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
+    """Mask drawn glasses (frames; the eyes stay visible) or sunglasses, dilated as automatic masks are."""
+    kind = "glasses" if rng.random() < 0.5 else "sunglasses"
+    _, labels = draw_occluders(rng, np.zeros((size, size, 3), np.uint8), points, kind)
+    width = 2 * int(rng.integers(1, max(2, size // 50))) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    return 1 - cv2.dilate(np.minimum(labels, 1), kernel).astype(np.float32)
 
 
 def face_mask(rng: np.random.Generator, size: int, points: np.ndarray) -> np.ndarray:
@@ -180,7 +154,12 @@ def irregular(rng: np.random.Generator, masks: np.ndarray) -> np.ndarray:
 
 
 def random_mask(
-    rng: np.random.Generator, size: int, points: np.ndarray, masks: np.ndarray | None
+    rng: np.random.Generator,
+    size: int,
+    points: np.ndarray,
+    masks: np.ndarray | None,
+    *,
+    bare: bool = True,
 ) -> np.ndarray:
     """Draw a training mask for a face.
 
@@ -189,12 +168,13 @@ def random_mask(
         size: side S of the image.
         points: 68x2 landmarks in pixels.
         masks: NxSxS irregular masks (`load_irregular`), or None for none.
+        bare: the person wears no glasses. Masks of eyewear are drawn only then: under them are bare eyes.
 
     Returns:
         SxS float32, 1 = visible, 0 = missing; between 1 and 65 % of the pixels are missing.
     """
-    kinds = ["irregular", "centre", "half", "brush", "glasses", "mask", "hand"]
-    probability = np.array([0.25 if masks is not None else 0, 0.15, 0.1, 0.1, 0.18, 0.14, 0.08])
+    kinds = ["irregular", "centre", "half", "brush", "eyewear", "mask", "hand"]
+    probability = np.array([0.25 if masks is not None else 0, 0.15, 0.1, 0.1, 0.3 if bare else 0, 0.14, 0.08])
     for _ in range(8):
         kind = rng.choice(kinds, p=probability / probability.sum())
         if kind == "irregular" and masks is not None:
@@ -206,7 +186,7 @@ def random_mask(
         elif kind == "brush":
             mask = brush(rng, size)
         else:
-            mask = {"glasses": glasses, "mask": face_mask, "hand": hand}[kind](rng, size, points)
+            mask = {"eyewear": eyewear, "mask": face_mask, "hand": hand}[kind](rng, size, points)
         if 0.01 < 1 - mask.mean() < 0.65:
             return mask
     return centre_square(size, 0.4)

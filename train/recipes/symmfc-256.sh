@@ -18,6 +18,7 @@ case $MODE in
         ;;
 esac
 shared=(--data "$FACES" --masks "$MASKS" --perceptual "$VGG16")
+shared+=(--glasses-in flickr stylegan omi lfw --bare-eyes "$ROOT/train/bare_eyes.txt")
 stage 128 symmfc "${shared[@]}" "${small[@]}" --adversary-from 1000000
 stage 256 symmfc "${shared[@]}" "${full[@]}" --identity identity --init "$OUT/128" "${RELEASE[@]}"
 [[ $MODE == smoke ]] || need ALEXNET
