@@ -20,7 +20,7 @@ from ..faces.mirror import midline, mirror_composites, reflect
 from ..faces.paste import paste_face
 from ..logging import progress_bar
 from ..pipelines.crops import to_image
-from ..pipelines.symmetrize import one_piece
+from ..pipelines.symmetrize import SymmetrizePipeline
 from .data import add_common_arguments, load_models, load_pictures, select_pictures, yaw_of
 from .report import picture_grid
 from .tables import markdown, save_results
@@ -90,23 +90,18 @@ def symmetrize_with(
         device: of the computation.
 
     Returns:
-        The pipeline's outputs, pasted into the crop; and the network's own faces (exact=False). NxSxSx3 uint8 each.
+        The outputs of `SymmetrizePipeline`; and the network's own faces (exact=False). NxSxSx3 uint8 each.
 
     Raises:
         ImageError: the model needs images of another size.
     """
     if model.config.input_size != images.shape[1]:
         raise ImageError(f"this model needs --size {model.config.input_size}, not {images.shape[1]}")
-    whole, alone = np.empty_like(images), np.empty_like(images)
+    pipe, alone = SymmetrizePipeline(model), np.empty_like(images)
+    whole = np.stack([pipe(image, aligned=True).images[0] for image in images])
     for i in range(0, len(images), 8):
         x = torch.from_numpy(images[i : i + 8]).to(device).permute(0, 3, 1, 2) / 127.5 - 1
-        exact, plain = model(x, exact=True), model(x)
-        for k in range(len(x)):
-            region = one_piece(exact.region[k, 0].float().cpu().numpy())
-            before = Image.fromarray(images[i + k])
-            shown = face_shown(metrics.dlib_landmarks(images[i + k]), before.width)
-            pasted = paste_face(before, to_image(exact.picture[k]), STAYS, region, shown)
-            whole[i + k], alone[i + k] = np.asarray(pasted), np.asarray(to_image(plain.face[k]))
+        alone[i : i + 8] = np.stack([to_image(face) for face in model(x).face])
     return whole, alone
 
 

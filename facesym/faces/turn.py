@@ -3,11 +3,14 @@
 import cv2
 import numpy as np
 
-from .geometry import face_region, flip_landmarks, turn, warp_points
+from .geometry import face_region, flip_landmarks, ramp, turn, warp_points
 from .pixels import to_uint8
 
 COARSE = 0.04  # sigma, as a fraction of the side; detail finer than this comes from the photo
 MAX_LIGHT_DIFFERENCE = 25.0  # levels of 255; larger differences are misalignments, not illumination
+# A pixel is not trusted at all, and trusted fully, from these numbers of source pixels per pixel of a warp.
+STRETCHED = (0.15, 0.45)
+MIRRORED = (0.25, 0.6)  # the same, where the mirror image replaces pixels that are not trusted
 SEAM = 0.06  # half width of the blend between the photo and its mirror image, as a fraction of the side
 # Points of the ear at landmark 0: the landmark of the jaw that it moves with, its distances outwards and upwards from
 # it, in distances between the outer eye corners.
@@ -63,12 +66,53 @@ def turned_photo(
     return weight * other + (1 - weight) * warped, region, trust
 
 
-def _warped(image, points, goal):
+def to_front(image: np.ndarray, points: np.ndarray, yaw: float) -> tuple[np.ndarray, np.ndarray]:
+    """Warp a turned face to yaw 0, with its midline in the middle of the image.
+
+    Where the warp stretches the averted side, the mirror image shows it.
+
+    Args:
+        image: SxSx3 uint8.
+        points: 68x2, its landmarks in pixels.
+        yaw: yaw of the head in degrees.
+
+    Returns:
+        SxSx3 uint8, and its landmarks: 68x2 float32.
+    """
+    size, goal = len(image), turn(points, -yaw).astype(np.float32)
+    goal[:, 0] += (size - 1) / 2 - goal[:, 0].mean()
+    warped, trust = _warped(image, points, goal, MIRRORED)
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    other, _ = _warped(mirrored, flip_landmarks(points, size), goal)
+    trust = trust[..., None]
+    return to_uint8(trust * warped + (1 - trust) * other), goal
+
+
+def turn_back(
+    image: np.ndarray, region: np.ndarray, points: np.ndarray, goal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Undo the warp of `to_front`.
+
+    Args:
+        image: SxSx3 uint8, a face at yaw 0.
+        region: SxS float32 in [0, 1].
+        points: 68x2, its landmarks, from `to_front`.
+        goal: 68x2, the landmarks of the turned face.
+
+    Returns:
+        SxSx3 uint8 and SxS float32.
+    """
+    warped, _ = _warped(np.dstack([image, 255 * region]), points, goal)
+    return to_uint8(warped[..., :3]), np.clip(warped[..., 3] / 255, 0, 1)
+
+
+def _warped(image, points, goal, trusted=STRETCHED):
+    """Warp an image (SxSxC) from landmarks to others (68x2); return it and the trust in its pixels (SxS)."""
     jaw, offsets = _ears(points)
     ears = points[jaw] + offsets, goal[jaw] + offsets
     points, goal = (np.concatenate(pair) for pair in zip((points, goal), ears))
     warped, area = warp_points(image.astype(np.float32), points, goal)
-    return warped, cv2.GaussianBlur(np.clip((area - 0.15) / 0.3, 0, 1), (0, 0), 0.01 * len(image))
+    return warped, cv2.GaussianBlur(ramp(area, *trusted), (0, 0), 0.01 * len(image))
 
 
 def _ears(points):

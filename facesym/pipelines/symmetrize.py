@@ -19,6 +19,7 @@ from ..faces.landmarks import find_points
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
 from ..faces.pose import find_points_and_pose
+from ..faces.turn import to_front, turn_back
 from .base import FaceJob, Later, Pipeline, Result, inference
 from .crops import to_array, to_batch, to_image
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     import torch
 
 METHODS = ("model", "left", "right", "average")
-FITTING = 20.0  # degrees of yaw up to which a symmetric face fits on the head in the photo
+STRAIGHT = 4.0  # degrees of yaw up to which a face is symmetrized as it is
+BOTH_SIDES = 20.0  # degrees of yaw up to which a photo shows enough of both sides to compare them
 
 
 @dataclass(kw_only=True, repr=False)
@@ -42,10 +44,11 @@ class SymmetrizeResult(Result):
         composites: dicts of six aligned crops: "original", "mirrored", "left", "right", "average" and "model"; empty
             unless requested.
 
-    Faces turned by more than 30 degrees are first made frontal, and neutral, by the zoo's "normalize" model. A frontal
-    face does not fit on a turned head: even with ``paste=True``, it is a separate image in ``images``, after the photo
-    with the other faces, if any. Its asymmetry is measured in the photo, where it is unreliable. From 20 degrees on, a
-    note says that the result may look smeared.
+    The symmetric face of a turned head is turned like the head. Faces turned by more than 35 degrees are first made
+    frontal, and neutral, by the zoo's "normalize" model. A frontal face does not fit on such a head: even with
+    ``paste=True``, it is a separate image in ``images``, after the photo with the other faces, if any. Its asymmetry is
+    measured in the photo, where it is unreliable. From 20 degrees on, a note says that the averted side is mostly the
+    mirror image of the other.
     """
 
     asymmetry: list[dict[str, float]]
@@ -97,7 +100,7 @@ class SymmetrizePipeline(Pipeline):
 
     task = "symmetrize"
     result = SymmetrizeResult
-    trained_yaw = 30.0
+    trained_yaw = 35.0
     _normalizer = None
 
     def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Self:
@@ -223,11 +226,11 @@ class SymmetrizePipeline(Pipeline):
                 "first. It is a separate image, since a frontal face does not fit on the head in the photo. Its "
                 "asymmetry measures are unreliable."
             )
-        elif abs(face.yaw) > FITTING:
+        elif abs(face.yaw) > BOTH_SIDES:
             face.notes.append(
-                f"The head is turned by about {abs(face.yaw):.0f} degrees: a symmetric face does not fit well on it "
-                "and may look smeared, and its asymmetry measures are less reliable. Choose a photo with the head "
-                f"turned by less than {FITTING:.0f} degrees."
+                f"The head is turned by about {abs(face.yaw):.0f} degrees: the averted side is mostly the mirror image "
+                "of the other, and the asymmetry measures are less reliable. To compare both sides, choose a photo "
+                f"with the head turned by less than {BOTH_SIDES:.0f} degrees."
             )
 
     def _run(self, faces, options):
@@ -289,8 +292,25 @@ class SymmetrizePipeline(Pipeline):
     @inference
     def _symmetrize(self, faces, exact):
         """Run the network; set ``output`` (only the face), ``picture`` and ``region`` of each face."""
-        images = to_batch([face.frontal for face in faces], self.net)
+        seen = [self._to_see(face) for face in faces]
+        images = to_batch([image for image, _ in seen], self.net)
         out = self.net(images, exact=exact) if self.backend == "torch" else self.net(images)
-        for i, face in enumerate(faces):
+        for i, (face, (_, points)) in enumerate(zip(faces, seen)):
             face.output, face.picture = to_image(out.face[i]), to_image(out.picture[i])
             face.region = one_piece(to_array(out.region[i, 0]))
+            if points is not face.frontal_points:
+                picture = np.asarray(face.picture)
+                picture, face.region = turn_back(picture, face.region, points, face.frontal_points)
+                face.picture = Image.fromarray(picture)
+
+    @staticmethod
+    def _to_see(face):
+        """Return the image that the network sees, and its landmarks: the face, warped to the front if it is turned.
+
+        Turned heads have two different halves, from which the network mixes a frontal face that is too wide for the
+        head. Warped to the front, their halves match, and the symmetric face is warped back to the pose of the head.
+        """
+        if face.frontal is not face.crop or abs(face.yaw) <= STRAIGHT:
+            return face.frontal, face.frontal_points
+        image, points = to_front(np.asarray(face.crop), face.points, face.yaw)
+        return Image.fromarray(image), points
