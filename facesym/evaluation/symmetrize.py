@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 
 from .. import metrics
+from ..asymmetry import landmark_asymmetry
 from ..data.symmetric import simulate_palsy, symmetric_faces
 from ..errors import ImageError
-from ..faces.geometry import face_region, face_shown, flip_landmarks, symmetric_landmarks
-from ..faces.mirror import midline, mirror_composites, reflect
+from ..faces.geometry import face_region, face_shown, symmetric_landmarks
+from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
 from ..logging import progress_bar
 from ..pipelines.crops import to_image
@@ -98,20 +99,18 @@ def symmetrize_with(
     if model.config.input_size != images.shape[1]:
         raise ImageError(f"this model needs --size {model.config.input_size}, not {images.shape[1]}")
     pipe, alone = SymmetrizePipeline(model), np.empty_like(images)
-    whole = np.stack([pipe(image, aligned=True).images[0] for image in images])
+    whole = np.stack([np.asarray(pipe(image, aligned=True).images[0]) for image in images])
     for i in range(0, len(images), 8):
         x = torch.from_numpy(images[i : i + 8]).to(device).permute(0, 3, 1, 2) / 127.5 - 1
-        alone[i : i + 8] = np.stack([to_image(face) for face in model(x).face])
+        alone[i : i + 8] = np.stack([np.asarray(to_image(face)) for face in model(x).face])
     return whole, alone
 
 
 def landmark_residual(image: np.ndarray) -> float:
-    """Return the asymmetry of dlib's landmarks about their own midline, in outer-eye distances."""
-    points = metrics.dlib_landmarks(image).astype(np.float64)
-    centre, direction = midline(points)
-    upright = (points - centre) @ np.array([[direction[1], direction[0]], [-direction[0], direction[1]]])
-    d = upright - flip_landmarks(upright, 1.0)
-    return float(np.linalg.norm(d, axis=1).mean() / np.linalg.norm(points[45] - points[36]))
+    """Return the asymmetry of dlib's landmarks without that of the pose (see `landmark_asymmetry`): the mean distance
+    of a landmark to its partner's mirror image, in outer-eye distances."""
+    rest, *_ = landmark_asymmetry(metrics.dlib_landmarks(image).astype(np.float64))
+    return float(2 * np.linalg.norm(rest, axis=1).mean())
 
 
 def kinds(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
