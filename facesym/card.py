@@ -16,8 +16,8 @@ _TASKS = {
     "symmetrize": (
         "image-to-image",
         "Makes a face symmetric, even one with a one-sided palsy, and preserves the identity.",
-        "For near-frontal faces. The pipeline also symmetrizes heads turned by up to 35 degrees, but from 20 degrees on, "
-        "the averted side is mostly the mirror image of the other. Not a medical device: it does not predict the "
+        "For near-frontal faces. The pipeline also symmetrizes heads turned by up to 35 degrees, but from 20 degrees "
+        "on, the averted side is mostly the mirror image of the other. Not a medical device: it does not predict the "
         "outcome of a treatment.",
     ),
     "rotate": (
