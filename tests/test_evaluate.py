@@ -11,10 +11,13 @@ from PIL import Image
 from symmetric import face
 
 from facesym import evaluation, metrics
+from facesym.data.occluders import draw_occluders
 from facesym.errors import FacesymError, ImageError
 from facesym.evaluation import complete, fills
 from facesym.evaluation import data as chosen
+from facesym.evaluation.groups import groups
 from facesym.evaluation.masks import irregular_masks
+from facesym.faces.landmarks import find_points
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def test_the_whole_protocol(sets, model_folder, tmp_path, capsys):
     results = run(sets, out, "--size", 64, "--models", model_folder, "--grid", 2)
     settings = results["settings"]
     assert settings["pictures"] == 5 and settings["sets"] == {"large": 3, "small": 2}  # test split only
-    for kind in ("irregular", "centre", "one eye", "one half", "one side"):
+    for kind in ("irregular", "centre", "one eye", "one half", "one side", "eyewear"):
         rows = {row["row"]: row for row in results["results"][kind]["rows"]}
         assert list(rows) == [
             "input",
@@ -63,12 +66,13 @@ def test_the_whole_protocol(sets, model_folder, tmp_path, capsys):
         assert "stage1_fraction_of_mask" not in rows["Telea"]
         groups = {row["row"]: row["n"] for row in results["results"][kind]["groups"]}
         assert groups["tiny, set large"] + groups["tiny, set small"] == 5
+        assert groups.get("tiny, dark skin", 0) + groups.get("tiny, light skin", 0) <= 5
         with Image.open(out / f"grid-{kind}.png") as grid:
             assert grid.size == (6 * 64, 2 * 64 + 24)
     assert results["results"]["centre"]["rows"][0]["mask_fraction"] == pytest.approx(0.375**2)
     assert results["results"]["irregular"]["rows"][0]["mask_fraction"] < 0.35  # the mask of 90 % is left out
     with open(out / "pictures.csv", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 5 * 6 * 5
+        assert len(list(csv.DictReader(file))) == 5 * 6 * 6
     printed = capsys.readouterr().out
     assert (
         "| Telea | 14.1% |" in printed and "tiny: " in printed and "against the best classical row" in printed
@@ -210,3 +214,14 @@ def test_few_images_are_told():
         count_images(4, 2) == "4 images of 2 people (too few images for reliable figures: use at least 100)"
     )
     assert count_images(400, None) == "400 images of unknown people"
+
+
+def test_groups_follow_ratings_of_skin_and_find_eyewear(crop):
+    bare, points = np.asarray(crop), find_points(crop)
+    worn, _ = draw_occluders(np.random.default_rng(0), bare, points, "sunglasses")
+    rows = [{"set": "a", "skin": "80"}, {"set": "a", "skin": "10"}, {"set": "b"}, {"set": "b"}]
+    found = groups(rows, np.stack([bare, bare, bare // 3, worn]), np.stack([points] * 4))
+    assert found["glasses or sunglasses"].tolist() == [False, False, False, True]
+    assert found["dark skin"].tolist()[:3] == [True, False, True]
+    assert found["light skin"].tolist()[:3] == [False, True, False]
+    assert found["set b"].tolist() == [False, False, True, True]

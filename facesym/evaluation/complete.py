@@ -33,8 +33,15 @@ from .data import (
     yaw_of,
 )
 from .fills import CLASSICAL
-from .groups import group_rows
-from .masks import centre_masks, irregular_masks, one_eye_masks, one_half_masks, one_side_masks
+from .groups import group_rows, groups
+from .masks import (
+    centre_masks,
+    eyewear_masks,
+    irregular_masks,
+    one_eye_masks,
+    one_half_masks,
+    one_side_masks,
+)
 from .report import picture_grid
 from .tables import ALONE, markdown, save_results, save_rows
 
@@ -244,9 +251,10 @@ def run(args: argparse.Namespace) -> None:
         "one eye": one_eye_masks(rows, landmarks, args.size, args.seed),
         "one half": one_half_masks(rows, landmarks, args.size, args.seed),
         "one side": one_side_masks(rows, landmarks, args.size, args.seed),
+        "eyewear": eyewear_masks(rows, landmarks, args.size, args.seed),
     }
     args.out.mkdir(parents=True, exist_ok=True)
-    tables, images = {}, []
+    members, tables, images = groups(rows, targets, landmarks), {}, []
     names = [*CLASSICAL, *(row for name, net in models.items() for row in _rows_of(name, net))]
     with progress_bar(total=len(all_masks) * len(names), unit="row") as bar:
         for kind, masks in all_masks.items():
@@ -263,7 +271,7 @@ def run(args: argparse.Namespace) -> None:
                 bar.update()
             tables[kind] = {"rows": table, "sharpness_of_target": float(metrics.sharpness(targets).mean())}
             picture_grid(grid | {"target": targets[: args.grid]}).save(args.out / f"grid-{kind}.png")
-            tables[kind]["groups"] = group_rows(rows, targets, landmarks, values_of, CLASSICAL)
+            tables[kind]["groups"] = group_rows(members, values_of, CLASSICAL)
     settings = _settings(args, rows, models, descriptors)
     save_results(args.out, settings, tables)
     save_rows(args.out / "pictures.csv", images)
@@ -315,6 +323,7 @@ def _settings(args, rows, models, descriptors):
             "one eye": "an eye and its brow, left or right at random",
             "one half": "one half of the face, left or right at random",
             "one side": "all of the image on one side of the face's midline, left or right at random",
+            "eyewear": "drawn glasses or sunglasses, dilated",
         },
         "seed": args.seed,
         "models": {name: {"source": sources[name]} | _about(net) for name, net in models.items()},

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..data.masks import eyewear
 from ..data.metadata import read_table
 from ..errors import ImageError
 from ..faces.geometry import face_region
@@ -92,6 +93,15 @@ def one_side_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int,
     for i, (row, points) in enumerate(zip(rows, landmarks)):
         middle = np.interp(np.arange(size), points[MIDDLE, 1], points[MIDDLE, 0])[:, None]
         masks[i] = np.arange(size)[None] < middle if _left(seed, row) else np.arange(size)[None] > middle
+    return masks
+
+
+def eyewear_masks(rows: list[dict[str, Any]], landmarks: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Mask drawn glasses (frames) or sunglasses on each face, at random (NxSxS bool)."""
+    masks = np.empty((len(rows), size, size), bool)
+    for i, (row, points) in enumerate(zip(rows, landmarks)):
+        rng = np.random.default_rng(int(digest(seed, "eyewear", row["set"], row["file_name"]), 16))
+        masks[i] = eyewear(rng, size, points) == 0
     return masks
 
 
