@@ -24,7 +24,7 @@ def add_eyewear_arguments(parser):
 
 def listed_bare(args):
     """Return the names that ``--bare-eyes`` lists: a set of "set/file name"."""
-    return set(args.bare_eyes.read_text().split()) if args.bare_eyes else set()
+    return set(args.bare_eyes.read_text().splitlines()) if args.bare_eyes else set()
 
 
 def bare_eyes(faces, glasses_in, listed):

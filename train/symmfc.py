@@ -366,12 +366,16 @@ def main():
     trainer = SymmFC(run)
     masks = load_irregular(args.masks, args.size) if args.masks else None
     faces = run.faces(args.size, min_size=args.min_size)
-    bare = bare_eyes(faces, args.glasses_in, listed_bare(args))
-    trainer.fit(CompletionSamples(faces, masks, bare, args.seed), validation_batch(run))
+    samples = CompletionSamples(faces, masks, _bare_eyes(faces, args), args.seed)
+    trainer.fit(samples, validation_batch(run))
     run.export(
         trainer.average, task="complete", default=True, input_size=args.size, framing="ffhq",
         paper="X. Li et al., Learning Symmetry Consistent Deep CNNs for Face Completion, IEEE TIP 2020",
     )  # fmt: skip
+
+
+def _bare_eyes(faces, args):
+    return bare_eyes(faces, args.glasses_in, listed_bare(args))
 
 
 def build(args):
@@ -390,13 +394,11 @@ def validation_batch(run, count=40):
     faces = run.faces(args.size, "val", min_size=args.min_size)
     masks = load_irregular(args.masks, args.size) if args.masks else None
     chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
-    rng = np.random.default_rng(0)
-    samples = [
-        sample(
-            faces.images[i], faces.landmarks[i], random_mask(rng, args.size, faces.landmarks[i], masks), rng
-        )
-        for i in rng.permutation(chosen)
-    ]
+    rng, bare, samples = np.random.default_rng(0), _bare_eyes(faces, args), []
+    for i in rng.permutation(chosen):
+        points = faces.landmarks[i]
+        mask = random_mask(rng, args.size, points, masks, bare=bool(bare[i]))
+        samples.append(sample(faces.images[i], points, mask, rng))
     return {key: value.to(run.device) for key, value in default_collate(samples).items()}
 
 

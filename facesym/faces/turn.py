@@ -45,11 +45,11 @@ def turned_photo(
     fraction = np.clip((1 - to / yaw) / 2, 0, 1) if mirror else 0.0  # of the path to the opposite yaw
     mirrored = flip_landmarks(points, size)
     goal = (1 - fraction) * turn(points, to - yaw) + fraction * turn(mirrored, to + yaw)
-    warped, trust = _warped(image, points, goal)
-    region = face_region(goal, size)
+    warped, area = _warped(image, points, goal)
+    trust, region = _trust(area), face_region(goal, size)
     if fraction == 0:
         return warped, region, trust
-    other, other_trust = _warped(np.ascontiguousarray(image[:, ::-1]), mirrored, goal)
+    other, area = _warped(np.ascontiguousarray(image[:, ::-1]), mirrored, goal)
     # The seam starts at one border, crosses the midline of the face halfway and ends at the other border.
     middle = goal[_MIDDLE, 0].mean()
     wide = 0.5 * SEAM * size
@@ -61,7 +61,7 @@ def turned_photo(
     seam = np.clip((x - position) / (2 * wide) + 0.5, 0, 1)[None]
     face = cv2.GaussianBlur(region, (0, 0), 0.015 * size)
     weight = face * seam + (1 - face) * (fraction > 0.5)
-    trust = weight * other_trust + (1 - weight) * trust
+    trust = weight * _trust(area) + (1 - weight) * trust
     weight = weight[..., None]
     return weight * other + (1 - weight) * warped, region, trust
 
@@ -81,23 +81,23 @@ def to_front(image: np.ndarray, points: np.ndarray, yaw: float) -> tuple[np.ndar
     """
     size, goal = len(image), turn(points, -yaw).astype(np.float32)
     goal[:, 0] += (size - 1) / 2 - goal[:, 0].mean()
-    warped, trust = _warped(image, points, goal, MIRRORED)
+    warped, area = _warped(image, points, goal)
+    trust = _trust(area, MIRRORED)[..., None]
     mirrored = np.ascontiguousarray(image[:, ::-1])
     other, _ = _warped(mirrored, flip_landmarks(points, size), goal)
-    trust = trust[..., None]
     return to_uint8(trust * warped + (1 - trust) * other), goal
 
 
 def turn_back(
     image: np.ndarray, region: np.ndarray, points: np.ndarray, goal: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Undo the warp of `to_front`.
+    """Warp a face at the front to the pose of a turned head: the opposite way of `to_front`.
 
     Args:
-        image: SxSx3 uint8, a face at yaw 0.
-        region: SxS float32 in [0, 1].
-        points: 68x2, its landmarks, from `to_front`.
-        goal: 68x2, the landmarks of the turned face.
+        image: SxSx3 uint8.
+        region: SxS float32 in [0, 1], warped likewise.
+        points: 68x2, the landmarks at the front, from `to_front`.
+        goal: 68x2, those of the turned head.
 
     Returns:
         SxSx3 uint8 and SxS float32.
@@ -106,13 +106,17 @@ def turn_back(
     return to_uint8(warped[..., :3]), np.clip(warped[..., 3] / 255, 0, 1)
 
 
-def _warped(image, points, goal, trusted=STRETCHED):
-    """Warp an image (SxSxC) from landmarks to others (68x2); return it and the trust in its pixels (SxS)."""
+def _warped(image, points, goal):
+    """Warp an image (SxSxC) from landmarks to others (68x2); return it and the map's local area (SxS)."""
     jaw, offsets = _ears(points)
     ears = points[jaw] + offsets, goal[jaw] + offsets
     points, goal = (np.concatenate(pair) for pair in zip((points, goal), ears))
-    warped, area = warp_points(image.astype(np.float32), points, goal)
-    return warped, cv2.GaussianBlur(ramp(area, *trusted), (0, 0), 0.01 * len(image))
+    return warp_points(image.astype(np.float32), points, goal)
+
+
+def _trust(area, bounds=STRETCHED):
+    """Return the trust in the pixels of a warp: SxS in [0, 1]."""
+    return cv2.GaussianBlur(ramp(area, *bounds), (0, 0), 0.01 * len(area))
 
 
 def _ears(points):

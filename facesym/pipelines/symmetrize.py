@@ -18,6 +18,7 @@ from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
 from ..faces.mirror import mirror_composites, reflect
 from ..faces.paste import paste_face
+from ..faces.pixels import to_uint8
 from ..faces.pose import find_points_and_pose
 from ..faces.turn import to_front, turn_back
 from .base import FaceJob, Later, Pipeline, Result, inference
@@ -44,11 +45,11 @@ class SymmetrizeResult(Result):
         composites: dicts of six aligned crops: "original", "mirrored", "left", "right", "average" and "model"; empty
             unless requested.
 
-    The symmetric face of a turned head is turned like the head. Faces turned by more than 35 degrees are first made
-    frontal, and neutral, by the zoo's "normalize" model. A frontal face does not fit on such a head: even with
-    ``paste=True``, it is a separate image in ``images``, after the photo with the other faces, if any. Its asymmetry is
-    measured in the photo, where it is unreliable. From 20 degrees on, a note says that the averted side is mostly the
-    mirror image of the other.
+    With ``method="model"``, the symmetric face of a turned head is turned like the head. Faces turned by more than 35
+    degrees are first made frontal, and neutral, by the zoo's "normalize" model. A frontal face does not fit on such a
+    head: even with ``paste=True``, it is a separate image in ``images``, after the photo with the other faces, if any.
+    Its asymmetry is measured in the photo, where it is unreliable. From 20 degrees on, a note says that the averted
+    side is mostly the mirror image of the other.
     """
 
     asymmetry: list[dict[str, float]]
@@ -62,16 +63,19 @@ class SymmetrizeJob(FaceJob):
     """A face being processed.
 
     Attributes:
-        frontal: RGB crop, the frontalized face; the crop itself unless the head is turned far.
-        frontal_points: 68x2, the landmarks of ``frontal``.
+        separate: whether the head is turned so far that its result is a separate image.
+        base: RGB, the face in the pose of the result: the crop or, if separate, its frontalized face. All following
+            images have this pose.
+        base_points: 68x2, the landmarks of ``base``.
         picture: RGB, the image to paste: the output with a background.
         region: SxS float32, the region to paste.
-        shown: RGB crop, the face as it appears in the result.
+        shown: RGB, the face as it appears in the result.
         composites: see the result.
     """
 
-    frontal: Image.Image
-    frontal_points: np.ndarray
+    separate: bool
+    base: Image.Image
+    base_points: np.ndarray
     picture: Image.Image | None = None
     region: np.ndarray | None = None
     shown: Image.Image | None = None
@@ -161,7 +165,7 @@ class SymmetrizePipeline(Pipeline):
             faces: "largest", "all", or an index from left to right.
             paste: False returns aligned crops instead of the photo; for "model", only the face on black.
             aligned: the image is already an aligned square crop; skip face detection.
-            exact: make the output of "model" exactly symmetric in its crop, not only approximately.
+            exact: make the face that the network sees, at the front, exactly symmetric, not only approximately.
             composites: also return all six images of each face.
             batch_size: number of photos, and of faces, that the network processes at a time.
             on_error: "raise", or "skip" photos of a list that fail: their result is None, and a warning gives the
@@ -193,22 +197,21 @@ class SymmetrizePipeline(Pipeline):
     def _align(self, job, index, options):
         crop = align_face(job.photo.image, job.transforms[index], self.size)
         points, (yaw, _) = find_points_and_pose(crop)
-        frontal, frontal_points = crop, points
-        if self.trained_yaw < abs(yaw) <= self.farthest_yaw:
-            frontal = self._to_front(crop, yaw)
-            frontal_points = find_points(frontal)
+        separate = self.trained_yaw < abs(yaw) <= self.farthest_yaw
+        base = self._frontalized(crop, yaw) if separate else crop
         return SymmetrizeJob(
             job.photo,
             job.transforms[index],
             crop,
             yaw,
             points,
-            frontal=frontal,
-            frontal_points=frontal_points,
+            separate=separate,
+            base=base,
+            base_points=find_points(base) if separate else points,
         )
 
-    def _to_front(self, crop, yaw):
-        """Frontalize a turned face: RGB crop."""
+    def _frontalized(self, crop, yaw):
+        """Make a turned face frontal and neutral: RGB crop."""
         from . import load
 
         if self._normalizer is None and self.backend == "torch":
@@ -220,17 +223,20 @@ class SymmetrizePipeline(Pipeline):
         return frontal
 
     def _warn(self, face, options):
-        if face.frontal is not face.crop:
+        if face.separate:
             face.notes.append(
                 f"The head is turned by about {abs(face.yaw):.0f} degrees: the face was made frontal and neutral "
                 "first. It is a separate image, since a frontal face does not fit on the head in the photo. Its "
                 "asymmetry measures are unreliable."
             )
         elif abs(face.yaw) > BOTH_SIDES:
+            effect = "the averted side is mostly the mirror image of the other"
+            if options.method != "model":
+                effect = "a mirrored half does not fit well on it and may look smeared"
             face.notes.append(
-                f"The head is turned by about {abs(face.yaw):.0f} degrees: the averted side is mostly the mirror image "
-                "of the other, and the asymmetry measures are less reliable. To compare both sides, choose a photo "
-                f"with the head turned by less than {BOTH_SIDES:.0f} degrees."
+                f"The head is turned by about {abs(face.yaw):.0f} degrees: {effect}, and the asymmetry measures are "
+                f"less reliable. To compare both sides, choose a photo with the head turned by less than "
+                f"{BOTH_SIDES:.0f} degrees."
             )
 
     def _run(self, faces, options):
@@ -239,23 +245,23 @@ class SymmetrizePipeline(Pipeline):
         for face in faces:
             mirrored = {}
             if options.composites or options.method != "model":
-                mirrored = mirror_composites(face.frontal, face.frontal_points)
+                mirrored = mirror_composites(face.base, face.base_points)
             if options.composites:
                 face.composites = {"original": face.crop, **mirrored, "model": face.output}
             if options.method != "model":
                 face.picture = face.output = mirrored[options.method]
-                region = face_region(face.frontal_points, self.size)
-                face.region = np.maximum(region, reflect(region, face.frontal_points))
+                region = face_region(face.base_points, self.size)
+                face.region = np.maximum(region, reflect(region, face.base_points))
             face.shown = face.picture
 
     def _images(self, job, faces, options):
         if not options.paste:
             return super()._images(job, faces, options)
-        own = [face for face in faces if face.frontal is not face.crop]
-        rest = [face for face in faces if face.frontal is face.crop]
+        own = [face for face in faces if face.separate]
+        rest = [face for face in faces if not face.separate]
         images = super()._images(job, rest, options) if rest else []
         for face in own:
-            face.shown = self._laid_on(face.frontal, face, np.eye(2, 3))
+            face.shown = self._laid_on(face.base, face, np.eye(2, 3))
             images.append(self._edited(face, face.shown))
         return images
 
@@ -266,7 +272,7 @@ class SymmetrizePipeline(Pipeline):
 
     def _laid_on(self, image, face, transform):
         """Paste a symmetric face into an image (RGB); ``transform``: 2x3, its pixel -> crop pixel."""
-        shown = face_shown(face.frontal_points, self.size)
+        shown = face_shown(face.base_points, self.size)
         return paste_face(image, face.picture, transform, face.region, shown)
 
     def _shown(self, face):
@@ -291,26 +297,25 @@ class SymmetrizePipeline(Pipeline):
 
     @inference
     def _symmetrize(self, faces, exact):
-        """Run the network; set ``output`` (only the face), ``picture`` and ``region`` of each face."""
-        seen = [self._to_see(face) for face in faces]
-        images = to_batch([image for image, _ in seen], self.net)
-        out = self.net(images, exact=exact) if self.backend == "torch" else self.net(images)
-        for i, (face, (_, points)) in enumerate(zip(faces, seen)):
-            face.output, face.picture = to_image(out.face[i]), to_image(out.picture[i])
-            face.region = one_piece(to_array(out.region[i, 0]))
-            if points is not face.frontal_points:
-                picture = np.asarray(face.picture)
-                picture, face.region = turn_back(picture, face.region, points, face.frontal_points)
-                face.picture = Image.fromarray(picture)
+        """Run the network; set ``output`` (only the face), ``picture`` and ``region`` of each face.
 
-    @staticmethod
-    def _to_see(face):
-        """Return the image that the network sees, and its landmarks: the face, warped to the front if it is turned.
-
-        Turned heads have two different halves, from which the network mixes a frontal face that is too wide for the
-        head. Warped to the front, their halves match, and the symmetric face is warped back to the pose of the head.
+        The two halves of a turned head differ, and the network would mix a frontal face from them that is too wide for
+        the head. Warped to the front, they match, and the symmetric face is warped back to the pose of the head.
         """
-        if face.frontal is not face.crop or abs(face.yaw) <= STRAIGHT:
-            return face.frontal, face.frontal_points
-        image, points = to_front(np.asarray(face.crop), face.points, face.yaw)
-        return Image.fromarray(image), points
+        fronts = [
+            to_front(np.asarray(face.base), face.points, face.yaw)
+            if not face.separate and abs(face.yaw) > STRAIGHT
+            else None
+            for face in faces
+        ]
+        seen = [Image.fromarray(front[0]) if front else face.base for face, front in zip(faces, fronts)]
+        images = to_batch(seen, self.net)
+        out = self.net(images, exact=exact) if self.backend == "torch" else self.net(images)
+        for i, (face, front) in enumerate(zip(faces, fronts)):
+            face.output, face.picture = to_image(out.face[i]), to_image(out.picture[i])
+            region = to_array(out.region[i, 0])
+            if front:
+                picture, region = turn_back(np.asarray(face.picture), region, front[1], face.points)
+                face.output = Image.fromarray(to_uint8(region[..., None] * picture))
+                face.picture = Image.fromarray(picture)
+            face.region = one_piece(region)
