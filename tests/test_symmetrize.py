@@ -1,5 +1,6 @@
 """The symmetrizer: network, losses, targets, simulated palsy, asymmetry, and the way from photo to photo."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -391,7 +392,9 @@ def test_the_symmetric_face_of_a_turned_head_is_turned_like_it(symmetric, yaw):
     assert np.mean((region > 0.5) != inside) < 0.02
     assert np.abs(back.astype(int) - turned)[inside].mean() < 6
 
-    output = np.asarray(facesym.load("symmetrize")(turned, aligned=True).images[0])
+    pipe = facesym.load("symmetrize")
+    output, alone = (np.asarray(pipe(turned, aligned=True, paste=p).images[0]) for p in (True, False))
+    assert np.abs(output.astype(int) - alone)[cv2.erode(region, np.ones((9, 9))) > 0.5].mean() < 8
     moved = np.linalg.norm(
         find_points(Image.fromarray(output)) - find_points(Image.fromarray(turned)), axis=1
     )
