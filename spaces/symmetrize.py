@@ -83,9 +83,8 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
             + files.grid(pictures, f"face{i + 1}-")
             + results.table(["Region", "Left–right difference"], table)
         )
-    views = files.closeups(photo.image, result.images[0], result.faces)
-    views.append(files.pair("Photo", photo.image, result.images[0]))
-    downloads = files.downloads(photo.image, result.images[0])
+    views, (before, after) = compare(files, photo, result)
+    downloads = files.downloads(before, after)
     outcome = panel.Outcome(
         views=views,
         downloads=[*downloads, ("Faces and maps (ZIP)", files.zip(kept))],
@@ -99,6 +98,26 @@ def finish(tell, photo: Photo, stem: str, faces) -> tuple[panel.Outcome, list[di
         extras="".join(sections) + results.paragraph(ABOUT),
     )
     return outcome, rows
+
+
+def compare(
+    files: results.Files, photo: Photo, result
+) -> tuple[list[panel.View], tuple[Image.Image, Image.Image]]:
+    """Return before/after views of a result, and the main pair of images: the photo's, if any face fits on its head.
+
+    The frontal faces of heads that are turned far are separate images.
+    """
+    own = [crop for crop, separate in zip(result.crop, result.separate) if separate]
+    pairs = list(zip(own, result.images[len(result.images) - len(own) :]))
+    views = [
+        files.pair("Frontal face" if len(own) == 1 else f"Frontal face {i}", *pair)
+        for i, pair in enumerate(pairs, 1)
+    ]
+    if len(own) < len(result.images):
+        pairs.insert(0, (photo.image, result.images[0]))
+        faces = [face for face, separate in zip(result.faces, result.separate) if not separate]
+        views = [*files.closeups(*pairs[0], faces), files.pair("Photo", *pairs[0]), *views]
+    return views, pairs[0]
 
 
 def cut_out(face: Image.Image) -> Image.Image:

@@ -234,6 +234,33 @@ def no_collection():
     gc.enable()
 
 
+@pytest.mark.parametrize("yaws", [[50.0], [50.0, 0.0]])
+def test_frontal_faces_of_heads_turned_far_are_compared_with_their_own_crops(tmp_path, monkeypatch, yaws):
+    import parts
+    import symmetrize
+
+    import facesym
+    from facesym.faces.load import read_photo
+    from facesym.models import SymmetrizerVAE
+
+    SymmetrizerVAE(widths=(8, 8, 16), latent=4, input_size=128).save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(symmetrize.tab.pipeline, "_pipeline", facesym.load(str(tmp_path / "model")))
+    monkeypatch.setattr(parts, "CACHE", str(tmp_path))
+    turned = list(yaws)
+    monkeypatch.setattr("facesym.faces.pose._both_ways", lambda pose: (turned.pop(0), 0.0))
+    with Image.open(EXAMPLES / "astronaut.jpg") as image:
+        photo = Image.new("RGB", (image.width * len(yaws), image.height))
+        for i in range(len(yaws)):
+            photo.paste(image, (i * image.width, 0))
+        photo.save(tmp_path / "photo.png")
+    photo = read_photo(tmp_path / "photo.png")
+    outcome, rows = symmetrize.finish(lambda *_: None, photo, "photo", "all")
+    labels = [view.label for view in outcome.views if not view.label.startswith("Close-up")]
+    assert labels == ["Photo", "Frontal face"][-len(yaws) :] and len(rows) == len(yaws)
+    with Image.open(outcome.result) as result:
+        assert result.size == (photo.image.size if len(yaws) > 1 else (128, 128))
+
+
 def test_nothing_of_a_request_stays_in_memory(tmp_path, monkeypatch, no_collection):
     """Its photo goes at once, no queue keeps it, and no cache grows with the number of photos."""
     import parts

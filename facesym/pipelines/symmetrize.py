@@ -44,6 +44,7 @@ class SymmetrizeResult(Result):
         crop: RGB images, the aligned input crops.
         composites: dicts of six aligned crops: "original", "mirrored", "left", "right", "average" and "model"; empty
             unless requested.
+        separate: whether the head is turned so far that its symmetric face is frontal, and a separate image.
 
     With ``method="model"``, the symmetric face of a turned head is turned like the head. Faces turned by more than 35
     degrees are first made frontal, and neutral, by the zoo's "normalize" model. A frontal face does not fit on such a
@@ -56,6 +57,7 @@ class SymmetrizeResult(Result):
     heatmap: list[np.ndarray]
     crop: list[Image.Image]
     composites: list[dict[str, Image.Image]]
+    separate: list[bool]
 
 
 @dataclass(kw_only=True)
@@ -286,6 +288,7 @@ class SymmetrizePipeline(Pipeline):
             "asymmetry": Later(lambda: [each.numbers() for each in measures()]),
             "heatmap": Later(lambda: [each.heatmap for each in measures()]),
             "crop": [face.photo.restore_crop(face.crop) for face in faces],
+            "separate": [face.separate for face in faces],
             "composites": [
                 {
                     name: face.photo.restore_crop(x) if name == "original" else self._edited(face, x)
