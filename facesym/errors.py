@@ -13,6 +13,10 @@ class FaceNotFoundError(FacesymError):
     """The photo shows no face, or the requested face does not exist."""
 
 
+class OrientationError(FaceNotFoundError):
+    """The photo shows a face, but not which way is up."""
+
+
 class ImageError(FacesymError):
     """An image or mask cannot be read, is too large, has the wrong size, or leaves nothing to do."""
 

@@ -144,8 +144,9 @@ def connect(
     photo.clear(lambda: change({}, None, None), None, outputs, cancels=running, **NOTHING_RUNS)
     shelf.select(open_example, None, outputs, cancels=running, **NOTHING_RUNS)
     for tab_panel in panels:
-        tab_panel.viewer.select(go_on, [photo, shot, tab_panel.result], outputs, **IN_TURN)
-    generated.select(go_on, [photo, shot], outputs, **IN_TURN)  # it always shows a frame
+        tab_panel.viewer.select(go_on, [photo, shot, tab_panel.result], outputs, cancels=running, **IN_TURN)
+    # It always shows a frame.
+    generated.select(go_on, [photo, shot], outputs, cancels=running, **IN_TURN)
 
 
 def main() -> None:

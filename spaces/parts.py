@@ -20,7 +20,14 @@ from PIL import Image
 from waiting import Queue
 
 import facesym
-from facesym.errors import FaceNotFoundError, FacesymError, ImageError, ZooError
+from facesym.errors import (
+    FaceNotFoundError,
+    FacesymError,
+    ImageError,
+    OrientationError,
+    ZooError,
+    command_message,
+)
 from facesym.faces.load import save_image
 
 log = logging.getLogger("facesym.page")
@@ -112,6 +119,8 @@ class Pipeline:
 def wording(error: Exception) -> str:
     """Return an error message for visitors: facesym's own message, or a general one for an unexpected error, which is
     logged."""
+    if isinstance(error, OrientationError):
+        return command_message(error)
     if isinstance(error, FaceNotFoundError):
         return NO_FACE
     if isinstance(error, FacesymError):

@@ -31,6 +31,7 @@ class Shot:
         size: (width, height) of the photo as the models see it.
         preview: path of the copy shown on the page.
         notes: notes on the photo for the visitor.
+        missing: why no face was found, or "".
     """
 
     path: str
@@ -38,6 +39,7 @@ class Shot:
     size: tuple
     preview: str
     notes: list
+    missing: str = ""
 
     @property
     def largest(self) -> int:
@@ -64,13 +66,13 @@ def look_at(tell, path: str) -> Shot:
     photo = read_photo(path)
     notes = list(photo.notes)
     try:
-        boxes = [face.box for face in find_faces(photo.image, "all", 64)[0]]
-    except FaceNotFoundError:
-        boxes = []
+        boxes, missing = [face.box for face in find_faces(photo.image, "all", 64)[0]], ""
+    except FaceNotFoundError as error:
+        boxes, missing = [], parts.wording(error)
     file = parts.private_folder() / "preview.jpg"
     shown = parts.shrink(photo.image, parts.SHOWN)
     shown.save(file, quality=88)
-    return Shot(path, boxes, photo.image.size, str(file), notes)
+    return Shot(path, boxes, photo.image.size, str(file), notes, missing)
 
 
 def on_stage(shot: Shot, strokes: str | None = None) -> dict:
@@ -81,7 +83,6 @@ def on_stage(shot: Shot, strokes: str | None = None) -> dict:
     """
     width, height = shot.size
     scale = min(1, parts.PAINTED / max(shot.size))
-    note = "" if shot.boxes else parts.NO_FACE
     return {
         "photo": parts.url(shot.preview),
         "width": round(width * scale),
@@ -93,7 +94,7 @@ def on_stage(shot: Shot, strokes: str | None = None) -> dict:
         "chosen": shot.largest,
         "strokes": parts.url(strokes) if strokes else None,
         "error": "",
-        "note": parts.without_folders(" ".join([*shot.notes, note])).strip(),
+        "note": parts.without_folders(" ".join([*shot.notes, shot.missing])).strip(),
     }
 
 

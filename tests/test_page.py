@@ -83,6 +83,19 @@ def test_unexpected_errors_are_logged_not_shown(caplog):
     assert "a secret of the server" in caplog.text
 
 
+def test_a_face_of_unknown_orientation_is_told_to_be_turned_upright(tmp_path, monkeypatch):
+    import parts
+    import stage
+
+    from facesym.errors import FaceNotFoundError
+
+    monkeypatch.setattr("facesym.faces.find._search", lambda *_, **__: ([object()], [], 0))
+    shot = stage.look_at(lambda *_: None, str(parts.EXAMPLES / "astronaut.jpg"))
+    assert "Rotate the photo" in shot.missing and "aligned" not in shot.missing
+    assert shot.missing in stage.on_stage(shot)["note"]
+    assert "larger" in parts.wording(FaceNotFoundError("No face was found."))
+
+
 def test_who_waits_is_told_for_what_and_how_long():
     from waiting import BusyError, Queue, Stopped
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import FaceNotFoundError, ImageError
+from ..errors import ImageError, OrientationError
 from .align import align_face, ffhq_transform, warp_mask_to_crop
 from .detect import (
     Face,
@@ -102,7 +102,7 @@ def search_faces(
     if coarse and not _is_clear(found, photo):
         seen, found, others = _search(photo, mask, uncovered, coarse=False)
     if seen and not found:
-        raise FaceNotFoundError(
+        raise OrientationError(
             "A face was found, but not its orientation. Rotate the photo so that the face is upright and try again; "
             "if the image is already an aligned square crop of a face, pass aligned=True."
         )
