@@ -12,14 +12,20 @@ import stage
 from PIL import Image
 from waiting import LOADING
 
+from facesym.attributes import OCCLUSIONS
 from facesym.errors import ImageError, NothingFoundError
+from facesym.faces.find import search_faces
 from facesym.faces.load import Photo, load_mask, read_photo
+from facesym.faces.occlusion import AUTO, automatic_kinds, occlusion_mask
 
 STEPS = (
     "**1** The face is mirrored and warped to match its other half. **2** Pixels that are masked on one side and "
     "visible on the other are copied. **3** Confidence of the copy: black is 0, yellow is 1. **4** The network "
     "synthesizes the rest."
 )
+
+# Names of OCCLUSIONS for visitors, where they differ.
+NAMES = {"mask": "face mask", "object": "hand or object", "damage": "scratches or stains"}
 
 QUIET = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
@@ -45,6 +51,11 @@ def complete(photo: Photo, mask: np.ndarray, faces: str):
 
 def controls() -> list:
     """See `panel.Tab`."""
+    with gr.Accordion("Choose what to find (glasses, hair …)", open=False):
+        kinds = kinds_in(
+            label="“Find what covers the face” looks for", elem_id="kinds",
+            info="Glasses and sunglasses are always found together.",
+        )  # fmt: skip
     with gr.Accordion("Or upload a mask", open=False):
         mask = parts.PictureFile(
             label="Mask: white where missing, same size as the photo", sources=["upload"], height=160, elem_id="mask",
@@ -55,7 +66,13 @@ def controls() -> list:
         )
     mask.upload(check_mask, mask, [mask, refusal], **QUIET)
     mask.clear(str, None, refusal, **QUIET)
-    return [mask]
+    return [mask, kinds]
+
+
+def kinds_in(**options) -> gr.CheckboxGroup:
+    """Return an input for kinds of occlusions; what "auto" finds is chosen."""
+    choices = [(NAMES.get(kind, kind), kind) for kind in OCCLUSIONS]
+    return gr.CheckboxGroup(choices, value=automatic_kinds(AUTO), **options)
 
 
 async def check_mask(file: str):
@@ -67,7 +84,7 @@ async def check_mask(file: str):
     return gr.skip(), ""
 
 
-def work(tell, value: dict, shot: stage.Shot, mask_file: str | None) -> panel.Outcome:
+def work(tell, value: dict, shot: stage.Shot, mask_file: str | None, _) -> panel.Outcome:
     """See `panel.Tab`."""
     photo = shot.read()
     mask = stage.read_strokes(value, photo.image.size)
@@ -81,35 +98,57 @@ def work(tell, value: dict, shot: stage.Shot, mask_file: str | None) -> panel.Ou
     return finish(tell, photo, Path(shot.path).stem, mask, "all")
 
 
-def find_mask(tell, value: dict, shot: stage.Shot) -> tuple[str, dict]:
+def find_mask(tell, value: dict, shot: stage.Shot, _, kinds: list[str]) -> tuple[str, dict]:
     """See `panel.Tab`."""
     if shot is None:
         raise ImageError("Add a photo first: drop it into the box, or click an example.")
-    mask = found_mask(tell, shot.read())
-    fraction = (np.asarray(mask) > 0).mean()
-    text = f"**{100 * fraction:.1f} %** of the photo was marked. Correct it with the brush, then press “{tab.button}”."
+    mask, covered = found_mask(tell, shot.read(), kinds)
+    fraction, found = (np.asarray(mask) > 0).mean(), name_covered(covered)
+    text = f"**{100 * fraction:.1f} %** of the photo was marked{found and ': ' + found}. "
+    text += f"Correct it with the brush, then press “{tab.button}”."
     return text, {**value, "found": parts.url(write_mask(parts.shrink(mask, parts.PAINTED), "found"))}
 
 
-def found_mask(tell, photo: Photo) -> Image.Image:
-    """Find what covers the faces in a photo: an image of mode L, white = covered.
+def name_covered(covered: list[dict[str, float]]) -> str:
+    """List what was found on each face, with the fraction that it covers; several faces are numbered from the left."""
+    return ", ".join(
+        f"{NAMES.get(kind, kind)} on "
+        + (f"**{100 * fraction:.0f} %**" if fraction >= 0.005 else "less than **1 %**")
+        + (f" of face {i}" if len(covered) > 1 else " of the face")
+        for i, face in enumerate(covered, 1)
+        for kind, fraction in face.items()
+    )
+
+
+def found_mask(tell, photo: Photo, kinds: list[str]) -> tuple[Image.Image, list[dict[str, float]]]:
+    """Find what covers the faces in a photo.
+
+    Returns:
+        Image of mode L, white = covered; and for each face the fraction that each kind covers.
 
     Raises:
-        ImageError: nothing was found, or no face.
+        ImageError: no kind was chosen, nothing was found, or no face.
     """
+    if not kinds:
+        raise ImageError("Choose what to find: at least one kind, such as glasses.")
     tell(0.05, LOADING)
     tab.pipeline.get()
     tell(0.3, "Finding what covers the face")
     try:
-        return mark_occlusion(photo)
+        mask, covered = mark_occlusion(photo, kinds)
     except NothingFoundError as error:
-        raise ImageError(f"{NothingFoundError.SHORT} Paint over what covers the face.") from error
+        raise ImageError(
+            f"{NothingFoundError.SHORT} Paint over what covers the face, or choose other kinds to find."
+        ) from error
+    return Image.fromarray(mask * np.uint8(255)), covered
 
 
 @parts.gpu
-def mark_occlusion(photo: Photo) -> Image.Image:
-    """Call the pipeline."""
-    return tab.pipeline.get().find_mask(photo, faces="all")
+def mark_occlusion(photo: Photo, kinds: list[str]) -> tuple[np.ndarray, list[dict[str, float]]]:
+    """Find the mask of the pipeline's `find_mask`, and how much of each face it covers: see `occlusion_mask`."""
+    size = tab.pipeline.get().size
+    _, _, transforms, _ = search_faces(photo.image, "all", size)
+    return occlusion_mask(photo, transforms, size, kinds)
 
 
 def write_mask(mask: Image.Image, stem: str) -> Path:
@@ -185,18 +224,20 @@ async def complete_files(photo: str, mask: str, faces: str = "all"):
     return outcome.downloads[0][1], outcome.numbers
 
 
-async def mask_file(photo: str):
+async def mask_file(photo: str, kinds: list[str]):
     """Find what covers the faces in a photo (glasses, a face mask, a hand, scratches …): a mask for `complete`.
 
     Args:
         photo: The photo: JPEG, PNG, WebP, HEIC and others.
+        kinds: What to find: any of "glasses", "sunglasses", "mask" (a face mask), "object" (a hand, a microphone …),
+            "hair" and "damage" (scratches, stains). Default: all but "hair".
 
     Returns:
         The mask as a PNG file of the photo's size, white where a face is covered and black elsewhere.
     """
     if not photo:
         raise ImageError("A photo is needed.")
-    mask = await parts.MODELS.run(lambda tell: found_mask(tell, read_photo(photo)))
+    mask, _ = await parts.MODELS.run(lambda tell: found_mask(tell, read_photo(photo), kinds))
     return str(write_mask(mask, Path(photo).stem))
 
 
@@ -210,4 +251,5 @@ def api() -> None:
     outputs = [gr.File(label="completed_photo", render=False), gr.Textbox(label="numbers", render=False)]
     parts.call(complete_files, "complete", inputs, outputs)
     mask = gr.File(label="mask", render=False)
-    parts.call(mask_file, "find_mask", [parts.picture_in("photo", "photo.jpg")], [mask])
+    inputs = [parts.picture_in("photo", "photo.jpg"), kinds_in(label="kinds", render=False)]
+    parts.call(mask_file, "find_mask", inputs, [mask])

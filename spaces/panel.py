@@ -63,8 +63,8 @@ class Tab:
 
     - ``controls()``: builds the controls and returns the components.
     - ``work(tell, value, shot, *choices)``: runs the task and returns an `Outcome`; ``value`` is the stage's.
-    - ``find_mask(tell, value, shot)``, in a tab with a brush: finds a mask. Returns a sentence and the stage's value
-      with the mask.
+    - ``find_mask(tell, value, shot, *choices)``, in a tab with a brush: finds a mask. Returns a sentence and the
+      stage's value with the mask.
     - ``api()``: adds the API endpoints.
 
     Attributes:
@@ -241,7 +241,8 @@ def wire(panel: Panel, stage: gr.HTML, shot: gr.State) -> None:
     panel.running = [connect(panel, tab.queue, work, [stage, shot, *panel.inputs])]
     if hasattr(panel.module, "find_mask"):
         search = MaskSearch(panel, stage)
-        panel.running.append(connect(search, tab.queue, panel.module.find_mask, [stage, shot], stage.apply))
+        inputs = [stage, shot, *panel.inputs]
+        panel.running.append(connect(search, tab.queue, panel.module.find_mask, inputs, stage.apply))
 
 
 @dataclass

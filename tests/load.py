@@ -66,7 +66,7 @@ class Visitor:
             "complete": [files["photo"], files["mask"], "all"],
             "normalize": [files["photo"]],
             "transfer": [files["photo"], "happy", 1],
-            "find_mask": [files["covered"]],
+            "find_mask": [files["covered"], ["glasses", "sunglasses"]],
             "generate": [self.draw.randrange(10**6), 1],
             "rotate": [files["photo"], -20, 20],
         }[task]

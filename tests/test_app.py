@@ -88,6 +88,15 @@ def test_what_hides_a_face_is_found_for_programs(client, tmp_path):
     for name, reason in ((tmp_path / "wall.png", "No face was found"), (PAIRS[0][0], "Found nothing")):
         with pytest.raises(AppError, match=reason):
             client.predict(handle_file(name), api_name="/find_mask")
+    for kinds, reason in (
+        (["mask", "hair"], "Found nothing"),
+        ([], "at least one kind"),
+        (["hat"], "'hat' .*not in the list"),
+    ):
+        with pytest.raises(AppError, match=reason):
+            client.predict(handle_file(tmp_path / "dark.png"), kinds, api_name="/find_mask")
+    chosen = client.predict(handle_file(tmp_path / "dark.png"), ["sunglasses"], api_name="/find_mask")
+    assert (np.asarray(Image.open(chosen)) == np.asarray(Image.open(file))).mean() > 0.99
 
 
 def test_rotated_photo_comes_back_upright(client, tmp_path):

@@ -154,6 +154,9 @@ def test_every_tab_can_be_read_by_everybody(page, theme, request):
         open_tab(page, name)
         page.locator(".tile:visible").first.click()
         result(page, name).wait_for()
+        if name == "Complete":
+            page.get_by_text("Choose what to find").click()
+            page.locator("#kinds").wait_for()
         if name == "Rotate":
             page.get_by_role("button", name="Generate a face").click()
             page.locator("#rotate-made .turn img[src]").wait_for()

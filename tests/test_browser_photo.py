@@ -1,6 +1,7 @@
 """The photo on the page, in a browser: adding it, painting on it."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -96,6 +97,27 @@ def test_what_hides_the_face_is_found_and_added_to_the_strokes(page, photo):
     assert painted(page) == stroke
 
 
+def test_visitors_choose_what_is_found_and_read_what_was(page, photo):
+    upload(page, with_glasses(photo, FACE, 34))
+    find = page.get_by_role("button", name="Find what covers the face")
+    page.get_by_text("Choose what to find").click()
+    boxes = page.locator("#kinds").get_by_role("checkbox")
+    boxes.first.wait_for()
+    hair = page.get_by_label("hair", exact=True)
+    assert boxes.count() == 6 and not hair.is_checked()
+    for box in boxes.all():
+        box.uncheck()
+    find.click()
+    status(page, "Complete").get_by_text("at least one kind").wait_for()
+    hair.check()
+    find.click()
+    status(page, "Complete").get_by_text("choose other kinds").wait_for()
+    page.get_by_label("sunglasses", exact=True).check()
+    find.click()
+    status(page, "Complete").get_by_text("sunglasses on").wait_for()
+    assert re.search(r"marked: sunglasses on [1-3]\d % of the face\.", status(page, "Complete").inner_text())
+
+
 def test_what_is_painted_and_chosen_during_the_search_stays(desk, photo):
     pair = Image.new("RGB", (640, 320))
     pair.paste(with_glasses(photo, FACE, 34), (0, 0))
@@ -132,7 +154,7 @@ def test_a_mask_that_is_not_found_is_told_and_strokes_stay(desk, photo):
     paint(desk, photo.size, FACE, 25)
     stroke = painted(desk)
     find.click()
-    status(desk, "Complete").get_by_text("Paint over what covers the face.").wait_for()
+    status(desk, "Complete").get_by_text("Paint over what covers the face").wait_for()
     assert desk.get_by_role("button", name="Complete the face").is_visible() and painted(desk) == stroke
 
 

@@ -19,6 +19,7 @@ import pytest
 from app_server import ROOT
 from PIL import Image
 from profiles import DISPLAY_P3
+from visitor import with_glasses
 
 EXAMPLES = ROOT / "spaces" / "examples"
 
@@ -193,6 +194,30 @@ def test_a_visitor_who_leaves_ends_the_work():
     asyncio.run(leave())
     queue._pool.shutdown()
     assert ended == [True]
+
+
+def test_the_page_finds_the_pipelines_mask_and_says_what_it_is(tmp_path, monkeypatch):
+    import complete
+
+    import facesym
+    from facesym.faces.load import read_photo
+    from facesym.models import SymmFCNet
+
+    SymmFCNet.preset("tiny").save_pretrained(tmp_path)
+    pipe = facesym.load(str(tmp_path))
+    monkeypatch.setattr(complete.tab.pipeline, "_pipeline", pipe)
+    with Image.open(EXAMPLES / "astronaut.jpg") as image:
+        alone = with_glasses(image.convert("RGB"), (164, 106), 34)
+    pair = Image.new("RGB", (2 * alone.width, alone.height))
+    pair.paste(Image.open(EXAMPLES / "astronaut.jpg"), (0, 0))
+    pair.paste(alone, (alone.width, 0))
+    mask, covered = complete.found_mask(lambda *news: None, read_photo(pair), ["glasses", "hair"])
+    assert (np.asarray(mask) == np.asarray(pipe.find_mask(pair, "auto:glasses,hair", faces="all"))).all()
+    assert re.fullmatch(r"sunglasses on \*\*\d+ %\*\* of face 2", complete.name_covered(covered))
+    few = [{"mask": 0.4, "damage": 0.001}]
+    assert complete.name_covered(few) == (
+        "face mask on **40 %** of the face, scratches or stains on less than **1 %** of the face"
+    )
 
 
 def test_every_tab_has_examples_with_their_results():
