@@ -12,6 +12,11 @@ from browser import DEVICES
 from PIL import Image
 
 import facesym
+from facesym.faces.align import align_face
+from facesym.faces.find import find_faces
+from facesym.faces.geometry import turn, warp_points
+from facesym.faces.landmarks import find_points
+from facesym.faces.pixels import to_uint8
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/try"
@@ -73,6 +78,28 @@ def test_symmetrize_gives_what_the_library_gives(page):
     # The page does not match colours at the seam: the two differ by smooth light.
     assert np.corrcoef(made[changed].ravel(), target[changed].ravel())[0, 1] > 0.9
     assert np.abs(made - photo)[changed].mean() > 5 and np.abs(made - photo)[~changed].mean() < 1
+
+
+def test_a_turned_head_is_warped_as_in_the_library(page, monkeypatch):
+    photo = Image.open(PORTRAIT).convert("RGB")
+    _, (index,), transforms = find_faces(photo, "largest", 512)
+    crop = align_face(photo, transforms[index], 512)
+    points = find_points(crop)
+    turned, _ = warp_points(np.asarray(crop, np.float32), points, turn(points, 22))
+    file = io.BytesIO()
+    Image.fromarray(to_uint8(turned)).save(file, "PNG")
+    page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    page.locator("#result").wait_for()
+    with page.expect_download() as download:
+        page.get_by_text("Save the photo").click()
+    made = Image.open(io.BytesIO(download.value.path().read_bytes())).convert("RGB")
+
+    def away(straight):
+        monkeypatch.setattr("facesym.pipelines.symmetrize.STRAIGHT", straight)
+        expected = facesym.load("symmetrize")(Image.open(file)).images[0]
+        return np.abs(np.asarray(made, np.float32) - np.asarray(expected, np.float32)).mean()
+
+    assert away(4.0) < 0.7 * away(99.0)
 
 
 def test_what_is_no_photo_and_what_has_no_face(page):

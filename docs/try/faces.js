@@ -1,10 +1,12 @@
 // From a photo to a symmetric face: find, level, crop, run, paste. The networks run here, in the browser.
 import * as ort from "./made/ort.wasm.min.mjs";
 import { apply, asymmetry, boxTransform, change, ffhqTransform, fivePoints, invert } from "./geometry.js";
+import { boxBlur, toFront, turnBack } from "./turn.js";
 
 ort.env.wasm.wasmPaths = new URL("./made/", import.meta.url).href;
 ort.env.wasm.numThreads = 1; // more would need headers that a plain web server does not send
 const SIZE = 256, LANDMARK_SIDE = 128, DETECTOR_SIDE = 640;
+const STRAIGHT = 4, FAR = 35; // degrees of yaw between which a face is warped to the front and back
 
 let ready;
 const open = file => ort.InferenceSession.create(new URL(`./made/${file}`, import.meta.url).href);
@@ -115,23 +117,6 @@ async function level(photo, box, nets) {
   return null;
 }
 
-function boxBlur(values, size, radius) {
-  for (const [step, next] of [[1, size], [size, 1]]) {
-    const blurred = new Float32Array(values.length);
-    for (let line = 0; line < size; line++) {
-      let sum = 0;
-      const at = k => values[line * next + Math.max(0, Math.min(size - 1, k)) * step];
-      for (let k = -radius; k <= radius; k++) sum += at(k);
-      for (let k = 0; k < size; k++) {
-        blurred[line * next + k * step] = sum / (2 * radius + 1);
-        sum += at(k + radius + 1) - at(k - radius);
-      }
-    }
-    values = blurred;
-  }
-  return values;
-}
-
 // The network's picture as a canvas, fading in from the rim of its region.
 function faded(picture, region) {
   const count = SIZE * SIZE, context = canvas(SIZE, SIZE).getContext("2d");
@@ -146,6 +131,25 @@ function faded(picture, region) {
   return context.canvas;
 }
 
+// The network's picture and region in the pose of a crop with these landmarks, in pixels of LANDMARK_SIDE.
+async function symmetricFace(image, landmarks, yaw, { symmetrizer, constants }) {
+  const seen = planes(image), count = SIZE * SIZE, turned = Math.abs(yaw) > STRAIGHT && Math.abs(yaw) <= FAR;
+  const points = landmarks.map(p => p.map(v => (v + 0.5) * SIZE / LANDMARK_SIDE - 0.5));
+  const plane = (data, c) => data.subarray(c * count, (c + 1) * count);
+  let front;
+  if (turned) {
+    let face;
+    [face, front] = toFront([0, 1, 2].map(c => plane(seen.data, c)), SIZE, points, yaw, constants);
+    face.forEach((values, c) => seen.data.set(values, c * count));
+  }
+  const out = await symmetrizer.run({ image: seen }, ["picture", "region"]);
+  const picture = out.picture.data, region = out.region.data;
+  if (!turned) return { picture, region };
+  const back = turnBack([...[0, 1, 2].map(c => plane(picture, c)), region], SIZE, front, points);
+  back.slice(0, 3).forEach((values, c) => picture.set(values, c * count));
+  return { picture, region: back[3] };
+}
+
 // A canvas with the photo whose largest face is symmetric, and the measures of the face as it was.
 export async function symmetrize(photo) {
   const nets = await load();
@@ -153,12 +157,13 @@ export async function symmetrize(photo) {
   const points = box && await level(photo, box, nets);
   if (!points) throw new Error("No face was found. Try a photo in which the face is larger, upright or less covered.");
   const small = ffhqTransform(points, LANDMARK_SIDE), transform = ffhqTransform(points, SIZE);
-  const measures = asymmetry(await findPoints(photo, small, nets), nets.constants);
-  const out = await nets.symmetrizer.run({ image: planes(crop(photo, transform, SIZE)) }, ["picture", "region"]);
+  const landmarks = await findPoints(photo, small, nets);
+  const measures = asymmetry(landmarks, nets.constants);
+  const { picture, region } = await symmetricFace(crop(photo, transform, SIZE), landmarks, measures.yaw, nets);
   const made = canvas(photo.width, photo.height), context = made.getContext("2d");
   context.imageSmoothingQuality = quality(invert(transform));
   context.drawImage(photo, 0, 0);
   context.setTransform(...fromEdges(invert(transform)));
-  context.drawImage(faded(out.picture.data, out.region.data), 0, 0);
+  context.drawImage(faded(picture, region), 0, 0);
   return { image: made, measures };
 }

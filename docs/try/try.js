@@ -52,9 +52,9 @@ function showMeasures(measures) {
     return row;
   }));
   const yaw = Math.abs(measures.yaw);
-  part("pose").textContent = yaw > 20
-    ? `The head is turned by about ${yaw.toFixed(0)}°: the measures are unreliable, and the result may not fit the photo.`
-    : `The head is turned by ${yaw.toFixed(0)}°.`;
+  part("pose").textContent = `The head is turned by about ${yaw.toFixed(0)}°${
+    yaw > 35 ? ": the measures are unreliable, and the result does not fit the photo"
+      : yaw > 20 ? ": the averted side is mostly the mirror image of the other, and the measures are less reliable" : ""}.`;
 }
 
 async function run(blob) {
