@@ -81,6 +81,8 @@ def finish(tell, photo: Photo, stem: str, face, to: list, strength: float, grid:
     if wanted and set(wanted) <= WHOLE:
         if "light" in wanted:  # changes in the whole photo, which the crop does not show
             whole = transfer(photo, face, to, strength, False, paste=True).images[0]
+        elif result.images[0].tobytes() == result.crop[0].tobytes():  # unchanged, also at full resolution
+            whole = photo.restore(photo.image)
         else:
             whole = results.put_back(photo, result)
     grid_html, downloads = "", files.downloads(crop, output, whole)

@@ -391,6 +391,21 @@ def test_results_of_photos_with_a_profile_keep_their_colours(tmp_path, monkeypat
     assert np.abs(before.mean((0, 1)) - after.mean((0, 1))).max() < 1
 
 
+@pytest.mark.parametrize(("strength", "same"), [(0, True), (1, False)])
+def test_an_unchanged_face_leaves_the_photo_as_it_is(tmp_path, monkeypatch, saved, strength, same):
+    import transfer
+
+    import facesym
+    from facesym.faces.load import read_photo
+
+    monkeypatch.setattr(transfer.tab.pipeline, "_pipeline", facesym.load(saved("AttributeGenerator")))
+    monkeypatch.setattr("parts.CACHE", str(tmp_path))
+    photo = read_photo(EXAMPLES / "astronaut.jpg")
+    outcome = transfer.finish(lambda *_: None, photo, "photo", "largest", ["happy"], strength, False)
+    with Image.open(outcome.result) as whole:
+        assert (np.asarray(whole) == np.asarray(photo.image)).all() == same
+
+
 def test_a_fit_shows_the_photo_until_the_fit_looks_like_it(fitted):
     _, told = fitted
     shown = [Path(news[2]["views"][0]["after"]).name for news in told if len(news) > 2]

@@ -140,6 +140,19 @@ def test_a_head_turns_to_the_other_side_from_its_mirror_image(model, astronaut, 
     assert np.abs(turned(crop, 0, "left 20") - turned(mirrored, -30, "left 20")).max() > 1
 
 
+def test_unchanged_faces_are_not_pasted(model, astronaut, monkeypatch):
+    pipe = facesym.load(str(model))
+    for options in ({"to": "happy", "strength": 0}, {"grid": True}):
+        assert (np.asarray(pipe(astronaut, paste=True, **options).images[0]) == np.asarray(astronaut)).all()
+    two = Image.new("RGB", (2 * astronaut.width, astronaut.height))
+    for x in (0, astronaut.width):
+        two.paste(astronaut, (x, 0))
+    monkeypatch.setattr(pipe, "_smiling", lambda faces: [True, False])  # the first smiles openly
+    made = pipe(two, to="happy", faces="all", paste=True, batch_size=2).images[0]
+    changed = (np.asarray(made) != np.asarray(two)).any((0, 2))
+    assert not changed[: astronaut.width].any() and changed[astronaut.width :].any()
+
+
 @pytest.mark.parametrize(("to", "noted"), [("left 20", True), ("right 20", False), ("happy", False)])
 def test_a_note_says_that_the_sides_are_swapped(model, astronaut, monkeypatch, to, noted):
     monkeypatch.setattr(transfer, "find_points_and_pose", lambda x: (find_points(x), (15.0, 0.0)))

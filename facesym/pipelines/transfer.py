@@ -207,17 +207,17 @@ class TransferPipeline(Pipeline):
                 face.notes.append(MIRRORED)
 
     def _images(self, job, faces, options):
-        """Paste what is changed but light; the light changes in the whole photo."""
-        lit = [face for face in faces if face.light]
-        if not options.paste or not lit:
+        """Paste the faces that change in more than light; the light changes in the whole photo."""
+        if not options.paste:
             return super()._images(job, faces, options)
         image = job.photo.image
         for face in faces:
             if face.unlit is not face.crop:
                 image = self._paste(image, replace(face, output=face.unlit))
-        scales = [len(face.light.local) / face.crop.width for face in lit]
-        transforms = [resized_transform(face.transform, scale) for face, scale in zip(lit, scales)]
-        image = relight_photo(image, [face.light for face in lit], transforms)
+        if lit := [face for face in faces if face.light]:
+            scales = [len(face.light.local) / face.crop.width for face in lit]
+            transforms = [resized_transform(face.transform, scale) for face, scale in zip(lit, scales)]
+            image = relight_photo(image, [face.light for face in lit], transforms)
         return [mark_edited(job.photo.restore(image), self.task)]
 
     def _fields(self, faces):
