@@ -153,10 +153,13 @@ def test_unchanged_faces_are_not_pasted(model, astronaut, monkeypatch):
     assert not changed[: astronaut.width].any() and changed[astronaut.width :].any()
 
 
-@pytest.mark.parametrize(("to", "noted"), [("left 20", True), ("right 20", False), ("happy", False)])
-def test_a_note_says_that_the_sides_are_swapped(model, astronaut, monkeypatch, to, noted):
+@pytest.mark.parametrize(
+    ("to", "strength", "noted"),
+    [("left 20", 0.5, True), ("left 20", 0, False), ("right 20", 1, False), ("happy", 1, False)],
+)
+def test_a_note_says_that_the_sides_are_swapped(model, astronaut, monkeypatch, to, strength, noted):
     monkeypatch.setattr(transfer, "find_points_and_pose", lambda x: (find_points(x), (15.0, 0.0)))
-    result = facesym.load(str(model))(astronaut, to=to, grid=True)
+    result = facesym.load(str(model))(astronaut, to=to, strength=strength, grid=True)
     assert any("left and right are swapped" in note for note in result.notes) == noted
 
 

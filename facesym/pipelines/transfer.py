@@ -203,7 +203,8 @@ class TransferPipeline(Pipeline):
         for face, (edit, *others) in zip(faces, made):
             face.output, face.unlit, face.light = edit.crop, edit.unlit, edit.light
             face.grid = {name: other.crop for name, other in zip(single, others)}
-            if "pose" in options.wanted and _faces_away(face, degrees_of(options.wanted["pose"])):
+            pose = options.wanted.get("pose") if options.strength > 0 else None
+            if pose and _faces_away(face, degrees_of(pose)):
                 face.notes.append(MIRRORED)
 
     def _images(self, job, faces, options):
