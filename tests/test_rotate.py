@@ -212,6 +212,8 @@ def test_a_series_is_spread_over_the_range(pipe, crop, monkeypatch):
     limit = "further than that it no longer looks like the same person"
     assert note == f"Turned from -6° to 3° instead of -20° to 20°: {limit}."
     assert result.fit[0]["limit"] == limit
+    with pytest.warns(UserWarning, match="Turned to 3° instead of 20°"):
+        assert pipe(crop, aligned=True, yaw=(-20, 20), frames=1, steps=1).yaws == [[3]]
 
 
 def test_a_fit_keeps_to_its_time(pipe, crop):

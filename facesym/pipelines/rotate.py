@@ -171,7 +171,7 @@ class RotatePipeline(Pipeline):
                 `facesym.faces.load.read_photo`), or a list of photos.
             yaw: in degrees, 0 = facing the camera, negative = towards the left of the image: one number, or the first
                 and last of a series. Clipped, with a warning, to the range that preserves the identity.
-            frames: number of frames of a series, at most 1,000.
+            frames: number of frames of a series, at most 1,000; a single frame shows the last yaw.
             steps: number of tuning steps; fitting z takes half as many.
             seconds: time budget per face for the fit, the measurement of its range, and the frames; at least one or
                 two seconds are used.
@@ -203,6 +203,7 @@ class RotatePipeline(Pipeline):
             raise ImageError(f"frames must be at most {MAX_FRAMES}.")
         if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
             raise ImageError(f"seconds must be a number above 0, not {seconds!r}.")
+        ends = ends[-1:] if frames == 1 else ends
         return self._process(
             image, faces=faces, paste=paste, aligned=aligned, ends=ends, frames=frames, steps=steps, seconds=seconds,
             progress=progress, batch_size=batch_size, on_error=on_error,
