@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .errors import DeviceError
@@ -17,10 +18,12 @@ def check_device(device: str | torch.device) -> None:
         device: torch.device or its name: "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
-        DeviceError: no such name, or this machine or this build of torch has no such device.
+        DeviceError: no such name, this machine or this build of torch has no such device, or torch is not installed.
     """
     if str(device) == "cpu":
         return
+    if find_spec("torch") is None:
+        raise DeviceError(f'The device {str(device)!r} needs torch: pip install torch, or use device="cpu".')
     import torch
 
     try:

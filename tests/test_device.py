@@ -1,9 +1,12 @@
 """Devices that are not there."""
 
+import sys
+
 import pytest
 import torch
 
 import facesym
+from facesym.cli import main
 from facesym.device import check_device
 from facesym.models import LightCNN
 
@@ -17,6 +20,15 @@ def test_a_missing_device_is_named_before_weights_are_read(device):
         told = "No usable NVIDIA GPU found"
     with pytest.raises(facesym.DeviceError, match=f'{told}: use device="cpu"'):
         facesym.load("no such model", device=device)
+
+
+def test_a_command_without_torch_says_that_a_device_needs_it(astronaut, tmp_path, monkeypatch, capsys):
+    astronaut.save(tmp_path / "photo.png")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SystemExit, match="1"):
+        main(["symmetrize", str(tmp_path / "photo.png"), "--device", "cuda"])
+    told = "facesym: The device 'cuda' needs torch: pip install torch, or use --device cpu.\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu:0", torch.device("cpu")])
