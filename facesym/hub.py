@@ -37,6 +37,21 @@ class HubOptions(TypedDict, total=False):
     force_download: bool
 
 
+def check_options(hub: Mapping[str, object]) -> None:
+    """Check the names of Hub options.
+
+    Args:
+        hub: see `HubOptions`.
+
+    Raises:
+        TypeError: there is no option of that name.
+    """
+    unknown = sorted(hub.keys() - HubOptions.__annotations__.keys())
+    if unknown:
+        known = ", ".join(HubOptions.__annotations__)
+        raise TypeError(f"There is no option {unknown[0]!r}; the Hub options are {known}.")
+
+
 def is_repo_id(name: str) -> bool:
     """Whether `name` has the form of a Hub repository, "owner/name"."""
     return bool(_REPO_ID.fullmatch(name))

@@ -22,7 +22,7 @@ import numpy as np
 from . import zoo
 from .errors import ZooError
 from .files import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_file, sha256_of
-from .hub import HubOptions, fetch_file
+from .hub import HubOptions, check_options, fetch_file
 from .packages import require_packages
 
 FILES = {
@@ -104,6 +104,7 @@ def load(name: str | os.PathLike, format: str = "onnx", **hub: Unpack[HubOptions
             this machine and is not on the Hub.
         FacesymError: onnxruntime is not installed.
     """
+    check_options(hub)
     require_packages(("onnxruntime",), 'backend="onnx"', "onnx")
     entry = find_entry(name)
     file = "onnx-fp16" if format == "onnx-int8" and entry["class"] not in INT8 else format

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .device import check_device
 from .errors import ZooError, did_you_mean
 from .files import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_file, sha256_of, write_atomic
-from .hub import HubOptions, cached_file, fetch_file, is_repo_id
+from .hub import HubOptions, cached_file, check_options, fetch_file, is_repo_id
 from .logging import get_logger
 
 if TYPE_CHECKING:
@@ -168,10 +168,7 @@ def locate(name: str | os.PathLike, **hub: Unpack[HubOptions]) -> ModelFiles:
     Raises:
         ZooError: the name is unknown, or the Hub cannot provide the model.
     """
-    unknown = sorted(hub.keys() - HubOptions.__annotations__.keys())
-    if unknown:
-        known = ", ".join(HubOptions.__annotations__)
-        raise TypeError(f"There is no option {unknown[0]!r}; the Hub options are {known}.")
+    check_options(hub)
     entry = _named().get(name) if isinstance(name, str) else None
     if entry is not None:
         if hub.get("revision") or hub.get("subfolder"):

@@ -68,6 +68,8 @@ def test_a_model_folder_holds_its_export(tmp_path, capsys):
     with torch.inference_mode():
         (expected,) = GraphModule(zoo.load("encode"))(image)
     assert np.abs(next(iter(vars(net(image.numpy())).values())) - expected.numpy()).max() < 1e-4
+    with pytest.raises(TypeError, match="no option 'revison'"):
+        onnx.load(folder, revison="main")
     (folder / "config.json").write_text("{}")
     with pytest.raises(ZooError, match="does not name a class"):
         onnx.load(folder)
