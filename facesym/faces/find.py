@@ -83,7 +83,8 @@ def search_faces(
         aligned: the photo is already the crop of a face; skip detection.
         mask: HxW bool, True = missing pixels, which may hide faces.
         uncovered: version of the photo with the mask filled in. Faces found only there are included, and it provides
-            the roll of faces that are too covered in the photo. Required with a mask.
+            the roll of faces that are too covered in the photo; a face without a roll there either is taken as upright.
+            Required with a mask.
 
     Returns:
         The faces in the photo from left to right (none if aligned), the indices of the requested ones, one 2x3
@@ -91,7 +92,8 @@ def search_faces(
         other faces may be missing from the first.
 
     Raises:
-        FaceNotFoundError: no face was found, no roll could be determined, or the requested face does not exist.
+        FaceNotFoundError: no face was found, without a mask no roll could be determined, or the requested face does not
+            exist.
         ImageError: ``aligned`` is set and the image is not square, or ``faces`` is invalid.
     """
     check_which(faces)
@@ -115,8 +117,8 @@ def _search(photo, mask, uncovered, coarse):
     """Search a photo for faces; coarse: for the largest one, and with a mask also for those beside it.
 
     Returns:
-        The faces that the photo shows; the faces found, without those whose roll could not be determined; and the
-        number of clear faces beside the largest.
+        The faces that the photo shows; the faces found, without a mask only those whose roll could be determined; and
+        the number of clear faces beside the largest.
     """
     boxes = sorted(detect_boxes(photo, coarse), key=lambda face: face.area)
     others = sum(face.score >= MIN_CLEAR_SCORE for face in boxes[:-1])
@@ -154,7 +156,8 @@ def _reaches_beyond(mask, faces):
 def _with_hidden(seen, uncovered, coarse):
     """Merge the faces that a photo shows with those found only in its uncovered version.
 
-    To avoid false positives, the latter need a higher score and must not overlap a face of the photo.
+    To avoid false positives, the latter need a higher score and must not overlap a face of the photo. Faces whose roll
+    cannot be determined keep the detector's points, which are nearly upright: the mask may hide what tells the roll.
     """
 
     def same(face, other):
