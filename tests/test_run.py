@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -106,6 +107,11 @@ def test_eight_steps_are_four_and_four_more(data, mesh_file, vgg16, tmp_path, sc
         return [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines]
 
     assert timeless(stats(out)) == timeless(whole)
+    validated = [line for line in whole if "val" in line or "val_psnr" in line]
+    best = json.loads((out / "best" / "step.json").read_text())
+    assert (out / "best" / "model.safetensors").exists() and best["step"] in [x["step"] for x in validated]
+    if script != "symmfc":  # which logs the PSNR
+        assert best["val"] == min(line["val"] for line in validated)
 
 
 def test_a_truncated_checkpoint_is_passed_over(folders, tmp_path):
@@ -174,6 +180,25 @@ def test_learning_rates(name):
     assert rates[-1] == (1 if name == "constant" else pytest.approx(0, abs=0.03))
     assert (rates[50] == 1) == (name.startswith("constant"))
     assert lr_fraction(name, 0, 8, warm_up=500) == 1  # a short run has no time to warm up
+
+
+def test_the_rate_falls_when_the_validation_figure_stops_improving(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.landmarks.errors", lambda net, faces, device: np.ones(len(faces)))
+    options = ["--width", 8, "--steps", 8, "--sample-every", 1, "--lr", 0.01]
+    train("landmarks.py", folders, tmp_path, *options, "--lr-scheduler", "plateau")
+    rates = [line["lr"] for line in stats(tmp_path)]
+    assert rates[0] == 0.01 and rates[-1] == pytest.approx(0.001)
+
+
+def test_a_run_without_a_validation_figure_refuses_the_plateau(folders, data, tmp_path):
+    plateau = ["--lr-scheduler", "plateau", "--size", 64, "--steps", 1]
+    with pytest.raises(SystemExit, match="plateau needs a validation figure: use --encoder, or another"):
+        train("symgan.py", folders, tmp_path / "gan", *plateau)
+    labels = tmp_path / "labels"
+    shutil.copytree(data / "labels", labels)
+    (labels / "metadata.csv").write_text((labels / "metadata.csv").read_text().replace(",val", ",test"))
+    with pytest.raises(SystemExit, match="plateau needs a validation figure: use --labels with images"):
+        train("parsing.py", folders, tmp_path / "parsing", *plateau, "--labels", labels)
 
 
 def test_a_parameter_moves_if_any_process_has_its_gradient():

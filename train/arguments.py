@@ -164,6 +164,22 @@ def settle(args):
     return args
 
 
+def refuse_plateau(args, needed):
+    """Reject ``--lr-scheduler plateau`` in a run without a validation figure, in which the rate would never fall.
+
+    Args:
+        args: the parsed arguments.
+        needed: what the run lacks to have such a figure.
+
+    Raises:
+        SystemExit: the scheduler is "plateau".
+    """
+    if args.lr_scheduler == "plateau":
+        raise SystemExit(
+            f"--lr-scheduler plateau needs a validation figure: use {needed}, or another scheduler"
+        )
+
+
 def command_line():
     """Return the command of this process as it was typed."""
     import shlex

@@ -35,6 +35,8 @@ from facesym.models import LightCNN
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run
 
+VALIDATION = 500  # faces of the validation split on which the run validates
+
 
 class IdentitySamples(Samples):
     """Augmented faces (rolled, shifted, mirrored, recoloured, blurred, partly erased) with the original's vector."""
@@ -104,11 +106,11 @@ def main():
     average = run.average(net)
     run.restore()
     faces = run.faces(size)
-    held_out = run.faces(size, "val")
-    vectors, held_out_vectors = (load_vectors(f, run) for f in (faces, held_out))
+    validation = run.faces(size, "val").spread(VALIDATION)
+    vectors, wanted = (load_vectors(f, run) for f in (faces, validation))
     # Subtract the mean, which is common to all faces: the cosine of two strangers is then about 0.
     mean = vectors.mean(0)
-    vectors, held_out_vectors = (unit(v - mean) for v in (vectors, held_out_vectors))
+    vectors, wanted = (unit(v - mean) for v in (vectors, wanted))
     net.train()
     for batch in run.batches(IdentitySamples(faces, vectors, args.seed), args.steps):
         with run.autocast():
@@ -119,8 +121,8 @@ def main():
         run.average_step()
         if run.due(args.sample_every):
             with run.autocast():
-                mine = embed(average, held_out.images, run.device)
-            terms["val_cosine"] = (mine * held_out_vectors).sum(1).mean()
+                mine = embed(average, validation.images, run.device)
+            terms["val"] = run.validated(average, 1 - (mine * wanted).sum(1).mean())
         run.log(**terms)
     run.export(
         average,

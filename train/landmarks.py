@@ -32,6 +32,7 @@ from facesym.models.landmark import LandmarkNet
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
 
+VALIDATION = 200  # faces of the validation split on which the run validates
 CONTOUR_WEIGHT = 0.5  # points of the jaw line slide along it, so their labels are less certain
 
 
@@ -207,7 +208,7 @@ def main():
         LandmarkNet.from_pretrained(model_folder(args.init)) if args.init else LandmarkNet(width=args.width)
     )
     size = net.config.input_size
-    faces = run.faces(size)
+    faces, validation = run.faces(size), run.faces(size, "val").spread(VALIDATION)
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)
     average = run.average(net)
     run.restore()
@@ -222,7 +223,10 @@ def main():
         loss = (weight * difference).mean()
         run.update(optimizer, loss)
         run.average_step()
-        run.log(loss=loss)
+        terms = {"loss": loss}
+        if run.due(args.sample_every):
+            terms["val"] = run.validated(average, errors(average, validation, run.device).mean())
+        run.log(**terms)
     held_out = run.faces(size, "test")
     table = by_yaw(held_out, errors(average, held_out, run.device))
     run.print(f"held-out error, % of the outer-eye distance, by |yaw|: {table}")

@@ -31,7 +31,7 @@ from facesym.data.metadata import read_metadata
 from facesym.data.people import backdrop, compose, cut_person, silhouette
 from facesym.errors import ImageError
 from facesym.models.parser import CLASSES, FaceParser
-from train.arguments import Parser, add_arguments, launch
+from train.arguments import Parser, add_arguments, launch, refuse_plateau
 from train.common import Run
 
 BACKGROUND, SKIN, HAIR, EYES, NOSE, MOUTH, CLOTHES = (1 << k for k in range(len(CLASSES)))
@@ -260,6 +260,8 @@ def main():
     held_out = load_labels(args.labels, args.size, ("test",)) or validation
     if not labelled or not held_out:
         raise SystemExit(f"{args.labels} needs images of the split train, and of test or val")
+    if not validation:
+        refuse_plateau(args, "--labels with images of the split val")
     faces = run.faces(args.size)
     run.print(
         f"{len(labelled)} images with label maps, {len(faces)} faces, {net.num_parameters()} parameters"

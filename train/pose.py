@@ -20,7 +20,7 @@ from facesym.data.faces import Samples, affine_jitter, random_erasing, to_tensor
 from facesym.models.landmark import LandmarkNet
 from train.arguments import Parser, add_arguments, launch
 from train.common import Run, model_folder
-from train.landmarks import by_yaw, errors, photograph
+from train.landmarks import VALIDATION, by_yaw, errors, photograph
 
 # Degrees of |yaw|; each band is drawn equally often, if it has enough faces.
 BANDS = (0, 10, 20, 30, 45, 60, 90)
@@ -76,6 +76,11 @@ def predict_poses(net, faces, device="cpu"):
     return np.concatenate(poses)
 
 
+def yaw_error(net, faces, device="cpu"):
+    """Return the mean absolute error of the yaw in degrees."""
+    return np.abs(predict_poses(net, faces, device) - angles(faces))[:, 0].mean()
+
+
 def pose_table(faces, poses):
     """Tabulate by band of |yaw|: the mean absolute error of yaw and pitch, and the 5 and 95 % quantiles of |yaw|."""
     table, off = {}, np.abs(poses - angles(faces))
@@ -108,6 +113,7 @@ def main():
     net.pose_head.requires_grad_(True)
     size = net.config.input_size
     faces = run.faces(size, keep=has_pose)
+    validation = run.faces(size, "val", keep=has_pose).spread(VALIDATION)
     optimizer = run.adam(net.pose_head.parameters(), weight_decay=1e-3)
     average = run.average(net)
     run.restore()
@@ -120,7 +126,10 @@ def main():
         loss = F.smooth_l1_loss(prediction, batch["pose"] / 90, beta=0.05)
         run.update(optimizer, loss)
         run.average_step()
-        run.log(loss=loss, degrees=90 * (prediction.detach() - batch["pose"] / 90).abs().mean())
+        terms = {"loss": loss, "degrees": 90 * (prediction.detach() - batch["pose"] / 90).abs().mean()}
+        if run.due(args.sample_every):
+            terms["val"] = run.validated(average, yaw_error(average, validation, run.device))
+        run.log(**terms)
     held_out = run.faces(size, "test", keep=has_pose)
     landmarks = by_yaw(held_out, errors(average, held_out, run.device))
     pose = pose_table(held_out, predict_poses(average, held_out, run.device))

@@ -29,7 +29,7 @@ from facesym.data.augment import augment
 from facesym.data.faces import Samples, to_tensor
 from facesym.models import SymmetricDiscriminator, SymmetricEncoder, SymmetricGenerator
 from facesym.models.symgan import YAW
-from train.arguments import Parser, add_arguments, launch
+from train.arguments import Parser, add_arguments, launch, refuse_plateau
 from train.backbone import VGG16Features, two_views
 from train.common import Run, load_discriminator, model_folder
 from train.export import LICENSE
@@ -332,6 +332,8 @@ def main():
     args = parser.parse_args()
     if args.encoder and args.kind not in ("zprime", "flip"):
         raise SystemExit("--encoder needs --kind zprime or flip")
+    if not args.encoder:
+        refuse_plateau(args, "--encoder")
     run = Run(args)
     if args.kind == "tile":
         gan = SymGAN(run, yaw=False)

@@ -302,8 +302,7 @@ def frontal_faces(run, split="train"):
 
 def validation_batch(run, count=10):
     """Return fixed faces of the validation split, spread over the folders; every second one has a simulated palsy."""
-    args, faces = run.args, frontal_faces(run, "val")
-    faces.keep(np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int))
+    args, faces = run.args, frontal_faces(run, "val").spread(count)
     samples, rng = SymmetrizerSamples(faces, args.stage), np.random.default_rng(0)
     batch = [samples.sample(i, rng, augment=False, palsy=i % 2) for i in range(len(faces))]
     return {key: value.to(run.device) for key, value in default_collate(batch).items()}

@@ -99,6 +99,10 @@ class FaceFolders:
         self.rows = [self.rows[i] for i in indices]
         return self
 
+    def spread(self, count: int) -> Self:
+        """Keep at most ``count`` images, evenly spread over the folders; returns self."""
+        return self.keep(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
+
     def __len__(self):
         return len(self.rows)
 
