@@ -11,12 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 from skimage import data as skimage_data
+from training import PATIENCE
 
 from facesym.data import masks
 from facesym.data import prepare_faces as prepare
+from facesym.data.balance import kinds
+from facesym.data.faces import FaceFolders
+from facesym.data.lssl import AttributeSamples
+from facesym.data.pairs import Pairs
+from facesym.data.prepare import main
 from facesym.errors import FacesymError
 from facesym.faces import pose
+from facesym.models.lssl import GROUPS
 
+EXAMPLES = Path(__file__).resolve().parents[1] / "spaces" / "examples"
 SETTINGS = {"size": 128, "landmarks": "dlib", "min_score": 0.7, "min_side": 64, "min_sharp": 5.0}
 
 
@@ -59,6 +67,62 @@ def test_the_folder_has_the_format_of_a_training_set(photos, tmp_path):
     assert report["subjects"] is None and report["split_by"] == "image"
     # a mirrored face looks the other way
     assert float(rows[0]["yaw"]) == pytest.approx(-float(rows[1]["yaw"]), abs=6)
+
+
+@pytest.fixture(scope="module")
+def own_faces(tmp_path_factory):
+    """A folder made by `facesym prepare faces` of two neutral photos and two smiling ones, for training."""
+    root = tmp_path_factory.mktemp("own")
+    photos, out = root / "photos", root / "faces"
+    photos.mkdir()
+    for name in ("grace-hopper", "astronaut"):
+        with Image.open(EXAMPLES / f"{name}.jpg") as image:
+            image.save(photos / f"{name}.png")
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(photos / f"{name}-mirrored.png")
+    main(["faces", str(photos), str(out), "--size", "128", "--workers", "1", "--landmarks", "facesym"])
+    table = re.sub(",(val|test),", ",train,", (out / "metadata.csv").read_text())
+    (out / "metadata.csv").write_text(table)
+    return out
+
+
+def test_photos_get_scores_of_their_expressions(own_faces):
+    rows = read_rows(own_faces)
+    assert len(rows) == 4
+    for row in rows:
+        scores = {name: float(row[name]) for name in ("neutral", "happy", "surprised")}
+        assert sum(scores.values()) == pytest.approx(1, abs=0.002)
+        assert scores["happy" if "astronaut" in row["file_name"] else "neutral"] > 0.85
+
+
+def test_a_profile_gets_no_scores():
+    entry = {"row": ["a.webp", 0.9, 80.0, 0.0, 9.0, 9.0], "landmarks": np.zeros((68, 2)).tolist()}
+    assert prepare._expression(entry) == ["", "", ""]
+
+
+def test_pairs_are_made_from_ones_own_photos(own_faces, studio, mesh_file, tmp_path):
+    out = tmp_path / "pairs"
+    main(
+        ["pairs", str(out), str(own_faces), "--mesh", str(mesh_file), "--expressions", str(studio), "--count", "3",
+         "--size", "64", "--workers", "1"]
+    )  # fmt: skip
+    pairs = Pairs(out)
+    made = [(row["kind"], row["target"].partition("faces-")[2]) for row in pairs.rows]
+    assert sorted(kind for kind, _ in made) == ["expressive"] * 2 + ["simulated"] * 3
+    assert all(("astronaut" in target) == (kind == "expressive") for kind, target in made)
+    assert {row["expression"] for row in pairs.rows if row["kind"] == "expressive"} == {"smiling"}
+
+
+def test_ones_own_photos_are_labelled_for_transfer(own_faces):
+    faces = FaceFolders([own_faces], 64)
+    found = kinds(faces)
+    assert found["happy"].sum() == 2 and not found["sad"].any()
+    samples, expressions = AttributeSamples(faces), GROUPS["expression"]
+    for i, row in enumerate(faces.rows):
+        sample = samples.sample(i, np.random.default_rng(i))
+        name = "happy" if "astronaut" in row["file_name"] else "neutral"
+        own = sample["own"][: len(expressions)].tolist()
+        assert own == [float(each == name) for each in expressions]
+        assert (sample["known"][: len(expressions)] == 1).all()
 
 
 def test_every_dropped_photo_is_reported_with_its_reason(photos, tmp_path):
@@ -141,7 +205,7 @@ def test_the_command_with_two_processes(photos, tmp_path):
         "--size",
         "64",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "kept 2 of 5 photos" in done.stdout and "no_face" in done.stdout
     assert "people unknown" in done.stdout and "split by image" in done.stdout

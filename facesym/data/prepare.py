@@ -44,7 +44,8 @@ def _add_faces(commands):
         "faces",
         help="cut aligned faces out of photos",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Cut the largest face out of every photo (FFHQ framing), with landmarks, pose and sharpness.",
+        description="Cut the largest face out of every photo (FFHQ framing), with landmarks, pose, expression\n"
+        "(neutral, happy, surprised) and sharpness.",
         epilog="Use photos of adults only: the command cannot tell anyone's age. Remove photos of minors\n"
         "and of people who have not agreed first.\n\n"
         "The splits (80/10/10) go by person if each sub-folder is one person: there are at least 20, none\n"

@@ -1,7 +1,8 @@
 """Make a folder of aligned faces from photos, for training and evaluation (`facesym prepare faces`).
 
-The folder gets ``<name>.webp``, ``metadata.csv`` and ``landmarks.npy`` (Nx68x2 float32, pixels; row i of the csv), and
-``report.json``, which lists dropped photos and reasons. An interrupted run continues when started again.
+The folder gets ``<name>.webp``, ``metadata.csv`` (with pose and expression), ``landmarks.npy`` (Nx68x2 float32,
+pixels; row i of the csv), and ``report.json``, which lists dropped photos and reasons. An interrupted run continues
+when started again.
 """
 
 import csv
@@ -21,10 +22,11 @@ import torch
 
 from ..errors import FacesymError, ImageError
 from ..faces.align import align_face, ffhq_transform
+from ..faces.appearance import FREQUENCIES, expression_scores
 from ..faces.detect import detect_faces
 from ..faces.landmarks import find_points
 from ..faces.load import READABLE, load_image
-from ..faces.pose import head_pose
+from ..faces.pose import FARTHEST_YAW, head_pose
 from ..files import write_atomic
 from ..logging import progress_bar
 from ..metrics import dlib_landmarks, laplacian_at_128, require_dlib
@@ -32,7 +34,8 @@ from .excluded import is_excluded_image, is_excluded_name
 from .metadata import FEWEST_PEOPLE
 
 MEASURES = ["det", "yaw", "pitch", "sharp", "colour"]
-COLUMNS = ["file_name", "subject", "split", *MEASURES]
+SCORES = list(FREQUENCIES)  # of expressions
+COLUMNS = ["file_name", "subject", "split", *MEASURES, *SCORES]
 MIN_PEOPLE = 10  # with at least this number of people, no split may be empty
 # Maximum fraction of the images in the folder of one person: that of the split val or test.
 MAX_FOLDER_FRACTION = 0.1
@@ -291,7 +294,7 @@ def _write_tables(out, entries, header, other_files):
     rows = [entry for entry in entries if "row" in entry]
     people, reason = settle_people([(entry["row"][0], folder_of(Path(entry["photo"]))) for entry in rows])
     lines = [  # journals of earlier versions have a subject and a split before the measures
-        [entry["row"][0], *person, *entry["row"][-len(MEASURES) :]]
+        [entry["row"][0], *person, *entry["row"][-len(MEASURES) :], *_expression(entry)]
         for entry, person in zip(rows, people, strict=True)
     ]
     table = io.StringIO()
@@ -320,6 +323,15 @@ def _write_tables(out, entries, header, other_files):
     write_atomic(out / "landmarks.npy", points.getvalue())
     write_atomic(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
     return report
+
+
+def _expression(entry):
+    """Return the SCORES of a journal's entry, "" if the head is turned too far to tell."""
+    measures = dict(zip(MEASURES, entry["row"][-len(MEASURES) :], strict=True))
+    if not abs(measures["yaw"]) <= FARTHEST_YAW:
+        return [""] * len(SCORES)
+    scores = expression_scores(np.array(entry["landmarks"]))
+    return [round(scores[name], 3) for name in SCORES]
 
 
 def summary(report: dict[str, Any]) -> str:

@@ -135,7 +135,8 @@ def _plan(folders, count, rng):
             sources.append(rows)
     if not sources:
         raise FacesymError(
-            "no face in these folders is frontal and neutral (metadata.csv: yaw and neutral, or view): add folders"
+            "no face in these folders is frontal and neutral (metadata.csv: yaw and neutral, or view): add folders; if "
+            "neutral is missing, repeat the command `facesym prepare faces` that made the folder, which adds it"
         )
     for k in range(count):
         rows = sources[k % len(sources)]  # the folders in turn, so that a large one does not dominate

@@ -16,6 +16,8 @@ EXPRESSIONS = {
     "happy": ((-4.1, 24.5, 11.5, -22.4), -11.7),
     "surprised": ((22.0, -19.6, -2.8, 17.0), 7.6),
 }
+# Their frequencies in photos from the web (docs/data.md); the fit gives all three the same weight.
+FREQUENCIES = {"neutral": 0.467, "happy": 0.519, "surprised": 0.014}
 # Grey levels of the face, 0 to 255: a lower mean is dark, a smaller range (5 to 95 %) is weak.
 DARK, WEAK = 75, 80
 ONE_SIDED = 0.14  # contrast of the medians of the face's halves from which light comes from the side
@@ -25,6 +27,30 @@ def degrees_of(pose: str) -> float:
     """Return the yaw in a pose's name: -45 for "left 45", 0 for "frontal"."""
     side, _, degrees = pose.partition(" ")
     return {"left": -1, "right": 1}.get(side, 0) * float(degrees or 0)
+
+
+def _expression_logits(points):
+    """Return the logit of each expression: {name: float}."""
+    shape = mouth_shape(points)
+    return {name: float(shape @ np.array(weights) + bias) for name, (weights, bias) in EXPRESSIONS.items()}
+
+
+def expression_scores(points: np.ndarray) -> dict[str, float]:
+    """Estimate how probable the expressions are from the mouth's landmarks.
+
+    Other expressions are not recognised: they count as one of these, mostly neutral. Less than half
+    of the faces that score high for surprised are surprised (docs/data.md).
+
+    Args:
+        points: 68x2, landmarks.
+
+    Returns:
+        {expression: score from 0 to 1}; the scores add up to 1.
+    """
+    logits = _expression_logits(points)
+    values = np.array([logits[name] + np.log(frequency) for name, frequency in FREQUENCIES.items()])
+    values = np.exp(values - values.max())
+    return dict(zip(FREQUENCIES, (values / values.sum()).tolist()))
 
 
 def estimate_attributes(crop: Image.Image, groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -42,8 +68,7 @@ def estimate_attributes(crop: Image.Image, groups: Mapping[str, Sequence[str]]) 
         {group: attribute}, without groups of other names and estimates that are not among the attributes.
     """
     points, (yaw, _) = find_points_and_pose(crop)
-    shape = mouth_shape(points)
-    logits = {name: shape @ np.array(weights) + bias for name, (weights, bias) in EXPRESSIONS.items()}
+    logits = _expression_logits(points)
     estimates = {
         "expression": max(logits, key=logits.__getitem__),
         "pose": min(groups.get("pose", ()), key=lambda name: abs(degrees_of(name) - yaw), default=""),
