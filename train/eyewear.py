@@ -40,3 +40,8 @@ def bare_eyes(faces, glasses_in, listed):
     """
     paths = [row["path"] for row in faces.rows]
     return np.array([p.parent.name not in glasses_in or f"{p.parent.name}/{p.name}" in listed for p in paths])
+
+
+def known_bare(faces, args):
+    """Return which faces certainly wear nothing over the eyes, by the script's options; see `bare_eyes`."""
+    return bare_eyes(faces, args.glasses_in, listed_bare(args))

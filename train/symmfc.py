@@ -31,7 +31,7 @@ from facesym.ops import PARTS, crop_parts, relight, warp
 from train.arguments import Parser, add_arguments, launch
 from train.backbone import VGG16Features, load_frozen
 from train.common import Run, load_discriminator, model_folder
-from train.eyewear import add_eyewear_arguments, bare_eyes, listed_bare
+from train.eyewear import add_eyewear_arguments, known_bare
 
 
 @dataclass
@@ -366,16 +366,13 @@ def main():
     trainer = SymmFC(run)
     masks = load_irregular(args.masks, args.size) if args.masks else None
     faces = run.faces(args.size, min_size=args.min_size)
-    samples = CompletionSamples(faces, masks, _bare_eyes(faces, args), args.seed)
-    trainer.fit(samples, validation_batch(run))
+    trainer.fit(
+        CompletionSamples(faces, masks, known_bare(faces, args), args.seed), validation_batch(run, masks)
+    )
     run.export(
         trainer.average, task="complete", default=True, input_size=args.size, framing="ffhq",
         paper="X. Li et al., Learning Symmetry Consistent Deep CNNs for Face Completion, IEEE TIP 2020",
     )  # fmt: skip
-
-
-def _bare_eyes(faces, args):
-    return bare_eyes(faces, args.glasses_in, listed_bare(args))
 
 
 def build(args):
@@ -388,13 +385,12 @@ def build(args):
     return net
 
 
-def validation_batch(run, count=40):
+def validation_batch(run, masks, count=40):
     """Return fixed faces of the validation split, spread over the folders, with fixed masks."""
     args = run.args
     faces = run.faces(args.size, "val", min_size=args.min_size)
-    masks = load_irregular(args.masks, args.size) if args.masks else None
     chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
-    rng, bare, samples = np.random.default_rng(0), _bare_eyes(faces, args), []
+    rng, bare, samples = np.random.default_rng(0), known_bare(faces, args), []
     for i in rng.permutation(chosen):
         points = faces.landmarks[i]
         mask = random_mask(rng, args.size, points, masks, bare=bool(bare[i]))

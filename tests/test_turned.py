@@ -1,0 +1,88 @@
+"""Symmetric faces of turned heads."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import facesym
+from facesym.asymmetry import measure_asymmetry
+from facesym.faces.geometry import (
+    face_region,
+    symmetric_landmarks,
+    turn,
+    warp_points,
+)
+from facesym.faces.landmarks import find_points
+from facesym.faces.pixels import to_uint8
+from facesym.faces.turn import to_front, turn_back
+
+
+@pytest.fixture(scope="module")
+def model(saved):
+    return saved("SymmetrizerVAE")
+
+
+@pytest.fixture(scope="module")
+def pipe(model):
+    return facesym.load(model)
+
+
+@pytest.fixture(scope="module")
+def crop(astronaut):
+    return astronaut.crop((140, 15, 310, 185)).resize((256, 256), Image.Resampling.LANCZOS)
+
+
+@pytest.fixture(scope="module")
+def face(crop):
+    """An aligned face and its landmarks: SxSx3 uint8, 68x2."""
+    return np.asarray(crop), measure_asymmetry(crop).points.astype(np.float64)
+
+
+@pytest.mark.parametrize(("yaw", "noted"), [(19, False), (-25, True)])
+def test_a_head_of_which_one_side_is_hardly_seen_is_noted(pipe, crop, monkeypatch, yaw, noted):
+    monkeypatch.setattr("facesym.faces.pose._both_ways", lambda pose: (float(yaw), 0.0))
+    notes = pipe(crop, aligned=True).notes
+    assert any(f"about {abs(yaw)} degrees" in note and "averted side" in note for note in notes) == noted
+    assert any("averted side" in note for note in notes) == noted
+
+
+@pytest.fixture(scope="module")
+def symmetric(face):
+    """A symmetric face, turned to the front, and its landmarks."""
+    image, points = face
+    goal = symmetric_landmarks(points, len(image))
+    warped, _ = warp_points(image.astype(np.float32), points, goal)
+    return to_uint8((warped + warped[:, ::-1]) / 2), goal
+
+
+@pytest.mark.parametrize("yaw", [-25, -10, 10, 25])
+def test_the_symmetric_face_of_a_turned_head_is_turned_like_it(symmetric, yaw):
+    image, points = symmetric
+    goal = turn(points, yaw)
+    turned = to_uint8(warp_points(image.astype(np.float32), points, goal)[0])
+    front, there = to_front(turned, goal, yaw)
+    assert np.abs(there - points).max() < 1e-3  # it is in the middle again
+    back, region = turn_back(front, face_region(there, 256), there, goal)
+    inside = face_region(goal, 256) > 0
+    assert np.mean((region > 0.5) != inside) < 0.02
+    assert np.abs(back.astype(int) - turned)[inside].mean() < 6
+
+    pipe = facesym.load("symmetrize")
+    output, alone = (np.asarray(pipe(turned, aligned=True, paste=p).images[0]) for p in (True, False))
+    assert np.abs(output.astype(int) - alone)[cv2.erode(region, np.ones((9, 9))) > 0.5].mean() < 8
+    moved = np.linalg.norm(
+        find_points(Image.fromarray(output)) - find_points(Image.fromarray(turned)), axis=1
+    )
+    assert moved.mean() < 0.5 + abs(yaw) / 20  # pixels
+    assert np.abs(output.astype(int) - turned)[inside].mean() < 12
+
+
+def test_the_averted_side_of_a_head_turned_far_comes_from_the_other(symmetric):
+    image, points = symmetric
+    goal, red = turn(points, -40), np.array(image)
+    red[:, :128] = (255, 0, 0)  # the half on the left is averted
+    turned, _ = warp_points(red.astype(np.float32), points, goal)
+    front, _ = to_front(to_uint8(turned), goal, -40)
+    cheek = face_region(points, 256)[..., None] * (np.arange(256) < 80)[:, None] > 0
+    assert (front[cheek[..., 0]] == (255, 0, 0)).all(-1).mean() < 0.3
