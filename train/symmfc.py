@@ -5,8 +5,8 @@
     accelerate launch train/symmfc.py … --size 256 --init runs/symmfc-128 --phase-steps 0 0 3000 --zoo symmfc-256
 
 ``--preset paper --recipe paper`` has the paper's networks and losses (RECIPES lists the differences). Each departure of
-the released recipe has an option. Masks and augmentation are our own in both. Masks of eyewear are drawn only where no
-glasses can be under them: not in the sets of ``--glasses-in``, except for the images of ``--bare-eyes``.
+the released recipe has an option. Masks and augmentation are our own in both. Masks of eyewear are drawn only over eyes
+that are known to be bare (``--glasses-in``, ``--bare-eyes``).
 """
 
 import sys
@@ -366,9 +366,8 @@ def main():
     trainer = SymmFC(run)
     masks = load_irregular(args.masks, args.size) if args.masks else None
     faces = run.faces(args.size, min_size=args.min_size)
-    trainer.fit(
-        CompletionSamples(faces, masks, known_bare(faces, args), args.seed), validation_batch(run, masks)
-    )
+    bare = known_bare(faces, args)
+    trainer.fit(CompletionSamples(faces, masks, bare, args.seed), validation_batch(run, masks))
     run.export(
         trainer.average, task="complete", default=True, input_size=args.size, framing="ffhq",
         paper="X. Li et al., Learning Symmetry Consistent Deep CNNs for Face Completion, IEEE TIP 2020",
@@ -387,8 +386,7 @@ def build(args):
 
 def validation_batch(run, masks, count=40):
     """Return fixed faces of the validation split, spread over the folders, with fixed masks."""
-    args = run.args
-    faces = run.faces(args.size, "val", min_size=args.min_size)
+    args, faces = run.args, run.faces(run.args.size, "val", min_size=run.args.min_size)
     chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
     rng, bare, samples = np.random.default_rng(0), known_bare(faces, args), []
     for i in rng.permutation(chosen):
