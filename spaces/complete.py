@@ -84,7 +84,7 @@ async def check_mask(file: str):
     return gr.skip(), ""
 
 
-def work(tell, value: dict, shot: stage.Shot, mask_file: str | None, _) -> panel.Outcome:
+def work(tell, value: dict, shot: stage.Shot, mask_file: str | None, kinds) -> panel.Outcome:
     """See `panel.Tab`."""
     photo = shot.read()
     mask = stage.read_strokes(value, photo.image.size)

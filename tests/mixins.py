@@ -288,7 +288,7 @@ class PipelineTests:
             choices = self.choices
             for mask in self.inputs(photo)[1:]:
                 Image.fromarray(mask).save(tmp_path / "mask.png")
-                choices = [tmp_path / "mask.png"]
+                choices = [tmp_path / "mask.png", *choices]
             shot = stage.look_at(None, str(tmp_path / "photo.png"))
             return tab.work(lambda *_: None, {}, shot, *choices)
 

@@ -15,6 +15,7 @@ from facesym.models.lssl import GROUPS
 class TestComplete(PipelineTests):
     network = "SymmFCNet"
     masks = True
+    choices = ([],)
 
 
 class TestSymmetrize(PipelineTests):
