@@ -14,9 +14,8 @@ from waiting import LOADING
 
 from facesym.attributes import OCCLUSIONS
 from facesym.errors import ImageError, NothingFoundError
-from facesym.faces.find import search_faces
 from facesym.faces.load import Photo, load_mask, read_photo
-from facesym.faces.occlusion import AUTO, automatic_kinds, occlusion_mask
+from facesym.faces.occlusion import AUTO, automatic_kinds, find_occlusions
 
 STEPS = (
     "**1** The face is mirrored and warped to match its other half. **2** Pixels that are masked on one side and "
@@ -110,7 +109,7 @@ def find_mask(tell, value: dict, shot: stage.Shot, _, kinds: list[str]) -> tuple
 
 
 def name_covered(covered: list[dict[str, float]]) -> str:
-    """List what was found on each face, with the fraction that it covers; several faces are numbered from the left."""
+    """List the kinds on each face and the fraction that each covers; several faces are numbered from the left."""
     return ", ".join(
         f"{NAMES.get(kind, kind)} on "
         + (f"**{100 * fraction:.0f} %**" if fraction >= 0.005 else "less than **1 %**")
@@ -145,10 +144,9 @@ def found_mask(tell, photo: Photo, kinds: list[str]) -> tuple[Image.Image, list[
 
 @parts.gpu
 def mark_occlusion(photo: Photo, kinds: list[str]) -> tuple[np.ndarray, list[dict[str, float]]]:
-    """Find the mask of the pipeline's `find_mask`, and how much of each face it covers: see `occlusion_mask`."""
-    size = tab.pipeline.get().size
-    _, _, transforms, _ = search_faces(photo.image, "all", size)
-    return occlusion_mask(photo, transforms, size, kinds)
+    """Find the mask of the pipeline's `find_mask`, and how much of each face it covers."""
+    mask, covered, _ = find_occlusions(photo, "all", tab.pipeline.get().size, kinds)
+    return mask, covered
 
 
 def write_mask(mask: Image.Image, stem: str) -> Path:

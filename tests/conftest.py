@@ -24,6 +24,8 @@ from PIL import Image
 from symmetric import write_set
 from training import closed, make_faces, make_masks
 
+import facesym
+from facesym.asymmetry import measure_asymmetry
 from facesym.data import expressions, simulate
 from facesym.data.pairs import Pairs
 from facesym.data.prepare import main as prepare
@@ -49,6 +51,24 @@ def pair(astronaut):
     photo.paste(astronaut.resize((300, 300), Image.Resampling.LANCZOS), (0, 100))
     photo.paste(astronaut, (300, 0))
     return photo
+
+
+@pytest.fixture(scope="session")
+def large_crop(astronaut):
+    """The astronaut's head, 256x256."""
+    return astronaut.crop((140, 15, 310, 185)).resize((256, 256), Image.Resampling.LANCZOS)
+
+
+@pytest.fixture(scope="session")
+def face(large_crop):
+    """`large_crop` and its landmarks: 256x256x3 uint8, 68x2."""
+    return np.asarray(large_crop), measure_asymmetry(large_crop).points.astype(np.float64)
+
+
+@pytest.fixture(scope="session")
+def symmetrizer(saved):
+    """A pipeline with a small network of random weights."""
+    return facesym.load(saved("SymmetrizerVAE"))
 
 
 @pytest.fixture(scope="session")

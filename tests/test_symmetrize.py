@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from training import template
 
-import facesym
 from facesym import ImageError, losses
 from facesym.asymmetry import REGIONS, landmark_asymmetry, measure_asymmetry, region_indices
 from facesym.data.symmetric import droop, simulate_palsy, symmetric_faces
@@ -31,27 +30,6 @@ TINY = dict(widths=(8, 8, 16, 16), latent=4, fold=2, input_size=64)
 def net():
     torch.manual_seed(0)
     return SymmetrizerVAE(**TINY).eval()
-
-
-@pytest.fixture(scope="module")
-def model(saved):
-    return saved("SymmetrizerVAE")
-
-
-@pytest.fixture(scope="module")
-def pipe(model):
-    return facesym.load(model)
-
-
-@pytest.fixture(scope="module")
-def crop(astronaut):
-    return astronaut.crop((140, 15, 310, 185)).resize((256, 256), Image.Resampling.LANCZOS)
-
-
-@pytest.fixture(scope="module")
-def face(crop):
-    """An aligned face and its landmarks: SxSx3 uint8, 68x2."""
-    return np.asarray(crop), measure_asymmetry(crop).points.astype(np.float64)
 
 
 # --- network --------------------------------------------------------------------------------------------------------
@@ -257,9 +235,9 @@ def test_the_indices_grow_with_the_palsy_whatever_the_pose(yaw):
         assert values == sorted(values) and values[-1] > values[0] + 0.02, name
 
 
-def test_a_face_and_its_mirror_image_are_as_asymmetric(crop, face):
-    mirrored = Image.fromarray(np.ascontiguousarray(np.asarray(crop)[:, ::-1]))
-    one, other = measure_asymmetry(crop), measure_asymmetry(mirrored)
+def test_a_face_and_its_mirror_image_are_as_asymmetric(large_crop, face):
+    mirrored = Image.fromarray(np.ascontiguousarray(np.asarray(large_crop)[:, ::-1]))
+    one, other = measure_asymmetry(large_crop), measure_asymmetry(mirrored)
     assert tuple(one.regions) == REGIONS
     for name, value in one.regions.items():
         assert other.regions[name] == pytest.approx(value, rel=0.05, abs=2e-3)
@@ -267,7 +245,7 @@ def test_a_face_and_its_mirror_image_are_as_asymmetric(crop, face):
     assert np.abs(one.heatmap - other.heatmap[:, ::-1]).mean() < 0.1 * one.heatmap.mean()
 
 
-def test_a_symmetric_picture_has_no_asymmetry_and_a_palsy_has_much(crop, face):
+def test_a_symmetric_picture_has_no_asymmetry_and_a_palsy_has_much(large_crop, face):
     image, points = face
     symmetric = symmetric_faces(image, points)[0]
     none = measure_asymmetry(Image.fromarray(symmetric))
@@ -280,12 +258,12 @@ def test_a_symmetric_picture_has_no_asymmetry_and_a_palsy_has_much(crop, face):
 
 
 # --- mirroring ------------------------------------------------------------------------------------------------------
-def test_composites_are_mirrored_about_the_tilted_middle_line(crop):
+def test_composites_are_mirrored_about_the_tilted_middle_line(large_crop):
     points = head(0, 8)
     _, direction = midline(points)
     assert np.degrees(np.arctan2(-direction[0], direction[1])) == pytest.approx(8, abs=0.5)
-    made = mirror_composites(crop, points)
-    image = np.asarray(crop).astype(int)
+    made = mirror_composites(large_crop, points)
+    image = np.asarray(large_crop).astype(int)
     left, right = (np.asarray(made[name]).astype(int) for name in ("left", "right"))
     assert (left[:, :60] == image[:, :60]).all() and (right[:, -60:] == image[:, -60:]).all()
     assert np.abs(left[:, -60:] - image[:, -60:]).mean() > 5
@@ -295,8 +273,8 @@ def test_composites_are_mirrored_about_the_tilted_middle_line(crop):
 
 
 # --- pipeline -------------------------------------------------------------------------------------------------------
-def test_only_the_face_changes(pipe, astronaut):
-    out = pipe(astronaut)
+def test_only_the_face_changes(symmetrizer, astronaut):
+    out = symmetrizer(astronaut)
     before, after = np.asarray(astronaut), np.asarray(out.images[0])
     changed = (before != after).any(2)
     assert after.shape == before.shape and 0.02 < changed.mean() < 0.5
@@ -306,37 +284,37 @@ def test_only_the_face_changes(pipe, astronaut):
     assert len(out.faces) == 1 and out.notes == []
 
 
-def test_an_aligned_crop_comes_back_exactly_symmetric(pipe, crop):
-    exact = np.asarray(pipe(crop, aligned=True, paste=False).images[0])
+def test_an_aligned_crop_comes_back_exactly_symmetric(symmetrizer, large_crop):
+    exact = np.asarray(symmetrizer(large_crop, aligned=True, paste=False).images[0])
     assert (exact == exact[:, ::-1]).all()
-    plain = np.asarray(pipe(crop, aligned=True, paste=False, exact=False).images[0])
+    plain = np.asarray(symmetrizer(large_crop, aligned=True, paste=False, exact=False).images[0])
     assert (plain != plain[:, ::-1]).any()
 
 
-def test_mirroring_on_request(pipe, crop):
-    out = pipe(crop, aligned=True, paste=False, composites=True)
+def test_mirroring_on_request(symmetrizer, large_crop):
+    out = symmetrizer(large_crop, aligned=True, paste=False, composites=True)
     assert list(out.composites[0]) == ["original", "left", "right", "average", "mirrored", "model"]
     for method in ("left", "right", "average"):
-        image = pipe(crop, aligned=True, paste=False, method=method).images[0]
+        image = symmetrizer(large_crop, aligned=True, paste=False, method=method).images[0]
         assert image.tobytes() == out.composites[0][method].tobytes()
-    pasted = np.asarray(pipe(crop, aligned=True, method="left").images[0])
-    assert (pasted[:10] == np.asarray(crop)[:10]).all()  # the face alone
+    pasted = np.asarray(symmetrizer(large_crop, aligned=True, method="left").images[0])
+    assert (pasted[:10] == np.asarray(large_crop)[:10]).all()  # the face alone
 
 
-def test_a_turned_face_is_brought_to_the_front_and_is_a_picture_of_its_own(pipe, pair, monkeypatch):
+def test_a_turned_face_is_brought_to_the_front_and_is_a_picture_of_its_own(symmetrizer, pair, monkeypatch):
     yaws = [0.0, 42.0]
     monkeypatch.setattr("facesym.faces.pose._both_ways", lambda pose: (yaws.pop(0), 0.0))
     with pytest.warns(UserWarning, match="about 42 degrees.*made frontal"):
-        out = pipe(pair, faces="all")
+        out = symmetrizer(pair, faces="all")
     photo, own = out.images
     assert photo.size == pair.size and own.size == (128, 128)
     changed = (np.asarray(photo) != np.asarray(pair)).any(-1)
     assert changed[:, :300].any() and not changed[:, 300:].any()
 
 
-def test_what_is_refused(pipe, astronaut):
+def test_what_is_refused(symmetrizer, astronaut):
     with pytest.raises(ImageError, match="left, right, average"):
-        pipe(astronaut, method="median")
+        symmetrizer(astronaut, method="median")
 
 
 def test_flip_order_is_its_own_inverse():

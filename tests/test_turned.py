@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 import facesym
-from facesym.asymmetry import measure_asymmetry
 from facesym.faces.geometry import (
     face_region,
     symmetric_landmarks,
@@ -18,31 +17,10 @@ from facesym.faces.pixels import to_uint8
 from facesym.faces.turn import to_front, turn_back
 
 
-@pytest.fixture(scope="module")
-def model(saved):
-    return saved("SymmetrizerVAE")
-
-
-@pytest.fixture(scope="module")
-def pipe(model):
-    return facesym.load(model)
-
-
-@pytest.fixture(scope="module")
-def crop(astronaut):
-    return astronaut.crop((140, 15, 310, 185)).resize((256, 256), Image.Resampling.LANCZOS)
-
-
-@pytest.fixture(scope="module")
-def face(crop):
-    """An aligned face and its landmarks: SxSx3 uint8, 68x2."""
-    return np.asarray(crop), measure_asymmetry(crop).points.astype(np.float64)
-
-
 @pytest.mark.parametrize(("yaw", "noted"), [(19, False), (-25, True)])
-def test_a_head_of_which_one_side_is_hardly_seen_is_noted(pipe, crop, monkeypatch, yaw, noted):
+def test_a_head_of_which_one_side_is_hardly_seen_is_noted(symmetrizer, large_crop, monkeypatch, yaw, noted):
     monkeypatch.setattr("facesym.faces.pose._both_ways", lambda pose: (float(yaw), 0.0))
-    notes = pipe(crop, aligned=True).notes
+    notes = symmetrizer(large_crop, aligned=True).notes
     assert any(f"about {abs(yaw)} degrees" in note and "averted side" in note for note in notes) == noted
     assert any("averted side" in note for note in notes) == noted
 

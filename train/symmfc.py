@@ -386,10 +386,10 @@ def build(args):
 
 def validation_batch(run, masks, count=40):
     """Return fixed faces of the validation split, spread over the folders, with fixed masks."""
-    args, faces = run.args, run.faces(run.args.size, "val", min_size=run.args.min_size)
-    chosen = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
+    args = run.args
+    faces = run.faces(args.size, "val", min_size=args.min_size).spread(count)
     rng, bare, samples = np.random.default_rng(0), known_bare(faces, args), []
-    for i in rng.permutation(chosen):
+    for i in rng.permutation(len(faces)):
         points = faces.landmarks[i]
         mask = random_mask(rng, args.size, points, masks, bare=bool(bare[i]))
         samples.append(sample(faces.images[i], points, mask, rng))

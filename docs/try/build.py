@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from facesym import asymmetry, export
-from facesym.faces import geometry, save
+from facesym.faces import geometry, save, turn
+from facesym.pipelines import symmetrize
 
 HERE = Path(__file__).parent
 RUNTIME = "onnxruntime-web@1.30.0"
@@ -54,6 +55,11 @@ def build() -> None:
         "flip": geometry.FLIP_68.tolist(),
         "depth": geometry.DEPTH_68.tolist(),
         "stable": asymmetry._STABLE,
+        "ear": turn._EAR,
+        "mirrored": turn.MIRRORED,
+        "straight": symmetrize.STRAIGHT,
+        "both_sides": symmetrize.BOTH_SIDES,
+        "farthest": symmetrize.SymmetrizePipeline.trained_yaw,
         "description": save.description("symmetrize"),
         "xmp": save._xmp("symmetrize"),
     }

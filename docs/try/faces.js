@@ -6,7 +6,6 @@ import { boxBlur, toFront, turnBack } from "./turn.js";
 ort.env.wasm.wasmPaths = new URL("./made/", import.meta.url).href;
 ort.env.wasm.numThreads = 1; // more would need headers that a plain web server does not send
 const SIZE = 256, LANDMARK_SIDE = 128, DETECTOR_SIDE = 640;
-const STRAIGHT = 4, FAR = 35; // degrees of yaw between which a face is warped to the front and back
 
 let ready;
 const open = file => ort.InferenceSession.create(new URL(`./made/${file}`, import.meta.url).href);
@@ -133,7 +132,8 @@ function faded(picture, region) {
 
 // The network's picture and region in the pose of a crop with these landmarks, in pixels of LANDMARK_SIDE.
 async function symmetricFace(image, landmarks, yaw, { symmetrizer, constants }) {
-  const seen = planes(image), count = SIZE * SIZE, turned = Math.abs(yaw) > STRAIGHT && Math.abs(yaw) <= FAR;
+  const seen = planes(image), count = SIZE * SIZE, away = Math.abs(yaw);
+  const turned = away > constants.straight && away <= constants.farthest;
   const points = landmarks.map(p => p.map(v => (v + 0.5) * SIZE / LANDMARK_SIDE - 0.5));
   const plane = (data, c) => data.subarray(c * count, (c + 1) * count);
   let front;
@@ -145,7 +145,7 @@ async function symmetricFace(image, landmarks, yaw, { symmetrizer, constants }) 
   const out = await symmetrizer.run({ image: seen }, ["picture", "region"]);
   const picture = out.picture.data, region = out.region.data;
   if (!turned) return { picture, region };
-  const back = turnBack([...[0, 1, 2].map(c => plane(picture, c)), region], SIZE, front, points);
+  const back = turnBack([...[0, 1, 2].map(c => plane(picture, c)), region], SIZE, front, points, constants);
   back.slice(0, 3).forEach((values, c) => picture.set(values, c * count));
   return { picture, region: back[3] };
 }

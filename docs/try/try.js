@@ -41,7 +41,7 @@ function show(id, blob, attribute = "src") {
   element[attribute] = URL.createObjectURL(blob);
 }
 
-function showMeasures(measures) {
+function showMeasures(measures, { both_sides, farthest }) {
   part("measures").replaceChildren(...Object.entries(NAMES).map(([key, name]) => {
     const row = document.createElement("tr"), head = document.createElement("th"), cell = document.createElement("td");
     head.scope = "row";
@@ -53,8 +53,8 @@ function showMeasures(measures) {
   }));
   const yaw = Math.abs(measures.yaw);
   part("pose").textContent = `The head is turned by about ${yaw.toFixed(0)}°${
-    yaw > 35 ? ": the measures are unreliable, and the result does not fit the photo"
-      : yaw > 20 ? ": the averted side is mostly the mirror image of the other, and the measures are less reliable" : ""}.`;
+    yaw > farthest ? ": the measures are unreliable, and the result does not fit the photo"
+      : yaw > both_sides ? ": the averted side is mostly the mirror image of the other, and the measures are less reliable" : ""}.`;
 }
 
 async function run(blob) {
@@ -72,7 +72,7 @@ async function run(blob) {
     show("before", await toPng(photo));
     show("after", made);
     show("save", made, "href");
-    showMeasures(measures);
+    showMeasures(measures, constants);
     part("result").hidden = false;
     tell(`Done in ${seconds} s, on this device.`);
     part("result").scrollIntoView({ block: "nearest" });

@@ -1,8 +1,6 @@
 // Warp a turned head to the front and back. As in facesym/faces/turn.py; a test holds the two together.
 // An image is a list of planes, each a Float32Array of size × size values; points are 68 landmarks in pixels.
 
-const EAR = [[0, 0.12, 0.3], [0, 0.3, 0.25], [0, 0.3, 0], [1, 0.28, 0], [2, 0.2, 0]];
-const LOW = 0.25, HIGH = 0.6; // source pixels per pixel, between which the mirror image takes over
 const SMOOTHING = 1e-3, COARSE = 33;
 const minus = (p, q) => [p[0] - q[0], p[1] - q[1]];
 const distance = (p, q) => Math.hypot(...minus(p, q));
@@ -25,30 +23,30 @@ export function boxBlur(values, size, radius) {
 }
 
 // The image at yaw 0 (degrees), its midline in the middle, and its landmarks.
-export function toFront(planes, size, points, yaw, { flip, depth }) {
+export function toFront(planes, size, points, yaw, { flip, depth, ear, mirrored: [low, high] }) {
   const shift = -distance(points[45], points[36]) * Math.sin(yaw * Math.PI / 180);
   let goal = points.map(([x, y], k) => [x + shift * depth[k], y]);
   const off = (size - 1) / 2 - goal.reduce((sum, p) => sum + p[0], 0) / goal.length;
   goal = goal.map(([x, y]) => [x + off, y]);
-  const [own, area] = warp(planes, size, points, goal);
+  const [own, area] = warp(planes, size, points, goal, ear);
   const other = planes.map(plane => plane.map((_, i) => plane[i - 2 * (i % size) + size - 1]));
-  const [mirrored] = warp(other, size, flip.map(k => [size - 1 - points[k][0], points[k][1]]), goal);
-  let trust = area.map(value => Math.max(0, Math.min(1, (value - LOW) / (HIGH - LOW))));
+  const [mirrored] = warp(other, size, flip.map(k => [size - 1 - points[k][0], points[k][1]]), goal, ear);
+  let trust = area.map(value => Math.max(0, Math.min(1, (value - low) / (high - low))));
   for (let k = 0; k < 3; k++) trust = boxBlur(trust, size, 2); // about a Gaussian of a hundredth of the side
   const image = own.map((plane, c) => plane.map((value, i) => trust[i] * value + (1 - trust[i]) * mirrored[c][i]));
   return [image, goal];
 }
 
 // An image at the front, with these landmarks, warped to the pose of the landmarks `goal`.
-export const turnBack = (planes, size, points, goal) => warp(planes, size, points, goal)[0];
+export const turnBack = (planes, size, points, goal, { ear }) => warp(planes, size, points, goal, ear)[0];
 
-function warp(planes, size, points, goal) {
+function warp(planes, size, points, goal, ear) {
   const unit = distance(points[45], points[36]);
   const along = vector => vector.map(v => v * unit / Math.hypot(...vector));
   const out = along(minus(points[0], points[16])), up = along(minus(points[27], points[8]));
   const from = [...points], to = [...goal];
   for (const side of [1, -1]) {
-    for (const [jaw, outwards, above] of EAR) {
+    for (const [jaw, outwards, above] of ear) {
       const k = side > 0 ? jaw : 16 - jaw;
       const offset = [0, 1].map(c => side * outwards * out[c] + above * up[c]);
       from.push([points[k][0] + offset[0], points[k][1] + offset[1]]);

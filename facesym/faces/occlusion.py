@@ -14,6 +14,8 @@ from ..attributes import OCCLUSIONS
 from ..errors import ImageError, NothingFoundError
 from ..onnx import backend, run_network, shared_network
 from .align import align_face, resized_transform, warp_mask_to_crop
+from .detect import Face
+from .find import search_faces
 from .geometry import face_region, flip_landmarks, warp_points
 from .landmarks import find_points
 from .load import Photo
@@ -111,6 +113,26 @@ def occlusion_mask(
             'mask="mask.png" (white = fill in).'
         )
     return mask, fractions
+
+
+def find_occlusions(
+    photo: Photo, faces: str | int, size: int, kinds: Iterable[str], *, aligned: bool = False
+) -> tuple[np.ndarray, list[dict[str, float]], tuple[list[Face], list[int], list[np.ndarray], int]]:
+    """Find the requested faces of a photo and what covers them.
+
+    Args:
+        photo, kinds: see `occlusion_mask`.
+        faces, size, aligned: see `facesym.faces.find.search_faces`.
+
+    Returns:
+        The mask and fractions of `occlusion_mask`, and the result of `search_faces`.
+
+    Raises:
+        FaceNotFoundError, ImageError: see `search_faces`.
+        NothingFoundError, ZooError: see `occlusion_mask`.
+    """
+    found = _, chosen, transforms, _ = search_faces(photo.image, faces, size, aligned=aligned)
+    return *occlusion_mask(photo, [transforms[i] for i in chosen], size, kinds), found
 
 
 def find_occlusion(

@@ -16,7 +16,7 @@ from ..faces.decode import PictureSource
 from ..faces.find import check_not_inverted, search_faces, touched_faces
 from ..faces.grain import with_grain
 from ..faces.load import load_mask, read_photo
-from ..faces.occlusion import AUTO, automatic_kinds, occlusion_mask
+from ..faces.occlusion import AUTO, automatic_kinds, find_occlusions
 from ..faces.paste import fill_smoothly, inside_square, nearest_face, paste_completion
 from ..faces.pose import FARTHEST_YAW, find_points_and_pose, head_pose
 from ..faces.texture import borrow_texture, find_texture
@@ -212,14 +212,16 @@ class CompletePipeline(Pipeline):
             raise ImageError(f'mask must be "{AUTO}" or "{AUTO}:KIND,…", not {mask!r}.')
         photo = read_photo(image)
         with use_backend(self.backend):
-            found, *_ = self._find_occlusions(photo, kinds, SimpleNamespace(faces=faces, aligned=aligned))
+            found, *_ = find_occlusions(photo, faces, self.size, kinds, aligned=aligned)
         return Image.fromarray(found * np.uint8(255))
 
     def _find(self, image, mask, options):
         photo, kinds = read_photo(image), automatic_kinds(mask)
         covered: list[dict[str, float]] = []
         if kinds:
-            mask, covered, found = self._find_occlusions(photo, kinds, options)
+            mask, covered, found = find_occlusions(
+                photo, options.faces, self.size, kinds, aligned=options.aligned
+            )
         else:
             mask, found = load_mask(mask, photo.image.size, photo.full_size), None
         if not mask.any():
@@ -268,14 +270,6 @@ class CompletePipeline(Pipeline):
         if covered:
             are = "faces are" if len(covered) > 1 else "face is"
             job.notes.append(f"{len(covered)} {are} covered entirely by the mask and not completed.")
-
-    def _find_occlusions(self, photo, kinds, options):
-        """Find the requested faces of a photo and what covers them; return what `occlusion_mask` returns, and the
-        result of `search_faces`."""
-        found = _, chosen, transforms, _ = search_faces(
-            photo.image, options.faces, self.size, aligned=options.aligned
-        )
-        return *occlusion_mask(photo, [transforms[i] for i in chosen], self.size, kinds), found
 
     def _align(self, job, index, options):
         transform = job.transforms[index]
