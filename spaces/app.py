@@ -109,44 +109,46 @@ def build() -> gr.Blocks:
 def connect(
     panels: list, generated: panel.Viewer, photo: stage.Stage, shot: gr.State, shelf: gr.HTML
 ) -> None:
-    """Connect the events that change the photo: each clears every tab's result and cancels running jobs."""
+    """Connect the events that change the photo: each clears every tab's result and cancels running jobs.
+
+    A rejected photo leaves the page as it is.
+    """
     for tab_panel in panels:
         panel.wire(tab_panel, photo, shot)
-    outputs = [photo, shot, *(output for tab_panel in panels for output in tab_panel.outputs)]
+    results = [output for tab_panel in panels for output in tab_panel.outputs]
     running = [event for tab_panel in panels for event in tab_panel.running]
+    taken = gr.State(
+        0
+    )  # counts the visitor's photos: Gradio cancels jobs when an event starts, before a photo is checked
+    new = [photo, shot, taken]
 
-    def change(stage_value, new_shot, old_shot, outcomes=None):
-        """Return values for ``outputs``. ``outcomes``: {task: outcome} to show with the new photo."""
-        if new_shot is None and stage_value and stage_value.get("error"):  # rejected: keep the page unchanged
-            return [stage_value, old_shot, *[gr.skip()] * (len(outputs) - 2)]
-        values = [stage_value, new_shot]
-        for tab_panel in panels:
-            values += tab_panel.show((outcomes or {}).get(tab_panel.module.tab.name))
-        return values
+    def show(outcomes=None):
+        """Return values for ``results``. ``outcomes``: {task: outcome} to show, by default nothing."""
+        return [value for each in panels for value in each.show((outcomes or {}).get(each.module.tab.name))]
 
-    async def upload(stage_value, old_shot):
+    async def upload(stage_value, old_shot, count):
         stage_value, new_shot = await stage.take(stage_value, old_shot)
-        return change(stage_value, new_shot, old_shot)
+        return (stage_value, new_shot, count + 1) if new_shot else (stage_value, old_shot, count)
 
-    async def go_on(event: gr.EventData, stage_value, old_shot, result_path=None):
+    async def go_on(event: gr.EventData, stage_value, old_shot, count, result_path=None):
         try:
             path = parts.file_of(event.frame) if event.frame else result_path
             new_shot = await parts.QUICK.run(stage.look_at, path)
         except Exception as error:
-            return change({**(stage_value or {}), "error": parts.wording(error)}, None, old_shot)
-        return change(stage.on_stage(new_shot), new_shot, old_shot)
+            return {**(stage_value or {}), "error": parts.wording(error)}, old_shot, count
+        return stage.on_stage(new_shot), new_shot, count + 1
 
     def open_example(event: gr.EventData):
         stage_value, new_shot, outcomes = examples.open_example(int(event.index))
-        return change(stage_value, new_shot, None, outcomes)
+        return [stage_value, new_shot, *show(outcomes)]
 
-    photo.upload(upload, [photo, shot], outputs, cancels=running, **IN_TURN)
-    photo.clear(lambda: change({}, None, None), None, outputs, cancels=running, **NOTHING_RUNS)
-    shelf.select(open_example, None, outputs, cancels=running, **NOTHING_RUNS)
+    photo.upload(upload, new, new, **IN_TURN)
+    taken.change(show, None, results, cancels=running, **NOTHING_RUNS)
+    photo.clear(lambda: [{}, None, *show()], None, [photo, shot, *results], cancels=running, **NOTHING_RUNS)
+    shelf.select(open_example, None, [photo, shot, *results], cancels=running, **NOTHING_RUNS)
     for tab_panel in panels:
-        tab_panel.viewer.select(go_on, [photo, shot, tab_panel.result], outputs, cancels=running, **IN_TURN)
-    # It always shows a frame.
-    generated.select(go_on, [photo, shot], outputs, cancels=running, **IN_TURN)
+        tab_panel.viewer.select(go_on, [*new, tab_panel.result], new, **IN_TURN)
+    generated.select(go_on, new, new, **IN_TURN)  # it always shows a frame
 
 
 def main() -> None:

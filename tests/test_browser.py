@@ -7,7 +7,7 @@ import os
 
 import pytest
 from PIL import Image
-from visitor import TABS, open_tab, press, result, status, upload
+from visitor import TABS, choose, open_tab, press, result, status, upload
 
 
 def test_missing_steps_are_told_where_one_looks_for_them(page, photo):
@@ -55,6 +55,23 @@ def test_a_new_photo_clears_every_tabs_result(page, photo):
         assert status(page, name).inner_text().strip() == ""
     page.get_by_role("button", name="Remove photo").click()
     page.locator(".drop").wait_for()
+
+
+def test_a_rejected_photo_lets_a_job_finish_and_a_new_one_ends_it(desk, photo):
+    open_tab(desk, "Rotate")
+    upload(desk, photo)
+    press(desk, "Rotate", wait=False)
+    desk.locator("#rotate-cancel").wait_for()
+    choose(desk, b"not a photo", "broken.png")
+    desk.locator(".say").get_by_text("is not an image").wait_for()
+    status(desk, "Rotate").get_by_text("fitted in").wait_for(timeout=120_000)
+    press(desk, "Rotate", wait=False)
+    desk.locator("#rotate-cancel").wait_for()
+    upload(desk, photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    desk.locator("#rotate-cancel").wait_for(state="hidden")
+    desk.wait_for_timeout(4000)  # the fit would have ended by now
+    result(desk, "Rotate").wait_for(state="detached")
+    assert status(desk, "Rotate").inner_text().strip() == ""
 
 
 def test_an_example_shows_its_result_at_once_and_can_be_run(page):

@@ -21,13 +21,17 @@ def as_bytes(image, kind="PNG", **options):
     return file.getvalue()
 
 
-def upload(page, image, name="photo.png", **options):
-    """Add a photo (an image, or a file's bytes) and wait until it is there."""
-    data = image if isinstance(image, bytes) else as_bytes(image, **options)
-    before = page.locator(".picture img").get_attribute("src")
+def choose(page, data, name):
+    """Choose a photo's file: its bytes and name."""
     page.locator("input[aria-label='Choose a photo']").set_input_files(
         {"name": name, "mimeType": "image/png", "buffer": data}
     )
+
+
+def upload(page, image, name="photo.png", **options):
+    """Add a photo (an image, or a file's bytes) and wait until it is there."""
+    before = page.locator(".picture img").get_attribute("src")
+    choose(page, image if isinstance(image, bytes) else as_bytes(image, **options), name)
     page.wait_for_function(
         "before => { const image = document.querySelector('.picture img');"
         " return image.getAttribute('src') && image.getAttribute('src') !== before && image.naturalWidth; }",
