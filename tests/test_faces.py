@@ -155,6 +155,18 @@ def test_colours_are_matched_only_where_the_photo_shows_the_same(placed):
     assert tuple(nowhere[y, x]) == (120, 110, 100) != tuple(matched[y, x])
 
 
+def test_the_shadowed_half_of_a_face_keeps_its_dark_parts():
+    """Skin of 100 in the photo and 200 in the crop: a spot of 60 there is one of about 30 in the photo, not of 0."""
+    photo = Image.new("RGB", (128, 128), (100, 100, 100))
+    crop = np.full((128, 128, 3), 200, np.uint8)
+    crop[56:72, 56:72] = 60
+    mask = np.zeros((128, 128), np.float32)
+    mask[16:112, 16:112] = 1
+    done = np.asarray(paste_face(photo, Image.fromarray(crop), np.eye(2, 3), mask))
+    assert np.abs(done[62:66, 62:66].astype(int) - 30).max() <= 4
+    assert np.abs(done[30:40, 30:40].astype(int) - 100).max() <= 2
+
+
 def test_diffusion_solves_laplace_and_keeps_what_is_known():
     values = np.zeros((40, 60, 1), np.float32)
     values[:, -1] = 59

@@ -15,6 +15,7 @@ from .pixels import to_uint8
 # Larger steps between photo and crop at the border of a mask (in levels of 255) are not differences of illumination but
 # mostly remainders of the glasses or the hand. They are not spread into the mask.
 _OUTLIER = 48.0
+_BLACK = 8.0  # levels added to colours before they are scaled: near 0, their ratio is unreliable
 
 
 def paste_completion(
@@ -91,7 +92,9 @@ def paste_face(
 ) -> Image.Image:
     """Blend an edited face into the photo.
 
-    The colours of the crop are matched to the photo at the border of the mask, and the crop fades in from there.
+    The colours of the crop are matched to the photo at the border of the mask, and the crop fades in from there. Darker
+    colours are reached by a factor and brighter ones by a sum, so that the dark parts of a face lit from one side do not
+    turn black on its shadowed half.
 
     Args:
         photo: RGB.
@@ -124,15 +127,17 @@ def paste_face(
     weight = crop_on_photo(alpha, transform, box, outside=0).astype(np.float32) / 255
     edited = crop_on_photo(np.asarray(crop), transform, box).astype(np.float32)
     before = pixels[part].astype(np.float32)
-    # Both must agree where the crop fades in: the difference there is interpolated over the whole face.
+    # Both must agree where the crop fades in: their colours there are interpolated over the whole face.
     seam = (weight > 0) & (weight < 0.5)
     if same is not None:
         agrees = crop_on_photo(np.asarray(same, np.float32), transform, box, outside=0)
         seam &= agrees > 0.5
     if seam.any():
         width = max(1.0, 0.01 * size / scale_of(transform))
-        step = cv2.GaussianBlur(before - edited, (0, 0), width)
-        edited += diffuse(step, seam)
+        colours = [cv2.GaussianBlur(image, (0, 0), width) for image in (before, edited)]
+        wanted, own = np.split(diffuse(np.dstack(colours), seam), 2, axis=2)
+        darker = (edited + _BLACK) * (wanted + _BLACK) / (own + _BLACK) - _BLACK
+        edited = np.where(wanted < own, darker, edited + wanted - own)
     mixed = before + weight[..., None] * (edited - before)
     np.copyto(pixels[part], to_uint8(mixed), where=(weight > 0)[..., None])
     return Image.fromarray(pixels)

@@ -10,7 +10,7 @@ COARSE = 0.04  # sigma, as a fraction of the side; detail finer than this comes 
 MAX_LIGHT_DIFFERENCE = 25.0  # levels of 255; larger differences are misalignments, not illumination
 # A pixel is not trusted at all, and trusted fully, from these numbers of source pixels per pixel of a warp.
 STRETCHED = (0.15, 0.45)
-MIRRORED = (0.25, 0.6)  # the same, where the mirror image replaces pixels that are not trusted
+MIRRORED = (0.4, 0.8)  # the same, where the mirror image replaces pixels that are not trusted
 SEAM = 0.06  # half width of the blend between the photo and its mirror image, as a fraction of the side
 # Points of the ear at landmark 0: the landmark of the jaw that it moves with, its distances outwards and upwards from
 # it, in distances between the outer eye corners.
