@@ -322,9 +322,22 @@ def set_revision(id: str, revision: str, **fields: Any) -> None:
         revision: commit hash.
         fields: other fields that the commit changes, such as ``formats``.
     """
+    _change(id, revision=revision, **fields)
+
+
+def set_metrics(id: str, metrics: list[dict[str, Any]]) -> None:
+    """Replace a model's metrics in zoo.json, as `facesym evaluate --zoo` does.
+
+    Args:
+        id: a task (its default model) or a zoo id.
+        metrics: see FIELDS.
+    """
+    _change(id, metrics=metrics)
+
+
+def _change(id, **fields):
     id = get(id)["id"]
-    changed = {"revision": revision, **fields}
-    _write([{**entry, **changed} if entry["id"] == id else entry for entry in list_models()])
+    _write([{**entry, **fields} if entry["id"] == id else entry for entry in list_models()])
 
 
 def _write(entries: list[dict]) -> None:

@@ -2,15 +2,17 @@
 
 import csv
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from symmetric import face
 
-from facesym import evaluation, metrics
+from facesym import evaluation, metrics, zoo
 from facesym.data.occluders import draw_occluders
 from facesym.errors import FacesymError, ImageError
 from facesym.evaluation import complete, fills
@@ -84,6 +86,23 @@ def test_the_same_command_gives_the_same_files(sets, model_folder, tmp_path):
         run(sets, tmp_path / out, "--size", 64, "--models", model_folder, "-n", 2)
     for name in ("results.json", "pictures.csv", "grid-irregular.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_results_are_written_into_the_zoo(sets, model_folder, tmp_path, monkeypatch):
+    entries = zoo.ZOO_FILE.read_text()
+    monkeypatch.setattr(zoo, "ZOO_FILE", tmp_path / "zoo.json")
+    zoo.ZOO_FILE.write_text(entries)
+    before = {entry["id"]: entry["metrics"] for entry in zoo.list_models()}
+    with pytest.raises(FacesymError, match="no model"):
+        run(sets, tmp_path, "--size", 64, "--zoo", "nothing")
+    run(sets, tmp_path, "--size", 64, "--models", f"symmfc-256={model_folder}", "-n", 2, "--zoo", "complete")
+    after = {entry["id"]: entry["metrics"] for entry in zoo.list_models()}
+    assert [id for id in after if after[id] != before[id]] == ["symmfc-256"]
+    now = after["symmfc-256"]
+    assert [each["data"].split("mask: ")[1] for each in now][:2] == ["irregular", "centre"]
+    assert now[0]["values"]["Telea"].keys() >= {"psnr", "ssim", "same_person"}
+    schema = json.loads((Path(__file__).parents[1] / "zoo.schema.json").read_text())
+    jsonschema.validate(json.loads(zoo.ZOO_FILE.read_text()), schema)
 
 
 def test_small_pictures_are_not_enlarged(sets):

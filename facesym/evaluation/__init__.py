@@ -4,7 +4,7 @@
         --models symmfc-256 runs/ablation/export -n 400 -o results/complete-256
 
 Each task writes results.json (means and all settings) and image grids, and prints its tables in Markdown. Results are
-deterministic.
+deterministic. `run` of a task's module returns the metrics for zoo.json, or None.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 
+from .. import zoo
 from ..packages import require_packages
 
 TASKS = {
@@ -63,7 +64,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
+        command.add_argument(
+            "--zoo",
+            metavar="ID",
+            help="also write the results into this model's entry in zoo.json, as recipes do",
+        )
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
     require_packages(PACKAGES, "facesym evaluate", "eval")
-    args.run(args)
+    if args.zoo:
+        zoo.get(args.zoo)  # check the name before the slow parts
+    measured = args.run(args)
+    if args.zoo and measured:
+        zoo.set_metrics(args.zoo, measured)
+        print(f"wrote {zoo.ZOO_FILE}")

@@ -43,7 +43,7 @@ from .masks import (
     one_side_masks,
 )
 from .report import picture_grid
-from .tables import ALONE, markdown, save_results, save_rows
+from .tables import ALONE, markdown, save_results, save_rows, zoo_metrics
 
 GREY = 127  # value of masked pixels; 0 for the networks
 
@@ -235,7 +235,7 @@ def against_classical(rows: list[dict[str, Any]], classical: Iterable[str]) -> l
 # --- the task
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure completion with irregular masks and a centre square on held-out people (Table II)."""
     models = load_models(args.models, args.device, args.backend)
     args.size = args.size or max(map(_side, models.values()), default=256)
@@ -254,7 +254,8 @@ def run(args: argparse.Namespace) -> None:
         "eyewear": eyewear_masks(rows, landmarks, args.size, args.seed),
     }
     args.out.mkdir(parents=True, exist_ok=True)
-    members, tables, images = groups(rows, targets, landmarks), {}, []
+    members, images = groups(rows, targets, landmarks), []
+    tables: dict[str, dict[str, Any]] = {}
     names = [*CLASSICAL, *(row for name, net in models.items() for row in _rows_of(name, net))]
     with progress_bar(total=len(all_masks) * len(names), unit="row") as bar:
         for kind, masks in all_masks.items():
@@ -277,6 +278,9 @@ def run(args: argparse.Namespace) -> None:
     save_rows(args.out / "pictures.csv", images)
     _print(settings, tables)
     print(f"\nwrote {args.out}")
+    data = f"{len(rows)} images of the test split of {', '.join(settings['sets'])}, {args.size} pixels"
+    protocol = "facesym evaluate complete, through the pipeline"
+    return [zoo_metrics(f"{data}; mask: {kind}", protocol, table["rows"]) for kind, table in tables.items()]
 
 
 def _row(name, models, targets, masks, landmarks, device):

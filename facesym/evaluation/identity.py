@@ -21,7 +21,7 @@ from ..data.faces import to_tensor
 from ..errors import ImageError
 from ..logging import progress_bar
 from .data import add_common_arguments, load_models, load_pictures, select_pictures
-from .tables import markdown, save_results
+from .tables import markdown, save_results, zoo_metrics
 
 FOLDS = 10
 PER_PERSON = 20  # pairs
@@ -98,7 +98,7 @@ def embed(net: Any, images: np.ndarray, device: str | torch.device = "cpu") -> n
     return np.concatenate(vectors)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure verification accuracy and AUC of identity models and of dlib's descriptor on the same pairs."""
     rows = [row for row in select_pictures(args.faces, 0, None, args.seed) if row["subject"]]  # known people
     people = [f"{row['set']}/{row['subject']}" for row in rows]
@@ -129,5 +129,8 @@ def run(args: argparse.Namespace) -> None:
     print(
         f"\n{settings['pairs']} pairs, half of one person; {len(rows)} images of {settings['people']} people\n"
     )
-    print(markdown([{"row": name} | row for name, row in results.items()], COLUMNS))
+    table = [{"row": name} | row for name, row in results.items()]
+    print(markdown(table, COLUMNS))
     print(f"\nwrote {args.out}")
+    data = f"{settings['pairs']} pairs of {settings['pictures']} images of people held out"
+    return [zoo_metrics(data, "facesym evaluate identity: threshold by ten-fold cross-validation", table)]

@@ -27,7 +27,7 @@ from .classifiers import NeutralClassifier
 from .data import add_common_arguments, load_models, load_pictures, named_models, select_pictures, yaw_of
 from .realism import add_realism, realistic
 from .report import picture_grid
-from .tables import ALONE, markdown, save_results
+from .tables import ALONE, markdown, save_results, zoo_metrics
 
 SIZE = 256
 READ = 128  # side of the images that the classifier reads
@@ -66,7 +66,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--grid", type=int, default=10, help="images in the grids (default 10)")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure for each row: the distance of dlib's descriptors to the person's frontal, neutral photo (London) or to
     the input (LFW) and the fraction within 0.6; the mean |yaw| by landmarks; the fraction classified as neutral; PSNR,
     SSIM and LPIPS to the target photo (London); the inner face's sharpness relative to the target's (LFW: to the
@@ -117,6 +117,14 @@ def run(args: argparse.Namespace) -> None:
         f"{accuracy['neutral_photos_taken_for_neutral']:.1%} of the neutral ones as neutral."
     )
     print(f"\nwrote {args.out}")
+    return [
+        zoo_metrics(
+            f"{counts[name]} images of people held out, {SIZE} pixels: {name}",
+            "facesym evaluate normalize",
+            table,
+        )
+        for name, table in tables.items()
+    ]
 
 
 def _check_columns(folder, columns):

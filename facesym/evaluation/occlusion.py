@@ -21,7 +21,7 @@ from ..faces.occlusion import AUTO, automatic_kinds, find_occlusion, network
 from ..logging import progress_bar
 from .data import add_common_arguments, load_pictures, select_pictures
 from .report import picture_grid
-from .tables import markdown, save_results
+from .tables import markdown, save_results, zoo_metrics
 
 MARKED_SIZE = 256  # pixels: side of the images that the coordinates of the marks refer to
 
@@ -112,7 +112,7 @@ def mean_row(name: str, values: list[dict[str, float]]) -> dict[str, Any]:
     return {"row": name, "n": len(values), "pooled": pooled} | row
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure the automatic mask: intersection over union with occlusions drawn over held-out faces, by kind, and with
     real ones annotated by hand; the fraction of the visible face it covers; and false alarms on unoccluded faces."""
     args.out.mkdir(parents=True, exist_ok=True)
@@ -141,6 +141,12 @@ def run(args: argparse.Namespace) -> None:
     for name, fraction in alarms.items():
         print(f"false alarms: {fraction:.1%} of {counts[name]} images of --{name}")
     print(f"\nwrote {args.out}")
+    data = f"images of the test split of {', '.join(folder.name for folder in args.faces)}, {size} pixels"
+    unoccluded = [{"row": name, "images": counts[name], "false_alarms": alarms[name]} for name in alarms]
+    return [
+        zoo_metrics(data, "facesym evaluate occlusion", table),
+        zoo_metrics("unoccluded images of the test split", "facesym evaluate occlusion", unoccluded),
+    ]
 
 
 def _found(picture, kinds=()):

@@ -21,7 +21,7 @@ from ..logging import progress_bar
 from ..pipelines.crops import to_image
 from .data import add_common_arguments, load_pictures, named_models, one_size, select_pictures, yaw_of
 from .report import picture_grid
-from .tables import markdown, save_results
+from .tables import markdown, save_results, zoo_metrics
 
 TURNS = (-20, -10, 0, 10, 20)  # degrees of yaw at which a turned face is compared with its photo
 FRONTAL = 30  # degrees of yaw; photos turned further are excluded
@@ -58,7 +58,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--grid", type=int, default=8, help="images in the grid (default 8)")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure fits to held-out faces: PSNR, LPIPS and identity (dlib's descriptor) of the fitted face before and after
     tuning, identity and yaw of the turned head, the range of yaw, and seconds. Rows: the pipeline; the same fits
     without the photo's detail (the generator's own images); with ``--ablation``, fits without warped views; and a warp
@@ -86,6 +86,8 @@ def run(args: argparse.Namespace) -> None:
     lists = [{key: list(v.values()) if isinstance(v, dict) else v for key, v in row.items()} for row in table]
     print(markdown(lists, COLUMNS))
     print(f"\nwrote {args.out}")
+    data = f"{len(images)} images of the test split of {', '.join(settings['faces'])}, {size} pixels"
+    return [zoo_metrics(data, "facesym evaluate rotate; identity is dlib's distance to the photo", table)]
 
 
 def fit_all(

@@ -24,7 +24,7 @@ from ..pipelines.crops import to_image
 from ..pipelines.symmetrize import SymmetrizePipeline
 from .data import add_common_arguments, load_models, load_pictures, select_pictures, yaw_of
 from .report import picture_grid
-from .tables import markdown, save_results
+from .tables import markdown, save_results, zoo_metrics
 
 FRONTAL = 20  # degrees of yaw: palsies are simulated on faces turned less
 PROFILE = 60  # degrees of yaw: landmarks are unreliable beyond; these faces are excluded
@@ -144,7 +144,7 @@ def kinds(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray | 
     return sets
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure symmetric faces: the recognition error (the fraction of outputs that dlib's descriptor does not recognise
     as the input's person), identity distance, sharpness of the inner face relative to the input's, and symmetry of the
     output. Rows: mirroring, the training target from landmarks, and models."""
@@ -175,6 +175,14 @@ def run(args: argparse.Namespace) -> None:
     for kind, table in tables.items():
         print(f"\n{kind}: {table['pictures']} images\n\n{markdown(table['rows'], COLUMNS)}")
     print(f"\nwrote {args.out}")
+    return [
+        zoo_metrics(
+            f"{table['pictures']} images of the test split, {args.size} pixels: {kind}",
+            "facesym evaluate symmetrize: recognition error by dlib's descriptor, through the pipeline",
+            table["rows"],
+        )
+        for kind, table in tables.items()
+    ]
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""Results as JSON, CSV and Markdown."""
+"""Results as JSON, CSV and Markdown, and for zoo.json."""
 
 import csv
 import json
@@ -22,6 +22,28 @@ def save_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def zoo_metrics(data: str, protocol: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return an entry of ``metrics`` in zoo.json (see `facesym.zoo.FIELDS`).
+
+    Args:
+        data: what was measured on.
+        protocol: how.
+        rows: dicts; "row" is a row's name. Their numbers are kept, rounded to three decimals.
+    """
+    return {"data": data, "protocol": protocol, "values": {row["row"]: _numbers(row) for row in rows}}
+
+
+def _numbers(row):
+    """Return the numbers of a row; those of a dict in it are named after both keys."""
+    numbers = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            numbers |= {f"{key}_{each}": number for each, number in _numbers(value).items()}
+        elif isinstance(value, (int, float)) and key not in ("n", "pictures"):
+            numbers[key] = round(value, 3)
+    return numbers
 
 
 def markdown(rows: Sequence[dict[str, Any]], columns: dict[str, str]) -> str:

@@ -43,7 +43,7 @@ from .smiles import COLUMNS as SMILES
 from .smiles import measure_smiles
 from .strengths import COLUMNS as STRENGTHS
 from .strengths import measure_strengths
-from .tables import markdown, save_results
+from .tables import markdown, save_results, zoo_metrics
 from .views import COLUMNS as VIEWS
 from .views import measure_views
 
@@ -86,7 +86,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--grid", type=int, default=8, help="images in the grid (default 8)")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Give held-out faces each attribute that they lack, and measure: the fraction that a classifier recognises (with
     its accuracy on held-out photos); the distance between dlib's descriptors of output and photo, and the fraction
     within 0.6; the inner face's sharpness relative to the photo's; for expressions, LPIPS outside the face; for poses,
@@ -131,6 +131,7 @@ def run(args: argparse.Namespace) -> None:
     save_results(args.out, settings, results)
     _print(settings, results)
     print(f"\nwrote {args.out}")
+    return _zoo_metrics(settings, results)
 
 
 def load_classifier(args: argparse.Namespace) -> AttributeClassifier:
@@ -287,6 +288,26 @@ def group_means(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 mean = {key: float(np.mean([row[key] for row in rows])) for key in keys}
                 means.append({"row": name, "group": group} | mean)
     return means
+
+
+def _zoo_metrics(settings, results):
+    data = f"{settings['pictures']} images of people held out, {SIZE} pixels"
+    metrics = [
+        zoo_metrics(
+            f"{data}: {group}",
+            "facesym evaluate transfer",
+            [row for row in results["groups"] if row["group"] == group],
+        )
+        for group in GROUPS
+    ]
+    for change in dict.fromkeys(row["change"] for row in results["smiles"]):
+        rows = [row for row in results["smiles"] if row["change"] == change]
+        metrics.append(
+            zoo_metrics(
+                f"photos of the same people: {change}", "facesym evaluate transfer --smiles: the mouth", rows
+            )
+        )
+    return metrics
 
 
 def _expression(row):

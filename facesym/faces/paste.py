@@ -92,9 +92,9 @@ def paste_face(
 ) -> Image.Image:
     """Blend an edited face into the photo.
 
-    The colours of the crop are matched to the photo at the border of the mask, and the crop fades in from there. Darker
-    colours are reached by a factor and brighter ones by a sum, so that the dark parts of a face lit from one side do not
-    turn black on its shadowed half.
+    The colours of the crop are matched to the photo at the border of the mask, and the crop fades in from there. Where
+    the photo is darker, colours are scaled, and where it is brighter, shifted: shifted down, the dark parts of a face
+    in side light would turn black on its shadowed half.
 
     Args:
         photo: RGB.
