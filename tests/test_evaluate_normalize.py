@@ -47,6 +47,12 @@ def test_normalized_faces_are_measured(
     assert front["photo"]["identity_distance"] == 0 and front["photo"]["sharpness"] == pytest.approx(1)
     assert front["photo"]["yaw"] < 15 and front[model.name]["psnr"] < 60
     assert "psnr" not in results["results"]["LFW"][0]
+    groups = {row["row"]: row for row in results["results"]["groups"]}
+    twice = groups[f"photo, set {lfw.name}"]  # LFW and --web
+    assert twice == results["results"]["LFW"][0] | {
+        "row": twice["row"],
+        "n": 4,
+    }
     assert results["results"][lfw.name] == results["results"]["LFW"]
     assert "| photo |" in capsys.readouterr().out
 

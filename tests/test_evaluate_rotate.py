@@ -76,7 +76,10 @@ def test_fits_are_measured(sets, tmp_path, capsys, monkeypatch):
         2,
     ]
     evaluation.main([str(x) for x in [*options, "--steps", 3, "-o", tmp_path / "out"]])
-    rows = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    results = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    rows, groups = results["rows"], {row["row"]: row for row in results["groups"]}
+    everyone = groups["net, set large"]
+    assert everyone == rows[0] | {"row": "net, set large", "n": 2}
     assert [row["row"] for row in rows] == ["net", "net, no views", "net, no detail", "landmark warp"]
     assert rows[0]["reached"] in (0.0, 0.5, 1.0) and "reached" not in rows[-1]
     assert rows[0]["psnr_after"] > rows[0]["psnr_before"] and "psnr_after" not in rows[3]

@@ -13,7 +13,7 @@ from facesym.data.attributes import relight
 from facesym.evaluation.augment import synthesize, tight, train_mixed
 from facesym.evaluation.classifiers import AttributeClassifier
 from facesym.evaluation.expressions import folds, predict, train_classifier
-from facesym.evaluation.transfer import group_means, lpips_outside
+from facesym.evaluation.transfer import attribute_means, lpips_outside
 from facesym.models.lssl import GROUPS
 
 
@@ -52,6 +52,12 @@ def test_transferred_faces_are_measured(
     assert lines["tiny", "surprised"]["lpips_outside"] > 0
     for attribute, degrees in (("left 45", 45), ("right 20", 20)):
         assert lines["photo", attribute]["yaw_error"] == pytest.approx(degrees, abs=12)
+    mean = next(
+        line for line in found["results"]["groups"] if (line["row"], line["group"]) == ("tiny", "light")
+    )
+    each = [line for line in found["results"]["by_group"] if (line["group"]) == "light"]
+    both = [line["accuracy"] for line in each if line["row"].startswith("tiny, set")]
+    assert len(both) == 2 and mean["accuracy"] == pytest.approx(np.mean(both))
     assert (tmp_path / "grid-tiny.png").exists() and "| pose: mesh |" in capsys.readouterr().out
     # The same classifier again gives the same numbers.
     evaluation.main(
@@ -88,7 +94,7 @@ def test_a_group_s_row_is_the_mean_of_its_attributes():
         {"row": "a", "group": "light", "attribute": "dark", "pictures": 3, "accuracy": 0.5},
         {"row": "a", "group": "light", "attribute": "weak", "pictures": 1, "accuracy": 1.0},
     ]
-    assert group_means(lines) == [{"row": "a", "group": "light", "accuracy": 0.75}]
+    assert attribute_means(lines) == [{"row": "a", "group": "light", "accuracy": 0.75}]
 
 
 def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_path, capsys, monkeypatch):

@@ -33,7 +33,7 @@ from .data import (
     yaw_of,
 )
 from .fills import CLASSICAL
-from .groups import group_rows, groups
+from .groups import group_gains, groups
 from .masks import (
     centre_masks,
     eyewear_masks,
@@ -43,7 +43,7 @@ from .masks import (
     one_side_masks,
 )
 from .report import picture_grid
-from .tables import ALONE, markdown, save_results, save_rows, zoo_metrics
+from .tables import ALONE, markdown, mean_row, save_results, save_rows, zoo_metrics
 
 GREY = 127  # value of masked pixels; 0 for the networks
 
@@ -199,13 +199,6 @@ def measure(
     return values
 
 
-def mean_row(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Average the measures over images and add the fraction of faces recognised as the same person."""
-    row = {"row": name} | {key: float(np.mean(value)) for key, value in values.items()}
-    row["same_person"] = float(np.mean(values["identity_distance"] <= metrics.SAME_PERSON))
-    return row
-
-
 def chance_level(descriptors: np.ndarray, people: Sequence[str]) -> float | None:
     """Return the fraction of pairs of different people within ``SAME_PERSON``, the score of a random face.
 
@@ -264,7 +257,8 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
                 bar.set_description(f"{kind}, {name}")
                 results, extra = _row(name, models, targets, masks, landmarks, args.device)
                 values = measure(results, targets, masks, descriptors, args.alexnet, args.device) | extra
-                table.append(mean_row(name, values))
+                same = values["identity_distance"] <= metrics.SAME_PERSON
+                table.append(mean_row(name, values | {"same_person": same}))
                 values_of[name] = values
                 images += _picture_rows(kind, name, rows, values)
                 if name != "Navier-Stokes":  # looks like Telea's
@@ -272,7 +266,7 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
                 bar.update()
             tables[kind] = {"rows": table, "sharpness_of_target": float(metrics.sharpness(targets).mean())}
             picture_grid(grid | {"target": targets[: args.grid]}).save(args.out / f"grid-{kind}.png")
-            tables[kind]["groups"] = group_rows(members, values_of, CLASSICAL)
+            tables[kind]["groups"] = group_gains(members, values_of, CLASSICAL)
     settings = _settings(args, rows, models, descriptors)
     save_results(args.out, settings, tables)
     save_rows(args.out / "pictures.csv", images)

@@ -1,4 +1,4 @@
-"""Results of `facesym evaluate complete` by group of face."""
+"""Results by group of face."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,8 @@ from PIL import Image
 from .. import metrics
 from ..data.balance import DARK, LIGHT, cheek_lightness
 from ..faces.occlusion import find_occlusion, network
-from .data import yaw_of
+from .data import load_pictures, yaw_of
+from .tables import mean_row
 
 TURNED = 20.0  # degrees of yaw
 RATED_LIGHT, RATED_DARK = 25.0, 50.0  # ratings of skin, 0 = light and 100 = dark
@@ -17,7 +18,9 @@ EYEWEAR = ("glasses", "sunglasses")
 OPEN = 0.06  # opening of the inner lips, in outer-eye distances
 
 
-def groups(rows: list[dict[str, Any]], images: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
+def groups(
+    rows: list[dict[str, Any]], images: np.ndarray | None = None, landmarks: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Return the images of each group: {name: N bool}.
 
     Skin is dark or light by people's ratings where a set has them, else by the lightness of the cheek. Eyewear is what
@@ -25,13 +28,15 @@ def groups(rows: list[dict[str, Any]], images: np.ndarray, landmarks: np.ndarray
 
     Args:
         rows: rows of metadata.csv, with ``set`` and, where known, ``skin``.
-        images: NxSxSx3 uint8.
+        images: NxSxSx3 uint8, at least 256 pixels; default: loaded from the rows' files.
         landmarks: Nx68x2, pixels.
     """
+    side = network().config.input_size
+    if images is None or landmarks is None:
+        images, landmarks = load_pictures(rows, side)
     sets = np.array([row["set"] for row in rows])
     turned = np.array([abs(yaw_of(row, 0)) >= TURNED for row in rows])
     dark, light = np.array([_skin(*each) for each in zip(rows, images, landmarks)]).T
-    side = network().config.input_size
     crops = [Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC) for image in images]
     worn = np.array([find_occlusion(crop, EYEWEAR).any() for crop in crops])
     unit = np.linalg.norm(landmarks[:, 45] - landmarks[:, 36], axis=1)
@@ -55,7 +60,25 @@ def _skin(row, image, landmarks):
     return lightness < DARK, lightness > LIGHT
 
 
-def group_rows(
+def group_means(
+    members: dict[str, np.ndarray], values: dict[str, dict[str, np.ndarray]]
+) -> list[dict[str, Any]]:
+    """Average measures over the images of each group: a row for each model and group with images.
+
+    Args:
+        members: {group: N bool}, from `groups`.
+        values: {row's name: its measures, a dict of arrays of N}.
+    """
+    return [
+        mean_row(f"{name}, {group}", {key: value[inside] for key, value in own.items()})
+        | {"n": int(inside.sum())}
+        for name, own in values.items()
+        for group, inside in members.items()
+        if inside.any()
+    ]
+
+
+def group_gains(
     members: dict[str, np.ndarray], values: dict[str, dict[str, np.ndarray]], classical: Iterable[str]
 ) -> list[dict[str, Any]]:
     """Return a row for each model and group: dB above the best classical row, LPIPS as a fraction of the best classical

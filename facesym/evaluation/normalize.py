@@ -25,9 +25,10 @@ from ..faces.pose import head_pose
 from ..logging import progress_bar
 from .classifiers import NeutralClassifier
 from .data import add_common_arguments, load_models, load_pictures, named_models, select_pictures, yaw_of
+from .groups import group_means, groups
 from .realism import add_realism, realistic
 from .report import picture_grid
-from .tables import ALONE, markdown, save_results, zoo_metrics
+from .tables import ALONE, markdown, mean_row, save_results, zoo_metrics
 
 SIZE = 256
 READ = 128  # side of the images that the classifier reads
@@ -84,33 +85,32 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     classifier, accuracy = train_classifier(args)
 
     tables, counts = {}, {}
-    for name, (images, targets, paired) in picture_sets(args).items():
-        lists: dict[str, Any] = {"photo": images, "mesh and mirror": [], "mesh, mirror, landmarks": []}
-        for image in progress_bar(images, desc=name):
-            frontal, points = frontalize(image, find_points(Image.fromarray(image)), mesh)
-            lists["mesh and mirror"].append(frontal)
-            lists["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
-        for model, pipe in pipes.items():
-            lists[model] = [_resized(_whole(pipe, image)) for image in progress_bar(images, model)]
-            if pipe.net.config.copy:
-                alone = [_alone(pipe, image) for image in progress_bar(images, model + ALONE)]
-                lists[model + ALONE] = [_resized(image) for image in alone]
-        for model, net in nets.items():
-            lists[model] = [realistic(net, image, mesh) for image in progress_bar(images, model)]
-        rows = {row: np.stack(values) for row, values in lists.items()}
-        tables[name] = measure(rows, targets, classifier, args.alexnet if paired else None)
+    wild: dict[str, dict[str, np.ndarray]] = {}
+    wild_rows: list[dict[str, Any]] = []
+    for name, (images, targets, rows) in picture_sets(args).items():
+        outputs = _outputs(pipes, nets, mesh, neutral, images)
+        values = measure(outputs, targets, classifier, None if rows else args.alexnet)
+        tables[name] = [mean_row(row, own) for row, own in values.items()]
         counts[name] = len(images)
-        columns = {row: values[: args.grid] for row, values in rows.items()}
-        picture_grid(columns | ({"target photo": targets[: args.grid]} if paired else {})).save(
+        if rows:
+            wild_rows += rows
+            wild = {
+                row: {key: np.append(wild.get(row, {}).get(key, []), x) for key, x in own.items()}
+                for row, own in values.items()
+            }
+        columns = {row: faces[: args.grid] for row, faces in outputs.items()}
+        picture_grid(columns | ({} if rows else {"target photo": targets[: args.grid]})).save(
             args.out / f"grid-{name.lower().replace(', ', '-').replace(' ', '-')}.png"
         )
+    by_group = group_means(groups(wild_rows), wild)
     settings = {
         "task": "normalize", "models": args.models, "realism": args.realism, "size": SIZE, "seed": args.seed,
         "pictures": counts,
     } | accuracy  # fmt: skip
-    save_results(args.out, settings, tables)
+    save_results(args.out, settings, tables | {"groups": by_group})
     for name, table in tables.items():
         print(f"\n{name}: {counts[name]} images\n\n{markdown(table, COLUMNS)}")
+    print(f"\nIn-the-wild images by group\n\n{markdown(by_group, {'images': '{n}'} | COLUMNS)}")
     print(
         f"\nThe classifier of neutral faces is right for {accuracy['neutral_classifier_accuracy']:.1%} of "
         f"{accuracy['neutral_classifier_checked_on']} held-out photos and classifies "
@@ -125,6 +125,23 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
         )
         for name, table in tables.items()
     ]
+
+
+def _outputs(pipes, nets, mesh, neutral, images):
+    """Compute the rows of a set: {row: NxSxSx3 uint8}."""
+    lists: dict[str, Any] = {"photo": images, "mesh and mirror": [], "mesh, mirror, landmarks": []}
+    for image in progress_bar(images, desc="mesh"):
+        frontal, points = frontalize(image, find_points(Image.fromarray(image)), mesh)
+        lists["mesh and mirror"].append(frontal)
+        lists["mesh, mirror, landmarks"].append(neutral.show(frontal, points)[0])
+    for model, pipe in pipes.items():
+        lists[model] = [_resized(_whole(pipe, image)) for image in progress_bar(images, model)]
+        if pipe.net.config.copy:
+            alone = [_alone(pipe, image) for image in progress_bar(images, model + ALONE)]
+            lists[model + ALONE] = [_resized(image) for image in alone]
+    for model, net in nets.items():
+        lists[model] = [realistic(net, image, mesh) for image in progress_bar(images, model)]
+    return {row: np.stack(values) for row, values in lists.items()}
 
 
 def _check_columns(folder, columns):
@@ -151,9 +168,14 @@ def train_classifier(args: argparse.Namespace) -> tuple[NeutralClassifier, dict[
     }
 
 
-def picture_sets(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray, bool]]:
-    """Load the sets: {name: (images, targets, whether targets are other photos of the person)}, NxSxSx3 uint8."""
-    sets = {}
+def picture_sets(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]]:
+    """Load the sets.
+
+    Returns:
+        {name: (images, targets, rows)}, images as NxSxSx3 uint8. London's targets are other photos of the person, and
+        ``rows`` is empty. The targets of in-the-wild images are the images; ``rows`` are those of metadata.csv.
+    """
+    sets: dict[str, tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]] = {}
     rows = _studio(args.london, ("test",))
     front = {row["subject"]: i for i, row in enumerate(rows) if row["view"] == "front" and _neutral(row)}
     front.pop("", None)  # unknown people
@@ -167,11 +189,12 @@ def picture_sets(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.nda
             ]
             if chosen:
                 targets = [front[rows[i]["subject"]] for i in chosen]
-                sets[f"{name}, {expression}"] = (images[chosen], images[targets], True)
+                sets[f"{name}, {expression}"] = (images[chosen], images[targets], [])
     for folder, name in [(args.lfw, "LFW"), *((folder, folder.name) for folder in args.web)]:
         wild = select_pictures([folder], 0, None, args.seed)
-        images = load_pictures([row for row in wild if abs(yaw_of(row, 90)) <= TURNED][: args.n], SIZE)[0]
-        sets[name] = (images, images, False)
+        wild = [row for row in wild if abs(yaw_of(row, 90)) <= TURNED][: args.n]
+        images = load_pictures(wild, SIZE)[0]
+        sets[name] = (images, images, wild)
     return sets
 
 
@@ -180,40 +203,38 @@ def measure(
     targets: np.ndarray,
     classifier: NeutralClassifier,
     backbone: str | Path | None = None,
-) -> list[dict[str, Any]]:
-    """Compute the table of one set.
+) -> dict[str, dict[str, np.ndarray]]:
+    """Measure the images of one set.
 
     Args:
         rows: {row: NxSxSx3 uint8}; "photo" holds the inputs.
         targets: NxSxSx3 uint8.
         classifier: NeutralClassifier.
         backbone: AlexNet's file; None: the targets are the inputs, and differences to them are left out.
+
+    Returns:
+        {row: its measures, a dict of arrays of N}.
     """
     target_vectors, own = metrics.identity_descriptor(targets), metrics.identity_descriptor(rows["photo"])
-    table = []
+    values = {}
     for name, outputs in rows.items():
         vectors = metrics.identity_descriptor(outputs)
         far = np.linalg.norm(vectors - target_vectors, axis=1)
-        from_input = np.linalg.norm(vectors - own, axis=1)
-        yaw = [abs(head_pose(metrics.dlib_landmarks(image))[0]) for image in outputs]
-        sharp = metrics.sharpness(outputs) / np.maximum(metrics.sharpness(targets), 1e-6)
-        row = {
-            "row": name,
-            "identity_distance": float(far.mean()),
-            "same_person": float((far <= metrics.SAME_PERSON).mean()),
-            "over_to_input": float((from_input > metrics.SAME_PERSON).mean()),
-            "yaw": float(np.mean(yaw)),
-            "neutral": float(classifier(np.stack([_resized(x, READ) for x in outputs])).mean()),
-            "sharpness": float(sharp.mean()),
+        values[name] = {
+            "identity_distance": far,
+            "same_person": far <= metrics.SAME_PERSON,
+            "over_to_input": np.linalg.norm(vectors - own, axis=1) > metrics.SAME_PERSON,
+            "yaw": np.array([abs(head_pose(metrics.dlib_landmarks(image))[0]) for image in outputs]),
+            "neutral": classifier(np.stack([_resized(x, READ) for x in outputs])),
+            "sharpness": metrics.sharpness(outputs) / np.maximum(metrics.sharpness(targets), 1e-6),
         }
         if backbone is not None:
-            row |= {
-                "psnr": float(metrics.psnr(outputs, targets).mean()),
-                "ssim": float(metrics.ssim(outputs, targets).mean()),
-                "lpips": float(metrics.lpips(outputs, targets, backbone).mean()),
+            values[name] |= {
+                "psnr": metrics.psnr(outputs, targets),
+                "ssim": metrics.ssim(outputs, targets),
+                "lpips": metrics.lpips(outputs, targets, backbone),
             }
-        table.append(row)
-    return table
+    return values
 
 
 def _whole(pipe, image):

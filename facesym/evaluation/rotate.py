@@ -20,6 +20,7 @@ from ..faces.landmarks import find_points
 from ..logging import progress_bar
 from ..pipelines.crops import to_image
 from .data import add_common_arguments, load_pictures, named_models, one_size, select_pictures, yaw_of
+from .groups import groups
 from .report import picture_grid
 from .tables import markdown, save_results, zoo_metrics
 
@@ -72,19 +73,27 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     images, _ = load_pictures(rows, size)
     outputs = fit_all(pipes, images, args.steps, args.ablation)
     descriptors = metrics.identity_descriptor(images)
-    table = [
-        measure(name, output, images, descriptors, args.alexnet, args.device)
+    values = {
+        name: measure(output, images, descriptors, args.alexnet, args.device)
         for name, output in outputs.items()
+    }
+    table = [mean_row(name, own) for name, own in values.items()]
+    by_group = [
+        mean_row(f"{name}, {group}", {key: value[inside] for key, value in values[name].items()})
+        | {"n": int(inside.sum())}
+        for name in pipes
+        for group, inside in groups(rows).items()
+        if inside.any()
     ]
     _grid(outputs, images, next(iter(pipes)), args.grid).save(args.out / "grid.png")
     settings = {
         "task": "rotate", "models": args.models, "pictures": len(images), "size": size, "steps": args.steps,
         "seed": args.seed, "faces": [folder.name for folder in args.faces], "turned_less_than": FRONTAL,
     }  # fmt: skip
-    save_results(args.out, settings, table)
+    save_results(args.out, settings, {"rows": table, "groups": by_group})
     print(f"\n{len(images)} held-out faces of {size} pixels; identity: dlib's distance to the photo\n")
-    lists = [{key: list(v.values()) if isinstance(v, dict) else v for key, v in row.items()} for row in table]
-    print(markdown(lists, COLUMNS))
+    print(markdown(_with_lists(table), COLUMNS))
+    print("\nby group\n\n" + markdown(_with_lists(by_group), {"images": "{n}"} | COLUMNS))
     print(f"\nwrote {args.out}")
     data = f"{len(images)} images of the test split of {', '.join(settings['faces'])}, {size} pixels"
     return [zoo_metrics(data, "facesym evaluate rotate; identity is dlib's distance to the photo", table)]
@@ -133,36 +142,54 @@ def _add_turned(row, frames):
 
 
 def measure(
-    name: str,
     output: dict[str, list],
     images: np.ndarray,
     descriptors: np.ndarray,
     backbone: str | Path,
     device: str | torch.device = "cpu",
-) -> dict[str, Any]:
-    """Average the outputs of `fit_all` to a row of the table. ``descriptors``: Nx128, those of the images."""
-    row: dict[str, Any] = {"row": name}
+) -> dict[str, np.ndarray]:
+    """Measure the outputs of `fit_all` for N images: a dict of arrays of N, NxT at the yaws of TURNS, and Nx2 for
+    "range". ``descriptors``: Nx128, those of the images."""
+    values: dict[str, np.ndarray] = {}
     for when in ("before", "after"):
         if output[when]:
             fitted = np.stack(output[when])
-            row |= {
-                f"psnr_{when}": float(metrics.psnr(fitted, images).mean()),
-                f"lpips_{when}": float(metrics.lpips(fitted, images, backbone, device).mean()),
-                f"identity_{when}": float(_distances(fitted, descriptors).mean()),
+            values |= {
+                f"psnr_{when}": metrics.psnr(fitted, images),
+                f"lpips_{when}": metrics.lpips(fitted, images, backbone, device),
+                f"identity_{when}": _distances(fitted, descriptors),
             }
     turned = np.stack(output["turned"])  # NxTxSxSx3
-    far = {str(yaw): _distances(turned[:, k], descriptors) for k, yaw in enumerate(TURNS)}
-    row["identity_turned"] = {yaw: float(d.mean()) for yaw, d in far.items()}
-    row["same_person_turned"] = {yaw: float((d <= metrics.SAME_PERSON).mean()) for yaw, d in far.items()}
-    row["yaw_measured"] = dict(zip(far, np.mean(output["yaw"], 0).round(2).tolist()))
-    sharp = np.maximum(metrics.sharpness(images), 1e-6)
-    row["sharpness"] = float((metrics.sharpness(turned[:, TURNS.index(0)]) / sharp).mean())
+    far = np.stack([_distances(turned[:, k], descriptors) for k in range(len(TURNS))], 1)
+    values |= {
+        "identity_turned": far,
+        "same_person_turned": far <= metrics.SAME_PERSON,
+        "yaw_measured": np.array(output["yaw"]),
+        "sharpness": metrics.sharpness(turned[:, TURNS.index(0)])
+        / np.maximum(metrics.sharpness(images), 1e-6),
+    }
     if output["range"]:
         ranges = np.array(output["range"])
-        row["range"] = ranges.mean(0).round(2).tolist()
-        row["reached"] = float((np.abs(ranges) >= REACHED * TURNS[-1]).all(1).mean())
-        row["seconds"] = float(np.mean(output["seconds"]))
+        values |= {
+            "range": ranges,
+            "reached": (np.abs(ranges) >= REACHED * TURNS[-1]).all(1),
+            "seconds": np.array(output["seconds"]),
+        }
+    return values
+
+
+def mean_row(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Average the measures of `measure` over images; those at TURNS become dicts of {yaw: mean}."""
+    row: dict[str, Any] = {"row": name}
+    for key, value in values.items():
+        mean = np.round(value.mean(0), 4).tolist()
+        row[key] = dict(zip(map(str, TURNS), mean)) if value.shape[1:] == (len(TURNS),) else mean
     return row
+
+
+def _with_lists(table):
+    """Replace the dicts of rows by lists of their values."""
+    return [{key: list(v.values()) if isinstance(v, dict) else v for key, v in row.items()} for row in table]
 
 
 def _distances(images, descriptors):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 ALONE = ", network alone"  # ends the row of a model without what its pipeline adds
 
 
@@ -22,6 +24,11 @@ def save_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def mean_row(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Average measures over images to a row of a table; ``values``: a dict of arrays with one value per image."""
+    return {"row": name} | {key: float(np.mean(value)) for key, value in values.items()}
 
 
 def zoo_metrics(data: str, protocol: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

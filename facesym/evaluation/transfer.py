@@ -37,13 +37,14 @@ from .data import (
     select_pictures,
     yaw_of,
 )
+from .groups import group_means, groups
 from .realism import add_realism, realistic
 from .report import picture_grid
 from .smiles import COLUMNS as SMILES
 from .smiles import measure_smiles
 from .strengths import COLUMNS as STRENGTHS
 from .strengths import measure_strengths
-from .tables import markdown, save_results, zoo_metrics
+from .tables import markdown, mean_row, save_results, zoo_metrics
 from .views import COLUMNS as VIEWS
 from .views import measure_views
 
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     images = load_pictures(chosen, SIZE)[0]
     own = [(_expression(row), _pose(row), 0) for row in chosen]
     outputs = transfer_all(pipes, mesh, images)
-    table = measure(outputs, images, own, classifier, args.alexnet)
+    table, by_group = measure(outputs, images, own, classifier, args.alexnet, groups(chosen))
     turned = table_3(classifier, rows, pipes, nets, mesh, args.turned)
     for name in pipes:
         columns = {"photo": images} | {value: outputs[name][group, value] for group, value in WAYS}
@@ -124,7 +125,8 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
         "views": measure_views(pipes, mesh, args.views, args.alexnet) if args.views else [],
         "strengths": measure_strengths(pipes, images[:STRENGTH_IMAGES]),
         "real": real,
-        "groups": group_means(table),
+        "groups": attribute_means(table),
+        "by_group": attribute_means(by_group),
         "attributes": table,
         "turned": turned,
     }
@@ -168,8 +170,9 @@ def measure(
     own: Sequence[tuple[int, int, int]],
     classifier: AttributeClassifier,
     backbone: str | Path,
-) -> list[dict[str, Any]]:
-    """Compute a row for each model and attribute.
+    members: dict[str, np.ndarray],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Compute a row for each model and attribute, and one for each model, attribute and group of images.
 
     Args:
         outputs: from `transfer_all`.
@@ -177,9 +180,10 @@ def measure(
         own: N tuples, the index of each image's attribute in each of NAMES.
         classifier: AttributeClassifier.
         backbone: AlexNet's file.
+        members: {group: N bool}, from `groups`.
     """
     descriptors, sharp = metrics.identity_descriptor(images), metrics.sharpness(images)
-    table = []
+    table, by_group = [], []
     for name, results in outputs.items():
         for (group, value), faces in progress_bar(results.items(), f"measure {name}"):
             wanted = GROUPS[group].index(value)
@@ -188,23 +192,22 @@ def measure(
                 continue
             faces = faces[asked]
             far = np.linalg.norm(metrics.identity_descriptor(faces) - descriptors[asked], axis=1)
-            row = {
-                "row": name,
-                "group": group,
-                "attribute": value,
-                "pictures": len(asked),
-                "accuracy": float((classifier(faces, group) == wanted).mean()),
-                "identity_distance": float(far.mean()),
-                "same_person": float((far <= metrics.SAME_PERSON).mean()),
-                "sharpness": float((metrics.sharpness(faces) / np.maximum(sharp[asked], 1e-6)).mean()),
+            values = {
+                "accuracy": classifier(faces, group) == wanted,
+                "identity_distance": far,
+                "same_person": far <= metrics.SAME_PERSON,
+                "sharpness": metrics.sharpness(faces) / np.maximum(sharp[asked], 1e-6),
             }
             if group == "expression":
-                row["lpips_outside"] = float(lpips_outside(faces, images[asked], backbone).mean())
+                values["lpips_outside"] = lpips_outside(faces, images[asked], backbone)
             if group == "pose":
                 yaw = np.array([head_pose(metrics.dlib_landmarks(face))[0] for face in faces])
-                row["yaw_error"] = float(np.abs(yaw - POSES[value]).mean())
-            table.append(row)
-    return table
+                values["yaw_error"] = np.abs(yaw - POSES[value])
+            about = {"group": group, "attribute": value}
+            table.append(mean_row(name, values) | about | {"pictures": len(asked)})
+            each = group_means({key: inside[asked] for key, inside in members.items()}, {name: values})
+            by_group += [row | about for row in each]
+    return table, by_group
 
 
 def lpips_outside(faces: np.ndarray, images: np.ndarray, backbone: str | Path) -> np.ndarray:
@@ -277,7 +280,7 @@ def _frontal(pipe, image):
     return _run(pipe, image, [{"pose": "frontal"}])[0]
 
 
-def group_means(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def attribute_means(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Average over each group's attributes: a row for each group and model."""
     means = []
     for group in GROUPS:
@@ -337,6 +340,9 @@ def _print(settings, results):
             row | {"row": f"{group}: {row['row']}"} for row in results["groups"] if row["group"] == group
         ]
     print(markdown(rows, COLUMNS))
+    for group in GROUPS:
+        print(f"\n{group}, by group of images\n")
+        print(markdown([row for row in results["by_group"] if row["group"] == group], COLUMNS))
     turned = results["turned"]
     angles = sorted({row["angle"] for row in turned})
     print(f"\nExpressions recognised in faces turned by {', '.join(f'±{angle}°' for angle in angles)}\n")
