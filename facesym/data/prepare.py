@@ -1,6 +1,8 @@
-"""Prepare data for training and evaluation: aligned faces from photos, masks for completion, and pairs for NFGAN.
+"""Prepare data for training and evaluation: photos from a dataset, aligned faces from photos, masks for completion,
+and pairs for NFGAN.
 
 examples:
+  facesym prepare photos OWNER/NAME PHOTOS --person label
   facesym prepare faces PHOTOS FACES --size 256 --workers 2
   facesym prepare masks MASKS --count 600
   facesym prepare pairs PAIRS FACES --mesh ict_face_model.npz --expressions LONDON --count 20000
@@ -16,6 +18,7 @@ from ..packages import require_packages
 from .masks import prepare_masks
 from .prepare_faces import prepare_faces, summary
 from .prepare_pairs import prepare_pairs
+from .prepare_photos import prepare_photos
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "facesym prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_photos(commands)
     _add_faces(commands)
     _add_masks(commands)
     _add_pairs(commands)
@@ -37,6 +41,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.run(args)
     except KeyboardInterrupt:
         sys.exit("\nstopped; the same command continues from here")
+
+
+def _add_photos(commands):
+    command = commands.add_parser(
+        "photos",
+        help="export the photos of a Hugging Face dataset",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Write each image of a dataset, as it is stored, into a folder of photos for\n"
+        "`facesym prepare faces`. Check that its licence and its people allow your use.",
+        epilog="example:\n  facesym prepare photos OWNER/NAME PHOTOS --person label",
+    )
+    command.add_argument(
+        "dataset", help="name on the Hub (OWNER/NAME), or a local folder that datasets.load_dataset reads"
+    )
+    command.add_argument("out", type=Path, help="folder to write, or that of an interrupted run to continue")
+    command.add_argument("--split", default="train", help="split to export (default train)")
+    command.add_argument("--image", metavar="COLUMN", help="column with the images (default: the only one)")
+    command.add_argument("--person", metavar="COLUMN", help="column that says whose face it is")
+    command.set_defaults(run=_photos)
+
+
+def _photos(args):
+    require_packages(("datasets",), "facesym prepare photos", "train")
+    count = prepare_photos(args.dataset, args.out, split=args.split, image=args.image, person=args.person)
+    print(f"{args.out} has {count} photos")
 
 
 def _add_faces(commands):
