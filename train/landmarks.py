@@ -22,6 +22,7 @@ from facesym.data.faces import (
     colour_jitter,
     compress,
     downscale_blur,
+    expose,
     random_erasing,
     side_light,
     to_tensor,
@@ -110,8 +111,7 @@ def photograph(rng, image):
     if rng.random() < 0.3:
         image = side_light(rng, np.float32(image))
     if rng.random() < 0.3:
-        # Darker or lighter mid-tones, for other exposures and skin tones.
-        image = 255 * (np.float32(image) / 255) ** np.exp(rng.uniform(-0.5, 0.9))
+        image = expose(rng, image)
     image = colour_jitter(rng, np.float32(image), 0.35)
     if rng.random() < 0.2:
         image = np.clip(image + rng.normal(0, rng.uniform(2, 14), image.shape), 0, 255).astype(np.float32)

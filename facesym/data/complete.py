@@ -5,12 +5,14 @@ import numpy as np
 import torch
 
 from ..faces.geometry import FLIP_68, flip_landmarks
-from .faces import FaceFolders, Samples, affine_jitter, colour_jitter, side_light, to_tensor
+from .balance import balanced_weights, kinds
+from .faces import FaceFolders, Samples, affine_jitter, colour_jitter, compress, expose, side_light, to_tensor
 from .masks import random_mask
 
 
 class CompletionSamples(Samples):
-    """Augmented faces, each with a mask, landmarks and a face region; see `sample` for the format.
+    """Augmented faces, rare kinds as often as `balanced_weights` makes them, each with a mask, landmarks and a face
+    region; see `sample` for the format.
 
     Args:
         faces: FaceFolders.
@@ -22,7 +24,7 @@ class CompletionSamples(Samples):
     def __init__(
         self, faces: FaceFolders, masks: np.ndarray | None, bare: np.ndarray | None = None, seed: int = 0
     ):
-        super().__init__(faces, seed)
+        super().__init__(faces, seed, balanced_weights(kinds(faces)))
         self.masks, self.bare = masks, bare
 
     def sample(self, i: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
@@ -38,9 +40,13 @@ class CompletionSamples(Samples):
             borderMode=cv2.BORDER_REFLECT,
         )
         points = points @ matrix[:, :2].T + matrix[:, 2]
+        if rng.random() < 0.15:
+            image = compress(rng, image, 40, 95)
         image = colour_jitter(rng, image, 0.15)
         if rng.random() < 0.3:
             image = side_light(rng, image)
+        if rng.random() < 0.3:
+            image = expose(rng, image)
         bare = self.bare is None or bool(self.bare[i])
         return sample(image, points, random_mask(rng, size, points, self.masks, bare=bare), rng)
 

@@ -162,6 +162,12 @@ def side_light(
     return np.clip(image * factor[..., None], 0, 255)
 
 
+def expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Change the mid-tones of an SxSx3 image in [0, 255] at random, mostly to darker ones, for other exposures and skin
+    tones; returns float32."""
+    return 255 * (np.float32(image) / 255) ** np.exp(rng.uniform(-0.5, 0.9))
+
+
 def downscale_blur(rng: np.random.Generator, image: np.ndarray, smallest: float = 0.25) -> np.ndarray:
     """Blur an image by downscaling it to between ``smallest`` and 0.7 of its side and back, like a small photo."""
     size = len(image)
