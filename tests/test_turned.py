@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from training import template
 
 import facesym
 from facesym.faces.geometry import (
@@ -14,7 +15,7 @@ from facesym.faces.geometry import (
 )
 from facesym.faces.landmarks import find_points
 from facesym.faces.pixels import to_uint8
-from facesym.faces.turn import to_front, turn_back
+from facesym.faces.turn import to_front, turn_back, turned_photo
 
 
 @pytest.mark.parametrize(("yaw", "noted"), [(19, False), (-25, True)])
@@ -64,3 +65,16 @@ def test_the_averted_side_of_a_head_turned_far_comes_from_the_other(symmetric):
     front, _ = to_front(to_uint8(turned), goal, -40)
     cheek = face_region(points, 256)[..., None] * (np.arange(256) < 80)[:, None] > 0
     assert (front[cheek[..., 0]] == (255, 0, 0)).all(-1).mean() < 0.3
+
+
+@pytest.mark.parametrize("to", [20.0, -20.0])
+def test_the_forehead_turns_with_the_brows(to):
+    """Hair that stays where it is while the brow below it turns would fold at the brow's end."""
+    picture, at = np.zeros((256, 256, 3), np.uint8), 40 + template(176)
+    unit = np.linalg.norm(at[45] - at[36])
+    for brow in (19, 24):
+        x, y = (int(v) for v in np.round(at[brow] - (0, 0.4 * unit)))
+        dot = cv2.circle(picture.copy(), (x, y), 6, (255, 255, 255), -1)
+        turned = turned_photo(dot, at, 0.0, to, mirror=False)[0]
+        (before, after) = (np.argwhere(image[..., 0] > 127).mean(0)[1] for image in (dot, turned))
+        assert (after - before) / (turn(at, to) - at)[brow, 0] == pytest.approx(1, abs=0.25)

@@ -55,7 +55,7 @@ def build() -> None:
         "flip": geometry.FLIP_68.tolist(),
         "depth": geometry.DEPTH_68.tolist(),
         "stable": asymmetry._STABLE,
-        "ear": turn._EAR,
+        "around": turn._AROUND,
         "mirrored": turn.MIRRORED,
         "straight": symmetrize.STRAIGHT,
         "both_sides": symmetrize.BOTH_SIDES,

@@ -23,14 +23,14 @@ export function boxBlur(values, size, radius) {
 }
 
 // The image at yaw 0 (degrees), its midline in the middle, and its landmarks.
-export function toFront(planes, size, points, yaw, { flip, depth, ear, mirrored: [low, high] }) {
+export function toFront(planes, size, points, yaw, { flip, depth, around, mirrored: [low, high] }) {
   const shift = -distance(points[45], points[36]) * Math.sin(yaw * Math.PI / 180);
   let goal = points.map(([x, y], k) => [x + shift * depth[k], y]);
   const off = (size - 1) / 2 - goal.reduce((sum, p) => sum + p[0], 0) / goal.length;
   goal = goal.map(([x, y]) => [x + off, y]);
-  const [own, area] = warp(planes, size, points, goal, ear);
+  const [own, area] = warp(planes, size, points, goal, flip, around);
   const other = planes.map(plane => plane.map((_, i) => plane[i - 2 * (i % size) + size - 1]));
-  const [mirrored] = warp(other, size, flip.map(k => [size - 1 - points[k][0], points[k][1]]), goal, ear);
+  const [mirrored] = warp(other, size, flip.map(k => [size - 1 - points[k][0], points[k][1]]), goal, flip, around);
   let trust = area.map(value => Math.max(0, Math.min(1, (value - low) / (high - low))));
   for (let k = 0; k < 3; k++) trust = boxBlur(trust, size, 2); // about a Gaussian of a hundredth of the side
   const image = own.map((plane, c) => plane.map((value, i) => trust[i] * value + (1 - trust[i]) * mirrored[c][i]));
@@ -38,19 +38,20 @@ export function toFront(planes, size, points, yaw, { flip, depth, ear, mirrored:
 }
 
 // An image at the front, with these landmarks, warped to the pose of the landmarks `goal`.
-export const turnBack = (planes, size, points, goal, { ear }) => warp(planes, size, points, goal, ear)[0];
+export const turnBack = (planes, size, points, goal, { flip, around }) =>
+  warp(planes, size, points, goal, flip, around)[0];
 
-function warp(planes, size, points, goal, ear) {
+function warp(planes, size, points, goal, flip, around) {
   const unit = distance(points[45], points[36]);
   const along = vector => vector.map(v => v * unit / Math.hypot(...vector));
   const out = along(minus(points[0], points[16])), up = along(minus(points[27], points[8]));
   const from = [...points], to = [...goal];
   for (const side of [1, -1]) {
-    for (const [jaw, outwards, above] of ear) {
-      const k = side > 0 ? jaw : 16 - jaw;
-      const offset = [0, 1].map(c => side * outwards * out[c] + above * up[c]);
-      from.push([points[k][0] + offset[0], points[k][1] + offset[1]]);
-      to.push([goal[k][0] + offset[0], goal[k][1] + offset[1]]);
+    for (const [left, outwards, above, fraction] of around) {
+      const k = side > 0 ? left : flip[left];
+      const point = [0, 1].map(c => points[k][c] + side * outwards * out[c] + above * up[c]);
+      from.push(point);
+      to.push([0, 1].map(c => point[c] + fraction * (goal[k][c] - points[k][c])));
     }
   }
   const [x, y] = thinPlate(to, from, size);

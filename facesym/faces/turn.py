@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from .geometry import face_region, flip_landmarks, ramp, turn, warp_points
+from .geometry import FLIP_68, face_region, flip_landmarks, ramp, turn, warp_points
 from .pixels import to_uint8
 
 COARSE = 0.04  # sigma, as a fraction of the side; detail finer than this comes from the photo
@@ -12,9 +12,12 @@ MAX_LIGHT_DIFFERENCE = 25.0  # levels of 255; larger differences are misalignmen
 STRETCHED = (0.15, 0.45)
 MIRRORED = (0.4, 0.8)  # the same, where the mirror image replaces pixels that are not trusted
 SEAM = 0.06  # half width of the blend between the photo and its mirror image, as a fraction of the side
-# Points of the ear at landmark 0: the landmark of the jaw that it moves with, its distances outwards and upwards from
-# it, in distances between the outer eye corners.
-_EAR = ((0, 0.12, 0.3), (0, 0.3, 0.25), (0, 0.3, 0), (1, 0.28, 0), (2, 0.2, 0))
+# Points of the ear and of the forehead on the left of the image: the landmark that they move with, their distances
+# outwards and upwards from it, in distances between the outer eye corners, and the fraction of its way that they go.
+_AROUND = (
+    (0, 0.12, 0.3, 1), (0, 0.3, 0.25, 1), (0, 0.3, 0, 1), (1, 0.28, 0, 1), (2, 0.2, 0, 1),
+    (17, 0, 0.25, 1), (19, 0, 0.25, 1), (17, 0, 0.55, 0.9), (19, 0, 0.55, 0.9),
+)  # fmt: skip
 _MIDDLE = [27, 28, 29, 30, 33, 51, 57, 8]  # landmarks on the face's midline
 
 
@@ -108,10 +111,12 @@ def turn_back(
 
 def _warped(image, points, goal):
     """Warp an image (SxSxC) from landmarks to others (68x2); return it and the map's local area (SxS)."""
-    jaw, offsets = _ears(points)
-    ears = points[jaw] + offsets, goal[jaw] + offsets
-    points, goal = (np.concatenate(pair) for pair in zip((points, goal), ears))
-    return warp_points(image.astype(np.float32), points, goal)
+    near, offsets, fractions = _around(points)
+    more = points[near] + offsets
+    moved = more + fractions * (goal[near] - points[near])
+    return warp_points(
+        image.astype(np.float32), np.concatenate([points, more]), np.concatenate([goal, moved])
+    )
 
 
 def _trust(area, bounds=STRETCHED):
@@ -119,11 +124,13 @@ def _trust(area, bounds=STRETCHED):
     return cv2.GaussianBlur(ramp(area, *bounds), (0, 0), 0.01 * len(area))
 
 
-def _ears(points):
-    """Locate the ears, which have no landmarks: without points of their own, the spline stretches them.
+def _around(points):
+    """Locate the ears and the forehead, which have no landmarks: without points of their own, the spline stretches
+    ears, and folds hair at the end of the averted brow.
 
     Returns:
-        The landmarks (10 indices) with which points of the ears move, and the offsets of these points (10x2) in pixels.
+        The landmarks (N indices) with which N points of them move, the offsets of these points (Nx2) in pixels, and the
+        fractions (Nx1) of the landmarks' ways that they go.
     """
     unit, outwards, up = (
         np.linalg.norm(points[45] - points[36]),
@@ -131,9 +138,10 @@ def _ears(points):
         points[27] - points[8],
     )
     outwards, up = (unit * vector / np.linalg.norm(vector) for vector in (outwards, up))
-    jaw = [i for i, *_ in _EAR] + [16 - i for i, *_ in _EAR]
-    offsets = [side * out * outwards + above * up for side in (1, -1) for _, out, above in _EAR]
-    return jaw, np.array(offsets, points.dtype)
+    near = [i for i, *_ in _AROUND] + [int(FLIP_68[i]) for i, *_ in _AROUND]
+    offsets = [side * out * outwards + above * up for side in (1, -1) for _, out, above, _ in _AROUND]
+    fractions = [fraction for *_, fraction in _AROUND] * 2
+    return near, np.array(offsets, points.dtype), np.array(fractions, points.dtype)[:, None]
 
 
 def with_detail(output: np.ndarray, photo: np.ndarray, region: np.ndarray, trust: np.ndarray) -> np.ndarray:
