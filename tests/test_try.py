@@ -75,8 +75,8 @@ def test_symmetrize_gives_what_the_library_gives(page):
         for image in (made, Image.open(PORTRAIT), expected.images[0])
     )
     changed = np.abs(target - photo).max(2) > 0
-    # The page does not match colours at the seam: the two differ by smooth light.
-    assert np.corrcoef(made[changed].ravel(), target[changed].ravel())[0, 1] > 0.9
+    assert np.corrcoef(made[changed].ravel(), target[changed].ravel())[0, 1] > 0.97
+    assert np.abs(made - target)[changed].mean() < 9
     assert np.abs(made - photo)[changed].mean() > 5 and np.abs(made - photo)[~changed].mean() < 1
 
 
@@ -99,7 +99,7 @@ def test_a_turned_head_is_warped_as_in_the_library(page, monkeypatch):
         expected = facesym.load("symmetrize")(Image.open(file)).images[0]
         return np.abs(np.asarray(made, np.float32) - np.asarray(expected, np.float32)).mean()
 
-    assert away(4.0) < 0.8 * away(99.0)
+    assert away(4.0) < 0.6 * away(99.0)
 
 
 def test_what_is_no_photo_and_what_has_no_face(page):

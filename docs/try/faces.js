@@ -1,6 +1,7 @@
 // From a photo to a symmetric face: find, level, crop, run, paste. The networks run here, in the browser.
 import * as ort from "./made/ort.wasm.min.mjs";
 import { apply, asymmetry, boxTransform, change, ffhqTransform, fivePoints, invert } from "./geometry.js";
+import { matchColours } from "./light.js";
 import { boxBlur, toFront, turnBack } from "./turn.js";
 
 ort.env.wasm.wasmPaths = new URL("./made/", import.meta.url).href;
@@ -116,23 +117,27 @@ async function level(photo, box, nets) {
   return null;
 }
 
-// The network's picture as a canvas, fading in from the rim of its region.
-function faded(picture, region) {
+// The network's picture as a canvas, fading in from the rim of its region, in the colours of the photo's crop with these
+// landmarks.
+function faded(picture, region, seen, points) {
   const count = SIZE * SIZE, context = canvas(SIZE, SIZE).getContext("2d");
   const pixels = context.createImageData(SIZE, SIZE);
   let solid = Float32Array.from(region, value => value > 0.5 ? 1 : 0);
   for (let k = 0; k < 2; k++) solid = boxBlur(solid, SIZE, 8);
+  const alpha = solid.map(value => Math.max(0, 2 * value - 1));
+  const levels = values => [0, 1, 2].map(c => values.slice(c * count, (c + 1) * count).map(v => (v + 1) * 127.5));
+  const face = matchColours(levels(picture), levels(seen), alpha, points, SIZE);
   for (let i = 0; i < count; i++) {
-    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = Math.round((picture[c * count + i] + 1) * 127.5);
-    pixels.data[4 * i + 3] = 255 * Math.max(0, 2 * solid[i] - 1);
+    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = Math.round(face[c][i]);
+    pixels.data[4 * i + 3] = 255 * alpha[i];
   }
   context.putImageData(pixels, 0, 0);
   return context.canvas;
 }
 
-// The network's picture and region in the pose of a crop with these landmarks, in pixels of LANDMARK_SIDE.
+// The symmetric face in the pose of a crop with these landmarks, in pixels of LANDMARK_SIDE, as a canvas.
 async function symmetricFace(image, landmarks, yaw, { symmetrizer, constants }) {
-  const seen = planes(image), count = SIZE * SIZE, away = Math.abs(yaw);
+  const seen = planes(image), count = SIZE * SIZE, away = Math.abs(yaw), before = seen.data.slice();
   const turned = away > constants.straight && away <= constants.farthest;
   const points = landmarks.map(p => p.map(v => (v + 0.5) * SIZE / LANDMARK_SIDE - 0.5));
   const plane = (data, c) => data.subarray(c * count, (c + 1) * count);
@@ -144,10 +149,10 @@ async function symmetricFace(image, landmarks, yaw, { symmetrizer, constants }) 
   }
   const out = await symmetrizer.run({ image: seen }, ["picture", "region"]);
   const picture = out.picture.data, region = out.region.data;
-  if (!turned) return { picture, region };
+  if (!turned) return faded(picture, region, before, points);
   const back = turnBack([...[0, 1, 2].map(c => plane(picture, c)), region], SIZE, front, points, constants);
   back.slice(0, 3).forEach((values, c) => picture.set(values, c * count));
-  return { picture, region: back[3] };
+  return faded(picture, back[3], before, points);
 }
 
 // A canvas with the photo whose largest face is symmetric, and the measures of the face as it was.
@@ -159,11 +164,11 @@ export async function symmetrize(photo) {
   const small = ffhqTransform(points, LANDMARK_SIDE), transform = ffhqTransform(points, SIZE);
   const landmarks = await findPoints(photo, small, nets);
   const measures = asymmetry(landmarks, nets.constants);
-  const { picture, region } = await symmetricFace(crop(photo, transform, SIZE), landmarks, measures.yaw, nets);
+  const face = await symmetricFace(crop(photo, transform, SIZE), landmarks, measures.yaw, nets);
   const made = canvas(photo.width, photo.height), context = made.getContext("2d");
   context.imageSmoothingQuality = quality(invert(transform));
   context.drawImage(photo, 0, 0);
   context.setTransform(...fromEdges(invert(transform)));
-  context.drawImage(faded(picture, region), 0, 0);
+  context.drawImage(face, 0, 0);
   return { image: made, measures };
 }
