@@ -9,6 +9,7 @@ from training import template
 from facesym import ImageError, losses
 from facesym.asymmetry import REGIONS, landmark_asymmetry, measure_asymmetry, region_indices
 from facesym.data.symmetric import droop, simulate_palsy, symmetric_faces
+from facesym.faces import parse
 from facesym.faces.geometry import (
     DEPTH_68,
     FLIP_68,
@@ -18,6 +19,7 @@ from facesym.faces.geometry import (
     symmetric_landmarks,
     warp_points,
 )
+from facesym.faces.landmarks import find_points
 from facesym.faces.mirror import midline, mirror_composites
 from facesym.models import SymmetrizerVAE
 from facesym.models.symmetrizer import REMOVED, PatchDiscriminator, _one_half
@@ -334,3 +336,28 @@ def test_factored_layers_do_the_same_where_they_can():
         assert (same(images).picture - expected).abs().max() < 1e-3
         assert (less(images).picture - expected).abs().max() > 1e-3
     assert less.num_parameters() < net.num_parameters()
+
+
+def test_hair_over_one_half_of_the_forehead_stays_on_that_half(symmetrizer, large_crop, monkeypatch):
+    points, size = find_points(large_crop), large_crop.width
+    (x, y), (_, nose) = points[19].astype(int), points[33].astype(int)
+    photo = np.array(large_crop)
+    fringe, mirrored = np.s_[20 : y - 8, x - 20 : x], np.s_[20 : y - 8, size - x : size - x + 20]
+    photo[fringe] = 20
+    labels = np.zeros((7, size, size), np.float32)
+
+    def result():
+        monkeypatch.setattr(parse, "parse", lambda crop: labels)
+        return np.asarray(symmetrizer(photo, aligned=True).images[0])
+
+    assert (result()[mirrored] != photo[mirrored]).any()
+    labels[2, : y - 8] = 1  # hair
+    labels[2, nose + 20 :] = 1  # a beard
+    covered = result()
+    assert (covered[fringe] == photo[fringe]).all() and (covered[mirrored] == photo[mirrored]).all()
+    assert (covered[nose + 20 :] != photo[nose + 20 :]).any()
+    labels[2] = 1
+    hair = parse.hair_over_face(photo, points)
+    assert (hair == hair[:, ::-1]).all() and not hair[nose + 20 :].any()
+    cheek = points[[29, 30, 33], 1].mean().astype(int), points[[36, 37, 48], 0].mean().astype(int)
+    assert not hair[cheek]  # it has the colour of skin

@@ -3,17 +3,15 @@
 import cv2
 import numpy as np
 
-from ..errors import ZooError
-from ..onnx import backend, run_network, shared_network
 from .geometry import face_region, resized_points
 from .grain import with_grain
+from .parse import parse, resized
 from .paste import diffuse, reaching_border
-from .pixels import to_input, to_uint8
+from .pixels import to_uint8
 from .texture import borrow_texture, find_texture
 
 SIDE = 128  # pixels: crops are segmented at this size
 ROUNDS = 2  # iterations of GrabCut
-CLASSES = 7  # of the parser, the background first; before, clothes counted as background
 SURE = 3.0  # difference from the threshold, in logits, from which a pixel is certainly the person or the background
 SPLIT = (0.0, 6.0)  # bounds of the threshold
 GROW = 0.03  # fraction of the side by which the person is dilated before the background is filled in
@@ -36,19 +34,10 @@ def person_matte(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
         SxS float32 in [0, 1], 1 = person. Other people in the background count as background.
 
     Raises:
-        ZooError: the zoo has no parser with all of CLASSES, or its weights are unavailable.
+        ZooError: see `facesym.faces.parse.parse`.
     """
-    net = shared_network("parse", backend())
-    small = to_input(_resized(crop, net.config.input_size))
-    plain, mirrored = (
-        run_network(net, np.ascontiguousarray(x[None]), "logits")[0] for x in (small, small[..., ::-1])
-    )
-    logits = (plain + mirrored[..., ::-1]) / 2
-    if len(logits) < CLASSES:
-        raise ZooError(
-            f"The zoo's parser has {len(logits)} classes, not {CLASSES}: update the zoo and its weights."
-        )
-    person = _resized(np.logaddexp.reduce(logits[1:], axis=0) - logits[0], SIDE)
+    logits = parse(crop)
+    person = resized(np.logaddexp.reduce(logits[1:], axis=0) - logits[0], SIDE)
     return find_outline(crop, points, _labels(person, resized_points(points, SIDE / len(crop))), ROUNDS)
 
 
@@ -144,7 +133,7 @@ def find_outline(crop: np.ndarray, points: np.ndarray, labels: np.ndarray, round
     if not face.any() or not (labels == cv2.GC_BGD).any():
         return np.ones((size, size), np.float32)
     cv2.setRNGSeed(0)
-    colours, models = cv2.cvtColor(_resized(crop, SIDE), cv2.COLOR_RGB2LAB), np.zeros((2, 1, 65))
+    colours, models = cv2.cvtColor(resized(crop, SIDE), cv2.COLOR_RGB2LAB), np.zeros((2, 1, 65))
     # OpenCV's type stubs do not accept NumPy's types here.
     cv2.grabCut(colours, labels, None, *models, rounds, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     person = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
@@ -153,11 +142,6 @@ def find_outline(crop: np.ndarray, points: np.ndarray, labels: np.ndarray, round
     _, parts = cv2.connectedComponents(person)
     person = ~reaching_border(parts != np.bincount(parts[face]).argmax())  # without holes
     return _soft(cv2.resize(person.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR), crop)
-
-
-def _resized(image, side):
-    how = cv2.INTER_AREA if len(image) > side else cv2.INTER_LINEAR
-    return cv2.resize(image, (side, side), interpolation=how)
 
 
 def _soft(matte, crop):
@@ -211,7 +195,7 @@ def _background(crop, visible, points):
     sampled = cv2.resize(above.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 0.99
     if not sampled.any():
         return above if above.any() else visible
-    colours = cv2.cvtColor(_resized(crop, SIDE), cv2.COLOR_RGB2LAB).astype(np.float32)
+    colours = cv2.cvtColor(resized(crop, SIDE), cv2.COLOR_RGB2LAB).astype(np.float32)
     colours = cv2.GaussianBlur(colours, (0, 0), 1)
     values = np.dstack([colours, np.broadcast_to(NEARNESS * np.arange(SIDE, dtype=np.float32), (SIDE, SIDE))])
     samples = np.random.default_rng(0).permutation(values[sampled])[:SAMPLES]

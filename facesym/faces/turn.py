@@ -91,22 +91,18 @@ def to_front(image: np.ndarray, points: np.ndarray, yaw: float) -> tuple[np.ndar
     return to_uint8(trust * warped + (1 - trust) * other), goal
 
 
-def turn_back(
-    image: np.ndarray, region: np.ndarray, points: np.ndarray, goal: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Warp a face at the front to the pose of a turned head: the opposite way of `to_front`.
+def turn_back(image: np.ndarray, points: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Warp an image of a face at the front to the pose of a turned head: the opposite way of `to_front`.
 
     Args:
-        image: SxSx3 uint8.
-        region: SxS float32 in [0, 1], warped likewise.
+        image: SxS or SxSxC, at most four channels.
         points: 68x2, the landmarks at the front, from `to_front`.
         goal: 68x2, those of the turned head.
 
     Returns:
-        SxSx3 uint8 and SxS float32.
+        An array of the same shape, float32.
     """
-    warped, _ = _warped(np.dstack([image, 255 * region]), points, goal)
-    return to_uint8(warped[..., :3]), np.clip(warped[..., 3] / 255, 0, 1)
+    return _warped(image, points, goal)[0]
 
 
 def _warped(image, points, goal):

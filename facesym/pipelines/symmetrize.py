@@ -17,6 +17,7 @@ from ..faces.decode import PictureSource
 from ..faces.geometry import face_region, face_shown
 from ..faces.landmarks import find_points
 from ..faces.mirror import mirror_composites, reflect
+from ..faces.parse import hair_over_face
 from ..faces.paste import paste_face
 from ..faces.pixels import to_uint8
 from ..faces.pose import find_points_and_pose
@@ -315,10 +316,13 @@ class SymmetrizePipeline(Pipeline):
         images = to_batch(seen, self.net)
         out = self.net(images, exact=exact) if self.backend == "torch" else self.net(images)
         for i, (face, front) in enumerate(zip(faces, fronts)):
-            face.output, face.picture = to_image(out.face[i]), to_image(out.picture[i])
-            region = to_array(out.region[i, 0])
+            picture, region = np.asarray(to_image(out.picture[i])), to_array(out.region[i, 0])
+            hair = hair_over_face(np.asarray(seen[i]), front[1] if front else face.base_points)
             if front:
-                picture, region = turn_back(np.asarray(face.picture), region, front[1], face.points)
-                face.output = Image.fromarray(to_uint8(region[..., None] * picture))
-                face.picture = Image.fromarray(picture)
-            face.region = one_piece(region)
+                back = turn_back(np.dstack([picture, 255 * region]), front[1], face.points)
+                picture, region = to_uint8(back[..., :3]), np.clip(back[..., 3] / 255, 0, 1)
+                hair = turn_back(hair, front[1], face.points)
+            face.output = Image.fromarray(to_uint8(region[..., None] * picture))
+            face.picture = Image.fromarray(picture)
+            # Hair stays as it is: a fringe on one half must not appear on both.
+            face.region = one_piece(region * (hair < 0.5))
