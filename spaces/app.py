@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import sys
+import uuid
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -117,38 +118,42 @@ def connect(
         panel.wire(tab_panel, photo, shot)
     results = [output for tab_panel in panels for output in tab_panel.outputs]
     running = [event for tab_panel in panels for event in tab_panel.running]
-    taken = gr.State(
-        0
-    )  # counts the visitor's photos: Gradio cancels jobs when an event starts, before a photo is checked
-    new = [photo, shot, taken]
+    # A new value for each photo. Gradio cancels jobs when an event starts, before a photo is checked.
+    taken = gr.State("")
+    photo_state = [photo, shot, taken]
 
     def show(outcomes=None):
         """Return values for ``results``. ``outcomes``: {task: outcome} to show, by default nothing."""
         return [value for each in panels for value in each.show((outcomes or {}).get(each.module.tab.name))]
 
-    async def upload(stage_value, old_shot, count):
-        stage_value, new_shot = await stage.take(stage_value, old_shot)
-        return (stage_value, new_shot, count + 1) if new_shot else (stage_value, old_shot, count)
+    def take(stage_value, new_shot):
+        """Return values for ``photo_state``; a rejected photo changes only what the stage says."""
+        if new_shot is None:
+            return stage_value, gr.skip(), gr.skip()
+        return stage_value, new_shot, uuid.uuid4().hex
 
-    async def go_on(event: gr.EventData, stage_value, old_shot, count, result_path=None):
+    async def upload(stage_value, old_shot):
+        return take(*await stage.take(stage_value, old_shot))
+
+    async def go_on(event: gr.EventData, stage_value, result_path=None):
         try:
             path = parts.file_of(event.frame) if event.frame else result_path
             new_shot = await parts.QUICK.run(stage.look_at, path)
         except Exception as error:
-            return {**(stage_value or {}), "error": parts.wording(error)}, old_shot, count
-        return stage.on_stage(new_shot), new_shot, count + 1
+            return take({**(stage_value or {}), "error": parts.wording(error)}, None)
+        return take(stage.on_stage(new_shot), new_shot)
 
     def open_example(event: gr.EventData):
         stage_value, new_shot, outcomes = examples.open_example(int(event.index))
         return [stage_value, new_shot, *show(outcomes)]
 
-    photo.upload(upload, new, new, **IN_TURN)
+    photo.upload(upload, [photo, shot], photo_state, **IN_TURN)
     taken.change(show, None, results, cancels=running, **NOTHING_RUNS)
     photo.clear(lambda: [{}, None, *show()], None, [photo, shot, *results], cancels=running, **NOTHING_RUNS)
     shelf.select(open_example, None, [photo, shot, *results], cancels=running, **NOTHING_RUNS)
     for tab_panel in panels:
-        tab_panel.viewer.select(go_on, [*new, tab_panel.result], new, **IN_TURN)
-    generated.select(go_on, new, new, **IN_TURN)  # it always shows a frame
+        tab_panel.viewer.select(go_on, [photo, tab_panel.result], photo_state, **IN_TURN)
+    generated.select(go_on, photo, photo_state, **IN_TURN)  # it always shows a frame
 
 
 def main() -> None:

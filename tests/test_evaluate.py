@@ -19,6 +19,7 @@ from facesym.evaluation import complete, fills
 from facesym.evaluation import data as chosen
 from facesym.evaluation.groups import groups
 from facesym.evaluation.masks import irregular_masks
+from facesym.evaluation.tables import zoo_metrics
 from facesym.faces.landmarks import find_points
 
 
@@ -101,6 +102,9 @@ def test_results_are_written_into_the_zoo(sets, model_folder, tmp_path, monkeypa
     now = after["symmfc-256"]
     assert [each["data"].split("mask: ")[1] for each in now][:2] == ["irregular", "centre"]
     assert now[0]["values"]["Telea"].keys() >= {"psnr", "ssim", "same_person"}
+    assert zoo_metrics("faces", "", [{"row": "a", "n": 3, "yaw": {"20": 0.12345}}])["values"] == {
+        "a": {"yaw_20": 0.123}
+    }
     schema = json.loads((Path(__file__).parents[1] / "zoo.schema.json").read_text())
     jsonschema.validate(json.loads(zoo.ZOO_FILE.read_text()), schema)
 

@@ -53,9 +53,11 @@ def test_transferred_faces_are_measured(
     for attribute, degrees in (("left 45", 45), ("right 20", 20)):
         assert lines["photo", attribute]["yaw_error"] == pytest.approx(degrees, abs=12)
     mean = next(
-        line for line in found["results"]["groups"] if (line["row"], line["group"]) == ("tiny", "light")
+        line
+        for line in found["results"]["attribute_groups"]
+        if (line["row"], line["group"]) == ("tiny", "light")
     )
-    each = [line for line in found["results"]["by_group"] if (line["group"]) == "light"]
+    each = [line for line in found["results"]["groups"] if line["group"] == "light"]
     both = [line["accuracy"] for line in each if line["row"].startswith("tiny, set")]
     assert len(both) == 2 and mean["accuracy"] == pytest.approx(np.mean(both))
     assert (tmp_path / "grid-tiny.png").exists() and "| pose: mesh |" in capsys.readouterr().out

@@ -76,5 +76,5 @@ def test_the_forehead_turns_with_the_brows(to):
         x, y = (int(v) for v in np.round(at[brow] - (0, 0.4 * unit)))
         dot = cv2.circle(picture.copy(), (x, y), 6, (255, 255, 255), -1)
         turned = turned_photo(dot, at, 0.0, to, mirror=False)[0]
-        (before, after) = (np.argwhere(image[..., 0] > 127).mean(0)[1] for image in (dot, turned))
+        before, after = (np.argwhere(image[..., 0] > 127).mean(0)[1] for image in (dot, turned))
         assert (after - before) / (turn(at, to) - at)[brow, 0] == pytest.approx(1, abs=0.25)

@@ -117,8 +117,8 @@ async function level(photo, box, nets) {
   return null;
 }
 
-// The network's picture as a canvas, fading in from the rim of its region, in the colours of the photo's crop with these
-// landmarks.
+// The network's picture as a canvas: it fades in from the rim of its region, and its colours match those of the crop
+// (`seen`) with these landmarks.
 function faded(picture, region, seen, points) {
   const count = SIZE * SIZE, context = canvas(SIZE, SIZE).getContext("2d");
   const pixels = context.createImageData(SIZE, SIZE);

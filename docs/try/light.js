@@ -10,7 +10,7 @@ const SWEEPS = 8;
 export function matchColours(face, photo, alpha, points, size) {
   const outline = hull(faceOutline(points)), seam = new Uint8Array(size * size);
   for (let i = 0; i < seam.length; i++) {
-    seam[i] = alpha[i] > 0 && alpha[i] < 0.5 && inside(outline, i % size, Math.floor(i / size), 2);
+    seam[i] = alpha[i] > 0 && alpha[i] < 0.5 && inside(outline, i % size, Math.floor(i / size), size / 64);
   }
   if (!seam.some(value => value)) return face;
   const coarse = [...photo, ...face].map(plane => boxBlur(boxBlur(plane, size, 2), size, 2));
@@ -21,7 +21,7 @@ export function matchColours(face, photo, alpha, points, size) {
   }));
 }
 
-// The landmarks of the jaw, and the forehead above the brows.
+// The landmarks of the jaw, and the forehead above the brows: as face_region in facesym/faces/geometry.py.
 function faceOutline(points) {
   const mean = (list, c) => list.reduce((sum, p) => sum + p[c], 0) / list.length;
   const brows = points.slice(17, 27), nose = points.slice(30, 36);
@@ -58,15 +58,15 @@ const inside = (polygon, x, y, margin) => polygon.every((a, k) => {
 // Interpolate known values smoothly: the Laplace equation, solved from coarse to fine.
 function diffuse(planes, known, size) {
   if (size <= 2) {
-    const places = [...known.keys()].filter(i => known[i]);
-    return planes.map(plane => plane.map(() => places.reduce((sum, i) => sum + plane[i], 0) / places.length));
+    const pixels = [...known.keys()].filter(i => known[i]);
+    return planes.map(plane => plane.map(() => pixels.reduce((sum, i) => sum + plane[i], 0) / pixels.length));
   }
   const half = size / 2, count = new Uint8Array(half * half);
   const block = i => 2 * (Math.floor(i / half) * size + i % half);
-  const of = i => [block(i), block(i) + 1, block(i) + size, block(i) + size + 1].filter(k => known[k]);
-  const places = Array.from(count, (_, i) => of(i));
-  const small = planes.map(plane => Float32Array.from(places, list => list.reduce((sum, k) => sum + plane[k], 0) / (list.length || 1)));
-  const coarse = diffuse(small, count.map((_, i) => places[i].length > 0), half);
+  const knownOf = i => [block(i), block(i) + 1, block(i) + size, block(i) + size + 1].filter(k => known[k]);
+  const members = Array.from(count, (_, i) => knownOf(i));
+  const small = planes.map(plane => Float32Array.from(members, list => list.reduce((sum, k) => sum + plane[k], 0) / (list.length || 1)));
+  const coarse = diffuse(small, count.map((_, i) => members[i].length > 0), half);
   return planes.map((plane, c) => relaxed(enlarged(coarse[c], half), plane, known, size));
 }
 

@@ -11,8 +11,8 @@ from .masks import random_mask
 
 
 class CompletionSamples(Samples):
-    """Augmented faces, rare kinds as often as `balanced_weights` makes them, each with a mask, landmarks and a face
-    region; see `sample` for the format.
+    """Augmented faces, sampled with `balanced_weights`, each with a mask, landmarks and a face region; see `sample` for
+    the format.
 
     Args:
         faces: FaceFolders.

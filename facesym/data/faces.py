@@ -165,7 +165,7 @@ def side_light(
 def expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Change the mid-tones of an SxSx3 image in [0, 255] at random, mostly to darker ones, for other exposures and skin
     tones; returns float32."""
-    return 255 * (np.float32(image) / 255) ** np.exp(rng.uniform(-0.5, 0.9))
+    return 255 * (image.astype(np.float32) / 255) ** float(np.exp(rng.uniform(-0.5, 0.9)))
 
 
 def downscale_blur(rng: np.random.Generator, image: np.ndarray, smallest: float = 0.25) -> np.ndarray:

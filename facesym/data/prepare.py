@@ -65,7 +65,7 @@ def _add_photos(commands):
 def _photos(args):
     require_packages(("datasets",), "facesym prepare photos", "train")
     count = prepare_photos(args.dataset, args.out, split=args.split, image=args.image, person=args.person)
-    print(f"{args.out} has {count} photos")
+    print(f"exported {count} photos to {args.out}")
 
 
 def _add_faces(commands):

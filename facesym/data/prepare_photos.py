@@ -30,10 +30,10 @@ def prepare_photos(
         out: folder to write: ``<row>.<ending>``, in a sub-folder for each person that ``person`` names.
         split: name of the split.
         image: column with the images; default: the only one.
-        person: column with a name, number or label of the person in the image.
+        person: column with a name, number or label of the person in the image; the label -1 means unknown.
 
     Returns:
-        The number of images in the folder. Rows without an image are left out.
+        The number of images exported, those of an earlier run included. Rows without an image are left out.
 
     Raises:
         FacesymError: the dataset or the split cannot be loaded, or a column does not exist or has no images.
@@ -42,8 +42,10 @@ def prepare_photos(
 
     try:
         rows = datasets.load_dataset(str(dataset), split=split)
-    except Exception as error:  # whatever its files, its host or its name are to blame for
-        raise FacesymError(f"the dataset {dataset} could not be loaded: {error}") from error
+    except Exception as error:  # the library raises many types
+        raise FacesymError(
+            f"the dataset {dataset} could not be loaded: check its name, the split and the connection ({error})"
+        ) from error
     image = _image_column(rows.features, image, datasets.Image)
     if person is not None and person not in rows.features:
         raise FacesymError(
@@ -54,10 +56,13 @@ def prepare_photos(
     digits, count = len(str(len(rows))), 0
     for i, row in enumerate(progress_bar(rows, desc="photos", unit="photo")):
         stored = row[image]
-        data = stored and (stored["bytes"] or Path(stored["path"]).read_bytes())
+        try:
+            data = stored and (stored["bytes"] or Path(stored["path"]).read_bytes())
+        except OSError as error:
+            raise FacesymError(f"the image of row {i} is not in the dataset: {error}") from error
         if not data:
             continue
-        known = person is not None and row[person] is not None
+        known = person is not None and row[person] not in (None, -1)
         folder = Path(out) / _folder_name(label(row[person])) if known else Path(out)
         target = folder / f"{i:0{digits}}{_ending(stored['path'], data)}"
         if not target.exists():

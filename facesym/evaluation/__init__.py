@@ -4,7 +4,7 @@
         --models symmfc-256 runs/ablation/export -n 400 -o results/complete-256
 
 Each task writes results.json (means and all settings) and image grids, and prints its tables in Markdown. Results are
-deterministic. `run` of a task's module returns the metrics for zoo.json, or None.
+deterministic.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from importlib import import_module
 from .. import zoo
 from ..packages import require_packages
 
+# `run` of a task's module returns the metrics for zoo.json, or None if it has none.
 TASKS = {
     "complete": "face completion: irregular masks and a centre square",
     "faces": "alignment of tilted faces",
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         command.add_argument(
             "--zoo",
             metavar="ID",
-            help="also write the results into this model's entry in zoo.json, as recipes do",
+            help="also replace the metrics of this model in zoo.json, as recipes do",
         )
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
@@ -75,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.zoo:
         zoo.get(args.zoo)  # check the name before the slow parts
     measured = args.run(args)
-    if args.zoo and measured:
+    if args.zoo and not measured:
+        print("this task has no metrics for zoo.json: nothing was written there")
+    elif args.zoo:
         zoo.set_metrics(args.zoo, measured)
         print(f"wrote {zoo.ZOO_FILE}")

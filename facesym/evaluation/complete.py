@@ -187,11 +187,13 @@ def measure(
         backbone: AlexNet's file; None leaves out LPIPS.
         device: for LPIPS.
     """
+    far = np.linalg.norm(metrics.identity_descriptor(results) - descriptors, axis=-1)
     values = {
         "psnr": metrics.psnr(results, targets),
         "ssim": metrics.ssim(results, targets),
         "psnr_in_mask": metrics.psnr(results, targets, masks),
-        "identity_distance": np.linalg.norm(metrics.identity_descriptor(results) - descriptors, axis=-1),
+        "identity_distance": far,
+        "same_person": far <= metrics.SAME_PERSON,
         "sharpness": metrics.sharpness(results),
     }
     if backbone:
@@ -257,8 +259,7 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
                 bar.set_description(f"{kind}, {name}")
                 results, extra = _row(name, models, targets, masks, landmarks, args.device)
                 values = measure(results, targets, masks, descriptors, args.alexnet, args.device) | extra
-                same = values["identity_distance"] <= metrics.SAME_PERSON
-                table.append(mean_row(name, values | {"same_person": same}))
+                table.append(mean_row(name, values))
                 values_of[name] = values
                 images += _picture_rows(kind, name, rows, values)
                 if name != "Navier-Stokes":  # looks like Telea's

@@ -1,12 +1,11 @@
 """Results by group of face."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from .. import metrics
 from ..data.balance import DARK, LIGHT, cheek_lightness
 from ..faces.occlusion import find_occlusion, network
 from .data import load_pictures, yaw_of
@@ -28,8 +27,8 @@ def groups(
 
     Args:
         rows: rows of metadata.csv, with ``set`` and, where known, ``skin``.
-        images: NxSxSx3 uint8, at least 256 pixels; default: loaded from the rows' files.
-        landmarks: Nx68x2, pixels.
+        images: NxSxSx3 uint8; default: loaded from the rows' files, with their landmarks.
+        landmarks: Nx68x2, pixels; required with ``images``.
     """
     side = network().config.input_size
     if images is None or landmarks is None:
@@ -61,16 +60,19 @@ def _skin(row, image, landmarks):
 
 
 def group_means(
-    members: dict[str, np.ndarray], values: dict[str, dict[str, np.ndarray]]
+    members: dict[str, np.ndarray],
+    values: dict[str, dict[str, np.ndarray]],
+    mean: Callable[[str, dict[str, np.ndarray]], dict[str, Any]] = mean_row,
 ) -> list[dict[str, Any]]:
     """Average measures over the images of each group: a row for each model and group with images.
 
     Args:
         members: {group: N bool}, from `groups`.
         values: {row's name: its measures, a dict of arrays of N}.
+        mean: averages the measures of a group to a row with this name.
     """
     return [
-        mean_row(f"{name}, {group}", {key: value[inside] for key, value in own.items()})
+        mean(f"{name}, {group}", {key: value[inside] for key, value in own.items()})
         | {"n": int(inside.sum())}
         for name, own in values.items()
         for group, inside in members.items()
@@ -100,7 +102,7 @@ def group_gains(
                 continue
             row = {"row": f"{name}, {group}", "n": int(inside.sum())}
             row["gain"] = float((own["psnr"] - values[best]["psnr"])[inside].mean())
-            row["same_person"] = float((own["identity_distance"][inside] <= metrics.SAME_PERSON).mean())
+            row["same_person"] = float(own["same_person"][inside].mean())
             if "lpips" in own:
                 lowest = min(values[other]["lpips"][inside].mean() for other in others)
                 row["lpips"] = float(own["lpips"][inside].mean() / lowest)

@@ -142,11 +142,14 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
         print(f"false alarms: {fraction:.1%} of {counts[name]} images of --{name}")
     print(f"\nwrote {args.out}")
     data = f"images of the test split of {', '.join(folder.name for folder in args.faces)}, {size} pixels"
-    unoccluded = [{"row": name, "images": counts[name], "false_alarms": alarms[name]} for name in alarms]
-    return [
-        zoo_metrics(data, "facesym evaluate occlusion", table),
-        zoo_metrics("unoccluded images of the test split", "facesym evaluate occlusion", unoccluded),
-    ]
+    parts = {
+        f"{sum(map(len, drawn.values()))} {data}, with drawn occlusions": table[: len(drawn) + 1],
+        f"{len(real)} {data}, with real occlusions": table[len(drawn) + 1 :],
+    } | {
+        f"{counts[name]} unoccluded images of the test split": [{"row": name, "false_alarms": alarms[name]}]
+        for name in alarms
+    }
+    return [zoo_metrics(data, "facesym evaluate occlusion", rows) for data, rows in parts.items() if rows]
 
 
 def _found(picture, kinds=()):

@@ -20,7 +20,7 @@ from ..faces.landmarks import find_points
 from ..logging import progress_bar
 from ..pipelines.crops import to_image
 from .data import add_common_arguments, load_pictures, named_models, one_size, select_pictures, yaw_of
-from .groups import groups
+from .groups import group_means, groups
 from .report import picture_grid
 from .tables import markdown, save_results, zoo_metrics
 
@@ -77,14 +77,9 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
         name: measure(output, images, descriptors, args.alexnet, args.device)
         for name, output in outputs.items()
     }
-    table = [mean_row(name, own) for name, own in values.items()]
-    by_group = [
-        mean_row(f"{name}, {group}", {key: value[inside] for key, value in values[name].items()})
-        | {"n": int(inside.sum())}
-        for name in pipes
-        for group, inside in groups(rows).items()
-        if inside.any()
-    ]
+    table = [mean_fit(name, own) for name, own in values.items()]
+    own = {name: values[name] for name in pipes}
+    by_group = group_means(groups(rows), own, mean_fit)
     _grid(outputs, images, next(iter(pipes)), args.grid).save(args.out / "grid.png")
     settings = {
         "task": "rotate", "models": args.models, "pictures": len(images), "size": size, "steps": args.steps,
@@ -172,13 +167,13 @@ def measure(
         ranges = np.array(output["range"])
         values |= {
             "range": ranges,
-            "reached": (np.abs(ranges) >= REACHED * TURNS[-1]).all(1),
+            "reached": np.all(np.abs(ranges) >= REACHED * TURNS[-1], axis=1),
             "seconds": np.array(output["seconds"]),
         }
     return values
 
 
-def mean_row(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
+def mean_fit(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
     """Average the measures of `measure` over images; those at TURNS become dicts of {yaw: mean}."""
     row: dict[str, Any] = {"row": name}
     for key, value in values.items():

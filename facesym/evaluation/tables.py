@@ -37,18 +37,18 @@ def zoo_metrics(data: str, protocol: str, rows: Sequence[dict[str, Any]]) -> dic
     Args:
         data: what was measured on.
         protocol: how.
-        rows: dicts; "row" is a row's name. Their numbers are kept, rounded to three decimals.
+        rows: dicts; "row" is a row's name. Their floats are kept, rounded to three decimals; ints are counts.
     """
     return {"data": data, "protocol": protocol, "values": {row["row"]: _numbers(row) for row in rows}}
 
 
 def _numbers(row):
-    """Return the numbers of a row; those of a dict in it are named after both keys."""
+    """Return the floats of a row; those of a dict in it are named after both keys."""
     numbers = {}
     for key, value in row.items():
         if isinstance(value, dict):
             numbers |= {f"{key}_{each}": number for each, number in _numbers(value).items()}
-        elif isinstance(value, (int, float)) and key not in ("n", "pictures"):
+        elif isinstance(value, float):
             numbers[key] = round(value, 3)
     return numbers
 

@@ -125,8 +125,8 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
         "views": measure_views(pipes, mesh, args.views, args.alexnet) if args.views else [],
         "strengths": measure_strengths(pipes, images[:STRENGTH_IMAGES]),
         "real": real,
-        "groups": attribute_means(table),
-        "by_group": attribute_means(by_group),
+        "attribute_groups": attribute_means(table),
+        "groups": attribute_means(by_group),
         "attributes": table,
         "turned": turned,
     }
@@ -299,7 +299,7 @@ def _zoo_metrics(settings, results):
         zoo_metrics(
             f"{data}: {group}",
             "facesym evaluate transfer",
-            [row for row in results["groups"] if row["group"] == group],
+            [row for row in results["attribute_groups"] if row["group"] == group],
         )
         for group in GROUPS
     ]
@@ -337,12 +337,14 @@ def _print(settings, results):
     for group in GROUPS:
         rows.append({"row": f"{group}: held-out photos", "accuracy": results["real"][group]["mean"]})
         rows += [
-            row | {"row": f"{group}: {row['row']}"} for row in results["groups"] if row["group"] == group
+            row | {"row": f"{group}: {row['row']}"}
+            for row in results["attribute_groups"]
+            if row["group"] == group
         ]
     print(markdown(rows, COLUMNS))
     for group in GROUPS:
         print(f"\n{group}, by group of images\n")
-        print(markdown([row for row in results["by_group"] if row["group"] == group], COLUMNS))
+        print(markdown([row for row in results["groups"] if row["group"] == group], COLUMNS))
     turned = results["turned"]
     angles = sorted({row["angle"] for row in turned})
     print(f"\nExpressions recognised in faces turned by {', '.join(f'±{angle}°' for angle in angles)}\n")

@@ -5,9 +5,9 @@ import numpy as np
 
 from .geometry import face_region, resized_points
 from .grain import with_grain
-from .parse import parse, resized
+from .parse import parse
 from .paste import diffuse, reaching_border
-from .pixels import to_uint8
+from .pixels import resized, to_uint8
 from .texture import borrow_texture, find_texture
 
 SIDE = 128  # pixels: crops are segmented at this size

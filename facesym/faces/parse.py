@@ -6,15 +6,16 @@ import numpy as np
 from ..errors import ZooError
 from ..onnx import backend, run_network, shared_network
 from .geometry import face_region
-from .pixels import to_input
+from .pixels import resized, to_input
 
 CLASSES = 7  # of the parser, the background first; before, clothes counted as background
 HAIR = 2  # the class of hair, beards included
-SPECK = 0.01  # fraction of the side: thinner patches of hair are left out
+SPECK = 0.01  # fraction of the side: patches of hair less than twice as wide are dropped
 RIM = 0.02  # fraction of the side by which hair is dilated: strands are finer than the parser sees
-ALIKE = 11.0  # maximum distance of skin from the cheeks' in a* and b* (CIE L*a*b*) …
-DARKER = 18.0  # … and how much darker it may be, in L*
-BRIDGE, NOSE = 28, 33  # landmarks on the bridge of the nose and below it, where hair is a beard
+ALIKE = 11.0  # largest distance in a* and b* (CIE L*a*b*) at which a pixel counts as skin like the cheeks
+DARKER = 18.0  # largest amount, in L*, by which such a pixel may be darker
+BRIDGE = 28  # landmark on the bridge of the nose
+NOSE = 33  # landmark at the base of the nose: hair below it is a beard
 
 
 def parse(crop: np.ndarray) -> np.ndarray:
@@ -43,9 +44,9 @@ def parse(crop: np.ndarray) -> np.ndarray:
 
 
 def hair_over_face(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Find hair above the base of the nose, and the places that mirror it.
+    """Find hair above the base of the nose, and add its mirror image.
 
-    The parser takes bare foreheads for hair, too: what has the colour of the cheeks is skin.
+    The parser also labels bare foreheads as hair, so pixels in the colour of the cheeks count as skin.
 
     Args:
         crop: SxSx3 uint8, an aligned crop of a frontal face.
@@ -77,9 +78,3 @@ def _like_cheeks(crop, points):
     away = lab - np.median(lab[top:bottom][cheeks], 0)
     alike = (np.hypot(away[..., 1], away[..., 2]) < ALIKE) & (away[..., 0] > -DARKER)
     return cv2.medianBlur(alike.astype(np.uint8), 2 * (size // 64) + 1) > 0
-
-
-def resized(image: np.ndarray, side: int) -> np.ndarray:
-    """Resize an image (SxS or SxSxC) to another side."""
-    how = cv2.INTER_AREA if len(image) > side else cv2.INTER_LINEAR
-    return cv2.resize(image, (side, side), interpolation=how)

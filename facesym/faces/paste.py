@@ -93,8 +93,8 @@ def paste_face(
     """Blend an edited face into the photo.
 
     The colours of the crop are matched to the photo at the border of the mask, and the crop fades in from there. Where
-    the photo is darker, colours are scaled, and where it is brighter, shifted: shifted down, the dark parts of a face
-    in side light would turn black on its shadowed half.
+    the photo is darker, colours are scaled, and where it is brighter, shifted. Shifting would turn the dark parts of a
+    face in side light black on its shadowed half.
 
     Args:
         photo: RGB.

@@ -1,5 +1,6 @@
 """Conversion of pixels between uint8 and floats."""
 
+import cv2
 import numpy as np
 
 
@@ -25,3 +26,9 @@ def to_input(images: np.ndarray) -> np.ndarray:
         …x3xHxW float32 in [-1, 1].
     """
     return np.moveaxis(images, -1, -3) / np.float32(127.5) - 1
+
+
+def resized(image: np.ndarray, side: int) -> np.ndarray:
+    """Resize an image (SxS or SxSxC) to another side."""
+    how = cv2.INTER_AREA if len(image) > side else cv2.INTER_LINEAR
+    return cv2.resize(image, (side, side), interpolation=how)

@@ -13,7 +13,7 @@ STRETCHED = (0.15, 0.45)
 MIRRORED = (0.4, 0.8)  # the same, where the mirror image replaces pixels that are not trusted
 SEAM = 0.06  # half width of the blend between the photo and its mirror image, as a fraction of the side
 # Points of the ear and of the forehead on the left of the image: the landmark that they move with, their distances
-# outwards and upwards from it, in distances between the outer eye corners, and the fraction of its way that they go.
+# outwards and upwards from it, in distances between the outer eye corners, and by what fraction of its displacement.
 _AROUND = (
     (0, 0.12, 0.3, 1), (0, 0.3, 0.25, 1), (0, 0.3, 0, 1), (1, 0.28, 0, 1), (2, 0.2, 0, 1),
     (17, 0, 0.25, 1), (19, 0, 0.25, 1), (17, 0, 0.55, 0.9), (19, 0, 0.55, 0.9),
@@ -106,7 +106,7 @@ def turn_back(image: np.ndarray, points: np.ndarray, goal: np.ndarray) -> np.nda
 
 
 def _warped(image, points, goal):
-    """Warp an image (SxSxC) from landmarks to others (68x2); return it and the map's local area (SxS)."""
+    """Warp an image (SxS or SxSxC) from landmarks to others (68x2); return it and the map's local area (SxS)."""
     near, offsets, fractions = _around(points)
     more = points[near] + offsets
     moved = more + fractions * (goal[near] - points[near])
@@ -122,11 +122,11 @@ def _trust(area, bounds=STRETCHED):
 
 def _around(points):
     """Locate the ears and the forehead, which have no landmarks: without points of their own, the spline stretches
-    ears, and folds hair at the end of the averted brow.
+    ears and folds hair at the end of the averted brow.
 
     Returns:
         The landmarks (N indices) with which N points of them move, the offsets of these points (Nx2) in pixels, and the
-        fractions (Nx1) of the landmarks' ways that they go.
+        fractions (Nx1) of the landmarks' displacements by which they move.
     """
     unit, outwards, up = (
         np.linalg.norm(points[45] - points[36]),

@@ -166,7 +166,8 @@ class SymmetrizePipeline(Pipeline):
             method: "model", or a baseline that mirrors at the midline of the landmarks: "left" or "right" (that half of
                 the image and its mirror image), "average" (the mean of the face and its mirror image).
             faces: "largest", "all", or an index from left to right.
-            paste: False returns aligned crops instead of the photo; for "model", only the face on black.
+            paste: False returns aligned crops instead of the photo; for "model", only the face on black, where hair
+                over the forehead is symmetric, too. In the photo it stays as it is.
             aligned: the image is already an aligned square crop; skip face detection.
             exact: make the face that the network sees, at the front, exactly symmetric, not only approximately.
             composites: also return all six images of each face.

@@ -67,8 +67,8 @@ factor() {
     once factor "$PYTHON" "$ROOT/train/factor.py" "$OUT/$1" --data "$FACES"/* --rank "$2" --out "$OUT/factored" "${options[@]}"
 }
 
-# measure TASK ARGUMENTS…: compute the rows of docs/measured.md into OUT/results, and the model's metrics in zoo.json.
+# measure TASK ARGUMENTS…: compute the rows of docs/measured.md into OUT/results and, with --zoo, the metrics in zoo.json.
 measure() {
-    [[ $MODE == smoke ]] || once "results-$1" "$PYTHON" -m facesym evaluate "$@" -o "$OUT/results" --zoo "$ID"
+    [[ $MODE == smoke ]] || once "results-$1" "$PYTHON" -m facesym evaluate "$@" -o "$OUT/results"
 }
 need FACES

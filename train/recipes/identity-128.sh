@@ -8,4 +8,4 @@ case $MODE in
     smoke) sizes=(--steps 2) ;;
 esac
 stage train identity --data "$FACES" "${sizes[@]}" "${RELEASE[@]}"
-measure identity --faces "$FACES/lfw" --models identity-128 -n 1000
+measure identity --faces "$FACES/lfw" --models identity-128 -n 1000 --zoo "$ID"

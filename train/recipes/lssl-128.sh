@@ -29,4 +29,4 @@ stage mouths lssl "${shared[@]}" "${third[@]}" --perceptual "$VGG16" --mouths --
     --config "emphasis=$emphasis" passes=2 "${RELEASE[@]}"
 [[ $MODE == smoke ]] || need ALEXNET MESH
 measure transfer --faces "$FACES"/{scut,mebeauty,lfw} --alexnet "${ALEXNET:-}" --mesh "${MESH:-}" --models lssl-128 \
-    -n 60 --turned 60 --classifier-steps 2100
+    -n 60 --turned 60 --classifier-steps 2100 --zoo "$ID"

@@ -21,4 +21,4 @@ stage factored-on nfgan "${shared[@]}" "${second[@]}" --init "$OUT/factored" --r
     --expressive-fraction 0.45 --lambda1 1 --config lean=3 passes=2 "${RELEASE[@]}"
 [[ $MODE == smoke ]] || need ALEXNET
 measure normalize --london "$FACES/london" --lfw "$FACES/lfw" --web "$FACES"/{flickr,omi} --mesh "$MESH" \
-    --alexnet "${ALEXNET:-}" --models nfgan-128 -n 100
+    --alexnet "${ALEXNET:-}" --models nfgan-128 -n 100 --zoo "$ID"

@@ -47,4 +47,4 @@ stage bare-128 occlusion "${bare[@]}" --init "$OUT/256-again" "${bare_small[@]}"
 stage bare-256 occlusion "${bare[@]}" --init "$OUT/bare-128" "${bare_full[@]}"
 stage taught occlusion "${bare[@]}" --teacher "$OUT/256-again" --init "$OUT/bare-256" "${taught[@]}" "${RELEASE[@]}"
 measure occlusion --faces "$FACES"/{flickr,stylegan,omi,lfw} --unoccluded "$FACES"/{london,generated,scut,amfd} \
-    --marks "$ROOT/tests/data/occlusions.json" --plain "$ROOT/tests/data/unoccluded.txt"
+    --marks "$ROOT/tests/data/occlusions.json" --plain "$ROOT/tests/data/unoccluded.txt" --zoo "$ID"

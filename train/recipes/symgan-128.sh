@@ -10,4 +10,4 @@ esac
 stage train symgan --kind zprime --encoder --no-augment --data "$FACES" --perceptual "$VGG16" "${sizes[@]}" "${RELEASE[@]}"
 factor train/encoder "$rank" "$ID-encoder"
 [[ $MODE == smoke ]] || need ALEXNET
-measure rotate --faces "$FACES"/{scut,mebeauty,generated,lfw} --alexnet "${ALEXNET:-}" --models symgan-128 -n 12
+measure rotate --faces "$FACES"/{scut,mebeauty,generated,lfw} --alexnet "${ALEXNET:-}" --models symgan-128 -n 12 --zoo "$ID"

@@ -13,4 +13,4 @@ stage extract symmetrize --stage 2 --data "$FACES" "${second[@]}" --init "$OUT/r
 stage symmetrize symmetrize --stage 3 --data "$FACES" "${third[@]}" --init "$OUT/extract" "${RELEASE[@]}"
 factor symmetrize "$rank" "$ID"
 [[ $MODE == smoke ]] || need ALEXNET
-measure symmetrize --faces "$FACES"/{lfw,london,scut,mebeauty,generated} --alexnet "${ALEXNET:-}" --models symmetrize-256 -n 100
+measure symmetrize --faces "$FACES"/{lfw,london,scut,mebeauty,generated} --alexnet "${ALEXNET:-}" --models symmetrize-256 -n 100 --zoo "$ID"

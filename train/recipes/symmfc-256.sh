@@ -22,4 +22,4 @@ shared+=(--glasses-in flickr stylegan omi lfw --bare-eyes "$ROOT/train/bare_eyes
 stage 128 symmfc "${shared[@]}" "${small[@]}" --adversary-from 1000000
 stage 256 symmfc "${shared[@]}" "${full[@]}" --identity identity --init "$OUT/128" "${RELEASE[@]}"
 [[ $MODE == smoke ]] || need ALEXNET
-measure complete --faces "$FACES"/* --masks "$MASKS" --alexnet "${ALEXNET:-}" --size 256 --models symmfc-256
+measure complete --faces "$FACES"/* --masks "$MASKS" --alexnet "${ALEXNET:-}" --size 256 --models symmfc-256 --zoo "$ID"
