@@ -99,7 +99,7 @@ def test_a_background_that_the_parser_takes_for_a_person_is_told_by_its_lower_lo
         logits[0, 2] = np.where(x[0, 1] < -0.2, 11, background + np.linspace(0, 1, SIDE))
         return logits
 
-    monkeypatch.setattr("facesym.faces.matte.run_network", parser)
+    monkeypatch.setattr("facesym.faces.parse.run_network", parser)
     found = person_matte(image, points) > 0.5
     assert (found & where).sum() > 0.9 * (found | where).sum()
 
@@ -176,7 +176,7 @@ def test_the_person_is_the_one_with_the_face(portrait, monkeypatch):
     def parser(background):
         logits = np.full((1, 7, SIDE, SIDE), -9, np.float32)
         logits[0, 0] = np.where(background, 9, -20)
-        monkeypatch.setattr("facesym.faces.matte.run_network", lambda *_: logits)
+        monkeypatch.setattr("facesym.faces.parse.run_network", lambda *_: logits)
 
     face = face_region(points, len(image)) > 0
     parser(np.arange(SIDE) > 6)  # the person is a strip at the left
@@ -228,7 +228,7 @@ def test_the_layers_of_a_face_are_computed_once(portrait, monkeypatch):
 
 def test_a_parser_without_clothes_is_refused(portrait, monkeypatch):
     logits = np.zeros((1, 6, SIDE, SIDE), np.float32)
-    monkeypatch.setattr("facesym.faces.matte.run_network", lambda *_: logits)
+    monkeypatch.setattr("facesym.faces.parse.run_network", lambda *_: logits)
     with pytest.raises(ZooError, match="6 classes"):
         person_matte(portrait[0], portrait[2])
 
