@@ -132,8 +132,8 @@ def connect(
             return stage_value, gr.skip(), gr.skip()
         return stage_value, new_shot, uuid.uuid4().hex
 
-    async def upload(stage_value, old_shot):
-        return take(*await stage.take(stage_value, old_shot))
+    async def upload(stage_value):
+        return take(*await stage.take(stage_value))
 
     async def go_on(event: gr.EventData, stage_value, result_path=None):
         try:
@@ -147,7 +147,7 @@ def connect(
         stage_value, new_shot, outcomes = examples.open_example(int(event.index))
         return [stage_value, new_shot, *show(outcomes)]
 
-    photo.upload(upload, [photo, shot], photo_state, **IN_TURN)
+    photo.upload(upload, photo, photo_state, **IN_TURN)
     taken.change(show, None, results, cancels=running, **NOTHING_RUNS)
     photo.clear(lambda: [{}, None, *show()], None, [photo, shot, *results], cancels=running, **NOTHING_RUNS)
     shelf.select(open_example, None, [photo, shot, *results], cancels=running, **NOTHING_RUNS)

@@ -98,7 +98,7 @@ def on_stage(shot: Shot, strokes: str | None = None) -> dict:
     }
 
 
-async def take(value: dict, shot):
+async def take(value: dict):
     """Take an uploaded photo; return the stage's value and the `Shot`, which is None after an error."""
     path = os.path.abspath(str((value or {}).get("upload") or ""))
     try:

@@ -57,7 +57,7 @@ def test_only_uploads_can_be_taken():
     """The browser names the file: any other of the server's is refused."""
     import stage
 
-    value, shot = asyncio.run(stage.take({"upload": str(EXAMPLES / "astronaut.jpg")}, None))
+    value, shot = asyncio.run(stage.take({"upload": str(EXAMPLES / "astronaut.jpg")}))
     assert shot is None and "upload failed" in value["error"]
 
 

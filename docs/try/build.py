@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from facesym import asymmetry, export
-from facesym.faces import geometry, save, turn
+from facesym.faces import geometry, paste, save, turn
 from facesym.pipelines import symmetrize
 
 HERE = Path(__file__).parent
@@ -57,6 +57,7 @@ def build() -> None:
         "stable": asymmetry._STABLE,
         "around": turn._AROUND,
         "mirrored": turn.MIRRORED,
+        "black": paste._BLACK,
         "straight": symmetrize.STRAIGHT,
         "both_sides": symmetrize.BOTH_SIDES,
         "farthest": symmetrize.SymmetrizePipeline.trained_yaw,

@@ -119,14 +119,14 @@ async function level(photo, box, nets) {
 
 // The network's picture as a canvas: it fades in from the rim of its region, and its colours match those of the crop
 // (`seen`) with these landmarks.
-function faded(picture, region, seen, points) {
+function faded(picture, region, seen, points, constants) {
   const count = SIZE * SIZE, context = canvas(SIZE, SIZE).getContext("2d");
   const pixels = context.createImageData(SIZE, SIZE);
   let solid = Float32Array.from(region, value => value > 0.5 ? 1 : 0);
   for (let k = 0; k < 2; k++) solid = boxBlur(solid, SIZE, 8);
   const alpha = solid.map(value => Math.max(0, 2 * value - 1));
   const levels = values => [0, 1, 2].map(c => values.slice(c * count, (c + 1) * count).map(v => (v + 1) * 127.5));
-  const face = matchColours(levels(picture), levels(seen), alpha, points, SIZE);
+  const face = matchColours(levels(picture), levels(seen), alpha, points, SIZE, constants);
   for (let i = 0; i < count; i++) {
     for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = Math.round(face[c][i]);
     pixels.data[4 * i + 3] = 255 * alpha[i];
@@ -149,10 +149,10 @@ async function symmetricFace(image, landmarks, yaw, { symmetrizer, constants }) 
   }
   const out = await symmetrizer.run({ image: seen }, ["picture", "region"]);
   const picture = out.picture.data, region = out.region.data;
-  if (!turned) return faded(picture, region, before, points);
+  if (!turned) return faded(picture, region, before, points, constants);
   const back = turnBack([...[0, 1, 2].map(c => plane(picture, c)), region], SIZE, front, points, constants);
   back.slice(0, 3).forEach((values, c) => picture.set(values, c * count));
-  return faded(picture, back[3], before, points);
+  return faded(picture, back[3], before, points, constants);
 }
 
 // A canvas with the photo whose largest face is symmetric, and the measures of the face as it was.

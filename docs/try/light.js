@@ -2,12 +2,11 @@
 // Planes are lists of Float32Arrays of size × size values from 0 to 255; size is a power of two.
 import { boxBlur } from "./turn.js";
 
-const BLACK = 8; // levels added to colours before they are scaled: near 0, their ratio is unreliable
 const SWEEPS = 8;
 
 // The face's colours, equal to the photo's where it fades in (alpha below 0.5) and the photo shows the face too. In
 // between, the colours there are interpolated. Where the photo is darker, colours are scaled, else shifted.
-export function matchColours(face, photo, alpha, points, size) {
+export function matchColours(face, photo, alpha, points, size, { black }) {
   const outline = hull(faceOutline(points)), seam = new Uint8Array(size * size);
   for (let i = 0; i < seam.length; i++) {
     seam[i] = alpha[i] > 0 && alpha[i] < 0.5 && inside(outline, i % size, Math.floor(i / size), size / 64);
@@ -17,7 +16,7 @@ export function matchColours(face, photo, alpha, points, size) {
   const light = diffuse(coarse, seam, size);
   return face.map((plane, c) => plane.map((value, i) => {
     const wanted = light[c][i], own = light[c + 3][i];
-    return wanted < own ? (value + BLACK) * (wanted + BLACK) / (own + BLACK) - BLACK : value + wanted - own;
+    return wanted < own ? (value + black) * (wanted + black) / (own + black) - black : value + wanted - own;
   }));
 }
 
@@ -61,12 +60,14 @@ function diffuse(planes, known, size) {
     const pixels = [...known.keys()].filter(i => known[i]);
     return planes.map(plane => plane.map(() => pixels.reduce((sum, i) => sum + plane[i], 0) / pixels.length));
   }
-  const half = size / 2, count = new Uint8Array(half * half);
-  const block = i => 2 * (Math.floor(i / half) * size + i % half);
-  const knownOf = i => [block(i), block(i) + 1, block(i) + size, block(i) + size + 1].filter(k => known[k]);
-  const members = Array.from(count, (_, i) => knownOf(i));
-  const small = planes.map(plane => Float32Array.from(members, list => list.reduce((sum, k) => sum + plane[k], 0) / (list.length || 1)));
-  const coarse = diffuse(small, count.map((_, i) => members[i].length > 0), half);
+  const half = size / 2;
+  const members = Array.from({ length: half * half }, (_, i) => {
+    const first = 2 * (Math.floor(i / half) * size + i % half);
+    return [first, first + 1, first + size, first + size + 1].filter(k => known[k]);
+  });
+  const mean = (plane, list) => list.reduce((sum, k) => sum + plane[k], 0) / (list.length || 1);
+  const small = planes.map(plane => Float32Array.from(members, list => mean(plane, list)));
+  const coarse = diffuse(small, Uint8Array.from(members, list => list.length > 0), half);
   return planes.map((plane, c) => relaxed(enlarged(coarse[c], half), plane, known, size));
 }
 

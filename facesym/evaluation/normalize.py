@@ -85,8 +85,8 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     classifier, accuracy = train_classifier(args)
 
     tables, counts = {}, {}
-    wild: dict[str, dict[str, np.ndarray]] = {}
     wild_rows: list[dict[str, Any]] = []
+    wild: list[dict[str, dict[str, np.ndarray]]] = []
     for name, (images, targets, rows) in picture_sets(args).items():
         outputs = _outputs(pipes, nets, mesh, neutral, images)
         values = measure(outputs, targets, classifier, None if rows else args.alexnet)
@@ -94,15 +94,16 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
         counts[name] = len(images)
         if rows:
             wild_rows += rows
-            wild = {
-                row: {key: np.append(wild.get(row, {}).get(key, []), x) for key, x in own.items()}
-                for row, own in values.items()
-            }
+            wild.append(values)
         columns = {row: faces[: args.grid] for row, faces in outputs.items()}
         picture_grid(columns | ({} if rows else {"target photo": targets[: args.grid]})).save(
             args.out / f"grid-{name.lower().replace(', ', '-').replace(' ', '-')}.png"
         )
-    by_group = group_means(groups(wild_rows), wild)
+    pooled = {
+        row: {key: np.concatenate([values[row][key] for values in wild]) for key in own}
+        for row, own in wild[0].items()
+    }
+    by_group = group_means(groups(wild_rows), pooled)
     settings = {
         "task": "normalize", "models": args.models, "realism": args.realism, "size": SIZE, "seed": args.seed,
         "pictures": counts,

@@ -245,7 +245,7 @@ class SymmetrizePipeline(Pipeline):
 
     def _run(self, faces, options):
         if options.composites or options.method == "model":
-            self._symmetrize(faces, options.exact)
+            self._symmetrize(faces, options)
         for face in faces:
             mirrored = {}
             if options.composites or options.method != "model":
@@ -301,8 +301,8 @@ class SymmetrizePipeline(Pipeline):
         }
 
     @inference
-    def _symmetrize(self, faces, exact):
-        """Run the network; set ``output`` (only the face), ``picture`` and ``region`` of each face.
+    def _symmetrize(self, faces, options):
+        """Run the network; set ``output`` (only the face) and ``picture`` of each face and, to paste it, ``region``.
 
         The two halves of a turned head differ, and the network would mix a frontal face from them that is too wide for
         the head. Warped to the front, they match, and the symmetric face is warped back to the pose of the head.
@@ -315,15 +315,15 @@ class SymmetrizePipeline(Pipeline):
         ]
         seen = [Image.fromarray(front[0]) if front else face.base for face, front in zip(faces, fronts)]
         images = to_batch(seen, self.net)
-        out = self.net(images, exact=exact) if self.backend == "torch" else self.net(images)
+        out = self.net(images, exact=options.exact) if self.backend == "torch" else self.net(images)
         for i, (face, front) in enumerate(zip(faces, fronts)):
             picture, region = np.asarray(to_image(out.picture[i])), to_array(out.region[i, 0])
-            hair = hair_over_face(np.asarray(seen[i]), front[1] if front else face.base_points)
             if front:
                 back = turn_back(np.dstack([picture, 255 * region]), front[1], face.points)
                 picture, region = to_uint8(back[..., :3]), np.clip(back[..., 3] / 255, 0, 1)
-                hair = turn_back(hair, front[1], face.points)
             face.output = Image.fromarray(to_uint8(region[..., None] * picture))
             face.picture = Image.fromarray(picture)
-            # Hair stays as it is: a fringe on one half must not appear on both.
-            face.region = one_piece(region * (hair < 0.5))
+            if options.paste:  # hair stays as it is: a fringe on one half must not appear on both
+                hair = hair_over_face(np.asarray(seen[i]), front[1] if front else face.base_points)
+                hair = turn_back(hair, front[1], face.points) if front else hair
+                face.region = one_piece(region * (hair < 0.5))
