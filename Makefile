@@ -1,7 +1,7 @@
 # make demo   start the page on this machine
 # make space DIR=…   lay out a Hugging Face Space in that folder; PUSH=OWNER/NAME uploads it
 # make try    fill docs/try, the page that needs no server (needs npm)
-# make test   run every test, with coverage
+# make test   run every test
 # make lint   check style, spelling, prose, zoo.json and CITATION.cff
 # Each needs only Python 3.11 and make: it builds its own environment in .venv the first time.
 PYTHON ?= python3.11
@@ -20,7 +20,7 @@ try: $(VENV)/.dev
 	$(BIN)/python docs/try/build.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -40,48 +40,55 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def contexts(browser):
-    """A browser's window for each device, in German; shared, so that the page's scripts are loaded once."""
-    made = {
+def devices(browser):
+    """A page of each device, in German. The tests of a module share it: a new one would load the scripts again."""
+    contexts = {
         name: browser.new_context(accept_downloads=True, locale="de-DE", reduced_motion="reduce", **device)
         for name, device in DEVICES.items()
     }
-    yield made
-    for context in made.values():
+    yield {name: context.new_page() for name, context in contexts.items()}
+    for context in contexts.values():
         context.close()
 
 
 @pytest.fixture(params=DEVICES)
-def page(contexts, request):
+def page(devices, request):
     """The page, opened by a visitor. It may ask for nothing from elsewhere, no script may fail, and nothing may be
     wider than the screen."""
-    yield from visit(contexts[request.param])
+    yield from visit(devices[request.param])
 
 
 @pytest.fixture
-def desk(contexts):
+def desk(devices):
     """The same, on a desktop alone: for what has nothing to do with the screen."""
-    yield from visit(contexts["desktop"])
+    yield from visit(devices["desktop"])
 
 
-def visit(context):
+def visit(page):
     url = start_server()
-    page = context.new_page()
     page.set_default_timeout(
         int(os.environ.get("FACESYM_TEST_WAIT", 40_000))
     )  # CI machines are slow at drawing
     elsewhere, failed = [], []
-    page.on(
-        "request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else elsewhere.append(r.url)
-    )
-    page.on("pageerror", lambda error: failed.append(str(error)))
+
+    def hear(request):
+        if not request.url.startswith((url, "data:", "blob:")):
+            elsewhere.append(request.url)
+
+    def fail(error):
+        failed.append(str(error))
+
+    page.on("request", hear)
+    page.on("pageerror", fail)
     page.goto(url)
     page.locator(".drop").wait_for()
     yield page
     wide = page.evaluate("document.documentElement.scrollWidth")
-    page.evaluate("localStorage.clear()")
     width = page.viewport_size["width"]
-    page.close()
+    page.evaluate("localStorage.clear()")
+    page.goto("about:blank")  # ends what still runs
+    page.remove_listener("request", hear)
+    page.remove_listener("pageerror", fail)
     assert not elsewhere and not failed
     assert wide <= width
 

@@ -1,6 +1,6 @@
 """The page in a browser, on a desktop and on a phone: what a visitor sees of it.
 
-With FACESYM_SCREENSHOTS=FOLDER, a screenshot of each tab, on each device and in both themes, is written there.
+With FACESYM_SCREENSHOTS=FOLDER, a screenshot of each tab, light on a desktop and dark on a phone, is written there.
 """
 
 import os
@@ -43,18 +43,18 @@ def test_the_button_stays_near_the_photo_and_the_result_comes_into_view(page, ph
     )
 
 
-def test_a_new_photo_clears_every_tabs_result(page, photo):
-    upload(page, photo)
+def test_a_new_photo_clears_every_tabs_result(desk, photo):
+    upload(desk, photo)
     for name in ("Symmetrize", "Normalize"):
-        open_tab(page, name)
-        press(page, name)
-    upload(page, photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+        open_tab(desk, name)
+        press(desk, name)
+    upload(desk, photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
     for name in ("Normalize", "Symmetrize"):
-        open_tab(page, name)
-        result(page, name).wait_for(state="detached")
-        assert status(page, name).inner_text().strip() == ""
-    page.get_by_role("button", name="Remove photo").click()
-    page.locator(".drop").wait_for()
+        open_tab(desk, name)
+        result(desk, name).wait_for(state="detached")
+        assert status(desk, name).inner_text().strip() == ""
+    desk.get_by_role("button", name="Remove photo").click()
+    desk.locator(".drop").wait_for()
 
 
 def test_a_rejected_photo_lets_a_job_finish_and_a_new_one_ends_it(desk, photo):
@@ -91,17 +91,17 @@ def test_an_example_shows_its_result_at_once_and_can_be_run(page):
         assert all(names)
 
 
-def test_a_result_goes_on_to_another_tab(page, photo):
-    open_tab(page, "Symmetrize")
-    upload(page, photo)
-    press(page, "Symmetrize")
-    before = page.locator(".picture img").get_attribute("src")
-    result(page, "Symmetrize").get_by_role("button", name="Normalize").click()
-    page.wait_for_function(
+def test_a_result_goes_on_to_another_tab(desk, photo):
+    open_tab(desk, "Symmetrize")
+    upload(desk, photo)
+    press(desk, "Symmetrize")
+    before = desk.locator(".picture img").get_attribute("src")
+    result(desk, "Symmetrize").get_by_role("button", name="Normalize").click()
+    desk.wait_for_function(
         "before => document.querySelector('.picture img').getAttribute('src') !== before", arg=before
     )
-    assert page.get_by_role("tab", name="Normalize").get_attribute("aria-selected") == "true"
-    press(page, "Normalize")
+    assert desk.get_by_role("tab", name="Normalize").get_attribute("aria-selected") == "true"
+    press(desk, "Normalize")
 
 
 def test_a_tab_has_an_address_and_reloading_keeps_it(desk):
@@ -142,15 +142,15 @@ CUT = """() => [...document.querySelectorAll("button, label, h1, h2, h3, p, span
     .map((e) => e.outerHTML.slice(0, 120))"""
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_tab_can_be_read_by_everybody(page, theme, request):
-    """axe-core finds nothing serious, in any tab, empty or with a result; no text is cut off, and nothing is wider than
-    the screen."""
+def test_every_tab_can_be_read_by_everybody(page, request):
+    """Light on a desktop, dark on a phone: axe-core finds nothing serious, in any tab, empty or with a result; no text
+    is cut off, and nothing is wider than the screen."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    if theme == "dark":
+    dark = request.node.callspec.id == "phone"
+    if dark:
         page.get_by_role("button", name="Switch between light and dark").click()
         page.wait_for_timeout(600)  # colours fade over
-    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    assert page.evaluate("document.body.classList.contains('dark')") == dark
 
     def check(where):
         found = axe.run(page).response["violations"]

@@ -79,43 +79,43 @@ def painted(page):
     return page.locator(".picture canvas").evaluate(PAINTED)
 
 
-def test_what_hides_the_face_is_found_and_added_to_the_strokes(page, photo):
+def test_what_hides_the_face_is_found_and_added_to_the_strokes(desk, photo):
     dark = with_glasses(photo, FACE, 34)
-    upload(page, dark)
-    paint(page, photo.size, (40, 290), 10)
-    stroke = painted(page)
-    page.get_by_role("button", name="Find what covers the face").click()
-    status(page, "Complete").get_by_text("of the photo was marked").wait_for()
-    page.wait_for_function(f"n => ({PAINTED})(document.querySelector('.picture canvas')) > n", arg=stroke)
+    upload(desk, dark)
+    paint(desk, photo.size, (40, 290), 10)
+    stroke = painted(desk)
+    desk.get_by_role("button", name="Find what covers the face").click()
+    status(desk, "Complete").get_by_text("of the photo was marked").wait_for()
+    desk.wait_for_function(f"n => ({PAINTED})(document.querySelector('.picture canvas')) > n", arg=stroke)
     alpha = "(c, [x, y]) => c.getContext('2d').getImageData(x, y, 1, 1).data[3]"
-    canvas = page.locator(".picture canvas")
+    canvas = desk.locator(".picture canvas")
     assert canvas.evaluate(alpha, [145, 108]) and canvas.evaluate(alpha, [40, 290])
     assert not canvas.evaluate(alpha, [164, 10])
-    assert painted(page) > stroke + 500
-    press(page, "Complete")
-    page.get_by_role("button", name="Undo").click()
-    assert painted(page) == stroke
+    assert painted(desk) > stroke + 500
+    press(desk, "Complete")
+    desk.get_by_role("button", name="Undo").click()
+    assert painted(desk) == stroke
 
 
-def test_visitors_choose_what_is_found_and_read_what_was(page, photo):
-    upload(page, with_glasses(photo, FACE, 34))
-    find = page.get_by_role("button", name="Find what covers the face")
-    page.get_by_text("Choose what to find").click()
-    boxes = page.locator("#kinds").get_by_role("checkbox")
+def test_visitors_choose_what_is_found_and_read_what_was(desk, photo):
+    upload(desk, with_glasses(photo, FACE, 34))
+    find = desk.get_by_role("button", name="Find what covers the face")
+    desk.get_by_text("Choose what to find").click()
+    boxes = desk.locator("#kinds").get_by_role("checkbox")
     boxes.first.wait_for()
-    hair = page.get_by_label("hair", exact=True)
+    hair = desk.get_by_label("hair", exact=True)
     assert boxes.count() == 6 and not hair.is_checked()
     for box in boxes.all():
         box.uncheck()
     find.click()
-    status(page, "Complete").get_by_text("at least one kind").wait_for()
+    status(desk, "Complete").get_by_text("at least one kind").wait_for()
     hair.check()
     find.click()
-    status(page, "Complete").get_by_text("choose other kinds").wait_for()
-    page.get_by_label("sunglasses", exact=True).check()
+    status(desk, "Complete").get_by_text("choose other kinds").wait_for()
+    desk.get_by_label("sunglasses", exact=True).check()
     find.click()
-    status(page, "Complete").get_by_text("sunglasses on").wait_for()
-    assert re.search(r"marked: sunglasses on [1-3]\d % of the face\.", status(page, "Complete").inner_text())
+    status(desk, "Complete").get_by_text("sunglasses on").wait_for()
+    assert re.search(r"marked: sunglasses on [1-3]\d % of the face\.", status(desk, "Complete").inner_text())
 
 
 def test_what_is_painted_and_chosen_during_the_search_stays(desk, photo):

@@ -73,26 +73,26 @@ def test_several_faces_are_clicked_and_named(page, photo):
     assert extras.evaluate("box => box.scrollHeight <= box.clientHeight + 1")  # no row is cut in half
 
 
-def test_transfer_and_its_grid(page, photo):
-    open_tab(page, "Transfer")
-    upload(page, photo)
-    assert page.locator("#transfer-expression").get_by_label("happy").is_checked()
-    page.locator("#transfer-expression").get_by_text("unchanged").click()
-    press(page, "Transfer", wait=False)
-    status(page, "Transfer").get_by_text("Choose an expression").wait_for()
-    page.locator("#transfer-expression").get_by_text("happy").click()
-    page.get_by_label("Also show each change on its own").check()
-    press(page, "Transfer")
-    figures = page.locator("#transfer-extras figure")
+def test_transfer_and_its_grid(desk, photo):
+    open_tab(desk, "Transfer")
+    upload(desk, photo)
+    assert desk.locator("#transfer-expression").get_by_label("happy").is_checked()
+    desk.locator("#transfer-expression").get_by_text("unchanged").click()
+    press(desk, "Transfer", wait=False)
+    status(desk, "Transfer").get_by_text("Choose an expression").wait_for()
+    desk.locator("#transfer-expression").get_by_text("happy").click()
+    desk.get_by_label("Also show each change on its own").check()
+    press(desk, "Transfer")
+    figures = desk.locator("#transfer-extras figure")
     assert figures.count() == 12
     below = figures.evaluate_all(
         "all => all.every(f => f.querySelector('figcaption').getBoundingClientRect().top >= "
         "f.querySelector('img').getBoundingClientRect().bottom)"
     )
     assert below  # captions cover no mouth
-    data, name = download(page, "Transfer", "Whole photo")
+    data, name = download(desk, "Transfer", "Whole photo")
     assert name == "photo-happy-whole-photo.png" and Image.open(io.BytesIO(data)).size == photo.size
-    assert download(page, "Transfer", "All images")[0][:2] == b"PK"
+    assert download(desk, "Transfer", "All images")[0][:2] == b"PK"
 
 
 def test_normalize_and_the_way_there(desk, photo):

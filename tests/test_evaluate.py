@@ -22,6 +22,8 @@ from facesym.evaluation.masks import irregular_masks
 from facesym.evaluation.tables import zoo_metrics
 from facesym.faces.landmarks import find_points
 
+pytestmark = pytest.mark.usefixtures("quick_descriptor")
+
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):

@@ -24,6 +24,7 @@ def test_normalized_faces_are_measured(
     model,
     alexnet,
     tmp_path,
+    quick_descriptor,
     capsys,
     monkeypatch,
 ):
@@ -86,11 +87,11 @@ def test_expressions_are_recognised_with_and_without_normalized_faces(
 
     def spy(x, y, classes, steps, seed, weights=None):
         trained.append((x.shape[1:], len(x), classes, steps, weights))
-        return train(x, y, classes, steps, seed, weights)
+        return train(x, y, classes, steps if len(trained) <= 2 else 1, seed, weights)
 
     monkeypatch.setattr(ckplus, "train_classifier", spy)
     evaluation.main(
-        ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "15",
+        ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "12",
          "-o", str(tmp_path / "out")]
     )  # fmt: skip
     table = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
@@ -101,5 +102,5 @@ def test_expressions_are_recognised_with_and_without_normalized_faces(
     assert half[:3] == eighth[:3] == ((48, 48), 16, 3) and len({row[3] for row in trained}) == 1
     for row, fraction in ((half, 0.5), (eighth, 0.125)):  # the normalized faces are the second half
         assert row[4][8:].sum() / row[4].sum() == pytest.approx(fraction)
-    assert table[0]["accuracy"] > 0.8  # a face and its negative are easy to tell apart
+    assert table[0]["accuracy"] > 0.8  # the only classifiers that learn here
     assert (tmp_path / "out" / f"{model.name}.png").exists() and "±" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from PIL import Image
 
 from facesym import evaluation, metrics
 from facesym.data.attributes import relight
+from facesym.evaluation import classifiers
 from facesym.evaluation.augment import synthesize, tight, train_mixed
 from facesym.evaluation.classifiers import AttributeClassifier
 from facesym.evaluation.expressions import folds, predict, train_classifier
@@ -28,6 +29,7 @@ def test_transferred_faces_are_measured(
     model,
     alexnet,
     tmp_path,
+    quick_descriptor,
     capsys,
     monkeypatch,
 ):
@@ -35,6 +37,7 @@ def test_transferred_faces_are_measured(
         return np.abs(a.astype(float) - b).mean((1, 2, 3))
 
     monkeypatch.setattr(metrics, "lpips", outside)  # it wants the real backbone
+    monkeypatch.setattr(classifiers, "SIDE", 32)  # quicker
     command = [
         "transfer", "--faces", *map(str, studio_of_a_person), "--mesh", str(mesh_file), "--alexnet", str(alexnet),
         "--models", f"tiny={model}", "-n", "2", "--grid", "1",
@@ -69,7 +72,8 @@ def test_transferred_faces_are_measured(
     assert again["results"] == found["results"]
 
 
-def test_the_classifier_learns_the_lights(studio_of_a_person):
+def test_the_classifier_learns_the_lights(studio_of_a_person, monkeypatch):
+    monkeypatch.setattr(classifiers, "SIDE", 32)  # quicker
     folder, _ = studio_of_a_person
     classifier = AttributeClassifier().train([folder], steps=40, batch=16)
     with Image.open(folder / "test-neutral.webp") as picture:
@@ -124,7 +128,7 @@ def test_expressions_are_learned_from_synthetic_faces(studio_of_a_person, tmp_pa
     made = synthesize(Pipe(), np.zeros((5, 64, 64, 3), np.uint8), 3, "stripes")
     assert {name: faces.shape for name, faces in made.items()} == dict.fromkeys(width, (3, 48, 48))
     pictures, labels = np.concatenate(list(made.values())), np.repeat(np.arange(3), 3)
-    net = train_classifier(pictures, labels, 3, 40, 0)
+    net = train_classifier(pictures, labels, 3, 12, 0)
     assert (predict(net, pictures) == labels).mean() > 0.6
 
 

@@ -4,11 +4,10 @@ import hashlib
 import json
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fresh import run_python
 from hub_server import HubServer
 
 ROOT = Path(__file__).parent.parent
@@ -57,9 +56,9 @@ def attempt(f, *args):
     except ZooError as error: print("ZooError:", error)
 """
         clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        result = subprocess.run(
-            [sys.executable, "-c", start + code],
-            env={
+        status, printed, errors = run_python(
+            start + code,
+            {
                 **clean,
                 "PYTHONPATH": str(ROOT),
                 "HF_ENDPOINT": hub.url,
@@ -70,12 +69,10 @@ def attempt(f, *args):
                 "NO_PROXY": "127.0.0.1",
                 **environment,
             },
-            capture_output=True,
-            text=True,
-            timeout=120,
+            tmp_path,
         )
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+        assert status == 0, errors
+        return printed
 
     return run
 

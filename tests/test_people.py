@@ -89,7 +89,7 @@ def test_no_two_photos_are_of_one_unknown_person(studio_of_a_person, tmp_path, m
         identity.run(Namespace(faces=[], seed=0, n=100))
 
 
-def test_the_evaluation_of_completion_counts_no_unknown_people(sets, tmp_path, capsys):
+def test_the_evaluation_of_completion_counts_no_unknown_people(sets, tmp_path, quick_descriptor, capsys):
     for folder in (sets / "small", without_people(sets / "small", tmp_path / "small")):
         command = [
             "complete",

@@ -3,12 +3,11 @@
 import os
 import re
 import subprocess
-import sys
 
 import pytest
-from training import ROOT, environment, make_faces, make_labels, make_masks, make_pairs
+from training import ROOT, environment, make_faces, make_labels, make_masks, make_pairs, run_script
 
-from facesym import zoo
+from facesym import cli, zoo
 
 RECIPES = sorted(path.stem for path in (ROOT / "train" / "recipes").glob("*-*.sh"))
 
@@ -20,6 +19,25 @@ def run(name, *words, **variables):
     )  # fmt: skip
 
 
+@pytest.fixture
+def recorder(tmp_path):
+    """Stands for PYTHON in a recipe: writes down its arguments and does nothing, or fails at a word."""
+    file = tmp_path / "recorder"
+    file.write_text(
+        """#!/usr/bin/env bash
+        printf '%s\\n' "$@" "" >> "${0%/*}/commands"
+        [[ " $* " != *" ${FAIL:-nowhere} "* ]]"""
+    )
+    file.chmod(0o755)
+    return file
+
+
+def recorded(recorder):
+    """The arguments of each call of the recorder, in order."""
+    text = (recorder.parent / "commands").read_text()
+    return [call.split("\n") for call in text.removesuffix("\n\n").split("\n\n")]
+
+
 @pytest.fixture(scope="module")
 def data(mesh_file, studio, vgg16, tmp_path_factory):
     """What recipes are told by the environment."""
@@ -27,7 +45,7 @@ def data(mesh_file, studio, vgg16, tmp_path_factory):
     make_faces(root / "faces" / "lfw")
     os.symlink(studio, root / "faces" / "london")
     return {
-        "FACES": str(root / "faces"), "MASKS": str(make_masks(root / "masks")), "PYTHON": sys.executable,
+        "FACES": str(root / "faces"), "MASKS": str(make_masks(root / "masks")),
         "PARSING": str(make_labels(root / "labels")), "PAIRS": str(make_pairs(root / "pairs")),
         "MESH": str(mesh_file), "VGG16": str(vgg16), "SMOKE": "1",
     }  # fmt: skip
@@ -49,17 +67,37 @@ def test_the_guide_gives_the_recipes_times():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_makes_a_model(name, data, tmp_path):
-    before, variables = zoo.ZOO_FILE.read_bytes(), data | {"OUT": str(tmp_path)}
+def test_a_recipe_makes_a_model(name, data, recorder, tmp_path):
+    """Its commands run in this process, one after the other: Python and torch start once for all recipes."""
+    before, variables = (
+        zoo.ZOO_FILE.read_bytes(),
+        data | {"OUT": str(tmp_path / "out"), "PYTHON": str(recorder)},
+    )
     if name == "nfgan-128":
         variables.pop("PAIRS")  # they are made
     done = run(name, **variables)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert name in done.stdout.splitlines()[0] and "on two CPU cores" in done.stdout
-    assert type(zoo.load(str(tmp_path / "exported"))).__name__ == zoo.get(name)["class"]
+    assert name in done.stdout and "on two CPU cores" in done.stdout
+    commands = recorded(recorder)
+    for script, *words in commands:
+        if script == "-m":
+            with pytest.raises(SystemExit, match=r"^0$"):
+                cli.main(words[1:])
+        else:
+            run_script(os.path.basename(script), words)
+    assert type(zoo.load(str(tmp_path / "out" / "exported"))).__name__ == zoo.get(name)["class"]
     assert zoo.ZOO_FILE.read_bytes() == before
-    again = run(name, **variables)  # nothing is left to do
-    assert again.returncode == 0 and again.stdout == done.stdout.splitlines(keepends=True)[0]
+    again = run(name, **variables)
+    assert again.returncode == 0 and again.stdout == done.stdout
+    assert recorded(recorder) == commands  # nothing was left to do
+
+
+def test_a_recipe_stops_at_a_stage_that_fails_and_continues_there(data, recorder, tmp_path):
+    variables = data | {"OUT": str(tmp_path / "out"), "PYTHON": str(recorder)}
+    assert run("occlusion-256", **variables, FAIL=str(tmp_path / "out" / "all")).returncode == 1
+    first, failed = recorded(recorder)
+    assert run("occlusion-256", **variables).returncode == 0
+    assert recorded(recorder)[2] == failed and recorded(recorder).count(first) == 1
 
 
 def test_a_recipe_says_what_it_needs(tmp_path):
