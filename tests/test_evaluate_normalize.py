@@ -87,7 +87,8 @@ def test_expressions_are_recognised_with_and_without_normalized_faces(
 
     def spy(x, y, classes, steps, seed, weights=None):
         trained.append((x.shape[1:], len(x), classes, steps, weights))
-        return train(x, y, classes, steps if len(trained) <= 2 else 1, seed, weights)
+        faces_alone = len(trained) <= ckplus.FOLDS  # the only classifiers whose accuracy is looked at
+        return train(x, y, classes, steps if faces_alone else 1, seed, weights)
 
     monkeypatch.setattr(ckplus, "train_classifier", spy)
     evaluation.main(
@@ -102,5 +103,5 @@ def test_expressions_are_recognised_with_and_without_normalized_faces(
     assert half[:3] == eighth[:3] == ((48, 48), 16, 3) and len({row[3] for row in trained}) == 1
     for row, fraction in ((half, 0.5), (eighth, 0.125)):  # the normalized faces are the second half
         assert row[4][8:].sum() / row[4].sum() == pytest.approx(fraction)
-    assert table[0]["accuracy"] > 0.8  # the only classifiers that learn here
+    assert table[0]["accuracy"] > 0.8  # a face and its negative are easy to tell apart
     assert (tmp_path / "out" / f"{model.name}.png").exists() and "±" in capsys.readouterr().out

@@ -69,15 +69,13 @@ def test_the_guide_gives_the_recipes_times():
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_makes_a_model(name, data, recorder, tmp_path):
     """Its commands run in this process, one after the other: Python and torch start once for all recipes."""
-    before, variables = (
-        zoo.ZOO_FILE.read_bytes(),
-        data | {"OUT": str(tmp_path / "out"), "PYTHON": str(recorder)},
-    )
+    before, out = zoo.ZOO_FILE.read_bytes(), tmp_path / "out"
+    variables = data | {"OUT": str(out), "PYTHON": str(recorder)}
     if name == "nfgan-128":
         variables.pop("PAIRS")  # they are made
     done = run(name, **variables)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert name in done.stdout and "on two CPU cores" in done.stdout
+    assert name in done.stdout.splitlines()[0] and "on two CPU cores" in done.stdout
     commands = recorded(recorder)
     for script, *words in commands:
         if script == "-m":
@@ -85,16 +83,17 @@ def test_a_recipe_makes_a_model(name, data, recorder, tmp_path):
                 cli.main(words[1:])
         else:
             run_script(os.path.basename(script), words)
-    assert type(zoo.load(str(tmp_path / "out" / "exported"))).__name__ == zoo.get(name)["class"]
+    assert type(zoo.load(str(out / "exported"))).__name__ == zoo.get(name)["class"]
     assert zoo.ZOO_FILE.read_bytes() == before
     again = run(name, **variables)
-    assert again.returncode == 0 and again.stdout == done.stdout
+    assert again.returncode == 0 and again.stdout == done.stdout.splitlines(keepends=True)[0]
     assert recorded(recorder) == commands  # nothing was left to do
 
 
 def test_a_recipe_stops_at_a_stage_that_fails_and_continues_there(data, recorder, tmp_path):
-    variables = data | {"OUT": str(tmp_path / "out"), "PYTHON": str(recorder)}
-    assert run("occlusion-256", **variables, FAIL=str(tmp_path / "out" / "all")).returncode == 1
+    out = tmp_path / "out"
+    variables = data | {"OUT": str(out), "PYTHON": str(recorder)}
+    assert run("occlusion-256", **variables, FAIL=str(out / "all")).returncode == 1
     first, failed = recorded(recorder)
     assert run("occlusion-256", **variables).returncode == 0
     assert recorded(recorder)[2] == failed and recorded(recorder).count(first) == 1
