@@ -2,9 +2,14 @@
 
 import os
 
-# `make test` runs two tests at a time (pytest-xdist): one thread each, also of what they start. Before torch is there.
+# `make test` runs two tests at a time (pytest-xdist). Each has one thread and its share of the cores, with all that it
+# starts: threads that wait by spinning would take the others' time. Before torch is there.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(os, "sched_setaffinity"):
+        number, count = (int(os.environ[f"PYTEST_XDIST_WORKER{name}"].strip("gw")) for name in ("", "_COUNT"))
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[number::count] or cores)
 
 import csv
 import tempfile

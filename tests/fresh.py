@@ -11,24 +11,25 @@ PROCESSES.set_forkserver_preload(["torch._dynamo", "scipy.optimize", "cv2"])
 TIMEOUT = 120  # seconds
 
 
-def run_python(code, environment, folder):
+def run_python(code, environment, folder, timeout=TIMEOUT):
     """Run code in a process of its own; return its exit status and what it wrote to stdout and to stderr.
 
     Args:
         code: Python source.
         environment: all environment variables, among them PYTHONPATH.
         folder: where its output is kept.
+        timeout: seconds.
 
     Raises:
-        TimeoutError: it ran for longer than TIMEOUT, and was killed.
+        TimeoutError: it ran for longer, and was killed.
     """
     files = [Path(folder) / name for name in ("stdout", "stderr")]
     child = PROCESSES.Process(target=_run, args=(code, dict(environment), files))
     child.start()
-    child.join(TIMEOUT)
+    child.join(timeout)
     if child.exitcode is None:
         child.kill()
-        raise TimeoutError(f"still running after {TIMEOUT} s: {files[1].read_text()}")
+        raise TimeoutError(f"still running after {timeout} s: {files[1].read_text()}")
     return child.exitcode, *(file.read_text() for file in files)
 
 

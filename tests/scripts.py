@@ -18,7 +18,14 @@ from training import arguments, make_faces, make_labels, make_masks, make_pairs,
 
 def prepare(folder):
     """Make what the scripts are trained on in a folder."""
-    from facesym.models import AttributeGenerator, FaceParser, LandmarkNet, LightCNN
+    from facesym.models import (
+        AttributeGenerator,
+        FaceParser,
+        LandmarkNet,
+        LightCNN,
+        MouthRefiner,
+        SymmetrizerVAE,
+    )
 
     for name, make in (
         ("faces", make_faces),
@@ -31,6 +38,10 @@ def prepare(folder):
     LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).save_pretrained(folder / "identity")
     LandmarkNet(width=8).save_pretrained(folder / "landmarks")
     FaceParser(widths=(4, 4, 4), input_size=64).save_pretrained(folder / "parser")
+    MouthRefiner(widths=(4, 8), blocks=1, input_size=32).save_pretrained(folder / "refiner")
+    SymmetrizerVAE(widths=(8, 8, 16, 16), latent=4, fold=1, input_size=64).save_pretrained(
+        folder / "symmetrizer"
+    )
     np.save(
         folder / "faces" / "identity.npy", np.random.default_rng(0).normal(size=(12, 128)).astype(np.float16)
     )
@@ -55,13 +66,17 @@ def script_arguments(folder, out, mesh, vgg16):
         "symgan": (
             faces, "--size", 64, "--width", 4, "--encoder", "--latent", 8, "--asymmetric", 2, "--r1-every", 2, *lr
         ),
-        "symmetrize": (faces, "--stage", 3, "--size", 128, "--identity", identity, *lr),
+        "symmetrize": (
+            faces, "--stage", 3, "--size", 64, "--init", folder / "symmetrizer", "--identity", identity, *lr
+        ),
         "lssl": (faces, "--pairs", folder / "pairs", "--mouths", "--perceptual", vgg16, *lssl),
         "realism": (folder / "pairs", "--mesh", mesh, *lssl),
         "nfgan": (folder / "pairs", "--preset", "paper", "--identity", "none", "--perceptual", vgg16, *lr),
         "parsing": (faces, "--labels", folder / "labels", "--size", 64, *lr),
         "occlusion": (faces, "--size", 64, "--held-out", 2, *lr),
-        "mouth": (faces, "--model", folder / "generator", "--size", 64, *lr),
+        "mouth": (
+            faces, "--model", folder / "generator", "--init", folder / "refiner", "--size", 64, *lr
+        ),
         "landmarks": (faces, "--width", 8),
         "pose": (faces, "--init", folder / "landmarks"),
         "identity": (faces, *lr),

@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from fresh import run_python
 from scripts import fingerprint, prepare, script_arguments, steps
 from training import PATIENCE, ROOT, accelerate, arguments, ended, environment, run_script, stats, train
 
@@ -63,19 +65,19 @@ def two_processes(data, mesh_file, vgg16, tmp_path_factory):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    command = [sys.executable, str(ROOT / "tests" / "scripts.py"), json.dumps(settings, default=str)]
-    children = [
-        subprocess.Popen(
-            command,
-            env=environment() | shared | {"RANK": rank, "LOCAL_RANK": rank},
-            text=True,
-            stderr=subprocess.PIPE,
-        )
-        for rank in "01"
-    ]
-    with ended(*children):
-        errors = [child.communicate(timeout=PATIENCE)[1][-3000:] for child in children]
-    assert [child.returncode for child in children] == [0, 0], errors
+    program = str(ROOT / "tests" / "scripts.py")
+    words = [program, json.dumps(settings, default=str)]
+    code = f"import runpy, sys; sys.argv = {words}; runpy.run_path({program!r}, run_name='__main__')"
+
+    def process(rank):
+        told = environment() | shared | {"RANK": rank, "LOCAL_RANK": rank}
+        told["PYTHONPATH"] = f"{ROOT / 'tests'}{os.pathsep}{ROOT}"
+        (out / rank).mkdir()
+        return run_python(code, told, out / rank, timeout=PATIENCE)
+
+    with ThreadPoolExecutor(2) as both:
+        done = list(both.map(process, "01"))
+    assert [status for status, *_ in done] == [0, 0], [errors[-3000:] for *_, errors in done]
     return [json.loads((out / f"rank-{rank}.json").read_text()) for rank in "01"]
 
 

@@ -102,7 +102,7 @@ def test_identity_trains_on_given_vectors_and_on_dlibs(folders, tmp_path):
 
 def test_the_symmetrizers_stages_follow_each_other(folders, tmp_path):
     LightCNN(widths=(4, 8, 8, 8), blocks=(0, 0, 0, 0)).save_pretrained(tmp_path / "judge")
-    options = ["--size", 128, "--steps", 2, "--identity", tmp_path / "judge"]
+    options = ["--size", 64, "--steps", 2, "--identity", tmp_path / "judge"]
     before = None
     for stage in (1, 2, 3):
         out = tmp_path / f"stage{stage}"

@@ -175,7 +175,7 @@ def add_symmetrize_arguments(parser):
     )
     parser.add_argument("--steps", type=int, default=3000, help="training steps")
     parser.add_argument(
-        "--size", type=int, choices=[128, 256], default=256, help="side of the images, in pixels"
+        "--size", type=int, choices=[64, 128, 256], default=256, help="side of the images, in pixels"
     )
     parser.add_argument("--min-size", type=int, default=0, help="skip folders with smaller images")
     parser.add_argument(
@@ -287,7 +287,7 @@ def build(args):
         if (net.config.input_size, net.config.copy) != (args.size, not args.no_copy):
             raise SystemExit(f"--init: {args.init} has another --size, or differs in --no-copy")
         return net
-    return SymmetrizerVAE(input_size=args.size, fold=args.size // 128, copy=not args.no_copy)
+    return SymmetrizerVAE(input_size=args.size, fold=max(args.size // 128, 1), copy=not args.no_copy)
 
 
 def frontal_faces(run, split="train"):

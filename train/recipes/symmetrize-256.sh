@@ -6,7 +6,7 @@ budget "120, 130 and 1,300 steps" "50 minutes" "3 minutes"
 case $MODE in
     cpu) first=(--steps 120) second=(--steps 130) third=(--steps 1300) rank=96 ;;
     gpu) first=(--steps 120 --batch 64 --lr 8e-4) second=(--steps 130 --batch 64 --lr 8e-4) third=(--steps 1300 --batch 64 --lr 8e-4) rank=96 ;;
-    smoke) first=(--steps 2 --size 128) second=("${first[@]}") third=("${first[@]}") rank=8 ;;
+    smoke) first=(--steps 2 --size 64) second=("${first[@]}") third=("${first[@]}") rank=8 ;;
 esac
 stage reconstruct symmetrize --stage 1 --data "$FACES" "${first[@]}"
 stage extract symmetrize --stage 2 --data "$FACES" "${second[@]}" --init "$OUT/reconstruct"
