@@ -109,25 +109,25 @@ def test_normalize_and_the_way_there(desk, photo):
         assert b"AI" in download(desk, "Normalize", label)[0]
 
 
-def test_rotate_turns_in_whole_degrees_and_can_be_stopped(page, photo):
-    open_tab(page, "Rotate")
-    upload(page, photo)
-    press(page, "Rotate", wait=False)
+def test_rotate_turns_in_whole_degrees_and_can_be_stopped(desk, photo):
+    open_tab(desk, "Rotate")
+    upload(desk, photo)
+    press(desk, "Rotate", wait=False)
     # Without waiting until the button is at rest: the fit takes only three seconds here.
-    page.get_by_role("button", name="Cancel").dispatch_event("click")
-    status(page, "Rotate").get_by_text("Stopped.").wait_for()
-    page.wait_for_timeout(1000)  # Gradio ignores a click until it has heard that the run was cancelled
-    press(page, "Rotate", wait=False)
-    status(page, "Rotate").get_by_text("fitted in").wait_for(timeout=120_000)
+    desk.get_by_role("button", name="Cancel").dispatch_event("click")
+    status(desk, "Rotate").get_by_text("Stopped.").wait_for()
+    desk.wait_for_timeout(1000)  # Gradio ignores a click until it has heard that the run was cancelled
+    press(desk, "Rotate", wait=False)
+    status(desk, "Rotate").get_by_text("fitted in").wait_for(timeout=120_000)
     labels = []
-    slider = page.locator("#rotate-result .turn input")
+    slider = desk.locator("#rotate-result .turn input")
     slider.focus()
     slider.press("Home")
     for _ in range(int(slider.get_attribute("max")) + 1):
-        labels.append(page.locator("#rotate-result output").inner_text())
+        labels.append(desk.locator("#rotate-result output").inner_text())
         slider.press("ArrowRight")
     assert len(labels) > 1 and all(re.fullmatch(r"[+-][1-9]\d*°|0°", label) for label in labels)
-    data, name = download(page, "Rotate", "Save this view")
+    data, name = download(desk, "Rotate", "Save this view")
     assert name == f"photo-turning_{labels[-1][:-1]}.webp" and Image.open(io.BytesIO(data)).width > 300
-    data, name = download(page, "Rotate", "Turning head (GIF)")
+    data, name = download(desk, "Rotate", "Turning head (GIF)")
     assert name == "photo-turning.gif" and b"AI" in Image.open(io.BytesIO(data)).info["comment"]

@@ -27,6 +27,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+DESK = pytest.mark.parametrize(
+    "page", ["desktop"], indirect=True
+)  # for what has nothing to do with the screen
+
+
 class Files(SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
@@ -80,6 +85,7 @@ def test_symmetrize_gives_what_the_library_gives(page):
     assert np.abs(made - photo)[changed].mean() > 5 and np.abs(made - photo)[~changed].mean() < 1
 
 
+@DESK
 def test_a_turned_head_is_warped_as_in_the_library(page, monkeypatch):
     photo = Image.open(PORTRAIT).convert("RGB")
     _, (index,), transforms = find_faces(photo, "largest", 512)
@@ -107,6 +113,7 @@ def test_a_turned_head_is_warped_as_in_the_library(page, monkeypatch):
     assert away(4.0) < 0.6 * away(99.0)
 
 
+@DESK
 def test_what_is_no_photo_and_what_has_no_face(page):
     page.set_input_files("#file", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"nothing"})
     page.get_by_text("cannot be read as an image").wait_for()
