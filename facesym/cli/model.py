@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 from typing import Any
 
 from .. import zoo
@@ -44,6 +45,7 @@ class TaskModel:
         """The pipeline, loaded on first use."""
         from .. import load
 
+        _import_diffusers()
         pipeline = load(self.name, device=self.device)
         self._check_task(pipeline.task)
         return pipeline
@@ -51,3 +53,18 @@ class TaskModel:
     def _check_task(self, task):
         if task != self.task:
             raise ZooError(f"{self.name} is a model of `facesym {task}`, not of {self.task}.")
+
+
+def _import_diffusers():
+    """Import diffusers without torch's compiler, which would take longer to import than a photo takes.
+
+    diffusers only marks transformer blocks for it, and does without where it is missing. A command compiles nothing.
+    """
+    absent = "torch._dynamo" not in sys.modules
+    if absent:
+        sys.modules["torch._dynamo"] = None  # type: ignore[assignment]  # importing it raises ImportError
+    try:
+        import diffusers.utils.torch_utils  # noqa: F401
+    finally:
+        if absent:
+            del sys.modules["torch._dynamo"]
