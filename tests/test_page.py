@@ -322,3 +322,13 @@ def test_a_fit_offers_what_it_reached_in_whole_degrees(fitted):
     assert "turned by **2°** to the right" in outcome.numbers
     assert "Turned left 11° (PNG)" in dict(outcome.downloads)
     assert [view.label for view in outcome.views[1:]] == ["Whole photo, -11°", "Whole photo, +5°"]
+
+
+def test_an_idle_page_rarely_looks_at_its_queue():
+    """Gradio's own settings have these names: with others it would look 1,000 times a second."""
+    import app
+    import gradio as gr
+
+    gradio, ours = (page._queue for page in (gr.Blocks().queue(), app.build()))
+    for name in ("sleep_when_free", "progress_update_sleep_when_free"):
+        assert getattr(ours, name) >= max(0.05, getattr(gradio, name))
