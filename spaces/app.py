@@ -75,7 +75,7 @@ IN_TURN = {"api_visibility": "private", "show_progress": "hidden", "concurrency_
 def build() -> gr.Blocks:
     """Build the page without starting it."""
     with gr.Blocks(
-        title=meta.TITLE, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
+        title=meta.TITLE, analytics_enabled=False, delete_cache=(parts.SWEPT, parts.KEPT), fill_width=True
     ) as page:
         gr.HTML(
             html_template=parts.static("top.html").replace("CARDS", examples.cards([m.tab for m in MODULES])),

@@ -1,5 +1,6 @@
 """Building blocks of every tab: models loaded in the background, error messages, image input and output."""
 
+import atexit
 import base64
 import functools
 import importlib
@@ -7,8 +8,10 @@ import importlib.util
 import logging
 import os
 import re
+import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -36,7 +39,11 @@ EXAMPLES = HERE / "examples"
 SHOWN = 1280  # long side of a displayed result; the download has full resolution
 PAINTED = 1024  # long side of the canvas for the mask
 FRAME = 384  # side of a face in a video
-CACHE = os.path.abspath(get_upload_folder())  # Gradio serves the files in this folder and deletes them later
+CACHE = os.path.abspath(
+    get_upload_folder()
+)  # Gradio serves the files in this folder and deletes the uploads later
+KEPT = 3600  # seconds until images are deleted
+SWEPT = 600  # seconds between two looks for images to delete
 
 MODELS = Queue("the models")
 FITS = Queue("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), most=20, patient=True)
@@ -174,9 +181,36 @@ def file_of(address: str) -> str:
 
 
 def private_folder() -> Path:
-    """Create a folder with an unguessable name in Gradio's cache, so that no two visitors share one."""
+    """Create a folder with an unguessable name in Gradio's cache, so that no two visitors share one.
+
+    It is deleted after an hour, or when the process ends: Gradio deletes only uploads and files of its own components.
+    """
     Path(CACHE).mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=CACHE))
+    _start_sweeping()
+    return Path(tempfile.mkdtemp(prefix=f"facesym-{os.getpid()}-", dir=CACHE))
+
+
+def sweep(pattern: str = "facesym-*", age: float = KEPT) -> None:
+    """Delete the private folders that match a pattern and have been there for longer than ``age`` seconds."""
+    for folder in Path(CACHE).glob(pattern):
+        try:
+            if time.time() - folder.stat().st_mtime > age:
+                shutil.rmtree(folder)
+        except OSError as error:  # such as one that another process deletes, too
+            log.info("%s was not deleted: %s", folder.name, error)
+
+
+@functools.cache
+def _start_sweeping():
+    """Sweep from now on, and delete the rest of this process's folders when it ends."""
+
+    def sweeping():
+        while True:
+            sweep()
+            time.sleep(SWEPT)
+
+    threading.Thread(target=sweeping, name="sweep", daemon=True).start()
+    atexit.register(sweep, f"facesym-{os.getpid()}-*", age=-1)
 
 
 def publish(image: Image.Image, folder: Path, name: str, task: str) -> str:

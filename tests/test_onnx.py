@@ -60,6 +60,11 @@ for task, options in {TASKS!r}.items():
         out = pipe(photo, *masks, **options)
         out.images[0].save(f"{folder}/{{task}}-{{i}}.png")
         told[f"{{task}}-{{i}}"] = dict(identity=out.identity, asymmetry=getattr(out, "asymmetry", None))
+from facesym.cli import main
+try:
+    main(["symmetrize", {str(PORTRAITS[0])!r}, "-o", "{folder}/command.png"])
+except SystemExit as end:
+    assert not end.code
 print(json.dumps(told))
 """
     environment = {**os.environ, "HF_HOME": str(exported)}
@@ -67,7 +72,8 @@ print(json.dumps(told))
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout)
+    assert (folder / "command.png").exists()  # the command line does without torch, too
+    return folder, json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("i", range(len(PORTRAITS)))

@@ -5,7 +5,9 @@ import base64
 import functools
 import gc
 import io
+import os
 import re
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -59,6 +61,29 @@ def test_only_uploads_can_be_taken():
 
     value, shot = asyncio.run(stage.take({"upload": str(EXAMPLES / "astronaut.jpg")}))
     assert shot is None and "upload failed" in value["error"]
+
+
+def test_photos_and_results_are_deleted_after_an_hour_and_at_the_end(tmp_path):
+    """In a process of its own, which ends."""
+    code = """
+import os, pathlib, sys, time
+sys.path.insert(0, "spaces")
+import parts
+parts.SWEPT = 0.05
+old, new = parts.private_folder(), parts.private_folder()
+upload = pathlib.Path(parts.CACHE, "upload")
+upload.mkdir()
+(old / "preview.jpg").write_bytes(b"someone")
+for folder in (old, upload):
+    os.utime(folder, (time.time() - parts.KEPT - 1,) * 2)
+until = time.time() + 20
+while old.exists() and time.time() < until:
+    time.sleep(0.05)
+assert new.is_dir() and upload.is_dir() and not old.exists()
+"""
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=120)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["upload"]
 
 
 def test_only_images_of_the_page_can_go_on_to_another_tab():

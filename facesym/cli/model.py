@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from .. import zoo
+from .. import onnx, zoo
 from ..device import check_device
 from ..errors import ZooError
 from ..files import read_file, sha256_of
@@ -45,7 +45,8 @@ class TaskModel:
         """The pipeline, loaded on first use."""
         from .. import load
 
-        _import_diffusers()
+        if onnx.backend() == "torch":
+            _import_diffusers()
         pipeline = load(self.name, device=self.device)
         self._check_task(pipeline.task)
         return pipeline
