@@ -235,8 +235,12 @@ async def mask_file(photo: str, kinds: list[str]):
     """
     if not photo:
         raise ImageError("A photo is needed.")
-    mask, _ = await parts.MODELS.run(lambda tell: found_mask(tell, read_photo(photo), kinds))
-    return str(write_mask(mask, Path(photo).stem))
+
+    def do(tell):
+        mask, _ = found_mask(tell, read_photo(photo), kinds)
+        return str(write_mask(mask, Path(photo).stem))
+
+    return await parts.MODELS.run(do)
 
 
 def api() -> None:

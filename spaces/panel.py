@@ -238,11 +238,12 @@ def wire(panel: Panel, stage: gr.HTML, shot: gr.State) -> None:
             raise ImageError("Add a photo first: drop it into the box, or click an example.")
         return panel.module.work(tell, value, photo, *choices)
 
-    panel.running = [connect(panel, tab.queue, work, [stage, shot, *panel.inputs])]
+    calls = gr.State([0])  # of both: they show their results in the same place
+    panel.running = [connect(panel, tab.queue, work, [stage, shot, *panel.inputs], calls)]
     if hasattr(panel.module, "find_mask"):
         search = MaskSearch(panel, stage)
         inputs = [stage, shot, *panel.inputs]
-        panel.running.append(connect(search, tab.queue, panel.module.find_mask, inputs, stage.apply))
+        panel.running.append(connect(search, tab.queue, panel.module.find_mask, inputs, calls, stage.apply))
 
 
 @dataclass
@@ -273,7 +274,9 @@ class MaskSearch:
         return *self.panel.fail(error), gr.skip()
 
 
-def connect(panel, queue: Queue, work: Callable, inputs: list, event: Callable | None = None):
+def connect(
+    panel, queue: Queue, work: Callable, inputs: list, calls: gr.State, event: Callable | None = None
+):
     """Let a panel's button run a job, and its Cancel button end it.
 
     Args:
@@ -282,6 +285,7 @@ def connect(panel, queue: Queue, work: Callable, inputs: list, event: Callable |
         queue: where the work waits.
         work: see `Queue.follow`.
         inputs: components with the work's arguments.
+        calls: [0], the number of runs that have started. A run ends when another one with the same ``calls`` starts.
         event: what starts it, if not a click on the button.
 
     Returns:
@@ -289,7 +293,7 @@ def connect(panel, queue: Queue, work: Callable, inputs: list, event: Callable |
     """
 
     async def answer(calls, *values):
-        calls[0] += 1  # a second click, or Cancel, ends this run
+        calls[0] += 1  # another run, or Cancel, ends this one
         mine = calls[0]
         yield panel.busy(status(0, "Starting"), clear=True)
         last = None
@@ -300,7 +304,7 @@ def connect(panel, queue: Queue, work: Callable, inputs: list, event: Callable |
                         yield panel.show(job[1])
                         return
                     if calls[0] != mine:
-                        raise Stopped
+                        return  # what is shown now is not this run's
                     told = status(*queue.describe(job)), job.viewer
                     if told != last:
                         last = told
@@ -314,7 +318,6 @@ def connect(panel, queue: Queue, work: Callable, inputs: list, event: Callable |
         calls[0] += 1
         return panel.fail("Stopped.")
 
-    calls = gr.State([0])
     options = {"api_visibility": "private", "show_progress": "hidden"}
     running = (event or panel.button.click)(
         answer, [calls, *inputs], panel.outputs, concurrency_limit=None, **options

@@ -47,6 +47,7 @@ SWEPT = 600  # seconds between two looks for images to delete
 
 MODELS = Queue("the models")
 FITS = Queue("a fit", workers=int(os.environ.get("FACESYM_FITS", 1)), most=20, patient=True)
+STUDIES = Queue("a study", most=20, patient=True)
 QUICK = Queue("the photos")  # reading a photo, finding its faces
 NO_FACE = (
     "No face was found. Try a photo in which the face is larger or less covered, or paint over what covers it in the "

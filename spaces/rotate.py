@@ -154,15 +154,19 @@ def make_faces(tell, seed: int, fractions) -> list:
 async def another_face() -> tuple[dict, str]:
     """Generate a face; return the viewer's value and a status line."""
     seed = random.randrange(10**6)
+
+    def do(tell):
+        faces = make_faces(tell, seed, np.linspace(0, 1, MADE))
+        files = results.Files(tab.name, f"face-{seed}", "generated")
+        labels = ["generated", *[""] * (MADE - 2), "mirrored"]
+        labels[MADE // 2] = "symmetric"
+        view = files.series("Generated face", faces, labels, 0, "Symmetry")
+        return panel.Outcome([view], [("Image (PNG)", files.picture(faces[0]))], "", [], files.result)
+
     try:
-        faces = await parts.QUICK.run(make_faces, seed, np.linspace(0, 1, MADE))
+        outcome = await parts.QUICK.run(do)
     except Exception as error:
         return {}, panel.status(error=parts.wording(error))
-    files = results.Files(tab.name, f"face-{seed}", "generated")
-    labels = ["generated", *[""] * (MADE - 2), "mirrored"]
-    labels[MADE // 2] = "symmetric"
-    view = files.series("Generated face", faces, labels, 0, "Symmetry")
-    outcome = panel.Outcome([view], [("Image (PNG)", files.picture(faces[0]))], "", [], files.result)
     text = f"Face **{seed}**: the API makes it again from this number, its seed."
     return panel.result_value(outcome, tab), panel.status(text=text)
 
@@ -178,9 +182,13 @@ async def generate(seed: int = 0, symmetry: float = 0.0):
         The image.
     """
     fraction = min(max(float(symmetry or 0), 0), 2) / 2
-    faces = await parts.QUICK.run(make_faces, 0 if seed is None else seed, [fraction])
-    files = results.Files(tab.name, f"face-{int(seed or 0)}", "generated")
-    return files.show(parts.as_frame(faces[0]), "face")
+
+    def do(tell):
+        (face,) = make_faces(tell, 0 if seed is None else seed, [fraction])
+        files = results.Files(tab.name, f"face-{int(seed or 0)}", "generated")
+        return files.show(parts.as_frame(face), "face")
+
+    return await parts.QUICK.run(do)
 
 
 def build_more() -> panel.Viewer:

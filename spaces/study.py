@@ -51,7 +51,8 @@ def build() -> None:
         status = panel.status_line("study-status")
         files = gr.File(label="Report and tables", visible=False, interactive=False, elem_id="study-files")
         table = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="study-table")
-    panel.connect(Section(status, files, table, button, cancel), parts.MODELS, work, [photos, distance])
+    section = Section(status, files, table, button, cancel)
+    panel.connect(section, parts.STUDIES, work, [photos, distance], gr.State([0]))
 
 
 @dataclass
@@ -125,10 +126,10 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
             yield photo
 
     tell(0, "Loading the model")
-    pipe = symmetrize.tab.pipeline.get()
+    symmetrize.tab.pipeline.get()
     try:
         rows = run_study(
-            folder, names, out, pupillary_distance=distance or None, pipe=pipe, progress=progress,
+            folder, names, out, pupillary_distance=distance or None, pipe=symmetrized, progress=progress,
             tell=lambda message: None,
         )  # fmt: skip
     finally:
@@ -138,6 +139,12 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
         (path for path in out.rglob("[!.]*") if path.is_file()), key=lambda path: (order[path.suffix], path)
     )
     return [str(path) for path in made], rows, len(names) - len(rows)
+
+
+@parts.gpu
+def symmetrized(crop, **options):
+    """Call the Symmetrize tab's pipeline."""
+    return symmetrize.tab.pipeline.get()(crop, **options)
 
 
 def summarize(rows: list[dict], videos: int = 0) -> str:

@@ -123,8 +123,9 @@ function changed() {
   buttons();
 }
 function addMask(url) {
-  const mask = new Image();
+  const mask = new Image(), photo = shown;
   mask.onload = () => {
+    if (shown !== photo) return; // another photo has come in the meantime
     const layer = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
     const draw = layer.getContext("2d");
     draw.drawImage(mask, 0, 0, layer.width, layer.height);
