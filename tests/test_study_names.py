@@ -16,6 +16,8 @@ from facesym.study.sheet import describe_subjects, identify, read_sheet
         ("anna_2026-03-01_smile.jpg", About("anna", "2026-03-01", "smile")),
         ("1001_neutral.webp", About("1001", "", "rest")),
         ("P7-20260301-eye_closure.png", About("P7", "2026-03-01", "eye closure")),
+        ("Patient 15 - 2026-03-02 - at rest.jpg", About("Patient_15", "2026-03-02", "rest")),
+        ("p9_smile_mild.jpg", About("p9", "", "smile")),
         ("P7 brow raise.png", About("P7", "", "brow raise")),
         ("IMG_0412.jpg", About("IMG_0412")),
         ("anna/2026-03-01_rest.jpg", About("anna", "2026-03-01", "rest")),

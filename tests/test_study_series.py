@@ -18,7 +18,7 @@ from facesym.evaluation.asymmetry import close_eye
 from facesym.faces.align import align_face
 from facesym.faces.find import find_faces
 from facesym.faces.landmarks import find_points
-from facesym.study.pairs import find_movements
+from facesym.study.pairs import find_movements, subjects_without_rest
 from facesym.study.plots import Line, line_plot
 from facesym.study.run import run_study
 from facesym.study.subjects import subject_pages
@@ -52,6 +52,21 @@ def test_a_movement_is_measured_on_each_side_from_the_rest_of_its_day():
     assert lift.right == lift.left == 0 and lift.ratio is None
     assert "right_mm" not in excursion.row() and excursion.row()["rest_photos"] == 1
     assert excursion.row()["flags"] == "smile (blurred)"
+
+
+def test_a_rest_of_another_day_is_told_and_small_movements_have_no_ratio():
+    rows = [
+        row("a1", "anna", "2026-02-01", "smile", commissure_excursion=(0.42, 0.45)),
+        row("a2", "anna", "2026-03-01", "rest", commissure_excursion=(0.4, 0.4)),
+        row("a3", "anna", "2026-03-01", "rest") | {"flags": "blurred"},
+        row("b1", "bea", "", "smile"),
+        row("b2", "bea", "", "brow raise"),
+    ]
+    excursion, _ = find_movements(rows)
+    assert excursion.row()["rest_date"] == "2026-03-01" and excursion.row()["rest"] == "a2"
+    assert excursion.flags == "the photo at rest is of 2026-03-01"
+    assert excursion.ratio is None and excursion.left == pytest.approx(0.05)
+    assert subjects_without_rest(rows) == {"bea": 2}
 
 
 def test_an_unflagged_photo_at_rest_is_preferred():

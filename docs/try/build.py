@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from facesym import asymmetry, export
-from facesym.faces import geometry, paste, save, turn
+from facesym.faces import geometry, level, paste, save, turn
 from facesym.pipelines import symmetrize
 
 HERE = Path(__file__).parent
@@ -52,6 +52,8 @@ def build() -> None:
     for name in EXAMPLES:
         shutil.copy(HERE.parents[1] / "spaces/examples" / name, made / name)
     constants = {
+        "rounds": level.MOST_ROUNDS,
+        "settled": level.SETTLED,
         "flip": geometry.FLIP_68.tolist(),
         "depth": geometry.DEPTH_68.tolist(),
         "stable": asymmetry._STABLE,

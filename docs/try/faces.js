@@ -104,14 +104,14 @@ async function findPoints(photo, transform, { landmarks, constants }) {
 }
 
 // The transform that brings the face upright, as facesym/faces/level.py finds it; null where none settles.
-async function level(photo, box, nets) {
+async function level(photo, box, nets, { rounds, settled }) {
   let transform = boxTransform(box, LANDMARK_SIDE);
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < rounds; round++) {
     const found = fivePoints(await findPoints(photo, transform, nets));
     const back = invert(transform), points = found.map(point => apply(back, point));
     const moved = ffhqTransform(points, LANDMARK_SIDE);
     if (!moved) return null;
-    if (change(transform, moved, LANDMARK_SIDE) <= 1) return points;
+    if (change(transform, moved, LANDMARK_SIDE, settled) <= 1) return points;
     transform = moved;
   }
   return null;
@@ -159,7 +159,7 @@ async function symmetricFace(image, landmarks, yaw, { symmetrizer, constants }) 
 export async function symmetrize(photo) {
   const nets = await load();
   const box = await findBox(photo, nets.detector);
-  const points = box && await level(photo, box, nets);
+  const points = box && await level(photo, box, nets, nets.constants);
   if (!points) throw new Error("No face was found. Try a photo in which the face is larger, upright or less covered.");
   const small = ffhqTransform(points, LANDMARK_SIDE), transform = ffhqTransform(points, SIZE);
   const landmarks = await findPoints(photo, small, nets);

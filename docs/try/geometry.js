@@ -36,13 +36,14 @@ export function invert([a, b, c, d, e, f]) {
 
 export const apply = ([a, b, c, d, e, f], [x, y]) => [a * x + b * y + c, d * x + e * y + f];
 
-// How far two transforms of one face differ, in units of what counts as settled: half a degree, 2 %, 1 % of the side.
-export function change(before, after, size) {
+// How far two transforms of one face differ, in units of what counts as settled: degrees, scale, fraction of the side.
+export function change(before, after, size, settled) {
   const back = invert(before), m = (size - 1) / 2;
   const origin = apply(after, apply(back, [m, m])), right = apply(after, apply(back, [m + 1, m]));
   const step = [right[0] - origin[0], right[1] - origin[1]];
   const degrees = Math.abs(Math.atan2(step[1], step[0])) * 180 / Math.PI;
-  return Math.max(degrees / 0.5, Math.abs(Math.log(length(...step))) / 0.02, distance(origin, [m, m]) / size / 0.01);
+  const moved = [degrees, Math.abs(Math.log(length(...step))), distance(origin, [m, m]) / size];
+  return Math.max(...moved.map((value, i) => value / settled[i]));
 }
 
 // Least squares whose residuals count less the larger they are (scipy's soft_l1), for rows [factors, value].

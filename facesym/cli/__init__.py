@@ -25,8 +25,8 @@ Run `facesym COMMAND --help` for the options of a command.
 
 Results are written to new files; existing files are kept unless --overwrite is
 given. When run again on a folder, a command recomputes a result only if it is
-missing or its photo, model or options have changed. errors.json lists the photos
-that failed.
+missing or its photo, model or options have changed (study measures all photos
+again). errors.json lists the photos that failed.
 
 Use only photos of adults. The models invent missing content, so a result does not
 show what a person really looks like. Label edited faces as edited; facesym tags

@@ -41,7 +41,8 @@ def paste_completion(
     Returns:
         RGB image of the photo's size.
     """
-    own = (mask if own is None else own & mask) & inside_square(transform, crop.width, mask.shape)
+    square = inside_square(transform, crop.width, mask.shape)
+    own = (mask if own is None else own & mask) & square
     rim_width = max(1, round(1 / scale_of(transform)))  # photo pixels per crop pixel
     box = bounds(own, 4 + 2 * rim_width)
     if box is None:
@@ -51,7 +52,7 @@ def paste_completion(
     filled = crop_on_photo(np.asarray(crop), transform, box).astype(np.float32)
     missing = mask[part]
     near = cv2.dilate(own[part].astype(np.uint8), np.ones((2 * rim_width + 1,) * 2, np.uint8)).astype(bool)
-    rim = near & ~missing & inside_square(transform, crop.width, mask.shape)[part]
+    rim = near & ~missing & square[part]
     if rim.any():
         step = pixels[part].astype(np.float32) - filled
         middle = np.median(step[rim], axis=0)

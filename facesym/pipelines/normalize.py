@@ -161,12 +161,13 @@ class NormalizePipeline(Pipeline):
             )
 
     def _run(self, faces, options):
-        walk = np.linspace(0, 1, options.walk)
-        fractions = [1.0, *walk]
-        # The crops without the expression of the mouth: for the result, then for the walk.
+        walk, copy = np.linspace(0, 1, options.walk), self.net.config.copy
+        # The last frame is the result. Without copying, it is not the walk's, whose frames are generated alike.
+        fractions = walk if options.walk and copy else [*walk, 1.0]
+        # The crops without the expression of the mouth.
         starts = [neutral_mouth(face.crop, fractions) if face.smiles else [] for face in faces]
         small = [
-            start[0].resize(face.small.size, Image.Resampling.LANCZOS) if start else face.small
+            start[-1].resize(face.small.size, Image.Resampling.LANCZOS) if start else face.small
             for face, start in zip(faces, starts)
         ]
         read = self._read(small, [face.yaw for face in faces])
@@ -177,16 +178,17 @@ class NormalizePipeline(Pipeline):
                     self._render(predictions, replace(face, crop=start), [fraction])[0]
                     for start, fraction in zip(starts[i], fractions)
                 ]
+            elif copy:
+                frames = self._render(predictions, face, fractions)
             else:
-                frames = self._render(predictions, face)
-                frames += self._render(predictions, face, walk) if options.walk else []
-            late = self.net.config.copy and abs(face.yaw) > FARTHEST
-            if late and shows_expression(find_points(frames[0])):
+                frames = self._render(predictions, face, walk) if options.walk else []
+                frames += self._render(predictions, face)
+            late = copy and abs(face.yaw) > FARTHEST
+            if late and shows_expression(find_points(frames[-1])):
                 frames = [neutral_mouth(x, [fraction])[0] for x, fraction in zip(frames, fractions)]
-            # Without copying, all frames of a walk are generated alike, and nothing is interpolated.
-            if self.net.config.copy:
+            if copy:
                 frames = _sharpened(face, frames, fractions)
-            face.output, *face.walk = frames
+            face.output, face.walk = frames[-1], frames[: options.walk]
 
     def _fields(self, faces):
         return {

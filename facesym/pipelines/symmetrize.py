@@ -323,7 +323,9 @@ class SymmetrizePipeline(Pipeline):
                 picture, region = to_uint8(back[..., :3]), np.clip(back[..., 3] / 255, 0, 1)
             face.output = Image.fromarray(to_uint8(region[..., None] * picture))
             face.picture = Image.fromarray(picture)
-            if options.paste:  # hair stays as it is: a fringe on one half must not appear on both
+            if (
+                options.paste and options.method == "model"
+            ):  # hair stays as it is: a fringe on one half must not appear on both
                 hair = hair_over_face(np.asarray(seen[i]), front[1] if front else face.base_points)
                 hair = turn_back(hair, front[1], face.points) if front else hair
                 face.region = one_piece(region * (hair < 0.5))

@@ -193,7 +193,7 @@ class TransferPipeline(Pipeline):
     def _align(self, job, index, options):
         small, crop, transform = self._cut(job, index)
         points, (yaw, _) = find_points_and_pose(small)
-        own = points if crop is small else None
+        own = resized_points(points, crop.width / small.width)
         return TransferJob(job.photo, transform, crop, yaw, own, small=small, small_points=points)
 
     def _run(self, faces, options):

@@ -1,10 +1,13 @@
-"""Movements: a photo at rest and one of a smile, closed eyes or raised brows of the same subject on the same day."""
+"""Movements: a photo at rest and one of a smile, closed eyes or raised brows of a subject, of one day if possible."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from .measures import MEASURES
 from .series import REST
 
+DETECTABLE = {measure.key: measure.detectable for measure in MEASURES}
 # Measures of each movement: the label, the measure, and whether it grows (1) or shrinks (-1).
 MOVEMENTS = {
     "smile": (
@@ -23,6 +26,7 @@ class Movement:
     Attributes:
         subject, date, condition: see `facesym.study.series.About`.
         rest, movement: the photos.
+        rest_date: of the photo at rest.
         rest_photos: number of photos at rest of that day, of which ``rest`` is one.
         label: name of the movement.
         measure: key of the measure.
@@ -40,6 +44,7 @@ class Movement:
     measure: str
     right: float
     left: float
+    rest_date: str = ""
     flags: str = ""
     rest_photos: int = 1
     pupillary_distance: float | None = None
@@ -51,15 +56,19 @@ class Movement:
 
     @property
     def ratio(self) -> float | None:
-        """Return the smaller movement over the larger: 1 = equal, 0 = one side does not move; None if neither moves."""
+        """Return the smaller movement over the larger: 1 = equal, 0 = one side does not move.
+
+        It is None if the larger one is less than the smallest detectable change of the measure's difference.
+        """
         small, large = sorted((self.right, self.left))
-        return max(small, 0) / large if large > 0 else None
+        return max(small, 0) / large if large >= DETECTABLE[self.measure] else None
 
     def row(self) -> dict[str, Any]:
         """Return the movement as a flat dict for a table, with the pupillary distance also in millimetres."""
         row = {
             "subject": self.subject, "date": self.date, "condition": self.condition, "rest": self.rest,
-            "rest_photos": self.rest_photos, "movement": self.movement, "measure": self.measure,
+            "rest_date": self.rest_date, "rest_photos": self.rest_photos,
+            "movement": self.movement, "measure": self.measure,
             "right": round(self.right, 4), "left": round(self.left, 4), "difference": round(self.difference, 4),
             "ratio": None if self.ratio is None else round(self.ratio, 3), "flags": self.flags,
         }  # fmt: skip
@@ -103,12 +112,29 @@ def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
                     key,
                     right,
                     left,
+                    rest["date"],
                     _flags(rest, row),
                     count,
                     row.get("pupillary_distance"),
                 )
             )
     return found
+
+
+def subjects_without_rest(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Count the photos of movements of subjects without a photo at rest, whose movements cannot be measured.
+
+    Args:
+        rows: of the study's table.
+
+    Returns:
+        {subject: number of photos}.
+    """
+    measured = [row for row in rows if "error" not in row]
+    resting = {row["subject"] for row in measured if row["condition"] == REST}
+    return Counter(
+        row["subject"] for row in measured if row["condition"] in MOVEMENTS and row["subject"] not in resting
+    )
 
 
 def _choose_rest(resting, day):
@@ -119,6 +145,9 @@ def _choose_rest(resting, day):
     return min(own, key=lambda row: (bool(row.get("flags")), bool(row.get("check")))), len(own)
 
 
-def _flags(*rows):
-    """Join the flags of photos, each with its condition."""
-    return ", ".join(f"{row['condition']} ({row['flags']})" for row in rows if row.get("flags"))
+def _flags(rest, row):
+    """Join the flags of both photos, each with its condition, and say if they are of different days."""
+    flags = [f"{each['condition']} ({each['flags']})" for each in (rest, row) if each.get("flags")]
+    if rest["date"] != row["date"]:
+        flags.insert(0, f"the photo at rest is of {rest['date'] or 'an unknown date'}")
+    return ", ".join(flags)

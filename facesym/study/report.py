@@ -95,8 +95,8 @@ def render(
         pages: dicts, one per photo: "row" of the table, "pictures" [(caption, data URI)], "measures" and "indices"
             (lines).
         failed: rows of photos that could not be measured.
-        settings: dict: "folder", "pupillary_distance" (the study's default in millimetres, or None), "version" and
-            "today" (YYYY-MM-DD).
+        settings: dict: "folder", "pupillary_distance" (the study's default in millimetres, or None), "version",
+            "today" (YYYY-MM-DD) and "unpaired" (sentences on subjects without a photo at rest).
         subjects: dicts from `facesym.study.subjects.subject_pages`.
         videos: dicts from `facesym.study.video.video_page`.
 

@@ -10,7 +10,7 @@ from .. import __version__
 from ..errors import FacesymError, ImageError, command_message
 from ..faces.save import is_own_result
 from ..files import checksum, remove_unchanged, write_atomic
-from .pairs import find_movements
+from .pairs import find_movements, subjects_without_rest
 from .photo import measure_photo
 from .pictures import face_pictures
 from .report import index_lines, measure_lines, render
@@ -50,7 +50,7 @@ def run_study(
             millimetres.
         pipe: SymmetrizePipeline for the symmetric faces; default: the zoo's.
         progress: wraps the list of photos, such as tqdm.
-        tell: called with a message for each failed photo.
+        tell: called with a message for each failed photo, and for each subject without a photo at rest.
 
     Returns:
         The rows of the table.
@@ -91,7 +91,14 @@ def run_study(
     if movements:
         written += save_table(movements, Path(out) / MOVEMENTS, ImageError)
     _replace_index(Path(out), written)
+    unpaired = [
+        f"{subject}: {count} photo{'s' * (count > 1)} of a movement, but none at rest, which movements start from."
+        for subject, count in subjects_without_rest(rows).items()
+    ]
+    for message in unpaired:
+        tell(message)
     settings = {
+        "unpaired": unpaired,
         "folder": Path(folder).resolve().name,
         "pupillary_distance": pupillary_distance,
         "version": __version__,

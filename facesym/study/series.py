@@ -20,8 +20,8 @@ WORDS = {word: condition for condition, words in CONDITIONS.items() for word in 
 _NOT_EYES = ("mouth", "lip", "lips", "teeth", "jaw", "up")
 # Words beside a condition's that belong to it: "eye_closure", "big smile", "smile-teeth". "Max" and "Small" are names.
 BESIDE = {
-    REST: "eyes|mouth|open",
-    "smile": "mouth|teeth|with|open|big|broad|full|wide|soft|slight|gentle|maximum|maximal",
+    REST: "at|eyes|mouth|open",
+    "smile": "mouth|teeth|with|show|showing|open|big|broad|full|wide|soft|slight|mild|moderate|gentle|maximum|maximal",
     "eye closure": "eyes?|eyelids?|lids?|full|soft|gentle|gently|tight|tightly|" + "|".join(_NOT_EYES),
     "brow raise": "eyes?|brows?|eyebrow|full|maximum|maximal",
 }

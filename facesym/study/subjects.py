@@ -98,7 +98,7 @@ def _pairs(movements, times):
                 "right": _signed(times * movement.right),
                 "left": _signed(times * movement.left),
                 "difference": _signed(times * movement.difference),
-                "ratio": "" if movement.ratio is None else f"{movement.ratio:.2f}",
+                "ratio": "too small" if movement.ratio is None else f"{movement.ratio:.2f}",
             }
         )
     return list(pairs.values())
