@@ -16,6 +16,7 @@ import facesym
 from facesym.cli import main, make_parser
 from facesym.faces.load import load_image
 from facesym.faces.save import is_own_result
+from facesym.pipelines.rotate import MAX_FRAMES
 
 ASYMMETRY = {"overall": 0.0112, "appearance": 0.294, "yaw": -1.767}
 
@@ -156,6 +157,7 @@ def test_every_face_has_its_files(command, files, photo, mask, calls, tmp_path, 
         ("transfer photo.jpg --to happy --strength nan", 2, "'nan' is not a number"),
         ("rotate photo.jpg --yaw 100", 2, "'100' is not a number from -90 to 90"),
         ("rotate photo.jpg --frames 1", 2, "at least two"),
+        (f"rotate photo.jpg --frames {MAX_FRAMES + 1}", 2, f"from 1 to {MAX_FRAMES}"),
         ("normalize photo.jpg --walk 1", 2, "'1' is not a whole number from 2 to 100"),
     ],
 )

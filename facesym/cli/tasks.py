@@ -160,7 +160,7 @@ this limits the range."""
         )  # fmt: skip
         parser.add_argument(
             "--frames",
-            type=number(1, kind=int),
+            type=number(1, 1000, int),  # the limit of the pipeline, which is not imported: it needs torch
             default=25,
             metavar="N",
             help="number of frames in each direction (default: 25)",
