@@ -157,6 +157,14 @@ def clip(tmp_path_factory):
     return path
 
 
+def test_where_the_face_has_gone_nothing_is_measured(clip, tmp_path):
+    (_, face), *_ = read_frames(clip)
+    leaves = tmp_path / "leaves.mp4"
+    save_video([face] * 20 + [Image.new("RGB", face.size, "grey")] * 12 + [face] * 12, leaves, "test", fps=25)
+    measured = ~np.isnan(measure_video(leaves).values["brow_height_left"])
+    assert measured[:12].all() and not measured[20:32].any() and measured[32:36].all()
+
+
 def test_a_clip_gives_a_curve_per_measure_and_its_blinks(clip):
     curves = measure_video(clip)
     assert len(curves.times) == len(list(read_frames(clip))) == 22

@@ -1,6 +1,7 @@
 """A video of a face: the measures of every frame, and its blinks."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from .table import MAIN
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
 LOST = 0.25  # movement of the face's centre between frames, in sides of the crop, that starts a new detection
+CHECKED = (
+    0.25  # seconds between two detections, without which landmarks would be found in an empty background, too
+)
 LONGEST_SIDE = 1280  # pixels; larger frames are scaled down
 # Opening of an eye, as a fraction of its usual one in the video, at which a blink begins and is complete.
 NARROW, CLOSED = 0.85, 0.75
@@ -84,7 +88,7 @@ def measure_video(path: Path) -> Curves:
     """Measure the largest face in every frame of a video.
 
     The face is detected in the first frame and then tracked: each frame is cropped by the landmarks of the previous
-    one.
+    one. A detection confirms the face every CHECKED seconds; if it fails, the frames since the last one do not count.
 
     Args:
         path: of a video that ffmpeg reads.
@@ -98,12 +102,20 @@ def measure_video(path: Path) -> Curves:
     """
     names = [f"{m.key}_{side}" for m in MEASURES if m.right for side in SIDES]
     names += [f"{m.key}_difference" for m in MEASURES]
-    found, times, transform = [], [], None
+    nothing = [np.nan] * len(names)
+    found: list[list[float]] = []
+    times, transform = [], None
+    checked, sure = 0.0, 0  # when the face was last detected, and the number of frames until then
     for time, frame in read_frames(path):
+        if transform is not None and time - checked >= CHECKED and not _shows_face(frame):
+            found[sure:] = [nothing] * (len(found) - sure)
+            transform = None
+        if transform is None or time - checked >= CHECKED:
+            checked, sure = time, len(found)
         points, transform = _follow(frame, transform)
         times.append(time)
         if points is None:
-            found.append([np.nan] * len(names))
+            found.append(nothing)
             continue
         sides = measure_sides(points)
         values = [getattr(sides[m.key], side) for m in MEASURES if m.right for side in SIDES]
@@ -145,16 +157,24 @@ def read_frames(path: Path) -> Iterator[tuple[float, Image.Image]]:
 def _follow(frame, transform):
     """A frame's landmarks in an aligned crop, or None, and the transform with which to cut the next frame."""
     if transform is not None:
-        points = find_points(align_face(frame, transform, SIZE))
-        moved = np.linalg.norm(points[27:].mean(0) - (SIZE - 1) / 2) / SIZE
-        if moved < LOST:
-            return points, _next_transform(points, transform)
+        with suppress(ImageError):  # the crop has left the frame
+            points = find_points(align_face(frame, transform, SIZE))
+            moved = np.linalg.norm(points[27:].mean(0) - (SIZE - 1) / 2) / SIZE
+            if moved < LOST:
+                return points, _next_transform(points, transform)
     try:
         _, (index,), transforms = find_faces(frame, "largest", SIZE)
     except FaceNotFoundError:
         return None, None
     points = find_points(align_face(frame, transforms[index], SIZE))
     return points, _next_transform(points, transforms[index])
+
+
+def _shows_face(frame):
+    try:
+        return bool(find_faces(frame, "largest", SIZE))
+    except FaceNotFoundError:
+        return False
 
 
 def _next_transform(points, transform):
