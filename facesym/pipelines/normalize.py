@@ -161,9 +161,8 @@ class NormalizePipeline(Pipeline):
             )
 
     def _run(self, faces, options):
-        walk, copy = np.linspace(0, 1, options.walk), self.net.config.copy
-        # The last frame is the result. Without copying, it is not the walk's, whose frames are generated alike.
-        fractions = walk if options.walk and copy else [*walk, 1.0]
+        walk, copy = np.linspace(0, 1, options.walk).tolist(), self.net.config.copy
+        fractions = walk or [1.0]  # the last frame is the result
         # The crops without the expression of the mouth.
         starts = [neutral_mouth(face.crop, fractions) if face.smiles else [] for face in faces]
         small = [
@@ -180,8 +179,8 @@ class NormalizePipeline(Pipeline):
                 ]
             elif copy:
                 frames = self._render(predictions, face, fractions)
-            else:
-                frames = self._render(predictions, face, walk) if options.walk else []
+            else:  # the walk's frames are generated alike; its last one is not the result
+                frames = self._render(predictions, face, walk) if walk else []
                 frames += self._render(predictions, face)
             late = copy and abs(face.yaw) > FARTHEST
             if late and shows_expression(find_points(frames[-1])):
