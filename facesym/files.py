@@ -1,11 +1,14 @@
-"""Read and verify files of models; write files atomically and delete old ones. This module does not import torch."""
+"""Read and verify files of models; write and delete files and tables. This module does not import torch."""
 
 import contextlib
+import csv
 import hashlib
+import io
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from facesym.errors import FacesymError, ImageError, ZooError
 
@@ -123,3 +126,28 @@ def write_atomic(path: Path, data: bytes, error: type[FacesymError] = FacesymErr
     """
     with atomic_file(path, error) as file:
         file.write(data)
+
+
+def save_table(
+    rows: list[dict[str, Any]], path: Path, error: type[FacesymError] = FacesymError
+) -> list[Path]:
+    """Write rows as ``path`` with .csv and .json appended; columns that a row lacks stay empty.
+
+    The CSV file begins with a byte order mark, without which Excel misreads accents.
+
+    Args:
+        rows: flat dicts.
+        path: of the files, without that ending.
+        error: class of the error to raise if a file cannot be written.
+
+    Returns:
+        The paths of the two files.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    paths = [path.with_name(f"{path.name}{suffix}") for suffix in (".csv", ".json")]
+    write_atomic(paths[0], text.getvalue().encode("utf-8-sig", errors="backslashreplace"), error)
+    write_atomic(paths[1], (json.dumps(rows, indent=1) + "\n").encode(), error)
+    return paths

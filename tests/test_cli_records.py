@@ -19,7 +19,7 @@ def test_one_table(photos, copier):
     picture(photos / "a.jpg", 200)
     picture(photos / "c.jpg", 20)
     assert run("symmetrize", photos) == 0
-    with open(out / "asymmetry.csv", newline="") as file:
+    with open(out / "asymmetry.csv", newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [(row["photo"], row["face"]) for row in rows] == [("a.jpg", "0"), ("b.png", "0"), ("c.jpg", "0")]
     assert float(rows[0]["overall"]) > 120  # the changed photo's
@@ -44,7 +44,7 @@ def test_processes_lose_no_rows(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    with open(tmp_path / "asymmetry.csv", newline="") as file:
+    with open(tmp_path / "asymmetry.csv", newline="", encoding="utf-8-sig") as file:
         assert {row["photo"] for row in csv.DictReader(file)} == set(names)
 
 

@@ -5,9 +5,7 @@ work on a folder, and the cost of adding a result does not grow with the folder.
 the list of errors are written from these records.
 """
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
-from ..files import checksum, remove_unchanged, write_atomic
+from ..files import checksum, remove_unchanged, save_table, write_atomic
 
 FOLDER = ".facesym"
 ERRORS = "errors.json"
@@ -136,23 +134,17 @@ class Records:
                 write_atomic(self.out / ERRORS, (json.dumps(errors, indent=2) + "\n").encode())
             elif records:
                 (self.out / ERRORS).unlink(missing_ok=True)  # errors of an earlier run that are resolved now
-            self._write_table(records)
+            if self.table:
+                self._write_table(records, self.table)
 
-    def _write_table(self, records):
-        table = self.table
+    def _write_table(self, records, table):
         rows = [
             {"photo": record["photo"], "face": i, **row}
             for record in records
             for i, row in enumerate(record.get("numbers", {}).get(table, []))
         ]
-        if not rows:
-            return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomic(self.out / f"{table}.json", (json.dumps(rows, indent=1) + "\n").encode())
-        write_atomic(self.out / f"{table}.csv", text.getvalue().encode(errors="backslashreplace"))
+        if rows:
+            save_table(rows, self.out / table)
 
     def _path(self, output):
         # A digest, because a name of 255 bytes leaves no room for another suffix.

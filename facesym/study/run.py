@@ -9,7 +9,7 @@ from typing import Any
 from .. import __version__
 from ..errors import FacesymError, ImageError, command_message
 from ..faces.save import is_own_result
-from ..files import checksum, remove_unchanged, write_atomic
+from ..files import checksum, remove_unchanged, save_table, write_atomic
 from .pairs import find_movements, subjects_without_rest
 from .photo import measure_photo
 from .pictures import face_pictures
@@ -17,7 +17,7 @@ from .report import index_lines, measure_lines, render
 from .series import REST
 from .sheet import identify
 from .subjects import subject_pages
-from .table import failed_row, make_row, save_table
+from .table import failed_row, make_row
 from .video import SUFFIXES, measure_video, video_page
 
 TABLE, MOVEMENTS, REPORT = "measures", "movements", "report.html"

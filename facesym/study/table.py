@@ -1,15 +1,10 @@
 """The study's table: one row per photo, as CSV and JSON."""
 
-import csv
-import io
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import write_atomic
 from .measures import EYE, MEASURES
 from .reference import healthy_range, percentile, region_limit
 
@@ -110,26 +105,3 @@ def failed_row(about: Any, photo: Any, error: Any) -> dict[str, Any]:
     return {
         "photo": photo, "subject": about.subject, "date": about.date, "condition": about.condition, "error": error,
     }  # fmt: skip
-
-
-def save_table(rows: list[dict[str, Any]], path: Path, error: Any) -> list[Path]:
-    """Write rows as ``path`` with .csv and .json appended; columns that a row lacks stay empty.
-
-    The CSV file begins with a byte order mark, without which Excel misreads accents.
-
-    Args:
-        rows: flat dicts.
-        path: of the files, without that ending.
-        error: class of the error to raise if a file cannot be written.
-
-    Returns:
-        The paths of the two files.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    paths = [path.with_name(f"{path.name}{suffix}") for suffix in (".csv", ".json")]
-    write_atomic(paths[0], text.getvalue().encode("utf-8-sig", errors="backslashreplace"), error)
-    write_atomic(paths[1], (json.dumps(rows, indent=1) + "\n").encode(), error)
-    return paths
