@@ -5,11 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from app_server import start_server
 from PIL import Image
 from visitor import (
     FACE,
     as_bytes,
     changed,
+    choose,
     download,
     open_tab,
     paint,
@@ -66,6 +68,18 @@ def test_uploaded_mask_is_completed(desk, photo):
     (x0, y0, x1, y1), count = changed(photo, image)
     assert x0 >= 130 and x1 < 200 and y0 >= 95 and y1 < 120
     assert count > 0.8 * (mask > 0).sum()
+
+
+def test_a_photo_that_the_server_never_reads_frees_the_buttons(browser, photo):
+    page = browser.new_page()
+    page.add_init_script("const wait = setTimeout; setTimeout = (f, ms) => wait(f, ms > 1e5 ? 500 : ms)")
+    page.goto(start_server())
+    page.locator(".drop").wait_for()
+    page.route("**/queue/join*", lambda route: route.abort())
+    choose(page, as_bytes(photo), "photo.png")
+    page.get_by_text("The server does not answer").wait_for()
+    assert not page.locator(".stage.busy").count()
+    page.close()
 
 
 PAINTED = (

@@ -3,6 +3,8 @@ const find = (selector) => element.querySelector(selector);
 const root = find(".stage"), image = find(".picture img"), canvas = find("canvas"), video = find("video");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 let shown = null, found = null, past = [], last = null, erasing = false;
+const PATIENCE = 120e3; // milliseconds until a photo must have been read
+let taken = 0; // photos
 let reading = false, pressed = null; // whether a photo is on its way, and the button that waits for it
 let mine = {}; // what the visitor painted and chose on the photo shown
 const value = () => props.value || {};
@@ -60,16 +62,21 @@ async function take(file) {
   say("Reading the photo …");
   root.classList.add("busy");
   reading = true;
+  const number = ++taken;
   try {
     const { path } = await upload(file);
     props.value = { ...value(), upload: path };
     trigger("upload");
+    setTimeout(() => { if (reading && number === taken) giveUp("The server does not answer: add the photo again."); }, PATIENCE);
   } catch (error) {
-    root.classList.remove("busy");
-    reading = false;
-    pressed = null;
-    say("The upload failed: try again, or try a smaller photo.", true);
+    giveUp("The upload failed: try again, or try a smaller photo.");
   }
+}
+function giveUp(text) {
+  root.classList.remove("busy");
+  reading = false;
+  pressed = null;
+  say(text, true);
 }
 element.querySelectorAll("input[type=file]").forEach((input) => {
   input.onchange = () => { take(input.files[0]); input.value = ""; };
