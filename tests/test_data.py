@@ -131,12 +131,14 @@ def test_a_listed_content_is_read_nowhere(listed, tmp_path):
     assert read == [f"{i}.webp" for i in range(12) if i not in (2, 5)]
 
 
-def test_pairs_of_listed_pictures_are_known_by_their_targets_name(tmp_path):
+def test_pairs_of_listed_pictures_are_known_by_name(tmp_path):
     folder, name = NAMES[0].split("/")
     pairs = make_pairs(tmp_path / "pairs")
-    table = (pairs / "pairs.csv").read_text().replace("0.webp,0.webp", f"0.webp,turned-{folder}-{name}")
-    (pairs / "pairs.csv").write_text(table)
-    assert "0.webp" not in [row["input"] for row in Pairs(pairs).rows]
+    written = (pairs / "pairs.csv").read_text()
+    for target, photo in ((f"{folder}-{name}", "a.webp"), (f"{folder}-a.webp", name)):
+        changed = written.replace("0.webp,0.webp,set,0.webp", f"0.webp,{target},{folder},{photo}", 1)
+        (pairs / "pairs.csv").write_text(changed)
+        assert "0.webp" not in [row["input"] for row in Pairs(pairs).rows]
 
 
 def table(folder, rows):

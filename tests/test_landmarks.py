@@ -1,10 +1,12 @@
 """The landmark network's training samples."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from training import template
 
-from train.landmarks import move_feature
+from train.landmarks import by_yaw, move_feature
 
 PARTS = {
     "left brow": range(17, 22),
@@ -28,6 +30,16 @@ def test_one_feature_moves_and_the_pixels_follow(seed):
     inside = ((moved > 1) & (moved < 126)).all(1)
     rows, columns = np.rint(moved[inside][:, ::-1]).astype(int).T
     assert np.abs(warped[rows, columns, :2] / 2 - points[inside]).max() < 2.5, part
+
+
+def test_errors_are_averaged_by_yaw_or_over_all_where_it_is_unknown():
+    error = np.array([0.01, 0.03, 0.05])
+    known = SimpleNamespace(rows=[{"yaw": "-10"}, {"yaw": "20"}, {}])
+    table = by_yaw(known, error)
+    assert {band: row["error_percent"] for band, row in table.items()} == {"0-15": 1, "15-30": 3, "0-30": 2}
+    assert by_yaw(SimpleNamespace(rows=[{}, {"yaw": ""}, {}]), error) == {
+        "all": {"n": 3, "error_percent": 3.0}
+    }
 
 
 def test_every_feature_moves_at_times():

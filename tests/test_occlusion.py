@@ -1,10 +1,12 @@
 """The automatic mask: the network, what is drawn to train it, and mask="auto"."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from training import ROOT, draw_face, stats, template, train
 
@@ -19,7 +21,14 @@ from facesym.faces.find import search_faces
 from facesym.faces.occlusion import automatic_kinds
 from facesym.models import OcclusionNet
 from facesym.pipelines import complete
-from train.occlusion import IGNORED_WEIGHT, UNKNOWN, OcclusionSamples, worn_eyewear
+from train.occlusion import (
+    IGNORED_WEIGHT,
+    UNKNOWN,
+    OcclusionSamples,
+    held_out,
+    intersection_over_union,
+    worn_eyewear,
+)
 
 
 @pytest.fixture
@@ -291,6 +300,25 @@ def test_it_trains(folders, tmp_path):
     )
     assert "held-out people, IoU" in text and {"kinds", "dice", "val"} <= set(stats(tmp_path)[1])
     assert OcclusionNet.from_pretrained(tmp_path / "model").config.input_size == 64
+
+
+def test_unknown_pixels_do_not_count_against_the_network(folders):
+    """Held-out photos from the web, whose people may wear glasses, have unknown labels around the eyes."""
+    faces = FaceFolders([folders[0]], 64)
+    args = SimpleNamespace(glasses_in=[folders[0].name], bare_eyes=None)
+    samples = held_out(faces, args, 4)
+    assert any((each["labels"] == UNKNOWN).any() for each in samples)
+    known = torch.stack([each["labels"] for each in samples])
+
+    def perfect(images):
+        labels = known[: len(images)]
+        labels = torch.where(labels == UNKNOWN, 1, labels)  # it sees something where nothing is known
+        return 20 * F.one_hot(labels, 1 + len(OCCLUSIONS)).permute(0, 3, 1, 2).float()
+
+    iou = intersection_over_union(perfect, samples)
+    assert iou["hidden"] == pytest.approx(1)
+    drawn = [name for k, name in enumerate(OCCLUSIONS, 1) if (known == k).any()]
+    assert [iou[name] for name in drawn] == pytest.approx([1] * len(drawn))
 
 
 def test_eye_regions_are_ignored_unless_they_are_known_to_be_bare(folders):

@@ -47,17 +47,25 @@ def test_images_of_unknown_people_are_held_out_by_image():
     assert few[19:] == held and note.endswith("by image")
 
 
-def test_pairs_of_one_photo_are_held_out_together():
-    kinds = {"simulated": "", "turned": "turned-"}
-    rows = [
-        {"target": f"{prefix}web-{i}.webp", "kind": kind, "subject": "web-", "split": "train"}
-        for kind, prefix in kinds.items()
+@pytest.mark.parametrize("subjects", ["known", "unknown"])
+def test_the_same_people_are_held_out_of_faces_and_of_pairs(subjects, tmp_path):
+    """Also from a folder whose name has a hyphen, and with several pairs of one photo."""
+    faces = [
+        {
+            "file_name": f"{i}.webp",
+            "subject": f"person-{i // 2}" if subjects == "known" else "",
+            "split": "train",
+        }
         for i in range(100)
     ]
-    held, note = held_out(rows)
-    assert 30 < sum(held) < 90 and held[:100] == held[100:] and note.endswith("by image")
-    _, note = held_out([row | {"subject": f"web-{i % 30}"} for i, row in enumerate(rows)])
-    assert note.endswith("by person")
+    pairs = []
+    for kind in ("turned", "simulated"):
+        for i, row in enumerate(faces):
+            pairs.append(prepare_pairs.describe(i, kind, tmp_path / "my-photos", row, row))
+    held, note = held_out(faces)
+    assert 15 < sum(held) < 45
+    assert note.endswith("by person" if subjects == "known" else "by image")
+    assert held_out(pairs)[0] == 2 * held
 
 
 def test_two_views_of_unknown_people_are_no_pair(studio, mesh_file, tmp_path):

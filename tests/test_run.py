@@ -21,8 +21,9 @@ from training import PATIENCE, ROOT, accelerate, arguments, ended, environment, 
 
 import facesym
 from facesym import zoo
+from facesym.models import SymmFCNet
 from train.arguments import Parser, settle
-from train.checkpoints import Checkpoints, read
+from train.checkpoints import WRITTEN, Checkpoints, read
 from train.optimise import lr_fraction, share_gradients
 from train.precision import CANDIDATES, Precision
 from train.reports import draw_grid, duration
@@ -96,8 +97,12 @@ def test_eight_steps_are_four_and_four_more(data, mesh_file, vgg16, tmp_path, sc
         "--save-every",
         "4",
     ]
+    handler = signal.getsignal(signal.SIGINT)
     run_script(script, words)
     out = tmp_path / script
+    assert signal.getsignal(signal.SIGINT) is handler
+    # --overwrite deletes everything that a run writes.
+    assert set(out.iterdir()) == {path for pattern in WRITTEN for path in out.glob(pattern)}
     last, whole = out / "checkpoints" / "step-0000008.pt", stats(out)
     wanted = fingerprint(read(last)[2:])
     last.unlink()
@@ -136,9 +141,11 @@ def test_a_folder_in_use_is_refused_or_cleared_on_request(folders, tmp_path):
     words = [*SYMMFC, 0]
     train("symmfc.py", folders, tmp_path, *words)
     (tmp_path / "mine.txt").write_text("not the run's")
+    (tmp_path / "mouths-0123.npz").write_bytes(b"of the run before")
     with pytest.raises(SystemExit, match=r"--resume, choose another --out, or delete it with --overwrite"):
         train("symmfc.py", folders, tmp_path, *words)
     train("symmfc.py", folders, tmp_path, *SYMMFC, 1, "--overwrite")
+    assert not (tmp_path / "mouths-0123.npz").exists()
     assert [path.name for path in Checkpoints(tmp_path / "checkpoints", 2).list()] == ["step-0000003.pt"]
     assert len(stats(tmp_path)) == 3 and (tmp_path / "mine.txt").exists()
 
@@ -163,6 +170,24 @@ def test_other_arguments_are_no_resumption(folders, tmp_path):
         )
     with pytest.raises(SystemExit, match="missing or damaged"):
         train("symmfc.py", folders, tmp_path, *SYMMFC, 2, "--resume", tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize(
+    "script, options",
+    [
+        ("symmfc", ["--preset", "tiny", "--size", 64, "--ablation", "no-light"]),
+        ("symmfc", ["--preset", "tiny", "--size", 64, "--copy-skip"]),
+        ("nfgan", ["--no-copy"]),
+        ("lssl", ["--preset", "paper"]),
+        ("landmarks", ["--width", 8]),
+    ],
+)
+def test_the_network_of_another_run_is_not_changed_by_options(folders, tmp_path, script, options):
+    """It would be trained as it is, and the option ignored."""
+    init = tmp_path / "init"
+    SymmFCNet.preset("tiny", copy_skip=False).save_pretrained(init)
+    with pytest.raises(SystemExit, match="--init"):
+        train(f"{script}.py", folders, tmp_path / "run", *options, "--init", init)
 
 
 def test_accumulated_gradients_are_never_cut_in_two(folders, tmp_path):
@@ -230,6 +255,10 @@ def test_the_fastest_precision_is_taken_and_said():
     resumed.load_state_dict(chosen.state_dict())
     resumed.begin(1000, cycle=2)
     assert resumed.current == CANDIDATES[1]
+    resumed = Precision("bf16", formats.append, lambda x: x, said.append)
+    resumed.load_state_dict(chosen.state_dict())
+    resumed.begin(1000, cycle=2)
+    assert resumed.name == "bf16"
 
 
 def test_a_short_run_is_not_measured_and_a_given_precision_is_kept():

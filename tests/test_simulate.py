@@ -118,7 +118,7 @@ def test_prepared_pairs(pairs):
     assert kinds.count("real") == 20 and kinds.count("simulated") == 30  # two inputs of each of ten people
     for row in rows:
         assert (pairs / "inputs" / row["input"]).exists() and (pairs / "targets" / row["target"]).exists()
-        person = row["subject"].rpartition("-")[2]
+        person = row["subject"]
         assert row["split"] == ("train" if int(person) < 8 else "val" if person == "8" else "test")
     assert (pairs / "preview.png").exists()
 

@@ -117,7 +117,7 @@ def make_pairs(folder, size=64):
     rng = np.random.default_rng(0)
     for part in ("inputs", "targets"):
         (folder / part).mkdir(parents=True)
-    rows, points = ["input,target,subject,split,kind,yaw,pitch,expression"], []
+    rows, points = ["input,target,set,file_name,subject,split,kind,yaw,pitch,expression"], []
     for i in range(16):
         kind = ("simulated", "real", "turned", "expressive")[i % 4]
         expression = ("smiling", "neutral", "neutral", "smiling")[i % 4]
@@ -125,7 +125,7 @@ def make_pairs(folder, size=64):
         points.append(np.stack([template(size) + rng.normal(0, 1, 2), template(size)]))
         for part, marks in zip(("inputs", "targets"), points[-1], strict=True):
             draw_face(rng, marks, size).save(folder / part / f"{i}.webp")
-        rows.append(f"{i}.webp,{i}.webp,set-{i},{split},{kind},{yaw},0,{expression}")
+        rows.append(f"{i}.webp,{i}.webp,set,{i}.webp,{i},{split},{kind},{yaw},0,{expression}")
     (folder / "pairs.csv").write_text("\n".join(rows))
     np.save(folder / "points.npy", np.stack(points).astype(np.float32))
     np.save(folder / "places.npy", np.full((16, 4, 4, 3), 0.5, np.float16))

@@ -7,8 +7,11 @@ import zipfile
 
 import torch
 
-# The files that a run writes into its folder.
-WRITTEN = ("stats.jsonl", "checkpoints", "samples", "model", "best", "facesym")
+# The files that a run writes into its folder, as patterns.
+WRITTEN = (
+    "args.json", "stats.jsonl", "checkpoints", "samples", "model", "best", "facesym",
+    "discriminator*.safetensors", "mouths.safetensors", "encoder", "mouths-*.npz", "dlib-*.npy",
+)  # fmt: skip
 # Arguments that may change when a run resumes.
 FREE = {
     "out", "resume", "overwrite", "workers", "log_every", "sample_every", "save_every", "keep", "report_to", "profile",
@@ -28,7 +31,7 @@ def open_folder(out, args, main, wait):
     Raises:
         SystemExit: the folder holds a run, and neither ``--resume`` nor ``--overwrite`` is given.
     """
-    found = [out / name for name in WRITTEN if (out / name).exists()]
+    found = [path for pattern in WRITTEN for path in out.glob(pattern)]
     if found and not args.resume and not args.overwrite:
         raise SystemExit(
             f"{out} already holds a run: continue it with --resume, choose another --out, or delete it with --overwrite"

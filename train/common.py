@@ -5,6 +5,7 @@ continues exactly where it stopped: sample n of the stream depends only on the s
 the random numbers of a step only on the seed, the step and the process.
 """
 
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -26,18 +27,6 @@ from train.optimise import averaged, lr_fraction, share_buffers, share_gradients
 from train.precision import Precision, clock
 from train.reports import Reports
 from train.timing import StepTimer
-
-
-def model_folder(init):
-    """Return the model's folder for ``--init``, which names a run or a model."""
-    folder = Path(init)
-    return folder / "model" if (folder / "model").is_dir() else folder
-
-
-def load_discriminator(net, init, name="discriminator.safetensors"):
-    """Load the weights that `Run.save_discriminator` wrote in the run of ``--init``, if there are any."""
-    if init and (Path(init) / name).exists():
-        net.load_state_dict(safetensors.torch.load_file(Path(init) / name))
 
 
 class Run:
@@ -156,8 +145,9 @@ class Run:
         return self.accelerator.reduce(tensor.to(self.device), "mean") if self.world > 1 else tensor
 
     def average(self, net):
-        """Return an exponential moving average of the network's parameters (``--ema``), the network to export."""
-        export.config_settings(self.args, net)  # reports a wrong --config before training
+        """Return an exponential moving average of the network's parameters (``--ema``); the first is exported."""
+        if not self.averages:  # the network to export: report a wrong --config before training
+            export.config_settings(self.args, net)
         average = averaged(net, self.args.ema)
         self.averages.append((average, net))
         self._kept.append(average)
@@ -181,22 +171,30 @@ class Run:
                         state[name] = value.contiguous(memory_format=memory_format)
 
     # --- data ---------------------------------------------------------------------------------------------------
-    def faces(self, size, split="train", **options):
-        """Load a split of ``--data`` ("val" if there is no "test") at one size; ``options`` go to FaceFolders."""
+    def faces(self, size, split="train", folders=None, **options):
+        """Load a split of ``--data``, or of other folders, at one size; ``options`` go to FaceFolders."""
         args = self.args
-        if split == "test" and not split_rows(find_folders(args.data), ("test",))[0]:
-            self.print("no images of the split test: using the validation split")
-            split = "val"
         options |= {
             "val_fraction": args.val_fraction or "auto",
             "cache": None if args.cache == "none" else args.cache,
         }
         with self.accelerator.main_process_first():  # the others use the images that it decodes
             limit = args.limit if split == "train" else None
-            faces = FaceFolders(args.data, size, (split,), limit=limit, **options)
+            faces = FaceFolders(folders or args.data, size, (split,), limit=limit, **options)
         if split == "train":
             self.print(f"{len(faces)} images of {size} pixels" + (f"; {faces.note}" if faces.note else ""))
         return faces
+
+    def held_out_faces(self, size, **options):
+        """Load the faces to measure the finished model on.
+
+        Returns:
+            The faces of the split test, or of the split val if there are none; and the name of that split.
+        """
+        keep = options.get("keep", lambda row: True)
+        rows, _ = split_rows(find_folders(self.args.data), ("test",))
+        split = "test" if any(map(keep, rows)) else "val"
+        return self.faces(size, split, **options), {"test": "test", "val": "validation"}[split]
 
     def pairs(self, folder, split="train"):
         """Load the pairs of a split from a folder."""
@@ -220,9 +218,14 @@ class Run:
         """
         self.total, self.first = total, self.step
         self.precision.begin(total - self.step, cycle)
-        self._catch_signals()
         self.reports.begin()
-        save, loader = False, iter(ordered_loader(self, samples, total))
+        with self._caught_signals():
+            yield from self._steps(ordered_loader(self, samples, total), total)
+        self._seed_step()
+
+    def _steps(self, loader, total):
+        """Yield the batches of `batches`."""
+        save, loader = False, iter(loader)
         self.timer.switch("loader")
         while self.step < total:
             batch = self._to_device(next(loader))
@@ -247,7 +250,6 @@ class Run:
                     self.print(f"stopped at step {self.step}; continue with --resume")
                     self.reports.end()
                     raise SystemExit(0)
-        self._seed_step()
 
     def _to_device(self, data):
         plain, images = torch.contiguous_format, self.precision.memory_format
@@ -372,10 +374,17 @@ class Run:
         """
         if self.main:
             export.export(self, net, fields)
+        self.reports.end()
 
-    def _catch_signals(self):
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._on_signal)
+    @contextlib.contextmanager
+    def _caught_signals(self):
+        """Catch SIGINT and SIGTERM, which stop the run after the current step."""
+        before = {name: signal.signal(name, self._on_signal) for name in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
 
     def _on_signal(self, number, _):
         if number == signal.SIGINT and self._stop == signal.SIGINT:

@@ -22,6 +22,7 @@ from facesym.attributes import GROUPS
 from facesym.data.attributes import UNKNOWN, expression_of
 from facesym.data.metadata import read_landmarks, read_metadata
 from facesym.faces.mouth import mouth_shape
+from train.arguments import launch
 
 SURE = 0.1  # maximum distance of the score from 0 or 1
 NAMES = GROUPS["expression"]
@@ -96,4 +97,4 @@ def main(words=None):
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

@@ -19,7 +19,8 @@ import torch
 from facesym import zoo
 from facesym.data.faces import FaceFolders, to_tensor
 from facesym.models import NormalizedFaceGAN, SymmetricEncoder, SymmetrizerVAE
-from train.common import model_folder
+from train.arguments import launch
+from train.init import model_folder
 
 BATCH = 50
 TURN = 3.0  # weight of the latent's asymmetric entries, which turn the head
@@ -168,7 +169,7 @@ def main():
     if type(net) not in FACTOR or net.config.rank:
         names = ", ".join(each.__name__ for each in FACTOR)
         raise SystemExit(f"{args.model} must be one of {names} and not factored already")
-    faces = faces_of(args.data, net, "train", args.n)
+    faces, held_out = (faces_of(args.data, net, *part) for part in (("train", args.n), ("test", 300)))
     small = FACTOR[type(net)](net, args.rank, faces)
     small.half().save_pretrained(args.out)
     if args.zoo:
@@ -176,14 +177,14 @@ def main():
     small.float()
     print(f"{net.num_parameters()} to {small.num_parameters()} parameters. Wrote {args.out}")
     if isinstance(net, SymmetricEncoder):
-        codes = [(net(images), small(images)) for images in faces_of(args.data, net, "test", 300)]
+        codes = [(net(images), small(images)) for images in held_out]
         full, low = (torch.cat(each) for each in zip(*codes))
         unexplained = (full - low).square().sum() / (full - full.mean(0)).square().sum()
         print(f"held-out people: {unexplained:.1%} of the latents' variance is lost")
         return
     off = [
         (pictures(net, images) - pictures(small, images)).div(2).square().mean((1, 2, 3))
-        for images in faces_of(args.data, net, "test", 300)
+        for images in held_out
     ]
     psnr = -10 * torch.cat(off).log10()
     print(
@@ -192,4 +193,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    launch(main)

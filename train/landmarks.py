@@ -31,7 +31,8 @@ from facesym.data.symmetric import simulate_palsy
 from facesym.faces.geometry import flip_landmarks, warp_points
 from facesym.models.landmark import LandmarkNet
 from train.arguments import Parser, add_arguments, launch
-from train.common import Run, model_folder
+from train.common import Run
+from train.init import model_folder, refuse_with_init
 
 VALIDATION = 200  # faces of the validation split on which the run validates
 CONTOUR_WEIGHT = 0.5  # points of the jaw line slide along it, so their labels are less certain
@@ -173,9 +174,14 @@ def errors(net, faces, device="cpu"):
 
 
 def by_yaw(faces, error):
-    """Average the error within bands of |yaw|, in per cent: a dict for tables and zoo.json."""
-    yaw = np.array([abs(float(row["yaw"])) for row in faces.rows])
+    """Average the error within bands of |yaw|, in per cent: a dict for tables and zoo.json.
+
+    Faces without a yaw in metadata.csv are in none, and in "all" if none has one.
+    """
+    yaw = np.array([abs(float(row.get("yaw") or "nan")) for row in faces.rows])
     bands = {"0-15": (0, 15), "15-30": (15, 30), "0-30": (0, 30), "30-45": (30, 45), "45-90": (45, 90)}
+    if np.isnan(yaw).all():
+        yaw, bands = np.zeros(len(yaw)), {"all": (0, 1)}
     table = {}
     for name, (low, high) in bands.items():
         inside = (yaw >= low) & (yaw < high)
@@ -191,7 +197,7 @@ def main():
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3, warm_up=600)
     parser.add_argument("--steps", type=int, default=6000, help="training steps")
-    parser.add_argument("--width", type=int, default=56, help="channels of the first layer")
+    parser.add_argument("--width", type=int, help="channels of the first layer (default: 56)")
     for name, default, text in (
         ("--rolled", 0.45, "fraction of faces rolled by up to 60 or 180 degrees"),
         (
@@ -203,9 +209,12 @@ def main():
         parser.add_argument(name, type=float, default=default, metavar="FRACTION", help=text)
     parser.add_argument("--init", metavar="FOLDER", help="start from the weights of this model or run")
     args = parser.parse_args()
+    refuse_with_init(args, "width")
     run = Run(args)
     net = run.add(
-        LandmarkNet.from_pretrained(model_folder(args.init)) if args.init else LandmarkNet(width=args.width)
+        LandmarkNet.from_pretrained(model_folder(args.init))
+        if args.init
+        else LandmarkNet(width=args.width or 56)
     )
     size = net.config.input_size
     faces, validation = run.faces(size), run.faces(size, "val").spread(VALIDATION)
@@ -227,7 +236,7 @@ def main():
         if run.due(args.sample_every):
             terms["val"] = run.validated(average, errors(average, validation, run.device).mean())
         run.log(**terms)
-    held_out = run.faces(size, "test")
+    held_out, split = run.held_out_faces(size)
     table = by_yaw(held_out, errors(average, held_out, run.device))
     run.print(f"held-out error, % of the outer-eye distance, by |yaw|: {table}")
     run.export(
@@ -239,7 +248,7 @@ def main():
         paper=None,
         metrics=[
             {
-                "data": "test split",
+                "data": f"{split} split",
                 "protocol": "mean error over 68 points, % of the outer-eye distance, by |yaw|",
                 "values": {band: row["error_percent"] for band, row in table.items()},
             }

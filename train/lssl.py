@@ -26,7 +26,8 @@ from facesym.models.lssl import (
 )
 from train.arguments import Parser, add_arguments, launch
 from train.backbone import VGG16Features, load_frozen
-from train.common import Run, load_discriminator, model_folder
+from train.common import Run
+from train.init import load_discriminator, model_folder, refuse_with_init
 from train.lssl_terms import (
     ABLATIONS,
     EXPRESSIONS,
@@ -48,11 +49,11 @@ def add_lssl_arguments(parser):
         "--steps",
         type=int,
         default=100000,
-        help="training steps of D; G takes one every --discriminator-steps",
+        help="training steps; G learns in every --discriminator-steps-th (with --accumulate, in as many in a row)",
     )
     parser.add_argument("--discriminator-steps", type=int, default=5, help="steps of D per step of G")
     parser.add_argument("--adversary-from", type=int, default=0, metavar="STEP", help="first step with D")
-    parser.add_argument("--preset", choices=["small", "paper"], default="small", help="the network's size")
+    parser.add_argument("--preset", choices=["small", "paper"], help="the network's size (default: small)")
     parser.add_argument("--size", type=int, default=128, help="side of the images, in pixels")
     parser.add_argument(
         "--scale", type=int, help="G's input is 1/SCALE of the image's size (default: the preset's)"
@@ -97,12 +98,13 @@ class LSSL:
     def __init__(self, run, **settings):
         args = self.args = run.args
         self.run, self.ablated, self.weights = run, ABLATIONS[args.ablation], RECIPES[args.recipe]
+        refuse_with_init(args, "preset")
         if args.init:
             net = AttributeGenerator.from_pretrained(model_folder(args.init))
             net = rescaled(net, args.size, args.scale or net.config.scale)
         else:
             settings |= {"scale": args.scale} if args.scale else {}
-            net = AttributeGenerator.preset(args.preset, input_size=args.size, **settings)
+            net = AttributeGenerator.preset(args.preset or "small", input_size=args.size, **settings)
         self.net = run.add(net)
         attributes = sum(map(len, net.groups.values()))
         discriminator = AttributeDiscriminator(
@@ -134,11 +136,12 @@ class LSSL:
         validation = default_collate([held_out[n] for n in range(24)])
         validation = {name: value.to(run.device) for name, value in validation.items()}
         self.net.train(), self.discriminator.train()
-        for batch in run.batches(samples, args.steps, cycle=args.discriminator_steps):
+        for batch in run.batches(samples, args.steps, cycle=args.discriminator_steps * args.accumulate):
             condition, alone, terms = input_condition(batch, self.ablated), run.step < args.adversary_from, {}
             if not alone:
                 terms |= self.discriminator_step(batch, condition)
-            if alone or (run.step + 1) % args.discriminator_steps == 0:
+            turn = run.step // args.accumulate + 1  # of the optimisers, which step together
+            if alone or turn % args.discriminator_steps == 0:
                 terms |= self.generator_step(batch, condition, alone)
             if run.due(args.sample_every):
                 terms["val"] = run.validated(self.average, self.validate(validation))

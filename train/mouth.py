@@ -7,6 +7,9 @@ which an AttributeGenerator (``--model``) gave another expression. These have no
 mouths of a similar opening judges the output, whose blurred version must match the input's.
 """
 
+import hashlib
+import io
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,6 @@ from torch.utils.data import default_collate
 from facesym import losses
 from facesym.data.expressions import disc, mouth_opening, polygon
 from facesym.data.faces import (
-    FaceFolders,
     Samples,
     affine_jitter,
     colour_jitter,
@@ -36,11 +38,13 @@ from facesym.data.faces import (
 from facesym.faces.geometry import heat_map, resized_points
 from facesym.faces.landmarks import find_points
 from facesym.faces.mouth import MOUTH, SIDE, cut_mouth, mouth_box
+from facesym.files import write_atomic
 from facesym.models import AttributeGenerator, MouthRefiner
 from facesym.ops import box_blur
 from train.arguments import Parser, add_arguments, launch
 from train.backbone import load_frozen
-from train.common import Run, load_discriminator, model_folder
+from train.common import Run
+from train.init import load_discriminator, model_folder
 
 WIDER = 4 / 3  # factor of the stored crops' sides over the network's, for augmentation
 OPEN, WIDE = 0.06, 0.2  # minimum `mouth_opening` of an open and of a wide open mouth
@@ -262,21 +266,26 @@ def mean_error(net, batch):
 
 
 def mouths_of(run, model, size, split):
-    """Return the Mouths of a split of ``--data``, kept in the run's folder."""
-    kept = run.out / f"mouths-{split}.npz"
+    """Return the Mouths of a split of ``--data`` and ``--wide``, kept in the run's folder."""
+    args = run.args
+    parts = [run.faces(args.size, split)]
+    if args.wide:
+        wide = run.faces(args.size, split, folders=args.wide)
+        wide.keep(np.flatnonzero([mouth_opening(points) > WIDE for points in wide.landmarks]))
+        parts += [wide] if len(wide) else []
+    names = [str(row["path"].resolve()) for faces in parts for row in faces.rows]
+    made_from = json.dumps([names, args.model, args.size, size, args.seed])
+    kept = run.out / f"mouths-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.npz"
     if kept.exists():
         with np.load(kept) as arrays:
             return Mouths(**arrays)
-    mouths = make_mouths(model, run.faces(run.args.size, split), size, run.args.seed)
-    if run.args.wide:
-        more = FaceFolders(run.args.wide, run.args.size, (split,))
-        more.keep(np.flatnonzero([mouth_opening(points) > WIDE for points in more.landmarks]))
-        if len(more):
-            more = make_mouths(model, more, size, run.args.seed)
-            mouths = Mouths(*map(np.concatenate, zip(vars(mouths).values(), vars(more).values())))
+    made = [vars(make_mouths(model, faces, size, args.seed)) for faces in parts]
+    mouths = {name: np.concatenate([each[name] for each in made]) for name in made[0]}
     if run.main:
-        np.savez(kept, **vars(mouths))
-    return mouths
+        buffer = io.BytesIO()
+        np.savez(buffer, **mouths)
+        write_atomic(kept, buffer.getvalue())
+    return Mouths(**mouths)
 
 
 def parse():

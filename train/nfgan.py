@@ -40,7 +40,8 @@ from facesym.models.nfgan import NormalizedFaceDiscriminator
 from facesym.ops import identity_grid
 from train.arguments import Parser, add_arguments, launch
 from train.backbone import VGG16Features, load_frozen, two_views
-from train.common import Run, load_discriminator, model_folder
+from train.common import Run
+from train.init import load_discriminator, model_folder, refuse_with_init
 
 R1_EVERY = 8  # steps
 # x0, y0, x1, y1 as fractions of the side: brows to chin of an aligned frontal face.
@@ -121,7 +122,7 @@ def routed_loss(z, handed, terms, weights):
 
 def add_nfgan_arguments(parser):
     """Add the script's own options."""
-    parser.add_argument("--preset", choices=["paper", "colour"], default="colour", help="network size")
+    parser.add_argument("--preset", choices=["paper", "colour"], help="network size (default: colour)")
     parser.add_argument("--ablation", choices=ABLATIONS, default="full", help="parts to leave out")
     parser.add_argument("--no-copy", action="store_true", help="Dec synthesizes every pixel, as in the paper")
     parser.add_argument("--steps", type=int, default=20000, help="training steps")
@@ -255,11 +256,13 @@ def loss_weights(args):
 
 def build(args):
     """Create the network, or load that of ``--init``."""
+    refuse_with_init(args, "preset", "no_copy")
     if args.init:
         return NormalizedFaceGAN.from_pretrained(model_folder(args.init))
-    if args.no_copy and args.preset == "colour":
+    preset = args.preset or "colour"
+    if args.no_copy and preset == "colour":
         return NormalizedFaceGAN(copy=False)
-    return NormalizedFaceGAN.preset(args.preset)
+    return NormalizedFaceGAN.preset(preset)
 
 
 def main():
@@ -283,7 +286,7 @@ def main():
     released = net.size == 128 and net.config.copy and args.ablation == "full"
     run.export(
         trainer.average, task="normalize", default=released, input_size=net.size, framing="ffhq",
-        training_data=sorted({row["subject"].partition("-")[0] for row in pairs.rows}),
+        training_data=sorted({row["set"] for row in pairs.rows}),
         paper="X. Liu et al., Normalized Face Image Generation with Perceptron Generative Adversarial Networks, 2018",
     )  # fmt: skip
 

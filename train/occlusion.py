@@ -38,8 +38,9 @@ from facesym.faces.geometry import flip_landmarks
 from facesym.faces.occlusion import occlusion_probability
 from facesym.models.occlusion import OcclusionNet
 from train.arguments import Parser, add_arguments, launch
-from train.common import Run, model_folder
+from train.common import Run
 from train.eyewear import add_eyewear_arguments, bare_eyes, listed_bare
+from train.init import model_folder
 
 UNKNOWN = 255
 IGNORED_WEIGHT = 0.25  # sampling weight of images whose eye region the loss ignores
@@ -156,25 +157,33 @@ def occlusion_loss(logits, labels):
 
 @torch.no_grad()
 def intersection_over_union(net, samples, device="cpu", batch=16):
-    """Return a dict of the IoU of occluded pixels, averaged over occluded images, and of each kind over all pixels."""
-    mean, predicted = [], []
+    """Return a dict of the IoU of occluded pixels, averaged over occluded images, and of each kind over all pixels.
+
+    Pixels with the label UNKNOWN do not count.
+    """
+    mean, predicted, targets = [], [], []
     for start in range(0, len(samples), batch):
         part = samples[start : start + batch]
         found = net(torch.stack([each["image"] for each in part]).to(device)).cpu()
         for logits, each in zip(found, part):
-            labels, hidden = each["labels"], logits.softmax(0)[0] < 0.5
+            known = each["labels"] != UNKNOWN
+            labels, hidden = each["labels"][known], logits.softmax(0)[0][known] < 0.5
             if (labels > 0).any():
                 mean.append(((hidden & (labels > 0)).sum() / (hidden | (labels > 0)).sum()).item())
-            predicted.append(logits.argmax(0).ravel())
-    target = torch.cat([each["labels"].ravel() for each in samples])
+            predicted.append(logits.argmax(0)[known])
+            targets.append(labels)
+    target = torch.cat(targets)
     channels = range(1, 1 + len(OCCLUSIONS))
     iou = jaccard_score(target, torch.cat(predicted), labels=channels, average=None, zero_division=0)
     return {"hidden": float(np.mean(mean))} | dict(zip(OCCLUSIONS, iou.tolist()))
 
 
-def held_out(faces, count, seed=0):
-    """Return ``count`` reproducible samples of FaceFolders with drawn occlusions."""
-    samples = OcclusionSamples(faces, seed=seed, plain=0.1)
+def held_out(faces, args, count, seed=0):
+    """Return ``count`` reproducible samples of FaceFolders with drawn occlusions.
+
+    Where people may wear glasses (``--glasses-in``), the eye regions have the label UNKNOWN.
+    """
+    samples = OcclusionSamples(faces, args.glasses_in, listed_bare(args), seed=seed, plain=0.1)
     return [samples[i] for i in range(count)]
 
 
@@ -203,7 +212,7 @@ def main():
     )
     net = run.add(net)
     faces = run.faces(args.size)
-    validation = held_out(run.faces(args.size, "val"), max(1, args.held_out // 2), args.seed)
+    validation = held_out(run.faces(args.size, "val"), args, max(1, args.held_out // 2), args.seed)
     run.print(f"{net.num_parameters()} parameters")
     optimizer = run.adam(net.parameters(), weight_decay=1e-4)
     average = run.average(net)
@@ -227,15 +236,14 @@ def main():
             run.grid("hidden", {"input": batch["image"][:10], "output": hidden, "target": known})
         run.log(**terms)
     average.eval()
-    table = intersection_over_union(
-        average, held_out(run.faces(args.size, "test"), args.held_out), run.device
-    )
+    faces, split = run.held_out_faces(args.size)
+    table = intersection_over_union(average, held_out(faces, args, args.held_out), run.device)
     run.print("held-out people, IoU: " + ", ".join(f"{name} {value:.3f}" for name, value in table.items()))
     run.export(
         average, task="occlusion", default=True, input_size=args.size, framing="ffhq",
         paper=None,
         metrics=[{
-            "data": "test split, with drawn occlusions",
+            "data": f"{split} split, with drawn occlusions",
             "protocol": "intersection over union: occluded against visible, mean over images; by kind, all pixels",
             "values": {name: round(value, 3) for name, value in table.items()},
         }],

@@ -257,7 +257,9 @@ def main():
     net = run.add(FaceParser(input_size=args.size))
     labelled = load_labels(args.labels, args.size, ("train",))
     validation = load_labels(args.labels, args.size, ("val",))
-    held_out = load_labels(args.labels, args.size, ("test",)) or validation
+    held_out, labelled_split = load_labels(args.labels, args.size, ("test",)), "test"
+    if not held_out:
+        held_out, labelled_split = validation, "validation"
     if not labelled or not held_out:
         raise SystemExit(f"{args.labels} needs images of the split train, and of test or val")
     if not validation:
@@ -290,17 +292,18 @@ def main():
     average.eval()
     table = intersection_over_union(average, held_out, run.device)
     run.print("held-out people, IoU: " + ", ".join(f"{name} {value:.3f}" for name, value in table.items()))
-    overlap = person_overlap(average, run.faces(args.size, "test"), device=run.device)
+    faces, split = run.held_out_faces(args.size)
+    overlap = person_overlap(average, faces, device=run.device)
     run.print(f"held-out people in front of other backgrounds, IoU of the person: {overlap}")
     run.export(
         average, task="parse", default=True, input_size=args.size, framing="ffhq",
         training_data=[*run.sets(), Path(args.labels).name],
         paper=None,
         metrics=[{
-            "data": "test split of the labelled images", "protocol": "intersection over union, all pixels",
+            "data": f"{labelled_split} split of the labelled images", "protocol": "intersection over union, all pixels",
             "values": {name: round(value, 3) for name, value in table.items()},
         }, {
-            "data": "people cut out of the faces' test split, in front of other backgrounds",
+            "data": f"people cut out of the faces' {split} split, in front of other backgrounds",
             "protocol": "intersection over union of the person, mean over images",
             "values": {name: round(value, 3) for name, value in overlap.items()},
         }],

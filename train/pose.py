@@ -19,7 +19,8 @@ from facesym.data.balance import balanced_weights
 from facesym.data.faces import Samples, affine_jitter, random_erasing, to_tensor
 from facesym.models.landmark import LandmarkNet
 from train.arguments import Parser, add_arguments, launch
-from train.common import Run, model_folder
+from train.common import Run
+from train.init import model_folder
 from train.landmarks import VALIDATION, by_yaw, errors, photograph
 
 # Degrees of |yaw|; each band is drawn equally often, if it has enough faces.
@@ -130,7 +131,7 @@ def main():
         if run.due(args.sample_every):
             terms["val"] = run.validated(average, yaw_error(average, validation, run.device))
         run.log(**terms)
-    held_out = run.faces(size, "test", keep=has_pose)
+    held_out, split = run.held_out_faces(size, keep=has_pose)
     landmarks = by_yaw(held_out, errors(average, held_out, run.device))
     pose = pose_table(held_out, predict_poses(average, held_out, run.device))
     run.print(f"held-out landmark error, % of the outer-eye distance, by |yaw|: {landmarks}")
@@ -144,12 +145,12 @@ def main():
         paper=None,
         metrics=[
             {
-                "data": "test split",
+                "data": f"{split} split",
                 "protocol": "mean error over 68 points against dlib's labels, % of the outer-eye distance, by |yaw|",
                 "values": {band: row["error_percent"] for band, row in landmarks.items()},
             },
             {
-                "data": "test split",
+                "data": f"{split} split",
                 "protocol": "mean absolute error of the yaw against a 3-D face model's fit, degrees, by |yaw|",
                 "values": {band: row["yaw_error"] for band, row in pose.items()},
             },

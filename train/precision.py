@@ -24,7 +24,7 @@ class Precision:
     """
 
     def __init__(self, asked, apply, agree, say):
-        self.apply, self.agree, self.say = apply, agree, say
+        self.apply, self.agree, self.say, self.measured = apply, agree, say, asked == "auto"
         self.candidates = [c for c in CANDIDATES if asked == "auto" or c[0] == asked][
             : None if asked == "auto" else 1
         ]
@@ -88,11 +88,11 @@ class Precision:
             self.apply(self.memory_format)
 
     def state_dict(self):
-        """Return the choice; None during the measurement."""
-        return {"chosen": list(self.candidates[0]) if len(self.candidates) == 1 else None}
+        """Return the choice of ``auto``; None during the measurement, or if the format was given."""
+        return {"chosen": list(self.candidates[0]) if self.measured and len(self.candidates) == 1 else None}
 
     def load_state_dict(self, state):
-        if state["chosen"]:
+        if state["chosen"] and self.measured:
             self.candidates = [tuple(state["chosen"])]
 
 

@@ -34,7 +34,7 @@ def main():
     lssl.fit(samples, held_out)
     run.export(
         lssl.average, task="realism", input_size=args.size, framing="ffhq",
-        training_data=sorted({row["subject"].partition("-")[0] for row in pairs.rows}),
+        training_data=sorted({row["set"] for row in pairs.rows}),
         paper="B. Bozorgtabar et al., Learn to synthesize and synthesize to learn, CVIU 2019",
     )  # fmt: skip
 

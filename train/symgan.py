@@ -31,8 +31,9 @@ from facesym.models import SymmetricDiscriminator, SymmetricEncoder, SymmetricGe
 from facesym.models.symgan import YAW
 from train.arguments import Parser, add_arguments, launch, refuse_plateau
 from train.backbone import VGG16Features, two_views
-from train.common import Run, load_discriminator, model_folder
+from train.common import Run
 from train.export import LICENSE
+from train.init import load_discriminator, model_folder, settings
 
 ALPHA = {"soft": 40.0, "hard": 100.0}
 # Weights of the encoder's terms; the adversarial loss has weight 1.
@@ -116,11 +117,6 @@ def build(args, yaw):
         if encoder and (Path(args.init) / "encoder").is_dir():
             encoder = SymmetricEncoder.from_pretrained(Path(args.init) / "encoder")
     return generator, discriminator, encoder
-
-
-def settings(net):
-    """Return a network's settings as in its config.json."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in net.config.items() if k[0] != "_"}
 
 
 def encoder_terms(encoder, normal, yaw, rebuilt, image, backbone, rng):

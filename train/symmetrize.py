@@ -37,7 +37,8 @@ from facesym.models.symmetrizer import REMOVED, PatchDiscriminator
 from facesym.ops import identity_grid
 from train.arguments import Parser, add_arguments, launch
 from train.backbone import load_frozen
-from train.common import Run, load_discriminator, model_folder
+from train.common import Run
+from train.init import load_discriminator, model_folder
 
 TURNED = 0.48  # log ratio of the nose's distances to the two sides of the face, reached at about 12° of yaw
 

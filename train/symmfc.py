@@ -30,8 +30,9 @@ from facesym.models.symmfcnet import PRESETS, SymmFCNet
 from facesym.ops import PARTS, crop_parts, relight, warp
 from train.arguments import Parser, add_arguments, launch
 from train.backbone import VGG16Features, load_frozen
-from train.common import Run, load_discriminator, model_folder
+from train.common import Run
 from train.eyewear import add_eyewear_arguments, known_bare
+from train.init import load_discriminator, model_folder, settings
 
 
 @dataclass
@@ -376,10 +377,13 @@ def main():
 
 def build(args):
     """Create the network, or load that of ``--init`` and set this run's size."""
+    changes = ABLATIONS[args.ablation] | ({} if args.copy_skip is None else {"copy_skip": args.copy_skip})
+    fresh = SymmFCNet.preset(args.preset, **changes, input_size=args.size)
     if not args.init:
-        changes = ABLATIONS[args.ablation] | ({} if args.copy_skip is None else {"copy_skip": args.copy_skip})
-        return SymmFCNet.preset(args.preset, **changes, input_size=args.size)
+        return fresh
     net = SymmFCNet.from_pretrained(model_folder(args.init))
+    if settings(net) | {"input_size": args.size} != settings(fresh):
+        raise SystemExit(f"--init: {args.init} is of another --preset, --ablation or --copy-skip")
     net.register_to_config(input_size=args.size)
     return net
 

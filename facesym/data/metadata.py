@@ -140,10 +140,10 @@ def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) ->
     given = not isinstance(fraction, str)
     if not rows or fraction is None or (not given and any(row["split"] == "val" for row in rows)):
         return ""
-    people = [_person(row) for row in rows]
+    people = [row.get("subject") or "" for row in rows]
     if len(set(people) - {""}) < FEWEST_PEOPLE:
         people = [""] * len(rows)
-    places = [_place(person or _image(row)) for person, row in zip(people, rows, strict=True)]
+    places = [_place(person or Path(row["file_name"]).stem) for person, row in zip(people, rows, strict=True)]
     limit = max(fraction if given else VAL_FRACTION, min(places))  # at least one
     for row, place in zip(rows, places, strict=True):
         row["split"] = "val" if place <= limit else "train"
@@ -151,16 +151,6 @@ def hold_out(rows: list[dict[str, Any]], fraction: float | str | None = None) ->
     why = "" if given else "no image is of the split val: "
     how = "person" if all(people) else "person or, if unknown, image" if any(people) else "image"
     return f"{why}{held} of {len(rows)} held out for validation, by {how}"
-
-
-def _person(row):
-    """Return the name of a row's person, or "" if it is unknown; in pairs.csv, a folder and a hyphen precede it."""
-    return "" if "target" in row and row["subject"].endswith("-") else row["subject"]
-
-
-def _image(row):
-    """Return the name of a row's image; in pairs.csv, all pairs made from one photo have the same."""
-    return row["file_name"] if "file_name" in row else row["target"].removeprefix(f"{row['kind']}-")
 
 
 def split_rows(

@@ -1,8 +1,9 @@
 """Folders of pairs (`facesym prepare pairs`): a face, and the same person frontal and neutral.
 
-A folder holds ``inputs/`` and ``targets/`` (WebP), ``pairs.csv`` (``input, target, subject, split, kind, yaw, pitch,
-expression``; kind is real, simulated, turned or expressive), ``points.npy`` (Nx2x68x2 float32: the landmarks of the
-input and of the target, pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: the coordinates x and y in the input, in
+A folder holds ``inputs/`` and ``targets/`` (WebP), ``pairs.csv`` (``input, target, set, file_name, subject, split,
+kind, yaw, pitch, expression``: set, file name and subject of the photo that the input was made from; kind is real,
+simulated, turned or expressive), ``points.npy`` (Nx2x68x2 float32: the landmarks of the input and of the target,
+pixels) and ``places.npy`` (NxGRIDxGRIDx3 float16: the coordinates x and y in the input, in
 pixels, of the target's pixels, and 1 where they are visible there; NaN where unknown).
 """
 
@@ -62,7 +63,9 @@ class Pairs:
     ):
         folder = Path(folder)
         try:
-            rows = read_table(folder / "pairs.csv", ("target", "subject", "split", "kind"))
+            rows = read_table(
+                folder / "pairs.csv", ("target", "set", "file_name", "subject", "split", "kind")
+            )
             rows = [row | {"index": i} for i, row in enumerate(rows)]
             points, coordinates = (
                 np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("points", "places")
@@ -112,13 +115,13 @@ class Pairs:
 
 
 def _is_excluded(folder, row):
-    """Whether an image of a pair is excluded (`facesym.data.excluded`): by the target's name, which contains the names
-    of set and image, or by the content of either image."""
-    name = row["target"]
-    for kind in MADE:
-        name = name.removeprefix(f"{kind}-")
+    """Whether an image of a pair is excluded (`facesym.data.excluded`): by the name of the photo or of the
+    target's, or by the content of either image."""
+    target = row["target"].removeprefix(f"{row['kind']}-").removeprefix(f"{row['set']}-")
     files = (folder / "inputs" / row["input"], folder / "targets" / row["target"])
-    return is_excluded_name(*name.partition("-")[::2]) or any(map(is_excluded_file, files))
+    return any(is_excluded_name(row["set"], name) for name in (row["file_name"], target)) or any(
+        map(is_excluded_file, files)
+    )
 
 
 def _normalized(points, side):

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ from .expressions import Expressions
 from .faces import read_face
 from .metadata import find_folders, read_landmarks, read_metadata
 from .neutral import Neutral, neutral_faces
-from .pairs import keeps_pose
+from .pairs import MADE, keeps_pose
 from .selection import is_expressive, is_frontal_neutral, is_turned_neutral
 from .shading import mean_smile_shading
 from .simulate import GRID, FaceMesh, frontalize, simulate
@@ -176,6 +177,25 @@ def work_size(size: int) -> int:
     return size * 3 // 2
 
 
+def describe(
+    number: int, kind: str, folder: Path, row: dict[str, Any], target: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the names, the person and the split of a pair: columns of pairs.csv.
+
+    Args:
+        number: of the pair.
+        kind: of the pair.
+        folder: of the photo.
+        row: of metadata.csv, the input's photo.
+        target: of metadata.csv, the target's photo.
+    """
+    name = f"{folder.name}-{Path(target['file_name']).stem}.webp"
+    return {
+        "input": f"{number:06d}.webp", "target": f"{kind}-{name}" if kind in MADE else name, "set": folder.name,
+        "file_name": row["file_name"], "subject": row["subject"], "split": row["split"], "kind": kind,
+    }  # fmt: skip
+
+
 class PairMaker:
     """Makes pairs and writes their images.
 
@@ -201,12 +221,8 @@ class PairMaker:
 
     def _make(self, number, kind, folder, row, points, target, target_points):
         """Make the pair of one task; see `make_all`."""
-        line = {
-            "input": f"{number:06d}.webp", "target": f"{folder.name}-{Path(target['file_name']).stem}.webp",
-            "subject": f"{folder.name}-{row['subject']}", "split": row["split"], "kind": kind,
-        }  # fmt: skip
-        if kind in ("turned", "expressive"):
-            line["target"] = f"{kind}-{line['target']}"
+        line = describe(number, kind, folder, row, target)
+        if kind in MADE:
             goal_image, goal = self._synthesized_target(kind, row, points)
         else:
             goal_image, goal = read_face(target, target_points, self.size)
