@@ -165,9 +165,21 @@ def test_a_stopped_run_goes_on_and_gives_the_same_tables(photos, tmp_path, monke
     again = []
     monkeypatch.setattr(prepare, "prepare_one", lambda task: again.append(task) or work(task))
     prepare.prepare_faces(photos, out, SETTINGS, workers=1)
-    assert len(again) == 3  # the two done photos are not done again
+    assert len(again) == 4  # without the photo that was read
     for name in ("metadata.csv", "landmarks.npy"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_photo_that_could_not_be_read_is_tried_again(photos, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(prepare, "write_atomic", full)
+        with pytest.raises(OSError, match="no space"):  # for the tables, too
+            prepare.prepare_faces(photos, tmp_path / "out", SETTINGS, workers=1)
+    report = prepare.prepare_faces(photos, tmp_path / "out", SETTINGS, workers=1)
+    assert report["kept"] == 2 and "failed" not in report["dropped"]
 
 
 def test_other_settings_do_not_mix_into_a_begun_folder(photos, tmp_path):

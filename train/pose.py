@@ -118,7 +118,7 @@ def main():
     optimizer = run.adam(net.pose_head.parameters(), weight_decay=1e-3)
     average = run.average(net)
     run.restore()
-    weights = balanced_weights(yaw_bands(faces), smallest=1 / len(BANDS), most=40)
+    weights = balanced_weights(yaw_bands(faces), smallest=1 / (len(BANDS) - 1), most=40)
     for batch in run.batches(PoseSamples(faces, args.seed, weights), args.steps):
         with run.autocast():
             with torch.no_grad():

@@ -314,20 +314,12 @@ def add_symmfc_arguments(parser):
     parser.add_argument("--preset", choices=list(PRESETS), default="small", help="size of the networks")
     parser.add_argument("--ablation", choices=list(ABLATIONS), default="full", help="a row of Table III")
     parser.add_argument(
-        "--phase-steps",
-        type=int,
-        nargs=3,
-        default=[1000, 5000, 5000],
-        metavar="STEPS",
+        "--phase-steps", type=int, nargs=3, default=[1000, 5000, 5000], metavar="STEPS",
         help="training steps of the three phases",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--adversary-from",
-        type=int,
-        default=0,
-        metavar="STEP",
-        help="first step with (18), from phase (ii) on",
-    )
+        "--adversary-from", type=int, default=0, metavar="STEP", help="first step with (18), from phase (ii) on"
+    )  # fmt: skip
     parser.add_argument("--init", metavar="FOLDER", help="start from the networks of another run")
     add_eyewear_arguments(parser)
     recipe = parser.add_argument_group("losses (defaults: the recipe's)")
@@ -338,10 +330,8 @@ def add_symmfc_arguments(parser):
         "--confidence-weight", type=float, help="weight of the loss on C; 0: none, as in the paper"
     )
     recipe.add_argument(
-        "--window",
-        type=int,
-        help="side of the perceptual backbone's window; 0: the whole image, as in the paper",
-    )
+        "--window", type=int, help="side of the perceptual backbone's window; 0: the whole image, as in the paper"
+    )  # fmt: skip
     for name, text in (
         ("completed", "apply the losses to the completed image, not to RecNet's whole output"),
         ("mask-weighted", "weight the discriminators' logits by the mask in their view"),
@@ -382,9 +372,9 @@ def build(args):
     if not args.init:
         return fresh
     net = SymmFCNet.from_pretrained(model_folder(args.init))
-    if settings(net) | {"input_size": args.size} != settings(fresh):
-        raise SystemExit(f"--init: {args.init} is of another --preset, --ablation or --copy-skip")
     net.register_to_config(input_size=args.size)
+    if settings(net) != settings(fresh):
+        raise SystemExit(f"--init: {args.init} is of another --preset, --ablation or --copy-skip")
     return net
 
 

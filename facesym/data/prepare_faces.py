@@ -251,6 +251,10 @@ def prepare_faces(
 
     header = settings | {"photos": str(photos.resolve())}
     done = read_journal(out / JOURNAL, header)
+    # A photo that could not be read may be readable now: a full disk, too little memory, an unfinished download.
+    done = {
+        photo: entry for photo, entry in done.items() if entry.get("dropped") not in ("failed", "unreadable")
+    }
     tasks = [
         (photos, out, name, path, settings) for name, path in named.items() if path.as_posix() not in done
     ]

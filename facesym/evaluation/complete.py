@@ -98,7 +98,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def complete_with(
     model: Any, images: np.ndarray, masks: np.ndarray, device: str | torch.device = "cpu", batch: int = 8
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Complete images with a network alone, at its own input size; smaller images are resized for it and back.
+    """Complete images with a network alone. Images smaller than its input size are resized for it and back.
 
     Args:
         model: a network with the interface of facesym.models.SymmFCNet.

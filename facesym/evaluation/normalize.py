@@ -173,8 +173,9 @@ def picture_sets(args: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.nda
     """Load the sets.
 
     Returns:
-        {name: (images, targets, rows)}, images as NxSxSx3 uint8. London's targets are other photos of the person, and
-        ``rows`` is empty. The targets of in-the-wild images are the images; ``rows`` are those of metadata.csv.
+        {name: (images, targets, rows)}, images as NxSxSx3 uint8. London's targets are the frontal neutral photos of
+        the same people, and ``rows`` is empty. The targets of in-the-wild images are the images; ``rows`` are those of
+        metadata.csv.
     """
     sets: dict[str, tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]] = {}
     rows = _studio(args.london, ("test",))

@@ -27,8 +27,15 @@ def save_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def mean_row(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Average measures over images to a row of a table; ``values``: a dict of arrays with one value per image."""
-    return {"row": name} | {key: float(np.mean(value)) for key, value in values.items()}
+    """Average measures over images to a row of a table.
+
+    Args:
+        name: heading of the row.
+        values: {measure: an array with one value per image}. Infinite values (the PSNR of an unchanged image) and NaN
+            do not count; a measure without others is left out.
+    """
+    finite = {key: np.asarray(value)[np.isfinite(value)] for key, value in values.items()}
+    return {"row": name} | {key: float(np.mean(value)) for key, value in finite.items() if len(value)}
 
 
 def zoo_metrics(data: str, protocol: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
