@@ -162,7 +162,30 @@ def test_where_the_face_has_gone_nothing_is_measured(clip, tmp_path):
     leaves = tmp_path / "leaves.mp4"
     save_video([face] * 20 + [Image.new("RGB", face.size, "grey")] * 12 + [face] * 12, leaves, "test", fps=25)
     measured = ~np.isnan(measure_video(leaves).values["brow_height_left"])
-    assert measured[:12].all() and not measured[20:32].any() and measured[32:36].all()
+    assert measured[:12].all() and not measured[20:32].any() and measured[32:55].all()
+
+
+def test_another_face_does_not_confirm_the_tracked_one(clip, tmp_path):
+    """The tracked face, the larger one, leaves a video in which another one stays."""
+    (_, face), *_ = read_frames(clip)
+    both = Image.new("RGB", (2 * face.width, face.height), "grey")
+    both.paste(face.resize((face.width // 2, face.height // 2)), (face.width, 0))
+    alone = both.copy()
+    both.paste(face, (0, 0))
+    leaves = tmp_path / "leaves.mp4"
+    save_video([both] * 20 + [alone] * 6, leaves, "test", fps=25)
+    curves = measure_video(leaves)
+    measured = ~np.isnan(curves.values["brow_height_left"])
+    # Frame 20 shows background where the face was. From the next detection on, the other face is the largest.
+    assert measured[:12].all() and not measured[20]
+
+
+def test_every_frame_of_a_slow_video_that_shows_a_face_counts(clip, tmp_path):
+    (_, face), *_ = read_frames(clip)
+    slow = tmp_path / "slow.mp4"
+    save_video([face, Image.new("RGB", face.size, "grey")] * 3, slow, "test", fps=3)
+    measured = ~np.isnan(measure_video(slow).values["brow_height_left"])
+    assert measured.tolist() == [True, False] * 5  # saved forwards and backwards
 
 
 def test_a_clip_gives_a_curve_per_measure_and_its_blinks(clip):

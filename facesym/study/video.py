@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..errors import FaceNotFoundError, ImageError
 from ..faces.align import align_face, ffhq_transform, five_points, to_photo
+from ..faces.detect import detect_boxes
 from ..faces.find import find_faces
 from ..faces.landmarks import find_points
 from .measures import EYE, MEASURES, SIDES, measure_sides
@@ -88,7 +89,8 @@ def measure_video(path: Path) -> Curves:
     """Measure the largest face in every frame of a video.
 
     The face is detected in the first frame and then tracked: each frame is cropped by the landmarks of the previous
-    one. A detection confirms the face every CHECKED seconds; if it fails, the frames since the last one do not count.
+    one. A detection confirms the tracked face every CHECKED seconds and in the last frame; if it fails, the frames
+    since the last detection do not count.
 
     Args:
         path: of a video that ffmpeg reads.
@@ -105,13 +107,13 @@ def measure_video(path: Path) -> Curves:
     nothing = [np.nan] * len(names)
     found: list[list[float]] = []
     times, transform = [], None
-    checked, sure = 0.0, 0  # when the face was last detected, and the number of frames until then
+    checked, sure = 0.0, 0  # when the face was last detected, and the number of frames until then, with that one
+    frame = None
     for time, frame in read_frames(path):
-        if transform is not None and time - checked >= CHECKED and not _shows_face(frame):
+        due = transform is None or time - checked >= CHECKED
+        if transform is not None and due and not _shows_face(frame, transform):
             found[sure:] = [nothing] * (len(found) - sure)
             transform = None
-        if transform is None or time - checked >= CHECKED:
-            checked, sure = time, len(found)
         points, transform = _follow(frame, transform)
         times.append(time)
         if points is None:
@@ -120,8 +122,12 @@ def measure_video(path: Path) -> Curves:
         sides = measure_sides(points)
         values = [getattr(sides[m.key], side) for m in MEASURES if m.right for side in SIDES]
         found.append(values + [sides[m.key].difference for m in MEASURES])
-    if not times:
+        if due:
+            checked, sure = time, len(found)
+    if frame is None:
         raise ImageError(f"{path} has no frames.")
+    if transform is not None and not _shows_face(frame, transform):
+        found[sure:] = [nothing] * (len(found) - sure)
     values = dict(zip(names, np.array(found, float).T))
     if np.isnan(values[names[0]]).all():
         raise FaceNotFoundError(f"No frame of {path} shows a face.")
@@ -170,11 +176,14 @@ def _follow(frame, transform):
     return points, _next_transform(points, transforms[index])
 
 
-def _shows_face(frame):
+def _shows_face(frame, transform):
+    """Whether a face is detected where the tracked one is: in the middle of its crop."""
     try:
-        return bool(find_faces(frame, "largest", SIZE))
-    except FaceNotFoundError:
+        crop = align_face(frame, transform, SIZE)
+    except ImageError:  # the crop has left the frame
         return False
+    boxes = [face.box for face in detect_boxes(crop)]
+    return any(x0 < SIZE / 2 < x1 and y0 < SIZE / 2 < y1 for x0, y0, x1, y1 in boxes)
 
 
 def _next_transform(points, transform):
