@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import signal
 import sys
 import uuid
 from pathlib import Path
@@ -163,6 +164,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for library in ("httpx", "mcp"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit()
+    )  # by default, it ends Python without deleting the photos
+    parts.start_sweeping()
     gr.set_static_paths([parts.EXAMPLES, parts.HERE / "static"])
     page = build()
     for module in MODULES:

@@ -300,19 +300,18 @@ def connect(
         try:
             async with aclosing(queue.follow(work, *values)) as news:
                 async for job in news:
+                    if calls[0] != mine:
+                        return  # what is shown now is not this run's
                     if isinstance(job, tuple):
                         yield panel.show(job[1])
                         return
-                    if calls[0] != mine:
-                        return  # what is shown now is not this run's
                     told = status(*queue.describe(job)), job.viewer
                     if told != last:
                         last = told
                         yield panel.busy(told[0], viewer=job.viewer)
-        except Stopped:
-            yield panel.fail("Stopped.")
         except Exception as error:
-            yield panel.fail(parts.wording(error))
+            if calls[0] == mine:
+                yield panel.fail("Stopped." if isinstance(error, Stopped) else parts.wording(error))
 
     def cancel(calls):
         calls[0] += 1

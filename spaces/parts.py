@@ -184,15 +184,16 @@ def file_of(address: str) -> str:
 def private_folder() -> Path:
     """Create a folder with an unguessable name in Gradio's cache, so that no two visitors share one.
 
-    It is deleted after an hour, or when the process ends: Gradio deletes only uploads and files of its own components.
+    It is deleted after an hour without changes, or when the process ends: Gradio deletes only uploads and files of its
+    own components.
     """
     Path(CACHE).mkdir(parents=True, exist_ok=True)
-    _start_sweeping()
+    start_sweeping()
     return Path(tempfile.mkdtemp(prefix=f"facesym-{os.getpid()}-", dir=CACHE))
 
 
 def sweep(pattern: str = "facesym-*", age: float = KEPT) -> None:
-    """Delete the private folders that match a pattern and have been there for longer than ``age`` seconds."""
+    """Delete the private folders that match a pattern and have not changed for longer than ``age`` seconds."""
     for folder in Path(CACHE).glob(pattern):
         try:
             if time.time() - folder.stat().st_mtime > age:
@@ -202,7 +203,7 @@ def sweep(pattern: str = "facesym-*", age: float = KEPT) -> None:
 
 
 @functools.cache
-def _start_sweeping():
+def start_sweeping() -> None:
     """Sweep from now on, and delete the rest of this process's folders when it ends."""
 
     def sweeping():

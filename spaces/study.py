@@ -1,6 +1,7 @@
 """The section for the asymmetry study: measure photos of several people or visits."""
 
 import html
+import os
 import shutil
 from dataclasses import dataclass
 from itertools import pairwise
@@ -122,6 +123,7 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
 
     def progress(photos):
         for i, photo in enumerate(photos):
+            os.utime(folder), os.utime(out)  # not to be swept while the study runs
             tell(0.05 + 0.9 * i / len(photos), f"Measuring photo {i + 1} of {len(photos)}")
             yield photo
 
@@ -203,7 +205,7 @@ async def study_files(photos: list[str], pupillary_distance: float = 0):
     Returns:
         The report (HTML), the tables (CSV, JSON), and one row of measures per photo.
     """
-    files, rows, _ = await parts.MODELS.run(work, photos, pupillary_distance)
+    files, rows, _ = await parts.STUDIES.run(work, photos, pupillary_distance)
     return files, rows
 
 

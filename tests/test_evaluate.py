@@ -17,9 +17,9 @@ from facesym.data.occluders import draw_occluders
 from facesym.errors import FacesymError, ImageError
 from facesym.evaluation import complete, fills
 from facesym.evaluation import data as chosen
-from facesym.evaluation.groups import groups
+from facesym.evaluation.groups import group_gains, groups
 from facesym.evaluation.masks import irregular_masks
-from facesym.evaluation.tables import zoo_metrics
+from facesym.evaluation.tables import mean_row, zoo_metrics
 from facesym.faces.landmarks import find_points
 
 pytestmark = pytest.mark.usefixtures("quick_descriptor")
@@ -89,6 +89,18 @@ def test_the_same_command_gives_the_same_files(sets, model_folder, tmp_path):
         run(sets, tmp_path / out, "--size", 64, "--models", model_folder, "-n", 2)
     for name in ("results.json", "pictures.csv", "grid-irregular.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_infinite_measures_do_not_count():
+    """The PSNR of an image that a method restores exactly."""
+    psnr = {"input": [20.0, 20, 20], "Telea": [30.0, np.inf, 32], "model": [33.0, 34, 36]}
+    values = {name: {"psnr": np.array(each), "same_person": np.ones(3)} for name, each in psnr.items()}
+    assert mean_row("Telea", values["Telea"] | {"lpips": np.full(3, np.nan)}) == {
+        "row": "Telea", "psnr": 31, "same_person": 1
+    }  # fmt: skip
+    members = {"all": np.ones(3, bool), "exact": np.array([False, True, False])}
+    whole, exact = group_gains(members, values, ["input", "Telea"])
+    assert whole["gain"] == 3.5 and "gain" not in exact
 
 
 def test_results_are_written_into_the_zoo(sets, model_folder, tmp_path, monkeypatch):

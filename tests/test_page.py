@@ -360,10 +360,13 @@ def test_an_idle_page_rarely_looks_at_its_queue():
         assert getattr(ours, name) >= max(0.05, getattr(gradio, name))
 
 
-def test_a_run_ends_when_another_one_shows_its_result_in_the_same_place():
+@pytest.mark.parametrize("ends", ["late", "at once", "with an error"])
+def test_a_run_ends_when_another_one_shows_its_result_in_the_same_place(ends):
     import gradio as gr
     import panel
     from waiting import Queue
+
+    from facesym.errors import ImageError
 
     class Place:
         outputs = ()
@@ -377,12 +380,19 @@ def test_a_run_ends_when_another_one_shows_its_result_in_the_same_place():
         def fail(self, error):
             return error
 
+    def work(tell, name):
+        if ends == "with an error" and name == "first":
+            raise ImageError("no face")
+        if ends == "late" or name == "second":
+            time.sleep(0.5)
+        return name
+
     place, queue, calls = Place(), Queue("the models", workers=2), [0]
     with gr.Blocks() as page:
         place.button, place.cancel, state = gr.Button(), gr.Button(), gr.State(calls)
         place.outputs = [gr.HTML()]
         for _ in "ab":
-            panel.connect(place, queue, lambda tell, name: time.sleep(0.5) or name, [gr.State()], state)
+            panel.connect(place, queue, work, [gr.State()], state)
     first, second = (fn.fn for fn in page.fns.values() if fn.name == "answer")
 
     async def both():

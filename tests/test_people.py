@@ -49,7 +49,7 @@ def test_images_of_unknown_people_are_held_out_by_image():
 
 @pytest.mark.parametrize("subjects", ["known", "unknown"])
 def test_the_same_people_are_held_out_of_faces_and_of_pairs(subjects, tmp_path):
-    """Also from a folder whose name has a hyphen, and with several pairs of one photo."""
+    """Of at least 20 people; also from a folder whose name has a hyphen, and with several pairs of one photo."""
     faces = [
         {
             "file_name": f"{i}.webp",

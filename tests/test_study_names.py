@@ -29,6 +29,9 @@ from facesym.study.sheet import describe_subjects, identify, read_sheet
         ("rest_patient_12.jpg", About("patient_12", "", "rest")),
         ("2026-03-01_smile_P_7.jpg", About("P_7", "2026-03-01", "smile")),
         ("neutral_Maria_2.jpg", About("Maria_2", "", "rest")),
+        ("anna_At_rest.jpg", About("anna", "", "rest")),
+        ("AT_rest.jpg", About("AT", "", "rest")),  # initials
+        ("patient_AT_rest.jpg", About("patient_AT", "", "rest")),
         ("visit1/smile_007.jpg", About("visit1", "", "smile")),
         # dates
         ("anna_13-04-2026_rest.jpg", About("anna", "2026-04-13", "rest")),

@@ -162,7 +162,7 @@ def test_where_the_face_has_gone_nothing_is_measured(clip, tmp_path):
     leaves = tmp_path / "leaves.mp4"
     save_video([face] * 20 + [Image.new("RGB", face.size, "grey")] * 12 + [face] * 12, leaves, "test", fps=25)
     measured = ~np.isnan(measure_video(leaves).values["brow_height_left"])
-    assert measured[:12].all() and not measured[20:32].any() and measured[32:55].all()
+    assert measured[:12].all() and not measured[20:32].any() and measured[32:48].all()
 
 
 def test_another_face_does_not_confirm_the_tracked_one(clip, tmp_path):

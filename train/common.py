@@ -186,15 +186,16 @@ class Run:
         return faces
 
     def held_out_faces(self, size, **options):
-        """Load the faces to measure the finished model on.
+        """Load the faces to measure the finished model on, of the split test or, if there are none, of the split val.
 
         Returns:
-            The faces of the split test, or of the split val if there are none; and the name of that split.
+            The faces, and the name of their split: "test" or "validation".
         """
-        keep = options.get("keep", lambda row: True)
         rows, _ = split_rows(find_folders(self.args.data), ("test",))
-        split = "test" if any(map(keep, rows)) else "val"
-        return self.faces(size, split, **options), {"test": "test", "val": "validation"}[split]
+        if any(map(options.get("keep", bool), rows)):
+            return self.faces(size, "test", **options), "test"
+        self.print("no images of the split test: the finished model is measured on the validation split")
+        return self.faces(size, "val", **options), "validation"
 
     def pairs(self, folder, split="train"):
         """Load the pairs of a split from a folder."""

@@ -176,7 +176,7 @@ def errors(net, faces, device="cpu"):
 def by_yaw(faces, error):
     """Average the error within bands of |yaw|, in per cent: a dict for tables and zoo.json.
 
-    Faces without a yaw in metadata.csv are in none, and in "all" if none has one.
+    Faces without a yaw in metadata.csv are left out; if no face has one, the only band is "all".
     """
     yaw = np.array([abs(float(row.get("yaw") or "nan")) for row in faces.rows])
     bands = {"0-15": (0, 15), "15-30": (15, 30), "0-30": (0, 30), "30-45": (30, 45), "45-90": (45, 90)}

@@ -49,7 +49,7 @@ def add_lssl_arguments(parser):
         "--steps",
         type=int,
         default=100000,
-        help="training steps; G learns in every --discriminator-steps-th (with --accumulate, in as many in a row)",
+        help="training steps; G is updated once for every --discriminator-steps updates of D",
     )
     parser.add_argument("--discriminator-steps", type=int, default=5, help="steps of D per step of G")
     parser.add_argument("--adversary-from", type=int, default=0, metavar="STEP", help="first step with D")

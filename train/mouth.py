@@ -268,17 +268,27 @@ def mean_error(net, batch):
 def mouths_of(run, model, size, split):
     """Return the Mouths of a split of ``--data`` and ``--wide``, kept in the run's folder."""
     args = run.args
+    made_from = [
+        split,
+        args.data,
+        args.wide,
+        args.limit,
+        args.val_fraction,
+        args.model,
+        args.size,
+        size,
+        args.seed,
+    ]
+    digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+    kept = run.out / f"mouths-{digest[:16]}.npz"
+    if kept.exists():
+        with np.load(kept) as arrays:
+            return Mouths(**arrays)
     parts = [run.faces(args.size, split)]
     if args.wide:
         wide = run.faces(args.size, split, folders=args.wide)
         wide.keep(np.flatnonzero([mouth_opening(points) > WIDE for points in wide.landmarks]))
         parts += [wide] if len(wide) else []
-    names = [str(row["path"].resolve()) for faces in parts for row in faces.rows]
-    made_from = json.dumps([names, args.model, args.size, size, args.seed])
-    kept = run.out / f"mouths-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.npz"
-    if kept.exists():
-        with np.load(kept) as arrays:
-            return Mouths(**arrays)
     made = [vars(make_mouths(model, faces, size, args.seed)) for faces in parts]
     mouths = {name: np.concatenate([each[name] for each in made]) for name in made[0]}
     if run.main:

@@ -116,7 +116,7 @@ class Pairs:
 
 def _is_excluded(folder, row):
     """Whether an image of a pair is excluded (`facesym.data.excluded`): by the name of the photo or of the
-    target's, or by the content of either image."""
+    target's photo, or by the content of either image."""
     target = row["target"].removeprefix(f"{row['kind']}-").removeprefix(f"{row['set']}-")
     files = (folder / "inputs" / row["input"], folder / "targets" / row["target"])
     return any(is_excluded_name(row["set"], name) for name in (row["file_name"], target)) or any(

@@ -9,7 +9,7 @@ from PIL import Image
 from ..data.balance import DARK, LIGHT, cheek_lightness
 from ..faces.occlusion import find_occlusion, network
 from .data import load_pictures, yaw_of
-from .tables import mean_row
+from .tables import finite_mean, mean_row
 
 TURNED = 20.0  # degrees of yaw
 RATED_LIGHT, RATED_DARK = 25.0, 50.0  # ratings of skin, 0 = light and 100 = dark
@@ -92,7 +92,7 @@ def group_gains(
         classical: names of the classical rows.
     """
     others = [name for name in values if name in classical and name != "input"]
-    best = max(others, key=lambda name: values[name]["psnr"].mean())
+    best = max(others, key=lambda name: finite_mean(values[name]["psnr"]))
     table = []
     for name, own in values.items():
         if name in classical:
@@ -101,7 +101,9 @@ def group_gains(
             if not inside.any():
                 continue
             row = {"row": f"{name}, {group}", "n": int(inside.sum())}
-            row["gain"] = float((own["psnr"] - values[best]["psnr"])[inside].mean())
+            gains = own["psnr"][inside] - values[best]["psnr"][inside]
+            if np.isfinite(gains).any():
+                row["gain"] = finite_mean(gains)
             row["same_person"] = float(own["same_person"][inside].mean())
             if "lpips" in own:
                 lowest = min(values[other]["lpips"][inside].mean() for other in others)

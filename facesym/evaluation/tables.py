@@ -31,11 +31,17 @@ def mean_row(name: str, values: dict[str, np.ndarray]) -> dict[str, Any]:
 
     Args:
         name: heading of the row.
-        values: {measure: an array with one value per image}. Infinite values (the PSNR of an unchanged image) and NaN
-            do not count; a measure without others is left out.
+        values: {measure: an array with one value per image}. A measure without finite values is left out.
     """
-    finite = {key: np.asarray(value)[np.isfinite(value)] for key, value in values.items()}
-    return {"row": name} | {key: float(np.mean(value)) for key, value in finite.items() if len(value)}
+    return {"row": name} | {
+        key: finite_mean(value) for key, value in values.items() if np.isfinite(value).any()
+    }
+
+
+def finite_mean(values: np.ndarray) -> float:
+    """Average an array without infinite values (the PSNR of an unchanged image) and NaN; NaN if there are no others."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
 
 
 def zoo_metrics(data: str, protocol: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
 
 
 def subjects_without_rest(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Count the photos of movements of subjects without a photo at rest, whose movements cannot be measured.
+    """Count the photos of movements of subjects without a measured photo at rest, whose movements cannot be measured.
 
     Args:
         rows: of the study's table.

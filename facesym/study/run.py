@@ -92,7 +92,8 @@ def run_study(
         written += save_table(movements, Path(out) / MOVEMENTS, ImageError)
     _replace_index(Path(out), written)
     unpaired = [
-        f"{subject}: {count} photo{'s' * (count > 1)} of a movement, but none at rest, which movements start from."
+        f"{subject}: {count} photo{'s' * (count > 1)} of a movement, but none at rest that could be measured. "
+        "Movements are measured from a photo at rest."
         for subject, count in subjects_without_rest(rows).items()
     ]
     for message in unpaired:

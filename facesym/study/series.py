@@ -20,7 +20,7 @@ WORDS = {word: condition for condition, words in CONDITIONS.items() for word in 
 _NOT_EYES = ("mouth", "lip", "lips", "teeth", "jaw", "up")
 # Words beside a condition's that belong to it: "eye_closure", "big smile", "smile-teeth". "Max" and "Small" are names.
 BESIDE = {
-    REST: "at|eyes|mouth|open",
+    REST: "(?-i:[Aa]t)(?=_rest)|eyes|mouth|open",  # AT may be somebody's initials
     "smile": "mouth|teeth|with|show|showing|open|big|broad|full|wide|soft|slight|mild|moderate|gentle|maximum|maximal",
     "eye closure": "eyes?|eyelids?|lids?|full|soft|gentle|gently|tight|tightly|" + "|".join(_NOT_EYES),
     "brow raise": "eyes?|brows?|eyebrow|full|maximum|maximal",

@@ -107,7 +107,10 @@ def measure_video(path: Path) -> Curves:
     nothing = [np.nan] * len(names)
     found: list[list[float]] = []
     times, transform = [], None
-    checked, sure = 0.0, 0  # when the face was last detected, and the number of frames until then, with that one
+    checked, sure = (
+        0.0,
+        0,
+    )  # when the face was last detected, and the number of frames until then, with that one
     frame = None
     for time, frame in read_frames(path):
         due = transform is None or time - checked >= CHECKED

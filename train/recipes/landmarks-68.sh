@@ -6,7 +6,7 @@ budget "7,000 steps of landmarks at any roll, 3,500 mostly upright, 2,500 with m
 case $MODE in
     cpu) landmarks=(--steps 7000 --batch 32 --lr 2e-3) upright=(--steps 3500 --batch 32 --lr 8e-4) moved=(--steps 2500 --batch 32 --lr 5e-4) pose=(--steps 700 --batch 48 --lr 2e-3) ;;
     gpu) landmarks=(--steps 4000 --batch 256 --lr 4e-3) upright=(--steps 2000 --batch 256 --lr 2e-3) moved=(--steps 1500 --batch 256 --lr 1e-3) pose=(--steps 400 --batch 256 --lr 4e-3) ;;
-    smoke) landmarks=(--steps 2 --width 8) upright=(--steps 2 --width 8) moved=(--steps 2) pose=(--steps 2) ;;
+    smoke) landmarks=(--steps 2 --width 8) upright=(--steps 2) moved=(--steps 2) pose=(--steps 2) ;;
 esac
 stage landmarks landmarks --data "$FACES" --moved 0 "${landmarks[@]}"
 stage upright landmarks --data "$FACES" "${upright[@]}" --init "$OUT/landmarks" --rolled 0.2 --moved 0 --lr-warmup 100
