@@ -176,6 +176,44 @@ def test_rows_have_both_sides_in_eye_distances_and_millimetres(study):
     assert "smile_angle_left_mm" not in row and abs(row["roll"]) < 15
 
 
+def test_tables_are_described_keep_the_sheets_columns_and_flag_a_file_that_is_there_twice(tmp_path, capsys):
+    """As a clinic's folder may have it: the smile is a copy of the photo at rest."""
+    photos, sheet = tmp_path / "in", tmp_path / "sheet.csv"
+    photos.mkdir()
+    for name in ("P1_rest.png", "P1_smile.png"):
+        Image.fromarray(skimage_data.astronaut()).save(photos / name)
+    sheet.write_text("file,affected_side\nP1_rest.png,left\nP1_smile.png,left\n")
+    command = [
+        "study",
+        str(photos),
+        "-o",
+        str(tmp_path / "out"),
+        "--sheet",
+        str(sheet),
+        "--pupillary-distance",
+        "63",
+    ]
+    with pytest.raises(SystemExit) as exit:
+        main(command)
+    assert exit.value.code == 0
+    tables = {
+        name: json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        for name in ("measures", "movements", "columns")
+    }
+    described = {name: {"affected_side"} for name in tables}
+    for line in tables.pop("columns"):
+        described[line["table"]] = described.get(line["table"], set()) | {line["column"]}
+        assert line["meaning"]
+    for name, rows in tables.items():
+        assert set().union(*rows) <= described[name]
+        assert all(row["affected_side"] == "left" for row in rows)
+    rest, smile = tables["measures"]
+    assert "the same file as P1_rest.png" in smile["flags"] and "same file" not in rest["flags"]
+    assert rest["brow_height_percentile"] and smile["brow_height_percentile"] is None
+    assert all("the same file as" in row["flags"] and row["ratio"] is None for row in tables["movements"])
+    assert not (tmp_path / "out" / "repeatability.csv").exists()
+
+
 def test_the_report_is_one_file_that_says_what_it_is_not(study):
     html = (study[1] / "out" / "report.html").read_text()
     assert html.count(NOTICE) >= 3 and html.count("data:image/jpeg") == 6

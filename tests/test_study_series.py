@@ -18,8 +18,10 @@ from facesym.evaluation.asymmetry import close_eye
 from facesym.faces.align import align_face
 from facesym.faces.find import find_faces
 from facesym.faces.landmarks import find_points
+from facesym.study.measures import MEASURES
 from facesym.study.pairs import find_movements, subjects_without_rest
 from facesym.study.plots import Line, line_plot
+from facesym.study.repeats import measure_repeatability
 from facesym.study.run import run_study
 from facesym.study.subjects import subject_pages
 from facesym.study.video import find_blinks, measure_video, read_frames
@@ -66,7 +68,61 @@ def test_a_rest_of_another_day_is_told_and_small_movements_have_no_ratio():
     assert excursion.row()["rest_date"] == "2026-03-01" and excursion.row()["rest"] == "a2"
     assert excursion.flags == "the photo at rest is of 2026-03-01"
     assert excursion.ratio is None and excursion.left == pytest.approx(0.05)
+    assert excursion.row()["ratio_note"] == "the larger movement is less than 0.0819 eye distances"
     assert subjects_without_rest(rows) == {"bea": 2}
+
+
+def test_photos_that_look_exchanged_are_flagged():
+    rows = [
+        row("a1", "anna", "", "rest", commissure_excursion=(0.5, 0.48))
+        | {"check": "expression: the mouth is wide"},
+        row("a2", "anna", "", "smile", commissure_excursion=(0.4, 0.4)),
+    ]
+    excursion, _ = find_movements(rows)
+    assert excursion.flags == (
+        "rest (check the expression: the mouth is wide), both sides moved the other way: are the photos exchanged?"
+    )
+
+
+def test_repeated_photos_of_a_day_give_the_repeatability():
+    """Photos that are 2 apart have a standard deviation of √2; flagged ones and other days do not count."""
+
+    def photo(subject, date, condition, value, flags=""):
+        differences = {f"{measure.key}_difference": value for measure in MEASURES}
+        return {"subject": subject, "date": date, "condition": condition, "flags": flags} | differences
+
+    day, later = "2026-01-01", "2026-02-01"
+    rows = [
+        *(photo("anna", day, "rest", value) for value in (0.3, 0.32)),
+        *(photo("bea", day, "rest", value) for value in (0.4, 0.42)),
+        photo("anna", day, "rest", 9, "blurred"), photo("anna", later, "rest", 9), photo("anna", day, "smile", 9),
+    ]  # fmt: skip
+    table = measure_repeatability(rows)
+    assert [line["measure"] for line in table] == [each.key for each in MEASURES]
+    for line in table:
+        assert (line["condition"], line["groups"], line["photos"]) == ("rest", 2, 4)
+        assert line["within_sd"] == pytest.approx(0.02 / 2**0.5, abs=1e-4)
+        assert line["smallest_detectable_change"] == pytest.approx(0.0392, abs=1e-4)
+
+
+def test_movements_of_several_days_are_plotted_per_side():
+    rows = [
+        row(f"{name}{month}", "anna", f"2026-0{month}-01", name, commissure_excursion=(0.4 + grown, 0.4))
+        for month in (1, 3)
+        for name, grown in (("rest", 0), ("smile", 0.03 * month))
+    ]
+    (page,) = subject_pages(rows, [])
+    titles = [plot["title"] for plot in page["moves"]]
+    assert titles == ["Smile: commissure excursion", "Smile: commissure lift"]
+    assert ">right<" in page["moves"][0]["svg"] and ">left<" in page["moves"][0]["svg"]
+    repeats = [
+        {"condition": "rest", "measure": "brow_height", "photos": 9, "smallest_detectable_change": 0.011}
+    ]
+    (page,) = subject_pages(rows, repeats)
+    assert (
+        page["plots"][0]["detectable"]
+        == "6.7 % of eye distance; in this study, at rest, 1.1 % of eye distance, from 9 photos"
+    )
 
 
 def test_an_unflagged_photo_at_rest_is_preferred():
@@ -244,7 +300,7 @@ def test_only_files_of_an_earlier_run_that_nobody_changed_go(tmp_path, monkeypat
     (tmp_path / "videos" / "a.mp4.csv").write_text("corrected")
     run_study(tmp_path, [Path("b/d.mp4")], tmp_path, pipe=object())
     changed = ["videos/a.mp4.csv", "videos/b/d.mp4.csv", "videos/b/d.mp4.json"]
-    written = ["measures.csv", "measures.json", "report.html"]
+    written = ["columns.csv", "columns.json", "measures.csv", "measures.json", "report.html"]
     assert found(tmp_path) == sorted([*own, *changed, *written])
     run_study(tmp_path, [], tmp_path, pipe=object())
     assert found(tmp_path) == sorted([*own, "videos/a.mp4.csv", *written])

@@ -56,7 +56,8 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--sheet", type=Path, metavar="CSV",
-        help="CSV file with the columns file,subject,date,condition,pupillary_distance (default: use the file names)",
+        help="CSV file with the columns file,subject,date,condition,pupillary_distance (default: use the file names); "
+        "others are copied to the tables",
     )  # fmt: skip
     parser.add_argument("-r", "--recursive", action="store_true", help="include photos in subfolders")
     parser.add_argument(
@@ -73,14 +74,16 @@ def run(args: argparse.Namespace) -> int:
     """
     from tqdm import tqdm
 
-    from ..study.run import MOVEMENTS, REPORT, TABLE, VIDEOS, run_study
+    from ..study.run import COLUMNS, MOVEMENTS, REPEATS, REPORT, TABLE, VIDEOS, run_study
     from ..study.sheet import describe_subjects, read_sheet
     from ..study.video import SUFFIXES
 
     if not args.image.is_dir():
         raise ImageError(f"{args.image} is not a folder: name a folder of photos.")
     out = output_folder(args, "study")
-    tables = [f"{name}{suffix}" for name in (TABLE, MOVEMENTS) for suffix in (".csv", ".json")]
+    tables = [
+        f"{name}{suffix}" for name in (TABLE, COLUMNS, MOVEMENTS, REPEATS) for suffix in (".csv", ".json")
+    ]
     written = [out / name for name in (REPORT, VIDEOS, *tables)]
     for path in written:
         if path.exists() and not args.overwrite:

@@ -7,6 +7,7 @@ from typing import Any
 from .measures import MEASURES
 from .series import REST
 
+BACKWARDS = 0.02  # eye distances, about a millimetre: both sides this far against a movement look like exchanged photos
 DETECTABLE = {measure.key: measure.detectable for measure in MEASURES}
 # Measures of each movement: the label, the measure, and whether it grows (1) or shrinks (-1).
 MOVEMENTS = {
@@ -56,7 +57,7 @@ class Movement:
 
     @property
     def ratio(self) -> float | None:
-        """Return the smaller movement over the larger: 1 = equal, 0 = one side does not move.
+        """Return the smaller movement over the larger: 1 = equal, 0 = one side does not move, or moves the other way.
 
         It is None if the larger one is less than the smallest detectable change of the measure's difference.
         """
@@ -68,10 +69,14 @@ class Movement:
         row = {
             "subject": self.subject, "date": self.date, "condition": self.condition, "rest": self.rest,
             "rest_date": self.rest_date, "rest_photos": self.rest_photos,
-            "movement": self.movement, "measure": self.measure,
+            "movement": self.movement, "measure": self.measure, "label": self.label,
             "right": round(self.right, 4), "left": round(self.left, 4), "difference": round(self.difference, 4),
-            "ratio": None if self.ratio is None else round(self.ratio, 3), "flags": self.flags,
+            "ratio": None if self.ratio is None else round(self.ratio, 3), "ratio_note": "", "flags": self.flags,
         }  # fmt: skip
+        if self.ratio is None:
+            row["ratio_note"] = (
+                f"the larger movement is less than {DETECTABLE[self.measure]:.4f} eye distances"
+            )
         if self.pupillary_distance:
             for name in ("right", "left", "difference"):
                 row[f"{name}_mm"] = round(getattr(self, name) * self.pupillary_distance, 2)
@@ -97,10 +102,9 @@ def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
         if row["condition"] not in MOVEMENTS or not resting:
             continue
         rest, count = _choose_rest(resting, row["date"])
+        flags = _flags(rest, row)
         for label, key, sign in MOVEMENTS[row["condition"]]:
-            right, left = (
-                sign * (row[f"{key}_{side}"] - rest[f"{key}_{side}"]) for side in ("right", "left")
-            )
+            right, left = _change(rest, row, key, sign)
             found.append(
                 Movement(
                     row["subject"],
@@ -113,7 +117,7 @@ def find_movements(rows: list[dict[str, Any]]) -> list[Movement]:
                     right,
                     left,
                     rest["date"],
-                    _flags(rest, row),
+                    flags,
                     count,
                     row.get("pupillary_distance"),
                 )
@@ -145,9 +149,19 @@ def _choose_rest(resting, day):
     return min(own, key=lambda row: (bool(row.get("flags")), bool(row.get("check")))), len(own)
 
 
+def _change(rest, row, key, sign):
+    """Return how far the right and the left side moved from rest, by one measure."""
+    return [sign * (row[f"{key}_{side}"] - rest[f"{key}_{side}"]) for side in ("right", "left")]
+
+
 def _flags(rest, row):
-    """Join the flags of both photos, each with its condition, and say if they are of different days."""
+    """Join the flags of both photos, each with its condition, and say what speaks against the pair."""
     flags = [f"{each['condition']} ({each['flags']})" for each in (rest, row) if each.get("flags")]
+    if rest.get("check"):
+        flags.append(f"rest (check the {rest['check']})")
+    _, *main = MOVEMENTS[row["condition"]][0]
+    if max(_change(rest, row, *main)) < -BACKWARDS:
+        flags.append("both sides moved the other way: are the photos exchanged?")
     if rest["date"] != row["date"]:
         flags.insert(0, f"the photo at rest is of {rest['date'] or 'an unknown date'}")
     return ", ".join(flags)

@@ -11,19 +11,12 @@ from .measures import DEGREES, MEASURES
 from .pictures import strip
 from .reference import healthy_range, percentile, reference
 from .series import REST
+from .table import INDICES
 
 NOTICE = (
     "Not a diagnosis. These measures depend on the pose, light, lens and expression of each photo, and no face is "
     "perfectly symmetric. They do not show whether a person is ill."
 )
-INDICES = {
-    "overall": "Overall (without the jaw)",
-    "brow": "Brow",
-    "eye opening": "Eye opening",
-    "mouth corner": "Mouth corner",
-    "nose": "Nose",
-    "appearance": "Appearance (mean of the heat map)",
-}
 
 
 def measure_lines(face: Any, pupillary_distance: float | None) -> list[dict[str, Any]]:
@@ -96,7 +89,8 @@ def render(
             (lines).
         failed: rows of photos that could not be measured.
         settings: dict: "folder", "pupillary_distance" (the study's default in millimetres, or None), "version",
-            "today" (YYYY-MM-DD) and "unpaired" (sentences on subjects without a photo at rest).
+            "today" (YYYY-MM-DD) and "doubts" (sentences on subjects without a photo at rest, or whose names look
+            misread).
         subjects: dicts from `facesym.study.subjects.subject_pages`.
         videos: dicts from `facesym.study.video.video_page`.
 

@@ -10,17 +10,25 @@ from .. import __version__
 from ..errors import FacesymError, ImageError, command_message
 from ..faces.save import is_own_result
 from ..files import checksum, remove_unchanged, save_table, write_atomic
+from .columns import describe_columns
 from .pairs import find_movements, subjects_without_rest
 from .photo import measure_photo
 from .pictures import face_pictures
+from .repeats import measure_repeatability
 from .report import index_lines, measure_lines, render
 from .series import REST
-from .sheet import identify
+from .sheet import doubtful_subjects, identify
 from .subjects import subject_pages
 from .table import failed_row, make_row
 from .video import SUFFIXES, measure_video, video_page
 
-TABLE, MOVEMENTS, REPORT = "measures", "movements", "report.html"
+TABLE, MOVEMENTS, REPEATS, COLUMNS, REPORT = (
+    "measures",
+    "movements",
+    "repeatability",
+    "columns",
+    "report.html",
+)
 VIDEOS = "videos"  # folder of the videos' curves
 INDEX = ".facesym-study.json"  # checksums of the movements and curves, which another run may not have
 
@@ -36,8 +44,8 @@ def run_study(
     progress: Callable = iter,
     tell: Callable = print,
 ) -> list[dict[str, Any]]:
-    """Measure photos and videos, and write measures.csv and .json, report.html and, if there are any, movements.csv and
-    .json and the videos' curves, videos/NAME.csv and .json.
+    """Measure photos and videos, and write measures.csv, columns.csv (what the columns mean), report.html and, if there
+    are any, movements.csv, repeatability.csv and the videos' curves, videos/NAME.csv. Each table also as .json.
 
     A photo that cannot be measured has a row with the error, and does not stop the rest.
 
@@ -50,7 +58,8 @@ def run_study(
             millimetres.
         pipe: SymmetrizePipeline for the symmetric faces; default: the zoo's.
         progress: wraps the list of photos, such as tqdm.
-        tell: called with a message for each failed photo, and for each subject without a photo at rest.
+        tell: called with a message for each failed photo, each subject without a photo at rest, and each subject whose
+            name looks misread.
 
     Returns:
         The rows of the table.
@@ -64,6 +73,7 @@ def run_study(
     abouts = identify(photos, sheet, pupillary_distance)
     pipe = pipe or load("symmetrize")
     rows, pages, videos, written = [], [], [], []
+    seen: dict[str, str] = {}
     for photo in progress(photos):
         name = Path(photo).as_posix()
         try:
@@ -76,7 +86,8 @@ def run_study(
             else:
                 if abouts[name].unclear:
                     raise ImageError(abouts[name].unclear)
-                pages.append(_measure(Path(folder) / photo, name, abouts[name], pipe))
+                twin = seen.setdefault(checksum(Path(folder) / photo), name)
+                pages.append(_measure(Path(folder) / photo, name, abouts[name], pipe, twin))
                 rows.append(pages[-1]["row"])
             continue
         except FacesymError as error:
@@ -87,26 +98,29 @@ def run_study(
         rows.append(failed_row(abouts[name], name, reason))
         tell(f"{name}: {reason}")
     save_table(rows, Path(out) / TABLE, ImageError)
-    movements = [movement.row() for movement in find_movements(rows)]
-    if movements:
-        written += save_table(movements, Path(out) / MOVEMENTS, ImageError)
+    save_table(describe_columns(), Path(out) / COLUMNS, ImageError)
+    movements = [move.row() | dict(abouts[move.movement].extra) for move in find_movements(rows)]
+    repeats = measure_repeatability(rows)
+    for name, table in ((MOVEMENTS, movements), (REPEATS, repeats)):
+        if table:
+            written += save_table(table, Path(out) / name, ImageError)
     _replace_index(Path(out), written)
-    unpaired = [
+    doubts = doubtful_subjects(rows) + [
         f"{subject}: {count} photo{'s' * (count > 1)} of a movement, but none at rest that could be measured. "
         "Movements are measured from a photo at rest."
         for subject, count in subjects_without_rest(rows).items()
     ]
-    for message in unpaired:
+    for message in doubts:
         tell(message)
     settings = {
-        "unpaired": unpaired,
+        "doubts": doubts,
         "folder": Path(folder).resolve().name,
         "pupillary_distance": pupillary_distance,
         "version": __version__,
         "today": date.today().isoformat(),
     }
     failed = [row for row in rows if "error" in row]
-    html = render(pages, failed, settings, subjects=subject_pages(rows), videos=videos)
+    html = render(pages, failed, settings, subjects=subject_pages(rows, repeats), videos=videos)
     write_atomic(Path(out) / REPORT, html.encode(), ImageError)
     return rows
 
@@ -127,9 +141,12 @@ def _replace_index(out, written):
         index.unlink(missing_ok=True)
 
 
-def _measure(path, name, about, pipe):
-    """Return a photo's part of the report: a dict, see `facesym.study.report.render`."""
+def _measure(path, name, about, pipe, twin):
+    """Return a photo's part of the report: a dict, see `facesym.study.report.render`. ``twin``: the first photo with
+    the same content, or the photo itself."""
     face = measure_photo(path, resting=about.condition in ("", REST))
+    if twin != name:
+        face.flags.append(f"the same file as {twin}")
     return {
         "row": make_row(about, name, face),
         "pictures": face_pictures(face, pipe),

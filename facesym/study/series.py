@@ -21,7 +21,8 @@ _NOT_EYES = ("mouth", "lip", "lips", "teeth", "jaw", "up")
 # Words beside a condition's that belong to it: "eye_closure", "big smile", "smile-teeth". "Max" and "Small" are names.
 BESIDE = {
     REST: "(?-i:[Aa]t)(?=_rest)|eyes|mouth|open",  # AT may be somebody's initials
-    "smile": "mouth|teeth|with|show|showing|open|big|broad|full|wide|soft|slight|mild|moderate|gentle|maximum|maximal",
+    "smile": "(?:closed_)?(?:mouth|lips?)(?:_closed)?|teeth|with|show|showing|open|big|broad|full|wide|soft|slight|"
+    "mild|moderate|gentle|maximum|maximal",
     "eye closure": "eyes?|eyelids?|lids?|full|soft|gentle|gently|tight|tightly|" + "|".join(_NOT_EYES),
     "brow raise": "eyes?|brows?|eyebrow|full|maximum|maximal",
 }
@@ -62,6 +63,7 @@ class About:
         condition: a key of CONDITIONS, another word from a CSV file, or "".
         pupillary_distance: the subject's, in millimetres, or None.
         unclear: why the file's name does not give one of the first three, in words; "" if all is clear.
+        extra: (column, text) of each other column of the CSV file.
     """
 
     subject: str = ""
@@ -69,6 +71,7 @@ class About:
     condition: str = ""
     pupillary_distance: float | None = None
     unclear: str = ""
+    extra: tuple[tuple[str, str], ...] = ()
 
 
 class _Part(NamedTuple):
@@ -132,6 +135,13 @@ def read_name(path: Path, known: About | None = None) -> About:
     )
 
 
+def read_condition(text: str) -> str | None:
+    """Return the condition that a text names, as in a file's name ("Eyes closed", "smile 2"); None if there is none."""
+    part = _parse(text)
+    named = set(part.conditions)
+    return named.pop() if len(named) == 1 and not (part.subject or part.dates or part.problems) else None
+
+
 def _parse(text):
     """Read the name of a file, without its suffix, or of a folder."""
     dates, text, problem = find_dates(_COPY.sub("", text))
@@ -139,6 +149,13 @@ def _parse(text):
     text = re.sub(r"^_MG_(?=\d)", "IMG_", text)  # Canon's name for Adobe RGB
     text = re.sub(r"[\s_.()~-]+", "_", _DATE.sub("_/_", text)).strip("_")
     matches = [(match, name) for name, pattern in _PATTERNS.items() for match in pattern.finditer(text)]
+    spans = [match.span() for match, _ in matches]
+    # "Closed" in "closed_mouth_smile" belongs to the smile.
+    matches = [
+        (match, name)
+        for match, name in matches
+        if not any(a <= match.start() and match.end() <= b and (a, b) != match.span() for a, b in spans)
+    ]
     matches.sort(key=lambda pair: pair[0].start())
     for match, condition in matches:
         if condition == "eye closure" and _may_not_be_eyes(match[0].lower().split("_")):

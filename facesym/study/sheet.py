@@ -2,20 +2,20 @@
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
 from . import PUPILLARY_DISTANCES
+from .columns import describe_columns
 from .dates import read_dates
-from .series import CONDITIONS, WORDS, About, nfc, read_name
+from .series import CONDITIONS, WORDS, About, nfc, read_condition, read_name
 
 COLUMNS = ("file", "subject", "date", "condition", "pupillary_distance")
-MOST_LISTED = 5  # unknown columns
 
 
 def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
@@ -23,8 +23,9 @@ def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
 
     Args:
         path: columns "file" or "photo" (path relative to the study's folder), and any of "subject", "date",
-            "condition" and "pupillary_distance" (millimetres), separated by commas, semicolons or tabs.
-        tell: called with a message for each unknown column or condition.
+            "condition" and "pupillary_distance" (millimetres), separated by commas, semicolons or tabs. Others are
+            kept, except for those of the study's own tables.
+        tell: called with a message about unknown conditions.
 
     Returns:
         {file: About}, with file names in Unicode's composed form; `identify` adds what is missing.
@@ -32,10 +33,7 @@ def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
     Raises:
         ImageError: it cannot be read, has no column "file" or "photo", or a value is wrong.
     """
-    lines, names = _read_lines(path)
-    if unknown := [name for name in names if name and name not in (*COLUMNS, "photo")]:
-        listed = ", ".join(unknown[:MOST_LISTED]) + (", …" if len(unknown) > MOST_LISTED else "")
-        tell(f"{path}: unknown columns are ignored: {listed}. Known are {', '.join(COLUMNS)}.")
+    lines, extra = _read_lines(path)
     try:
         dates = read_dates({line: said["date"] for line, said in lines.items()})
     except ImageError as error:
@@ -46,13 +44,14 @@ def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
         file = nfc(Path(said["file"]).as_posix())
         if file in sheet:
             raise ImageError(f"{path}, line {line}: {file} is listed twice.")
-        condition = WORDS.get(re.sub(r"[\s_-]", "", said["condition"].lower()), said["condition"])
+        condition = read_condition(said["condition"]) or said["condition"]
         others |= {condition} - {"", *CONDITIONS}
         try:
             distance = _read_distance(said["pupillary_distance"])
         except ImageError as error:
             raise ImageError(f"{path}, line {line}: {error}") from None
-        sheet[file] = About(said["subject"], dates[line], condition, distance)
+        others_said = tuple((name, said[name]) for name in extra)
+        sheet[file] = About(said["subject"], dates[line], condition, distance, extra=others_said)
     if others:
         tell(
             f"{path}: unknown conditions: {', '.join(sorted(others))}. Only {', '.join(CONDITIONS)} have movements."
@@ -119,8 +118,28 @@ def describe_subjects(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def doubtful_subjects(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """List the subjects in the rows of a study's table whose names are those of another one and more words, which may
+    be a misspelt condition; a sentence each."""
+    subjects = {row["subject"].casefold(): row["subject"] for row in rows}
+    found = []
+    for subject in sorted(subjects.values()):
+        words = subject.split("_")
+        bases = ["_".join(words[:k]).casefold() for k in range(len(words) - 1, 0, -1)]
+        base = next((subjects[name] for name in bases if name in subjects), None)
+        if base is None:
+            continue
+        more = subject[len(base) + 1 :]
+        near = get_close_matches(more.split("_")[0].lower(), WORDS, n=1, cutoff=0.7)
+        guess = f": did you mean {near[0]}?" if near else "."
+        found.append(
+            f'{subject} is taken for another subject than {base}, since "{more}" is no condition{guess}'
+        )
+    return found
+
+
 def _read_lines(path):
-    """Return {line: {column: text}} of the lines that name a file, and the columns' names."""
+    """Return {line: {column: text}} of the lines that name a file, and the names of the columns to keep."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
         # Spreadsheets take the separator of the system's language.
@@ -139,8 +158,11 @@ def _read_lines(path):
             f'{path} has no column "file" or "photo", which must name the photos, relative to their folder. '
             f"Its columns are: {', '.join(names) or 'none'}."
         )
-    lines = {line: {column: (row.get(column) or "").strip() for column in COLUMNS} for line, row in rows}
-    return {line: said for line, said in lines.items() if said["file"]}, names
+    own = {line["column"] for line in describe_columns()}
+    extra = [name for name in dict.fromkeys(names) if name and name not in own | {*COLUMNS}]
+    kept = (*COLUMNS, *extra)
+    lines = {line: {column: (row.get(column) or "").strip() for column in kept} for line, row in rows}
+    return {line: said for line, said in lines.items() if said["file"]}, extra
 
 
 def _read_distance(text):

@@ -1,9 +1,10 @@
 """A subject's page: measures over time, and movements from rest."""
 
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from .measures import MEASURES
+from .measures import MEASURES, SIDES
 from .pairs import find_movements
 from .plots import Line, line_plot
 from .reference import healthy_range
@@ -14,16 +15,18 @@ MIN_SPAN = 0.04  # of a plot's vertical axis, in eye distances: 2.5 mm
 PLOTTED = [measure for measure in MEASURES if measure.key in MAIN]
 
 
-def subject_pages(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def subject_pages(rows: list[dict[str, Any]], repeats: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
     """Make a page for each subject with more than one photo.
 
     Args:
         rows: of the study's table. Lengths are in millimetres for subjects with a pupillary distance, otherwise in
             percent of the eye distance.
+        repeats: from `facesym.study.repeats.measure_repeatability`.
 
     Returns:
         Dicts: "subject"; "pupillary_distance" in millimetres or None; "plots", dicts of "title", "detectable" (the
-        smallest detectable change, ready to print) and "svg"; "pairs", dicts of "condition", "date", "rest",
+        smallest detectable change, ready to print) and "svg"; "moves", the same of movements, without "detectable";
+        "pairs", dicts of "condition", "date", "rest",
         "rest_photos", "movement", "flags" and "lines".
     """
     movements = find_movements(rows)
@@ -32,32 +35,45 @@ def subject_pages(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         own = [row for row in rows if row["subject"] == subject and "error" not in row]
         distance = own[0].get("pupillary_distance")
         times = distance or 100
-        plots = _plots(own, times, "mm" if distance else "% of eye distance")
-        pairs = _pairs([movement for movement in movements if movement.subject == subject], times)
+        unit = "mm" if distance else "% of eye distance"
+        plots = _plots(
+            own, times, unit, {each["measure"]: each for each in repeats if each["condition"] == REST}
+        )
+        moved = [movement for movement in movements if movement.subject == subject]
+        moves, pairs = _move_plots(moved, times, unit), _pairs(moved, times)
         if plots or pairs:
-            page = {"subject": subject, "pupillary_distance": distance, "plots": plots, "pairs": pairs}
-            pages.append(page)
+            page = {"subject": subject, "pupillary_distance": distance}
+            pages.append(page | {"plots": plots, "moves": moves, "pairs": pairs})
     return pages
 
 
-def _plots(rows, times, unit):
-    """Plot the differences of the sides over time for conditions with photos of several days."""
+def _by_date(items, group, day):
+    """Group items with a date by ``group(item)``, in the order of their dates; only groups with several dates.
+
+    Returns:
+        {group: [(day, item)]} with the days as ordinals, and the ticks of a plot's axis.
+    """
     dated = {}
-    for row in sorted(rows, key=lambda row: row["date"]):
+    for item in sorted(items, key=day):
         try:
-            day = date.fromisoformat(row["date"]).toordinal()
+            ordinal = date.fromisoformat(day(item)).toordinal()
         except ValueError:
             continue
-        dated.setdefault(row["condition"] or "no condition", []).append((day, row))
-    dated = {condition: each for condition, each in dated.items() if len({day for day, _ in each}) > 1}
+        dated.setdefault(group(item), []).append((ordinal, item))
+    dated = {name: each for name, each in dated.items() if len({ordinal for ordinal, _ in each}) > 1}
+    days = sorted({ordinal for each in dated.values() for ordinal, _ in each})
+    shown = days[:1]
+    for ordinal in days[1:]:
+        if ordinal - shown[-1] >= 0.16 * (days[-1] - days[0]):  # the dates' texts must not overlap
+            shown.append(ordinal)
+    return dated, [(ordinal, date.fromordinal(ordinal).isoformat()) for ordinal in shown]
+
+
+def _plots(rows, times, unit, repeats):
+    """Plot the differences of the sides over time for conditions with photos of several days."""
+    dated, ticks = _by_date(rows, lambda row: row["condition"] or "no condition", lambda row: row["date"])
     if not dated:
         return []
-    days = sorted({day for each in dated.values() for day, _ in each})
-    shown = days[:1]
-    for day in days[1:]:
-        if day - shown[-1] >= 0.16 * (days[-1] - days[0]):  # the dates' texts must not overlap
-            shown.append(day)
-    ticks = [(day, date.fromordinal(day).isoformat()) for day in shown]
     plots = []
     for measure in PLOTTED:
         lines = [
@@ -72,7 +88,25 @@ def _plots(rows, times, unit):
         band = [times * value for value in healthy_range(measure.key)] if REST in dated else None
         svg = line_plot(lines, "", f"left − right, {unit}", ticks=ticks, band=band, span=times * MIN_SPAN)
         detectable = f"{times * measure.detectable:.1f} {unit}"
+        if own := repeats.get(measure.key):
+            change = times * own["smallest_detectable_change"]
+            detectable += f"; in this study, at rest, {change:.1f} {unit}, from {own['photos']} photos"
         plots.append({"title": measure.label, "detectable": detectable, "svg": svg})
+    return plots
+
+
+def _move_plots(movements, times, unit):
+    """Plot the movement of each side over time for movements of several days."""
+    dated, ticks = _by_date(movements, lambda move: (move.condition, move.label), lambda move: move.date)
+    plots = []
+    for (condition, label), each in dated.items():
+        hollow = tuple(i for i, (_, move) in enumerate(each) if move.flags)
+        days = [day for day, _ in each]
+        lines = [
+            Line(side, days, [times * getattr(move, side) for _, move in each], hollow) for side in SIDES
+        ]
+        svg = line_plot(lines, "", f"from rest, {unit}", ticks=ticks, span=times * MIN_SPAN)
+        plots.append({"title": f"{condition.capitalize()}: {label.lower()}", "svg": svg})
     return plots
 
 

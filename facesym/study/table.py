@@ -7,6 +7,7 @@ import numpy as np
 
 from .measures import EYE, MEASURES
 from .reference import healthy_range, percentile, region_limit
+from .series import REST
 
 # What can be said of a region: the words, and its measures with the sign that makes their difference positive if this
 # is true of the subject's left side. The first measure is the region's main one.
@@ -17,6 +18,15 @@ LEADING: dict[str, dict[str, dict[str, int]]] = {
         "lower on the": {"commissure_height": -1, "facial_asymmetry_index": 1, "smile_angle": 1},
         "drawn to the": {"commissure_excursion": 1, "philtrum_deviation": 1},
     },
+}
+# facesym's own indices, and their labels.
+INDICES = {
+    "overall": "Overall (without the jaw)",
+    "brow": "Brow",
+    "eye opening": "Eye opening",
+    "mouth corner": "Mouth corner",
+    "nose": "Nose",
+    "appearance": "Appearance (mean of the heat map)",
 }
 MAIN = tuple(next(iter(next(iter(findings.values())))) for findings in LEADING.values())
 
@@ -46,9 +56,10 @@ def make_row(about: Any, photo: Any, face: Any) -> dict[str, Any]:
         face: MeasuredFace.
 
     Returns:
-        A flat dict; numbers are rounded, missing values are None.
+        A flat dict; numbers are rounded, missing values are None. Percentiles are those of faces at rest, and None for
+        other conditions.
     """
-    leading = leading_region(face.sides)
+    leading, resting = leading_region(face.sides), about.condition in ("", REST)
     row = {
         "photo": photo, "subject": about.subject, "date": about.date, "condition": about.condition,
         "flags": "; ".join(face.flags), "check": face.check,
@@ -63,13 +74,14 @@ def make_row(about: Any, photo: Any, face: Any) -> dict[str, Any]:
         sides, key = face.sides[measure.key], measure.key
         values = {"right": sides.right, "left": sides.left, "difference": sides.difference}
         row |= {f"{key}_{name}": value for name, value in values.items() if value is not None}
-        row[f"{key}_percentile"] = percentile(key, sides.difference)
+        row[f"{key}_percentile"] = percentile(key, sides.difference) if resting else None
         if distance and measure.unit == EYE:
             row |= {f"{key}_{name}_mm": value * distance for name, value in values.items()}
     for name, value in face.indices.items():
         key = f"asymmetry_{name.replace(' ', '_')}"
-        row |= {key: value, f"{key}_percentile": percentile(name, value)}
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+        row |= {key: value, f"{key}_percentile": percentile(name, value) if resting else None}
+    row = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+    return row | dict(about.extra)
 
 
 def leading_region(sides: Mapping[str, Any]) -> Leading:
@@ -104,4 +116,4 @@ def failed_row(about: Any, photo: Any, error: Any) -> dict[str, Any]:
     """Make the row of a photo that could not be measured."""
     return {
         "photo": photo, "subject": about.subject, "date": about.date, "condition": about.condition, "error": error,
-    }  # fmt: skip
+    } | dict(about.extra)  # fmt: skip
