@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +24,11 @@ def sha256_of(path: Path) -> str:
         ZooError: the file is missing or cannot be read.
     """
     return hashlib.sha256(read_file(path)).hexdigest()
+
+
+def nfc(name: str | os.PathLike) -> str:
+    """Return a name in Unicode's composed form, since systems write "ë" in two ways."""
+    return unicodedata.normalize("NFC", os.fspath(name))
 
 
 def checksum(path: Path) -> str:
@@ -89,8 +95,8 @@ def read_file(path: Path) -> bytes:
 def atomic_file(path: Path, error: type[FacesymError] = FacesymError) -> Iterator[BinaryIO]:
     """Open a file that replaces `path` atomically, so that no reader sees a partial file.
 
-    It has a temporary name until the block ends. If the block fails, it is deleted and `path` does not change. The
-    folder is created if it does not exist.
+    A symbolic link stays, and its target is replaced. The file has a temporary name until the block ends. If the block
+    fails, it is deleted and `path` does not change. The folder is created if it does not exist.
 
     Args:
         path: the file to write.
@@ -102,6 +108,7 @@ def atomic_file(path: Path, error: type[FacesymError] = FacesymError) -> Iterato
     Raises:
         error: no room, no permission, a name that is too long, a folder that is a file.
     """
+    path = Path(os.path.realpath(path))  # of a symbolic link, the target is replaced
     partial = path.with_name(f".{os.urandom(6).hex()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -56,8 +56,11 @@ def _gif(frames, about, fps):
     file = BytesIO()
     # Octree palettes look as good as those of median cut, which takes a second for every few frames.
     frames = [frame.quantize(method=Image.Quantize.FASTOCTREE) for frame in frames]
+    # GIFs store hundredths of a second; frames of slightly different lengths keep the rate.
+    ends = np.rint(np.arange(len(frames) + 1) * 100 / fps).astype(int)
+    lengths = (10 * np.diff(ends)).tolist()
     frames[0].save(
-        file, "GIF", save_all=True, append_images=frames[1:], duration=1000 / fps, loop=0, comment=about
+        file, "GIF", save_all=True, append_images=frames[1:], duration=lengths, loop=0, comment=about
     )
     return file.getvalue()
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import uuid
+import warnings
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -162,6 +163,7 @@ def connect(
 def main() -> None:
     """Start the page; the models load in the background."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # about size and metadata: facesym checks what matters
     for library in ("httpx", "mcp"):
         logging.getLogger(library).setLevel(logging.WARNING)
     signal.signal(

@@ -280,7 +280,7 @@ def test_many_photos_are_measured(client, tmp_path):
     sent = [handle_file(tmp_path / name) for name in [*photos, "wall.png"]]
     files, rows = client.predict(sent, 63, api_name="/study")
     assert [Path(file).name for file in files] == [
-        "report.html", "measures.csv", "movements.csv", "measures.json", "movements.json"
+        "report.html", *(f"{name}.{kind}" for kind in ("csv", "json") for name in ("columns", "measures", "movements"))
     ]  # fmt: skip
     assert [(row["subject"], row["condition"], "error" in row) for row in rows] == [
         ("anna", "rest", False), ("anna", "smile", False), ("wall", "", True)

@@ -130,8 +130,10 @@ def test_a_folder_reads_what_a_single_photo_is_read_from(tmp_path):
     photos, skipped = find_photos(tmp_path, apart=[tmp_path / "out"])
     assert [photo.name[0] for photo in photos] == list("abcdefghi")
     assert {str(path) for path in skipped} == {"._a.jpg", ".DS_Store", "notes.txt", "film.mpg", ".git", "sub"}
+    (tmp_path / "again").symlink_to(tmp_path)
     photos, skipped = find_photos(tmp_path, recursive=True, apart=[tmp_path / "out"])
     assert Path("sub/z.png") in photos and "sub" not in map(str, skipped)
+    assert skipped[Path("again")] == "a symbolic link to a folder"
 
 
 def test_subfolders(photos, copier, capsys):
@@ -194,6 +196,10 @@ def test_masks_are_found_by_name(tmp_path):
         "sub/a.gif": "sub/a.png",
     }.items():
         assert masks.of(Path(photo)) == tmp_path / mask
+    composed, decomposed = "Jos\xe9.png", "Jose\u0301.png"
+    picture(tmp_path / composed)
+    masks = Masks(tmp_path, recursive=True)
+    assert masks.of(Path(decomposed)) == tmp_path / composed  # the same name for a person
     with pytest.raises(ImageError, match="several masks"):
         masks.of(Path("e.jpg"))
     for missing in ("f.png", "sub/b.jpg"):

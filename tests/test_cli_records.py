@@ -26,18 +26,44 @@ def test_one_table(photos, copier):
     assert json.loads((out / "asymmetry.json").read_text())[1]["overall"] == float(rows[1]["overall"])
 
 
+def test_the_table_holds_the_photos_of_the_run_alone(photos, copier):
+    out = photos.parent / "photos-symmetrize"
+    assert run("symmetrize", photos) == 0
+    picture(photos / "a.png", 30)  # a.jpg's result now has another name
+    assert run("symmetrize", photos) == 0
+    rows = json.loads((out / "asymmetry.json").read_text())
+    assert [row["photo"] for row in rows] == ["a.jpg", "a.png", "b.png"]
+    (photos / "b.png").unlink()
+    assert run("symmetrize", photos) == 0
+    rows = json.loads((out / "asymmetry.json").read_text())
+    assert [row["photo"] for row in rows] == ["a.jpg", "a.png"]
+
+
+def test_results_of_another_folder_are_not_replaced(photos, copier, capsys):
+    other = photos.parent / "other"
+    other.mkdir()
+    picture(other / "a.jpg", 77)
+    out = photos.parent / "out"
+    assert run("symmetrize", photos, "-o", out) == 0
+    before = {path.name: path.read_bytes() for path in out.glob("*.png")}
+    assert run("symmetrize", other, "-o", out) == 1
+    assert "was not made by this command from this folder" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.glob("*.png")} == before
+    assert run("symmetrize", other, "-o", out, "--overwrite") == 0
+
+
 def test_processes_lose_no_rows(tmp_path):
     """Four at a time, each of which reports after every result."""
     names = [f"{i}" for i in range(80)]
 
     def work(mine):
-        table = Records(tmp_path, "symmetrize", "asymmetry")
+        table = Records(tmp_path, tmp_path / "in", "symmetrize", "asymmetry")
         for name in mine:
             output = tmp_path / f"{name}.png"
             output.write_text(name)
             table.begin(output, name)
             table.finish(output, name, {}, [output], {"asymmetry": [{"overall": 0.5}]})
-            table.write_reports(names)
+            table.write_reports({each: tmp_path / f"{each}.png" for each in names})
 
     threads = [threading.Thread(target=work, args=[names[i::4]]) for i in range(4)]
     for thread in threads:
@@ -53,12 +79,8 @@ def test_a_result_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "write_atomic", lambda path, data: written.append(len(data)))
     monkeypatch.setattr(Path, "glob", lambda *_: pytest.fail("all records were read"))
     table = Records.__new__(Records)
-    table.out, table.task, table.table, table.folder = (
-        tmp_path,
-        "symmetrize",
-        "asymmetry",
-        tmp_path / ".facesym",
-    )
+    table.out, table.source, table.task, table.table = tmp_path, "in", "symmetrize", "asymmetry"
+    table.folder = tmp_path / ".facesym"
     for i in range(100, 200):
         output = tmp_path / f"{i}.png"
         output.write_text("")

@@ -94,6 +94,21 @@ def test_a_profile_that_cannot_be_right_is_left_out(astronaut, profile):
     assert [note for note in photo.notes if "profile" in note] or not profile
 
 
+def test_a_colour_face_in_a_photo_that_is_mostly_white_stays_in_colour(astronaut):
+    """As on a scanned page: the face is less than 1 % of the pixels."""
+    page = Image.new("RGB", (2000, 1500), (236, 236, 236))
+    ImageDraw.Draw(page).rectangle((900, 760, 1100, 1499), (30, 30, 32))
+    head = astronaut.crop((150, 0, 300, 150)).resize((120, 120))
+    page.paste(head, (940, 640))
+    photo = read_photo(page)
+    edited = photo.image.copy()
+    edited.paste(head.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (940, 640))
+    done = photo.restore(edited)
+    face = (940, 640, 1060, 760)
+    assert chroma(done.crop(face)).mean() == pytest.approx(chroma(head).mean(), rel=0.05)
+    assert chroma(photo.restore_crop(head, head)).mean() == pytest.approx(chroma(head).mean(), rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("mode", "profile"),
     [("L", None), ("L", "GREY"), ("L", "SRGB"), ("L", "DISPLAY_P3"), ("RGB", None), ("RGB", "DISPLAY_P3"), ("LA", None),

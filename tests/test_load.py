@@ -2,6 +2,8 @@
 
 import io
 import struct
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import heif  # noqa: F401 (registers the writer)
@@ -359,3 +361,24 @@ def test_pillows_own_save_writes_the_mark_of_a_marked_image(ending, tmp_path):
     image = mark_edited(Image.new("RGB", (32, 32), "red"), "complete")
     image.save(tmp_path / f"a.{ending}")
     assert SOURCE_TYPE.encode() in (tmp_path / f"a.{ending}").read_bytes()
+
+
+def test_reading_in_threads_leaves_the_warnings_of_the_process_as_they_are(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read_photo, [tmp_path / "a.png"] * 200))
+    assert warnings.filters == before
+
+
+def test_a_transparent_colour_stays_transparent_in_a_downscaled_photo(tmp_path):
+    image = Image.new("RGB", (300, 300), "red")
+    image.paste("blue", (0, 0, 300, 150))
+    image.save(tmp_path / "a.png", transparency=(0, 0, 255))
+    photo = read_photo(tmp_path / "a.png", max_pixels=10_000)
+    assert photo.image.getpixel((50, 10)) == (255, 255, 255) and photo.transparent[:40].all()
+
+
+def test_every_mode_with_transparency_is_read():
+    for mode in ("LA", "La", "RGBA", "RGBa", "PA"):
+        assert read_photo(Image.new(mode, (64, 64))).transparent.all(), mode

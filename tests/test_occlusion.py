@@ -1,6 +1,7 @@
 """The automatic mask: the network, what is drawn to train it, and mask="auto"."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,7 @@ from facesym.data.occluders import draw_distractors, draw_occluders
 from facesym.evaluation.occlusion import compare, draw_marks
 from facesym.faces import occlusion
 from facesym.faces.find import search_faces
+from facesym.faces.load import read_photo
 from facesym.faces.occlusion import automatic_kinds
 from facesym.models import OcclusionNet
 from facesym.pipelines import complete
@@ -73,6 +75,10 @@ def test_an_automatic_mask_covers_what_hides_the_face_and_little_else(pipe, cove
     assert out.mask_fraction == out.mask.mean()
     assert out.covered[0].keys() == {"object"} and 0.02 < out.covered[0]["object"] < 0.2
     assert pipe(photo, out.mask).covered == [{}]
+    with monkeypatch.context() as patched:
+        patched.setattr(complete, "read_photo", partial(read_photo, max_pixels=400 * 400))
+        found = pipe.find_mask(photo)
+    assert found.size == photo.size and np.asarray(found)[patch].mean() > 0.9 * 255
     unchanged = (np.asarray(out.images[0]) == np.asarray(photo)).all(-1)
     assert unchanged[~out.mask].all() and not unchanged[patch].all()
     assert (np.asarray(pipe.find_mask(photo)) == out.mask * 255).all()

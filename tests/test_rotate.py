@@ -362,6 +362,18 @@ def test_a_gif_plays_there_and_back_and_says_that_it_is_edited(frames, tmp_path)
         assert abs(film.convert("RGB").getpixel((5, 5))[0] - 40) < 10  # the last is the second again
 
 
+@pytest.mark.parametrize("fps", [12, 30, 40, 60, 100])
+def test_a_gif_plays_at_its_rate(frames, tmp_path, fps):
+    """Its frames last whole hundredths of a second."""
+    save_video(frames * 5, tmp_path / "x.gif", "rotate", fps)
+    with Image.open(tmp_path / "x.gif") as film:
+        seconds = 0.0
+        for i in range(film.n_frames):
+            film.seek(i)
+            seconds += film.info["duration"] / 1000
+    assert film.n_frames / seconds == pytest.approx(fps, rel=0.03)
+
+
 def test_a_gif_of_a_photo_is_written_fast_and_looks_like_it(astronaut, tmp_path):
     start = time.process_time()
     save_video([astronaut] * 9, tmp_path / "x.gif", "rotate")

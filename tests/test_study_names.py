@@ -74,6 +74,8 @@ from facesym.study.sheet import describe_subjects, doubtful_subjects, identify, 
         # times
         ("anna_2026-03-01_10-15-30_rest.jpg", About("anna", "2026-03-01", "rest")),
         ("anna_2026-03-01_31-15-30_rest.jpg", About("anna_31_15_30", "2026-03-01", "rest")),  # no time
+        ("anna_20260301_101530_rest.jpg", About("anna", "2026-03-01", "rest")),
+        ("anna_20260301_991530_rest.jpg", About("anna_991530", "2026-03-01", "rest")),
         # people whose names are also words, or a camera's
         ("clinic/Sam_rest.jpg", About("clinic/Sam", "", "rest")),
         ("clinic/Sam_0412_rest.jpg", About("clinic/Sam_0412", "", "rest")),

@@ -3,9 +3,11 @@
 import csv
 import json
 import re
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from commands import found
@@ -242,6 +244,36 @@ def test_every_frame_of_a_slow_video_that_shows_a_face_counts(clip, tmp_path):
     save_video([face, Image.new("RGB", face.size, "grey")] * 3, slow, "test", fps=3)
     measured = ~np.isnan(measure_video(slow).values["brow_height_left"])
     assert measured.tolist() == [True, False] * 5  # saved forwards and backwards
+
+
+def converted(clip, path, *options):
+    """A video made from another one by ffmpeg."""
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    subprocess.run([program, "-v", "error", "-i", str(clip), *options, f"file:{path}"], check=True)
+    return path
+
+
+def test_the_clock_of_a_video_is_right_also_if_its_rate_varies(clip, tmp_path):
+    """One second at 25 frames, then one at 5, as phones record in the dark."""
+    slower = "setpts='if(lt(N,11), N/25, 11/25+(N-11)/5)/TB'"
+    path = converted(clip, tmp_path / "slower.mp4", "-vf", slower, "-fps_mode", "vfr")
+    times = [time for time, _ in read_frames(path)]
+    assert times[-1] == pytest.approx(11 / 25 + 10 / 5, abs=0.15)
+    assert np.ptp(np.diff(times)) < 1e-6
+
+
+def test_pixels_that_are_not_square_do_not_squeeze_the_face(clip, tmp_path):
+    path = converted(clip, tmp_path / "wide.mp4", "-vf", "scale=160:256,setsar=8/5")
+    (_, wide), *_ = read_frames(path)
+    assert wide.size == (256, 256)
+    values = [measure_video(each).values["brow_height_left"][0] for each in (clip, path)]
+    assert values[0] == pytest.approx(values[1], abs=0.02)
+
+
+def test_a_colon_in_a_videos_name_is_no_protocol(clip, tmp_path, monkeypatch):
+    (tmp_path / "anna-10:15.mp4").write_bytes(clip.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert len(list(read_frames(Path("anna-10:15.mp4")))) == 22
 
 
 def test_a_clip_gives_a_curve_per_measure_and_its_blinks(clip):

@@ -23,6 +23,7 @@ from facesym.faces.landmarks import find_points
 from facesym.faces.mirror import midline, mirror_composites
 from facesym.models import SymmetrizerVAE
 from facesym.models.symmetrizer import REMOVED, PatchDiscriminator, _one_half
+from facesym.study.photo import measure_photo
 from train.factor import factor_symmetrizer
 
 TINY = dict(widths=(8, 8, 16, 16), latent=4, fold=2, input_size=64)
@@ -284,6 +285,15 @@ def test_only_the_face_changes(symmetrizer, astronaut):
     assert set(out.asymmetry[0]) == {"overall", *REGIONS, "roll", "yaw"}
     assert out.heatmap[0].shape == out.crop[0].size == (128, 128) and out.composites == [{}]
     assert len(out.faces) == 1 and out.notes == []
+
+
+def test_the_roll_is_that_of_the_head_in_the_photo(symmetrizer, astronaut):
+    """As `facesym study` measures it."""
+    for angle in (0, -30):
+        tilted = astronaut.rotate(angle, expand=True)
+        roll = symmetrizer(tilted).asymmetry[0]["roll"]
+        assert roll == pytest.approx(measure_photo(tilted).roll, abs=3)
+        assert abs(roll + angle) < 20
 
 
 def test_an_aligned_crop_comes_back_exactly_symmetric(symmetrizer, large_crop):

@@ -35,7 +35,7 @@ def run_folder(task: Task, args: argparse.Namespace) -> int:
         report_skipped(skipped)
     if not photos:
         raise ImageError(f"{args.image} has no photos.")
-    records = Records(out, task.name, task.table)
+    records = Records(out, args.image, task.name, task.table)
     if not args.overwrite:
         records.check_reports()
     device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if world > 1 and args.device == "cuda" else args.device
@@ -56,7 +56,7 @@ def run_folder(task: Task, args: argparse.Namespace) -> int:
                 "of the photos.",
                 file=sys.stderr,
             )
-        records.write_reports(photo.as_posix() for photo in photos)
+        records.write_reports({photo.as_posix(): out / output for photo, output in outputs.items()})
     return int(run.failed > 0)
 
 

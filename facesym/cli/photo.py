@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -35,7 +36,9 @@ def _run_photo(task, args):
         example = output / f"{photo.stem}{task.suffix}"
         raise ImageError(f"{output} is a folder: name a file for the result, such as {example}.")
     if output.suffix.lower() not in task.suffixes:
-        raise ImageError(f"Cannot write {output}: its name must end in {', '.join(task.suffixes)}.")
+        raise ImageError(
+            f"Cannot write {output}: its name must end in {', '.join(task.suffixes)}.{task.suffix_advice}"
+        )
     if not args.overwrite:
         refuse_existing([output, *task.extras(output)], photo)
     inputs = task.inputs(photo)
@@ -67,8 +70,8 @@ def refuse_existing(paths: list[Path], photo: Path) -> None:
         ImageError: one of them exists.
     """
     for path in paths:
-        if path.exists():
-            what = "is the photo itself" if path.samefile(photo) else "exists"
+        if os.path.lexists(path):
+            what = "is the photo itself" if path.exists() and path.samefile(photo) else "exists"
             raise ImageError(f"{path} {what}: choose another name with -o, or replace it with --overwrite.")
 
 

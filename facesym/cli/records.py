@@ -8,7 +8,7 @@ the list of errors are written from these records.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ ERRORS = "errors.json"
 class Records:
     """The records of an output folder.
 
-    A record is a dict with "task"; "photo", the path relative to the input folder; "made_by", everything that
+    A record is a dict with "task"; "source", the input folder relative to the output folder; "photo", the path relative
+    to the input folder; "made_by", everything that
     determines the result; "files", {path relative to the output folder: SHA-256}; and "numbers", or "error" for a photo
     that failed. While a photo is being processed, its record has neither.
 
     Args:
         out: output folder.
+        source: input folder.
         task: name of the task.
         table: key of a list in the numbers, with one dict per face, to write as <table>.csv and <table>.json; or None.
 
@@ -35,8 +37,9 @@ class Records:
         ImageError: the folder holds results of another task.
     """
 
-    def __init__(self, out: Path, task: str, table: str | None = None) -> None:
+    def __init__(self, out: Path, source: Path, task: str, table: str | None = None) -> None:
         self.out, self.task, self.table = out, task, table
+        self.source = os.path.relpath(source.resolve(), out.resolve())  # the same if both are moved
         self.folder = out / FOLDER
         other = next(self.all(), {}).get("task", task)
         if other != task:
@@ -76,7 +79,7 @@ class Records:
         )
 
     def check_files(self, output: Path, paths: list[Path]) -> None:
-        """Check that existing files were written by this command and not changed since.
+        """Check that existing files were written by this command, from the same folder, and not changed since.
 
         Args:
             output: path of the result.
@@ -86,6 +89,8 @@ class Records:
             ImageError: a file is of other origin or was changed.
         """
         record = self.of(output)
+        if record.get("source", self.source) != self.source:
+            record = {}
         if record.get("unfinished"):
             return
         for path in paths:
@@ -93,8 +98,8 @@ class Records:
                 known = record.get("files", {}).get(file.relative_to(self.out).as_posix())
                 if file.is_file() and (known is None or known != checksum(file)):
                     raise ImageError(
-                        f"{file} exists and was not made by this command, or was changed since: choose another "
-                        "folder with -o, or replace it with --overwrite."
+                        f"{file} exists and was not made by this command from this folder, or was changed since: "
+                        "choose another folder with -o, or replace it with --overwrite."
                     )
 
     def begin(self, output: Path, photo: str) -> None:
@@ -116,20 +121,20 @@ class Records:
         remove_unchanged(self.out, {name: earlier[name] for name in earlier.keys() - names.keys()})
         self._write(output, photo, {"made_by": made_by, "files": names, "numbers": numbers})
 
-    def write_reports(self, photos: Iterable[str]) -> None:
-        """Write errors.json, if there are errors, and the table.
+    def write_reports(self, outputs: Mapping[str, Path]) -> None:
+        """Write errors.json, if there are errors, and the table; records of other photos are omitted.
 
         Another process may finish at the same time, so the records are checked again after writing: the last process
         to write has seen all records.
 
         Args:
-            photos: names of the photos of this run; errors of other photos are omitted.
+            outputs: {name of a photo of this run: path of its result}.
         """
-        photos, before = set(photos), None
+        before = None
         while (stamps := self._stamps()) != before:
             before = stamps
-            records = sorted(self.all(), key=lambda record: record["photo"])
-            errors = {r["photo"]: r["error"] for r in records if "error" in r and r["photo"] in photos}
+            records = [record for _, output in sorted(outputs.items()) if (record := self.of(output))]
+            errors = {record["photo"]: record["error"] for record in records if "error" in record}
             if errors:
                 write_atomic(self.out / ERRORS, (json.dumps(errors, indent=2) + "\n").encode())
             elif records:
@@ -152,7 +157,7 @@ class Records:
         return self.folder / f"{hashlib.sha256(name).hexdigest()[:32]}.json"
 
     def _write(self, output, photo, fields):
-        record = {"task": self.task, "photo": photo, **fields}
+        record = {"task": self.task, "source": self.source, "photo": photo, **fields}
         write_atomic(self._path(output), json.dumps(record).encode())
 
     def _stamps(self):

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..errors import ImageError
 from ..faces.save import is_own_result
+from ..files import nfc
 from ..logging import progress_bar
 from ..study import PUPILLARY_DISTANCES
-from ..study.series import nfc
 from .options import add_command, number
 from .walk import find_photos, output_folder, report_skipped
 

@@ -59,6 +59,11 @@ class Task:
         """Add the arguments of the task."""
 
     @property
+    def suffix_advice(self) -> str:
+        """What to do for a result of another kind, a sentence after a space; "" if there is nothing."""
+        return ""
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         """Supported suffixes of result files."""
         return tuple(FORMATS)
@@ -115,7 +120,11 @@ class Task:
 
     def extras(self, output: Path) -> list[Path]:
         """Return the files and folders that `files` may write in addition to the output."""
-        return [faces_folder(output)] if self.args.faces == "all" else []
+        more = getattr(self.args, "walk", 0) or getattr(
+            self.args, "grid", False
+        )  # per face, also with --paste
+        several = self.args.faces == "all" and (more or not getattr(self.args, "paste", False))
+        return [faces_folder(output)] if several else []
 
 
 def name_faces(lines: list[str]) -> list[str]:

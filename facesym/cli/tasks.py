@@ -183,6 +183,12 @@ this limits the range."""
 
         return VIDEOS if self.video else super().suffixes
 
+    @property
+    def suffix_advice(self) -> str:
+        if self.video:
+            return " For an image, give a single angle, such as --yaw 20."
+        return " For a video, give two angles, such as --yaw -20 20."
+
     def call(self, pipe: Any, photo: Path | Photo, inputs: list[Path]) -> Any:
         args = self.args
         return pipe(

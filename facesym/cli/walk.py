@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import ImageError
 from ..faces.load import READABLE
+from ..files import nfc
 
 MOST_NAMED = 20  # maximum number of skipped files to list
 
@@ -45,6 +46,8 @@ def find_photos(
                 skipped[here / name] = "a hidden folder"
             elif (Path(root) / name).resolve() in apart:
                 continue
+            elif recursive and (Path(root) / name).is_symlink():  # it may lead back to a folder above
+                skipped[here / name] = "a symbolic link to a folder"
             elif recursive:
                 entered.append(name)
             else:
@@ -83,10 +86,11 @@ class Masks:
         self.folder = folder
         self._named = defaultdict(list)
         for path in find_photos(folder, recursive)[0]:
-            self._named[path.parent, path.stem].append(path)
+            self._named[nfc(path.parent), nfc(path.stem)].append(path)
 
     def of(self, photo: Path) -> Path:
-        """Return the path of a photo's mask, which has the same name, except possibly for the suffix.
+        """Return the path of a photo's mask, which has the same name, except possibly for the suffix. Systems write
+        letters like "é" in two ways, which count as the same.
 
         Args:
             photo: path relative to the folder of photos.
@@ -96,8 +100,8 @@ class Masks:
         """
         # For a.jpg: a.jpg itself, then a.jpg.png, then a.png.
         for stem in (photo.name, photo.stem):
-            found = self._named.get((photo.parent, stem), [])
-            found = [path for path in found if path.name == photo.name] or found
+            found = self._named.get((nfc(photo.parent), nfc(stem)), [])
+            found = [path for path in found if nfc(path.name) == nfc(photo.name)] or found
             if len(found) > 1:
                 raise ImageError(
                     f"{photo} has several masks: {', '.join(map(str, found))}. Keep one of them."

@@ -3,6 +3,7 @@
 import io
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -112,6 +113,21 @@ def _tint_of(pixels, tolerance):
     if not _mostly_below(off[~clipped] if clipped.mean() < 0.9 else off, 9 * tolerance):
         return None
     return to_uint8(tint)
+
+
+def fits_tint(image: np.ndarray, tint: np.ndarray, region: np.ndarray | None = None) -> bool:
+    """Whether an image, or a region of it, has the colours of a tint: a colour face in a photo that is mostly grey or
+    white does not.
+
+    Args:
+        image: HxWx3 uint8.
+        tint: from `find_tint`.
+        region: HxW bool; default: all pixels.
+    """
+    soft = cv2.blur(image, (5, 5)).astype(np.float32)  # reduces film grain and JPEG noise
+    pixels = soft.reshape(-1, 3) if region is None else soft[region]
+    off = np.abs(pixels - tint[(pixels @ _LUMA).round().astype(int)]).max(1)
+    return bool(np.quantile(off, 0.9) <= 12)
 
 
 def apply_tint(image: Image.Image, tint: np.ndarray) -> Image.Image:

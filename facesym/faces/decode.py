@@ -5,7 +5,6 @@ import io
 import math
 import os
 import sys
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
@@ -90,9 +89,7 @@ def decode(
             out of range.
     """
     name = f"The {name}"
-    with contextlib.ExitStack() as stack, warnings.catch_warnings():
-        # Pillow warns about size and metadata; our own limits are checked below.
-        warnings.simplefilter("ignore")
+    with contextlib.ExitStack() as stack:
         if isinstance(source, Image.Image):
             return _finish(source, name, max_pixels, max_decoded)
         if isinstance(source, np.ndarray) or _is_tensor(source):
@@ -176,7 +173,8 @@ def _scale_down(image, max_pixels):
     scale = math.sqrt(max_pixels / math.prod(image.size))
     size = [max(1, math.floor(side * scale)) for side in image.size]
     info = image.info
-    if image.mode in ("P", "PA", "1"):  # Pillow resizes these without antialiasing
+    if image.mode in ("P", "PA", "1") or (image.mode in ("L", "RGB") and image.has_transparency_data):
+        # Pillow resizes the first three without antialiasing; in the others, one colour is transparent.
         image = image.convert("RGBA" if image.has_transparency_data else "L" if image.mode == "1" else "RGB")
     image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     image.info = {key: value for key, value in info.items() if key == "icc_profile"}

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from ..errors import ImageError
-from .colour import apply_tint, convert, find_tint, grey, is_srgb, srgb_profile, to_srgb
+from .colour import apply_tint, convert, find_tint, fits_tint, grey, is_srgb, srgb_profile, to_srgb
 from .decode import MAX_DECODED, MAX_PIXELS, READABLE, PictureSource, decode, to_8_bit
 from .pixels import to_uint8
 from .save import FORMATS, SOURCE_TYPE, mark_edited, save_image
@@ -59,8 +59,8 @@ class Photo:
 
         Returns:
             RGB image, or RGBA if the photo has transparency, with the photo's profile in ``info``. Pixels that equal
-            `image` keep the photo's values bit for bit. Changed pixels are converted to the photo's profile and, for a
-            grey or tinted photo, get its tint. Photos with CMYK, Lab and grey profiles are returned in sRGB.
+            `image` keep the photo's values bit for bit. Changed pixels are converted to the photo's profile and, where
+            the photo was grey or tinted, get its tint. Photos with CMYK, Lab and grey profiles are returned in sRGB.
         """
         result = self._own.copy()
         box = ImageChops.difference(self.image, edited).getbbox()
@@ -70,20 +70,30 @@ class Photo:
         changed = (before != pixels).any(2)
         if self._alpha is not None:
             pixels = _lift_off_white(pixels, np.asarray(self._alpha.crop(box)))
-        result.paste(self._recolour(pixels), box, Image.fromarray(changed * np.uint8(255)))
+        recoloured = self._recolour(pixels, before, changed)
+        result.paste(recoloured, box, Image.fromarray(changed * np.uint8(255)))
         return self._finish(result, self._alpha)
 
-    def restore_crop(self, crop: Image.Image) -> Image.Image:
-        """Convert a crop of an edit (RGB, of any size) to the photo's tint and profile, without transparency."""
-        return self._finish(self._recolour(np.asarray(crop)), None)
+    def restore_crop(self, crop: Image.Image, before: Image.Image | None = None) -> Image.Image:
+        """Convert a crop of an edit to the photo's tint and profile, without transparency.
 
-    def _recolour(self, pixels):
-        image = Image.fromarray(np.ascontiguousarray(pixels))
-        if self._tint is not None:
-            image = apply_tint(image, self._tint)
+        Args:
+            crop: RGB, of any size.
+            before: RGB, the crop of the photo that was edited. If it is in colour, the result is too, also in a photo
+                that is mostly grey.
+        """
+        shown = None if before is None else np.asarray(before)
+        return self._finish(self._recolour(np.asarray(crop), shown), None)
+
+    def _recolour(self, pixels, before, changed=None):
+        image, tint = Image.fromarray(np.ascontiguousarray(pixels)), self._tint
+        if tint is not None and before is not None and not fits_tint(before, tint, changed):
+            tint = None
+        if tint is not None:
+            image = apply_tint(image, tint)
         if self._profile and not is_srgb(self._profile):
             image = convert(image, srgb_profile(), self._profile)
-            if self._tint is not None and (self._tint == self._tint[:, :1]).all():
+            if tint is not None and (tint == tint[:, :1]).all():
                 image = grey(image)  # rounding must not add colour to a grey photo
         return image
 
@@ -211,6 +221,8 @@ def _split(image, name):
     """Split an image into 8-bit colours without transparency and its alpha channel (L, or None)."""
     try:
         image = to_8_bit(image)
+        if image.mode == "La":  # which Pillow converts to no other mode
+            image = image.convert("LA")
         if image.has_transparency_data:
             image = image.convert("RGBA")
             return image.convert("RGB"), image.getchannel("A")

@@ -288,7 +288,7 @@ class Pipeline:
 
     def _edited(self, face, crop):
         """Convert an RGB image of a face to the photo's own colours and tag it as edited."""
-        return mark_edited(face.photo.restore_crop(crop), self.task)
+        return mark_edited(face.photo.restore_crop(crop, face.crop), self.task)
 
     def _find(self, image, options):
         """Read a photo, find its faces and return a `PhotoJob`.

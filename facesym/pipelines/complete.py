@@ -200,7 +200,7 @@ class CompletePipeline(Pipeline):
             mask: "auto", or "auto:" and names of `facesym.attributes.OCCLUSIONS`, separated by commas.
 
         Returns:
-            Image of mode L and the photo's size, white = covered.
+            Image of mode L and the photo's full size, white = covered.
 
         Raises:
             ImageError: the photo cannot be read, or a kind does not exist. Its subclass NothingFoundError: nothing was
@@ -213,7 +213,12 @@ class CompletePipeline(Pipeline):
         photo = read_photo(image)
         with use_backend(self.backend):
             found, *_ = find_occlusions(photo, faces, self.size, kinds, aligned=aligned)
-        return Image.fromarray(found * np.uint8(255))
+        found = Image.fromarray(found * np.uint8(255))
+        return (
+            found
+            if found.size == photo.full_size
+            else found.resize(photo.full_size, Image.Resampling.NEAREST)
+        )
 
     def _find(self, image, mask, options):
         photo, kinds = read_photo(image), automatic_kinds(mask)

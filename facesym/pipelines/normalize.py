@@ -193,7 +193,7 @@ class NormalizePipeline(Pipeline):
         return {
             "walk": [[self._edited(face, frame) for frame in face.walk] for face in faces],
             "yaw": [round(face.yaw, 2) for face in faces],
-            "crop": [face.photo.restore_crop(face.crop) for face in faces],
+            "crop": [face.photo.restore_crop(face.crop, face.crop) for face in faces],
         }
 
     def run(

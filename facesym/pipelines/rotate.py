@@ -254,7 +254,7 @@ class RotatePipeline(Pipeline):
             "frames": [[self._edited(face, frame) for frame in face.frames] for face in faces],
             "yaws": [face.yaws for face in faces],
             "fit": [face.fit for face in faces],
-            "crop": [face.photo.restore_crop(face.crop) for face in faces],
+            "crop": [face.photo.restore_crop(face.crop, face.crop) for face in faces],
         }
 
     @torch.inference_mode(False)

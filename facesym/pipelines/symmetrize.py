@@ -287,13 +287,15 @@ class SymmetrizePipeline(Pipeline):
         # As `facesym study` measures a photo.
         measures = cache(lambda: [measure_asymmetry(crop, steady_points(crop)[0]) for crop in seen])
         return {
-            "asymmetry": Later(lambda: [each.numbers() for each in measures()]),
+            "asymmetry": Later(lambda: [_numbers(*each) for each in zip(measures(), faces)]),
             "heatmap": Later(lambda: [each.heatmap for each in measures()]),
-            "crop": [face.photo.restore_crop(face.crop) for face in faces],
+            "crop": [face.photo.restore_crop(face.crop, face.crop) for face in faces],
             "separate": [face.separate for face in faces],
             "composites": [
                 {
-                    name: face.photo.restore_crop(x) if name == "original" else self._edited(face, x)
+                    name: face.photo.restore_crop(x, face.crop)
+                    if name == "original"
+                    else self._edited(face, x)
                     for name, x in face.composites.items()
                 }
                 for face in faces
@@ -329,3 +331,10 @@ class SymmetrizePipeline(Pipeline):
                 hair = hair_over_face(np.asarray(seen[i]), front[1] if front else face.base_points)
                 hair = turn_back(hair, front[1], face.points) if front else hair
                 face.region = one_piece(region * (hair < 0.5))
+
+
+def _numbers(measured, face):
+    """Return the numbers of an Asymmetry with the roll of the head in the photo instead of that in its crop."""
+    transform = face.transform
+    tilt = float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0])))
+    return measured.numbers() | {"roll": measured.roll - tilt}

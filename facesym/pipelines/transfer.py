@@ -228,7 +228,7 @@ class TransferPipeline(Pipeline):
                 lambda: [tuple(estimate_attributes(x, self.groups) for x in pair) for pair in crops]
             ),
             "grid": [{name: self._edited(face, x) for name, x in face.grid.items()} for face in faces],
-            "crop": [face.photo.restore_crop(face.crop) for face in faces],
+            "crop": [face.photo.restore_crop(face.crop, face.crop) for face in faces],
         }
 
     @property

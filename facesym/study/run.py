@@ -71,6 +71,9 @@ def run_study(
     from .. import load
 
     abouts = identify(photos, sheet, pupillary_distance)
+    save_table(
+        describe_columns(), Path(out) / COLUMNS, ImageError
+    )  # first: a full disk costs no measurements
     pipe = pipe or load("symmetrize")
     rows, pages, videos, written = [], [], [], []
     seen: dict[str, str] = {}
@@ -98,7 +101,6 @@ def run_study(
         rows.append(failed_row(abouts[name], name, reason))
         tell(f"{name}: {reason}")
     save_table(rows, Path(out) / TABLE, ImageError)
-    save_table(describe_columns(), Path(out) / COLUMNS, ImageError)
     movements = [move.row() | dict(abouts[move.movement].extra) for move in find_movements(rows)]
     repeats = measure_repeatability(rows)
     for name, table in ((MOVEMENTS, movements), (REPEATS, repeats)):
@@ -121,7 +123,7 @@ def run_study(
     }
     failed = [row for row in rows if "error" in row]
     html = render(pages, failed, settings, subjects=subject_pages(rows, repeats), videos=videos)
-    write_atomic(Path(out) / REPORT, html.encode(), ImageError)
+    write_atomic(Path(out) / REPORT, html.encode("utf-8", "backslashreplace"), ImageError)
     return rows
 
 

@@ -1,11 +1,11 @@
 """A photo's subject, date and condition, from its file name."""
 
 import re
-import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ..files import nfc
 from .dates import find_dates
 
 REST = "rest"
@@ -37,9 +37,10 @@ _PATTERNS = {
 }
 # "(1)", " - Copy"
 _COPY = re.compile(r"(?:[\s_-]+(?:copy|kopie)(?:\s*\d+)?|[\s_-]*\(\d+\))+$", re.IGNORECASE)
-# The place of a date, and the time after it: "10-15-30", "at 10.15.30 PM".
+# The place of a date, and the time after it: "10-15-30", "at 10.15.30 PM", "101530".
 _DATE = re.compile(
-    r"_{8,}(?:[\s_T-]*(?:at\s+)?(?:[01]?\d|2[0-3])([-.:])[0-5]\d\1[0-5]\d(?!\d)(?:\s*[AP]M\b)?)?",
+    r"_{8,}(?:[\s_T-]*(?:at\s+)?(?:[01]?\d|2[0-3])([-.:])[0-5]\d\1[0-5]\d(?!\d)(?:\s*[AP]M\b)?"
+    r"|[_T-]*(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?!\d))?",
     re.IGNORECASE,
 )
 # What cameras call their files, without a date: IMG_0412, IMG_E0412, DSC00012, P1010001, PXL_101530123_PORTRAIT. "Sam",
@@ -82,11 +83,7 @@ class _Part(NamedTuple):
     subject: str
     number: str  # the number after the condition
     problems: dict  # {"date" or "condition": why it is unclear}
-
-
-def nfc(text: str) -> str:
-    """Return a text in Unicode's composed form, since systems write "ë" in two ways."""
-    return unicodedata.normalize("NFC", text)
+    timed: bool  # whether a time follows the date
 
 
 def read_name(path: Path, known: About | None = None) -> About:
@@ -120,7 +117,7 @@ def read_name(path: Path, known: About | None = None) -> About:
     written = ", ".join(dates.values())
     if len(dates) > 1:
         problems["date"] = f"The file name holds several dates: {written}. Keep one."
-    if written.isdecimal() and not (subjects or own.subject or own.number):
+    if written.isdecimal() and not (subjects or own.subject or own.number or own.timed):
         problems["subject"] = f'"{written}" in the file name may be the subject or the date: write both.'
         dates = dates if known.subject else {}
     for part in parts:
@@ -147,6 +144,7 @@ def _parse(text):
     dates, text, problem = find_dates(_COPY.sub("", text))
     problems = {"date": problem} if problem else {}
     text = re.sub(r"^_MG_(?=\d)", "IMG_", text)  # Canon's name for Adobe RGB
+    timed = any(match[0].strip("_") for match in _DATE.finditer(text))
     text = re.sub(r"[\s_.()~-]+", "_", _DATE.sub("_/_", text)).strip("_")
     matches = [(match, name) for name, pattern in _PATTERNS.items() for match in pattern.finditer(text)]
     spans = [match.span() for match, _ in matches]
@@ -167,7 +165,7 @@ def _parse(text):
     for pattern in _PATTERNS.values():
         text = pattern.sub("", text)
     subject = "_".join(word for word in text.split("_") if word not in ("", "/"))
-    return _Part(dates, [condition for _, condition in matches], subject, number, problems)
+    return _Part(dates, [condition for _, condition in matches], subject, number, problems, timed)
 
 
 def _may_not_be_eyes(words):

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError
+from ..files import nfc
 from . import PUPILLARY_DISTANCES
 from .columns import describe_columns
 from .dates import read_dates
-from .series import CONDITIONS, WORDS, About, nfc, read_condition, read_name
+from .series import CONDITIONS, WORDS, About, read_condition, read_name
 
 COLUMNS = ("file", "subject", "date", "condition", "pupillary_distance")
 

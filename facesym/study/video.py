@@ -142,25 +142,34 @@ def measure_video(path: Path) -> Curves:
 def read_frames(path: Path) -> Iterator[tuple[float, Image.Image]]:
     """Iterate over a video: seconds and RGB image of every frame.
 
+    Frames come at the video's average rate, with repetitions where its own is lower, and with square pixels.
+
     Raises:
         ImageError: ffmpeg cannot read it.
     """
     import imageio_ffmpeg
 
-    reader = imageio_ffmpeg.read_frames(str(path))
+    file = str(path.absolute())  # ffmpeg takes what precedes a colon in a relative path for a protocol
+    reader = None
     try:
         try:
-            about = next(reader)
+            header = imageio_ffmpeg.read_frames(file)
+            fps = next(header)["fps"] or 25
+            header.close()
+            reader = imageio_ffmpeg.read_frames(
+                file, output_params=["-r", str(fps), "-vf", "scale=trunc(iw*sar/2)*2:trunc(ih/2)*2,setsar=1"]
+            )
+            size = next(reader)["size"]
         except (OSError, RuntimeError, StopIteration) as error:
             raise ImageError(f"{path} is not a video that can be read.") from error
-        size, fps = about["size"], about["fps"] or 25
         for i, data in enumerate(reader):
             image = Image.frombuffer("RGB", size, data)
             if max(size) > LONGEST_SIDE:
                 image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), reducing_gap=2)
             yield i / fps, image
     finally:
-        reader.close()
+        if reader is not None:
+            reader.close()
 
 
 def _follow(frame, transform):
