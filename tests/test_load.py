@@ -379,6 +379,13 @@ def test_a_transparent_colour_stays_transparent_in_a_downscaled_photo(tmp_path):
     assert photo.image.getpixel((50, 10)) == (255, 255, 255) and photo.transparent[:40].all()
 
 
+def test_an_empty_file_is_called_empty(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    for source in (tmp_path / "a.jpg", b"", io.BytesIO()):
+        with pytest.raises(ImageError, match=r"is empty \(0 bytes\): copy"):
+            read_photo(source)
+
+
 def test_every_mode_with_transparency_is_read():
     for mode in ("LA", "La", "RGBA", "RGBa", "PA"):
         assert read_photo(Image.new(mode, (64, 64))).transparent.all(), mode

@@ -100,6 +100,8 @@ def decode(
         except Image.DecompressionBombError:
             raise ImageError(f"{name} is too large; {_bound(max_decoded)}.") from None
         except Image.UnidentifiedImageError:
+            if not file.seek(0, io.SEEK_END):
+                raise ImageError(f"{name} is empty (0 bytes): copy or download the file again.") from None
             raise ImageError(
                 f"{name} is not an image or not in a supported format: save it as JPEG, PNG or WebP."
             ) from None
