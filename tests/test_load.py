@@ -64,7 +64,7 @@ def test_damaged_missing_and_wrong_files(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     Image.new("RGB", (8, 8)).save(tmp_path / "planes.tiff", tiffinfo={284: 2})
     planes = (tmp_path / "planes.tiff").read_bytes().replace(b"\x08\0" * 3, b"\x10\0" * 3)  # bits per sample
-    for name, words in [("cut.png", "damaged"), ("text.png", "not an image"), ("empty.png", "not an image")]:
+    for name, words in [("cut.png", "damaged"), ("text.png", "not an image"), ("empty.png", "is empty")]:
         with pytest.raises(ImageError, match=words):
             load_image(tmp_path / name)
     with pytest.raises(ImageError, match="separate planes"):
