@@ -15,15 +15,16 @@ from .walk import find_photos, output_folder, report_skipped
 
 SUMMARY = "measure facial asymmetry and write a printable report"
 DESCRIPTION = """\
-Writes OUT/measures.csv and measures.json with one row per photo, and a printable
-OUT/report.html. The measures are established ones (brow height, palpebral fissure,
-margin-reflex distances, commissure excursion, smile angle, ...), left minus right,
-with the range of healthy faces.
+Writes OUT/measures.csv and measures.json with one row per photo, columns.csv with
+the meaning of their columns, and a printable OUT/report.html. The measures are
+established ones (brow height, palpebral fissure, margin-reflex distances, commissure
+excursion, smile angle, ...), left minus right, with the range of healthy faces.
 
 File names give the subject, date and condition, as in anna_2026-03-01_smile.jpg.
 Conditions are rest, smile, eye closure and brow raise. movements.csv compares each
-movement with the same subject at rest, per side. videos/ holds the measures of
-every video frame, and the blinks.
+movement with the same subject at rest, per side; repeatability.csv compares photos
+of one subject, condition and day. videos/ holds the measures of every video frame,
+and the blinks.
 
 The measures are not a diagnosis."""
 
