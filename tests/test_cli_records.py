@@ -37,6 +37,10 @@ def test_the_table_holds_the_photos_of_the_run_alone(photos, copier):
     assert run("symmetrize", photos) == 0
     rows = json.loads((out / "asymmetry.json").read_text())
     assert [row["photo"] for row in rows] == ["a.jpg", "a.png"]
+    for name in ("a.jpg", "a.png"):
+        (photos / name).write_text("broken")
+    assert run("symmetrize", photos) == 1
+    assert not (out / "asymmetry.json").exists() and not (out / "asymmetry.csv").exists()
 
 
 def test_results_of_another_folder_are_not_replaced(photos, copier, capsys):
@@ -46,9 +50,11 @@ def test_results_of_another_folder_are_not_replaced(photos, copier, capsys):
     out = photos.parent / "out"
     assert run("symmetrize", photos, "-o", out) == 0
     before = {path.name: path.read_bytes() for path in out.glob("*.png")}
-    assert run("symmetrize", other, "-o", out) == 1
-    assert "was not made by this command from this folder" in capsys.readouterr().err
+    for _ in range(2):
+        assert run("symmetrize", other, "-o", out) == 1
+        assert "out holds results of the photos in" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in out.glob("*.png")} == before
+    assert run("symmetrize", photos, "-o", out) == 0
     assert run("symmetrize", other, "-o", out, "--overwrite") == 0
 
 

@@ -7,6 +7,7 @@ import profiles
 import pytest
 from PIL import Image, ImageCms, ImageDraw, ImageOps
 
+import facesym
 from facesym.faces.load import load_image, read_photo, save_image
 from facesym.video import save_video
 
@@ -92,6 +93,20 @@ def test_a_profile_that_cannot_be_right_is_left_out(astronaut, profile):
     done, _ = edit(photo)
     assert "icc_profile" not in done.info and (np.asarray(photo.image) == np.asarray(astronaut)).all()
     assert [note for note in photo.notes if "profile" in note] or not profile
+
+
+@pytest.mark.parametrize("print_, mark", [("grey", "red"), ("sepia", "white"), ("sepia", "black")])
+def test_marks_on_an_old_print_leave_no_colour(astronaut, sepia, tiny_model, print_, mark):
+    """Completion removes the mark, whose colour says nothing of the print's."""
+    photo = sepia if print_ == "sepia" else astronaut.convert("L").convert("RGB")
+    tint = read_photo(photo)._tint
+    mask = Image.new("L", photo.size)
+    for image, colour in ((photo, mark), (mask, 255)):
+        ImageDraw.Draw(image).rectangle((215, 120, 245, 150), colour)
+    done = facesym.load(tiny_model)(photo, mask).images[0]
+    pixels = np.asarray(done)[np.asarray(mask) > 0].astype(int)
+    wanted = tint[np.asarray(done.convert("L"))[np.asarray(mask) > 0]].astype(int)
+    assert np.abs(pixels - wanted).max() <= 2
 
 
 def test_a_colour_face_in_a_photo_that_is_mostly_white_stays_in_colour(astronaut):

@@ -208,7 +208,8 @@ def test_tables_are_described_keep_the_sheets_columns_and_flag_a_file_that_is_th
         assert set().union(*rows) <= described[name]
         assert all(row["affected_side"] == "left" for row in rows)
     rest, smile = tables["measures"]
-    assert "the same file as P1_rest.png" in smile["flags"] and "same file" not in rest["flags"]
+    assert "the same file as P1_rest.png" in smile["flags"]
+    assert "the same file as P1_smile.png" in rest["flags"]
     assert rest["brow_height_percentile"] and smile["brow_height_percentile"] is None
     assert all("the same file as" in row["flags"] and row["ratio"] is None for row in tables["movements"])
     assert not (tmp_path / "out" / "repeatability.csv").exists()

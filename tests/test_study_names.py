@@ -76,6 +76,8 @@ from facesym.study.sheet import describe_subjects, doubtful_subjects, identify, 
         ("anna_2026-03-01_31-15-30_rest.jpg", About("anna_31_15_30", "2026-03-01", "rest")),  # no time
         ("anna_20260301_101530_rest.jpg", About("anna", "2026-03-01", "rest")),
         ("anna_20260301_991530_rest.jpg", About("anna_991530", "2026-03-01", "rest")),
+        ("clinic/2026-03-01_104512_rest.jpg", About("clinic/104512", "2026-03-01", "rest")),  # a number
+        ("2026-03-01_104512_smile.jpg", About("104512", "2026-03-01", "smile")),
         # people whose names are also words, or a camera's
         ("clinic/Sam_rest.jpg", About("clinic/Sam", "", "rest")),
         ("clinic/Sam_0412_rest.jpg", About("clinic/Sam_0412", "", "rest")),
@@ -223,16 +225,25 @@ def test_a_sheet_names_conditions_as_files_do(text, condition, tmp_path):
 def test_other_columns_of_a_sheet_are_kept_but_not_those_of_the_studys_tables(tmp_path):
     sheet = tmp_path / "photos.csv"
     sheet.write_text(
-        "photo,affected_side,Treatment,brow_height_left,right_mm,flags\na.jpg,left,,0.3,2,blurred\n"
+        "photo,affected_side,Treatment,brow_height_left,flags,groups\na.jpg,left,,0.3,blurred,a\n"
     )
-    assert read_sheet(sheet)["a.jpg"].extra == (("affected_side", "left"), ("treatment", ""))
+    told = []
+    assert read_sheet(sheet, told.append)["a.jpg"].extra == (
+        ("affected_side", "left"),
+        ("Treatment", ""),
+        ("groups", "a"),
+    )
+    (message,) = told
+    assert "are not kept: brow_height_left, flags. Rename them." in message
+    sheet.write_text("photo,leading_region,brow_height_left\na.jpg,brow,0.3\n")  # the study's own table
+    assert read_sheet(sheet, pytest.fail)["a.jpg"].extra == ()
 
 
 def test_a_misspelt_condition_is_not_taken_for_another_subject_without_a_word():
     rows = [{"subject": name} for name in ("P04", "P04_smil", "anna", "anna_maria", "Bea")]
     assert doubtful_subjects(rows) == [
-        'P04_smil is taken for another subject than P04, since "smil" is no condition: did you mean smile?',
-        'anna_maria is taken for another subject than anna, since "maria" is no condition.',
+        'P04_smil is treated as a different subject from P04, because "smil" is not a condition: did you mean smile?',
+        'anna_maria is treated as a different subject from anna, because "maria" is not a condition.',
     ]
 
 

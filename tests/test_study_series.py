@@ -81,9 +81,9 @@ def test_photos_that_look_exchanged_are_flagged():
         row("a2", "anna", "", "smile", commissure_excursion=(0.4, 0.4)),
     ]
     excursion, _ = find_movements(rows)
-    assert excursion.flags == (
-        "rest (check the expression: the mouth is wide), both sides moved the other way: are the photos exchanged?"
-    )
+    rest, swapped = excursion.flags.split("), ")
+    assert rest == "rest (check the expression: the mouth is wide"
+    assert swapped == "both sides moved in the opposite direction: were the photos swapped?"
 
 
 def test_repeated_photos_of_a_day_give_the_repeatability():
@@ -118,13 +118,29 @@ def test_movements_of_several_days_are_plotted_per_side():
     assert titles == ["Smile: commissure excursion", "Smile: commissure lift"]
     assert ">right<" in page["moves"][0]["svg"] and ">left<" in page["moves"][0]["svg"]
     repeats = [
-        {"condition": "rest", "measure": "brow_height", "photos": 9, "smallest_detectable_change": 0.011}
+        {
+            "condition": "rest",
+            "measure": "brow_height",
+            "groups": 3,
+            "photos": 9,
+            "smallest_detectable_change": 0.011,
+        }
     ]
     (page,) = subject_pages(rows, repeats)
     assert (
         page["plots"][0]["detectable"]
         == "6.7 % of eye distance; in this study, at rest, 1.1 % of eye distance, from 9 photos"
     )
+
+
+def test_each_plot_of_movements_has_its_own_dates():
+    days = {"smile": ("2020-01-01", "2026-01-01"), "eye closure": ("2025-03-01", "2025-03-15")}
+    rows = [row("r", "anna", "2020-01-01", "rest")]
+    rows += [row(f"{name}{day}", "anna", day, name) for name, each in days.items() for day in each]
+    plots = {plot["title"]: plot["svg"] for plot in subject_pages(rows)[0]["moves"]}
+    for title, name in (("Smile: commissure lift", "smile"), ("Eye closure: lid closure", "eye closure")):
+        assert all(day in plots[title] for day in days[name])
+        assert not re.search(r'x="-', plots[title])  # nothing outside the plot
 
 
 def test_an_unflagged_photo_at_rest_is_preferred():

@@ -39,20 +39,29 @@ class Records:
 
     def __init__(self, out: Path, source: Path, task: str, table: str | None = None) -> None:
         self.out, self.task, self.table = out, task, table
-        self.source = os.path.relpath(source.resolve(), out.resolve())  # the same if both are moved
+        try:  # a relative path stays the same if both folders are moved
+            self.source = Path(os.path.relpath(source.resolve(), out.resolve())).as_posix()
+        except ValueError:  # on different drives
+            self.source = source.resolve().as_posix()
         self.folder = out / FOLDER
-        other = next(self.all(), {}).get("task", task)
+        self.first = next(self.all(), {})
+        other = self.first.get("task", task)
         if other != task:
             raise ImageError(
                 f"{out} holds results of `facesym {other}`: choose another folder with -o for this task."
             )
 
     def check_reports(self) -> None:
-        """Check that the reports of a first run overwrite nothing.
+        """Check that the reports overwrite nothing.
 
         Raises:
-            ImageError: the folder has such files but no records.
+            ImageError: the folder has such files but no records, or holds results of another folder of photos.
         """
+        if self.first.get("source", self.source) != self.source:
+            raise ImageError(
+                f"{self.out} holds results of the photos in {self.out / self.first['source']}: choose another folder "
+                "with -o, or replace them with --overwrite."
+            )
         names = [ERRORS, *(f"{self.table}{suffix}" for suffix in (".csv", ".json") if self.table)]
         found = [self.out / name for name in names if (self.out / name).exists()]
         if found and not self.folder.exists():
@@ -79,7 +88,7 @@ class Records:
         )
 
     def check_files(self, output: Path, paths: list[Path]) -> None:
-        """Check that existing files were written by this command, from the same folder, and not changed since.
+        """Check that existing files were written by this command and not changed since.
 
         Args:
             output: path of the result.
@@ -89,8 +98,6 @@ class Records:
             ImageError: a file is of other origin or was changed.
         """
         record = self.of(output)
-        if record.get("source", self.source) != self.source:
-            record = {}
         if record.get("unfinished"):
             return
         for path in paths:
@@ -98,8 +105,8 @@ class Records:
                 known = record.get("files", {}).get(file.relative_to(self.out).as_posix())
                 if file.is_file() and (known is None or known != checksum(file)):
                     raise ImageError(
-                        f"{file} exists and was not made by this command from this folder, or was changed since: "
-                        "choose another folder with -o, or replace it with --overwrite."
+                        f"{file} exists and was not made by this command, or was changed since: choose another "
+                        "folder with -o, or replace it with --overwrite."
                     )
 
     def begin(self, output: Path, photo: str) -> None:
@@ -150,6 +157,9 @@ class Records:
         ]
         if rows:
             save_table(rows, self.out / table)
+        elif records:
+            for suffix in (".csv", ".json"):  # of photos that are gone
+                (self.out / f"{table}{suffix}").unlink(missing_ok=True)
 
     def _path(self, output):
         # A digest, because a name of 255 bytes leaves no room for another suffix.

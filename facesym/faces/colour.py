@@ -127,7 +127,8 @@ def fits_tint(image: np.ndarray, tint: np.ndarray, region: np.ndarray | None = N
     soft = cv2.blur(image, (5, 5)).astype(np.float32)  # reduces film grain and JPEG noise
     pixels = soft.reshape(-1, 3) if region is None else soft[region]
     off = np.abs(pixels - tint[(pixels @ _LUMA).round().astype(int)]).max(1)
-    return bool(np.quantile(off, 0.9) <= 12)
+    off = off[pixels.max(1) < 250]  # above, a tint fades to white
+    return not len(off) or bool(np.quantile(off, 0.9) <= 12)
 
 
 def apply_tint(image: Image.Image, tint: np.ndarray) -> Image.Image:

@@ -51,11 +51,13 @@ class Photo:
         """HxW bool, True = mostly transparent; None if the photo has no transparency."""
         return None if self._alpha is None else np.asarray(self._alpha) < 128
 
-    def restore(self, edited: Image.Image) -> Image.Image:
+    def restore(self, edited: Image.Image, before: Image.Image | None = None) -> Image.Image:
         """Convert an edit of the whole photo to the photo's own colours.
 
         Args:
             edited: `image` with some pixels changed; RGB.
+            before: RGB, `image` without what the edit removes, which shows where the photo is in colour; default:
+                `image`.
 
         Returns:
             RGB image, or RGBA if the photo has transparency, with the photo's profile in ``info``. Pixels that equal
@@ -66,11 +68,11 @@ class Photo:
         box = ImageChops.difference(self.image, edited).getbbox()
         if box is None:
             return self._finish(result, self._alpha)
-        before, pixels = (np.asarray(image.crop(box)) for image in (self.image, edited))
-        changed = (before != pixels).any(2)
+        old, pixels = (np.asarray(image.crop(box)) for image in (self.image, edited))
+        changed = (old != pixels).any(2)
         if self._alpha is not None:
             pixels = _lift_off_white(pixels, np.asarray(self._alpha.crop(box)))
-        recoloured = self._recolour(pixels, before, changed)
+        recoloured = self._recolour(pixels, old if before is None else np.asarray(before.crop(box)), changed)
         result.paste(recoloured, box, Image.fromarray(changed * np.uint8(255)))
         return self._finish(result, self._alpha)
 

@@ -280,7 +280,8 @@ class Pipeline:
         """Return the images of the result: the photo with the outputs pasted in, or the outputs."""
         if not options.paste:
             return [self._edited(face, face.output) for face in faces]
-        return [mark_edited(job.photo.restore(self._paste_all(job, faces)), self.task)]
+        pasted = self._paste_all(job, faces)
+        return [mark_edited(job.photo.restore(pasted, self._uncovered(job)), self.task)]
 
     def _paste_all(self, job, faces):
         """Return the photo with the outputs of its faces pasted in."""
@@ -288,7 +289,11 @@ class Pipeline:
 
     def _edited(self, face, crop):
         """Convert an RGB image of a face to the photo's own colours and tag it as edited."""
-        return mark_edited(face.photo.restore_crop(crop, face.crop), self.task)
+        return mark_edited(face.photo.restore_crop(crop, self._uncovered(face)), self.task)
+
+    def _uncovered(self, job):
+        """Return the image of a PhotoJob or FaceJob without what the task removes; its colours are those to keep."""
+        return job.photo.image if isinstance(job, PhotoJob) else job.crop
 
     def _find(self, image, options):
         """Read a photo, find its faces and return a `PhotoJob`.

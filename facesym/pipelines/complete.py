@@ -376,6 +376,9 @@ class CompletePipeline(Pipeline):
         textured = borrow_texture(shown, missing, region, *face.texture, times=times)
         return Image.fromarray(with_grain(textured, missing, region)), larger
 
+    def _uncovered(self, job):
+        return job.clean
+
     def _fields(self, faces):
         outputs = [face.network_output for face in faces]
         return {

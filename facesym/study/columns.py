@@ -97,5 +97,5 @@ def _with_millimetres(table, column, unit, meaning):
 
 
 def _percentile(column, less):
-    meaning = f"reference faces with {less}; 0.5 and 99.5 are the ends of the scale; empty unless at rest"
+    meaning = f"reference faces with {less}; 0.5 and 99.5 are the ends of the scale; only of photos at rest"
     return _line("measures", column, PERCENT, meaning)

@@ -7,7 +7,9 @@ from typing import Any
 from .measures import MEASURES
 from .series import REST
 
-BACKWARDS = 0.02  # eye distances, about a millimetre: both sides this far against a movement look like exchanged photos
+BACKWARDS = (
+    0.02  # eye distances, about a millimetre: both sides this far against a movement look like swapped photos
+)
 DETECTABLE = {measure.key: measure.detectable for measure in MEASURES}
 # Measures of each movement: the label, the measure, and whether it grows (1) or shrinks (-1).
 MOVEMENTS = {
@@ -161,7 +163,7 @@ def _flags(rest, row):
         flags.append(f"rest (check the {rest['check']})")
     _, *main = MOVEMENTS[row["condition"]][0]
     if max(_change(rest, row, *main)) < -BACKWARDS:
-        flags.append("both sides moved the other way: are the photos exchanged?")
+        flags.append("both sides moved in the opposite direction: were the photos swapped?")
     if rest["date"] != row["date"]:
         flags.insert(0, f"the photo at rest is of {rest['date'] or 'an unknown date'}")
     return ", ".join(flags)

@@ -15,7 +15,7 @@ def measure_repeatability(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     1.96 √2 times as large (Bland & Altman, BMJ 1996).
 
     Args:
-        rows: of the study's table. Photos with flags and files that occur twice do not count.
+        rows: of the study's table. Photos with flags, or without a date or a condition, do not count.
 
     Returns:
         Dicts of "condition", "measure", "groups", "photos", "within_sd" and "smallest_detectable_change"; none for
@@ -23,7 +23,7 @@ def measure_repeatability(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        if "error" not in row and not row.get("flags"):
+        if "error" not in row and not row.get("flags") and row["condition"] and row["date"]:
             groups[row["condition"], row["subject"], row["date"]].append(row)
     repeated: dict[str, list[list[dict[str, Any]]]] = defaultdict(list)
     for (condition, *_), own in groups.items():

@@ -19,9 +19,9 @@ NOTICE = (
 )
 
 
-def measure_lines(face: Any, pupillary_distance: float | None) -> list[dict[str, Any]]:
+def measure_lines(face: Any, pupillary_distance: float | None, resting: bool = True) -> list[dict[str, Any]]:
     """Return the lines of the table of measures: dicts with "label", "right", "left", "difference", "usual",
-    "percentile" and "strip", ready to print."""
+    "percentile" (only of a face at rest) and "strip", ready to print."""
     lines = []
     for measure in MEASURES:
         sides, span = face.sides[measure.key], healthy_range(measure.key)
@@ -33,7 +33,7 @@ def measure_lines(face: Any, pupillary_distance: float | None) -> list[dict[str,
                 "left": show(sides.left),
                 "difference": show(sides.difference, sign=True),
                 "usual": f"{show(span[0], sign=True)} to {show(span[1], sign=True)}",
-                "percentile": _percent(percentile(measure.key, sides.difference)),
+                "percentile": _percent(percentile(measure.key, sides.difference)) if resting else "",
                 "strip": strip(sides.difference, span),
                 "outside": not span[0] <= sides.difference <= span[1],
             }
@@ -41,7 +41,7 @@ def measure_lines(face: Any, pupillary_distance: float | None) -> list[dict[str,
     return lines
 
 
-def index_lines(face: Any) -> list[dict[str, Any]]:
+def index_lines(face: Any, resting: bool = True) -> list[dict[str, Any]]:
     """Return the lines of the table of facesym's own indices; see `measure_lines`."""
     lines = []
     for name, label in INDICES.items():
@@ -51,7 +51,7 @@ def index_lines(face: Any) -> list[dict[str, Any]]:
                 "label": label,
                 "value": f"{value:.3f}",
                 "usual": f"up to {high:.3f}",
-                "percentile": _percent(percentile(name, value)),
+                "percentile": _percent(percentile(name, value)) if resting else "",
                 "strip": strip(value, (0, high)),
                 "outside": value > high,
             }

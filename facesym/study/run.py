@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from .. import __version__
 from ..errors import FacesymError, ImageError, command_message
 from ..faces.save import is_own_result
-from ..files import checksum, remove_unchanged, save_table, write_atomic
+from ..files import checksum, nfc, remove_unchanged, save_table, write_atomic
 from .columns import describe_columns
 from .pairs import find_movements, subjects_without_rest
 from .photo import measure_photo
@@ -71,12 +72,13 @@ def run_study(
     from .. import load
 
     abouts = identify(photos, sheet, pupillary_distance)
-    save_table(
-        describe_columns(), Path(out) / COLUMNS, ImageError
-    )  # first: a full disk costs no measurements
+    index = Path(out) / INDEX
+    write_atomic(
+        index, index.read_bytes() if index.exists() else b"{}", ImageError
+    )  # fails before the measurements
     pipe = pipe or load("symmetrize")
     rows, pages, videos, written = [], [], [], []
-    seen: dict[str, str] = {}
+    copies = _find_copies(Path(folder), abouts)
     for photo in progress(photos):
         name = Path(photo).as_posix()
         try:
@@ -89,8 +91,7 @@ def run_study(
             else:
                 if abouts[name].unclear:
                     raise ImageError(abouts[name].unclear)
-                twin = seen.setdefault(checksum(Path(folder) / photo), name)
-                pages.append(_measure(Path(folder) / photo, name, abouts[name], pipe, twin))
+                pages.append(_measure(Path(folder) / photo, name, abouts[name], pipe, copies.get(name)))
                 rows.append(pages[-1]["row"])
             continue
         except FacesymError as error:
@@ -101,13 +102,15 @@ def run_study(
         rows.append(failed_row(abouts[name], name, reason))
         tell(f"{name}: {reason}")
     save_table(rows, Path(out) / TABLE, ImageError)
+    save_table(describe_columns(), Path(out) / COLUMNS, ImageError)
     movements = [move.row() | dict(abouts[move.movement].extra) for move in find_movements(rows)]
     repeats = measure_repeatability(rows)
     for name, table in ((MOVEMENTS, movements), (REPEATS, repeats)):
         if table:
             written += save_table(table, Path(out) / name, ImageError)
     _replace_index(Path(out), written)
-    doubts = doubtful_subjects(rows) + [
+    named = {nfc(photo) for photo, about in (sheet or {}).items() if about.subject}
+    doubts = doubtful_subjects([row for row in rows if nfc(row["photo"]) not in named]) + [
         f"{subject}: {count} photo{'s' * (count > 1)} of a movement, but none at rest that could be measured. "
         "Movements are measured from a photo at rest."
         for subject, count in subjects_without_rest(rows).items()
@@ -143,15 +146,33 @@ def _replace_index(out, written):
         index.unlink(missing_ok=True)
 
 
-def _measure(path, name, about, pipe, twin):
-    """Return a photo's part of the report: a dict, see `facesym.study.report.render`. ``twin``: the first photo with
-    the same content, or the photo itself."""
-    face = measure_photo(path, resting=about.condition in ("", REST))
-    if twin != name:
-        face.flags.append(f"the same file as {twin}")
+def _find_copies(folder, abouts):
+    """Find the photos whose file is also there under another name: {photo: one of these}.
+
+    Of copies of the same subject, date and condition, the first is not in the dict.
+    """
+    names: dict[str, list[str]] = {}
+    for name in abouts:
+        with suppress(ImageError):
+            names.setdefault(checksum(folder / name), []).append(name)
+    found = {}
+    for same in names.values():
+        said = {(abouts[name].subject, abouts[name].date, abouts[name].condition) for name in same}
+        for name in same[len(said) == 1 :]:
+            found[name] = next(other for other in same if other != name)
+    return found
+
+
+def _measure(path, name, about, pipe, copy):
+    """Return a photo's part of the report: a dict, see `facesym.study.report.render`. ``copy``: a photo with the same
+    content, or None."""
+    resting = about.condition in ("", REST)
+    face = measure_photo(path, resting=resting)
+    if copy:
+        face.flags.append(f"the same file as {copy}")
     return {
         "row": make_row(about, name, face),
         "pictures": face_pictures(face, pipe),
-        "measures": measure_lines(face, about.pupillary_distance),
-        "indices": index_lines(face),
+        "measures": measure_lines(face, about.pupillary_distance, resting),
+        "indices": index_lines(face, resting),
     }

@@ -37,12 +37,13 @@ _PATTERNS = {
 }
 # "(1)", " - Copy"
 _COPY = re.compile(r"(?:[\s_-]+(?:copy|kopie)(?:\s*\d+)?|[\s_-]*\(\d+\))+$", re.IGNORECASE)
-# The place of a date, and the time after it: "10-15-30", "at 10.15.30 PM", "101530".
+# The place of a date, and the time after it: "10-15-30", "at 10.15.30 PM".
 _DATE = re.compile(
-    r"_{8,}(?:[\s_T-]*(?:at\s+)?(?:[01]?\d|2[0-3])([-.:])[0-5]\d\1[0-5]\d(?!\d)(?:\s*[AP]M\b)?"
-    r"|[_T-]*(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?!\d))?",
+    r"_{8,}(?:[\s_T-]*(?:at\s+)?(?:[01]?\d|2[0-3])([-.:])[0-5]\d\1[0-5]\d(?!\d)(?:\s*[AP]M\b)?)?",
     re.IGNORECASE,
 )
+# A time without separators after a date, or a subject's number: "101530".
+_STAMP = re.compile(r"(_{8,})[T-]?(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?!\d)")
 # What cameras call their files, without a date: IMG_0412, IMG_E0412, DSC00012, P1010001, PXL_101530123_PORTRAIT. "Sam",
 # "Vid" and "photo" may be names: they need a number, and Sam and Vid capitals.
 _MODE = r"(?:_(?:(?:WA|BURST)?\d+|HDR|PORTRAIT|NIGHT|PANO|BOKEH|BURST|COVER|MP|EDITED))*"
@@ -83,7 +84,6 @@ class _Part(NamedTuple):
     subject: str
     number: str  # the number after the condition
     problems: dict  # {"date" or "condition": why it is unclear}
-    timed: bool  # whether a time follows the date
 
 
 def read_name(path: Path, known: About | None = None) -> About:
@@ -117,7 +117,7 @@ def read_name(path: Path, known: About | None = None) -> About:
     written = ", ".join(dates.values())
     if len(dates) > 1:
         problems["date"] = f"The file name holds several dates: {written}. Keep one."
-    if written.isdecimal() and not (subjects or own.subject or own.number or own.timed):
+    if written.isdecimal() and not (subjects or own.subject or own.number):
         problems["subject"] = f'"{written}" in the file name may be the subject or the date: write both.'
         dates = dates if known.subject else {}
     for part in parts:
@@ -142,9 +142,14 @@ def read_condition(text: str) -> str | None:
 def _parse(text):
     """Read the name of a file, without its suffix, or of a folder."""
     dates, text, problem = find_dates(_COPY.sub("", text))
+    part = _parse_words(dates, _STAMP.sub(r"\1", text), problem)
+    return part if part.subject else _parse_words(dates, text, problem)
+
+
+def _parse_words(dates, text, problem):
+    """Read a name whose dates `find_dates` has replaced; return a _Part."""
     problems = {"date": problem} if problem else {}
     text = re.sub(r"^_MG_(?=\d)", "IMG_", text)  # Canon's name for Adobe RGB
-    timed = any(match[0].strip("_") for match in _DATE.finditer(text))
     text = re.sub(r"[\s_.()~-]+", "_", _DATE.sub("_/_", text)).strip("_")
     matches = [(match, name) for name, pattern in _PATTERNS.items() for match in pattern.finditer(text)]
     spans = [match.span() for match, _ in matches]
@@ -165,7 +170,7 @@ def _parse(text):
     for pattern in _PATTERNS.values():
         text = pattern.sub("", text)
     subject = "_".join(word for word in text.split("_") if word not in ("", "/"))
-    return _Part(dates, [condition for _, condition in matches], subject, number, problems, timed)
+    return _Part(dates, [condition for _, condition in matches], subject, number, problems)
 
 
 def _may_not_be_eyes(words):

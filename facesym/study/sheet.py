@@ -26,7 +26,7 @@ def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
         path: columns "file" or "photo" (path relative to the study's folder), and any of "subject", "date",
             "condition" and "pupillary_distance" (millimetres), separated by commas, semicolons or tabs. Others are
             kept, except for those of the study's own tables.
-        tell: called with a message about unknown conditions.
+        tell: called with a message about unknown conditions, and about columns that are not kept.
 
     Returns:
         {file: About}, with file names in Unicode's composed form; `identify` adds what is missing.
@@ -34,7 +34,11 @@ def read_sheet(path: Path, tell: Callable = print) -> dict[str, About]:
     Raises:
         ImageError: it cannot be read, has no column "file" or "photo", or a value is wrong.
     """
-    lines, extra = _read_lines(path)
+    lines, extra, dropped = _read_lines(path)
+    if dropped:
+        tell(
+            f"{path}: columns with the names of the study's own are not kept: {', '.join(dropped)}. Rename them."
+        )
     try:
         dates = read_dates({line: said["date"] for line, said in lines.items()})
     except ImageError as error:
@@ -134,21 +138,27 @@ def doubtful_subjects(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         near = get_close_matches(more.split("_")[0].lower(), WORDS, n=1, cutoff=0.7)
         guess = f": did you mean {near[0]}?" if near else "."
         found.append(
-            f'{subject} is taken for another subject than {base}, since "{more}" is no condition{guess}'
+            f'{subject} is treated as a different subject from {base}, because "{more}" is not a condition{guess}'
         )
     return found
 
 
 def _read_lines(path):
-    """Return {line: {column: text}} of the lines that name a file, and the names of the columns to keep."""
+    """Return {line: {column: text}} of the lines that name a file, and the names of the other columns: those to keep,
+    and those that the study's tables have, except in a file that is one of these tables."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
         # Spreadsheets take the separator of the system's language.
         separator = max(",;\t", key=text.partition("\n")[0].count)
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
-        names = [name.strip().lower() for name in reader.fieldnames or ()]
+        given = [name.strip() for name in reader.fieldnames or ()]
+        names = [name.lower() for name in given]
         key = next((name for name in ("file", "photo") if name in names), "file")
-        reader.fieldnames = ["file" if name == key else name for name in names]
+        known = {*COLUMNS, "photo"}
+        reader.fieldnames = [
+            "file" if name == key else name if name in known else as_given
+            for name, as_given in zip(names, given)
+        ]
         rows = [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:
         raise ImageError(f"{path} is not in UTF-8: save it as “CSV UTF-8”.") from error
@@ -159,11 +169,14 @@ def _read_lines(path):
             f'{path} has no column "file" or "photo", which must name the photos, relative to their folder. '
             f"Its columns are: {', '.join(names) or 'none'}."
         )
-    own = {line["column"] for line in describe_columns()}
-    extra = [name for name in dict.fromkeys(names) if name and name not in own | {*COLUMNS}]
+    own = {line["column"] for line in describe_columns() if line["table"] in ("measures", "movements")}
+    others = [name for name in dict.fromkeys(given) if name and name.lower() not in known]
+    extra, dropped = ([name for name in others if (name in own) == is_own] for is_own in (False, True))
+    if "leading_region" in dropped:  # measures.csv, edited
+        dropped = []
     kept = (*COLUMNS, *extra)
     lines = {line: {column: (row.get(column) or "").strip() for column in kept} for line, row in rows}
-    return {line: said for line, said in lines.items() if said["file"]}, extra
+    return {line: said for line, said in lines.items() if said["file"]}, extra, dropped
 
 
 def _read_distance(text):

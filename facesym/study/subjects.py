@@ -11,6 +11,9 @@ from .reference import healthy_range
 from .series import REST
 from .table import MAIN
 
+FEWEST_REPEATS = (
+    3  # repeated photos, beyond the first of each day, from which the report gives the repeatability
+)
 MIN_SPAN = 0.04  # of a plot's vertical axis, in eye distances: 2.5 mm
 PLOTTED = [measure for measure in MEASURES if measure.key in MAIN]
 
@@ -30,15 +33,18 @@ def subject_pages(rows: list[dict[str, Any]], repeats: Iterable[dict[str, Any]] 
         "rest_photos", "movement", "flags" and "lines".
     """
     movements = find_movements(rows)
+    own_changes = {
+        each["measure"]: each
+        for each in repeats
+        if each["condition"] == REST and each["photos"] - each["groups"] >= FEWEST_REPEATS
+    }
     pages = []
     for subject in sorted({row["subject"] for row in rows if "error" not in row}):
         own = [row for row in rows if row["subject"] == subject and "error" not in row]
         distance = own[0].get("pupillary_distance")
         times = distance or 100
         unit = "mm" if distance else "% of eye distance"
-        plots = _plots(
-            own, times, unit, {each["measure"]: each for each in repeats if each["condition"] == REST}
-        )
+        plots = _plots(own, times, unit, own_changes)
         moved = [movement for movement in movements if movement.subject == subject]
         moves, pairs = _move_plots(moved, times, unit), _pairs(moved, times)
         if plots or pairs:
@@ -51,7 +57,7 @@ def _by_date(items, group, day):
     """Group items with a date by ``group(item)``, in the order of their dates; only groups with several dates.
 
     Returns:
-        {group: [(day, item)]} with the days as ordinals, and the ticks of a plot's axis.
+        {group: [(day, item)]} with the days as ordinals.
     """
     dated = {}
     for item in sorted(items, key=day):
@@ -60,20 +66,25 @@ def _by_date(items, group, day):
         except ValueError:
             continue
         dated.setdefault(group(item), []).append((ordinal, item))
-    dated = {name: each for name, each in dated.items() if len({ordinal for ordinal, _ in each}) > 1}
-    days = sorted({ordinal for each in dated.values() for ordinal, _ in each})
+    return {name: each for name, each in dated.items() if len({ordinal for ordinal, _ in each}) > 1}
+
+
+def _ticks(days):
+    """Return the ticks of a plot's axis, see `line_plot`, for days as ordinals."""
+    days = sorted(set(days))
     shown = days[:1]
     for ordinal in days[1:]:
         if ordinal - shown[-1] >= 0.16 * (days[-1] - days[0]):  # the dates' texts must not overlap
             shown.append(ordinal)
-    return dated, [(ordinal, date.fromordinal(ordinal).isoformat()) for ordinal in shown]
+    return [(ordinal, date.fromordinal(ordinal).isoformat()) for ordinal in shown]
 
 
 def _plots(rows, times, unit, repeats):
     """Plot the differences of the sides over time for conditions with photos of several days."""
-    dated, ticks = _by_date(rows, lambda row: row["condition"] or "no condition", lambda row: row["date"])
+    dated = _by_date(rows, lambda row: row["condition"] or "no condition", lambda row: row["date"])
     if not dated:
         return []
+    ticks = _ticks(day for each in dated.values() for day, _ in each)
     plots = []
     for measure in PLOTTED:
         lines = [
@@ -97,7 +108,7 @@ def _plots(rows, times, unit, repeats):
 
 def _move_plots(movements, times, unit):
     """Plot the movement of each side over time for movements of several days."""
-    dated, ticks = _by_date(movements, lambda move: (move.condition, move.label), lambda move: move.date)
+    dated = _by_date(movements, lambda move: (move.condition, move.label), lambda move: move.date)
     plots = []
     for (condition, label), each in dated.items():
         hollow = tuple(i for i, (_, move) in enumerate(each) if move.flags)
@@ -105,7 +116,7 @@ def _move_plots(movements, times, unit):
         lines = [
             Line(side, days, [times * getattr(move, side) for _, move in each], hollow) for side in SIDES
         ]
-        svg = line_plot(lines, "", f"from rest, {unit}", ticks=ticks, span=times * MIN_SPAN)
+        svg = line_plot(lines, "", f"from rest, {unit}", ticks=_ticks(days), span=times * MIN_SPAN)
         plots.append({"title": f"{condition.capitalize()}: {label.lower()}", "svg": svg})
     return plots
 
