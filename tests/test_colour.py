@@ -95,7 +95,9 @@ def test_a_profile_that_cannot_be_right_is_left_out(astronaut, profile):
     assert [note for note in photo.notes if "profile" in note] or not profile
 
 
-@pytest.mark.parametrize("print_, mark", [("grey", (200, 30, 30)), ("sepia", (180, 180, 200)), ("sepia", "white")])
+@pytest.mark.parametrize(
+    "print_, mark", [("grey", (200, 30, 30)), ("sepia", (180, 180, 200)), ("sepia", "white")]
+)
 def test_marks_on_an_old_print_leave_no_colour(astronaut, sepia, tiny_model, print_, mark):
     """Completion removes the mark, whose colour says nothing of the print's."""
     photo = sepia if print_ == "sepia" else astronaut.convert("L").convert("RGB")

@@ -83,3 +83,22 @@ def test_evaluation_tasks_do_not_import_each_other():
     tasks = {f"facesym.evaluation.{task}" for task in TASKS}
     for task in TASKS:
         assert not tasks & set(imports(Path(f"facesym/evaluation/{task}.py")))
+
+
+def test_the_library_is_light_to_import():
+    code = "import facesym, facesym.cli, sys; assert not {'torch', 'gradio'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_command_does_without_torch_s_compiler_which_can_still_be_imported(astronaut, saved, tmp_path):
+    """Importing it takes longer than a photo."""
+    astronaut.save(tmp_path / "photo.png")
+    code = (
+        "import sys, facesym.cli\n"
+        "try: facesym.cli.main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert 'diffusers' in sys.modules and 'torch._dynamo' not in sys.modules\n"
+        "import torch._dynamo"
+    )
+    command = ["symmetrize", tmp_path / "photo.png", "--model", saved("SymmetrizerVAE")]
+    subprocess.run([sys.executable, "-c", code, *map(str, command)], check=True, timeout=120)

@@ -291,12 +291,6 @@ def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):
     assert (tmp_path / "g" / "samples" / "0000004-transfer.png").exists()
     AttributeGenerator.from_pretrained(tmp_path / "g" / "model")
     train(
-        "lssl.py", folders, tmp_path / "a", "--size", 64, "--steps", 8, "--discriminator-steps", 2,
-        "--accumulate", 2, "--sample-every", 8,
-    )  # fmt: skip
-    # Whole groups of accumulated steps, one with D alone and one with G.
-    assert [line["step"] for line in stats(tmp_path / "a") if "adversarial" in line] == [3, 4, 7, 8]
-    train(
         "lssl.py",
         folders,
         tmp_path / "s",
@@ -328,3 +322,12 @@ def test_parser_and_generator_are_trained(folders, labelled, vgg16, tmp_path):
     } <= set(alone)
     assert not {"discriminator", "adversarial"} & set(alone)
     assert {"discriminator", "penalty", "adversarial"} <= set(both)
+
+
+def test_accumulated_steps_of_d_and_of_g_come_in_whole_groups(folders, tmp_path):
+    train(
+        "lssl.py", folders, tmp_path / "a", "--size", 64, "--steps", 8, "--discriminator-steps", 2,
+        "--accumulate", 2, "--sample-every", 8,
+    )  # fmt: skip
+    # Whole groups of accumulated steps, one with D alone and one with G.
+    assert [line["step"] for line in stats(tmp_path / "a") if "adversarial" in line] == [3, 4, 7, 8]

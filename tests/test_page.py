@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
@@ -358,46 +357,3 @@ def test_an_idle_page_rarely_looks_at_its_queue():
     gradio, ours = (page._queue for page in (gr.Blocks().queue(), app.build()))
     for name in ("sleep_when_free", "progress_update_sleep_when_free"):
         assert getattr(ours, name) >= max(0.05, getattr(gradio, name))
-
-
-@pytest.mark.parametrize("ends", ["late", "at once", "with an error"])
-def test_a_run_ends_when_another_one_shows_its_result_in_the_same_place(ends):
-    import gradio as gr
-    import panel
-    from waiting import Queue
-
-    from facesym.errors import ImageError
-
-    class Place:
-        outputs = ()
-
-        def show(self, result):
-            return result
-
-        def busy(self, text, **options):
-            return "busy"
-
-        def fail(self, error):
-            return error
-
-    def work(tell, name):
-        if ends == "with an error" and name == "first":
-            raise ImageError("no face")
-        if ends == "late" or name == "second":
-            time.sleep(0.5)
-        return name
-
-    place, queue, calls = Place(), Queue("the models", workers=2), [0]
-    with gr.Blocks() as page:
-        place.button, place.cancel, state = gr.Button(), gr.Button(), gr.State(calls)
-        place.outputs = [gr.HTML()]
-        for _ in "ab":
-            panel.connect(place, queue, work, [gr.State()], state)
-    first, second = (fn.fn for fn in page.fns.values() if fn.name == "answer")
-
-    async def both():
-        runs = [first(calls, "first"), second(calls, "second")]
-        begun = [await anext(run) for run in runs]
-        return begun, *[[news async for news in run][-1:] for run in runs]
-
-    assert asyncio.run(both()) == (["busy", "busy"], [], ["second"])

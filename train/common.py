@@ -186,11 +186,7 @@ class Run:
         return faces
 
     def held_out_faces(self, size, **options):
-        """Load the faces to measure the finished model on, of the split test or, if there are none, of the split val.
-
-        Returns:
-            The faces, and the name of their split: "test" or "validation".
-        """
+        """Load the faces to measure the finished model on; also return the split's name: "test", else "validation"."""
         rows, _ = split_rows(find_folders(self.args.data), ("test",))
         if any(map(options.get("keep", bool), rows)):
             return self.faces(size, "test", **options), "test"

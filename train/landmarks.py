@@ -193,7 +193,8 @@ def by_yaw(faces, error):
     return table
 
 
-def main():
+def parse():
+    """Parse the command line."""
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/landmarks", batch=32, lr=1e-3, warm_up=600)
     parser.add_argument("--steps", type=int, default=6000, help="training steps")
@@ -210,6 +211,11 @@ def main():
     parser.add_argument("--init", metavar="FOLDER", help="start from the weights of this model or run")
     args = parser.parse_args()
     refuse_with_init(args, "width")
+    return args
+
+
+def main():
+    args = parse()
     run = Run(args)
     net = run.add(
         LandmarkNet.from_pretrained(model_folder(args.init))

@@ -246,13 +246,18 @@ def person_overlap(net, faces, count=200, device="cpu"):
     return dict(zip(names, np.mean(found, 0).tolist())) | {"people": len(found)} if found else {"people": 0}
 
 
-def main():
+def parse():
+    """Parse the command line."""
     parser = Parser(__doc__)
     add_arguments(parser, out="runs/parsing", batch=32, lr=2e-3, warm_up=150)
     parser.add_argument("--labels", required=True, metavar="FOLDER", help="images with label maps")
     parser.add_argument("--steps", type=int, default=3000, help="training steps")
     parser.add_argument("--size", type=int, default=128, help="side of the images, in pixels")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = parse()
     run = Run(args)
     net = run.add(FaceParser(input_size=args.size))
     labelled = load_labels(args.labels, args.size, ("train",))

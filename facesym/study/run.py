@@ -101,20 +101,8 @@ def run_study(
             reason = f"unexpected {type(error).__name__}: {error}"
         rows.append(failed_row(abouts[name], name, reason))
         tell(f"{name}: {reason}")
-    save_table(rows, Path(out) / TABLE, ImageError)
-    save_table(describe_columns(), Path(out) / COLUMNS, ImageError)
-    movements = [move.row() | dict(abouts[move.movement].extra) for move in find_movements(rows)]
-    repeats = measure_repeatability(rows)
-    for name, table in ((MOVEMENTS, movements), (REPEATS, repeats)):
-        if table:
-            written += save_table(table, Path(out) / name, ImageError)
-    _replace_index(Path(out), written)
-    named = {nfc(photo) for photo, about in (sheet or {}).items() if about.subject}
-    doubts = doubtful_subjects([row for row in rows if nfc(row["photo"]) not in named]) + [
-        f"{subject}: {count} photo{'s' * (count > 1)} of a movement, but none at rest that could be measured. "
-        "Movements are measured from a photo at rest."
-        for subject, count in subjects_without_rest(rows).items()
-    ]
+    repeats = _save_tables(rows, abouts, Path(out), written)
+    doubts = _find_doubts(rows, sheet or {})
     for message in doubts:
         tell(message)
     settings = {
@@ -128,6 +116,30 @@ def run_study(
     html = render(pages, failed, settings, subjects=subject_pages(rows, repeats), videos=videos)
     write_atomic(Path(out) / REPORT, html.encode("utf-8", "backslashreplace"), ImageError)
     return rows
+
+
+def _save_tables(rows, abouts, out, written):
+    """Write the tables of a study, and list those that only some runs write with the files in ``written``; return the
+    repeatability."""
+    save_table(rows, out / TABLE, ImageError)
+    save_table(describe_columns(), out / COLUMNS, ImageError)
+    movements = [move.row() | dict(abouts[move.movement].extra) for move in find_movements(rows)]
+    repeats = measure_repeatability(rows)
+    for name, table in ((MOVEMENTS, movements), (REPEATS, repeats)):
+        if table:
+            written = [*written, *save_table(table, out / name, ImageError)]
+    _replace_index(out, written)
+    return repeats
+
+
+def _find_doubts(rows, sheet):
+    """Return sentences on subjects whose names look misread, or whose movements cannot be measured."""
+    named = {nfc(photo) for photo, about in sheet.items() if about.subject}
+    return doubtful_subjects([row for row in rows if nfc(row["photo"]) not in named]) + [
+        f"{subject}: {count} photo{'s' * (count > 1)} of a movement, but none at rest that could be measured. "
+        "Movements are measured from a photo at rest."
+        for subject, count in subjects_without_rest(rows).items()
+    ]
 
 
 def _replace_index(out, written):
