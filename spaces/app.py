@@ -8,6 +8,7 @@ import sys
 import uuid
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # OpenMP threads that spin while they wait slow each other down on a shared machine.
@@ -28,6 +29,10 @@ import study
 import symmetrize
 import transfer
 from starlette.middleware import Middleware
+from waiting import stop_queues
+
+import facesym.logging
+from facesym.errors import ImageError
 
 ETHICS = """<p><b>Use only photos of adults who agree to it, and label the results as edited when you share them.</b>
 The models invent what they add.</p>
@@ -70,6 +75,7 @@ THEME = gr.themes.Base(
     slider_color="#0f766e",
     slider_color_dark="#2dd4bf",
 )
+SESSIONS = 1000  # pages whose state Gradio keeps; each takes about 0.3 MB
 NOTHING_RUNS = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 IN_TURN = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
@@ -142,6 +148,8 @@ def connect(
     async def go_on(event: gr.EventData, stage_value, result_path=None):
         try:
             path = parts.file_of(event.frame) if event.frame else result_path
+            if not os.path.isfile(path or ""):
+                raise ImageError(parts.DELETED)
             new_shot = await parts.QUICK.run(stage.look_at, path)
         except Exception as error:
             return take({**(stage_value or {}), "error": parts.wording(error)}, None)
@@ -151,24 +159,31 @@ def connect(
         stage_value, new_shot, outcomes = examples.open_example(int(event.index))
         return [stage_value, new_shot, *show(outcomes)]
 
-    photo.upload(upload, photo, photo_state, **IN_TURN)
+    coming = [photo.upload(upload, photo, photo_state, trigger_mode="multiple", **IN_TURN)]
+    for viewer, source in [*((each.viewer, [photo, each.result]) for each in panels), (generated, photo)]:
+        coming.append(
+            viewer.select(go_on, source, photo_state, **IN_TURN)
+        )  # ``generated`` always shows a frame
     taken.change(show, None, results, cancels=running, **NOTHING_RUNS)
-    photo.clear(lambda: [{}, None, *show()], None, [photo, shot, *results], cancels=running, **NOTHING_RUNS)
-    shelf.select(open_example, None, [photo, shot, *results], cancels=running, **NOTHING_RUNS)
-    for tab_panel in panels:
-        tab_panel.viewer.select(go_on, [photo, tab_panel.result], photo_state, **IN_TURN)
-    generated.select(go_on, photo, photo_state, **IN_TURN)  # it always shows a frame
+    replaced = {"cancels": running + coming, **NOTHING_RUNS}  # a photo on its way no longer comes
+    photo.clear(lambda: [{}, None, *show()], None, [photo, shot, *results], **replaced)
+    shelf.select(open_example, None, [photo, shot, *results], **replaced)
+
+
+def stop(*_) -> NoReturn:
+    """End the process, also while jobs run or wait: by default, SIGTERM ends Python without deleting the photos."""
+    stop_queues()
+    sys.exit()
 
 
 def main() -> None:
     """Start the page; the models load in the background."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about size and metadata: facesym checks what matters
+    facesym.logging.set_verbosity(logging.ERROR)  # notes on visitors' photos are for the visitors
     for library in ("httpx", "mcp"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit()
-    )  # by default, it ends Python without deleting the photos
+    signal.signal(signal.SIGTERM, stop)
     parts.start_sweeping()
     gr.set_static_paths([parts.EXAMPLES, parts.HERE / "static"])
     page = build()
@@ -183,6 +198,7 @@ def main() -> None:
         footer_links=["api"],
         run_history=False,  # it would store people's photos in the browser
         enable_monitoring=False,
+        state_session_capacity=SESSIONS,
         mcp_server=importlib.util.find_spec("mcp") is not None,
     )
 

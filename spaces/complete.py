@@ -77,6 +77,8 @@ def kinds_in(**options) -> gr.CheckboxGroup:
 async def check_mask(file: str):
     """Reject an unreadable mask at once; return values for its component and the line below it."""
     try:
+        if not Path(file).exists():
+            raise ImageError(stage.DELETED.replace("photo", "mask"))
         await parts.QUICK.run(lambda tell: read_photo(file))
     except Exception as error:
         return None, panel.status(error=parts.wording(error))
@@ -88,6 +90,8 @@ def work(tell, value: dict, shot: stage.Shot, mask_file: str | None, kinds) -> p
     photo = shot.read()
     mask = stage.read_strokes(value, photo.image.size)
     if mask_file:
+        if not Path(mask_file).exists():
+            raise ImageError(stage.DELETED.replace("photo", "mask"))
         mask |= load_mask(mask_file, photo.image.size, photo.full_size)
     if not mask.any():
         raise ImageError(
@@ -99,9 +103,7 @@ def work(tell, value: dict, shot: stage.Shot, mask_file: str | None, kinds) -> p
 
 def find_mask(tell, value: dict, shot: stage.Shot, _, kinds: list[str]) -> tuple[str, dict]:
     """See `panel.Tab`."""
-    if shot is None:
-        raise ImageError("Add a photo first: drop it into the box, or click an example.")
-    mask, covered = found_mask(tell, shot.read(), kinds)
+    mask, covered = found_mask(tell, stage.need(shot, value).read(), kinds)
     fraction, found = (np.asarray(mask) > 0).mean(), name_covered(covered)
     text = f"**{100 * fraction:.1f} %** of the photo was marked{found and ': ' + found}. "
     text += f"Correct it with the brush, then press “{tab.button}”."

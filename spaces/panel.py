@@ -10,9 +10,8 @@ from types import ModuleType
 
 import gradio as gr
 import parts
+from stage import need
 from waiting import Queue, Stopped
-
-from facesym.errors import ImageError
 
 
 @dataclass
@@ -234,9 +233,7 @@ def wire(panel: Panel, stage: gr.HTML, shot: gr.State) -> None:
     tab = panel.module.tab
 
     def work(tell, value, photo, *choices):
-        if photo is None:
-            raise ImageError("Add a photo first: drop it into the box, or click an example.")
-        return panel.module.work(tell, value, photo, *choices)
+        return panel.module.work(tell, value, need(photo, value), *choices)
 
     calls = gr.State([0])  # of both: they show their results in the same place
     panel.running = [connect(panel, tab.queue, work, [stage, shot, *panel.inputs], calls)]

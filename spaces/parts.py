@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -39,9 +40,12 @@ EXAMPLES = HERE / "examples"
 SHOWN = 1280  # long side of a displayed result; the download has full resolution
 PAINTED = 1024  # long side of the canvas for the mask
 FRAME = 384  # side of a face in a video
-CACHE = os.path.abspath(
-    get_upload_folder()
-)  # Gradio serves the files in this folder and deletes the uploads later
+# A folder for this page alone, since what is old in it is deleted. Gradio serves its files.
+os.environ.setdefault(
+    "GRADIO_TEMP_DIR", os.path.join(tempfile.gettempdir(), f"facesym-page-{getattr(os, 'getuid', str)()}")
+)
+CACHE = os.path.abspath(get_upload_folder())
+DELETED = "This image has been deleted: images are kept for about an hour. Make it again."
 KEPT = 3600  # seconds until images are deleted
 SWEPT = 600  # seconds between two looks for images to delete
 
@@ -133,13 +137,18 @@ def wording(error: Exception) -> str:
         return NO_FACE
     if isinstance(error, FacesymError):
         return without_folders(str(error))
-    log.error("Unexpected", exc_info=error)
+    log.error("Unexpected: %s", _without_files("".join(traceback.format_exception(error))))
     return "Something went wrong on the server; the error has been logged. Try again, or try another photo."
 
 
 def without_folders(text: str) -> str:
     """Reduce the paths of uploads in a text to their file names, to keep the server's folders private."""
     return re.sub(re.escape(CACHE) + r"[\\/][^\\/]+[\\/]", "", text)
+
+
+def _without_files(text):
+    """Reduce the paths of visitors' files in a text to "…": their names may be people's."""
+    return re.sub(re.escape(CACHE) + r"[^'\"\n]*", "…", text)
 
 
 def tell_errors(function):
@@ -177,7 +186,7 @@ def file_of(address: str) -> str:
     """
     path = os.path.abspath(unquote(address.removeprefix(url(""))))
     if not path.startswith((CACHE + os.sep, str(EXAMPLES) + os.sep)) or not os.path.isfile(path):
-        raise ImageError("This image has been deleted: images are kept for about an hour. Make it again.")
+        raise ImageError(DELETED)
     return path
 
 
@@ -192,11 +201,14 @@ def private_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"facesym-{os.getpid()}-", dir=CACHE))
 
 
-def sweep(pattern: str = "facesym-*", age: float = KEPT) -> None:
-    """Delete the private folders that match a pattern and have not changed for longer than ``age`` seconds."""
+def sweep(pattern: str = "*", age: float = KEPT) -> None:
+    """Delete the folders in the cache that match a pattern and have not changed for longer than ``age`` seconds.
+
+    The others are uploads, one a folder. Gradio deletes its own, but not those of an earlier process.
+    """
     for folder in Path(CACHE).glob(pattern):
         try:
-            if time.time() - folder.stat().st_mtime > age:
+            if folder.is_dir() and time.time() - folder.stat().st_mtime > age:
                 shutil.rmtree(folder)
         except OSError as error:  # such as one that another process deletes, too
             log.info("%s was not deleted: %s", folder.name, error)

@@ -18,7 +18,10 @@ from facesym.errors import FaceNotFoundError, ImageError
 from facesym.faces.find import find_faces
 from facesym.faces.load import Photo, load_mask, read_photo
 
-MAX_STROKES = 8_000_000  # maximum length of a painted layer's data URL
+MAX_STROKES = 2_000_000  # maximum length of a painted layer's data URL
+
+
+DELETED = "This photo has been deleted: uploads are kept for about an hour. Add it again."
 
 
 @dataclass
@@ -53,8 +56,26 @@ class Shot:
             ImageError: the upload has been deleted.
         """
         if not Path(self.path).exists():
-            raise ImageError("This photo has been deleted: uploads are kept for about an hour. Add it again.")
+            raise ImageError(DELETED)
         return read_photo(self.path)
+
+
+def need(shot: Shot | None, value: dict | None) -> Shot:
+    """Return a visitor's photo.
+
+    Args:
+        shot: the photo, or None.
+        value: the stage's value.
+
+    Raises:
+        ImageError: there is none, or its state has been deleted while the page was open.
+    """
+    if shot is None:
+        shown = (value or {}).get("photo")
+        raise ImageError(
+            DELETED if shown else "Add a photo first: drop it into the box, or click an example."
+        )
+    return shot
 
 
 def look_at(tell, path: str) -> Shot:

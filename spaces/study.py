@@ -117,13 +117,19 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
     for name, following in pairwise(names):
         if name == following:
             raise ImageError(f"Two photos are named {name}: rename one.")
-    folder, out = parts.private_folder(), parts.private_folder()
+    if missing := [Path(path).name for path in paths if not Path(path).exists()]:
+        raise ImageError(
+            f"{missing[0]} has been deleted: uploads are kept for about an hour. Add the photos again."
+        )
+    private, out = parts.private_folder(), parts.private_folder()
+    folder = private / "Photos"  # the report is titled with its name
+    folder.mkdir()
     for path in paths:
         shutil.copy(path, folder)
 
     def progress(photos):
         for i, photo in enumerate(photos):
-            os.utime(folder), os.utime(out)  # not to be swept while the study runs
+            os.utime(private), os.utime(out)  # not to be swept while the study runs
             tell(0.05 + 0.9 * i / len(photos), f"Measuring photo {i + 1} of {len(photos)}")
             yield photo
 
@@ -135,7 +141,7 @@ def work(tell, paths: list[str] | None, distance: float | None) -> tuple[list[st
             tell=lambda message: None,
         )  # fmt: skip
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(private, ignore_errors=True)
     order = {".html": 0, ".csv": 1, ".json": 2}
     made = sorted(
         (path for path in out.rglob("[!.]*") if path.is_file()), key=lambda path: (order[path.suffix], path)

@@ -51,9 +51,9 @@ class Job:
         """Report progress; the work calls this now and then.
 
         Raises:
-            Stopped: nobody is waiting for it any more.
+            Stopped: nobody is waiting for it any more, or the process ends.
         """
-        if self.cancelled.is_set() or time.monotonic() - self.seen > LEFT:
+        if _stopping.is_set() or self.cancelled.is_set() or time.monotonic() - self.seen > LEFT:
             raise Stopped
         if self.step == LOADING != step:
             self.started = time.monotonic()
@@ -72,6 +72,17 @@ class Job:
         return max(self.seconds - passed, 0)
 
 
+_queues: list["Queue"] = []
+_stopping = threading.Event()
+
+
+def stop_queues() -> None:
+    """End the work of all queues, before the process ends: it would wait for it."""
+    _stopping.set()
+    for queue in _queues:
+        queue.close()
+
+
 class Queue:
     """A queue.
 
@@ -88,6 +99,11 @@ class Queue:
         begin = lower_priority if patient else None
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=name.split()[-1], initializer=begin)
         self._jobs: list[Job] = []
+        _queues.append(self)
+
+    def close(self) -> None:
+        """Drop the work that waits."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, function, args):
         if len(self._jobs) >= self.most:

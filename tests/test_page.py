@@ -71,15 +71,16 @@ sys.path.insert(0, "spaces")
 import parts
 parts.SWEPT = 0.05
 old, new = parts.private_folder(), parts.private_folder()
-upload = pathlib.Path(parts.CACHE, "upload")
-upload.mkdir()
-(old / "preview.jpg").write_bytes(b"someone")
-for folder in (old, upload):
+old_upload, upload = (pathlib.Path(parts.CACHE, name) for name in ("old", "upload"))
+for folder in (old, old_upload, upload):
+    folder.mkdir(exist_ok=True)
+    (folder / "photo.jpg").write_bytes(b"someone")
+for folder in (old, old_upload):
     os.utime(folder, (time.time() - parts.KEPT - 1,) * 2)
 until = time.time() + 20
-while old.exists() and time.time() < until:
+while (old.exists() or old_upload.exists()) and time.time() < until:
     time.sleep(0.05)
-assert new.is_dir() and upload.is_dir() and not old.exists()
+assert new.is_dir() and upload.is_dir() and not old.exists() and not old_upload.exists()
 """
     environment = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=120)

@@ -70,7 +70,7 @@ def test_a_rest_of_another_day_is_told_and_small_movements_have_no_ratio():
     assert excursion.row()["rest_date"] == "2026-03-01" and excursion.row()["rest"] == "a2"
     assert excursion.flags == "the photo at rest is of 2026-03-01"
     assert excursion.ratio is None and excursion.left == pytest.approx(0.05)
-    assert excursion.row()["ratio_note"] == "the larger movement is less than 0.0819 eye distances"
+    assert excursion.row()["ratio_note"] == "the larger movement is less than 0.0938 eye distances"
     assert subjects_without_rest(rows) == {"bea": 2}
 
 
@@ -129,7 +129,7 @@ def test_movements_of_several_days_are_plotted_per_side():
     (page,) = subject_pages(rows, repeats)
     assert (
         page["plots"][0]["detectable"]
-        == "6.7 % of eye distance; in this study, at rest, 1.1 % of eye distance, from 9 photos"
+        == "6.6 % of eye distance; in this study, at rest, 1.1 % of eye distance, from 9 photos"
     )
 
 

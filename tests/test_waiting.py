@@ -3,11 +3,15 @@
 import asyncio
 import os
 import re
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_who_waits_is_told_for_what_and_how_long():
@@ -150,3 +154,33 @@ def test_a_run_ends_when_another_one_shows_its_result_in_the_same_place(ends):
         return begun, *[[news async for news in run][-1:] for run in runs]
 
     assert asyncio.run(both()) == (["busy", "busy"], [], ["second"])
+
+
+def test_the_end_of_the_process_waits_for_no_job():
+    """Running work ends at its next step, and waiting work does not begin."""
+    code = """
+import asyncio, sys, time
+sys.path.insert(0, "spaces")
+from waiting import Queue, stop_queues
+queue = Queue("a fit")
+def work(tell):
+    for i in range(600):
+        tell(i / 600, "Fitting")
+        time.sleep(0.1)
+async def main():
+    jobs = [asyncio.create_task(queue.run(work)) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    stop_queues()
+    sys.exit()
+asyncio.run(main())
+"""
+    begun = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False)
+    assert time.monotonic() - begun < 20
+
+
+def test_the_log_names_no_files_of_visitors(caplog):
+    import parts
+
+    told = parts.wording(FileNotFoundError(f"no file {parts.CACHE}/0123/anna_2026-03-01_rest.jpg"))
+    assert "anna" not in told and "anna" not in caplog.text and "no file …" in caplog.text

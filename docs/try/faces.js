@@ -17,7 +17,12 @@ export function load() {
     open("detector.onnx"), open("landmarks-68.onnx"), open("symmetrize-256.onnx"),
     fetch(new URL("./made/constants.json", import.meta.url)).then(answer => answer.json()),
   ]).then(([detector, landmarks, symmetrizer, constants]) => ({ detector, landmarks, symmetrizer, constants }))
-    .catch(error => { ready = undefined; throw error; });
+    .catch(error => {
+      ready = undefined;
+      const old = /SIMD|WebAssembly/i.test(error.message) && !/fetch/i.test(error.message);
+      throw new Error(old ? "This browser cannot run the networks (WebAssembly SIMD): update it, or use another one."
+        : "The networks did not load: check the connection and reload the page.", { cause: error });
+    });
   return ready;
 }
 

@@ -28,7 +28,7 @@ async function read(blob) {
     throw new Error("This file cannot be read as an image. Choose a JPEG, PNG, WebP or AVIF file.");
   }
   const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
-  const photo = canvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
+  const photo = canvas(...[bitmap.width, bitmap.height].map(side => Math.max(1, Math.round(side * scale))));
   const context = photo.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, photo.width, photo.height);
@@ -57,12 +57,13 @@ function showMeasures(measures, { both_sides, farthest }) {
       : yaw > both_sides ? ": the averted side is mostly the mirror image of the other, and the measures are less reliable" : ""}.`;
 }
 
+// Symmetrize a photo: a blob, or a promise of one.
 async function run(blob) {
   if (busy) return;
   busy = true;
   try {
     tell("Loading the networks (28 MB, once) …");
-    const [photo, { constants }] = await Promise.all([read(blob), load()]);
+    const [photo, { constants }] = await Promise.all([Promise.resolve(blob).then(read), load()]);
     tell("Working …");
     await shown();
     const start = performance.now();
@@ -93,7 +94,9 @@ part("file").addEventListener("change", () => {
   part("file").value = ""; // so that the same file can be chosen again
 });
 for (const button of document.querySelectorAll("[data-example]")) {
-  button.addEventListener("click", async () => run(await (await fetch(`made/${button.dataset.example}`)).blob()));
+  button.addEventListener("click", () => run(fetch(`made/${button.dataset.example}`).then(answer => answer.blob(), () => {
+    throw new Error("The example did not load: check the connection and try again.");
+  })));
 }
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, event => {

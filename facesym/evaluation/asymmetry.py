@@ -137,7 +137,8 @@ def measure_repeats(images: np.ndarray, names: Sequence[str], out: Path) -> dict
     errors: dict[str, dict[str, list[float]]] = {}
     rows: list[dict[str, Any]] = []
     for picture, name in zip(progress_bar(images, unit="face"), names):
-        image = Image.fromarray(np.pad(picture, ((64, 64), (64, 64), (0, 0)), mode="reflect"))
+        # Not "reflect": reflected faces would be found, too.
+        image = Image.fromarray(np.pad(picture, ((64, 64), (64, 64), (0, 0)), mode="edge"))
         try:
             before = values_of(measure_photo(image))
         except FacesymError:

@@ -68,48 +68,48 @@ MEASURES = (
     Measure(
         "brow_height", "Brow height", "brow", EYE,
         "height of the brow (mean of 17-21) above the canthi (mean of 36, 39)", EMOTRICS,
-        detectable=0.0672, right=lambda p: _height(p, 17, 18, 19, 20, 21) - _height(p, 36, 39),
+        detectable=0.0658, right=lambda p: _height(p, 17, 18, 19, 20, 21) - _height(p, 36, 39),
     ),
     Measure(
         "palpebral_fissure", "Palpebral fissure height", "eye", EYE,
         "distance between the eyelids, mean of 37-41 and 38-40", EMOTRICS,
-        detectable=0.0395, right=lambda p: (_distance(p, 37, 41) + _distance(p, 38, 40)) / 2,
+        detectable=0.0374, right=lambda p: (_distance(p, 37, 41) + _distance(p, 38, 40)) / 2,
     ),
     Measure(
         "mrd1", "Margin-reflex distance 1", "eye", EYE,
         "height of the upper eyelid (mean of 37, 38) above the line through the canthi (36, 39), in place of the light "
-        "reflex", EMOTRICS, detectable=0.0348, right=lambda p: _height(p, 37, 38) - _height(p, 36, 39),
+        "reflex", EMOTRICS, detectable=0.032, right=lambda p: _height(p, 37, 38) - _height(p, 36, 39),
     ),
     Measure(
         "mrd2", "Margin-reflex distance 2", "eye", EYE,
         "height of the line through the canthi (36, 39) above the lower eyelid (mean of 40, 41)", EMOTRICS,
-        detectable=0.0175, right=lambda p: _height(p, 36, 39) - _height(p, 40, 41),
+        detectable=0.0191, right=lambda p: _height(p, 36, 39) - _height(p, 40, 41),
     ),
     Measure(
         "commissure_excursion", "Commissure excursion", "mouth", EYE,
         "distance of the mouth corner (48) from the lower lip border (57) at the midline", SMILE,
-        detectable=0.0819, right=lambda p: np.hypot(p[48, 0], p[48, 1] - p[57, 1]),
+        detectable=0.0938, right=lambda p: np.hypot(p[48, 0], p[48, 1] - p[57, 1]),
     ),
     Measure(
         "commissure_height", "Commissure height", "mouth", EYE,
         "height of the mouth corner (48) relative to the base of the nose (33): negative, lower for a drooping corner",
-        EMOTRICS, detectable=0.0711, right=lambda p: _height(p, 48) - _height(p, 33),
+        EMOTRICS, detectable=0.074, right=lambda p: _height(p, 48) - _height(p, 33),
     ),
     Measure(
         "smile_angle", "Smile angle", "mouth", DEGREES,
         "angle at the lower lip border (57, at the midline) between the midline upwards and the mouth corner (48)",
-        EMOTRICS, detectable=9.47, right=_smile_angle,
+        EMOTRICS, detectable=9.23, right=_smile_angle,
     ),
     Measure(
         "facial_asymmetry_index", "Facial asymmetry index", "mouth", EYE,
         "distance from the medial canthus (39) to the mouth corner (48); the index is the left-right difference",
-        "Malm et al., Facial Plast Surg 2018", detectable=0.067, right=lambda p: _distance(p, 39, 48),
+        "Malm et al., Facial Plast Surg 2018", detectable=0.0619, right=lambda p: _distance(p, 39, 48),
     ),
     Measure(
         "philtrum_deviation", "Philtrum deviation", "mouth", DEGREES,
         "angle between the midline and the line from the base of the nose (33) to the upper lip border (51); "
         "positive: the lip deviates to the left", "Hadlock & Urban, Arch Facial Plast Surg 2012 (FACE-gram)",
-        detectable=7.38, middle=_philtrum,
+        detectable=7.66, middle=_philtrum,
     ),
 )  # fmt: skip
 

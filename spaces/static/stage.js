@@ -5,6 +5,7 @@ const context = canvas.getContext("2d", { willReadFrequently: true });
 let shown = null, found = null, past = [], last = null, erasing = false;
 const PATIENCE = 120e3; // milliseconds until a photo must have been read
 let taken = 0; // photos
+let before = null; // the photo that is replaced
 let reading = false, pressed = null; // whether a photo is on its way, and the button that waits for it
 let mine = {}; // what the visitor painted and chose on the photo shown
 const value = () => props.value || {};
@@ -20,6 +21,7 @@ function render() {
   if (root.dataset.state !== "camera") root.dataset.state = now.photo ? "photo" : "empty";
   document.documentElement.toggleAttribute("data-photo", !!now.photo);
   if (now.photo !== shown) {
+    closeCamera();
     shown = now.photo;
     past = [];
     mine = {};
@@ -62,44 +64,62 @@ async function take(file) {
   say("Reading the photo …");
   root.classList.add("busy");
   reading = true;
+  before = shown;
   const number = ++taken;
   try {
     const { path } = await upload(file);
+    if (number !== taken) return; // another photo has been chosen, or this one was removed
     props.value = { ...value(), upload: path };
     trigger("upload");
     setTimeout(() => { if (reading && number === taken) giveUp("The server does not answer: add the photo again."); }, PATIENCE);
   } catch (error) {
-    giveUp("The upload failed: try again, or try a smaller photo.");
+    if (number === taken) giveUp("The upload failed: try again, or try a smaller photo.");
   }
 }
-function giveUp(text) {
+function stopReading() {
+  taken++;
   root.classList.remove("busy");
   reading = false;
   pressed = null;
+}
+function giveUp(text) {
+  stopReading();
   say(text, true);
 }
 element.querySelectorAll("input[type=file]").forEach((input) => {
   input.onchange = () => { take(input.files[0]); input.value = ""; };
 });
 const picture = (list) => [...(list || [])].find((file) => file.type.startsWith("image/") || /\.hei[cf]$/i.test(file.name)) || (list || [])[0];
-addEventListener("paste", (event) => { if (event.clipboardData.files.length) take(picture(event.clipboardData.files)); });
+addEventListener("paste", (event) => {
+  const { files, types } = event.clipboardData;
+  const typing = event.target.closest && event.target.closest("input:not([type=file]), textarea");
+  if (!files.length || (typing && types.includes("text/plain"))) return; // a spreadsheet's cell is also a picture
+  take(picture(files));
+});
 addEventListener("dragover", (event) => { event.preventDefault(); root.classList.add("over"); });
 addEventListener("dragleave", () => root.classList.remove("over"));
 addEventListener("drop", (event) => {
+  root.classList.remove("over");
   if (event.target.closest && event.target.closest("#mask")) return;
   event.preventDefault();
-  root.classList.remove("over");
+  if (event.target.closest && event.target.closest("#study")) return; // the study has a box of its own
   take(picture(event.dataTransfer.files));
 });
-find(".remove").onclick = () => { say(""); trigger("clear"); };
+find(".remove").onclick = () => { stopReading(); say(""); trigger("clear"); };
 
+let asking = false; // for the camera
 async function openCamera() {
+  if (asking || video.srcObject) return;
+  asking = true;
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 1280 } } });
+    if (!video.videoWidth) await new Promise((done) => video.addEventListener("loadedmetadata", done, { once: true }));
     root.dataset.state = "camera";
     say("");
   } catch (error) {
     say("The camera is not available: allow it in the browser, or choose a photo.", true);
+  } finally {
+    asking = false;
   }
 }
 function closeCamera() {
@@ -164,7 +184,7 @@ function stroke(from, to) {
   context.stroke();
 }
 canvas.onpointerdown = (event) => {
-  if (event.button) return;
+  if (event.button || !event.isPrimary) return; // a second finger zooms
   event.preventDefault();
   try { canvas.setPointerCapture(event.pointerId); } catch (error) { /* the pointer is gone */ }
   keep();
@@ -172,12 +192,18 @@ canvas.onpointerdown = (event) => {
   stroke(last, last);
 };
 canvas.onpointermove = (event) => {
-  if (!last) return;
+  if (!last || !event.isPrimary) return;
   const now = at(event);
   stroke(last, now);
   last = now;
 };
-canvas.onpointerup = canvas.onpointercancel = () => { if (last) { last = null; changed(); } };
+canvas.onpointerup = () => { if (last) { last = null; changed(); } };
+canvas.onpointercancel = () => { // the fingers zoom the page
+  if (!last) return;
+  last = null;
+  context.putImageData(past.pop(), 0, 0);
+  changed();
+};
 const mode = (erase) => {
   erasing = erase;
   find(".paint").setAttribute("aria-pressed", String(!erase));
@@ -198,12 +224,11 @@ addEventListener("click", (event) => { // what is pressed while a photo is read 
   say(`Reading the photo … “${button.textContent.trim()}” starts when it is there.`);
 }, true);
 watch("value", () => {
-  if (reading && value().upload) return; // the server has not answered yet
-  root.classList.remove("busy");
-  render();
+  const now = value();
+  if (reading && (now.upload || (now.photo && now.photo === before && !now.error))) return; // the photo is not there yet
   const waiting = pressed;
-  reading = false;
-  pressed = null;
+  stopReading();
+  render();
   if (waiting && !value().error) setTimeout(() => waiting.click());
 });
 render();
