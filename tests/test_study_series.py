@@ -193,7 +193,7 @@ def test_subjects_seen_once_have_no_page_and_dates_make_plots():
     ]
     anna, cid = subject_pages(rows)
     assert anna["subject"] == "anna" and len(anna["plots"]) == 3 and not anna["pairs"]
-    assert anna["plots"][0]["detectable"] == "6.7 % of eye distance"
+    assert anna["plots"][0]["detectable"] == "6.6 % of eye distance"
     svg = anna["plots"][0]["svg"]
     assert "2026-01-01" in svg and "2026-05-01" in svg
     assert "2026-01-04" not in svg  # it would cover the first one
