@@ -23,7 +23,7 @@ REGIONS = ("brow", "eye opening", "mouth corner", "nose", "appearance")
 CLEAR = 2.0  # the value of a heat map that gets its brightest colour
 
 # Shifts of the crop, as fractions of its side, over which `steady_points` averages.
-_SHIFTS = ((0, 0), (0.012, 0), (-0.012, 0), (0, 0.012), (0, -0.012))
+SHIFTS = ((0, 0), (0.012, 0), (-0.012, 0), (0, 0.012), (0, -0.012))
 
 
 @dataclass
@@ -68,7 +68,7 @@ def steady_points(crop: Image.Image) -> tuple[np.ndarray, float]:
         fraction of the distance between the outer eye corners.
     """
     pixels = np.asarray(crop.convert("RGB"))
-    shifts = np.array(_SHIFTS, np.float32) * crop.width
+    shifts = np.array(SHIFTS, np.float32) * crop.width
     moved = [
         cv2.warpAffine(
             pixels, np.array([[1, 0, x], [0, 1, y]], np.float32), crop.size, borderMode=cv2.BORDER_REFLECT

@@ -282,7 +282,8 @@ def connect(
         queue: where the work waits.
         work: see `Queue.follow`.
         inputs: components with the work's arguments.
-        calls: [0], the number of runs that have started. A run ends when another one with the same ``calls`` starts.
+        calls: [0], the number of runs that have started, negative after Cancel. A run ends when another one with the
+            same ``calls`` starts.
         event: what starts it, if not a click on the button.
 
     Returns:
@@ -290,15 +291,20 @@ def connect(
     """
 
     async def answer(calls, *values):
-        calls[0] += 1  # another run, or Cancel, ends this one
-        mine = calls[0]
+        calls[0] = mine = abs(calls[0]) + 1  # negative after Cancel
+
+        def replaced():  # what is shown now is another run's
+            return calls[0] not in (mine, -mine)
+
         yield panel.busy(status(0, "Starting"), clear=True)
         last = None
         try:
             async with aclosing(queue.follow(work, *values)) as news:
                 async for job in news:
+                    if replaced():
+                        return
                     if calls[0] != mine:
-                        return  # what is shown now is not this run's
+                        raise Stopped
                     if isinstance(job, tuple):
                         yield panel.show(job[1])
                         return
@@ -307,11 +313,11 @@ def connect(
                         last = told
                         yield panel.busy(told[0], viewer=job.viewer)
         except Exception as error:
-            if calls[0] == mine:
+            if not replaced():
                 yield panel.fail("Stopped." if isinstance(error, Stopped) else parts.wording(error))
 
     def cancel(calls):
-        calls[0] += 1
+        calls[0] = -abs(calls[0])
         return panel.fail("Stopped.")
 
     options = {"api_visibility": "private", "show_progress": "hidden"}

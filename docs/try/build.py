@@ -53,6 +53,7 @@ def build() -> None:
         shutil.copy(HERE.parents[1] / "spaces/examples" / name, made / name)
     constants = {
         "rounds": level.MOST_ROUNDS,
+        "shifts": asymmetry.SHIFTS,
         "settled": level.SETTLED,
         "flip": geometry.FLIP_68.tolist(),
         "depth": geometry.DEPTH_68.tolist(),

@@ -108,6 +108,17 @@ async function findPoints(photo, transform, { landmarks, constants }) {
   ]);
 }
 
+// Landmarks averaged over slightly shifted crops, for measurements, as facesym/asymmetry.py has them.
+async function steadyPoints(photo, [a, b, c, d, e, f], nets) {
+  const found = [];
+  for (const shift of nets.constants.shifts) {
+    const [x, y] = shift.map(part => part * LANDMARK_SIDE);
+    const points = await findPoints(photo, [a, b, c + x, d, e, f + y], nets);
+    found.push(points.map(point => [point[0] - x, point[1] - y]));
+  }
+  return found[0].map((_, k) => [0, 1].map(axis => found.reduce((sum, points) => sum + points[k][axis], 0) / found.length));
+}
+
 // The transform that brings the face upright, as facesym/faces/level.py finds it; null where none settles.
 async function level(photo, box, nets, { rounds, settled }) {
   let transform = boxTransform(box, LANDMARK_SIDE);
@@ -168,7 +179,7 @@ export async function symmetrize(photo) {
   if (!points) throw new Error("No face was found. Try a photo in which the face is larger, upright or less covered.");
   const small = ffhqTransform(points, LANDMARK_SIDE), transform = ffhqTransform(points, SIZE);
   const landmarks = await findPoints(photo, small, nets);
-  const measures = asymmetry(landmarks, nets.constants);
+  const measures = asymmetry(await steadyPoints(photo, small, nets), nets.constants);
   const face = await symmetricFace(crop(photo, transform, SIZE), landmarks, measures.yaw, nets);
   const made = canvas(photo.width, photo.height), context = made.getContext("2d");
   context.imageSmoothingQuality = quality(invert(transform));
