@@ -218,6 +218,54 @@ def test_a_button_pressed_while_the_photo_is_read_waits_for_it(desk, photo):
     result(desk, "Symmetrize").wait_for()
 
 
+def test_a_photo_that_is_removed_while_it_is_read_does_not_come_back(desk, photo):
+    upload(desk, photo)
+    held = []
+    desk.route("**/gradio_api/upload*", lambda route: held.append(route))
+    choose(desk, as_bytes(photo.rotate(180)), "second.png")
+    desk.wait_for_timeout(300)
+    desk.get_by_role("button", name="Remove photo").click()
+    desk.locator(".stage[data-state=empty]").wait_for()
+    with desk.expect_response("**/gradio_api/upload*"):
+        held.pop().continue_()
+    desk.unroute("**/gradio_api/upload*")
+    desk.wait_for_timeout(2000)  # by now, it would have been read
+    assert desk.locator(".stage[data-state=empty]").count() and not desk.locator(".stage.busy").count()
+
+
+def test_of_two_photos_the_later_one_stays_whichever_arrives_first(desk, photo):
+    wide, held = Image.new("RGB", (400, 200), "grey"), []
+    desk.route("**/gradio_api/upload*", lambda route: held.append(route))
+    choose(desk, as_bytes(wide), "first.png")
+    desk.wait_for_timeout(300)
+    choose(desk, as_bytes(photo), "second.png")
+    desk.wait_for_timeout(300)
+    first, second = held
+    second.continue_()
+    desk.wait_for_function("document.querySelector('.picture img').naturalWidth === 320")
+    with desk.expect_response("**/gradio_api/upload*"):
+        first.continue_()
+    desk.unroute("**/gradio_api/upload*")
+    desk.wait_for_timeout(2000)
+    assert desk.locator(".picture img").evaluate("image => image.naturalHeight") == 320
+
+
+def test_two_fingers_do_not_paint(desk, photo):
+    upload(desk, photo)
+    fire = (
+        "(canvas, [type, options]) => canvas.dispatchEvent(new PointerEvent(type,"
+        " { bubbles: true, cancelable: true, pointerType: 'touch', ...options }))"
+    )
+    box = desk.locator(".picture canvas").bounding_box()
+    first = {"clientX": box["x"] + 40, "clientY": box["y"] + 40, "pointerId": 1, "isPrimary": True}
+    second = {"clientX": box["x"] + 160, "clientY": box["y"] + 160, "pointerId": 2, "isPrimary": False}
+    for kind, options in (
+        ("pointerdown", first), ("pointerdown", second), ("pointermove", second), ("pointercancel", first),
+    ):  # fmt: skip
+        desk.locator(".picture canvas").evaluate(fire, [kind, options])
+    assert painted(desk) == 0 and desk.locator("button.undo").is_disabled()
+
+
 def test_heic_is_read(desk, photo):
     pillow_heif = pytest.importorskip("pillow_heif")
     file = io.BytesIO()
