@@ -92,7 +92,7 @@ def test_expressions_are_recognised_with_and_without_normalized_faces(
 
     monkeypatch.setattr(ckplus, "train_classifier", spy)
     evaluation.main(
-        ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "6",
+        ["ckplus", "--ckplus", str(tmp_path / "faces"), "--models", str(model), "--seeds", "1", "--epochs", "8",
          "-o", str(tmp_path / "out")]
     )  # fmt: skip
     table = json.loads((tmp_path / "out" / "results.json").read_text())["results"]

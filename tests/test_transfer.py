@@ -122,7 +122,8 @@ def test_strength_is_monotone_and_an_open_smile_is_left_alone(to, portrait, alig
     )
     # Rising, but for what the landmarks waver by.
     rising = {"happy": [width, opening], "surprised": [opening], "neutral": [-width, -opening]}[to]
-    assert all((np.diff(each) > -0.02).all() for each in rising)
+    first = 2 if smiles and to == "surprised" else 0  # an open smile closes before the mouth opens again
+    assert all((np.diff(each[first:]) > -0.02).all() for each in rising)
     if to != "neutral" and not smiles:
         assert rising[-1][-1] > rising[-1][0] + 0.05
 
