@@ -71,7 +71,14 @@ def controls() -> list:
 def kinds_in(**options) -> gr.CheckboxGroup:
     """Return an input for kinds of occlusions; what "auto" finds is chosen."""
     choices = [(NAMES.get(kind, kind), kind) for kind in OCCLUSIONS]
-    return gr.CheckboxGroup(choices, value=automatic_kinds(AUTO), **options)
+    return Kinds(choices, value=automatic_kinds(AUTO), **options)
+
+
+class Kinds(gr.CheckboxGroup):
+    """A `gr.CheckboxGroup` that takes None, which programs send for the default."""
+
+    def preprocess(self, payload):
+        return None if payload is None else super().preprocess(payload)
 
 
 async def check_mask(file: str):
@@ -224,7 +231,7 @@ async def complete_files(photo: str, mask: str, faces: str = "all"):
     return outcome.downloads[0][1], outcome.numbers
 
 
-async def mask_file(photo: str, kinds: list[str]):
+async def mask_file(photo: str, kinds: list[str] | None = None):
     """Find what covers the faces in a photo (glasses, a face mask, a hand, scratches …): a mask for `complete`.
 
     Args:
@@ -239,7 +246,7 @@ async def mask_file(photo: str, kinds: list[str]):
         raise ImageError("A photo is needed.")
 
     def do(tell):
-        mask, _ = found_mask(tell, read_photo(photo), kinds)
+        mask, _ = found_mask(tell, read_photo(photo), automatic_kinds(AUTO) if kinds is None else kinds)
         return str(write_mask(mask, Path(photo).stem))
 
     return await parts.MODELS.run(do)

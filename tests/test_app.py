@@ -97,6 +97,8 @@ def test_what_hides_a_face_is_found_for_programs(client, tmp_path):
             client.predict(handle_file(tmp_path / "dark.png"), kinds, api_name="/find_mask")
     chosen = client.predict(handle_file(tmp_path / "dark.png"), ["sunglasses"], api_name="/find_mask")
     assert (np.asarray(Image.open(chosen)) == np.asarray(Image.open(file))).mean() > 0.99
+    default = client.predict(handle_file(tmp_path / "dark.png"), None, api_name="/find_mask")
+    assert Path(default).read_bytes() == Path(file).read_bytes()
 
 
 def test_rotated_photo_comes_back_upright(client, tmp_path):

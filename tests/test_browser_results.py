@@ -131,3 +131,18 @@ def test_rotate_turns_in_whole_degrees_and_can_be_stopped(desk, photo):
     assert name == f"photo-turning_{labels[-1][:-1]}.webp" and Image.open(io.BytesIO(data)).width > 300
     data, name = download(desk, "Rotate", "Turning head (GIF)")
     assert name == "photo-turning.gif" and b"AI" in Image.open(io.BytesIO(data)).info["comment"]
+
+
+def test_before_is_shown_by_the_keyboard_too(desk, photo):
+    open_tab(desk, "Symmetrize")
+    upload(desk, photo)
+    press(desk, "Symmetrize")
+    compare = desk.locator("#symmetrize-result .compare")
+    desk.locator("#symmetrize-result").get_by_role("button", name="Hold to see before").click()
+    compare.focus()
+    for held in (True, False):
+        desk.keyboard.press("Space")
+        assert ("held" in compare.get_attribute("class").split()) == held
+        assert compare.get_attribute("aria-pressed") == str(held).lower()
+    desk.locator("#symmetrize-result").get_by_role("button", name="Slider").click()
+    assert compare.get_attribute("role") is None

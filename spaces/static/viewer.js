@@ -91,10 +91,19 @@ addEventListener("pointerup", release);
 addEventListener("pointercancel", release);
 compare.oncontextmenu = (event) => { if (compare.dataset.mode === "hold") event.preventDefault(); };
 compare.onpointerdown = () => { if (compare.dataset.mode === "hold") compare.classList.add("held"); };
-compare.onkeydown = (event) => { if (event.key === " ") { compare.classList.toggle("held"); event.preventDefault(); } };
+compare.onkeydown = (event) => {
+  if (event.key !== " " || compare.dataset.mode !== "hold") return;
+  compare.classList.toggle("held");
+  compare.setAttribute("aria-pressed", String(compare.classList.contains("held")));
+  event.preventDefault();
+};
 find(".modes").querySelectorAll("button").forEach((mode) => {
   mode.onclick = () => {
     compare.dataset.mode = mode.dataset.mode;
+    const hold = mode.dataset.mode === "hold"; // a button, for the keyboard and screen readers
+    for (const [name, value] of [["tabindex", "0"], ["role", "button"], ["aria-label", "Show before"], ["aria-pressed", "false"]]) {
+      if (hold) compare.setAttribute(name, value); else compare.removeAttribute(name);
+    }
     find(".modes").querySelectorAll("button").forEach((other) => other.setAttribute("aria-pressed", String(other === mode)));
   };
 });
