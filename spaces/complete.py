@@ -77,6 +77,8 @@ def kinds_in(**options) -> gr.CheckboxGroup:
 class Kinds(gr.CheckboxGroup):
     """A `gr.CheckboxGroup` that takes None, which programs send for the default."""
 
+    is_template = True
+
     def preprocess(self, payload):
         return None if payload is None else super().preprocess(payload)
 
