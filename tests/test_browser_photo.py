@@ -250,6 +250,16 @@ def test_of_two_photos_the_later_one_stays_whichever_arrives_first(desk, photo):
     assert desk.locator(".picture img").evaluate("image => image.naturalHeight") == 320
 
 
+def test_after_a_reload_the_page_says_what_to_do(desk, photo):
+    """As Gradio reloads it after a lost connection."""
+    upload(desk, photo)
+    desk.reload()
+    desk.locator(".say").get_by_text("The page was reloaded: add the photo again.").wait_for()
+    desk.reload()
+    desk.locator(".drop").wait_for()
+    assert not desk.locator(".say").inner_text().strip()
+
+
 def test_two_fingers_do_not_paint(desk, photo):
     upload(desk, photo)
     fire = (

@@ -232,3 +232,13 @@ watch("value", () => {
   if (waiting && !value().error) setTimeout(() => waiting.click());
 });
 render();
+
+// After a lost connection gradio reloads the page, and the photo is gone.
+const MARK = "facesym-photo";
+try {
+  if (sessionStorage.getItem(MARK)) say("The page was reloaded: add the photo again.");
+  sessionStorage.removeItem(MARK);
+} catch (error) { /* storage is blocked */ }
+addEventListener("pagehide", () => {
+  try { if (shown) sessionStorage.setItem(MARK, "1"); } catch (error) { /* storage is blocked */ }
+});
