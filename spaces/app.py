@@ -181,6 +181,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about size and metadata: facesym checks what matters
     facesym.logging.set_verbosity(logging.ERROR)  # notes on visitors' photos are for the visitors
+    parts.log.setLevel(logging.INFO)
     for library in ("httpx", "mcp"):
         logging.getLogger(library).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, stop)

@@ -41,9 +41,9 @@ SHOWN = 1280  # long side of a displayed result; the download has full resolutio
 PAINTED = 1024  # long side of the canvas for the mask
 FRAME = 384  # side of a face in a video
 # A folder for this page alone, since what is old in it is deleted. Gradio serves its files.
-os.environ.setdefault(
-    "GRADIO_TEMP_DIR", os.path.join(tempfile.gettempdir(), f"facesym-page-{getattr(os, 'getuid', str)()}")
-)
+_OWN = f"facesym-page-{getattr(os, 'getuid', str)()}"
+_BASE = os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
+os.environ["GRADIO_TEMP_DIR"] = _BASE if os.path.basename(_BASE) == _OWN else os.path.join(_BASE, _OWN)
 CACHE = os.path.abspath(get_upload_folder())
 DELETED = "This image has been deleted: images are kept for about an hour. Make it again."
 KEPT = 3600  # seconds until images are deleted

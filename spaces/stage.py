@@ -126,9 +126,9 @@ async def take(value: dict):
         if not path.startswith(parts.CACHE + os.sep) or not os.path.exists(path):
             raise ImageError("The upload failed: try again.")
         shot = await parts.QUICK.run(look_at, path)
-        return on_stage(shot), shot
+        return on_stage(shot) | {"of": path}, shot  # which upload this answers
     except Exception as error:
-        return {**(value or {}), "upload": None, "error": parts.wording(error)}, None
+        return {**(value or {}), "upload": None, "of": path, "error": parts.wording(error)}, None
 
 
 def read_strokes(value: dict, size: tuple[int, int]) -> np.ndarray:

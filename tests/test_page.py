@@ -84,7 +84,8 @@ assert new.is_dir() and upload.is_dir() and not old.exists() and not old_upload.
 """
     environment = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=120)
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["upload"]
+    (own,) = (tmp_path / "cache").iterdir()
+    assert [path.name for path in own.iterdir()] == ["upload"]
 
 
 def test_only_images_of_the_page_can_go_on_to_another_tab():

@@ -1,6 +1,7 @@
 """What is laid out as a Space."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -85,8 +86,8 @@ def test_it_starts_with_its_own_requirements_alone(space, bare, tmp_path):
                 assert process.poll() is None, (tmp_path / "log").read_text()
                 time.sleep(0.2)
         assert b"facesym: face models built on symmetry" in page, (tmp_path / "log").read_text()
-        photos = tmp_path / "cache" / f"facesym-{process.pid}-abc"
-        photos.mkdir()
+        photos = tmp_path / "cache" / f"facesym-page-{os.getuid()}" / f"facesym-{process.pid}-abc"
+        photos.mkdir(parents=True)
         process.terminate()  # as `docker stop` does
         process.wait(timeout=30)
         assert not photos.exists()

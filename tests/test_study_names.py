@@ -77,6 +77,7 @@ from facesym.study.sheet import describe_subjects, doubtful_subjects, identify, 
         ("anna_20260301_101530_rest.jpg", About("anna", "2026-03-01", "rest")),
         ("anna_20260301_991530_rest.jpg", About("anna_991530", "2026-03-01", "rest")),
         ("clinic/2026-03-01_104512_rest.jpg", About("clinic/104512", "2026-03-01", "rest")),  # a number
+        ("anna/20260301_101530_smile.jpg", About("anna", "2026-03-01", "smile")),
         ("2026-03-01_104512_smile.jpg", About("104512", "2026-03-01", "smile")),
         # people whose names are also words, or a camera's
         ("clinic/Sam_rest.jpg", About("clinic/Sam", "", "rest")),
@@ -245,6 +246,9 @@ def test_a_misspelt_condition_is_not_taken_for_another_subject_without_a_word():
         'P04_smil is treated as a different subject from P04, because "smil" is not a condition: did you mean smile?',
         'anna_maria is treated as a different subject from anna, because "maria" is not a condition.',
     ]
+    assert doubtful_subjects(rows, {"anna_maria", "p04"}) == [
+        doubtful_subjects(rows)[0]
+    ]  # as the sheet names them
 
 
 @pytest.mark.parametrize(

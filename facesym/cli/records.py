@@ -44,8 +44,7 @@ class Records:
         except ValueError:  # on different drives
             self.source = source.resolve().as_posix()
         self.folder = out / FOLDER
-        self.first = next(self.all(), {})
-        other = self.first.get("task", task)
+        other = next(self.all(), {}).get("task", task)
         if other != task:
             raise ImageError(
                 f"{out} holds results of `facesym {other}`: choose another folder with -o for this task."
@@ -57,11 +56,17 @@ class Records:
         Raises:
             ImageError: the folder has such files but no records, or holds results of another folder of photos.
         """
-        if self.first.get("source", self.source) != self.source:
-            raise ImageError(
-                f"{self.out} holds results of the photos in {self.out / self.first['source']}: choose another folder "
-                "with -o, or replace them with --overwrite."
-            )
+        other = None
+        for record in self.all():  # after --overwrite, some may be of another folder
+            if record.get("source", self.source) == self.source:
+                break
+            other = record["source"]
+        else:
+            if other:
+                raise ImageError(
+                    f"{self.out} holds results of the photos in {self.out / other}: choose another folder with -o, or "
+                    "replace them with --overwrite."
+                )
         names = [ERRORS, *(f"{self.table}{suffix}" for suffix in (".csv", ".json") if self.table)]
         found = [self.out / name for name in names if (self.out / name).exists()]
         if found and not self.folder.exists():

@@ -127,7 +127,7 @@ def fits_tint(image: np.ndarray, tint: np.ndarray, region: np.ndarray | None = N
     soft = cv2.blur(image, (5, 5)).astype(np.float32)  # reduces film grain and JPEG noise
     pixels = soft.reshape(-1, 3) if region is None else soft[region]
     off = np.abs(pixels - tint[(pixels @ _LUMA).round().astype(int)]).max(1)
-    off = off[pixels.max(1) < 250]  # above, a tint fades to white
+    off = off[(pixels.max(1) < 250) | (pixels.min(1) < 200)]  # near white, a tint fades
     return not len(off) or bool(np.quantile(off, 0.9) <= 12)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from .. import __version__
 from ..errors import FacesymError, ImageError, command_message
 from ..faces.save import is_own_result
-from ..files import checksum, nfc, remove_unchanged, save_table, write_atomic
+from ..files import checksum, remove_unchanged, save_table, write_atomic
 from .columns import describe_columns
 from .pairs import find_movements, subjects_without_rest
 from .photo import measure_photo
@@ -134,8 +134,7 @@ def _save_tables(rows, abouts, out, written):
 
 def _find_doubts(rows, sheet):
     """Return sentences on subjects whose names look misread, or whose movements cannot be measured."""
-    named = {nfc(photo) for photo, about in sheet.items() if about.subject}
-    return doubtful_subjects([row for row in rows if nfc(row["photo"]) not in named]) + [
+    return doubtful_subjects(rows, {about.subject.casefold() for about in sheet.values()}) + [
         f"{subject}: {count} photo{'s' * (count > 1)} of a movement, but none at rest that could be measured. "
         "Movements are measured from a photo at rest."
         for subject, count in subjects_without_rest(rows).items()

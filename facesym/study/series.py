@@ -101,8 +101,9 @@ def read_name(path: Path, known: About | None = None) -> About:
     """
     known = known or About()
     path = Path(nfc(Path(path).as_posix()))
-    parts = [_parse(part) for part in (*path.parent.parts, path.stem)]
-    own = parts[-1]
+    parts = [_parse(part) for part in path.parent.parts]
+    own = _parse(path.stem, named=any(part.subject for part in parts))
+    parts.append(own)
     subjects = [part.subject for part in parts[:-1] if part.subject]
     named_by_camera = _CAMERA.fullmatch(own.subject) or _NUMBER.fullmatch(_COPY.sub("", path.stem))
     if own.subject and not named_by_camera and own.subject.casefold() not in map(str.casefold, subjects[-1:]):
@@ -139,11 +140,14 @@ def read_condition(text: str) -> str | None:
     return named.pop() if len(named) == 1 and not (part.subject or part.dates or part.problems) else None
 
 
-def _parse(text):
-    """Read the name of a file, without its suffix, or of a folder."""
+def _parse(text, named=False):
+    """Read the name of a file, without its suffix, or of a folder. ``named``: whether a folder names the subject."""
     dates, text, problem = find_dates(_COPY.sub("", text))
     part = _parse_words(dates, _STAMP.sub(r"\1", text), problem)
-    return part if part.subject else _parse_words(dates, text, problem)
+    stamped = bool(dates) and all(
+        written.isdecimal() for written, _ in dates
+    )  # 20260301_101530, as cameras write it
+    return part if part.subject or (named and stamped) else _parse_words(dates, text, problem)
 
 
 def _parse_words(dates, text, problem):

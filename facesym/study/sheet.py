@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -123,12 +123,14 @@ def describe_subjects(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def doubtful_subjects(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+def doubtful_subjects(rows: Iterable[Mapping[str, Any]], known: Collection[str] = ()) -> list[str]:
     """List the subjects in the rows of a study's table whose names are those of another one and more words, which may
-    be a misspelt condition; a sentence each."""
+    be a misspelt condition; a sentence each. ``known``: subjects that are certain, in lower case (casefold)."""
     subjects = {row["subject"].casefold(): row["subject"] for row in rows}
     found = []
     for subject in sorted(subjects.values()):
+        if subject.casefold() in known:
+            continue
         words = subject.split("_")
         bases = ["_".join(words[:k]).casefold() for k in range(len(words) - 1, 0, -1)]
         base = next((subjects[name] for name in bases if name in subjects), None)

@@ -5,7 +5,7 @@ const context = canvas.getContext("2d", { willReadFrequently: true });
 let shown = null, found = null, past = [], last = null, erasing = false;
 const PATIENCE = 120e3; // milliseconds until a photo must have been read
 let taken = 0; // photos
-let before = null; // the photo that is replaced
+let before = null, coming = null; // the photo that is replaced, and the path of the upload that replaces it
 let reading = false, pressed = null; // whether a photo is on its way, and the button that waits for it
 let mine = {}; // what the visitor painted and chose on the photo shown
 const value = () => props.value || {};
@@ -24,6 +24,7 @@ function render() {
     closeCamera();
     shown = now.photo;
     past = [];
+    last = null;
     mine = {};
     canvas.width = now.width || 1; // also clears it
     canvas.height = now.height || 1;
@@ -65,10 +66,12 @@ async function take(file) {
   root.classList.add("busy");
   reading = true;
   before = shown;
+  coming = null;
   const number = ++taken;
   try {
     const { path } = await upload(file);
     if (number !== taken) return; // another photo has been chosen, or this one was removed
+    coming = path;
     props.value = { ...value(), upload: path };
     trigger("upload");
     setTimeout(() => { if (reading && number === taken) giveUp("The server does not answer: add the photo again."); }, PATIENCE);
@@ -84,6 +87,7 @@ function stopReading() {
 }
 function giveUp(text) {
   stopReading();
+  render(); // an earlier photo may have been read in the meantime
   say(text, true);
 }
 element.querySelectorAll("input[type=file]").forEach((input) => {
@@ -113,7 +117,8 @@ async function openCamera() {
   asking = true;
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 1280 } } });
-    if (!video.videoWidth) await new Promise((done) => video.addEventListener("loadedmetadata", done, { once: true }));
+    if (!video.videoWidth) await new Promise((done) => ["loadedmetadata", "emptied"].forEach((name) => video.addEventListener(name, done, { once: true })));
+    if (!video.srcObject) return; // closed in the meantime
     root.dataset.state = "camera";
     say("");
   } catch (error) {
@@ -197,9 +202,9 @@ canvas.onpointermove = (event) => {
   stroke(last, now);
   last = now;
 };
-canvas.onpointerup = () => { if (last) { last = null; changed(); } };
-canvas.onpointercancel = () => { // the fingers zoom the page
-  if (!last) return;
+canvas.onpointerup = (event) => { if (last && event.isPrimary) { last = null; changed(); } };
+canvas.onpointercancel = (event) => { // the fingers zoom the page
+  if (!last || !event.isPrimary) return;
   last = null;
   context.putImageData(past.pop(), 0, 0);
   changed();
@@ -225,7 +230,8 @@ addEventListener("click", (event) => { // what is pressed while a photo is read 
 }, true);
 watch("value", () => {
   const now = value();
-  if (reading && (now.upload || (now.photo && now.photo === before && !now.error))) return; // the photo is not there yet
+  const earlier = (now.of && now.of !== coming) || (now.photo && now.photo === before && !now.error);
+  if (reading && (now.upload || earlier)) return; // the photo is not there yet
   const waiting = pressed;
   stopReading();
   render();
